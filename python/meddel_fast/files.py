@@ -1,0 +1,210 @@
+"""Files that are either whole or absent, and the hashes that tell whether they changed.
+
+Everything the package leaves on disk passes through here: it is written beside its place, flushed
+to the disk and renamed, so that a killed run never leaves half a file under a real name. What a
+kill does leave is a hidden ``.tmp-*`` folder, which :func:`remove_leftovers` sweeps away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+Progress = Callable[[int, int], None]
+"""A stage reports ``progress(done, total)``; ``None`` in its place means silence."""
+
+StrPath = str | os.PathLike[str]
+
+_TEMPORARY_PREFIX = ".tmp-"
+_READ_BLOCK = 1 << 20
+
+
+@contextlib.contextmanager
+def atomic_path(path: StrPath) -> Iterator[Path]:
+    """Yield a path to write to; it becomes `path` when the block ends without an exception.
+
+    The yielded path has the name (and so the suffix) of `path`, in a hidden folder beside it, so
+    that writers that look at the suffix work and ``glob("*.json")`` never meets half a file.
+    Missing parents are made. On an exception, Ctrl-C included, nothing is left and an earlier file
+    at `path` stays as it was.
+
+    Raises
+    ------
+    IsADirectoryError
+        `path` is a directory; raised before anything is written.
+    FileNotFoundError
+        The block wrote nothing at the yielded path.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"path: wanted a file to write, {path} is a directory")
+    with _temporary_folder(path) as folder:
+        temporary = folder / path.name
+        yield temporary
+        if not temporary.is_file():
+            raise FileNotFoundError(f"nothing was written for {path}")
+        _flush(temporary)
+        os.replace(temporary, path)
+        _flush(path.parent)
+
+
+@contextlib.contextmanager
+def atomic_directory(path: StrPath, *, replace: bool = False) -> Iterator[Path]:
+    """Yield an empty directory to fill; it becomes `path` when the block ends without an exception.
+
+    Parameters
+    ----------
+    path
+        Where the directory goes. Missing parents are made.
+    replace
+        Take the place of a non-empty directory. The old one is moved aside only after the new one
+        is complete; a kill in the instant between the two renames leaves it in ``.tmp-*`` beside
+        `path`.
+
+    Raises
+    ------
+    FileExistsError
+        `path` is a file, or a directory that is not empty and `replace` is false; raised before
+        any work is done.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise FileExistsError(f"path: wanted a directory to write, {path} is a file")
+    if not replace and path.is_dir() and any(path.iterdir()):
+        raise FileExistsError(f"path: wanted a new or an empty directory, {path} is not empty")
+    with _temporary_folder(path) as folder:
+        temporary = folder / "new"
+        temporary.mkdir()
+        yield temporary
+        for parent, _, names in os.walk(temporary):
+            for name in names:
+                _flush(Path(parent) / name)
+            _flush(Path(parent))
+        if path.exists():
+            os.rename(path, folder / "old")
+        os.rename(temporary, path)
+        _flush(path.parent)
+
+
+def write_bytes(path: StrPath, data: bytes) -> None:
+    """Write `data` to `path` atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: StrPath, text: str) -> None:
+    """Write `text` to `path` atomically, as UTF-8 with the line ends it has."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: StrPath, value: Any) -> None:
+    """Write `value` to `path` atomically, as indented JSON.
+
+    Dataclasses, paths, numpy scalars and numpy arrays are written as what they hold. NaN and
+    infinity are no JSON: write ``None``.
+
+    Raises
+    ------
+    ValueError
+        A number is NaN or infinite.
+    TypeError
+        A value has no JSON form.
+    """
+    text = json.dumps(value, default=_plain, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def read_json(path: StrPath) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        It is not JSON; the message names the file and the place.
+    """
+    try:
+        return json.loads(Path(path).read_bytes())
+    except ValueError as error:  # JSONDecodeError, and UnicodeDecodeError of binary files
+        raise ValueError(f"{path} is not a JSON file: {error}") from error
+
+
+def sha256_file(path: StrPath) -> str:
+    """SHA-256 of a file's content, as 64 hex digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(_READ_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """SHA-256 of a value's canonical JSON (sorted keys, no spaces, UTF-8), as 64 hex digits.
+
+    Equal settings have equal hashes whatever the order of their keys. Takes what
+    :func:`write_json` takes and raises what it raises.
+    """
+    text = json.dumps(
+        value,
+        default=_plain,
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+        allow_nan=False,
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def remove_leftovers(folder: StrPath) -> int:
+    """Delete what killed writers left in `folder` and below; return how many there were.
+
+    Only for a folder that nobody else is writing to at this moment. A folder that is absent holds
+    none.
+    """
+    leftovers = [path for path in Path(folder).rglob(f"{_TEMPORARY_PREFIX}*") if path.is_dir()]
+    for path in leftovers:
+        shutil.rmtree(path, ignore_errors=True)
+    return len(leftovers)
+
+
+@contextlib.contextmanager
+def _temporary_folder(path: Path) -> Iterator[Path]:
+    """A hidden folder beside `path`, on the same file system, gone at the end of the block."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=path.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    """Force a file or a directory entry to the disk, where the file system can."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:  # some network file systems refuse directories; the rename still is atomic
+        if path.is_file():
+            raise
+    finally:
+        os.close(handle)
+
+
+def _plain(value: Any) -> Any:
+    """The JSON form of what ``json`` does not know."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "tolist"):  # numpy scalars and arrays, without importing numpy
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no JSON form: {value!r}")
