@@ -1,0 +1,375 @@
+"""Settings of a benchmark run: dataclasses, read from one TOML file.
+
+Knows nothing of the stages that use the settings, and imports nothing heavy. Every unknown key,
+wrong type and value out of range is a `ConfigError` that names the key, what was wanted and what
+came.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from dataclasses import replace as _replace
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PRECISIONS = ("auto", "fp32", "bf16")
+POOLINGS = ("mean", "cls")
+USES = ("pretrain", "test")
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used; the message names it."""
+
+
+def _check(ok: bool, owner: object, name: str, wanted: str) -> None:
+    if not ok:
+        raise ConfigError(f"{name} must be {wanted}, got {getattr(owner, name)!r}")
+
+
+def _check_positive(owner: object, *names: str) -> None:
+    for name in names:
+        _check(getattr(owner, name) > 0, owner, name, "greater than 0")
+
+
+def _check_choice(owner: object, name: str, choices: tuple[str, ...]) -> None:
+    _check(getattr(owner, name) in choices, owner, name, "one of " + ", ".join(choices))
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """MAE pre-training. The defaults are ViT-Base as in the paper; `steps` is for every ratio.
+
+    `checkpoint_every` and `workers` do not change the result.
+    """
+
+    image_size: int = 224
+    patch_size: int = 16
+    hidden_size: int = 768
+    layers: int = 12
+    heads: int = 12
+    decoder_hidden_size: int = 512
+    decoder_layers: int = 8
+    decoder_heads: int = 16
+    mask_ratio: float = 0.75
+    norm_pix_loss: bool = True
+    steps: int = 10_000
+    batch_size: int = 16
+    learning_rate: float = 1.5e-4
+    warmup_steps: int = 500
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.95)
+    crop: bool = True
+    precision: str = "auto"
+    checkpoint_every: int = 200
+    workers: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_positive(
+            self,
+            "image_size",
+            "patch_size",
+            "hidden_size",
+            "layers",
+            "heads",
+            "steps",
+            "batch_size",
+        )
+        _check_positive(self, "decoder_hidden_size", "decoder_layers", "decoder_heads")
+        _check_positive(self, "learning_rate", "checkpoint_every")
+        _check(0 < self.mask_ratio < 1, self, "mask_ratio", "between 0 and 1, both excluded")
+        _check(0 <= self.warmup_steps <= self.steps, self, "warmup_steps", f"0 to {self.steps}")
+        _check(self.weight_decay >= 0, self, "weight_decay", "0 or greater")
+        _check(all(0 <= b < 1 for b in self.betas), self, "betas", "two numbers in [0, 1)")
+        _check(self.workers >= 0, self, "workers", "0 or greater")
+        _check_choice(self, "precision", PRECISIONS)
+        for whole, part in (
+            ("image_size", "patch_size"),
+            ("hidden_size", "heads"),
+            ("decoder_hidden_size", "decoder_heads"),
+        ):
+            divisor = getattr(self, part)
+            _check(
+                getattr(self, whole) % divisor == 0,
+                self,
+                whole,
+                f"a multiple of {part} ({divisor})",
+            )
+
+
+@dataclass(frozen=True)
+class DownstreamConfig:
+    """Segmentation with an MLP head on the pre-trained encoder."""
+
+    image_size: int = 224
+    head: str = "mlp"
+    head_hidden: int = 256
+    steps: int = 1_000
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    freeze_encoder: bool = False
+    precision: str = "auto"
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "image_size", "head_hidden", "steps", "batch_size", "learning_rate")
+        _check(self.weight_decay >= 0, self, "weight_decay", "0 or greater")
+        _check(0 < self.threshold < 1, self, "threshold", "between 0 and 1, both excluded")
+        _check_choice(self, "head", ("mlp",))
+        _check_choice(self, "precision", PRECISIONS)
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The encoder that embeds the pool for the selectors.
+
+    `path` is a local folder or a hub name. When it is empty the run uses a MAE encoder of its own,
+    of the `[pretrain]` architecture: trained for `steps` steps, or, with ``steps = 0``, the very
+    model that the ratio 1.0 pre-trains.
+    """
+
+    path: str = ""
+    steps: int = 0
+    pooling: str = "mean"
+    image_size: int | None = None
+    batch_size: int = 64
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "batch_size")
+        _check(self.steps >= 0, self, "steps", "0 or greater")
+        _check(self.image_size is None or self.image_size > 0, self, "image_size", "greater than 0")
+        _check_choice(self, "pooling", POOLINGS)
+        _check_choice(self, "dtype", ("float32", "float16"))
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """One data set: a folder (`path`) or frames made by the run itself (`made`, options of
+    `data.made.make_frames`), and which splits serve pre-training, head training and test."""
+
+    name: str
+    path: Path | None = None
+    made: dict[str, Any] | None = None
+    splits: Path | None = None
+    use: tuple[str, ...] = USES
+    pretrain_splits: tuple[str, ...] = ("train",)
+    train_splits: tuple[str, ...] = ("train",)
+    test_splits: tuple[str, ...] = ("test",)
+
+    def __post_init__(self) -> None:
+        plain = self.name.replace("-", "").replace("_", "").replace(".", "")
+        _check(plain.isalnum(), self, "name", "letters, digits, '-', '_' and '.' only")
+        _check(
+            self.name not in ("mean", "pretrain"), self, "name", "other than 'mean' and 'pretrain'"
+        )
+        _check(
+            (self.path is None) != (self.made is None), self, "path", "given, or `made`, not both"
+        )
+        _check(bool(self.use) and set(self.use) <= set(USES), self, "use", f"some of {list(USES)}")
+        for splits in ("pretrain_splits", "train_splits", "test_splits"):
+            _check(bool(getattr(self, splits)), self, splits, "at least one split")
+        overlap = set(self.test_splits) & (set(self.train_splits) | set(self.pretrain_splits))
+        if "test" in self.use and overlap:
+            raise ConfigError(
+                f"test_splits must be disjoint from the training splits, {overlap} in both"
+            )
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A whole run. `seeds` are those of the downstream heads, `seed` that of everything before."""
+
+    name: str
+    out: Path
+    data: tuple[DataConfig, ...]
+    seed: int = 0
+    ratios: tuple[float, ...] = (1.0, 0.33, 0.1, 0.05)
+    selectors: tuple[str, ...] = ("random", "kcenter", "meddel")
+    seeds: tuple[int, ...] = (0, 1, 2)
+    alpha: float = 1.0
+    device: str = "auto"
+    threads: int | None = None
+    selector_options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
+    downstream: DownstreamConfig = field(default_factory=DownstreamConfig)
+
+    def __post_init__(self) -> None:
+        _check(bool(self.name.strip()), self, "name", "a name")
+        _check(self.alpha >= 0, self, "alpha", "0 or greater")
+        _check(self.threads is None or self.threads > 0, self, "threads", "greater than 0")
+        _check(bool(self.ratios), self, "ratios", "at least one ratio")
+        _check(all(0 < r <= 1 for r in self.ratios), self, "ratios", "fractions in (0, 1]")
+        for values in ("ratios", "selectors", "seeds"):
+            given = getattr(self, values)
+            _check(bool(given) and len(set(given)) == len(given), self, values, "given, each once")
+        names = [d.name for d in self.data]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"[[data]] names must differ, got {names}")
+        for use in USES:
+            if not any(use in d.use for d in self.data):
+                raise ConfigError(f'no [[data]] set has "{use}" in its `use`: at least one must')
+        unused = sorted(set(self.selector_options) - set(self.selectors))
+        if unused:
+            raise ConfigError(
+                f"[selectors.{unused[0]}] is given, but run.selectors names only: "
+                + ", ".join(self.selectors)
+            )
+
+
+def _known_keys(table: Mapping[str, Any], known: list[str], where: str) -> None:
+    unknown = sorted(set(table) - set(known))
+    if unknown:
+        raise ConfigError(f"{where}: unknown key '{unknown[0]}'; known keys: {', '.join(known)}")
+
+
+def _scalar(value: Any, hint: type, where: str) -> Any:
+    if hint is float and type(value) in (int, float):
+        return float(value)
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if type(value) is hint:  # exact: True is no int here
+        return value
+    name = {Path: "path (string)", str: "string", int: "whole number", float: "number"}
+    raise ConfigError(f"{where} must be a {name.get(hint, hint.__name__)}, got {value!r}")
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+    """``value`` from TOML as the annotated type ``hint``, or a ConfigError."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _convert(value, next(a for a in args if a is not type(None)), where)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"{where} must be a list, got {value!r}")
+        if args[-1] is not Ellipsis and len(value) != len(args):
+            raise ConfigError(f"{where} must be a list of {len(args)} values, got {value!r}")
+        return tuple(_convert(v, args[0], f"{where}[{i}]") for i, v in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where} must be a table, got {value!r}")
+        return dict(value)
+    return _scalar(value, hint, where)
+
+
+def _build(cls: type[Any], table: Any, where: str, **given: Any) -> Any:
+    """An instance of the dataclass ``cls`` from a TOML table; ``given`` are already converted."""
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where} must be a table, got {table!r}")
+    hints = get_type_hints(cls)
+    names = [f.name for f in fields(cls) if f.name not in given]
+    _known_keys(table, names, where)
+    values = {k: _convert(v, hints[k], f"{where} {k}") for k, v in table.items()}
+    try:
+        return cls(**values, **given)
+    except ConfigError as error:
+        raise ConfigError(f"{where} {error}") from None
+    except TypeError:
+        missing = [n for n in names if n not in values and _required(cls, n)]
+        raise ConfigError(f"{where}: missing key '{missing[0]}'") from None
+
+
+def _required(cls: type[Any], name: str) -> bool:
+    spec = cls.__dataclass_fields__[name]
+    missing = type(spec.default).__name__ == "_MISSING_TYPE"
+    return missing and type(spec.default_factory).__name__ == "_MISSING_TYPE"
+
+
+def _data_sets(tables: Any, base: Path) -> tuple[DataConfig, ...]:
+    if not isinstance(tables, list) or not tables:
+        raise ConfigError("at least one [[data]] table is needed")
+    sets = [_build(DataConfig, t, f"[[data]] {i + 1}:") for i, t in enumerate(tables)]
+    return tuple(
+        _replace(d, path=d.path and base / d.path, splits=d.splits and base / d.splits)
+        for d in sets
+    )
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The tables of a TOML file; a missing or malformed file is a one-line error that names it."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"config file not found: {path}")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+
+
+def load_config(
+    path: str | Path, *, data_root: str | Path | None = None, out: str | Path | None = None
+) -> RunConfig:
+    """Read a run's settings from a TOML file.
+
+    Parameters
+    ----------
+    path : path
+        The file. Its tables: ``[run]``, one or more ``[[data]]``, ``[encoder]``,
+        ``[selectors.NAME]``, ``[pretrain]``, ``[downstream]``; their keys are the fields of the classes of this module.
+    data_root : path, optional
+        Data paths are relative to it; without it, to the folder of the file.
+    out : path, optional
+        The run directory, instead of ``run.out``; relative to the working directory.
+
+    Returns
+    -------
+    RunConfig
+        With absolute paths. Without an ``image_size``, ``[downstream]`` takes that of
+        ``[pretrain]``.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such file.
+    ConfigError
+        Malformed TOML, an unknown key (the known ones are listed), a wrong type or value.
+    """
+    path = Path(path)
+    tables = read_toml(path)
+    known = ["run", "data", "encoder", "selectors", "pretrain", "downstream"]
+    try:
+        _known_keys(tables, known, "top level")
+        return _run_config(tables, path.resolve().parent, data_root, out)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _run_config(
+    tables: dict[str, Any], folder: Path, data_root: str | Path | None, out: str | Path | None
+) -> RunConfig:
+    run = dict(tables.get("run", {}))
+    given_out = run.pop("out", None)
+    if out is None and given_out is None:
+        raise ConfigError("[run]: missing key 'out'")
+    where = (
+        Path(out).resolve() if out is not None else folder / _convert(given_out, Path, "[run] out")
+    )
+    options = _convert(tables.get("selectors", {}), dict[str, Any], "[selectors]")
+    pretrain: PretrainConfig = _build(PretrainConfig, tables.get("pretrain", {}), "[pretrain]")
+    downstream = {"image_size": pretrain.image_size, **tables.get("downstream", {})}
+    base = folder if data_root is None else Path(data_root).resolve()
+    config: RunConfig = _build(
+        RunConfig,
+        run,
+        "[run]",
+        out=where,
+        data=_data_sets(tables.get("data"), base),
+        selector_options={
+            name: _convert(table, dict[str, Any], f"[selectors.{name}]")
+            for name, table in options.items()
+        },
+        encoder=_build(EncoderConfig, tables.get("encoder", {}), "[encoder]"),
+        pretrain=pretrain,
+        downstream=_build(DownstreamConfig, downstream, "[downstream]"),
+    )
+    return config
