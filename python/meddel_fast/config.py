@@ -154,8 +154,11 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """One data set: a folder (`path`) or frames made by the run itself (`made`, options of
-    `data.made.make_frames`), and which splits serve pre-training, head training and test."""
+    """One data set, and which of its splits serve pre-training, head training and test.
+
+    Either a folder (`path`), or frames that the run makes itself (`made`, the options of
+    `data.made.make_frames`).
+    """
 
     name: str
     path: Path | None = None
@@ -263,7 +266,7 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
 
 
 def _build(cls: type[Any], table: Any, where: str, **given: Any) -> Any:
-    """An instance of the dataclass ``cls`` from a TOML table; ``given`` are already converted."""
+    """Make a ``cls`` from a TOML table; the ``given`` fields are already converted."""
     if not isinstance(table, dict):
         raise ConfigError(f"{where} must be a table, got {table!r}")
     hints = get_type_hints(cls)
@@ -296,7 +299,7 @@ def _data_sets(tables: Any, base: Path) -> tuple[DataConfig, ...]:
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
-    """The tables of a TOML file; a missing or malformed file is a one-line error that names it."""
+    """Read the tables of a TOML file; an error names the file."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"config file not found: {path}")
@@ -315,7 +318,8 @@ def load_config(
     ----------
     path : path
         The file. Its tables: ``[run]``, one or more ``[[data]]``, ``[encoder]``,
-        ``[selectors.NAME]``, ``[pretrain]``, ``[downstream]``; their keys are the fields of the classes of this module.
+        ``[selectors.NAME]``, ``[pretrain]``, ``[downstream]``; their keys are the fields of the
+        classes of this module.
     data_root : path, optional
         Data paths are relative to it; without it, to the folder of the file.
     out : path, optional

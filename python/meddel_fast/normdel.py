@@ -1,6 +1,6 @@
 """DEL and NormDEL: segmentation quality weighed against the share of the data that was used.
 
-Formulas (4) and (5) of arXiv 2401.17542; ``tests/test_normdel.py`` recomputes the 48 cells of its Table 3.
+Formulas (4) and (5) of arXiv 2401.17542; ``tests/test_normdel.py`` recomputes its Table 3.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def normdel(
     Returns
     -------
     float or float64 array
-        In [0.5, 0.7311]: 0.5 when `miou` is 0; 1 / (1 + 1/e) when `miou` is 1 and nothing is retained.
+        In [0.5, 0.7311]: 0.5 when `miou` is 0; 1 / (1 + 1/e) when `miou` is 1 and `retained` 0.
 
     Examples
     --------
