@@ -48,9 +48,14 @@ def test_atomic_path_leaves_the_old_file_on_errors(
 ) -> None:
     target = tmp_path / "file.txt"
     target.write_text("old")
-    with pytest.raises(error), files.atomic_path(target) as temporary:
-        temporary.write_text("half")
-        raise error
+
+    def write_half() -> None:
+        with files.atomic_path(target) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
     assert target.read_text() == "old"
     assert names(tmp_path) == ["file.txt"]
 
@@ -75,9 +80,14 @@ def test_atomic_directory(tmp_path: Path) -> None:
     assert (target / "sub" / "a").read_text() == "1"
     with pytest.raises(FileExistsError, match="not empty"), files.atomic_directory(target):
         pytest.fail("the block must not run")
-    with pytest.raises(RuntimeError), files.atomic_directory(target, replace=True) as folder:
-        (folder / "b").write_text("2")
-        raise RuntimeError
+
+    def fail_half_way() -> None:
+        with files.atomic_directory(target, replace=True) as folder:
+            (folder / "b").write_text("2")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
     assert names(target) == ["sub"]
     with files.atomic_directory(target, replace=True) as folder:
         (folder / "b").write_text("2")

@@ -52,7 +52,7 @@ def atomic_path(path: StrPath) -> Iterator[Path]:
         if not temporary.is_file():
             raise FileNotFoundError(f"nothing was written for {path}")
         _flush(temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
         _flush(path.parent)
 
 
@@ -89,8 +89,8 @@ def atomic_directory(path: StrPath, *, replace: bool = False) -> Iterator[Path]:
                 _flush(Path(parent) / name)
             _flush(Path(parent))
         if path.exists():
-            os.rename(path, folder / "old")
-        os.rename(temporary, path)
+            path.rename(folder / "old")
+        temporary.rename(path)
         _flush(path.parent)
 
 
@@ -141,7 +141,7 @@ def read_json(path: StrPath) -> Any:
 def sha256_file(path: StrPath) -> str:
     """SHA-256 of a file's content, as 64 hex digits."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         while block := file.read(_READ_BLOCK):
             digest.update(block)
     return digest.hexdigest()
@@ -178,7 +178,7 @@ def remove_leftovers(folder: StrPath) -> int:
 
 @contextlib.contextmanager
 def _temporary_folder(path: Path) -> Iterator[Path]:
-    """A hidden folder beside `path`, on the same file system, gone at the end of the block."""
+    """Make a hidden folder beside `path`, on the same file system, gone at the end of the block."""
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=path.parent))
     try:
@@ -200,7 +200,7 @@ def _flush(path: Path) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """The JSON form of what ``json`` does not know."""
+    """Give the JSON form of what ``json`` does not know."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     if isinstance(value, os.PathLike):

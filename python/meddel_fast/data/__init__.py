@@ -1,0 +1,11 @@
+"""Images on disk: manifests, folders of images and masks, decoding, and made data.
+
+===================  ================================================================
+``manifest``         the table of a data set: :class:`~meddel_fast.data.manifest.Manifest`
+``folder``           ``scan_folder``: a folder of images and masks becomes a manifest
+``images``           ``load_image``, ``load_mask``: a file becomes a square of pixels
+``made``             ``make_frames``: made colonoscopy videos, for those without data
+===================  ================================================================
+
+Nothing is imported here, since the parts need different libraries.
+"""

@@ -1,0 +1,285 @@
+"""The manifest: one table that says which images a data set has, where, and in which split.
+
+Everything but :attr:`Manifest.table` speaks of the usable rows (status "ok") in table order, so
+that row i of the embeddings, of a selection and of ``image_paths()`` are one image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from meddel_fast.files import StrPath, atomic_path
+
+FORMAT = "1"
+SPLITS = ("train", "val", "test")
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("image", pa.string(), nullable=False),
+        pa.field("mask", pa.string()),
+        pa.field("sha256", pa.string(), nullable=False),
+        pa.field("mask_sha256", pa.string()),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("mode", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("group", pa.string(), nullable=False),
+        pa.field("frame", pa.int32(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+    ]
+)
+"""The columns of a manifest.
+
+``id`` is unique; ``image`` and ``mask`` are posix paths relative to the root; ``width`` and
+``height`` are those of the upright image (EXIF applied), 0 where the file could not be read;
+``mode`` is Pillow's name for the pixels as stored; ``split`` is train, val or test ("" in rows that
+were skipped before they got one); ``group`` is the video, sequence or patient; ``frame`` its
+number there or -1; ``status`` is "ok" or "skipped", and ``reason`` says why.
+"""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A named data set: a root folder and a table of :data:`SCHEMA`.
+
+    Parameters
+    ----------
+    name
+        The data set's name; it prefixes the ids when manifests are concatenated.
+    root
+        Absolute folder that the paths in the table are relative to. For data that have moved:
+        ``dataclasses.replace(manifest, root=new_root)``.
+    table
+        All rows, the skipped ones included.
+
+    Raises
+    ------
+    ValueError
+        A column is absent, or an id occurs twice.
+    """
+
+    name: str
+    root: Path
+    table: pa.Table
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", Path(self.root).resolve())
+        missing = [field for field in SCHEMA.names if field not in self.table.column_names]
+        if missing:
+            raise ValueError(f"table: wanted the columns of a manifest, without {missing} here")
+        table = self.table.select(SCHEMA.names).cast(SCHEMA).combine_chunks()
+        object.__setattr__(self, "table", table.replace_schema_metadata(None))
+        counts = pc.value_counts(self.table["id"])
+        twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+        if len(twice):
+            raise ValueError(f"table: wanted unique ids, has {twice[0].as_py()!r} twice")
+
+    @classmethod
+    def from_rows(cls, name: str, root: StrPath, rows: Iterable[Mapping[str, Any]]) -> Manifest:
+        """Make a manifest of dictionaries, one a row, sorted by id."""
+        ordered = sorted(rows, key=lambda row: str(row["id"]))
+        return cls(name, Path(root), pa.Table.from_pylist(list(map(dict, ordered)), schema=SCHEMA))
+
+    @classmethod
+    def load(cls, path: StrPath) -> Manifest:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        ValueError
+            The file is no Parquet file, or no manifest, or one of another format version.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"no manifest at {path}")
+        try:
+            table = pq.read_table(path)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{path} is not a Parquet file: {error}") from error
+        metadata = {key.decode(): value.decode() for key, value in _metadata(table).items()}
+        version = metadata.get("format")
+        if version != FORMAT or "root" not in metadata or "name" not in metadata:
+            raise ValueError(f"{path}: wanted a manifest of format {FORMAT}, has {version}")
+        return cls(metadata["name"], Path(metadata["root"]), table)
+
+    def save(self, path: StrPath) -> None:
+        """Write the manifest to a Parquet file, atomically."""
+        metadata = {"name": self.name, "root": str(self.root), "format": FORMAT}
+        with atomic_path(path) as temporary:
+            pq.write_table(self.table.replace_schema_metadata(metadata), temporary)
+
+    @classmethod
+    def concat(cls, manifests: Sequence[Manifest], name: str) -> Manifest:
+        """Join data sets into one.
+
+        Ids become ``<name of the set>/<id>``; the root becomes the deepest folder that holds all
+        roots, and the paths are made relative to it, so that they stay resolvable. Groups get the
+        same prefix, since two sets may both have a video "1". Rows are sorted by id.
+
+        Raises
+        ------
+        ValueError
+            There is nothing to join, or two sets have one name.
+        """
+        if not manifests:
+            raise ValueError("manifests: wanted at least one, got none")
+        names = [manifest.name for manifest in manifests]
+        if len(set(names)) != len(names):
+            raise ValueError(f"manifests: wanted different names, got {sorted(names)}")
+        root = Path(os.path.commonpath([manifest.root for manifest in manifests]))
+        tables = [_prefixed(manifest, root) for manifest in manifests]
+        return cls(name, root, pa.concat_tables(tables).sort_by("id"))
+
+    @cached_property
+    def ok(self) -> Manifest:
+        """The usable rows alone."""
+        if pc.all(self._usable).as_py() is not False:
+            return self
+        return self._with(self.table.filter(self._usable))
+
+    @cached_property
+    def skipped(self) -> pa.Table:
+        """The rows that cannot be used, with their reasons."""
+        return self.table.filter(pc.invert(self._usable))
+
+    def split(self, name: str) -> Manifest:
+        """Give the usable rows of one split ("train", "val" or "test")."""
+        return self.splits([name])
+
+    def splits(self, names: Iterable[str]) -> Manifest:
+        """Give the usable rows of several splits.
+
+        Raises
+        ------
+        ValueError
+            A name is no split's.
+        """
+        wanted = [names] if isinstance(names, str) else list(names)
+        unknown = [name for name in wanted if name not in SPLITS]
+        if unknown:
+            raise ValueError(f"names: wanted some of {list(SPLITS)}, got {unknown}")
+        inside = pc.is_in(self.ok.table["split"], value_set=pa.array(wanted, pa.string()))
+        return self._with(self.ok.table.filter(inside))
+
+    def with_masks(self) -> Manifest:
+        """Give the usable rows that have a mask."""
+        return self._with(self.ok.table.filter(pc.is_valid(self.ok.table["mask"])))
+
+    def take(self, indices: npt.ArrayLike) -> Manifest:
+        """Give the usable rows at `indices`, in the order given.
+
+        Parameters
+        ----------
+        indices
+            Integers (k,) in [0, len(self)), no two equal.
+
+        Raises
+        ------
+        TypeError
+            The indices are not integers.
+        ValueError
+            One is out of range, or occurs twice.
+        """
+        rows = np.asarray(indices)
+        if rows.size == 0:
+            rows = rows.astype(np.int64)
+        if rows.ndim != 1 or not np.issubdtype(rows.dtype, np.integer):
+            raise TypeError(f"indices: wanted integers (k,), got {rows.dtype} {rows.shape}")
+        outside = rows[(rows < 0) | (rows >= len(self))]
+        if outside.size:
+            raise ValueError(f"indices: wanted values in [0, {len(self)}), got {outside[0]}")
+        if np.unique(rows).size != rows.size:
+            raise ValueError("indices: wanted each row at most once, got one twice")
+        return self._with(self.ok.table.take(pa.array(rows)))
+
+    def __len__(self) -> int:
+        """Count the usable rows."""
+        return int(self.ok.table.num_rows)
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of the usable rows."""
+        return self.column("id")
+
+    def column(self, name: str) -> list[Any]:
+        """One column of the usable rows, as Python values.
+
+        Raises
+        ------
+        ValueError
+            There is no such column.
+        """
+        if name not in SCHEMA.names:
+            raise ValueError(f"name: wanted one of {SCHEMA.names}, got {name!r}")
+        values: list[Any] = self.ok.table[name].to_pylist()
+        return values
+
+    def image_paths(self) -> list[Path]:
+        """Absolute paths of the images."""
+        return [self.root / path for path in self.column("image")]
+
+    def mask_paths(self) -> list[Path | None]:
+        """Absolute paths of the masks, ``None`` where an image has none."""
+        return [None if path is None else self.root / path for path in self.column("mask")]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over ids, contents, splits and masks of the usable rows, in their order.
+
+        It does not depend on where the data lie: a copy of a data set elsewhere has the same.
+        """
+        columns = (self.column(name) for name in ("id", "sha256", "split", "mask_sha256"))
+        digest = hashlib.sha256()
+        for row in zip(*columns, strict=True):
+            digest.update(repr(row).encode())
+        return digest.hexdigest()
+
+    @property
+    def _usable(self) -> Any:
+        return pc.equal(self.table["status"], "ok")
+
+    def _with(self, table: pa.Table) -> Manifest:
+        return Manifest(self.name, self.root, table)
+
+
+def _metadata(table: pa.Table) -> dict[bytes, bytes]:
+    return dict(table.schema.metadata or {})
+
+
+def _prefixed(manifest: Manifest, root: Path) -> pa.Table:
+    """Give the table of one set as it stands in a joint one with `root`."""
+    below = manifest.root.relative_to(root).as_posix()
+    folder = "" if below == "." else f"{below}/"
+    prefix = f"{manifest.name}/"
+
+    def put_before(text: str, column: str) -> Any:
+        return pc.binary_join_element_wise(text, manifest.table[column], "")
+
+    group = manifest.table["group"]
+    changed = {
+        "id": put_before(prefix, "id"),
+        "image": put_before(folder, "image"),
+        "mask": put_before(folder, "mask"),
+        "group": pc.if_else(pc.equal(group, ""), group, put_before(prefix, "group")),
+    }
+    table = manifest.table
+    for column, values in changed.items():
+        place = table.schema.get_field_index(column)
+        table = table.set_column(place, table.schema.field(column), values)
+    return table
