@@ -1,0 +1,298 @@
+"""What every selector shares: the result it returns, the budget it keeps to, the input it takes."""
+
+from __future__ import annotations
+
+import json
+import math
+import numbers
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meddel_fast.files import atomic_path
+
+REASONS = ("kept", "duplicate", "disruptive", "budget")
+"""Why a sample is where it is; "budget": nothing is wrong with it, others were wanted more."""
+
+_FORMAT = 1
+_METADATA_KEY = b"meddel_fast.selection"
+_CHECK_ROWS = 8192  # rows looked at together: the mask stays small for memory-mapped input
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Which samples a selector keeps, in which order, and what became of the others.
+
+    Attributes
+    ----------
+    method
+        Name of the selector.
+    n
+        Number of samples that it chose from.
+    indices : int64, shape (b,)
+        The kept samples, ascending.
+    order : int64, shape (b,)
+        The kept samples, most wanted first.
+    scores : float64, shape (n,)
+        Higher is kept sooner; the scale is the method's own, described in its docstring.
+    reason : str, shape (n,)
+        One of :data:`REASONS`.
+    duplicate_of : int64, shape (n,)
+        For dropped duplicates, the sample that it repeats; -1 elsewhere.
+    similarity : float64, shape (n,)
+        Cosine to `duplicate_of`; NaN where there is none.
+    distance : float64, shape (n,)
+        Distance to the cluster's centroid or to the nearest centre; NaN for methods without one.
+    cluster : int64, shape (n,)
+        Cluster of each sample; -1 for methods without clusters.
+    settings
+        The options, with what the method found on its way (JSON values only).
+    """
+
+    method: str
+    n: int
+    indices: NDArray[np.int64]
+    order: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    reason: NDArray[np.str_]
+    duplicate_of: NDArray[np.int64]
+    similarity: NDArray[np.float64]
+    distance: NDArray[np.float64]
+    cluster: NDArray[np.int64]
+    settings: dict[str, Any]
+
+    def __len__(self) -> int:
+        """Return the number of kept samples."""
+        return len(self.indices)
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """True for the kept samples, shape (n,)."""
+        mask = np.zeros(self.n, dtype=bool)
+        mask[self.indices] = True
+        return mask
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of samples for each of :data:`REASONS`."""
+        return {reason: int(np.count_nonzero(self.reason == reason)) for reason in REASONS}
+
+    def save(self, path: str | os.PathLike[str], ids: Sequence[str] | None = None) -> None:
+        """Write the selection as Parquet, one row a sample, settings in the schema's metadata.
+
+        Parameters
+        ----------
+        path
+            File to write, atomically.
+        ids
+            Names of the n samples, for people who read the file; :meth:`load` needs none.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if ids is not None and len(ids) != self.n:
+            raise ValueError(f"ids: wanted one for each of the {self.n} samples, got {len(ids)}")
+        rank = np.full(self.n, -1, dtype=np.int64)
+        rank[self.order] = np.arange(len(self.order))
+        columns = {} if ids is None else {"id": pa.array(list(ids), pa.string())}
+        columns |= {
+            "rank": pa.array(rank),
+            "score": pa.array(self.scores),
+            "reason": pa.array(self.reason.tolist(), pa.string()).dictionary_encode(),
+            "duplicate_of": pa.array(self.duplicate_of),
+            "similarity": pa.array(self.similarity),
+            "distance": pa.array(self.distance),
+            "cluster": pa.array(self.cluster),
+        }
+        about = {"format": _FORMAT, "method": self.method, "settings": self.settings}
+        table = pa.table(columns).replace_schema_metadata(
+            {_METADATA_KEY: json.dumps(about, sort_keys=True)}
+        )
+        with atomic_path(path) as temporary:
+            pq.write_table(table, temporary)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Selection:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        ValueError
+            The file is no Parquet file, no selection, or of a format that this version cannot read.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            table = pq.read_table(path)
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"{os.fspath(path)} is not a Parquet file: {error}") from error
+        about = json.loads((table.schema.metadata or {}).get(_METADATA_KEY, b"{}"))
+        if about.get("format") != _FORMAT:
+            raise ValueError(
+                f"{os.fspath(path)} is not a saved selection of format {_FORMAT}, "
+                f"its format is {about.get('format')!r}"
+            )
+        column = {name: table[name].to_numpy() for name in table.column_names}
+        kept = np.flatnonzero(column["rank"] >= 0)
+        return cls(
+            method=about["method"],
+            n=table.num_rows,
+            indices=kept,
+            order=kept[np.argsort(column["rank"][kept])],
+            scores=column["score"],
+            reason=column["reason"].astype(np.str_),
+            duplicate_of=column["duplicate_of"],
+            similarity=column["similarity"],
+            distance=column["distance"],
+            cluster=column["cluster"],
+            settings=about["settings"],
+        )
+
+
+def make_selection(
+    method: str,
+    order: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    settings: dict[str, Any],
+    *,
+    reason: NDArray[np.str_] | None = None,
+    duplicate_of: NDArray[np.int64] | None = None,
+    similarity: NDArray[np.float64] | None = None,
+    distance: NDArray[np.float64] | None = None,
+    cluster: NDArray[np.int64] | None = None,
+) -> Selection:
+    """Fill in what a method has nothing to say about.
+
+    `reason` names the dropped samples' fates ("budget" when it is not given); kept ones become
+    "kept", and lose the duplicate that they were not dropped for.
+    """
+    n = len(scores)
+    indices = np.sort(order)
+    reason = np.full(n, "budget", dtype="<U10") if reason is None else reason.astype("<U10")
+    reason[indices] = "kept"
+    repeats = reason == "duplicate"
+    nothing = np.full(n, -1, dtype=np.int64)
+    nan = np.full(n, np.nan)
+    return Selection(
+        method=method,
+        n=n,
+        indices=indices,
+        order=order,
+        scores=scores,
+        reason=reason,
+        duplicate_of=nothing if duplicate_of is None else np.where(repeats, duplicate_of, -1),
+        similarity=nan if similarity is None else np.where(repeats, similarity, np.nan),
+        distance=nan if distance is None else distance,
+        cluster=nothing if cluster is None else cluster,
+        settings=settings,
+    )
+
+
+def check_rows(x: Any) -> Any:
+    """Return the embeddings, checked: a 2-D numpy array or torch tensor of finite numbers.
+
+    Anything else that numpy understands becomes a numpy array. Nothing is copied.
+    """
+    if not _is_tensor(x):
+        x = np.asarray(x)
+        if x.dtype.kind != "f" and x.dtype != np.int8:
+            raise TypeError(f"x: wanted float16, float32, float64 or int8, got {x.dtype}")
+    if x.ndim != 2 or 0 in x.shape:
+        raise ValueError(
+            f"x: wanted a non-empty array of shape (samples, features), got shape {tuple(x.shape)}"
+        )
+    for start in range(0, len(x), _CHECK_ROWS):
+        rows = x[start : start + _CHECK_ROWS]
+        finite = to_numpy((rows.isfinite() if _is_tensor(x) else np.isfinite(rows)).all(1))
+        if not finite.all():
+            row = start + int(np.argmin(finite))
+            raise ValueError(f"x: wanted finite numbers, row {row} holds NaN or infinity")
+    return x
+
+
+def check_budget(budget: Any, n: int) -> int:
+    """Return the number of samples to keep.
+
+    Parameters
+    ----------
+    budget
+        An int is a count in 1..n; a float is a share in (0, 1], of which the count is
+        ``max(1, floor(share * n + 0.5))``.
+    n
+        Number of samples.
+    """
+    if isinstance(budget, bool | np.bool_) or not isinstance(budget, numbers.Real):
+        raise TypeError(
+            "budget: wanted a count (int) or a share (float), "
+            f"got {type(budget).__name__} {budget!r}"
+        )
+    if isinstance(budget, numbers.Integral):
+        count = int(budget)
+        if not 1 <= count <= n:
+            raise ValueError(f"budget: wanted a count from 1 to {n} samples, got {count}")
+        return count
+    share = float(budget)
+    if not 0.0 < share <= 1.0:
+        raise ValueError(f"budget: wanted a share above 0 and at most 1.0, got {share}")
+    return max(1, math.floor(share * n + 0.5))
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
+    """Return `value` when it is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name}: wanted one of {', '.join(choices)}, got {value!r}")
+    return str(value)
+
+
+def check_integer(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """Return `value` when it is an integer from `low` to `high`, both included."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name}: wanted an integer, got {type(value).__name__} {value!r}")
+    if value < low or (high is not None and value > high):
+        wanted = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name}: wanted an integer {wanted}, got {value}")
+    return int(value)
+
+
+def check_number(name: str, value: Any, low: float, high: float) -> float:
+    """Return `value` when it is a number from `low` to `high`, both included."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}: wanted a number, got {type(value).__name__} {value!r}")
+    if not low <= value <= high:  # NaN fails too
+        raise ValueError(f"{name}: wanted a number from {low} to {high}, got {value}")
+    return float(value)
+
+
+def random_keys(n: int, seed: int) -> NDArray[np.float64]:
+    """Return n pseudo-random numbers in [0, 1): the top 53 bits of splitmix64(seed, index).
+
+    A sample's number depends on the seed and its index alone, in integer arithmetic that no
+    library version and no machine changes (Steele, Lea and Flood 2014).
+    """
+    gamma = 0x9E3779B97F4A7C15
+    state = _mix(np.array([seed & (2**64 - 1)], dtype=np.uint64))
+    steps = np.arange(1, n + 1, dtype=np.uint64) * np.uint64(gamma)
+    return (_mix(state + steps) >> np.uint64(11)) * 2.0**-53
+
+
+def to_numpy(value: Any) -> NDArray[Any]:
+    """Return a numpy array or a torch tensor as a numpy array."""
+    return np.asarray(value.detach().cpu().numpy() if _is_tensor(value) else value)
+
+
+def _is_tensor(value: Any) -> bool:
+    """Whether this is a torch tensor, found without importing torch."""
+    return type(value).__module__.split(".")[0] == "torch"
+
+
+def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Scramble the bits with the finaliser of splitmix64."""
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))

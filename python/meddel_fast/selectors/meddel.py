@@ -1,0 +1,317 @@
+"""MedDEL, the paper's method: drop what is disruptive, then what is redundant."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meddel_fast import ops
+from meddel_fast.selectors.base import (
+    Selection,
+    check_budget,
+    check_choice,
+    check_number,
+    check_rows,
+    make_selection,
+    to_numpy,
+)
+from meddel_fast.selectors.clusters import KEEP, Clusters, cluster_rows, sweep_order
+from meddel_fast.selectors.semdedup import redundancy_within, threshold_at
+
+RULES = ("semdedup", "greedy", "components")
+
+_RESOLUTION = 2.0**-53  # the spacing of doubles below 1: closer similarities count as tied
+
+
+class Cut(NamedTuple):
+    """What a rule makes of a budget.
+
+    Attributes
+    ----------
+    order : int64, shape (count,)
+        Samples kept, most wanted first.
+    scores : float64, shape (n,)
+        Higher is kept sooner.
+    duplicate_of : int64, shape (n,)
+        The sample that each one repeats; -1 for none.
+    similarity : float64, shape (n,)
+        Cosine to it.
+    eta
+        Samples more similar than this to one that drops them are dropped.
+    tied
+        Number of samples at the threshold that only the tie rule decided on.
+    """
+
+    order: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    duplicate_of: NDArray[np.int64]
+    similarity: NDArray[np.float64]
+    eta: float
+    tied: int
+
+
+class Problem(NamedTuple):
+    """What a rule has to decide: which of the first `candidates` samples of `order` stay."""
+
+    x: Any
+    label: NDArray[np.int64]
+    order: NDArray[np.int64]
+    candidates: int
+    rule: str
+    threads: int | None
+
+
+class Level(NamedTuple):
+    """The outcome of a deduplication at one threshold."""
+
+    keep: NDArray[np.bool_]
+    representative: NDArray[np.int64]
+    similarity: NDArray[np.float64]
+
+
+def meddel(
+    x: Any,
+    budget: int | float,
+    *,
+    epsilon: float = 0.9,
+    disruptive_fraction: float | None = None,
+    rule: str = "semdedup",
+    keep: str = "far",
+    clusters: int | None = None,
+    max_iterations: int = 100,
+    seed: int = 0,
+    threads: int | None = None,
+) -> Selection:
+    """Cluster, drop disruptive samples, then the most redundant ones until the budget is met.
+
+    Parameters
+    ----------
+    x : shape (n, d)
+        The embeddings.
+    budget
+        Count (int) or share (float) to keep. Exactly that many are kept: when fewer are left after
+        the disruptive ones, the least disruptive come back.
+    epsilon
+        Samples farther than this (1 - cosine, 0 to 2) from their centroid are disruptive; 0.9 in
+        the paper.
+    disruptive_fraction
+        In place of `epsilon`: this share of the samples, 0 to 1, the farthest from their
+        centroids, is disruptive (equal distances: lowest index first).
+    rule
+        Whether a dropped sample drops others. "semdedup": yes; one pass gives every budget (see
+        :func:`~meddel_fast.selectors.semdedup.semdedup`). "greedy": no; a kept sample covers
+        its neighbours. "components": samples connected by duplicates keep one representative.
+    keep
+        Which sample comes first in a cluster and stays: "far" from the centroid (the paper's
+        pseudocode), "near" to it (its text), or a "random" one.
+    clusters
+        Number of clusters of the spherical k-means; None for
+        :func:`~meddel_fast.selectors.clusters.default_clusters`.
+    max_iterations
+        At most this many iterations of k-means.
+    seed
+        Seed of k-means and of ``keep="random"``.
+    threads
+        Number of threads; None for all cores.
+
+    Returns
+    -------
+    Selection
+        ``scores``: by "semdedup" -M, by the other rules 1 for kept samples and minus the cosine to
+        its representative for a duplicate; disruptive samples have -2 - distance.
+        ``settings``: "eta", the threshold above which samples were dropped (None when all samples
+        are disruptive); "tied", how many samples at the threshold the tie rule dropped
+        ("semdedup": the last by index; otherwise: the last of the sweep); "disruptive", how many
+        samples were; "returned", how many of them came back.
+
+    Notes
+    -----
+    By "semdedup" and "components" a smaller budget keeps a subset of a larger one. By "greedy"
+    it need not: a sample that is dropped at one threshold may stay at a lower one, because the one
+    that covered it is gone.
+    """
+    ladder = meddel_ladder(
+        x,
+        [budget],
+        epsilon=epsilon,
+        disruptive_fraction=disruptive_fraction,
+        rule=rule,
+        keep=keep,
+        clusters=clusters,
+        max_iterations=max_iterations,
+        seed=seed,
+        threads=threads,
+    )
+    return ladder[0]
+
+
+def meddel_ladder(
+    x: Any,
+    budgets: Sequence[int | float],
+    *,
+    epsilon: float = 0.9,
+    disruptive_fraction: float | None = None,
+    rule: str = "semdedup",
+    keep: str = "far",
+    clusters: int | None = None,
+    max_iterations: int = 100,
+    seed: int = 0,
+    threads: int | None = None,
+) -> list[Selection]:
+    """Return :func:`meddel` for several budgets; clusters, and M by "semdedup", are found once."""
+    rows = check_rows(x)
+    counts = [check_budget(budget, len(rows)) for budget in budgets]
+    epsilon = check_number("epsilon", epsilon, 0.0, 2.0)
+    if disruptive_fraction is not None:
+        disruptive_fraction = check_number("disruptive_fraction", disruptive_fraction, 0.0, 1.0)
+    check_choice("rule", rule, RULES)
+    check_choice("keep", keep, KEEP)
+    found = cluster_rows(rows, clusters, max_iterations, seed, threads)
+    outcasts = _disruptive(found.distance, epsilon, disruptive_fraction)
+    # A cluster of its own takes each disruptive sample out of every comparison.
+    label = found.label.copy()
+    label[outcasts] = found.settings["clusters"] + np.arange(len(outcasts))
+    sweep = sweep_order(found.distance, keep, seed)
+    sweep = sweep[~np.isin(sweep, outcasts)]
+    settings = {
+        "epsilon": epsilon if disruptive_fraction is None else None,
+        "disruptive_fraction": disruptive_fraction,
+        "rule": rule,
+        "keep": keep,
+        "disruptive": len(outcasts),
+        **found.settings,
+    }
+    order = np.concatenate([sweep, outcasts])
+    problem = Problem(rows, label, order, len(sweep), rule, threads)
+    cutter = _by_quantile(problem) if rule == "semdedup" else _by_threshold(problem)
+    selections = []
+    for budget, count in zip(budgets, counts, strict=True):
+        cut = cutter(min(count, len(sweep))) if len(sweep) else None
+        returned = max(0, count - len(sweep))
+        about = {"budget": budget, "count": count, "returned": returned}
+        selections.append(_assemble(cut, outcasts, returned, found, about | settings))
+    return selections
+
+
+def _assemble(
+    cut: Cut | None,
+    outcasts: NDArray[np.int64],
+    returned: int,
+    found: Clusters,
+    settings: dict[str, Any],
+) -> Selection:
+    """Join what the rule says of the other samples to the fate of the disruptive ones."""
+    n = len(found.distance)
+    if cut is None:  # all samples are disruptive
+        nothing = np.full(n, -1, dtype=np.int64)
+        cut = Cut(nothing[:0], np.zeros(n), nothing, np.full(n, np.nan), math.nan, 0)
+    scores = cut.scores.copy()
+    scores[outcasts] = -2.0 - found.distance[outcasts]
+    reason = np.where(cut.duplicate_of >= 0, "duplicate", "budget").astype("<U10")
+    reason[outcasts] = "disruptive"
+    return make_selection(
+        "meddel",
+        np.concatenate([cut.order, outcasts[:returned]]),
+        scores,
+        settings | {"eta": None if math.isnan(cut.eta) else cut.eta, "tied": cut.tied},
+        reason=reason,
+        duplicate_of=cut.duplicate_of,
+        similarity=cut.similarity,
+        distance=found.distance,
+        cluster=found.label,
+    )
+
+
+def _disruptive(
+    distance: NDArray[np.float64], epsilon: float, fraction: float | None
+) -> NDArray[np.int64]:
+    """Return the disruptive samples, the least disruptive first (ties: lowest index)."""
+    if fraction is None:
+        far = np.flatnonzero(distance > epsilon)
+    else:
+        count = math.floor(fraction * len(distance) + 0.5)
+        far = np.sort(np.argsort(-distance, kind="stable")[:count])
+    return far[np.argsort(distance[far], kind="stable")]
+
+
+def _by_quantile(problem: Problem) -> Callable[[int], Cut]:
+    """Prepare the cuts of "semdedup": M once, then a quantile of M a budget."""
+    similarity, neighbor = redundancy_within(
+        problem.x, problem.label, problem.order, problem.threads
+    )
+    pool = np.sort(problem.order[: problem.candidates])
+    ranking = pool[np.argsort(similarity[pool], kind="stable")]
+
+    def cut(count: int) -> Cut:
+        eta, tied = threshold_at(similarity[ranking], count)
+        return Cut(ranking[:count], -similarity, neighbor, similarity, eta, tied)
+
+    return cut
+
+
+def _by_threshold(problem: Problem) -> Callable[[int], Cut]:
+    """Prepare the cuts of the other rules: a threshold found by bisection for each budget."""
+    n = len(problem.order)
+    pool = problem.order[: problem.candidates]
+    levels: dict[float, Level] = {}
+
+    def level(threshold: float) -> Level:
+        if threshold not in levels:
+            result = ops.deduplicate(
+                problem.x,
+                threshold,
+                rule=problem.rule,
+                order=problem.order,
+                labels=problem.label,
+                threads=problem.threads,
+            )
+            levels[threshold] = Level(*(to_numpy(field) for field in result))
+        return levels[threshold]
+
+    def cut(count: int) -> Cut:
+        low, high = _bracket(lambda threshold: int(level(threshold).keep[pool].sum()), count)
+        # Below 0 nothing is asked of a pair and nothing stays; above 1 nothing is dropped.
+        below = np.zeros(n, dtype=bool) if low is None else level(low).keep
+        above = np.ones(n, dtype=bool) if high is None else level(high).keep
+        spare = pool[(above & ~below)[pool]]
+        keep = below.copy()
+        keep[spare[: count - int(below[pool].sum())]] = True
+        threshold = low if low is not None else 0.0
+        shown = level(threshold)
+        repeats = shown.representative != np.arange(n)
+        similarity = np.where(repeats, shown.similarity, np.nan)
+        return Cut(
+            order=pool[keep[pool]],
+            scores=np.where(keep, 1.0, np.where(repeats, -similarity, 0.0)),
+            duplicate_of=np.where(repeats, shown.representative, -1),
+            similarity=similarity,
+            eta=math.nextafter(threshold, -math.inf),  # dropped at it: more similar than eta
+            tied=len(spare) - int((keep & ~below)[pool].sum()),
+        )
+
+    return cut
+
+
+def _bracket(kept: Callable[[float], int], count: int) -> tuple[float | None, float | None]:
+    """Find thresholds that keep at most, and at least, `count` samples.
+
+    They are one and the same where a threshold keeps exactly `count`, and otherwise no farther
+    apart than two similarities that count as tied. None stands for a threshold beyond [0, 1].
+    """
+    low, high = 0.0, 1.0
+    at_low, at_high = kept(low), kept(high)
+    if at_high <= count:
+        return high, high if at_high == count else None
+    if at_low >= count:
+        return low if at_low == count else None, low
+    while high - low > _RESOLUTION:
+        middle = (low + high) / 2.0
+        at_middle = kept(middle)
+        if at_middle == count:
+            return middle, middle
+        low, high = (middle, high) if at_middle < count else (low, middle)
+    return low, high

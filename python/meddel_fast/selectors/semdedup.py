@@ -1,0 +1,138 @@
+"""SemDeDup: inside clusters, drop what repeats an earlier sample (Abbas et al. 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meddel_fast import ops
+from meddel_fast.selectors.base import (
+    Selection,
+    check_budget,
+    check_choice,
+    check_rows,
+    make_selection,
+    to_numpy,
+)
+from meddel_fast.selectors.clusters import KEEP, cluster_rows, sweep_order
+
+
+class Redundancy(NamedTuple):
+    """M of SemDeDup: ``max(0, highest cosine to an earlier sample of the cluster)``.
+
+    `neighbor` is that sample, the lowest index among equals, and -1 where M is 0.
+    """
+
+    similarity: NDArray[np.float64]
+    neighbor: NDArray[np.int64]
+
+
+def semdedup(
+    x: Any,
+    budget: int | float,
+    *,
+    keep: str = "far",
+    clusters: int | None = None,
+    max_iterations: int = 100,
+    seed: int = 0,
+    threads: int | None = None,
+) -> Selection:
+    """Drop the samples most similar to an earlier member of their cluster.
+
+    Members of a cluster are swept in the order of `keep`. M of a sample is its highest cosine to
+    an earlier one, whether or not that one stays, so M depends on no threshold: one pass serves
+    every budget, and the samples with the lowest M are kept. Equal M: lowest index first.
+
+    Parameters
+    ----------
+    x : shape (n, d)
+        The embeddings.
+    budget
+        Count (int) or share (float) to keep.
+    keep
+        Which member of a group of duplicates comes first and stays: "far" from the centroid,
+        "near" to it, or a "random" one.
+    clusters
+        Number of clusters of the spherical k-means; None for
+        :func:`~meddel_fast.selectors.clusters.default_clusters`. 1 compares all pairs.
+    max_iterations
+        At most this many iterations of k-means.
+    seed
+        Seed of k-means and of ``keep="random"``.
+    threads
+        Number of threads; None for all cores.
+
+    Returns
+    -------
+    Selection
+        ``scores`` are -M. ``settings["eta"]`` is the threshold of this budget: samples with M
+        above it are dropped, and of those exactly at it the last ``settings["tied"]``, by index.
+    """
+    ladder = semdedup_ladder(
+        x,
+        [budget],
+        keep=keep,
+        clusters=clusters,
+        max_iterations=max_iterations,
+        seed=seed,
+        threads=threads,
+    )
+    return ladder[0]
+
+
+def semdedup_ladder(
+    x: Any,
+    budgets: Sequence[int | float],
+    *,
+    keep: str = "far",
+    clusters: int | None = None,
+    max_iterations: int = 100,
+    seed: int = 0,
+    threads: int | None = None,
+) -> list[Selection]:
+    """Return :func:`semdedup` for several budgets from one pass; smaller ones are nested."""
+    rows = check_rows(x)
+    counts = [check_budget(budget, len(rows)) for budget in budgets]
+    check_choice("keep", keep, KEEP)
+    found = cluster_rows(rows, clusters, max_iterations, seed, threads)
+    order = sweep_order(found.distance, keep, seed)
+    redundancy = redundancy_within(rows, found.label, order, threads)
+    ranking = np.argsort(redundancy.similarity, kind="stable")
+    reason = np.where(redundancy.neighbor >= 0, "duplicate", "budget")
+    selections = []
+    for budget, count in zip(budgets, counts, strict=True):
+        eta, tied = threshold_at(redundancy.similarity[ranking], count)
+        settings = {"budget": budget, "count": count, "keep": keep, "eta": eta, "tied": tied}
+        selections.append(
+            make_selection(
+                "semdedup",
+                ranking[:count],
+                -redundancy.similarity,
+                settings | found.settings,
+                reason=reason,
+                duplicate_of=redundancy.neighbor,
+                similarity=redundancy.similarity,
+                distance=found.distance,
+                cluster=found.label,
+            )
+        )
+    return selections
+
+
+def redundancy_within(
+    x: Any, label: NDArray[np.int64], order: NDArray[np.int64], threads: int | None
+) -> Redundancy:
+    """Compute M inside the clusters, for members swept in `order`."""
+    result = ops.redundancy(x, order=order, labels=label, threads=threads)
+    similarity = to_numpy(result.similarity)
+    neighbor = np.where(similarity > 0.0, to_numpy(result.neighbor), -1)
+    return Redundancy(np.maximum(similarity, 0.0), neighbor)
+
+
+def threshold_at(ascending: NDArray[np.float64], count: int) -> tuple[float, int]:
+    """Return the highest M among the first `count`, and how many more have exactly that M."""
+    eta = float(ascending[count - 1])
+    return eta, int(np.searchsorted(ascending, eta, side="right")) - count
