@@ -1,28 +1,25 @@
-"""Settings of a benchmark run: dataclasses, read from one TOML file.
+"""Settings of a benchmark run, as dataclasses that refuse values out of range.
 
-Knows nothing of the stages that use the settings, and imports nothing heavy. Every unknown key,
-wrong type and value out of range is a `ConfigError` that names the key, what was wanted and what
-came.
+Knows nothing of the stages that use the settings, and imports nothing heavy. `config_file` reads
+them from TOML.
 """
 
 from __future__ import annotations
 
 import sys
-import types
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from dataclasses import replace as _replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 if sys.version_info >= (3, 11):
-    import tomllib
+    pass
 else:
-    import tomli as tomllib
+    pass
 
 PRECISIONS = ("auto", "fp32", "bf16")
 POOLINGS = ("mean", "cls")
 USES = ("pretrain", "test")
+SPLITS = ("train", "val", "test")
 
 
 class ConfigError(ValueError):
@@ -180,7 +177,8 @@ class DataConfig:
         )
         _check(bool(self.use) and set(self.use) <= set(USES), self, "use", f"some of {list(USES)}")
         for splits in ("pretrain_splits", "train_splits", "test_splits"):
-            _check(bool(getattr(self, splits)), self, splits, "at least one split")
+            given = set(getattr(self, splits))
+            _check(bool(given) and given <= set(SPLITS), self, splits, f"some of {list(SPLITS)}")
         overlap = set(self.test_splits) & (set(self.train_splits) | set(self.pretrain_splits))
         if "test" in self.use and overlap:
             raise ConfigError(
@@ -228,152 +226,3 @@ class RunConfig:
                 f"[selectors.{unused[0]}] is given, but run.selectors names only: "
                 + ", ".join(self.selectors)
             )
-
-
-def _known_keys(table: Mapping[str, Any], known: list[str], where: str) -> None:
-    unknown = sorted(set(table) - set(known))
-    if unknown:
-        raise ConfigError(f"{where}: unknown key '{unknown[0]}'; known keys: {', '.join(known)}")
-
-
-def _scalar(value: Any, hint: type, where: str) -> Any:
-    if hint is float and type(value) in (int, float):
-        return float(value)
-    if hint is Path and isinstance(value, str):
-        return Path(value)
-    if type(value) is hint:  # exact: True is no int here
-        return value
-    name = {Path: "path (string)", str: "string", int: "whole number", float: "number"}
-    raise ConfigError(f"{where} must be a {name.get(hint, hint.__name__)}, got {value!r}")
-
-
-def _convert(value: Any, hint: Any, where: str) -> Any:
-    """``value`` from TOML as the annotated type ``hint``, or a ConfigError."""
-    origin, args = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        return _convert(value, next(a for a in args if a is not type(None)), where)
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"{where} must be a list, got {value!r}")
-        if args[-1] is not Ellipsis and len(value) != len(args):
-            raise ConfigError(f"{where} must be a list of {len(args)} values, got {value!r}")
-        return tuple(_convert(v, args[0], f"{where}[{i}]") for i, v in enumerate(value))
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise ConfigError(f"{where} must be a table, got {value!r}")
-        return dict(value)
-    return _scalar(value, hint, where)
-
-
-def _build(cls: type[Any], table: Any, where: str, **given: Any) -> Any:
-    """Make a ``cls`` from a TOML table; the ``given`` fields are already converted."""
-    if not isinstance(table, dict):
-        raise ConfigError(f"{where} must be a table, got {table!r}")
-    hints = get_type_hints(cls)
-    names = [f.name for f in fields(cls) if f.name not in given]
-    _known_keys(table, names, where)
-    values = {k: _convert(v, hints[k], f"{where} {k}") for k, v in table.items()}
-    try:
-        return cls(**values, **given)
-    except ConfigError as error:
-        raise ConfigError(f"{where} {error}") from None
-    except TypeError:
-        missing = [n for n in names if n not in values and _required(cls, n)]
-        raise ConfigError(f"{where}: missing key '{missing[0]}'") from None
-
-
-def _required(cls: type[Any], name: str) -> bool:
-    spec = cls.__dataclass_fields__[name]
-    missing = type(spec.default).__name__ == "_MISSING_TYPE"
-    return missing and type(spec.default_factory).__name__ == "_MISSING_TYPE"
-
-
-def _data_sets(tables: Any, base: Path) -> tuple[DataConfig, ...]:
-    if not isinstance(tables, list) or not tables:
-        raise ConfigError("at least one [[data]] table is needed")
-    sets = [_build(DataConfig, t, f"[[data]] {i + 1}:") for i, t in enumerate(tables)]
-    return tuple(
-        _replace(d, path=d.path and base / d.path, splits=d.splits and base / d.splits)
-        for d in sets
-    )
-
-
-def read_toml(path: str | Path) -> dict[str, Any]:
-    """Read the tables of a TOML file; an error names the file."""
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"config file not found: {path}")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
-
-
-def load_config(
-    path: str | Path, *, data_root: str | Path | None = None, out: str | Path | None = None
-) -> RunConfig:
-    """Read a run's settings from a TOML file.
-
-    Parameters
-    ----------
-    path : path
-        The file. Its tables: ``[run]``, one or more ``[[data]]``, ``[encoder]``,
-        ``[selectors.NAME]``, ``[pretrain]``, ``[downstream]``; their keys are the fields of the
-        classes of this module.
-    data_root : path, optional
-        Data paths are relative to it; without it, to the folder of the file.
-    out : path, optional
-        The run directory, instead of ``run.out``; relative to the working directory.
-
-    Returns
-    -------
-    RunConfig
-        With absolute paths. Without an ``image_size``, ``[downstream]`` takes that of
-        ``[pretrain]``.
-
-    Raises
-    ------
-    FileNotFoundError
-        No such file.
-    ConfigError
-        Malformed TOML, an unknown key (the known ones are listed), a wrong type or value.
-    """
-    path = Path(path)
-    tables = read_toml(path)
-    known = ["run", "data", "encoder", "selectors", "pretrain", "downstream"]
-    try:
-        _known_keys(tables, known, "top level")
-        return _run_config(tables, path.resolve().parent, data_root, out)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
-
-
-def _run_config(
-    tables: dict[str, Any], folder: Path, data_root: str | Path | None, out: str | Path | None
-) -> RunConfig:
-    run = dict(tables.get("run", {}))
-    given_out = run.pop("out", None)
-    if out is None and given_out is None:
-        raise ConfigError("[run]: missing key 'out'")
-    where = (
-        Path(out).resolve() if out is not None else folder / _convert(given_out, Path, "[run] out")
-    )
-    options = _convert(tables.get("selectors", {}), dict[str, Any], "[selectors]")
-    pretrain: PretrainConfig = _build(PretrainConfig, tables.get("pretrain", {}), "[pretrain]")
-    downstream = {"image_size": pretrain.image_size, **tables.get("downstream", {})}
-    base = folder if data_root is None else Path(data_root).resolve()
-    config: RunConfig = _build(
-        RunConfig,
-        run,
-        "[run]",
-        out=where,
-        data=_data_sets(tables.get("data"), base),
-        selector_options={
-            name: _convert(table, dict[str, Any], f"[selectors.{name}]")
-            for name, table in options.items()
-        },
-        encoder=_build(EncoderConfig, tables.get("encoder", {}), "[encoder]"),
-        pretrain=pretrain,
-        downstream=_build(DownstreamConfig, downstream, "[downstream]"),
-    )
-    return config

@@ -1,0 +1,108 @@
+"""The benchmark: from images to a NormDEL table, resumable at every point.
+
+=============  ===================================================================================
+``run``        the whole run of a `config.RunConfig`, or up to a group of stages
+``plan``       which stages a run has, what each depends on, which module does it
+``stage``      keys, records, validity; skipping and resuming
+``score``      means, deviations, NormDEL, planted truth
+``display``    the live list, or plain lines
+``lock``       one process per run directory
+``machine``    versions and hardware, for ``run.json`` and ``meddel-fast info``
+=============  ===================================================================================
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meddel_fast.benchmark.lock import LockedError, lock
+from meddel_fast.benchmark.machine import hardware, versions
+from meddel_fast.benchmark.plan import GROUPS, build, tags
+from meddel_fast.benchmark.stage import Records, settings
+from meddel_fast.config import ConfigError, RunConfig
+from meddel_fast.files import read_json, remove_leftovers, write_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["GROUPS", "LockedError", "run"]
+
+
+def run(config: RunConfig, *, until: str | None = None, console: Console | None = None) -> Path:
+    """Run the benchmark, or the stages up to and with the group `until`; skip what is valid.
+
+    Parameters
+    ----------
+    config
+        The settings; ``config.out`` is made when it is not there.
+    until
+        One of `GROUPS`; None runs all.
+    console
+        Where progress goes; a terminal gets a live list, anything else plain lines. None: stderr.
+
+    Returns
+    -------
+    Path
+        The run directory.
+
+    Raises
+    ------
+    ConfigError
+        Settings that cannot be used; a directory that holds another run, or something else.
+    LockedError
+        Another process works in the directory.
+    """
+    from rich.console import Console
+
+    from meddel_fast.benchmark.display import watch
+
+    records = Records(config.out)
+    stages = build(config, records)
+    if until is not None:
+        groups = [stage.group for stage in stages]
+        if until not in groups:
+            raise ConfigError(
+                f"this run has no stage '{until}': {', '.join(dict.fromkeys(groups))}"
+            )
+        stages = stages[: len(groups) - groups[::-1].index(until)]
+    if config.threads is not None:
+        os.environ["MEDDEL_THREADS"] = str(config.threads)
+    _check_directory(config)
+    with lock(config.out):
+        remove_leftovers(config.out)
+        write_json(config.out / "run.json", _description(config))
+        with watch(stages, console or Console(stderr=True)) as watcher:
+            for stage in stages:
+                records.execute(stage, watcher)
+    return config.out
+
+
+def _check_directory(config: RunConfig) -> None:
+    """Refuse a directory that is not this run's."""
+    out, description = config.out, config.out / "run.json"
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"the run directory {out} is a file")
+    if description.is_file():
+        name = read_json(description).get("name")
+        if name != config.name:
+            raise ConfigError(
+                f"{out} holds the run '{name}', this config is of the run '{config.name}': "
+                "choose another folder with --out, or change run.name"
+            )
+    elif out.is_dir() and any(p.name != ".lock" for p in out.iterdir()):
+        raise ConfigError(f"{out} is not empty and holds no run: choose another folder with --out")
+
+
+def _description(config: RunConfig) -> dict[str, Any]:
+    """Everything that ``run.json`` says."""
+    return {
+        "name": config.name,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "config": settings(config),
+        "tags": [{"tag": t, "selector": s, "ratio": r} for t, s, r in tags(config)],
+        "versions": versions(),
+        "hardware": hardware(),
+    }

@@ -1,0 +1,61 @@
+"""What a run ran on: versions without importing, hardware without torch where possible."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from meddel_fast import __version__
+
+PACKAGES = ("numpy", "torch", "triton", "transformers", "pyarrow", "pillow", "matplotlib")
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of Python, this package and those it builds on; None where one is absent."""
+    found: dict[str, str | None] = {
+        "python": platform.python_version(),
+        "meddel-fast": __version__,
+    }
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, memory, threads, and the instruction set that the kernels use."""
+    from meddel_fast import _core
+
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": _processor(),
+        "threads": _core.hardware_threads(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "isa": _core.isa(),
+        "available_isas": list(_core.available_isas()),
+        "cuda_built": _core.cuda_built(),
+    }
+
+
+def _processor() -> str:
+    """Give the processor's name as Linux tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def cuda_device() -> str | None:
+    """Name the CUDA device that torch sees; None without torch, a driver or a device."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None

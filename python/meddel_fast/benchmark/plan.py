@@ -1,0 +1,386 @@
+"""The stages of a run, in order: which they are, what each one depends on, which module does it.
+
+Only this file knows how the modules are put together; `stage` runs what is planned here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meddel_fast.benchmark.score import planted_rows, score_rows, write_scores
+from meddel_fast.benchmark.stage import Records, Stage, listing, settings
+from meddel_fast.config import ConfigError, DataConfig, PretrainConfig, RunConfig
+from meddel_fast.files import Progress, read_json, sha256_json, write_json
+
+if TYPE_CHECKING:
+    from meddel_fast.data.manifest import Manifest
+
+FULL = "full-100"
+GROUPS = ("make", "data", "encoder", "pretrain", "embed", "select", "evaluate", "score", "report")
+# Fields of PretrainConfig that cannot change the weights.
+_NO_EFFECT = ("checkpoint_every", "workers")
+
+
+def tag(selector: str, ratio: float) -> str:
+    """Name a selection: ``kcenter-5``; ratio 1 is the same for all selectors."""
+    return FULL if ratio == 1 else f"{selector}-{100 * ratio:g}"
+
+
+def tags(config: RunConfig) -> list[tuple[str, str, float]]:
+    """List what is scored: (tag, selector, ratio), the full pool first, then by falling ratio."""
+    ratios = sorted(config.ratios, reverse=True)
+    full = [(FULL, "full", 1.0)] if 1.0 in ratios else []
+    return full + [(tag(s, r), s, r) for r in ratios if r < 1 for s in config.selectors]
+
+
+def build(config: RunConfig, records: Records) -> list[Stage]:
+    """List the stages of a run in the order of their work.
+
+    Raises
+    ------
+    ConfigError
+        An unknown selector, or an option that it does not have.
+    """
+    check_selectors(config)
+    plan = _Plan(config, records)
+    own = not config.encoder.path
+    scored = tags(config)
+    full_first = (own and not config.encoder.steps) or 1.0 in config.ratios
+    return [
+        *(plan.make(d) for d in config.data if d.made is not None),
+        *(plan.scan(d) for d in config.data),
+        plan.pool(),
+        *([plan.own_encoder()] if own and config.encoder.steps else []),
+        *([plan.pretrain(FULL, None)] if full_first else []),
+        plan.embed(),
+        *(plan.select(s) for s in config.selectors if min(config.ratios) < 1),
+        *(plan.pretrain(t, plan.selection(t)) for t, _, _ in scored if t != FULL),
+        *(
+            plan.evaluate(t, d, seed)
+            for t, _, _ in scored
+            for d in config.data
+            if "test" in d.use
+            for seed in config.seeds
+        ),
+        plan.score(),
+        plan.report(),
+    ]
+
+
+def check_selectors(config: RunConfig) -> None:
+    """Refuse unknown selectors and unknown options of selectors."""
+    from meddel_fast.selectors import check_options
+
+    for name in config.selectors:
+        try:
+            check_options(name, config.selector_options.get(name, {}))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"selectors: {error}") from None
+
+
+class _Plan:
+    """Makes the stages of one run; each method one kind of stage."""
+
+    def __init__(self, config: RunConfig, records: Records) -> None:
+        self.config = config
+        self.records = records
+        self.out = config.out
+        self.pool_path = self.out / "data" / "pretrain.parquet"
+        self._manifests: dict[tuple[Path, str], Manifest] = {}
+
+    # Where things are
+
+    def manifest_path(self, name: str) -> Path:
+        return self.out / "data" / f"{name}.parquet"
+
+    def root(self, data: DataConfig) -> Path:
+        return self.out / "data" / data.name if data.path is None else data.path
+
+    def model(self, name: str) -> Path:
+        return self.out / "pretrain" / name / "model"
+
+    def selection(self, name: str) -> Path:
+        return self.out / "select" / f"{name}.parquet"
+
+    def result(self, name: str, data: DataConfig, seed: int) -> Path:
+        return self.out / "evaluate" / name / f"{data.name}-seed{seed}.json"
+
+    @property
+    def embedding_model(self) -> Path:
+        """The run's own encoder."""
+        own = self.out / "encoder" / "model"
+        return own if self.config.encoder.steps else self.model(FULL)
+
+    # What the stages share
+
+    def manifest(self, path: Path) -> Manifest:
+        from meddel_fast.data.manifest import Manifest
+
+        key = (path, self.records.digest(path))
+        if key not in self._manifests:
+            self._manifests[key] = Manifest.load(path)
+        return self._manifests[key]
+
+    def pool_fingerprint(self) -> str:
+        return self.manifest(self.pool_path).fingerprint
+
+    def with_masks(self, data: DataConfig, splits: tuple[str, ...]) -> Manifest:
+        """Give the usable rows of some splits that have a mask."""
+        rows = self.manifest(self.manifest_path(data.name)).splits(splits).with_masks()
+        if len(rows) == 0:
+            raise ConfigError(
+                f"data set '{data.name}': no image with a mask in splits {list(splits)}"
+            )
+        return rows
+
+    def use_threads(self) -> None:
+        if self.config.threads is not None:
+            import torch
+
+            torch.set_num_threads(self.config.threads)
+
+    # The stages
+
+    def make(self, data: DataConfig) -> Stage:
+        folder = self.root(data)
+        options = {"seed": self.config.seed, **(data.made or {})}
+
+        def work(progress: Progress) -> None:
+            from meddel_fast.data.made import make_frames
+
+            make_frames(folder, **options, progress=progress)
+
+        return Stage(f"make/{data.name}", (folder,), lambda: {"made": options}, work, unit="frames")
+
+    def scan(self, data: DataConfig) -> Stage:
+        root = self.root(data)
+        path = self.manifest_path(data.name)
+
+        def inputs() -> dict[str, Any]:
+            splits = None if data.splits is None else data.splits.read_text(encoding="utf-8")
+            return {"root": str(root), "files": listing(root), "splits": sha256_json(splits)}
+
+        def work(progress: Progress) -> None:
+            from meddel_fast.data.folder import scan_folder
+
+            scan_folder(root, name=data.name, splits=data.splits, progress=progress).save(path)
+
+        return Stage(f"data/{data.name}", (path,), inputs, work, unit="files")
+
+    def pool(self) -> Stage:
+        sets = [d for d in self.config.data if "pretrain" in d.use]
+
+        def inputs() -> dict[str, Any]:
+            for data in self.config.data:  # what would fail in hours fails now
+                if "test" in data.use:
+                    self.with_masks(data, data.train_splits)
+                    self.with_masks(data, data.test_splits)
+            return {
+                "sets": [
+                    [d.name, d.pretrain_splits, self.records.digest(self.manifest_path(d.name))]
+                    for d in sets
+                ]
+            }
+
+        def work(progress: Progress) -> None:
+            from meddel_fast.data.manifest import Manifest
+
+            parts = [
+                self.manifest(self.manifest_path(d.name)).splits(d.pretrain_splits) for d in sets
+            ]
+            pool = Manifest.concat(parts, "pretrain")
+            if len(pool) == 0:
+                raise ConfigError("no usable image in the pretrain_splits of the data sets")
+            pool.save(self.pool_path)
+            progress(len(pool), len(pool))
+
+        return Stage("data/pretrain", (self.pool_path,), inputs, work, unit="images")
+
+    def own_encoder(self) -> Stage:
+        steps = self.config.encoder.steps
+        warmup = min(self.config.pretrain.warmup_steps, steps // 10)
+        config = replace(self.config.pretrain, steps=steps, warmup_steps=warmup)
+        return self._pretraining("encoder", self.out / "encoder", None, config)
+
+    def pretrain(self, name: str, selection: Path | None) -> Stage:
+        folder = self.out / "pretrain" / name
+        return self._pretraining(f"pretrain/{name}", folder, selection, self.config.pretrain)
+
+    def _pretraining(
+        self, name: str, folder: Path, selection: Path | None, config: PretrainConfig
+    ) -> Stage:
+        config = replace(config, seed=config.seed + self.config.seed)
+
+        def kept() -> Any:
+            from meddel_fast.selectors import Selection
+
+            return None if selection is None else Selection.load(selection).indices
+
+        def inputs() -> dict[str, Any]:
+            return {
+                "pool": self.pool_fingerprint(),
+                "kept": sha256_json(kept()),
+                "config": settings(config, without=_NO_EFFECT),
+            }
+
+        def work(progress: Progress) -> None:
+            from meddel_fast.pretrain import pretrain
+
+            self.use_threads()
+            pool = self.manifest(self.pool_path)
+            pretrain(pool, kept(), folder, config, device=self.config.device, progress=progress)
+
+        outputs = (folder / "model", folder / "loss.csv")
+        return Stage(name, outputs, inputs, work, partial=(folder,))
+
+    def embed(self) -> Stage:
+        folder = self.out / "embeddings"
+        encoder = self.config.encoder
+        own = not encoder.path
+        local = self.embedding_model if own else Path(encoder.path)
+        where = str(local) if own or local.is_dir() else encoder.path
+
+        def inputs() -> dict[str, Any]:
+            weights = self.records.digest(local) if own else _encoder_key(where)
+            fixed = settings(encoder, without=("path", "steps", "batch_size"))
+            return {"pool": self.pool_fingerprint(), "encoder": weights, **fixed}
+
+        def work(progress: Progress) -> None:
+            from meddel_fast.embed import embed
+
+            self.use_threads()
+            embed(
+                self.manifest(self.pool_path),
+                where,
+                folder,
+                image_size=encoder.image_size,
+                batch_size=encoder.batch_size,
+                dtype=encoder.dtype,
+                pooling=encoder.pooling,
+                device=self.config.device,
+                offline=own or Path(where).is_dir(),
+                progress=progress,
+            )
+
+        return Stage("embed", (folder,), inputs, work, unit="images")
+
+    def select(self, name: str) -> Stage:
+        ratios = sorted((r for r in self.config.ratios if r < 1), reverse=True)
+        paths = tuple(self.selection(tag(name, r)) for r in ratios)
+        options = {"seed": self.config.seed, **self.config.selector_options.get(name, {})}
+
+        def inputs() -> dict[str, Any]:
+            folder = self.out / "embeddings"
+            return {"embeddings": self.records.digest(folder), "ratios": ratios, "options": options}
+
+        def work(progress: Progress) -> None:
+            from meddel_fast.embed import Embeddings
+            from meddel_fast.selectors import select_ladder
+
+            x = Embeddings.load(self.out / "embeddings").array
+            ids = self.manifest(self.pool_path).ids
+            found = select_ladder(name, x, ratios, threads=self.config.threads, **options)
+            for path, selection in zip(paths, found, strict=True):
+                selection.save(path, ids)
+            progress(len(ratios), len(ratios))
+
+        return Stage(f"select/{name}", paths, inputs, work, unit="selections")
+
+    def evaluate(self, name: str, data: DataConfig, seed: int) -> Stage:
+        path = self.result(name, data, seed)
+
+        def inputs() -> dict[str, Any]:
+            return {
+                "model": self.records.digest(self.model(name)),
+                "train": self.with_masks(data, data.train_splits).fingerprint,
+                "test": self.with_masks(data, data.test_splits).fingerprint,
+                "config": settings(self.config.downstream),
+                "seed": seed,
+            }
+
+        def work(progress: Progress) -> None:
+            from meddel_fast.downstream import evaluate
+
+            self.use_threads()
+            result = evaluate(
+                self.model(name),
+                self.with_masks(data, data.train_splits),
+                self.with_masks(data, data.test_splits),
+                self.config.downstream,
+                seed=seed,
+                device=self.config.device,
+                progress=progress,
+            )
+            write_json(path, result)
+
+        return Stage(f"evaluate/{name}/{data.name}-seed{seed}", (path,), inputs, work)
+
+    def score(self) -> Stage:
+        folder = self.out / "score"
+        data = [d for d in self.config.data if "test" in d.use]
+        scored = tags(self.config)
+        paths = [
+            self.result(t, d, s) for t, _, _ in scored for d in data for s in self.config.seeds
+        ]
+        truths = {
+            d.name: self.root(d) / "truth.parquet"
+            for d in self.config.data
+            if "pretrain" in d.use and (self.root(d) / "truth.parquet").is_file()
+        }
+
+        def inputs() -> dict[str, Any]:
+            return {
+                "results": [self.records.digest(p) for p in paths],
+                "selections": [
+                    self.records.digest(self.selection(t)) for t, _, _ in scored if t != FULL
+                ],
+                "pool": self.pool_fingerprint(),
+                "alpha": self.config.alpha,
+            }
+
+        def work(progress: Progress) -> None:
+            from meddel_fast.selectors import Selection
+
+            pool = self.manifest(self.pool_path)
+            kept = {
+                t: range(len(pool)) if t == FULL else Selection.load(self.selection(t)).indices
+                for t, _, _ in scored
+            }
+            rows = []
+            for name, selector, ratio in scored:
+                results = {
+                    d.name: [read_json(self.result(name, d, s)) for s in self.config.seeds]
+                    for d in data
+                }
+                share = (len(kept[name]), len(pool))
+                rows += score_rows(selector, ratio, share, results, self.config.alpha)
+            planted = planted_rows(pool.ids, [(s, r, kept[t]) for t, s, r in scored], truths)
+            write_scores(folder, rows, planted)
+            progress(len(rows), len(rows))
+
+        return Stage("score", (folder,), inputs, work, unit="rows")
+
+    def report(self) -> Stage:
+        path = self.out / "report" / "report.html"
+
+        def inputs() -> dict[str, Any]:
+            score = self.records.digest(self.out / "score")
+            config = settings(self.config, without=("out", "threads", "device"))
+            return {"score": score, "config": config}
+
+        def work(progress: Progress) -> None:
+            from meddel_fast.report import render
+
+            render(self.out)
+            progress(1, 1)
+
+        return Stage("report", (path,), inputs, work, unit="files")
+
+
+def _encoder_key(where: str) -> Mapping[str, Any] | str:
+    """Identify a given encoder: a folder by its files, a hub name by itself."""
+    folder = Path(where)
+    return {"files": listing(folder)} if folder.is_dir() else where

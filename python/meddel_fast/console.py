@@ -1,0 +1,176 @@
+"""How the command line meets its user: one-line errors, a quick Ctrl-C, progress of one stage."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec
+
+from meddel_fast.config import ConfigError
+from meddel_fast.files import Progress
+
+P = ParamSpec("P")
+
+INTERRUPTED, USER_ERROR = 130, 2
+_PATIENCE = 0.8  # seconds for a tidy end after Ctrl-C; then the process ends anyway
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def guarded(command: Callable[P, None]) -> Callable[P, None]:
+    """Make `command` end in one line instead of a traceback on what a user can put right.
+
+    Exit status 2 for errors of the user and the machine (settings, files, disk, memory, missing
+    packages), 130 for Ctrl-C. ``meddel-fast --traceback ...`` shows where an error came from.
+    """
+
+    @functools.wraps(command)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
+        _end_soon_after_interrupt()
+        try:
+            command(*args, **kwargs)
+        except KeyboardInterrupt:
+            say_interrupted()
+            raise SystemExit(INTERRUPTED) from None
+        except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError) as error:
+            _fail(explain(error))
+        except ImportError as error:
+            _fail(f"{error}; pip install 'meddel-fast[benchmark]' brings what the benchmark needs")
+        except MemoryError:
+            _fail("out of memory: smaller batches or image sizes need less")
+
+    return wrapper
+
+
+def explain(error: Exception) -> str:
+    """Say in one line what went wrong."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    full = isinstance(error, OSError) and error.errno in _FULL
+    if full or "No space left on device" in text or "PytorchStreamWriter failed" in text:
+        return f"cannot write, the disk is full: {text}. Free some space and run the same again"
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}"
+    return text
+
+
+_tracebacks = threading.Event()
+
+
+def show_tracebacks() -> None:
+    """From now on let errors show where they came from."""
+    _tracebacks.set()
+
+
+def _fail(message: str) -> None:
+    if _tracebacks.is_set():
+        raise  # what is being handled
+    print(f"meddel-fast: error: {message}", file=sys.stderr)
+    raise SystemExit(USER_ERROR) from None
+
+
+_said = threading.Lock()
+
+
+def say_interrupted() -> None:
+    """Print, once, how to resume."""
+    if _said.acquire(blocking=False):
+        again = shlex.join(["meddel-fast", *sys.argv[1:]])
+        show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
+        sys.stderr.write(f"{show_cursor}Stopped; what is done is kept. To go on: {again}\n")
+        sys.stderr.flush()
+
+
+def _end_soon_after_interrupt() -> None:
+    """See to it that Ctrl-C ends the process within a second.
+
+    Python's own handler runs only when the main thread is back from a library call, and what it
+    raises can get lost in a callback. The byte that the system's handler writes is read by a thread
+    of its own, which ends the process when the tidy way takes too long. That is safe for the same
+    reason that a kill is: files are written whole or not at all.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    receiver, sender = os.pipe()
+    os.set_blocking(sender, False)
+    signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
+
+    def interrupt(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not break the tidy end
+        raise KeyboardInterrupt
+
+    def wait() -> None:
+        while os.read(receiver, 1) != bytes([signal.SIGINT]):
+            pass
+        time.sleep(_PATIENCE)
+        say_interrupted()
+        os._exit(INTERRUPTED)
+
+    signal.signal(signal.SIGINT, interrupt)
+    threading.Thread(target=wait, daemon=True, name="interrupt").start()
+
+
+def show_work(name: str, unit: str, work: Callable[[Progress], Any]) -> Any:
+    """Do `work` with a bar on the terminal (stderr), or with plain lines; return its result."""
+    from rich.console import Console
+
+    from meddel_fast.benchmark.display import watch
+    from meddel_fast.benchmark.stage import Stage
+
+    stage = Stage(name, (), dict, work, unit=unit)
+    with watch([stage], Console(stderr=True)) as watcher:
+        watcher.begin(stage, "new")
+        start = time.monotonic()
+        result = work(watcher.progress)
+        watcher.end(stage, skipped=False, seconds=time.monotonic() - start)
+    return result
+
+
+def summary(manifest: Any) -> str:
+    """Count the images of each split, and those that were skipped for each reason."""
+    from collections import Counter
+
+    splits = Counter(manifest.column("split"))
+    text = f"{len(manifest)} images"
+    if splits:
+        text += " (" + ", ".join(f"{split} {n}" for split, n in sorted(splits.items())) + ")"
+    skipped = Counter(manifest.skipped["reason"].to_pylist())
+    if skipped:
+        reasons = ", ".join(f"{reason} {n}" for reason, n in skipped.most_common())
+        text += f"; {skipped.total()} skipped: {reasons}"
+    return text
+
+
+def parse_budget(text: str) -> int | float:
+    """Read a budget: ``500`` is a count, ``0.05`` a share, ``5%`` the same share."""
+    try:
+        if text.endswith("%"):
+            return float(text[:-1]) / 100
+        return float(text) if "." in text or "e" in text else int(text)
+    except ValueError:
+        raise ConfigError(
+            f"--budget must be a count (500), a share (0.05) or per cent (5%), got '{text}'"
+        ) from None
+
+
+def load_embeddings(path: Path) -> Any:
+    """Load a .npy file (memory-mapped) or what ``embed`` wrote."""
+    import numpy as np
+
+    if path.is_dir():
+        from meddel_fast.embed import Embeddings
+
+        return Embeddings.load(path).array
+    if not path.exists():
+        raise FileNotFoundError(f"no embeddings at {path}")
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise ConfigError(f"{path} is not a .npy file of numbers: {error}") from None
