@@ -102,7 +102,7 @@ def _required(cls: type[Any], name: str) -> bool:
 def _data_sets(tables: Any, base: Path) -> tuple[DataConfig, ...]:
     if not isinstance(tables, list) or not tables:
         raise ConfigError("at least one [[data]] table is needed")
-    sets = [from_table(DataConfig, t, f"[[data]] {i + 1}:") for i, t in enumerate(tables)]
+    sets = [from_table(DataConfig, t, f"[[data]] {i + 1}") for i, t in enumerate(tables)]
     return tuple(
         replace(d, path=d.path and base / d.path, splits=d.splits and base / d.splits) for d in sets
     )
