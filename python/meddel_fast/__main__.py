@@ -75,9 +75,8 @@ def _run_stages(config: Path, data_root: Path | None, out: Path | None, until: s
 
 
 def _print_table(run_dir: Path) -> None:
-    from meddel_fast.report import score_table
-
     from meddel_fast.files import read_json
+    from meddel_fast.report import score_table
 
     typer.echo(score_table(read_json(run_dir / "score" / "scores.json")))
 
@@ -119,6 +118,7 @@ def data(
     frames: Annotated[int | None, typer.Option(help="Frames of each made video.")] = None,
     size: Annotated[int | None, typer.Option(help="Side of the made frames, in pixels.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the made frames.")] = 0,
+    set_: SetOption = None,
     config: ConfigOption = None,
     data_root: RootOption = None,
 ) -> None:
@@ -132,9 +132,10 @@ def data(
     if made is not None:
         if folder is not None:
             raise ConfigError("give a folder or --made, not both")
-        asked = {"videos": videos, "frames": frames, "size": size}
+        asked: dict[str, Any] = {"videos": videos, "frames": frames, "size": size, "seed": seed}
         asked = {key: value for key, value in asked.items() if value is not None}
-        show_work("make", "frames", lambda p: make_frames(made, **asked, seed=seed, progress=p))
+        asked |= parse_settings(set_ or [])
+        show_work("make", "frames", lambda p: make_frames(made, **asked, progress=p))
         out = made / "manifest.parquet" if out is None else out
     root = _need(folder or made, "a folder of images, or --made FOLDER,")
     manifest = show_work(

@@ -150,7 +150,7 @@ class Board:
         """Draw the list."""
         grid = Table.grid(padding=(0, 1))
         for column in ("left", "left", "left", "right", "left", "right"):
-            grid.add_column(justify=column, no_wrap=True)  # type: ignore[arg-type]
+            grid.add_column(justify=column, no_wrap=True)
         for row in self.rows.values():
             grid.add_row(*_cells(row))
         elapsed = clock(time.monotonic() - self.started)
