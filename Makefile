@@ -1,0 +1,65 @@
+# make demo    from a bare machine to a NormDEL table and a report on made data
+# make test    build, lint, types, tests
+# make help    the rest
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DATA_ROOT ?= ../shared/data
+
+# The CPU build is enough for all of this, and plain `torch` would fetch gigabytes of CUDA. Where
+# the index has no such file, or you have a torch already, set TORCH (for example TORCH=torch).
+TORCH ?= torch==2.13.0
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: help demo example test lint types check bench clean
+
+help:
+	@grep -E '^# make' Makefile | sed 's/^# //'
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp a set of extras; any change of source or settings installs again.
+SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc python -type f -not -path '*/__pycache__/*')
+
+$(VENV)/.torch: | $(BIN)/python
+	$(BIN)/pip install -q "$(TORCH)"
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.torch $(SOURCES)
+	$(BIN)/pip install -q ".[benchmark]"
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.torch $(SOURCES)
+	$(BIN)/pip install -q -C cmake.define.MEDDEL_WERROR=ON -C build-dir=build/test ".[benchmark,test,lint]"
+	@touch $@
+
+demo: $(VENV)/.demo
+	$(BIN)/meddel-fast run examples/quickstart.toml
+
+# make example DATA_ROOT=...    the same on real frames (Kvasir-SEG, CVC-ClinicDB)
+example: $(VENV)/.demo
+	$(BIN)/meddel-fast run examples/kvasir.toml --data-root $(DATA_ROOT)
+
+test: lint types check
+
+# make lint    ruff and clang-format
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror $(shell find csrc -type f)
+
+# make types   mypy --strict
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+# make check   the tests, on every instruction set that this CPU has
+check: $(VENV)/.test
+	MEDDEL_BUILD_DIR=build/test $(BIN)/python -m pytest
+
+# make clean   what was built here, not .venv
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,102 @@
+#include "deduplicate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "cpu/isa.h"
+#include "truth.h"
+
+namespace meddel {
+namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+Deduplicated keep_all(int64_t n) {
+  Deduplicated out{std::vector<int64_t>(static_cast<size_t>(n)),
+                   std::vector<double>(static_cast<size_t>(n), kNaN)};
+  std::iota(out.representative.begin(), out.representative.end(), int64_t{0});
+  return out;
+}
+
+Deduplicated semdedup(const Matrix& x, double threshold, const Ordering& ordering,
+                      const Context& context) {
+  const Redundancy highest = redundancy(x, ordering, context);
+  Deduplicated out = keep_all(x.n);
+  for (int64_t i = 0; i < x.n; ++i) {
+    if (highest.neighbor[i] < 0 || highest.similarity[i] < threshold) continue;
+    out.representative[i] = highest.neighbor[i];
+    out.similarity[i] = highest.similarity[i];
+  }
+  return out;
+}
+
+// earlier holds, position after position, the similar pairs (later, earlier position).
+Deduplicated greedy(const Pairs& earlier, const Ordering& ordering) {
+  const int64_t n = static_cast<int64_t>(ordering.rows.size());
+  Deduplicated out = keep_all(n);
+  for (size_t e = 0; e < earlier.i.size(); ++e) {
+    const int64_t row = ordering.rows[earlier.i[e]];
+    const int64_t cover = ordering.rows[earlier.j[e]];
+    if (out.representative[cover] != cover) continue;  // it was dropped: positions rise
+    const double similarity = earlier.similarity[e], best = out.similarity[row];
+    const bool first = out.representative[row] == row;
+    if (first || similarity > best || (similarity == best && cover < out.representative[row])) {
+      out.representative[row] = cover;
+      out.similarity[row] = similarity;
+    }
+  }
+  return out;
+}
+
+// Union-find over positions; the root is the lowest position of its component.
+class Forest {
+ public:
+  explicit Forest(int64_t n) : parent_(static_cast<size_t>(n)) {
+    std::iota(parent_.begin(), parent_.end(), int64_t{0});
+  }
+
+  int64_t find(int64_t p) {
+    while (parent_[p] != p) {
+      parent_[p] = parent_[parent_[p]];
+      p = parent_[p];
+    }
+    return p;
+  }
+
+  void join(int64_t p, int64_t q) {
+    p = find(p);
+    q = find(q);
+    parent_[std::max(p, q)] = std::min(p, q);
+  }
+
+ private:
+  std::vector<int64_t> parent_;
+};
+
+Deduplicated components(const Matrix& x, const Pairs& earlier, const Ordering& ordering) {
+  Forest forest(x.n);
+  for (size_t e = 0; e < earlier.i.size(); ++e) forest.join(earlier.i[e], earlier.j[e]);
+  const DotFn dot = kernels().dot[static_cast<int>(x.dtype)];
+  const auto norm = [&](int64_t i) { return std::sqrt(dot(x.row(i), x.row(i), x.d)); };
+  Deduplicated out = keep_all(x.n);
+  for (int64_t p = 0; p < x.n; ++p) {
+    const int64_t row = ordering.rows[p], root = ordering.rows[forest.find(p)];
+    if (row == root) continue;
+    out.representative[row] = root;
+    out.similarity[row] = cosine(dot(x.row(row), x.row(root), x.d), norm(row), norm(root));
+  }
+  return out;
+}
+
+}  // namespace
+
+Deduplicated deduplicate(const Matrix& x, double threshold, Rule rule, const Ordering& ordering,
+                         int64_t max_pairs, const Context& context) {
+  if (rule == Rule::kSemDeDup) return semdedup(x, threshold, ordering, context);
+  const Pairs earlier = earlier_pairs(x, threshold, ordering, max_pairs, context);
+  return rule == Rule::kGreedy ? greedy(earlier, ordering) : components(x, earlier, ordering);
+}
+
+}  // namespace meddel

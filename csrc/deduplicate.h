@@ -1,0 +1,32 @@
+// Which samples to keep so that no kept one is a near duplicate of an earlier one.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "matrix.h"
+#include "pairs.h"
+#include "parallel.h"
+
+namespace meddel {
+
+// Samples are looked at in order, group by group.
+enum class Rule {
+  kSemDeDup,    // dropped when any earlier sample is similar, even one that was dropped itself
+  kGreedy,      // dropped when an earlier kept sample is similar
+  kComponents,  // dropped when it is not the first of its connected component of similar pairs
+};
+
+struct Deduplicated {
+  std::vector<int64_t> representative;  // by row: itself when kept, else the sample that covers it:
+                                        // the most similar one that may (ties to the lowest row),
+                                        // or the first of the component
+  std::vector<double> similarity;       // to the representative; NaN for kept samples
+};
+
+// Two samples are similar when their cosine is >= threshold. Throws TooManyPairs when a rule that
+// has to hold all similar pairs (greedy, components) meets more than max_pairs.
+Deduplicated deduplicate(const Matrix& x, double threshold, Rule rule, const Ordering& ordering,
+                         int64_t max_pairs, const Context& context);
+
+}  // namespace meddel

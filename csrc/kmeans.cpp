@@ -1,0 +1,255 @@
+#include "kmeans.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "cpu/isa.h"
+#include "norms.h"
+#include "pair_scan.h"
+#include "truth.h"
+
+namespace meddel {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+double sum_in_order(const double* values, int64_t count) {
+  double sum = 0.0;
+  for (int64_t i = 0; i < count; ++i) sum += values[i];
+  return sum;
+}
+
+// Draws rows with probability proportional to their weight, as reference.py states.
+class Seeding {
+ public:
+  Seeding(const Matrix& x, bool spherical, const Context& context)
+      : x_(x),
+        spherical_(spherical),
+        team_(context),
+        dots_(kernels().dots[static_cast<int>(x.dtype)]),
+        norms_(spherical ? roots(squared_norms(team_, x)) : squared_norms(team_, x)),
+        weight_(static_cast<size_t>(x.n), kInfinity),
+        taken_(static_cast<size_t>(x.n), false),
+        blocks_(static_cast<size_t>((x.n + kBlockRows - 1) / kBlockRows)) {}
+
+  void add(int64_t seed) {
+    taken_[seed] = true;
+    team_.run_range(x_.n, kBlockRows, [&](int64_t begin, int64_t end, int) {
+      double inner[kBlockRows];
+      dots_(x_.row(seed), x_.row(begin), x_.ld, nullptr, end - begin, x_.d, inner);
+      for (int64_t i = begin; i < end; ++i) {
+        const double xy = inner[i - begin];
+        const double distance = spherical_ ? cosine_distance(cosine(xy, norms_[i], norms_[seed]))
+                                           : squared_distance(xy, norms_[i], norms_[seed]);
+        weight_[i] = i == seed ? 0.0 : std::min(weight_[i], distance);
+      }
+      blocks_[begin / kBlockRows] = sum_in_order(&weight_[begin], end - begin);
+    });
+  }
+
+  int64_t draw(double uniform) const {
+    std::vector<double> running(blocks_.size());
+    std::partial_sum(blocks_.begin(), blocks_.end(), running.begin());
+    const double total = running.back();
+    if (total == 0.0) return std::find(taken_.begin(), taken_.end(), false) - taken_.begin();
+    const double target = std::min(uniform * total, std::nextafter(total, 0.0));
+    const int64_t block =
+        std::upper_bound(running.begin(), running.end(), target) - running.begin();
+    double sum = block > 0 ? running[block - 1] : 0.0;
+    int64_t last = -1;
+    for (int64_t i = block * kBlockRows; i < std::min(x_.n, (block + 1) * kBlockRows); ++i) {
+      sum += weight_[i];
+      if (sum > target) return i;
+      if (weight_[i] != 0.0) last = i;
+    }
+    return last;  // rounding left the running sum short of the target: the last possible row
+  }
+
+ private:
+  const Matrix& x_;
+  const bool spherical_;
+  Team team_;
+  const DotsFn dots_;
+  const std::vector<double> norms_;
+  std::vector<double> weight_;
+  std::vector<bool> taken_;
+  std::vector<double> blocks_;
+};
+
+// Nearest centroid per row: the operation of a pair scan.
+class Nearest {
+ public:
+  Nearest(const ScanSide& x, const ScanSide& centroids, bool spherical)
+      : x_(x), centroids_(centroids), spherical_(spherical) {
+    out.labels.assign(static_cast<size_t>(x.size()), -1);
+    out.distances.assign(static_cast<size_t>(x.size()), -kInfinity);
+  }
+
+  ColumnRange range(int64_t) const { return {0, centroids_.size()}; }
+
+  // Until finish_band, distances hold the affinity: cosine or minus squared distance.
+  void take(int64_t p, int64_t q, double inner) {
+    const double affinity = spherical_
+                                ? cosine(inner, x_.norm(p), centroids_.norm(q))
+                                : -squared_distance(inner, x_.square(p), centroids_.square(q));
+    double& best = out.distances[p];
+    if (affinity > best || (affinity == best && q < out.labels[p])) {
+      best = affinity;
+      out.labels[p] = q;
+    }
+  }
+
+  void finish_band(int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) {
+      double& value = out.distances[p];
+      value = spherical_ ? cosine_distance(value) : -value;
+    }
+  }
+
+  Assignment out;
+
+ private:
+  const ScanSide& x_;
+  const ScanSide& centroids_;
+  const bool spherical_;
+};
+
+// <v, v> in the lanes of the truth. Elements are full fp64 here, so multiply and add must not be
+// fused: this file is compiled with -ffp-contract=off.
+double squared_norm(const double* v, int64_t d) {
+  double lane[8] = {};
+  for (int64_t i = 0; i < d; ++i) lane[i % 8] += v[i] * v[i];
+  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+// Adds up the members of one cluster, block by block.
+class CentroidSum {
+ public:
+  CentroidSum(const Matrix& x, const std::vector<double>& scale)
+      : x_(x),
+        scale_(scale),
+        widen_(kernels().widen[static_cast<int>(x.dtype)]),
+        row_(static_cast<size_t>(x.d)),
+        part_(static_cast<size_t>(x.d)),
+        total_(static_cast<size_t>(x.d)) {}
+
+  const std::vector<double>& operator()(const int64_t* begin, const int64_t* end) {
+    std::fill(total_.begin(), total_.end(), 0.0);
+    while (begin < end) {
+      const int64_t block = *begin / kBlockRows;
+      std::fill(part_.begin(), part_.end(), 0.0);
+      for (; begin < end && *begin / kBlockRows == block; ++begin) add(*begin);
+      for (size_t e = 0; e < part_.size(); ++e) total_[e] += part_[e];
+    }
+    return total_;
+  }
+
+ private:
+  void add(int64_t i) {
+    widen_(x_.row(i), x_.d, row_.data());
+    const double scale = scale_.empty() ? 1.0 : scale_[i];
+    if (scale == 0.0) return;  // a zero row has no direction
+    for (size_t e = 0; e < part_.size(); ++e) part_[e] += static_cast<double>(row_[e]) / scale;
+  }
+
+  const Matrix& x_;
+  const std::vector<double>& scale_;  // norms, or empty for the rows as they are
+  const WidenFn widen_;
+  std::vector<float> row_;
+  std::vector<double> part_;
+  std::vector<double> total_;
+};
+
+// Rows by cluster, in index order: members[begin[c]] .. members[begin[c + 1]].
+struct Members {
+  Members(const int64_t* labels, int64_t n, int64_t k)
+      : begin(static_cast<size_t>(k) + 1), rows(static_cast<size_t>(n)) {
+    for (int64_t i = 0; i < n; ++i) ++begin[labels[i] + 1];
+    std::partial_sum(begin.begin(), begin.end(), begin.begin());
+    std::vector<int64_t> next(begin.begin(), begin.end() - 1);
+    for (int64_t i = 0; i < n; ++i) rows[next[labels[i]]++] = i;
+  }
+
+  std::vector<int64_t> begin;
+  std::vector<int64_t> rows;
+};
+
+// The one row that each empty cluster takes; -1 for the others.
+std::vector<int64_t> refill_empty(const Members& members, const double* distances, int64_t k) {
+  std::vector<int64_t> refill(static_cast<size_t>(k), -1);
+  std::vector<int64_t> empty;
+  for (int64_t c = 0; c < k; ++c) {
+    if (members.begin[c] == members.begin[c + 1]) empty.push_back(c);
+  }
+  if (empty.empty()) return refill;
+  std::vector<int64_t> farthest(members.rows.size());
+  std::iota(farthest.begin(), farthest.end(), int64_t{0});
+  const auto wanted = farthest.begin() + std::min(farthest.size(), empty.size());
+  std::partial_sort(farthest.begin(), wanted, farthest.end(), [&](int64_t a, int64_t b) {
+    return distances[a] > distances[b] || (distances[a] == distances[b] && a < b);
+  });
+  for (size_t e = 0; e < empty.size() && e < farthest.size(); ++e) refill[empty[e]] = farthest[e];
+  return refill;
+}
+
+}  // namespace
+
+std::vector<int64_t> kmeans_plus_plus(const Matrix& x, bool spherical,
+                                      const std::vector<double>& uniforms, const Context& context) {
+  Seeding seeding(x, spherical, context);
+  const double first = uniforms[0] * static_cast<double>(x.n);
+  std::vector<int64_t> seeds = {std::min(static_cast<int64_t>(first), x.n - 1)};
+  seeding.add(seeds.back());
+  for (size_t s = 1; s < uniforms.size(); ++s) {
+    seeds.push_back(seeding.draw(uniforms[s]));
+    seeding.add(seeds.back());
+  }
+  return seeds;
+}
+
+Assignment kmeans_assign(const Matrix& x, const Matrix& centroids, bool spherical,
+                         const Context& context) {
+  Team team(context);
+  const ScanSide rows = all_rows(team, x), columns = all_rows(team, centroids);
+  Nearest nearest(rows, columns, spherical);
+  scan_pairs(team, rows, columns, nearest);
+  std::vector<double> blocks;
+  for (int64_t begin = 0; begin < x.n; begin += kBlockRows) {
+    blocks.push_back(
+        sum_in_order(&nearest.out.distances[begin], std::min(kBlockRows, x.n - begin)));
+  }
+  nearest.out.inertia = sum_in_order(blocks.data(), static_cast<int64_t>(blocks.size()));
+  return std::move(nearest.out);
+}
+
+std::vector<float> kmeans_update(const Matrix& x, const int64_t* labels, const double* distances,
+                                 int64_t k, bool spherical, const Context& context) {
+  Team team(context);
+  const std::vector<double> scale =
+      spherical ? roots(squared_norms(team, x)) : std::vector<double>();
+  const Members members(labels, x.n, k);
+  const std::vector<int64_t> refill = refill_empty(members, distances, k);
+  std::vector<float> centroids(static_cast<size_t>(k * x.d));
+  team.run(k, [&](int64_t c, int) {
+    CentroidSum sum(x, scale);
+    const int64_t* rows = members.rows.data();
+    const std::vector<double>& total =
+        refill[c] < 0 ? sum(rows + members.begin[c], rows + members.begin[c + 1])
+                      : sum(&refill[c], &refill[c] + 1);
+    double divisor = static_cast<double>(members.begin[c + 1] - members.begin[c]);
+    if (refill[c] >= 0) {
+      divisor = 1.0;
+    } else if (spherical) {
+      divisor = std::sqrt(squared_norm(total.data(), x.d));
+    }
+    if (divisor == 0.0) return;  // members cancel out, or have no direction: a zero centroid
+    for (int64_t e = 0; e < x.d; ++e) {
+      centroids[c * x.d + e] = static_cast<float>(total[e] / divisor);
+    }
+  });
+  return centroids;
+}
+
+}  // namespace meddel

@@ -1,0 +1,28 @@
+// A read-only view of n rows of d elements, ld elements apart; the elements of a row are adjacent.
+#pragma once
+
+#include <cstdint>
+
+namespace meddel {
+
+// The order is that of the tables in cpu/kernels.h.
+enum class DType : int { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2, kInt8 = 3 };
+constexpr int kDTypes = 4;
+
+inline int64_t item_size(DType dtype) {
+  return dtype == DType::kFloat32 ? 4 : dtype == DType::kInt8 ? 1 : 2;
+}
+
+struct Matrix {
+  const void* data;
+  int64_t n;
+  int64_t d;
+  int64_t ld;
+  DType dtype;
+
+  const void* row(int64_t i) const {
+    return static_cast<const char*>(data) + i * ld * item_size(dtype);
+  }
+};
+
+}  // namespace meddel

@@ -1,0 +1,137 @@
+#include "parallel.h"
+
+#include <algorithm>
+#include <chrono>
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+namespace meddel {
+namespace {
+
+constexpr int64_t kPollNs = 50'000'000;
+// About 10 us of spinning before a worker sleeps: k-center hands out thousands of short jobs.
+constexpr int kSpins = 2000;
+
+int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+// The truth needs subnormals and rounding to nearest; a caller may have switched either off (torch
+// can, and so does loading a library built with -ffast-math). Only x86 is known to be affected.
+class DefaultFloatingPoint {
+ public:
+#if defined(__SSE2__)
+  DefaultFloatingPoint() : saved_(_mm_getcsr()) { _mm_setcsr(0x1f80); }
+  ~DefaultFloatingPoint() { _mm_setcsr(saved_); }
+  DefaultFloatingPoint(const DefaultFloatingPoint&) = delete;
+  DefaultFloatingPoint& operator=(const DefaultFloatingPoint&) = delete;
+
+ private:
+  const unsigned saved_;
+#else
+  DefaultFloatingPoint() {}
+#endif
+};
+
+}  // namespace
+
+Team::Team(const Context& context) : context_(context), last_poll_ns_(now_ns()) {
+  for (int worker = 1; worker < context.threads; ++worker) {
+    workers_.emplace_back([this, worker] { serve(worker); });
+  }
+}
+
+Team::~Team() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    stop_ = true;
+    ++generation_;
+  }
+  wake_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void Team::serve(int worker) {
+  uint64_t seen = 0;
+  while (true) {
+    for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen;
+         ++spin) {
+      if (spin % 64 == 63) std::this_thread::yield();
+    }
+    {
+      std::unique_lock<std::mutex> lock(mutex_);
+      wake_.wait(lock, [&] { return generation_.load() != seen; });
+      seen = generation_.load();
+      if (stop_) return;
+    }
+    work(worker);
+    if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+      std::lock_guard<std::mutex> lock(mutex_);
+      done_.notify_one();
+    }
+  }
+}
+
+void Team::fail() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (!error_) error_ = std::current_exception();
+  cancelled_ = true;
+}
+
+void Team::work(int worker) {
+  const DefaultFloatingPoint guard;
+  try {
+    while (!cancelled_.load(std::memory_order_relaxed)) {
+      const int64_t chunk = next_.fetch_add(1, std::memory_order_relaxed);
+      if (chunk >= chunks_) break;
+      (*body_)(chunk, worker);
+      if (worker == 0 && context_.poll) {
+        const int64_t now = now_ns();
+        if (now - last_poll_ns_ > kPollNs) {
+          last_poll_ns_ = now;
+          context_.poll();
+        }
+      }
+    }
+  } catch (...) {
+    fail();
+  }
+}
+
+void Team::run(int64_t chunks, const std::function<void(int64_t, int)>& body) {
+  if (chunks <= 0) return;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    chunks_ = chunks;
+    body_ = &body;
+    next_ = 0;
+    cancelled_ = false;
+    error_ = nullptr;
+    busy_ = static_cast<int>(workers_.size());
+    ++generation_;
+  }
+  if (!workers_.empty()) wake_.notify_all();
+  work(0);
+  if (!workers_.empty()) {
+    for (int spin = 0; spin < kSpins && busy_.load(std::memory_order_acquire) > 0; ++spin) {
+      if (spin % 64 == 63) std::this_thread::yield();
+    }
+    std::unique_lock<std::mutex> lock(mutex_);
+    done_.wait(lock, [&] { return busy_.load() == 0; });
+  }
+  if (error_) std::rethrow_exception(error_);
+}
+
+void Team::run_range(int64_t n, int64_t grain,
+                     const std::function<void(int64_t, int64_t, int)>& body) {
+  const int64_t chunks = (n + grain - 1) / grain;
+  run(chunks, [&](int64_t chunk, int worker) {
+    body(chunk * grain, std::min(n, (chunk + 1) * grain), worker);
+  });
+}
+
+}  // namespace meddel

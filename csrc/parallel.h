@@ -1,0 +1,60 @@
+// Threads of one operation. They live as long as it does, so nothing survives into a fork, and
+// chunks are handed out by an atomic counter, so that uneven ones balance.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace meddel {
+
+// What an operation needs from its caller. poll, called from the caller's own thread several times
+// a second, may throw to cancel (Ctrl-C); the exception reaches the caller after all threads rest.
+struct Context {
+  int threads = 1;
+  std::function<void()> poll;
+};
+
+class Team {
+ public:
+  explicit Team(const Context& context);
+  ~Team();
+  Team(const Team&) = delete;
+  Team& operator=(const Team&) = delete;
+
+  int size() const { return static_cast<int>(workers_.size()) + 1; }
+
+  // Calls body(chunk, worker) for every chunk in [0, chunks), worker in [0, size()); returns when
+  // all are done. A chunk should take well under a second: cancellation waits for it.
+  void run(int64_t chunks, const std::function<void(int64_t, int)>& body);
+
+  // The same over [0, n) in pieces of at most `grain`: body(begin, end, worker).
+  void run_range(int64_t n, int64_t grain, const std::function<void(int64_t, int64_t, int)>& body);
+
+ private:
+  void serve(int worker);
+  void work(int worker);
+  void fail();
+
+  const Context& context_;
+  std::vector<std::thread> workers_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::condition_variable done_;
+  std::atomic<uint64_t> generation_{0};
+  std::atomic<int> busy_{0};
+  std::atomic<int64_t> next_{0};
+  std::atomic<bool> cancelled_{false};
+  bool stop_ = false;
+  int64_t chunks_ = 0;
+  const std::function<void(int64_t, int)>* body_ = nullptr;
+  std::exception_ptr error_;
+  int64_t last_poll_ns_ = 0;
+};
+
+}  // namespace meddel

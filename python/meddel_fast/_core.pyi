@@ -1,0 +1,45 @@
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Array = NDArray[Any]
+_Float = NDArray[np.float64]
+_Int = NDArray[np.int64]
+
+def isa() -> str: ...
+def available_isas() -> list[str]: ...
+def use_isa(name: str, /) -> None: ...
+def cuda_built() -> bool: ...
+def first_nonfinite_row(x: _Array, threads: int, /) -> int: ...
+def kcenter_greedy(
+    x: _Array, k: int, cosine: bool, start: int, selected: list[int], threads: int, /
+) -> tuple[_Int, _Float, _Float]: ...
+def similar_pairs(
+    x: _Array, y: _Array | None, threshold: float, max_pairs: int, threads: int, /
+) -> tuple[_Int, _Int, _Float]: ...
+def redundancy(
+    x: _Array, order: _Int | None, labels: _Int | None, threads: int, /
+) -> tuple[_Float, _Int]: ...
+def topk_similarity(
+    x: _Array, y: _Array | None, k: int, threads: int, /
+) -> tuple[_Float, _Int]: ...
+def deduplicate(
+    x: _Array,
+    threshold: float,
+    rule: str,
+    order: _Int | None,
+    labels: _Int | None,
+    max_pairs: int,
+    threads: int,
+    /,
+) -> tuple[_Int, _Float]: ...
+def kmeans_plus_plus(
+    x: _Array, spherical: bool, uniforms: list[float], threads: int, /
+) -> _Int: ...
+def kmeans_assign(
+    x: _Array, centroids: NDArray[np.float32], spherical: bool, threads: int, /
+) -> tuple[_Int, _Float, float]: ...
+def kmeans_update(
+    x: _Array, labels: _Int, distances: _Float, k: int, spherical: bool, threads: int, /
+) -> NDArray[np.float32]: ...

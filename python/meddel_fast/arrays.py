@@ -1,0 +1,195 @@
+"""What users hand over, as the kernels want it: checked, of a known type, on a known device.
+
+numpy arrays and torch tensors come in; a :class:`Rows` goes to the kernels, and its
+:meth:`Rows.back` turns results into what came in. Nothing is copied when the rows are already
+adjacent elements of a supported type, so a memory-mapped ``.npy`` stays on disk.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meddel_fast import _core
+
+SUPPORTED = "float32, float16, bfloat16 (torch), float64 or int8"
+
+
+def resolve_threads(threads: int | None) -> int:
+    """Return the number of threads: the argument, else MEDDEL_THREADS, else all usable cores."""
+    if threads is not None:
+        return check_int("threads", threads, 1)
+    named = os.environ.get("MEDDEL_THREADS", "")
+    if named:
+        if not named.isascii() or not named.isdigit() or int(named) < 1:
+            raise ValueError(f"MEDDEL_THREADS must be a whole number from 1 on, got {named!r}")
+        return int(named)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_int(name: str, value: Any, low: int, high: int | None = None, why: str = "") -> int:
+    """Return ``value`` as an int if it is a whole number within [low, high]."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an int, got {type(value).__name__} {value!r}")
+    if value < low or (high is not None and value > high):
+        wanted = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name} must be {wanted}{why}, got {value}")
+    return int(value)
+
+
+def check_float(name: str, value: Any, low: float, high: float) -> float:
+    """Return ``value`` as a float if it is a number within [low, high]."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(
+        value, (int, float, np.integer, np.floating)
+    ):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__} {value!r}")
+    if not low <= value <= high:
+        raise ValueError(f"{name} must be from {low:g} to {high:g}, got {value}")
+    return float(value)
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    """Return ``value`` if it is one of ``choices``."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+    return str(value)
+
+
+def is_torch(x: Any) -> bool:
+    """Whether x is a torch tensor, without importing torch for those who do not use it."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def to_numpy(name: str, x: Any) -> NDArray[Any]:
+    """Return x as an array that shares its memory where it can (bf16 comes as uint16)."""
+    if not is_torch(x):
+        return np.asarray(x)
+    if x.device.type != "cpu":
+        raise ValueError(f"{name} must be on the CPU (this build has no CUDA), got {x.device}")
+    torch = sys.modules["torch"]
+    x = x.detach()
+    if x.dtype == torch.bfloat16:
+        return x.view(torch.int16).numpy().view(np.uint16)  # type: ignore[no-any-return]
+    return x.resolve_neg().numpy()  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A checked (n, d) array as the kernels take it, and the way back to the user's kind."""
+
+    array: NDArray[Any]
+    torch: bool
+    bfloat16: bool
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return int(self.array.shape[0])
+
+    @property
+    def d(self) -> int:
+        """Number of columns."""
+        return int(self.array.shape[1])
+
+    def back(self, *arrays: NDArray[Any]) -> tuple[Any, ...]:
+        """Return results as torch tensors when the input was one, else as they are."""
+        return tuple(map(sys.modules["torch"].from_numpy, arrays)) if self.torch else arrays
+
+    def widened(self) -> Rows:
+        """Return the rows in fp32, exactly."""
+        if self.bfloat16:
+            wide = (self.array.astype(np.uint32) << 16).view(np.float32)
+        else:
+            wide = self.array.astype(np.float32)
+        return Rows(wide, self.torch, False)
+
+
+def _supported_type(name: str, x: NDArray[Any], bfloat16: bool) -> NDArray[Any]:
+    if bfloat16:
+        return x
+    if x.dtype.kind == "f" and x.dtype.itemsize == 8:
+        with np.errstate(over="ignore"):  # beyond fp32 becomes infinite and is refused below
+            return x.astype(np.float32)
+    if (x.dtype.kind, x.dtype.itemsize) not in {("f", 4), ("f", 2), ("i", 1)}:
+        raise TypeError(f"{name} must be {SUPPORTED}, got {x.dtype}")
+    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+
+
+def _adjacent(x: NDArray[Any]) -> NDArray[Any]:
+    """Return x, copied only if elements are not adjacent or aligned, or rows run backwards."""
+    row, element = x.strides
+    adjacent = x.shape[1] == 1 or element == x.itemsize
+    forwards = len(x) == 1 or (row >= x.shape[1] * x.itemsize and row % x.itemsize == 0)
+    if adjacent and forwards and x.flags.aligned:
+        return x
+    return np.array(x, order="C")  # (ascontiguousarray keeps a misaligned one)
+
+
+def check_rows(name: str, x: Any, threads: int) -> Rows:
+    """Check an (n, d) array of samples, and return it as the kernels take it.
+
+    Raises
+    ------
+    TypeError
+        If the elements are of no supported type.
+    ValueError
+        If x is not 2-d, is empty, or holds a NaN or an infinity (in fp32): the message names the
+        first such row.
+    """
+    bfloat16 = is_torch(x) and x.dtype == sys.modules["torch"].bfloat16
+    array = to_numpy(name, x)
+    if array.ndim != 2:
+        raise ValueError(f"{name} must be a 2-d float array, got shape {array.shape}")
+    if 0 in array.shape:
+        raise ValueError(f"{name} must have at least one row and one column, got {array.shape}")
+    array = _adjacent(_supported_type(name, array, bfloat16))
+    bad = _core.first_nonfinite_row(array, threads)
+    if bad >= 0:
+        raise ValueError(f"{name} must be finite in fp32, got NaN or infinity in row {bad}")
+    return Rows(array, is_torch(x), bfloat16)
+
+
+def check_two(x: Any, y: Any | None, threads: int) -> tuple[Rows, Rows | None]:
+    """Check one set or two of equal width; two of different types are both widened to fp32."""
+    first = check_rows("x", x, threads)
+    if y is None:
+        return first, None
+    second = check_rows("y", y, threads)
+    if second.d != first.d:
+        raise ValueError(f"y must have {first.d} columns like x, got {second.d}")
+    if second.array.dtype != first.array.dtype:
+        return first.widened(), second.widened()
+    return first, second
+
+
+def check_index_vector(name: str, value: Any, n: int | None) -> NDArray[np.int64]:
+    """Return a 1-d vector of integers (of length n, if given) as int64."""
+    array = to_numpy(name, value)
+    if array.size == 0 and array.ndim == 1:
+        array = array.astype(np.int64)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be a 1-d int array, got {array.dtype} of {array.shape}")
+    if n is not None and len(array) != n:
+        raise ValueError(f"{name} must have one entry a row of x ({n}), got {len(array)}")
+    return array.astype(np.int64)
+
+
+def check_order(order: Any | None, n: int) -> NDArray[np.int64] | None:
+    """Return a permutation of the rows as int64."""
+    if order is None:
+        return None
+    array = check_index_vector("order", order, n)
+    if not np.array_equal(np.sort(array), np.arange(n)):
+        raise ValueError(f"order must be a permutation of 0 to {n - 1}")
+    return array
+
+
+def check_labels(labels: Any | None, n: int) -> NDArray[np.int64] | None:
+    """Return one label a row as int64."""
+    return None if labels is None else check_index_vector("labels", labels, n)

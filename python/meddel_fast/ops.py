@@ -1,0 +1,470 @@
+"""The kernels' public functions: check the input, choose the device, make one call.
+
+All take numpy arrays or torch tensors of shape (n, d) in float32, float16, bfloat16 (torch),
+float64 (rounded to float32 first) or int8, contiguous or not, also memory-mapped, and return
+arrays of the kind that came in. All are exact: results equal those of
+:mod:`meddel_fast.reference` bit for bit, on every instruction set and for any number of threads,
+and ties go to the lowest index. A zero row has cosine 0 to everything.
+
+``threads=None`` means MEDDEL_THREADS, else all cores that the process may use. Ctrl-C stops a
+running call within a second.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from meddel_fast import _core
+from meddel_fast.arrays import (
+    Rows,
+    check_choice,
+    check_float,
+    check_index_vector,
+    check_int,
+    check_labels,
+    check_order,
+    check_rows,
+    check_two,
+    resolve_threads,
+)
+
+# Fields are numpy arrays, or torch tensors when x was one.
+
+
+class KCenterResult(NamedTuple):
+    """Result of :func:`kcenter_greedy`."""
+
+    indices: Any
+    radii: Any
+    distances: Any
+
+
+class SimilarPairsResult(NamedTuple):
+    """Result of :func:`similar_pairs`."""
+
+    i: Any
+    j: Any
+    similarity: Any
+
+
+class RedundancyResult(NamedTuple):
+    """Result of :func:`redundancy`."""
+
+    similarity: Any
+    neighbor: Any
+
+
+class TopKResult(NamedTuple):
+    """Result of :func:`topk_similarity`."""
+
+    similarity: Any
+    indices: Any
+
+
+class KMeansResult(NamedTuple):
+    """Result of :func:`kmeans`."""
+
+    labels: Any
+    centroids: Any
+    distances: Any
+    inertia: float
+    iterations: int
+    converged: bool
+
+
+class DeduplicateResult(NamedTuple):
+    """Result of :func:`deduplicate`."""
+
+    keep: Any
+    representative: Any
+    similarity: Any
+
+
+def kcenter_greedy(
+    x: Any,
+    k: int,
+    *,
+    metric: str = "euclidean",
+    start: int = 0,
+    selected: Any | None = None,
+    threads: int | None = None,
+) -> KCenterResult:
+    """Choose k samples, each the one farthest from all chosen before it.
+
+    The greedy 2-approximation of the k-center problem (Gonzalez 1985), the core-set selection of
+    Sener and Savarese (2018).
+
+    Parameters
+    ----------
+    x : array of shape (n, d)
+        Samples.
+    k : int
+        How many to choose, 1 to n (to n less the already selected ones).
+    metric : {"euclidean", "cosine"}
+        Cosine distance is 1 - cosine, not less than 0.
+    start : int
+        The first one chosen; not used when some are selected already.
+    selected : int array of shape (m,), optional
+        Samples that are centres already; they are not chosen again nor returned.
+    threads : int, optional
+        See the module.
+
+    Returns
+    -------
+    indices : int64 array of shape (k,)
+        The chosen samples, in order.
+    radii : float64 array of shape (k,)
+        Distance of each, when chosen, to the centres before it; infinite for a first one.
+        Never rising.
+    distances : float64 array of shape (n,)
+        Distance of each sample to its nearest centre; 0 for centres.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For input of wrong type or shape, with NaN or infinities, or out of range.
+
+    Notes
+    -----
+    O(n k d) at worst.
+    """
+    threads = resolve_threads(threads)
+    check_choice("metric", metric, ("euclidean", "cosine"))
+    rows = check_rows("x", x, threads)
+    centres = np.zeros(0, dtype=np.int64)
+    if selected is not None:
+        centres = check_index_vector("selected", selected, None)
+        if len(centres) and not 0 <= centres.min() <= centres.max() < rows.n:
+            raise ValueError(f"selected must be rows of x, 0 to {rows.n - 1}")
+        if len(np.unique(centres)) < len(centres):
+            raise ValueError("selected must not hold a sample twice")
+    why = " (the rows of x less the selected ones)" if len(centres) else " (the rows of x)"
+    k = check_int("k", k, 1, rows.n - len(centres), why)
+    start = check_int("start", start, 0, rows.n - 1)
+    out = _core.kcenter_greedy(rows.array, k, metric == "cosine", start, centres.tolist(), threads)
+    return KCenterResult(*rows.back(*out))
+
+
+def similar_pairs(
+    x: Any,
+    y: Any | None = None,
+    *,
+    threshold: float = 0.95,
+    max_pairs: int | None = None,
+    threads: int | None = None,
+) -> SimilarPairsResult:
+    """Find every pair of samples whose cosine is at or above a threshold.
+
+    Parameters
+    ----------
+    x : array of shape (n, d)
+        Samples.
+    y : array of shape (m, d), optional
+        A second set: pairs are then between the two (train and test leakage, say). Where the
+        types differ both are widened to float32.
+    threshold : float
+        From -1 to 1. (For 'strictly above t' pass ``numpy.nextafter(t, 2)``.)
+    max_pairs : int, optional
+        Give up beyond so many. By default what fits into half of the free memory.
+    threads : int, optional
+        See the module.
+
+    Returns
+    -------
+    i, j : int64 arrays of shape (p,)
+        Rows of x and of y (of x, i < j, for one set), sorted by (i, j).
+    similarity : float64 array of shape (p,)
+        Their cosine.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For input of wrong type or shape, with NaN or infinities, or out of range.
+    MemoryError
+        When more than max_pairs are found; the message says how many there were so far.
+
+    Notes
+    -----
+    O(n m d) at worst, no (n, m) matrix in memory.
+    """
+    threads = resolve_threads(threads)
+    threshold = check_float("threshold", threshold, -1.0, 1.0)
+    limit = _max_pairs(max_pairs)
+    first, second = check_two(x, y, threads)
+    try:
+        out = _core.similar_pairs(
+            first.array, None if second is None else second.array, threshold, limit, threads
+        )
+    except OverflowError as error:
+        raise _too_many_pairs(error, limit, threshold) from None
+    return SimilarPairsResult(*first.back(*out))
+
+
+def redundancy(
+    x: Any,
+    *,
+    order: Any | None = None,
+    labels: Any | None = None,
+    threads: int | None = None,
+) -> RedundancyResult:
+    """Find, for each sample, the most similar earlier one.
+
+    This is M of SemDeDup (Abbas et al. 2023): dropping the samples with M above a threshold gives
+    its selection for that threshold, so that one pass serves all thresholds.
+
+    Parameters
+    ----------
+    x : array of shape (n, d)
+        Samples.
+    order : int array of shape (n,), optional
+        A permutation: the samples from first to last. Default: by index.
+    labels : int array of shape (n,), optional
+        Clusters: only samples of the same one are compared.
+    threads : int, optional
+        See the module.
+
+    Returns
+    -------
+    similarity : float64 array of shape (n,)
+        Highest cosine to an earlier sample (of its cluster); minus infinity if there is none.
+    neighbor : int64 array of shape (n,)
+        That sample, the lowest index among equals; -1 if there is none.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For input of wrong type or shape, with NaN or infinities, or out of range.
+
+    Notes
+    -----
+    O(d sum of squared cluster sizes) at worst.
+    """
+    threads = resolve_threads(threads)
+    rows = check_rows("x", x, threads)
+    out = _core.redundancy(
+        rows.array, check_order(order, rows.n), check_labels(labels, rows.n), threads
+    )
+    return RedundancyResult(*rows.back(*out))
+
+
+def topk_similarity(
+    x: Any, y: Any | None = None, k: int = 1, *, threads: int | None = None
+) -> TopKResult:
+    """Find the k most similar samples of a set for each sample.
+
+    Parameters
+    ----------
+    x : array of shape (n, d)
+        Samples.
+    y : array of shape (m, d), optional
+        The set to search; x itself without the sample when not given. Where the types differ both
+        are widened to float32.
+    k : int
+        1 to m (to n - 1 without y).
+    threads : int, optional
+        See the module.
+
+    Returns
+    -------
+    similarity : float64 array of shape (n, k)
+        Cosines, falling along a row.
+    indices : int64 array of shape (n, k)
+        Rows of y, rising among equal cosines.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For input of wrong type or shape, with NaN or infinities, or out of range.
+
+    Notes
+    -----
+    O(n m d) at worst, no (n, m) matrix in memory.
+    """
+    threads = resolve_threads(threads)
+    first, second = check_two(x, y, threads)
+    if second is None:
+        if first.n < 2:
+            raise ValueError("x must have at least 2 rows when y is not given, got 1")
+        k = check_int("k", k, 1, first.n - 1, " (the other rows of x)")
+    else:
+        k = check_int("k", k, 1, second.n, " (the rows of y)")
+    out = _core.topk_similarity(first.array, None if second is None else second.array, k, threads)
+    return TopKResult(*first.back(*out))
+
+
+def kmeans(
+    x: Any,
+    k: int,
+    *,
+    spherical: bool = True,
+    max_iterations: int = 100,
+    seed: int = 0,
+    init: Any | None = None,
+    threads: int | None = None,
+) -> KMeansResult:
+    """Cluster samples by Lloyd's k-means, seeded by k-means++.
+
+    Assignment is exact; centroid sums run in fp64 in one fixed order and are rounded to fp32 once
+    an iteration, so that every device and number of threads takes the same path.
+
+    Parameters
+    ----------
+    x : array of shape (n, d)
+        Samples.
+    k : int
+        Number of clusters, 1 to n.
+    spherical : bool
+        Cluster directions by cosine (centroids have norm 1) rather than points by Euclidean
+        distance.
+    max_iterations : int
+        Stop after so many updates even if labels still change; 0 only assigns.
+    seed : int
+        Of k-means++ (Arthur and Vassilvitskii 2007), which is not run when init is given.
+    init : float array of shape (k, d), optional
+        First centroids.
+    threads : int, optional
+        See the module.
+
+    Returns
+    -------
+    labels : int64 array of shape (n,)
+        Nearest centroid.
+    centroids : float32 array of shape (k, d)
+        A cluster that lost its members takes the sample that is farthest from its centroid.
+    distances : float64 array of shape (n,)
+        To the nearest centroid: 1 - cosine when spherical, else squared Euclidean.
+    inertia : float
+        Their sum.
+    iterations : int
+        Updates made.
+    converged : bool
+        Whether the last update changed no label.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For input of wrong type or shape, with NaN or infinities, or out of range.
+
+    Notes
+    -----
+    O(n k d) an iteration at worst.
+    """
+    threads = resolve_threads(threads)
+    max_iterations = check_int("max_iterations", max_iterations, 0)
+    seed = check_int("seed", seed, 0)
+    rows = check_rows("x", x, threads)
+    k = check_int("k", k, 1, rows.n, " (the rows of x)")
+    centroids = _first_centroids(rows, k, bool(spherical), seed, init, threads)
+    labels, distances, inertia = _core.kmeans_assign(rows.array, centroids, spherical, threads)
+    iterations, converged = 0, False
+    while iterations < max_iterations and not converged:
+        centroids = _core.kmeans_update(rows.array, labels, distances, k, spherical, threads)
+        previous = labels
+        labels, distances, inertia = _core.kmeans_assign(rows.array, centroids, spherical, threads)
+        converged = bool(np.array_equal(previous, labels))
+        iterations += 1
+    labels, centroids, distances = rows.back(labels, centroids, distances)
+    return KMeansResult(labels, centroids, distances, inertia, iterations, converged)
+
+
+def _first_centroids(
+    rows: Rows, k: int, spherical: bool, seed: int, init: Any | None, threads: int
+) -> Any:
+    if init is None:
+        uniforms = np.random.default_rng(seed).random(k).tolist()
+        seeds = _core.kmeans_plus_plus(rows.array, spherical, uniforms, threads)
+        return Rows(rows.array[seeds], rows.torch, rows.bfloat16).widened().array
+    given = check_rows("init", init, threads)
+    if (given.n, given.d) != (k, rows.d):
+        raise ValueError(f"init must have shape {(k, rows.d)}, got {(given.n, given.d)}")
+    return np.ascontiguousarray(given.widened().array)
+
+
+def deduplicate(
+    x: Any,
+    threshold: float = 0.95,
+    *,
+    rule: str = "semdedup",
+    order: Any | None = None,
+    labels: Any | None = None,
+    max_pairs: int | None = None,
+    threads: int | None = None,
+) -> DeduplicateResult:
+    """Decide which samples to keep so that near duplicates are left out.
+
+    Two samples are similar when their cosine is at or above the threshold.
+
+    Parameters
+    ----------
+    x : array of shape (n, d)
+        Samples.
+    threshold : float
+        From -1 to 1. (SemDeDup itself drops strictly above: pass ``numpy.nextafter(t, 2)``.)
+    rule : {"semdedup", "greedy", "components"}
+        A sample is dropped when any earlier sample is similar, even one that was dropped itself
+        (semdedup); when an earlier kept sample is similar (greedy: no kept sample is similar to
+        another, each dropped one is to a kept one); when it is not the first of its connected
+        component of similar pairs (components).
+    order : int array of shape (n,), optional
+        A permutation: the samples from first to last. Default: by index.
+    labels : int array of shape (n,), optional
+        Clusters: only samples of the same one are compared.
+    max_pairs : int, optional
+        Rules greedy and components hold all similar pairs: give up beyond so many. By default what
+        fits into half of the free memory.
+    threads : int, optional
+        See the module.
+
+    Returns
+    -------
+    keep : bool array of shape (n,)
+        Whether a sample is kept.
+    representative : int64 array of shape (n,)
+        The sample itself when kept; else the most similar one of those that can drop it (the
+        lowest index among equals), or the first of the component.
+    similarity : float64 array of shape (n,)
+        Cosine to the representative; NaN for kept samples.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For input of wrong type or shape, with NaN or infinities, or out of range.
+    MemoryError
+        When more than max_pairs are found.
+    """
+    threads = resolve_threads(threads)
+    threshold = check_float("threshold", threshold, -1.0, 1.0)
+    check_choice("rule", rule, ("semdedup", "greedy", "components"))
+    limit = _max_pairs(max_pairs)
+    rows = check_rows("x", x, threads)
+    order, labels = check_order(order, rows.n), check_labels(labels, rows.n)
+    try:
+        representative, similarity = _core.deduplicate(
+            rows.array, threshold, rule, order, labels, limit, threads
+        )
+    except OverflowError as error:
+        raise _too_many_pairs(error, limit, threshold) from None
+    keep = representative == np.arange(rows.n)
+    return DeduplicateResult(*rows.back(keep, representative, similarity))
+
+
+def _max_pairs(max_pairs: int | None) -> int:
+    if max_pairs is not None:
+        return check_int("max_pairs", max_pairs, 0)
+    pair_bytes = 48  # (index, index, cosine) while being collected, and once more in the result
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):  # not told by this system
+        free = 2**33
+    return free // 2 // pair_bytes
+
+
+def _too_many_pairs(error: OverflowError, limit: int, threshold: float) -> MemoryError:
+    found = error.args[0]
+    return MemoryError(
+        f"more than max_pairs = {limit} pairs have a cosine of {threshold} or more: gave up after "
+        f"{found}; raise the threshold, or pass labels to compare inside clusters only"
+    )

@@ -1,0 +1,273 @@
+"""The truth, in plain numpy: what every fast path must return bit for bit.
+
+Nothing here is fast, and nothing here imports another module of the package. One primitive, the
+inner product of :func:`inner`, fixes every product, sum and rounding; the operations follow from
+it in a few lines each, with ties going to the lowest index. Inputs are trusted: the checks live
+in :mod:`meddel_fast.ops`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+Bool = NDArray[np.bool_]
+
+BLOCK_ROWS = 1024  # rows a block in every sum over samples (k-means); part of the contract
+
+
+def widen(x: NDArray[Any]) -> Float:
+    """Return the rows as the arithmetic sees them: fp64 input rounded to fp32, the rest exact."""
+    return (x.astype(np.float32) if x.dtype == np.float64 else x).astype(np.float64)
+
+
+def _add_lanes(lanes: Float) -> Float:
+    """Add 8 lanes (last axis) as ((0+4)+(2+6))+((1+5)+(3+7))."""
+    pair = lanes[..., :4] + lanes[..., 4:]
+    quad: Float = pair[..., :2] + pair[..., 2:]
+    total: Float = quad[..., 0] + quad[..., 1]
+    return total
+
+
+def inner(x: Float, y: Float) -> Float:
+    """Return ``<x_i, y_j>`` for all rows: lane l of 8 sums the elements i with i mod 8 = l."""
+    tail = -x.shape[1] % 8
+    x, y = (np.pad(a, ((0, 0), (0, tail))) for a in (x, y))
+    lanes = np.zeros((len(x), len(y), 8))
+    for i in range(0, x.shape[1], 8):
+        lanes += x[:, None, i : i + 8] * y[None, :, i : i + 8]
+    return _add_lanes(lanes)
+
+
+def squared_norm(x: Float) -> Float:
+    """Return ``<x_i, x_i>`` in the order of :func:`inner`."""
+    tail = -x.shape[1] % 8
+    x = np.pad(x, ((0, 0), (0, tail)))
+    lanes = np.zeros((len(x), 8))
+    for i in range(0, x.shape[1], 8):
+        lanes += x[:, i : i + 8] * x[:, i : i + 8]
+    return _add_lanes(lanes)
+
+
+def cosine(x: Float, y: Float) -> Float:
+    """Return ``<x, y> / (sqrt(<x, x>) * sqrt(<y, y>))``; a zero row has cosine 0 to everything."""
+    norms = np.sqrt(squared_norm(x))[:, None] * np.sqrt(squared_norm(y))[None, :]
+    similarity: Float = np.divide(inner(x, y), norms, out=np.zeros_like(norms), where=norms > 0)
+    return similarity
+
+
+def squared_distance(x: Float, y: Float) -> Float:
+    """Return ``max(0, (<x, x> + <y, y>) - 2 <x, y>)``, exactly 0 for equal rows."""
+    norms = squared_norm(x)[:, None] + squared_norm(y)[None, :]
+    return np.maximum(0.0, norms - 2.0 * inner(x, y))
+
+
+def kcenter_greedy(
+    x: NDArray[Any],
+    k: int,
+    *,
+    metric: str = "euclidean",
+    start: int = 0,
+    selected: Int | None = None,
+) -> tuple[Int, Float, Float]:
+    """Farthest-point selection; a selected sample has distance 0 and is never chosen again."""
+    x = widen(x)
+    nearest = np.full(len(x), np.inf)
+    taken = np.zeros(len(x), dtype=bool)
+    indices: list[int] = []
+    radii: list[float] = []
+
+    def add(centre: int) -> None:
+        row = x[centre : centre + 1]
+        if metric == "cosine":
+            distance = np.maximum(0.0, 1.0 - cosine(x, row)[:, 0])
+        else:
+            distance = squared_distance(x, row)[:, 0]
+        np.minimum(nearest, distance, out=nearest)
+        nearest[centre] = 0.0
+        taken[centre] = True
+
+    for centre in [] if selected is None else selected.tolist():
+        add(centre)
+    while len(indices) < k:
+        centre = int(np.argmax(np.where(taken, -1.0, nearest)))
+        if not taken.any():
+            centre = start
+        indices.append(centre)
+        radii.append(float(nearest[centre]))
+        add(centre)
+    root = (lambda v: v) if metric == "cosine" else np.sqrt
+    return np.array(indices, dtype=np.int64), root(np.array(radii)), root(nearest)
+
+
+def similar_pairs(
+    x: NDArray[Any], y: NDArray[Any] | None = None, *, threshold: float = 0.95
+) -> tuple[Int, Int, Float]:
+    """Every pair with cosine >= threshold, sorted by (i, j); i < j when there is one set."""
+    similarity = cosine(widen(x), widen(x if y is None else y))
+    found = similarity >= threshold
+    if y is None:
+        found = np.triu(found, 1)
+    i, j = np.nonzero(found)
+    return i, j, similarity[i, j]
+
+
+def redundancy(
+    x: NDArray[Any], *, order: Int | None = None, labels: Int | None = None
+) -> tuple[Float, Int]:
+    """Highest cosine to a sample that is earlier in ``order`` and has the same label."""
+    n = len(x)
+    position = np.empty(n, dtype=np.int64)
+    position[np.arange(n) if order is None else order] = np.arange(n)
+    labels = np.zeros(n, dtype=np.int64) if labels is None else labels
+    earlier = (position[None, :] < position[:, None]) & (labels[None, :] == labels[:, None])
+    similarity = np.where(earlier, cosine(widen(x), widen(x)), -np.inf)
+    neighbor = np.argmax(similarity, axis=1)
+    return similarity.max(axis=1), np.where(earlier.any(axis=1), neighbor, -1)
+
+
+def topk_similarity(
+    x: NDArray[Any], y: NDArray[Any] | None = None, k: int = 1
+) -> tuple[Float, Int]:
+    """Return the k highest cosines per row, falling, ties by index; one set: not the diagonal."""
+    similarity = cosine(widen(x), widen(x if y is None else y))
+    if y is None:
+        np.fill_diagonal(similarity, -np.inf)
+    indices = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(similarity, indices, axis=1), indices
+
+
+def _block_sums(values: Float) -> Float:
+    """Sum each block of rows one value after the other (a cumulative sum does not reorder)."""
+    starts = range(0, len(values), BLOCK_ROWS)
+    return np.array([np.cumsum(values[s : s + BLOCK_ROWS])[-1] for s in starts])
+
+
+def _assign(x: Float, centroids: Float, spherical: bool) -> tuple[Int, Float]:
+    """Label and distance of each row: highest cosine, or smallest squared distance."""
+    affinity = cosine(x, centroids) if spherical else -squared_distance(x, centroids)
+    labels = np.argmax(affinity, axis=1)
+    best = affinity[np.arange(len(x)), labels]
+    return labels, np.maximum(0.0, 1.0 - best if spherical else -best)
+
+
+def kmeans_plus_plus(x: Float, k: int, spherical: bool, uniforms: Float) -> Int:
+    """Seed by k-means++ (Arthur and Vassilvitskii 2007) from k uniforms in [0, 1)."""
+    n = len(x)
+    chosen = [min(int(uniforms[0] * n), n - 1)]
+    weight = np.full(n, np.inf)
+    while True:
+        _, distance = _assign(x, x[chosen[-1:]], spherical)
+        weight = np.minimum(weight, distance)
+        weight[chosen[-1]] = 0.0
+        if len(chosen) == k:
+            return np.array(chosen, dtype=np.int64)
+        blocks = np.cumsum(_block_sums(weight))
+        if blocks[-1] == 0.0:  # only copies of the seeds are left
+            chosen.append(min(set(range(n)) - set(chosen)))
+            continue
+        target = min(uniforms[len(chosen)] * blocks[-1], np.nextafter(blocks[-1], 0.0))
+        block = int(np.argmax(blocks > target))
+        rows = weight[block * BLOCK_ROWS : (block + 1) * BLOCK_ROWS]
+        before = blocks[block - 1] if block else 0.0
+        beyond = np.cumsum(np.concatenate([[before], rows]))[1:] > target
+        # Rounding may leave the block's own running sum short of the target: last possible row.
+        last = int(np.flatnonzero(rows)[-1])
+        chosen.append(block * BLOCK_ROWS + (int(np.argmax(beyond)) if beyond.any() else last))
+
+
+def _unit(x: Float) -> Float:
+    norm = np.sqrt(squared_norm(x))[:, None]
+    return np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
+
+
+def update_centroids(
+    x: Float, labels: Int, distances: Float, k: int, spherical: bool
+) -> NDArray[np.float32]:
+    """Centroids from labels, in fp64 by blocks of rows in index order, rounded to fp32 once.
+
+    Spherical: the unit rows are summed, and the sum is scaled to norm 1. A cluster without
+    members takes the sample farthest from its centroid (the second empty one the second
+    farthest, and so on; ties by index).
+    """
+    rows = _unit(x) if spherical else x
+    total = np.zeros((k, x.shape[1]))
+    for s in range(0, len(x), BLOCK_ROWS):
+        part = np.zeros_like(total)
+        np.add.at(part, labels[s : s + BLOCK_ROWS], rows[s : s + BLOCK_ROWS])
+        total += part
+    count = np.bincount(labels, minlength=k)
+    centroids = _unit(total) if spherical else total / np.maximum(count, 1)[:, None]
+    farthest = np.argsort(-distances, kind="stable")
+    for cluster, sample in zip(np.flatnonzero(count == 0), farthest, strict=False):
+        centroids[cluster] = rows[sample]
+    return centroids.astype(np.float32)
+
+
+def kmeans(
+    x: NDArray[Any],
+    k: int,
+    *,
+    spherical: bool = True,
+    max_iterations: int = 100,
+    seed: int = 0,
+    init: NDArray[np.float32] | None = None,
+) -> tuple[Int, NDArray[np.float32], Float, float, int, bool]:
+    """Lloyd's k-means; distances are ``1 - cosine`` or squared Euclidean ones."""
+    x = widen(x)
+    if init is None:
+        uniforms = np.random.default_rng(seed).random(k)
+        init = x[kmeans_plus_plus(x, k, spherical, uniforms)].astype(np.float32)
+    centroids = init
+    labels, distances = _assign(x, widen(centroids), spherical)
+    iterations, converged = 0, False
+    while iterations < max_iterations and not converged:
+        centroids = update_centroids(x, labels, distances, k, spherical)
+        previous, (labels, distances) = labels, _assign(x, widen(centroids), spherical)
+        converged = bool(np.array_equal(previous, labels))
+        iterations += 1
+    inertia = float(np.cumsum(_block_sums(distances))[-1])
+    return labels, centroids, distances, inertia, iterations, converged
+
+
+def deduplicate(
+    x: NDArray[Any],
+    threshold: float = 0.95,
+    *,
+    rule: str = "semdedup",
+    order: Int | None = None,
+    labels: Int | None = None,
+) -> tuple[Bool, Int, Float]:
+    """Keep mask, representative and similarity to it (NaN for kept samples)."""
+    n = len(x)
+    order = np.arange(n) if order is None else order
+    labels = np.zeros(n, dtype=np.int64) if labels is None else labels
+    similarity = cosine(widen(x), widen(x))
+    same = labels[:, None] == labels[None, :]
+    similarity = np.where(same, similarity, -np.inf)
+    representative = np.arange(n)
+    if rule == "components":
+        seen = np.zeros(n, dtype=bool)
+        for root in order:
+            stack = [] if seen[root] else [root]
+            while stack:
+                sample = stack.pop()
+                if not seen[sample]:
+                    seen[sample] = True
+                    representative[sample] = root
+                    stack.extend(np.flatnonzero((similarity[sample] >= threshold) & ~seen))
+    else:
+        may_cover = np.zeros(n, dtype=bool)  # earlier samples that can drop later ones
+        for sample in order:
+            candidates = np.where(may_cover, similarity[sample], -np.inf)
+            best = int(np.argmax(candidates))
+            dropped = bool(may_cover.any()) and candidates[best] >= threshold
+            representative[sample] = best if dropped else sample
+            may_cover[sample] = rule == "semdedup" or not dropped
+    keep = representative == np.arange(n)
+    own = similarity[np.arange(n), representative]
+    return keep, representative, np.where(keep, np.nan, own)

@@ -1,0 +1,36 @@
+"""Fixtures for all tests: instruction sets, sample arrays of every kind, the real data's folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from meddel_fast import _core
+
+
+@pytest.fixture(params=_core.available_isas())
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run the test once per instruction set of this CPU, in this process."""
+    _core.use_isa(request.param)
+    assert _core.isa() == request.param
+    yield request.param
+    _core.use_isa("")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20240117)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real frames and embeddings, beside the repository or at MEDDEL_DATA."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("MEDDEL_DATA", default))
+    if not (folder / "manifest.csv").is_file():
+        pytest.skip(f"real data not found at {folder} (set MEDDEL_DATA)")
+    return folder

@@ -1,0 +1,81 @@
+"""Arrays for the kernels' tests: every element type, and data made to break a shortcut."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+DTYPES = ["float32", "float16", "bfloat16", "int8", "float64"]
+
+
+def clustered(rng: np.random.Generator, n: int, d: int, centres: int = 5) -> NDArray[np.float32]:
+    """Gaussian clusters with exact and near duplicates and a zero row: ties and close calls."""
+    x = rng.normal(size=(centres, d))[rng.integers(centres, size=n)]
+    x = (x + 0.2 * rng.normal(size=(n, d))).astype(np.float32)
+    if n >= 8:
+        x[n // 2] = x[1]
+        x[n // 3] = 2 * x[2]  # same direction, other norm
+        x[n - 1] = x[3] + np.float32(1e-6)
+        x[5] = 0
+    return x
+
+
+def adversarial(name: str, rng: np.random.Generator, n: int, d: int) -> NDArray[Any]:
+    """Rows on which bounds, ties and ranges are stretched."""
+    normal = rng.normal(size=(n, d)).astype(np.float32)
+    if name == "equal":
+        return np.tile(normal[:1], (n, 1))
+    if name == "zero":
+        return np.zeros((n, d), np.float32)
+    if name == "huge":
+        return normal * np.float32(1e18)
+    if name == "tiny":
+        return normal * np.float32(1e-20)
+    if name == "mixed":
+        return normal * (10.0 ** rng.integers(-20, 19, size=(n, 1))).astype(np.float32)
+    if name == "subnormal":
+        return (normal * 1e-38).astype(np.float32) * np.float32(1e-5)
+    if name == "line":
+        return np.outer(np.linspace(1, 2, n), normal[0]).astype(np.float32)
+    if name == "one_hot":
+        return np.eye(d, dtype=np.float32)[rng.integers(d, size=n)]
+    if name == "int8_extremes":
+        return rng.choice(np.array([-128, -127, 0, 127], np.int8), size=(n, d))
+    assert name == "spike"  # one coordinate dwarfs the others
+    normal[:, 0] *= 1e4
+    return normal
+
+
+ADVERSARIAL = [
+    "equal", "zero", "huge", "tiny", "mixed", "subnormal", "line", "one_hot", "int8_extremes",
+    "spike",
+]  # fmt: skip
+
+
+def of_type(x: NDArray[Any], dtype: str) -> Any:
+    """The same samples as another element type (int8 by scaling; bfloat16 as a torch tensor)."""
+    if dtype == "bfloat16":
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)).to(torch.bfloat16)
+    if dtype == "int8":
+        scale = 127 / max(np.abs(x).max(), 1e-30)
+        return np.round(x.astype(np.float64) * scale).astype(np.int8)
+    if dtype == "float16":
+        return np.clip(x, -6e4, 6e4).astype(np.float16)
+    return x.astype(dtype)
+
+
+def as_reference(x: Any) -> NDArray[Any]:
+    """What reference.py takes: bfloat16 as the fp32 it stands for."""
+    return x.float().numpy() if hasattr(x, "numpy") else x
+
+
+def assert_same(got: Any, wanted: Any) -> None:
+    """Equal bit for bit (NaN equals NaN), field by field."""
+    assert len(got) == len(wanted)
+    for field, (a, b) in enumerate(zip(got, wanted, strict=True)):
+        a = a.numpy() if hasattr(a, "numpy") else a
+        np.testing.assert_array_equal(a, b, err_msg=f"field {field}")

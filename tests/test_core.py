@@ -1,0 +1,136 @@
+"""The extension as a whole: instruction sets, interruption, imports, symbols."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import meddel_fast as mf
+from meddel_fast import _core
+
+
+def python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **env}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", _core.available_isas())
+def test_forced_isa_is_the_one_that_runs(name: str) -> None:
+    done = python(
+        "import numpy as np, meddel_fast as mf; from meddel_fast import _core\n"
+        "x = np.arange(60, dtype=np.float32).reshape(20, 3)\n"
+        "print(_core.isa(), mf.kcenter_greedy(x, 3).indices.tolist())",
+        MEDDEL_ISA=name,
+    )
+    assert done.stdout.split()[0] == name, done.stderr
+    assert done.stdout.split(maxsplit=1)[1].strip() == "[0, 19, 9]"
+
+
+def test_default_isa_is_the_best() -> None:
+    env = {k: v for k, v in os.environ.items() if k != "MEDDEL_ISA"}
+    code = "from meddel_fast import _core; print(_core.isa() == _core.available_isas()[0])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.strip() == "True"
+
+
+def test_x86_cpu_flags_agree() -> None:
+    """What the dispatcher found is what the kernel tells (this once answered scalar for all)."""
+    info = Path("/proc/cpuinfo")
+    if not info.exists() or "avx2" not in info.read_text():
+        pytest.skip("no /proc/cpuinfo that lists avx2")
+    flags = set(info.read_text().split("flags", 1)[1].split("\n", 1)[0].split())
+    found = _core.available_isas()
+    assert ("avx2" in found) == ({"avx2", "fma", "f16c"} <= flags)
+    wide = {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= flags
+    assert ("avx512" in found) == wide
+    assert ("avx512vnni" in found) == (wide and "avx512_vnni" in flags)
+
+
+def test_unknown_isa_is_an_error_that_lists_the_available() -> None:
+    done = python(
+        "import numpy as np, meddel_fast as mf; mf.redundancy(np.ones((2, 2), np.float32))",
+        MEDDEL_ISA="sse9",
+    )
+    assert done.returncode != 0
+    assert f"MEDDEL_ISA must be one of {', '.join(_core.available_isas())}" in done.stderr
+    assert "got 'sse9'" in done.stderr
+
+
+@pytest.mark.parametrize("call", ["kcenter_greedy(x, 30_000)", "similar_pairs(x, threshold=0.99)",
+                                  "topk_similarity(x, k=5)", "kmeans(x, 5000)"])  # fmt: skip
+def test_ctrl_c_stops_within_a_second(call: str) -> None:
+    code = (
+        "import numpy as np, sys, time, meddel_fast as mf\n"
+        "x = np.random.default_rng(0).normal(size=(150_000, 256)).astype(np.float32)\n"
+        "print('ready', flush=True)\n"
+        f"try: mf.{call}\n"
+        "except KeyboardInterrupt: print('stopped', flush=True)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "ready\n"
+        time.sleep(1.0)
+        assert run.poll() is None, "the call is over too soon to be interrupted"
+        start = time.monotonic()
+        run.send_signal(signal.SIGINT)
+        assert run.stdout.readline() == "stopped\n"
+        elapsed = time.monotonic() - start
+    # One second is the promise; the slack is for the loaded machines that tests run on.
+    assert elapsed < 3.0
+
+
+def test_gil_is_released() -> None:
+    x = np.random.default_rng(0).normal(size=(20_000, 64)).astype(np.float32)
+    running, ticks = True, 0
+
+    def count() -> None:
+        nonlocal ticks
+        while running:
+            ticks += 1
+            time.sleep(0.001)
+
+    counter = threading.Thread(target=count)
+    counter.start()
+    try:
+        before = ticks
+        mf.kcenter_greedy(x, 300, threads=1)
+        during = ticks - before
+    finally:
+        running = False
+        counter.join()
+    assert during > 3
+
+
+def test_import_needs_only_numpy() -> None:
+    done = python(
+        "import sys, meddel_fast; print(sorted({m.split('.')[0] for m in sys.modules} "
+        "& {'torch', 'transformers', 'pyarrow', 'PIL', 'matplotlib', 'typer', 'rich', 'triton'}))"
+    )
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_no_weak_symbols_in_leaf_code() -> None:
+    """Inline code compiled for a newer CPU must not be what older ones are linked to."""
+    nm, objects = shutil.which("nm"), os.environ.get("MEDDEL_BUILD_DIR")
+    if nm is None or objects is None:
+        pytest.skip("needs nm, and MEDDEL_BUILD_DIR, the CMake build folder")
+    leaves = [p for p in Path(objects).glob("**/cpu/*.o") if p.stem != "isa.cpp"]
+    assert len(leaves) >= 1
+    for leaf in leaves:
+        listing = subprocess.run([nm, "-C", leaf], capture_output=True, text=True, check=True)
+        kinds = [line.split()[-2:] for line in listing.stdout.splitlines() if line.strip()]
+        weak = [k for k in kinds if k[0] in "WVu"]
+        assert not weak, f"{leaf.name}: {weak}"

@@ -1,0 +1,209 @@
+"""Every operation equals reference.py bit for bit: types, shapes, instruction sets, threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from samples import ADVERSARIAL, DTYPES, adversarial, as_reference, assert_same, clustered, of_type
+
+import meddel_fast as mf
+from meddel_fast import reference
+
+
+def operations(n: int) -> dict[str, tuple[Any, Any]]:
+    """name -> (fast, reference), each a function of the samples; n is their number."""
+    k = max(1, min(n - 1, 7)) if n > 1 else 1
+    order = np.random.default_rng(1).permutation(n)
+    labels = np.random.default_rng(2).integers(3, size=n)
+    calls: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
+        "kcenter": ("kcenter_greedy", (k,), {}),
+        "kcenter_all": ("kcenter_greedy", (n,), {"start": n - 1}),
+        "kcenter_cosine": ("kcenter_greedy", (k,), {"metric": "cosine"}),
+        "pairs_95": ("similar_pairs", (), {"threshold": 0.95}),
+        "pairs_0": ("similar_pairs", (), {"threshold": 0.0}),
+        "pairs_1": ("similar_pairs", (), {"threshold": 1.0}),
+        "redundancy": ("redundancy", (), {}),
+        "redundancy_order": ("redundancy", (), {"order": order}),
+        "redundancy_labels": ("redundancy", (), {"order": order, "labels": labels}),
+        "semdedup": ("deduplicate", (0.9,), {"labels": labels}),
+        "greedy": ("deduplicate", (0.9,), {"rule": "greedy", "order": order}),
+        "components": ("deduplicate", (0.9,), {"rule": "components", "order": order}),
+        "kmeans": ("kmeans", (min(n, 4),), {"max_iterations": 5}),
+        "kmeans_euclidean": ("kmeans", (min(n, 4),), {"max_iterations": 5, "spherical": False}),
+    }
+    if n > 1:
+        calls["topk"] = ("topk_similarity", (None, k), {})
+        if len(order) > 2:
+            calls["kcenter_warm"] = ("kcenter_greedy", (1,), {"selected": order[:2]})
+
+    def pair(name: str, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        return (
+            lambda x, **more: getattr(mf, name)(x, *args, **kwargs, **more),
+            lambda x: getattr(reference, name)(as_reference(x), *args, **kwargs),
+        )
+
+    return {key: pair(*call) for key, call in calls.items()}
+
+
+def check_all(x: Any, **more: Any) -> None:
+    for name, (fast, slow) in operations(len(x)).items():
+        try:
+            assert_same(fast(x, **more), slow(x))
+        except AssertionError as error:
+            raise AssertionError(f"{name}: {error}") from None
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_types(isa: str, dtype: str, rng: np.random.Generator) -> None:
+    if dtype == "bfloat16":
+        pytest.importorskip("torch")
+    check_all(of_type(clustered(rng, 70, 37), dtype))
+
+
+@pytest.mark.parametrize("d", [1, 2, 7, 8, 9, 15, 16, 17, 63, 64, 65, 129])
+def test_widths(isa: str, d: int, rng: np.random.Generator) -> None:
+    check_all(clustered(rng, 33, d))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 15, 16, 17, 31, 32, 33, 130, 300])
+def test_sizes(isa: str, n: int, rng: np.random.Generator) -> None:
+    check_all(clustered(rng, n, 24))
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_adversarial(isa: str, name: str, rng: np.random.Generator) -> None:
+    check_all(adversarial(name, rng, 60, 20))
+
+
+def test_wide(isa: str, rng: np.random.Generator) -> None:
+    check_all(clustered(rng, 20, 4096))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_threads(threads: int, rng: np.random.Generator) -> None:
+    check_all(clustered(rng, 400, 16), threads=threads)
+
+
+def test_many_blocks_of_kmeans(rng: np.random.Generator) -> None:
+    """More rows than one block of the contract's sums, so that their order shows."""
+    x = clustered(rng, 2 * reference.BLOCK_ROWS + 100, 12)
+    for spherical in (True, False):
+        wanted = reference.kmeans(x, 9, spherical=spherical, max_iterations=4)
+        for threads in (1, 3):
+            got = mf.kmeans(x, 9, spherical=spherical, max_iterations=4, threads=threads)
+            assert_same(got, wanted)
+
+
+def test_kmeans_refills_empty_clusters(rng: np.random.Generator) -> None:
+    x = clustered(rng, 50, 6)
+    init = np.tile(x[:1], (5, 1))  # all but the first start empty
+    for spherical in (True, False):
+        got = mf.kmeans(x, 5, init=init, spherical=spherical, max_iterations=3)
+        assert_same(got, reference.kmeans(x, 5, init=init, spherical=spherical, max_iterations=3))
+        assert len(np.unique(got.labels)) == 5
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (40, 33), (17, 300)])
+def test_two_sets(isa: str, n: int, m: int, rng: np.random.Generator) -> None:
+    both = clustered(rng, n + m, 21)
+    x, y = both[:n], both[n:]
+    for threshold in (0.95, 0.3):
+        assert_same(
+            mf.similar_pairs(x, y, threshold=threshold),
+            reference.similar_pairs(x, y, threshold=threshold),
+        )
+    k = min(m, 5)
+    assert_same(mf.topk_similarity(x, y, k), reference.topk_similarity(x, y, k))
+
+
+def test_two_sets_of_different_types(rng: np.random.Generator) -> None:
+    x, y = clustered(rng, 20, 9), of_type(clustered(rng, 30, 9), "int8")
+    assert_same(mf.topk_similarity(x, y, 3), reference.topk_similarity(x, y, 3))
+
+
+def test_layouts(rng: np.random.Generator, tmp_path: Any) -> None:
+    """Views, orders, byte orders, misaligned and memory-mapped arrays give the same answer."""
+    x = clustered(rng, 60, 18)
+    wanted = mf.topk_similarity(x, k=3)
+    padded = np.zeros((60, 25), np.float32)
+    padded[:, 3:21] = x
+    misaligned = np.frombuffer(b"\0" + x.tobytes(), np.uint8)[1:].view(np.float32).reshape(60, 18)
+    np.save(tmp_path / "x.npy", x)
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    for other in (
+        np.asfortranarray(x), padded[:, 3:21], np.repeat(x, 2, axis=0)[::2], x[::-1][::-1],
+        np.ascontiguousarray(x[:, ::-1])[:, ::-1], x.astype(">f4"), misaligned, read_only,
+        np.load(tmp_path / "x.npy", mmap_mode="r"), x.astype(np.float64), x.tolist(),
+    ):  # fmt: skip
+        assert_same(mf.topk_similarity(other, k=3), wanted)
+
+
+def test_torch_in_torch_out(rng: np.random.Generator) -> None:
+    torch = pytest.importorskip("torch")
+    x = clustered(rng, 60, 18)
+    for tensor in (torch.from_numpy(x), torch.from_numpy(x.T.copy()).T.requires_grad_()):
+        for name, (fast, slow) in operations(len(x)).items():
+            got = fast(tensor)
+            assert isinstance(got[0], torch.Tensor), name
+            assert_same(got, slow(x))
+
+
+def test_flushed_subnormals_do_not_leak_in(rng: np.random.Generator) -> None:
+    """A caller that flushes subnormals to zero (torch can) still gets the truth."""
+    torch = pytest.importorskip("torch")
+    x = adversarial("subnormal", rng, 40, 16)
+    wanted = reference.topk_similarity(x, k=3)
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this CPU cannot flush subnormals")
+    try:
+        got = [mf.topk_similarity(x, k=3, threads=threads) for threads in (1, 2)]
+    finally:
+        torch.set_flush_denormal(False)
+    for result in got:
+        assert_same(result, wanted)
+
+
+def test_permutation(rng: np.random.Generator) -> None:
+    """A permuted input gives the permuted answer (no ties here)."""
+    x = rng.normal(size=(200, 30)).astype(np.float32)
+    shuffle = rng.permutation(200)
+    start = int(np.flatnonzero(shuffle == 0)[0])
+    plain, mixed = mf.kcenter_greedy(x, 50), mf.kcenter_greedy(x[shuffle], 50, start=start)
+    np.testing.assert_array_equal(plain.indices, shuffle[mixed.indices])
+    np.testing.assert_array_equal(plain.distances[shuffle], mixed.distances)
+    pairs = {frozenset(p) for p in zip(*mf.similar_pairs(x, threshold=0.3)[:2], strict=True)}
+    other = mf.similar_pairs(x[shuffle], threshold=0.3)
+    assert {frozenset((shuffle[i], shuffle[j])) for i, j in zip(*other[:2], strict=True)} == pairs
+
+
+def test_kcenter_never_repeats_a_sample() -> None:
+    x = np.ones((10, 3), np.float32)
+    result = mf.kcenter_greedy(x, 10, start=4)
+    np.testing.assert_array_equal(result.indices, [4, 0, 1, 2, 3, 5, 6, 7, 8, 9])
+    np.testing.assert_array_equal(result.radii[1:], 0)
+
+
+def test_kcenter_radii_never_rise_and_cover(rng: np.random.Generator) -> None:
+    x = clustered(rng, 300, 10)
+    result = mf.kcenter_greedy(x, 40)
+    assert np.all(np.diff(result.radii[1:]) <= 0)
+    assert result.distances.max() <= result.radii[-1]
+
+
+def test_greedy_rule_covers_all(rng: np.random.Generator) -> None:
+    x = clustered(rng, 200, 8)
+    result = mf.deduplicate(x, 0.9, rule="greedy")
+    i, _j, _ = mf.similar_pairs(x[result.keep], threshold=0.9)
+    assert len(i) == 0
+    assert result.keep[result.representative].all()
+    assert np.all(result.similarity[~result.keep] >= 0.9)
+
+
+def test_real_embeddings(real_data: Any) -> None:
+    x = np.load(real_data / "embeddings_effnet_lite0_f32.npy", mmap_mode="r")[::4]
+    assert_same(mf.similar_pairs(x, threshold=0.95), reference.similar_pairs(x, threshold=0.95))
+    assert_same(mf.redundancy(x), reference.redundancy(x))
+    assert_same(mf.kcenter_greedy(x, 40), reference.kcenter_greedy(x, 40))
