@@ -133,6 +133,8 @@ def test_torch_tensors_are_taken() -> None:
     x = blobs()
     for name in SELECTORS:
         assert same(select(name, torch.from_numpy(x), 0.3), select(name, x, 0.3))
+        brain = torch.from_numpy(x).bfloat16()
+        assert same(select(name, brain, 0.3), select(name, brain.float().numpy(), 0.3))
 
 
 def restated_semdedup(
@@ -318,22 +320,30 @@ def test_budgets(budget: float, n: int, count: int) -> None:
     [
         (ValueError, "budget.*1 to 40.*got 0", lambda x: select("random", x, 0)),
         (ValueError, "budget.*1 to 40.*got 41", lambda x: select("random", x, 41)),
-        (ValueError, "budget.*share.*got 1.5", lambda x: select("kcenter", x, 1.5)),
+        (ValueError, "budget must be.*share.*got 1.5", lambda x: select("kcenter", x, 1.5)),
         (ValueError, "budget.*got nan", lambda x: select("kcenter", x, math.nan)),
         (TypeError, "budget.*got str", lambda x: select("kcenter", x, "all")),
         (TypeError, "budget.*got bool", lambda x: select("kcenter", x, True)),
-        (ValueError, "name: wanted one of random.*'best'", lambda x: select("best", x, 3)),
+        (ValueError, "name must be one of 'random'.*'best'", lambda x: select("best", x, 3)),
         (TypeError, "random: no option epsilon", lambda x: select("random", x, 3, epsilon=1)),
-        (ValueError, "x: wanted.*shape \\(6,\\)", lambda x: select("random", x[0], 3)),
-        (ValueError, "x: wanted.*shape \\(0, 6\\)", lambda x: select("meddel", x[:0], 3)),
-        (ValueError, "x: wanted.*shape \\(40, 0\\)", lambda x: select("meddel", x[:, :0], 3)),
-        (TypeError, "x: wanted float16.*int64", lambda x: select("kcenter", x.astype(int), 3)),
+        (ValueError, "x must be.*shape \\(6,\\)", lambda x: select("random", x[0], 3)),
+        (
+            ValueError,
+            "x must have at least one row.*\\(0, 6\\)",
+            lambda x: select("meddel", x[:0], 3),
+        ),
+        (
+            ValueError,
+            "x must have at least one row.*\\(40, 0\\)",
+            lambda x: select("meddel", x[:, :0], 3),
+        ),
+        (TypeError, "x must be float32.*int64", lambda x: select("kcenter", x.astype(int), 3)),
         (ValueError, "clusters.*1 to 40.*41", lambda x: select("semdedup", x, 3, clusters=41)),
         (TypeError, "clusters.*got float", lambda x: select("semdedup", x, 3, clusters=2.0)),
-        (ValueError, "keep: wanted.*'hard'", lambda x: select("semdedup", x, 3, keep="hard")),
-        (ValueError, "keep: wanted.*'far'", lambda x: select("prototypes", x, 3, keep="far")),
-        (ValueError, "rule: wanted.*'best'", lambda x: meddel(x, 3, rule="best")),
-        (ValueError, "epsilon.*0.0 to 2.0.*-1", lambda x: meddel(x, 3, epsilon=-1)),
+        (ValueError, "keep must be.*'hard'", lambda x: select("semdedup", x, 3, keep="hard")),
+        (ValueError, "keep must be.*got 'far'", lambda x: select("prototypes", x, 3, keep="far")),
+        (ValueError, "rule must be.*'best'", lambda x: meddel(x, 3, rule="best")),
+        (ValueError, "epsilon must be from 0 to 2, got -1", lambda x: meddel(x, 3, epsilon=-1)),
         (TypeError, "epsilon.*None", lambda x: meddel(x, 3, epsilon=None)),
         (ValueError, "disruptive_fraction.*1.1", lambda x: meddel(x, 3, disruptive_fraction=1.1)),
         (ValueError, "seed.*at least 0", lambda x: select("random", x, 3, seed=-1)),
@@ -352,7 +362,7 @@ def test_refusals_name_the_argument(error: type[Exception], text: str, call: Any
 def test_non_finite_rows_are_named(name: str, bad: float) -> None:
     x = blobs()
     x[13, 2] = x[30, 1] = bad
-    with pytest.raises(ValueError, match="x: wanted finite numbers, row 13 "):
+    with pytest.raises(ValueError, match=r"x must be finite.* row 13"):
         select(name, x, 3)
 
 
@@ -368,7 +378,7 @@ def test_files_that_are_no_selections_are_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1]}), tmp_path / "other.parquet")
     with pytest.raises(ValueError, match="not a saved selection"):
         Selection.load(tmp_path / "other.parquet")
-    with pytest.raises(ValueError, match="ids: wanted one for each of the 40 samples, got 1"):
+    with pytest.raises(ValueError, match="ids must be one for each of 40 samples, got 1"):
         select("random", blobs(), 3).save(tmp_path / "s.parquet", ids=["a"])
 
 

@@ -19,7 +19,8 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from meddel_fast.selectors.base import REASONS, Selection, check_choice
+from meddel_fast.arrays import check_choice
+from meddel_fast.selectors.base import REASONS, Selection
 from meddel_fast.selectors.kcenter import kcenter
 from meddel_fast.selectors.meddel import meddel, meddel_ladder
 from meddel_fast.selectors.prototypes import prototypes

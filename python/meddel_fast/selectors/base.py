@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from meddel_fast import arrays
 from meddel_fast.files import atomic_path
 
 REASONS = ("kept", "duplicate", "disruptive", "budget")
@@ -20,7 +21,6 @@ REASONS = ("kept", "duplicate", "disruptive", "budget")
 
 _FORMAT = 1
 _METADATA_KEY = b"meddel_fast.selection"
-_CHECK_ROWS = 8192  # rows looked at together: the mask stays small for memory-mapped input
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +94,7 @@ class Selection:
         import pyarrow.parquet as pq
 
         if ids is not None and len(ids) != self.n:
-            raise ValueError(f"ids: wanted one for each of the {self.n} samples, got {len(ids)}")
+            raise ValueError(f"ids must be one for each of {self.n} samples, got {len(ids)}")
         rank = np.full(self.n, -1, dtype=np.int64)
         rank[self.order] = np.arange(len(self.order))
         columns = {} if ids is None else {"id": pa.array(list(ids), pa.string())}
@@ -194,26 +194,16 @@ def make_selection(
     )
 
 
-def check_rows(x: Any) -> Any:
-    """Return the embeddings, checked: a 2-D numpy array or torch tensor of finite numbers.
+def check_rows(x: Any, threads: int | None) -> Any:
+    """Return the embeddings as they came, checked as the kernels will check them.
 
-    Anything else that numpy understands becomes a numpy array. Nothing is copied.
+    Raises
+    ------
+    TypeError, ValueError
+        Not a non-empty 2-d array of a supported type, or not finite.
     """
-    if not _is_tensor(x):
-        x = np.asarray(x)
-        if x.dtype.kind != "f" and x.dtype != np.int8:
-            raise TypeError(f"x: wanted float16, float32, float64 or int8, got {x.dtype}")
-    if x.ndim != 2 or 0 in x.shape:
-        raise ValueError(
-            f"x: wanted a non-empty array of shape (samples, features), got shape {tuple(x.shape)}"
-        )
-    for start in range(0, len(x), _CHECK_ROWS):
-        rows = x[start : start + _CHECK_ROWS]
-        finite = to_numpy((rows.isfinite() if _is_tensor(x) else np.isfinite(rows)).all(1))
-        if not finite.all():
-            row = start + int(np.argmin(finite))
-            raise ValueError(f"x: wanted finite numbers, row {row} holds NaN or infinity")
-    return x
+    arrays.check_rows("x", x, arrays.resolve_threads(threads))
+    return x if arrays.is_torch(x) else np.asarray(x)
 
 
 def check_budget(budget: Any, n: int) -> int:
@@ -229,44 +219,18 @@ def check_budget(budget: Any, n: int) -> int:
     """
     if isinstance(budget, bool | np.bool_) or not isinstance(budget, numbers.Real):
         raise TypeError(
-            "budget: wanted a count (int) or a share (float), "
+            "budget must be a count (int) or a share (float), "
             f"got {type(budget).__name__} {budget!r}"
         )
     if isinstance(budget, numbers.Integral):
         count = int(budget)
         if not 1 <= count <= n:
-            raise ValueError(f"budget: wanted a count from 1 to {n} samples, got {count}")
+            raise ValueError(f"budget must be from 1 to {n} (the rows of x), got {count}")
         return count
     share = float(budget)
     if not 0.0 < share <= 1.0:
-        raise ValueError(f"budget: wanted a share above 0 and at most 1.0, got {share}")
+        raise ValueError(f"budget must be above 0 and at most 1.0 as a share, got {share}")
     return max(1, math.floor(share * n + 0.5))
-
-
-def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
-    """Return `value` when it is one of `choices`."""
-    if value not in choices:
-        raise ValueError(f"{name}: wanted one of {', '.join(choices)}, got {value!r}")
-    return str(value)
-
-
-def check_integer(name: str, value: Any, low: int, high: int | None = None) -> int:
-    """Return `value` when it is an integer from `low` to `high`, both included."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name}: wanted an integer, got {type(value).__name__} {value!r}")
-    if value < low or (high is not None and value > high):
-        wanted = f"at least {low}" if high is None else f"from {low} to {high}"
-        raise ValueError(f"{name}: wanted an integer {wanted}, got {value}")
-    return int(value)
-
-
-def check_number(name: str, value: Any, low: float, high: float) -> float:
-    """Return `value` when it is a number from `low` to `high`, both included."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name}: wanted a number, got {type(value).__name__} {value!r}")
-    if not low <= value <= high:  # NaN fails too
-        raise ValueError(f"{name}: wanted a number from {low} to {high}, got {value}")
-    return float(value)
 
 
 def random_keys(n: int, seed: int) -> NDArray[np.float64]:
@@ -278,17 +242,12 @@ def random_keys(n: int, seed: int) -> NDArray[np.float64]:
     gamma = 0x9E3779B97F4A7C15
     state = _mix(np.array([seed & (2**64 - 1)], dtype=np.uint64))
     steps = np.arange(1, n + 1, dtype=np.uint64) * np.uint64(gamma)
-    return (_mix(state + steps) >> np.uint64(11)) * 2.0**-53
+    return (_mix(state + steps) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def to_numpy(value: Any) -> NDArray[Any]:
-    """Return a numpy array or a torch tensor as a numpy array."""
-    return np.asarray(value.detach().cpu().numpy() if _is_tensor(value) else value)
-
-
-def _is_tensor(value: Any) -> bool:
-    """Whether this is a torch tensor, found without importing torch."""
-    return type(value).__module__.split(".")[0] == "torch"
+    """Return a kernel's result as a numpy array, whatever kind and device it is of."""
+    return np.asarray(value.cpu().numpy() if arrays.is_torch(value) else value)
 
 
 def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:

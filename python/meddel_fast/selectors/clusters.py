@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import ops
-from meddel_fast.selectors.base import check_choice, check_integer, random_keys, to_numpy
+from meddel_fast.arrays import check_choice, check_int
+from meddel_fast.selectors.base import random_keys, to_numpy
 
 KEEP = ("far", "near", "random")
 
@@ -49,9 +50,9 @@ def cluster_rows(
 ) -> Clusters:
     """Cluster checked rows; ``clusters=None`` asks for :func:`default_clusters`."""
     n = len(x)
-    k = default_clusters(n) if clusters is None else check_integer("clusters", clusters, 1, n)
-    check_integer("max_iterations", max_iterations, 1)
-    check_integer("seed", seed, 0)
+    k = default_clusters(n) if clusters is None else check_int("clusters", clusters, 1, n)
+    check_int("max_iterations", max_iterations, 1)
+    check_int("seed", seed, 0)
     result = ops.kmeans(
         x, k, spherical=True, max_iterations=max_iterations, seed=seed, threads=threads
     )

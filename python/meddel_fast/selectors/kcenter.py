@@ -7,15 +7,8 @@ from typing import Any
 import numpy as np
 
 from meddel_fast import ops
-from meddel_fast.selectors.base import (
-    Selection,
-    check_budget,
-    check_choice,
-    check_integer,
-    check_rows,
-    make_selection,
-    to_numpy,
-)
+from meddel_fast.arrays import check_choice, check_int
+from meddel_fast.selectors.base import Selection, check_budget, check_rows, make_selection, to_numpy
 
 
 def kcenter(
@@ -53,12 +46,12 @@ def kcenter(
         to the nearest centre: 0 for kept samples, and its maximum is the covering radius, which
         ``settings["radius"]`` repeats.
     """
-    rows = check_rows(x)
+    rows = check_rows(x, threads)
     n = len(rows)
     count = check_budget(budget, n)
     check_choice("metric", metric, ("euclidean", "cosine"))
-    start = check_integer("start", start, 0, n - 1)
-    check_integer("seed", seed, 0)
+    start = check_int("start", start, 0, n - 1)
+    check_int("seed", seed, 0)
     result = ops.kcenter_greedy(rows, count, metric=metric, start=start, threads=threads)
     order = to_numpy(result.indices)
     distance = to_numpy(result.distances)

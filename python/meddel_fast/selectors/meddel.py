@@ -10,15 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import ops
-from meddel_fast.selectors.base import (
-    Selection,
-    check_budget,
-    check_choice,
-    check_number,
-    check_rows,
-    make_selection,
-    to_numpy,
-)
+from meddel_fast.arrays import check_choice, check_float
+from meddel_fast.selectors.base import Selection, check_budget, check_rows, make_selection, to_numpy
 from meddel_fast.selectors.clusters import KEEP, Clusters, cluster_rows, sweep_order
 from meddel_fast.selectors.semdedup import redundancy_within, threshold_at
 
@@ -163,11 +156,11 @@ def meddel_ladder(
     threads: int | None = None,
 ) -> list[Selection]:
     """Return :func:`meddel` for several budgets; clusters, and M by "semdedup", are found once."""
-    rows = check_rows(x)
+    rows = check_rows(x, threads)
     counts = [check_budget(budget, len(rows)) for budget in budgets]
-    epsilon = check_number("epsilon", epsilon, 0.0, 2.0)
+    epsilon = check_float("epsilon", epsilon, 0.0, 2.0)
     if disruptive_fraction is not None:
-        disruptive_fraction = check_number("disruptive_fraction", disruptive_fraction, 0.0, 1.0)
+        disruptive_fraction = check_float("disruptive_fraction", disruptive_fraction, 0.0, 1.0)
     check_choice("rule", rule, RULES)
     check_choice("keep", keep, KEEP)
     found = cluster_rows(rows, clusters, max_iterations, seed, threads)

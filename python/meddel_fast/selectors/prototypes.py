@@ -6,13 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from meddel_fast.selectors.base import (
-    Selection,
-    check_budget,
-    check_choice,
-    check_rows,
-    make_selection,
-)
+from meddel_fast.arrays import check_choice
+from meddel_fast.selectors.base import Selection, check_budget, check_rows, make_selection
 from meddel_fast.selectors.clusters import cluster_rows
 
 
@@ -55,7 +50,7 @@ def prototypes(
         ``distance`` is 1 - cosine to the centroid; ``scores`` are the distance, negated when easy
         samples are kept. Equal scores: lowest index first. Smaller budgets are nested in larger.
     """
-    rows = check_rows(x)
+    rows = check_rows(x, threads)
     count = check_budget(budget, len(rows))
     check_choice("keep", keep, ("hard", "easy"))
     found = cluster_rows(rows, clusters, max_iterations, seed, threads)

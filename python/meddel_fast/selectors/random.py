@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from meddel_fast.arrays import check_int
 from meddel_fast.selectors.base import (
     Selection,
     check_budget,
-    check_integer,
     check_rows,
     make_selection,
     random_keys,
@@ -38,9 +38,9 @@ def random(x: Any, budget: int | float, *, seed: int = 0, threads: int | None = 
     Selection
         ``scores`` are the numbers drawn, in [0, 1).
     """
-    rows = check_rows(x)
+    rows = check_rows(x, threads)
     count = check_budget(budget, len(rows))
-    seed = check_integer("seed", seed, 0)
+    seed = check_int("seed", seed, 0)
     keys = random_keys(len(rows), seed)
     order = np.argsort(-keys, kind="stable")[:count]
     return make_selection("random", order, keys, {"budget": budget, "count": count, "seed": seed})

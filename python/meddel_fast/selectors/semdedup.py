@@ -9,14 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import ops
-from meddel_fast.selectors.base import (
-    Selection,
-    check_budget,
-    check_choice,
-    check_rows,
-    make_selection,
-    to_numpy,
-)
+from meddel_fast.arrays import check_choice
+from meddel_fast.selectors.base import Selection, check_budget, check_rows, make_selection, to_numpy
 from meddel_fast.selectors.clusters import KEEP, cluster_rows, sweep_order
 
 
@@ -94,7 +88,7 @@ def semdedup_ladder(
     threads: int | None = None,
 ) -> list[Selection]:
     """Return :func:`semdedup` for several budgets from one pass; smaller ones are nested."""
-    rows = check_rows(x)
+    rows = check_rows(x, threads)
     counts = [check_budget(budget, len(rows)) for budget in budgets]
     check_choice("keep", keep, KEEP)
     found = cluster_rows(rows, clusters, max_iterations, seed, threads)
