@@ -524,7 +524,11 @@ def test_killed_in_every_stage_a_run_ends_in_the_same_table(tiny: Path, tmp_path
     said = drive(tiny, tmp_path / "broken", *KILLS)
     assert said.count("killed") == len(KILLS)
     assert table(tmp_path / "broken") == table(tmp_path / "unbroken")
-    for name in ("score/scores.csv", "score/planted.csv", "pretrain/meddel-25/model/config.json"):
+    for name in (
+        "score/scores.csv",
+        "score/planted.csv",
+        "pretrain/meddel-25/model/model.safetensors",
+    ):
         whole, broken = tmp_path / "unbroken" / name, tmp_path / "broken" / name
         assert whole.read_bytes() == broken.read_bytes()
     assert (tmp_path / "broken" / "report" / "report.html").stat().st_size > 1000

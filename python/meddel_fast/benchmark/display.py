@@ -77,10 +77,10 @@ class Meter:
         return (self.total - self.done) / self.rate if self.rate > 0 else None
 
     def speed(self) -> str:
-        """Write the rate with its unit; empty when not known yet."""
+        """Write the rate with its unit; empty when not known yet, or without a unit."""
         rate = self.rate
         digits = 0 if rate >= 100 else 1 if rate >= 1 else 2
-        return f"{rate:.{digits}f} {self.unit}/s" if rate > 0 else ""
+        return f"{rate:.{digits}f} {self.unit}/s" if self.unit and rate > 0 else ""
 
 
 @dataclass

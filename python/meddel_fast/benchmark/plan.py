@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from meddel_fast.benchmark.score import planted_rows, score_rows, write_scores
 from meddel_fast.benchmark.stage import Records, Stage, listing, settings
 from meddel_fast.config import ConfigError, DataConfig, PretrainConfig, RunConfig
-from meddel_fast.files import Progress, read_json, sha256_json, write_json
+from meddel_fast.files import Progress, read_json, sha256_file, sha256_json, write_json
 
 if TYPE_CHECKING:
     from meddel_fast.data.manifest import Manifest
@@ -136,6 +136,15 @@ class _Plan:
             )
         return rows
 
+    def truths(self) -> dict[str, Path]:
+        """Find what was planted, for the sets of the pool that say so."""
+        paths = {d.name: self.root(d) / "truth.parquet" for d in self.config.data}
+        return {
+            d.name: paths[d.name]
+            for d in self.config.data
+            if "pretrain" in d.use and paths[d.name].is_file()
+        }
+
     def use_threads(self) -> None:
         if self.config.threads is not None:
             import torch
@@ -197,7 +206,7 @@ class _Plan:
             pool.save(self.pool_path)
             progress(len(pool), len(pool))
 
-        return Stage("data/pretrain", (self.pool_path,), inputs, work, unit="images")
+        return Stage("data/pretrain", (self.pool_path,), inputs, work, unit="")
 
     def own_encoder(self) -> Stage:
         steps = self.config.encoder.steps
@@ -287,7 +296,7 @@ class _Plan:
                 selection.save(path, ids)
             progress(len(ratios), len(ratios))
 
-        return Stage(f"select/{name}", paths, inputs, work, unit="selections")
+        return Stage(f"select/{name}", paths, inputs, work, unit="")
 
     def evaluate(self, name: str, data: DataConfig, seed: int) -> Stage:
         path = self.result(name, data, seed)
@@ -325,11 +334,6 @@ class _Plan:
         paths = [
             self.result(t, d, s) for t, _, _ in scored for d in data for s in self.config.seeds
         ]
-        truths = {
-            d.name: self.root(d) / "truth.parquet"
-            for d in self.config.data
-            if "pretrain" in d.use and (self.root(d) / "truth.parquet").is_file()
-        }
 
         def inputs() -> dict[str, Any]:
             return {
@@ -338,6 +342,7 @@ class _Plan:
                     self.records.digest(self.selection(t)) for t, _, _ in scored if t != FULL
                 ],
                 "pool": self.pool_fingerprint(),
+                "planted": {name: sha256_file(path) for name, path in self.truths().items()},
                 "alpha": self.config.alpha,
             }
 
@@ -357,11 +362,11 @@ class _Plan:
                 }
                 share = (len(kept[name]), len(pool))
                 rows += score_rows(selector, ratio, share, results, self.config.alpha)
-            planted = planted_rows(pool.ids, [(s, r, kept[t]) for t, s, r in scored], truths)
+            planted = planted_rows(pool.ids, [(s, r, kept[t]) for t, s, r in scored], self.truths())
             write_scores(folder, rows, planted)
             progress(len(rows), len(rows))
 
-        return Stage("score", (folder,), inputs, work, unit="rows")
+        return Stage("score", (folder,), inputs, work, unit="")
 
     def report(self) -> Stage:
         path = self.out / "report" / "report.html"
@@ -377,7 +382,7 @@ class _Plan:
             render(self.out)
             progress(1, 1)
 
-        return Stage("report", (path,), inputs, work, unit="files")
+        return Stage("report", (path,), inputs, work, unit="")
 
 
 def _encoder_key(where: str) -> Mapping[str, Any] | str:

@@ -49,7 +49,7 @@ class Stage:
     partial
         Further files and folders that an interrupted work leaves to go on from.
     unit
-        What the work's progress counts.
+        What the work's progress counts; empty when a rate would say nothing.
     """
 
     name: str
