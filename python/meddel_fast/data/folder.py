@@ -141,9 +141,8 @@ def _pairs(
             raise FileNotFoundError(f"root: wanted a folder {part} in {root}, it has {inside}")
     images = _by_stem(root / "images", follow_links)
     if not images:
-        raise ValueError(
-            f"root: no images in {root / 'images'} (known: {' '.join(sorted(SUFFIXES))})"
-        )
+        known = " ".join(sorted(SUFFIXES))
+        raise ValueError(f"root: no image files in {root / 'images'} (known: {known})")
     if not (root / "masks").is_dir():
         return images, {}
     masks = _by_stem(root / "masks", follow_links)

@@ -24,8 +24,23 @@ MAX_PIXELS = 89_478_485
 """Images with more are refused as decompression bombs; Pillow's own first limit."""
 
 SUFFIXES = frozenset(
-    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff"]
-    + [".webp", ".gif", ".ppm", ".pgm", ".pbm", ".jp2", ".avif"]
+    {
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".gif",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".jp2",
+        ".avif",
+    }
 )
 """What counts as an image in a folder, in lower case."""
 
