@@ -1,0 +1,213 @@
+"""Line charts as inline SVG: drawn here so that they follow the page's colours and print sharp."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from meddel_fast.report.text import escape
+
+WIDTH, HEIGHT = 420.0, 290.0
+LEFT, RIGHT, TOP, BOTTOM = 46.0, 16.0, 34.0, 42.0
+_DODGE = 5.0  # pixels between the error bars of neighbouring series
+
+# Colours (page.css) and shapes go together, so that no reader depends on the colour alone.
+_SHAPES = ("circle", "square", "triangle", "diamond", "wedge", "plus", "cross")
+_STYLES = {"full": 0, "random": 1, "kcenter": 2, "meddel": 3, "semdedup": 4, "prototypes": 5}
+STYLE_COUNT = 9
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value with the half-length of its error bar, and what to say about it.
+
+    A `shared` point ends the lines of several series, and one of them alone marks it.
+    """
+
+    x: float
+    y: float
+    error: float
+    tip: str
+    shared: bool = False
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of one selector, by rising x; `style` is a number of :func:`style_of`."""
+
+    name: str
+    style: int
+    points: list[Point]
+    line_only: bool = False
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The x axis: its title, whether it is logarithmic, and where it has marks."""
+
+    title: str
+    log: bool
+    marks: list[tuple[float, str]]
+
+
+def style_of(selector: str, selectors: Sequence[str]) -> int:
+    """Return the number of a selector's colour and shape; the same in every report if known."""
+    if selector in _STYLES:
+        return _STYLES[selector]
+    others = [name for name in selectors if name not in _STYLES]
+    return len(_STYLES) + others.index(selector) % (STYLE_COUNT - len(_STYLES))
+
+
+def marker(style: int, x: float, y: float, size: float = 4.5) -> str:
+    """Draw the mark of a style at a place."""
+    shape = "diamond" if style == 0 else _SHAPES[(style - 1) % len(_SHAPES)]
+    s = size
+    place = f'class="mark s{style}"'
+    if shape == "circle":
+        return f'<circle {place} cx="{x:.1f}" cy="{y:.1f}" r="{s:.1f}"/>'
+    outlines = {
+        "square": ((-s, -s), (s, -s), (s, s), (-s, s)),
+        "triangle": ((0, -1.2 * s), (1.15 * s, 0.9 * s), (-1.15 * s, 0.9 * s)),
+        "wedge": ((0, 1.2 * s), (1.15 * s, -0.9 * s), (-1.15 * s, -0.9 * s)),
+        "diamond": ((0, -1.3 * s), (1.3 * s, 0), (0, 1.3 * s), (-1.3 * s, 0)),
+        "plus": _plus(s),
+        "cross": tuple((0.7 * (a - b), 0.7 * (a + b)) for a, b in _plus(s)),
+    }
+    corners = " ".join(f"{x + a:.1f},{y + b:.1f}" for a, b in outlines[shape])
+    return f'<polygon {place} points="{corners}"/>'
+
+
+def _plus(s: float) -> tuple[tuple[float, float], ...]:
+    a, b = 1.25 * s, 0.42 * s
+    return (
+        (-b, -a), (b, -a), (b, -b), (a, -b), (a, b), (b, b),
+        (b, a), (-b, a), (-b, b), (-a, b), (-a, -b), (-b, -b),
+    )  # fmt: skip
+
+
+def key(style: int, size: int = 16) -> str:
+    """Draw a style's mark alone, for legends and tables."""
+    half = size / 2
+    return (
+        f'<svg class="key" width="{size}" height="{size}" viewBox="0 0 {size} {size}" '
+        f'aria-hidden="true">{marker(style, half, half, 4.5)}</svg>'
+    )
+
+
+def chart(
+    title: str, description: str, series: Sequence[Series], axis: Axis, reference: float | None
+) -> str:
+    """Draw a chart.
+
+    Parameters
+    ----------
+    title
+        Shown above the plot.
+    description
+        What a screen reader says of it.
+    series
+        Drawn in order.
+    axis
+        The x axis.
+    reference
+        A y value to draw a dashed line at; None for none.
+    """
+    low, high, marks = _y_range(series, reference)
+    scale_x = Scale(axis.marks[0][0], axis.marks[-1][0], LEFT + 16, WIDTH - RIGHT - 8, axis.log)
+    scale_y = Scale(low, high, HEIGHT - BOTTOM, TOP, log=False)
+    parts = [
+        f'<svg class="chart" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" '
+        f'aria-label="{escape(description)}">',
+        f'<text class="title" x="{LEFT:g}" y="18">{escape(title)}</text>',
+    ]
+    for value, text in marks:
+        y = scale_y(value)
+        parts.append(
+            f'<line class="grid" x1="{LEFT:g}" x2="{WIDTH - RIGHT:g}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            f'<text class="tick" x="{LEFT - 7:g}" y="{y + 4:.1f}" text-anchor="end">{text}</text>'
+        )
+    floor = HEIGHT - BOTTOM
+    for value, text in axis.marks:
+        x = scale_x(value)
+        parts.append(
+            f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{floor:g}" y2="{floor + 4:g}"/>'
+            f'<text class="tick" x="{x:.1f}" y="{floor + 17:g}" text-anchor="middle">'
+            f"{escape(text)}</text>"
+        )
+    parts.append(
+        f'<line class="axis" x1="{LEFT:g}" x2="{WIDTH - RIGHT:g}" y1="{floor:g}" y2="{floor:g}"/>'
+        f'<text class="label" x="{(LEFT + WIDTH - RIGHT) / 2:g}" y="{HEIGHT - 6:g}" '
+        f'text-anchor="middle">{escape(axis.title)}</text>'
+    )
+    if reference is not None:
+        y = scale_y(reference)
+        parts.append(
+            f'<line class="reference" x1="{LEFT:g}" x2="{WIDTH - RIGHT:g}" '
+            f'y1="{y:.1f}" y2="{y:.1f}"/>'
+        )
+    beside = [one for one in series if one.style != 0 and not one.line_only]
+    for one in series:
+        place = beside.index(one) - (len(beside) - 1) / 2 if one in beside else 0.0
+        parts.append(_series(one, scale_x, scale_y, place * _DODGE))
+    return "".join(parts) + "</svg>"
+
+
+def _series(one: Series, scale_x: Scale, scale_y: Scale, dodge: float) -> str:
+    places = [(scale_x(p.x) + (0.0 if p.shared else dodge), scale_y(p.y)) for p in one.points]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    parts = [f'<g class="series" data-style="{one.style}">']
+    if len(places) > 1:
+        parts.append(f'<polyline class="line s{one.style}" points="{path}"/>')
+    for (x, y), point in zip(places, one.points, strict=True):
+        if point.shared or one.line_only:
+            continue
+        top, bottom = scale_y(point.y + point.error), scale_y(point.y - point.error)
+        bar = (
+            f'<path class="bar s{one.style}" d="M{x:.1f} {top:.1f}V{bottom:.1f}'
+            f'M{x - 3:.1f} {top:.1f}h6M{x - 3:.1f} {bottom:.1f}h6"/>'
+        )
+        parts.append(
+            f'<g class="point" data-tip="{escape(point.tip)}">{bar if point.error > 0 else ""}'
+            f'{marker(one.style, x, y)}<circle class="hit" cx="{x:.1f}" cy="{y:.1f}" r="10"/></g>'
+        )
+    return "".join(parts) + "</g>"
+
+
+class Scale:
+    """A map from values to pixels."""
+
+    def __init__(self, low: float, high: float, first: float, last: float, log: bool) -> None:
+        self._log = log
+        self._low, high = self._value(low), self._value(high)
+        self._first = first
+        self._slope = (last - first) / (high - self._low) if high > self._low else 0.0
+        if self._slope == 0.0:
+            self._first = (first + last) / 2
+
+    def __call__(self, value: float) -> float:
+        """Return the pixel of a value."""
+        return self._first + (self._value(value) - self._low) * self._slope
+
+    def _value(self, value: float) -> float:
+        return math.log(value) if self._log else value
+
+
+def _y_range(
+    series: Sequence[Series], reference: float | None
+) -> tuple[float, float, list[tuple[float, str]]]:
+    """Choose round marks that hold all points with their error bars."""
+    ends = [p.y + s * p.error for one in series for p in one.points for s in (-1, 1)]
+    ends += [] if reference is None else [reference]
+    low, high = min(ends), max(ends)
+    margin = 0.06 * (high - low) or max(abs(high) * 0.02, 1e-3)
+    low, high = low - margin, high + margin
+    rough = (high - low) / 6
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough)
+    first = math.ceil(low / step)
+    digits = max(0, -math.floor(math.log10(step) + 1e-9)) + (f"{step / power:g}" == "2.5")
+    marks = [
+        (i * step, f"{i * step:.{digits}f}") for i in range(first, math.floor(high / step) + 1)
+    ]
+    return low, high, marks

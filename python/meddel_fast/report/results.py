@@ -1,0 +1,372 @@
+"""The report's numbers: headline, table, curves, planted truth, times, settings."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from meddel_fast.report.figures import Axis, Point, Series, chart, key, style_of
+from meddel_fast.report.load import FULL, Run, Tag
+from meddel_fast.report.text import (
+    MEAN,
+    best_rows,
+    by_selection,
+    data_sets,
+    duration,
+    escape,
+    number,
+    percent,
+)
+
+METRICS = (("normdel", "NormDEL"), ("miou", "mIoU"), ("dice", "Dice"))
+_LOSS_POINTS = 60  # a curve is averaged to at most this many
+
+Scored = Mapping[str, Mapping[str, Any]]
+
+
+def headline(run: Run) -> str:
+    """Say in a few tiles what came out."""
+    if not run.scores:
+        return ""
+    grouped = by_selection(run.scores)
+    dataset = data_sets(run.scores)[-1]
+    best = min(best_rows(run.scores, dataset, "normdel"), key=lambda k: (k[1], k[0]))
+    row = grouped[best][dataset]
+    where = "mean of the data sets" if dataset == MEAN else escape(dataset)
+    tiles = [
+        (
+            f"{100 * row['normdel_mean']:.2f}",
+            "highest NormDEL",
+            f"{escape(best[0])} at {percent(best[1])}, {where}",
+        )
+    ]
+    full = grouped.get((FULL, 1.0), {}).get(dataset)
+    if full is not None and best[0] != FULL:
+        tiles.append((_difference(row, full), "mIoU against all data", _judgement(row, full)))
+    chance = grouped.get(("random", best[1]), {}).get(dataset)
+    if chance is not None and best[0] not in ("random", FULL):
+        tiles.append((_difference(row, chance), "mIoU against random", _judgement(row, chance)))
+    pool = run.selections and next(iter(run.selections.values())).n
+    if pool:
+        kept = int(row["kept"])
+        tiles.append((number(kept), "images kept", f"of {number(pool)} in the pool"))
+    return '<div class="tiles">' + "".join(
+        f'<div class="tile"><b>{value}</b><span>{escape(title)}</span><small>{note}</small></div>'
+        for value, title, note in tiles
+    ) + "</div>"  # fmt: skip
+
+
+def _difference(row: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    points = 100 * (float(row["miou_mean"]) - float(other["miou_mean"]))
+    return f"{points:+.2f}".replace("-", "\u2212")
+
+
+def _judgement(row: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Set a difference against the spread of the seeds."""
+    if int(row["seeds"]) < 2:
+        return "points; one seed, no spread known"
+    spread = 100 * math.hypot(float(row["miou_std"]), float(other["miou_std"]))
+    inside = abs(100 * (float(row["miou_mean"]) - float(other["miou_mean"]))) <= spread
+    verdict = "within" if inside else "beyond"
+    return f"points, {verdict} the seeds\u2019 spread of {spread:.2f}"
+
+
+def table(run: Run) -> str:
+    """Make the sortable table; radio buttons above it choose the metric."""
+    if not run.scores:
+        return '<p class="empty">No scores yet: the run has not come to its score stage.</p>'
+    sets = data_sets(run.scores)
+    grouped = by_selection(run.scores)
+    best = {(d, m): best_rows(run.scores, d, m) for d in sets for m, _ in METRICS}
+    rivals = Counter(ratio for _, ratio in grouped)
+    at_ratio = {
+        (d, m, ratio): best_rows([r for r in run.scores if float(r["ratio"]) == ratio], d, m)
+        for d in sets for m, _ in METRICS for ratio in rivals
+    }  # fmt: skip
+    heads = "".join(
+        f'<th scope="col" aria-sort="none"><button type="button">{name}</button></th>'
+        for name in [
+            "Selector",
+            "Kept",
+            *("Mean" if d == MEAN else escape(d) for d in sets),
+        ]
+    )
+    lines: list[str] = []
+    previous = -1.0
+    for (selector, ratio), found in grouped.items():
+        count = int(next(iter(found.values()))["kept"])
+        first = (
+            f'<th scope="row" data-value="{escape(selector)}">'
+            f"{key(style_of(selector, run.selectors))}{escape(selector)}</th>"
+            f'<td data-value="{ratio}">{percent(ratio)} <small>{number(count)}</small></td>'
+        )
+        cells = ""
+        for dataset in sets:
+            marks = {
+                m: (
+                    (selector, ratio) in best[dataset, m],
+                    rivals[ratio] > 1 and (selector, ratio) in at_ratio[dataset, m, ratio],
+                )
+                for m, _ in METRICS
+            }
+            cells += _cell(found.get(dataset), marks)
+        lines.append(f"{_row(ratio != previous)}{first}{cells}</tr>")
+        previous = ratio
+    return f"{_metric_buttons()}{_scrolling(heads, lines)}{_downloads(run)}"
+
+
+def _row(first: bool) -> str:
+    """Open a table row; the first one of its share of the data is set off."""
+    return '<tr class="first">' if first else "<tr>"
+
+
+def _metric_buttons() -> str:
+    buttons = "".join(
+        f'<label><input type="radio" name="metric" value="{m}"{" checked" * (m == "normdel")}>'
+        f"<span>{name}</span></label>"
+        for m, name in METRICS
+    )
+    return f'<fieldset class="switch metric"><legend>Show</legend>{buttons}</fieldset>'
+
+
+def _scrolling(heads: str, lines: Iterable[str]) -> str:
+    return (
+        '<div class="scroll" tabindex="0" role="region" aria-label="Scores">'
+        '<table id="scores" data-metric="normdel"><caption class="hidden">Scores by selector, '
+        "share of the data kept, and data set, in per cent</caption>"
+        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+        '<p class="note"><span class="star">★</span> best of the column; '
+        "<strong>bold</strong>: best at its share of the data. Per cent, mean ± sample standard "
+        "deviation over the seeds of the segmentation heads. Column heads sort.</p>"
+    )
+
+
+def _cell(row: Mapping[str, Any] | None, marks: Mapping[str, tuple[bool, bool]]) -> str:
+    if row is None:
+        return "<td>&ndash;</td>"
+    values, spans = "", ""
+    for metric, _ in METRICS:
+        mean, deviation = (100 * float(row[f"{metric}_{k}"]) for k in ("mean", "std"))
+        overall, local = marks[metric]
+        values += f' data-{metric}="{mean:.6f}"'
+        shown = f"<strong>{mean:.2f}</strong>" if local else f"{mean:.2f}"
+        shown += f" <small>±{deviation:.2f}</small>" if int(row["seeds"]) > 1 else ""
+        star = '<span class="star" title="best of the column">★</span>' if overall else ""
+        spans += f'<span class="m {metric}">{star}{shown}</span>'
+    return f"<td{values}>{spans}</td>"
+
+
+def _downloads(run: Run) -> str:
+    links = []
+    for name in ("scores.csv", "scores.json", "planted.csv"):
+        path = run.folder / "score" / name
+        if path.is_file():
+            kind = "text/csv" if name.endswith("csv") else "application/json"
+            data = base64.b64encode(path.read_bytes()).decode()
+            links.append(f'<a download="{name}" href="data:{kind};base64,{data}">{name}</a>')
+    return f'<p class="downloads">The same numbers: {", ".join(links)}</p>' if links else ""
+
+
+def legend(run: Run) -> str:
+    """Make the key of the plots, whose entries hide and show a selector."""
+    names = [*([FULL] if any(t.selector == FULL for t in run.tags) else []), *run.selectors]
+    items = "".join(
+        f'<button type="button" aria-pressed="true" data-style="{style_of(n, run.selectors)}">'
+        f"{key(style_of(n, run.selectors))}{escape(n)}</button>"
+        for n in names
+    )
+    return f'<div class="legend" role="group" aria-label="Selectors shown">{items}</div>'
+
+
+def curves(run: Run) -> str:
+    """Draw NormDEL and mIoU against the share of the data kept, a plot for each data set."""
+    if not run.scores:
+        return ""
+    grouped = by_selection(run.scores)
+    ratios = sorted({ratio for _, ratio in grouped})
+    axis = Axis("share of the data kept", True, [(r, percent(r)) for r in ratios])
+    blocks = []
+    for metric, name in METRICS[:2]:
+        plots = "".join(_curve(run, grouped, d, metric, name, axis) for d in data_sets(run.scores))
+        blocks.append(f'<h3>{name}</h3><div class="charts">{plots}</div>')
+    return legend(run) + "".join(blocks)
+
+
+def _curve(
+    run: Run,
+    grouped: Mapping[tuple[str, float], Scored],
+    dataset: str,
+    metric: str,
+    name: str,
+    axis: Axis,
+) -> str:
+    def point(selector: str, ratio: float, shared: bool = False) -> Point:
+        row = grouped[selector, ratio][dataset]
+        mean, error = (100 * float(row[f"{metric}_{k}"]) for k in ("mean", "std"))
+        spread = f" ± {error:.2f}" if int(row["seeds"]) > 1 else ""
+        tip = f"{selector}, {percent(ratio)} kept: {name} {mean:.2f}{spread}"
+        return Point(ratio, mean, error, tip, shared)
+
+    whole = dataset in grouped.get((FULL, 1.0), {})
+    series = []
+    for selector in run.selectors:
+        points = [
+            point(s, ratio)
+            for s, ratio in sorted(grouped, key=lambda k: k[1])
+            if s == selector and dataset in grouped[s, ratio]
+        ]
+        points += [point(FULL, 1.0, shared=True)] if whole else []
+        series.append(Series(selector, style_of(selector, run.selectors), points))
+    if whole:
+        series.append(Series(FULL, 0, [point(FULL, 1.0)]))
+    title = "Mean of the data sets" if dataset == MEAN else dataset
+    spoken = "; ".join(p.tip for s in series for p in s.points if not p.shared)
+    full = series[-1].points[-1].y if whole else None
+    text = f"{name} on {title}, per cent. {spoken}"
+    return f"<figure>{chart(title, text, series, axis, full)}</figure>"
+
+
+def planted(run: Run) -> str:
+    """Tell what became of the frames that the made data planted."""
+    rows = [row for row in run.planted if row["kind"] != "normal"]
+    if not rows:
+        return ""
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    found = {(r["selector"], r["ratio"], r["kind"]): r for r in rows}
+    selections = list(dict.fromkeys((r["selector"], r["ratio"]) for r in rows))
+    selections.sort(key=lambda s: (s[0] != FULL, -s[1]))
+    heads = "".join(
+        f'<th scope="col">{escape(_plural(kind))}<br><small>share of kept; '
+        f"removed of {number(next(r['planted'] for r in rows if r['kind'] == kind))}</small></th>"
+        for kind in kinds
+    )
+    top = max(float(row["share_of_kept"]) for row in rows) or 1.0
+    lines, previous = "", -1.0
+    for selector, ratio in selections:
+        lines += (
+            f"{_row(ratio != previous)}"
+            f'<th scope="row">{key(style_of(selector, run.selectors))}{escape(selector)}</th>'
+            f"<td>{percent(ratio)}</td>"
+        )
+        previous = ratio
+        for kind in kinds:
+            lines += _planted_cell(found.get((selector, ratio, kind)), top)
+        lines += "</tr>"
+    return (
+        "<p>The made data know which frames repeat another and which show nothing. Bars: their "
+        "share of what was <em>kept</em> (shorter is better); the share in the whole pool is what "
+        "a selector without eyes would keep.</p>"
+        '<div class="scroll" tabindex="0" role="region" aria-label="Planted frames">'
+        '<table class="planted"><thead><tr><th scope="col">Selector</th><th scope="col">Kept</th>'
+        f"{heads}</tr></thead><tbody>{lines}</tbody></table></div>"
+    )
+
+
+def _plural(kind: str) -> str:
+    words = kind.replace("_", " ")
+    return f"{words}s" if words.endswith("duplicate") else f"{words} frames"
+
+
+def _planted_cell(row: Mapping[str, Any] | None, top: float) -> str:
+    if row is None:
+        return "<td>&ndash;</td>"
+    share = float(row["share_of_kept"])
+    return (
+        f'<td><span class="gauge"><i style="width:{100 * share / top:.1f}%"></i></span>'
+        f"<b>{100 * share:.1f}\u00a0%</b><small>{number(int(row['removed']))}</small></td>"
+    )
+
+
+def losses(run: Run) -> str:
+    """Draw the pre-training losses, a plot for each share of the data."""
+    if not run.losses:
+        return ""
+    last = max(float(curve[-1, 0]) for curve in run.losses.values())
+    ends = [(i * last / 4, number(round(i * last / 4))) for i in range(5)]
+    axis = Axis("optimiser step", False, ends)
+    curve_tags = [t for t in run.tags if t.name in run.losses]
+    ratios = sorted({t.ratio for t in curve_tags if t.selector != FULL}, reverse=True)
+    plots = ""
+    for ratio in ratios or [1.0]:
+        shown = [t for t in curve_tags if t.ratio == ratio or t.selector == FULL]
+        series = [one for one in (_loss_series(run, tag) for tag in shown) if one.points]
+        if not series:  # every loss was NaN
+            continue
+        title = f"{percent(ratio)} of the data"
+        drawn = chart(title, f"Pre-training loss, {title}", series, axis, None)
+        plots += f"<figure>{drawn}</figure>"
+    return (
+        "<p>Reconstruction error of the masked patches, on the images trained on: fewer images are "
+        "easier to learn by heart, so a lower curve is no better encoder. Lines as in the plots "
+        f'above; black: all data.</p><div class="charts">{plots}</div>'
+    )
+
+
+def _loss_series(run: Run, tag: Tag) -> Series:
+    """Average a loss curve: single steps differ by their images more than curves do."""
+    curve = run.losses[tag.name]
+    means = [part.mean(axis=0) for part in np.array_split(curve, min(_LOSS_POINTS, len(curve)))]
+    points = [Point(float(x), float(y), 0.0, "") for x, y in means if math.isfinite(y)]
+    return Series(tag.selector, style_of(tag.selector, run.selectors), points, line_only=True)
+
+
+def times(run: Run) -> str:
+    """Show the wall time of the stages."""
+    if not run.seconds:
+        return ""
+    total = sum(run.seconds.values())
+    longest = max(run.seconds.values()) or 1.0
+    lines = "".join(
+        f'<tr><th scope="row">{escape(group)}</th>'
+        f'<td><span class="gauge"><i style="width:{100 * seconds / longest:.1f}%"></i></span>'
+        f"{duration(seconds)}</td></tr>"
+        for group, seconds in run.seconds.items()
+    )
+    return (
+        f'<table class="times"><caption>Wall time, together {duration(total)}'
+        f"</caption><tbody>{lines}</tbody></table>"
+    )
+
+
+def settings(run: Run) -> str:
+    """List the settings, versions and hardware; of absolute paths the last part alone."""
+    blocks = []
+    for title, name in (
+        ("Hardware", "hardware"),
+        ("Versions", "versions"),
+        ("Settings", "config"),
+    ):
+        if run.about.get(name):
+            rows = "".join(
+                f'<tr><th scope="row">{escape(k)}</th><td>{escape(v)}</td></tr>'
+                for k, v in _flat(run.about[name])
+            )
+            blocks.append(
+                f"<details{' open' * (name != 'config')}><summary>{title}</summary>"
+                f'<table class="plain"><tbody>{rows}</tbody></table></details>'
+            )
+    return "".join(blocks)
+
+
+def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
+    """Flatten nested settings into dotted names and texts."""
+    if isinstance(value, Mapping) and value:
+        return [pair for k, v in value.items() for pair in _flat(v, f"{name}.{k}" if name else k)]
+    if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        return [pair for i, v in enumerate(value) for pair in _flat(v, f"{name} {i + 1}")]
+    if isinstance(value, list):
+        return [(name, ", ".join(_plain(v) for v in value))]
+    return [(name, _plain(value))]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, str) and value.startswith("/"):
+        return "…/" + value.rstrip("/").rpartition("/")[2]
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None or value == "" else str(value)
