@@ -231,7 +231,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
         ("select", "Redundant"),
         ("data", "Redundant"),
         ("stages", "Wall time"),
-        ("pretrain", "optimiser step"),
+        ("pretrain", "Reconstruction error"),
         ("score/planted.csv", "Planted frames"),
     ],
 )
