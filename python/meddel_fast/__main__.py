@@ -6,6 +6,7 @@ Every command but ``run`` and ``info`` works in two ways: on files given as argu
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -388,6 +389,10 @@ def info() -> None:
 
 def main() -> None:
     """Start the command line."""
+    # Threads that sleep while they wait: with a competitor on one of two cores a training step
+    # takes 0.15 s instead of 0.39 s, and 0.07 instead of 0.27 s of processor time (torch 2.13).
+    # Read once, when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app(prog_name="meddel-fast")
 
 
