@@ -91,7 +91,7 @@ def draw_polyps(rng: np.random.Generator, end: float) -> list[Polyp]:
             Polyp(
                 angle=rng.uniform(0, 2 * np.pi),
                 z=z,
-                radius=float(np.exp(rng.uniform(np.log(0.22), np.log(0.75)))),
+                radius=float(np.exp(rng.uniform(np.log(0.28), np.log(0.80)))),
                 height=rng.uniform(0.3, 1.0),
                 waves=(rng.normal(0, 0.07, (4, 2)) * decay).astype(np.float32),
                 tint=tint.astype(np.float32),
@@ -99,7 +99,7 @@ def draw_polyps(rng: np.random.Generator, end: float) -> list[Polyp]:
                 place=(int(rng.integers(TEXTURE)), int(rng.integers(TEXTURE))),
             )
         )
-        z += rng.uniform(1.0, 3.2)
+        z += rng.uniform(0.9, 2.6)
     return polyps
 
 

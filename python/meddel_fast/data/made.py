@@ -330,7 +330,8 @@ def _disrupt(colours: Floats, disruption: str, rng: np.random.Generator) -> Floa
         return np.asarray(colours * rest + np.float32(0.008) * (1 + noise), np.float32)
     if disruption == "blown_out":
         lift = rng.uniform([12, 10, 9], [24, 20, 18]).astype(np.float32)
-        lifted = np.maximum(colours - np.float32(0.06), 0) * lift
+        pale = 0.4 * colours + 0.6 * colours.mean(axis=2, keepdims=True)  # a full sensor is white
+        lifted = np.maximum(pale - np.float32(0.06), 0) * lift
         return np.asarray(lifted + np.float32(0.01) * noise, np.float32)
     if disruption == "blurred":
         image = Image.fromarray(_to_bytes(colours))

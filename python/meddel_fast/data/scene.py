@@ -19,7 +19,7 @@ from meddel_fast.data.textures import TEXTURE, Bytes, Floats, Textures
 _TEXELS_PER_RADIUS = TEXTURE / (2 * np.pi)
 _FOCAL = 0.8
 _NEAREST = 0.28
-_FARTHEST = 7.0
+_FARTHEST = 5.5
 _DARK = 2.4  # a polyp beyond is too dark and small to be called visible
 _RESIDUE = (0.62, 0.42, 0.06)
 
@@ -177,15 +177,24 @@ class _Layers:
             depth, ring = rings[index]
             while polyps and polyps[0].z - camera.z > depth:
                 self._paint_polyp(polyps.pop(0))
-            nearer = rings[index - 1][0] if index else _NEAREST
+            nearer = rings[index - 1] if index else None
             self._paint_ring(depth, ring, nearer)
         for polyp in polyps:
             self._paint_polyp(polyp)
 
-    def _paint_ring(self, depth: float, ring: Floats, nearer: float) -> None:
-        """Draw one fold and the wall from it to the next nearer one, around its opening."""
+    def _paint_ring(self, depth: float, ring: Floats, front: tuple[float, Floats] | None) -> None:
+        """Draw one fold and the wall from it to the next nearer one, around its opening.
+
+        Only what shows through the opening of the nearer one: it covers the rest.
+        """
+        part, nearer = (slice(None), slice(None)), _NEAREST
+        if front:
+            nearer = front[0]
+            part = self._window(self._camera.place(nearer, 0j), self._widest(*front))
+            if _is_empty(part):
+                return
         centre = self._camera.place(depth, 0j)
-        x, y = self._x - np.float32(centre.real), self._y - np.float32(centre.imag)
+        x, y = self._x[part] - np.float32(centre.real), self._y[part] - np.float32(centre.imag)
         r = np.sqrt(x * x + y * y) + np.float32(1e-4)
         c1, s1 = x / r, y / r
         c2 = c1 * c1 - s1 * s1
@@ -200,13 +209,14 @@ class _Layers:
         cover = np.clip(beyond * np.float32(self._video.size / 3) + 0.5, 0, 1)
         reach = np.float32(0.35 / depth)
         shade = np.exp(np.minimum(beyond, 0) * (2.5 / reach))
-        self.light *= 1 - 0.75 * shade  # the wall right behind a fold lies in its shadow
+        lit = self.light[part]
+        lit *= 1 - 0.75 * shade  # the wall right behind a fold lies in its shadow
         rise = np.maximum(beyond, 0) * (3 / reach)
         crest = rise * np.exp(1 - rise)  # a rounded rim: it turns away at its edge
         away = np.clip(edge / r, nearer / depth, 1) * np.float32(depth)
         light = (0.34 + 0.66 * crest) / (0.45 + 0.8 * away * away)
-        self.light += cover * (light - self.light)
-        self.crest += cover * (crest - self.crest)
+        lit += cover * (light - lit)
+        self.crest[part] += cover * (crest - self.crest[part])
         solid = cover > 0.5
         # log-polar: as fine along the tube as around it wherever the wall is seen
         along = np.float32(ring[0]) - np.log(r / edge)
@@ -216,9 +226,9 @@ class _Layers:
             (self._cosine, c1),
             (self._sine, s1),
         ):
-            np.copyto(field, values, where=solid)
+            np.copyto(field[part], values, where=solid)
         for field in (self.polyp, self.spark):
-            field *= 1 - cover
+            field[part] *= 1 - cover
 
     def _paint_polyp(self, polyp: Polyp) -> None:
         ahead = polyp.z - self._camera.z
@@ -227,10 +237,9 @@ class _Layers:
         centre = self._camera.place(ahead, lift * direction)
         radius = _FOCAL * polyp.radius / ahead
         reach = 1.7 * radius
-        rows, columns = self._window(centre, reach)
-        if rows.start >= rows.stop or columns.start >= columns.stop:
+        part = self._window(centre, reach)
+        if _is_empty(part):
             return
-        part = (rows, columns)
         x = (self._x[part] - np.float32(centre.real)) / np.float32(radius)
         y = (self._y[part] - np.float32(centre.imag)) / np.float32(radius)
         # the side that faces the axis; a flat one is seen at a slant, a round one is not
@@ -267,6 +276,11 @@ class _Layers:
             tint = self.tint[channel][part]
             tint += cover * (polyp.tint[channel] - tint)
 
+    def _widest(self, depth: float, ring: Floats) -> float:
+        """Give the farthest that a fold's opening reaches from its centre, and a pixel or two."""
+        waves = np.hypot(ring[2::2], ring[3::2]).sum()
+        return float(_FOCAL * (ring[1] + waves) / depth) + 6 / self._video.size
+
     def _window(self, centre: complex, reach: float) -> tuple[slice, slice]:
         """Give the rows and columns that a disc on the rolled screen can touch."""
         roll = complex(np.cos(self._camera.roll), -np.sin(self._camera.roll))
@@ -274,8 +288,8 @@ class _Layers:
         half = self._video.size / 2
 
         def span(value: float) -> slice:
-            low, high = (value - reach + 1) * half, (value + reach + 1) * half
-            return slice(int(np.clip(low, 0, 2 * half)), int(np.clip(np.ceil(high), 0, 2 * half)))
+            low, high = int((value - reach + 1) * half), int((value + reach + 1) * half) + 1
+            return slice(max(low, 0), max(min(high, self._video.size), 0))
 
         return span(middle.imag), span(middle.real)
 
@@ -283,10 +297,19 @@ class _Layers:
         """Give the pits and bumps of a polyp, fixed to it: a cut from the gloss texture, scaled."""
         rows, columns = part
         scale = 60 / max(float(pixels), 1.0)
-        down = (np.arange(rows.stop - rows.start) * scale).astype(np.int64) + polyp.place[0]
-        right = (np.arange(columns.stop - columns.start) * scale).astype(np.int64) + polyp.place[1]
-        at = (down % TEXTURE)[:, None] * TEXTURE + (right % TEXTURE)[None, :]
-        return self._video.textures.gloss.take(at)
+        down = np.arange(rows.stop - rows.start, dtype=np.float32) * scale
+        right = np.arange(columns.stop - columns.start, dtype=np.float32) * scale
+
+        def cut(y: int, x: int) -> Floats:
+            lines = (down.astype(np.int64) + (polyp.place[0] + y)) % TEXTURE
+            at = (right.astype(np.int64) + (polyp.place[1] + x)) % TEXTURE
+            return self._video.textures.gloss.take(lines[:, None] * TEXTURE + at)
+
+        if scale >= 1:
+            return cut(0, 0)
+        v, h = (down % 1)[:, None], right % 1  # texels larger than pixels would show as blocks
+        upper, lower = (cut(y, 0) * (1 - h) + cut(y, 1) * h for y in (0, 1))
+        return np.asarray(upper * (1 - v) + lower * v, np.float32)
 
     def texels(self) -> npt.NDArray[np.int64]:
         """Tell where each pixel lies in the textures, as flat indices."""
@@ -295,3 +318,7 @@ class _Layers:
         at = along.astype(np.int64) * TEXTURE
         at += angle.astype(np.int64) + (TEXTURE + self._video._shift)
         return at % (TEXTURE * TEXTURE)
+
+
+def _is_empty(part: tuple[slice, slice]) -> bool:
+    return any(span.start >= span.stop for span in part)
