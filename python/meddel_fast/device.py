@@ -1,0 +1,167 @@
+"""Where torch computes, in which precision, and from which seeds: the one place that decides.
+
+Shared by the stages that train or run networks. Importing it imports torch; transformers only
+inside :func:`quiet_transformers`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import torch
+
+_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+
+
+class Stream(IntEnum):
+    """The independent random streams of one seed."""
+
+    WEIGHTS = 0
+    ORDER = 1
+    CROP = 2
+    MASK = 3
+    HEAD = 4
+    FLIP = 5
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device and the type that matrix products use on it."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def precision(self) -> str:
+        """``"bf16"`` or ``"fp32"``, as settings name it."""
+        return "bf16" if self.dtype == torch.bfloat16 else "fp32"
+
+    @property
+    def attention(self) -> str:
+        """Attention implementation of transformers to ask for.
+
+        On CPU the backward pass of torch's fused attention is slow in bf16 (12 ms a call against
+        2 ms in fp32 for 64 x 65 tokens, torch 2.13); plain matrix products make a whole MAE step
+        1.4 to 1.7 times as fast. Elsewhere the fused one is never slower.
+        """
+        slow = self.device.type == "cpu" and self.dtype == torch.bfloat16
+        return "eager" if slow else "sdpa"
+
+    def autocast(self) -> torch.autocast:
+        """Context in which matrix products use `dtype`; weights stay fp32."""
+        return torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16
+        )
+
+
+def choose(device: str | torch.device = "auto", precision: str = "auto") -> Compute:
+    """Settle the device and the precision.
+
+    Parameters
+    ----------
+    device
+        ``"auto"`` (CUDA when it is there, else the CPU) or a torch device such as ``"cuda:1"``.
+    precision
+        ``"fp32"``, ``"bf16"``, or ``"auto"``: bf16 where the device has the instructions for it.
+
+    Raises
+    ------
+    ValueError
+        An unknown precision or device, or a device that is not there.
+    """
+    if precision not in ("auto", "fp32", "bf16"):
+        raise ValueError(f"precision: wanted 'auto', 'fp32' or 'bf16', got {precision!r}")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA answers an AssertionError
+        raise ValueError(f"device: {device!r} cannot be used here: {error}") from error
+    if precision == "auto":
+        precision = "bf16" if _has_bf16(chosen) else "fp32"
+    return Compute(chosen, torch.bfloat16 if precision == "bf16" else torch.float32)
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        # oneDNN also takes bf16 on AVX-512 machines without the instructions, but slowly.
+        return _cpu_flag("_is_avx512_bf16_supported") or _cpu_flag("_is_amx_tile_supported")
+    return False
+
+
+def _cpu_flag(name: str) -> bool:
+    """One of torch's private CPU probes; False where this torch does not have it."""
+    probe = getattr(torch.cpu, name, None)
+    return bool(probe is not None and probe())
+
+
+def rng_at(seed: int, stream: Stream, *place: int) -> np.random.Generator:
+    """Give the generator for one place (a step, an epoch) of one stream of a seed.
+
+    Nothing is carried from one place to the next, so that a resumed run needs no saved state and
+    every device draws the same numbers.
+    """
+    if seed < 0:
+        raise ValueError(f"seed: wanted an integer of 0 or more, got {seed}")
+    return np.random.default_rng([seed, int(stream), *place])
+
+
+@contextlib.contextmanager
+def torch_seed(seed: int, stream: Stream) -> Iterator[None]:
+    """Seed torch's CPU generator inside the block; the caller's state comes back after it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng_at(seed, stream).integers(2**62)))
+        yield
+
+
+@contextlib.contextmanager
+def deterministic() -> Iterator[None]:
+    """Ask torch for its deterministic algorithms inside the block, then restore what was.
+
+    An operation without such an algorithm warns instead of failing.
+    """
+    fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    workspace = os.environ.get(_WORKSPACE)
+    os.environ.setdefault(_WORKSPACE, ":4096:8")  # what cuBLAS wants, read when it starts
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)
+        torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+        if workspace is None:
+            del os.environ[_WORKSPACE]
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Import transformers and keep its notices and bars out of the terminal inside the block.
+
+    Loading an encoder out of a MAE checkpoint, for instance, would list the decoder's weights as
+    unexpected.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from transformers.utils import logging
+
+        verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(verbosity)
+            if bars:
+                logging.enable_progress_bar()

@@ -1,0 +1,266 @@
+"""The downstream task: polyp segmentation by a small head on a pre-trained encoder.
+
+An MLP looks at one patch token at a time and says how much the patch is polyp; the grid of logits
+is enlarged bilinearly to the image. With a frozen encoder its tokens are computed once and only
+the head is trained, which shows what pre-training taught; otherwise both are trained, on images
+that are mirrored at random.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from meddel_fast.config import DownstreamConfig
+from meddel_fast.data.manifest import Manifest
+from meddel_fast.device import Compute, Stream, choose, deterministic, rng_at, torch_seed
+from meddel_fast.files import Progress, StrPath, write_json
+from meddel_fast.loader import Frames, Store, batch_indices, frames, prefetch
+from meddel_fast.optimise import cosine, make_optimizer
+from meddel_fast.segmentation import Head, scores, segmentation_loss
+from meddel_fast.vit import Encoder, fingerprint, load_encoder, to_device
+
+_WARMUP = 0.05  # share of the steps
+# A pre-trained encoder wants smaller steps than the new head on top of it.
+_ENCODER_RATE = 0.1
+_STATISTICS = 256  # training images that the mean and deviation of the tokens are taken from
+_BATCH = 64  # images a forward pass when nothing is trained
+
+# Tokens of frozen encoders, float16 (n, g, g, d): every seed trains its head on the same ones.
+_TOKENS: Store[NDArray[np.float16]] = Store(share=0.25)
+
+
+def evaluate(
+    encoder: StrPath,
+    train: Manifest,
+    test: Manifest,
+    config: DownstreamConfig,
+    *,
+    seed: int,
+    out: StrPath | None = None,
+    device: str | torch.device = "auto",
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Train a segmentation head on one set of images and score it on another.
+
+    Parameters
+    ----------
+    encoder
+        Folder of a pre-trained model (or a name in the local Hugging Face cache).
+    train, test
+        Manifests whose usable rows all have masks.
+    config
+        Head, schedule, and whether the encoder is frozen.
+    seed
+        Of the head's first weights, the order of the images and their mirroring.
+    out
+        JSON file to write the result to.
+    device
+        ``"auto"``, or a torch device.
+    progress
+        Called as ``progress(done, total)``: one for each image that a frozen encoder looks at,
+        each training step and each scored image.
+
+    Returns
+    -------
+    dict
+        Over all test pixels together: ``miou``, the mean of ``iou_polyp`` and
+        ``iou_background``; ``dice`` of the polyp class; ``pixel_accuracy``; ``confusion``
+        ((2, 2) counts, row = truth, column = prediction). Means over the images:
+        ``image_iou_polyp``, ``image_dice``. Further ``images`` and ``train_images`` (counts),
+        ``train_loss`` (mean of the last tenth of the steps), ``seed``, ``precision``,
+        ``settings``. A class that neither truth nor prediction has scores 1: there was nothing
+        to find and nothing was found. Images and masks are squeezed to ``config.image_size``
+        squares, and scored there.
+
+    Raises
+    ------
+    ValueError
+        A manifest is empty or lacks masks; a setting does not fit the encoder.
+    FileNotFoundError
+        No such encoder.
+    FloatingPointError
+        The training loss is not finite.
+    """
+    _check_masks("train", train)
+    _check_masks("test", test)
+    compute = choose(device, config.precision)
+    model = load_encoder(encoder, compute, image_size=config.image_size)
+    encoded = len(train) + len(test) if config.freeze_encoder else 0
+    tick = _counter(progress, encoded + config.steps + len(test))
+    task = _Task(model, fingerprint(encoder, model), config, compute, seed, tick)
+    with deterministic():
+        loss = task.train(train)
+        confusions = task.test(test)
+    result = {
+        **scores(confusions),
+        "images": len(test),
+        "train_images": len(train),
+        "train_loss": loss,
+        "seed": seed,
+        "precision": compute.precision,
+        "settings": asdict(config),
+    }
+    if out is not None:
+        write_json(out, result)
+    return result
+
+
+class _Task:
+    """One head on its encoder, being trained and tested."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        key: str,
+        config: DownstreamConfig,
+        compute: Compute,
+        seed: int,
+        tick: Callable[[int], None],
+    ) -> None:
+        self._encoder, self._key, self._config = encoder, key, config
+        self._compute, self._seed, self._tick = compute, seed, tick
+        with torch_seed(seed, Stream.HEAD):
+            head = Head(encoder.width, config.head_hidden, encoder.grid, config.image_size)
+        self._head = head.to(compute.device)
+
+    def train(self, manifest: Manifest) -> float:
+        """Train on a manifest; return the mean loss of the last tenth of the steps."""
+        config = self._config
+        source = self._source(manifest)
+        masks = frames(manifest, config.image_size, masks=True)
+        self._standardise(source)
+        optimizers = self._optimizers()
+        steps, warmup = range(config.steps), round(_WARMUP * config.steps)
+        fetch = partial(self._fetch, source, masks)
+        losses = []
+        for step, (inputs, truth) in zip(steps, prefetch(fetch, steps), strict=True):
+            logits = self._head(self._tokens(inputs))
+            loss = segmentation_loss(logits, to_device(truth, self._compute).float())
+            loss.backward()  # type: ignore[no-untyped-call]
+            for optimizer, peak in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = cosine(step, config.steps, warmup, peak)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+            losses.append(loss.detach())
+            self._tick(1)
+        last = float(torch.stack(losses[-max(1, config.steps // 10) :]).mean())
+        if not math.isfinite(last):
+            raise FloatingPointError(
+                f"the training loss is {last}: try a smaller learning_rate "
+                f"({config.learning_rate:g} now) or precision='fp32'"
+            )
+        return last
+
+    @torch.inference_mode()
+    def test(self, manifest: Manifest) -> NDArray[np.int64]:
+        """Confusion matrices (n, 2, 2) of a manifest's images."""
+        self._encoder.eval()
+        source = self._source(manifest)
+        masks = frames(manifest, self._config.image_size, masks=True)
+        threshold = math.log(self._config.threshold / (1 - self._config.threshold))
+        parts = []
+        for rows in _batches(len(manifest)):
+            predicted = self._head(self._tokens(source[rows])) > threshold
+            truth = to_device(masks[rows], self._compute).bool()
+            cells = [~truth & ~predicted, ~truth & predicted, truth & ~predicted, truth & predicted]
+            counts = torch.stack([cell.sum(dim=(1, 2)) for cell in cells], dim=1)
+            parts.append(counts.cpu().numpy().reshape(-1, 2, 2))
+            self._tick(len(rows))
+        return np.concatenate(parts)
+
+    def _source(self, manifest: Manifest) -> Frames | NDArray[np.float16]:
+        """Give what is fed in: a frozen encoder's tokens where they fit in memory, else images."""
+        n, grid, width = len(manifest), self._encoder.grid, self._encoder.width
+        pool = frames(manifest, self._config.image_size)
+        if not self._config.freeze_encoder:
+            return pool
+        key = (self._key, self._compute, manifest.fingerprint, self._config.image_size)
+        tokens = _TOKENS.get(key)
+        if tokens is None and _TOKENS.room(2 * n * grid * grid * width):
+            tokens = np.empty((n, grid, grid, width), np.float16)
+            images = prefetch(pool.__getitem__, _batches(n))
+            for rows, batch in zip(_batches(n), images, strict=True):
+                tokens[rows] = self._tokens(batch).cpu().numpy()
+                self._tick(len(rows))
+            _TOKENS.put(key, tokens)
+        else:
+            self._tick(n)
+        return pool if tokens is None else tokens
+
+    def _tokens(self, batch: NDArray[Any]) -> Tensor:
+        """Patch tokens (b, g, g, d), fp32, of images, or of tokens already computed."""
+        if batch.dtype == np.float16:
+            return torch.from_numpy(batch).to(self._compute.device).float()
+        train = not self._config.freeze_encoder and torch.is_grad_enabled()
+        with torch.set_grad_enabled(train), self._compute.autocast():
+            patches: Tensor = self._encoder(to_device(batch, self._compute)).patches
+        return patches
+
+    @torch.no_grad()
+    def _standardise(self, source: Frames | NDArray[np.float16]) -> None:
+        n = len(source)
+        some = np.unique(np.linspace(0, n - 1, min(n, _STATISTICS)).astype(np.int64))
+        parts = [self._tokens(source[some[rows]]) for rows in _batches(len(some))]
+        self._head.standardise(torch.cat(parts))
+
+    def _optimizers(self) -> list[tuple[torch.optim.Optimizer, float]]:
+        """Make the optimisers, each with its peak learning rate."""
+        config = self._config
+        peaks = {self._head: config.learning_rate}
+        if not config.freeze_encoder:
+            self._encoder.train().requires_grad_(True)
+            peaks[self._encoder] = config.learning_rate * _ENCODER_RATE
+        return [
+            (make_optimizer(module.parameters(), peak, config.weight_decay), peak)
+            for module, peak in peaks.items()
+        ]
+
+    def _fetch(
+        self, source: Frames | NDArray[np.float16], masks: Frames, step: int
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Give inputs and masks of one step, a function of the seed and the step's number."""
+        rows = batch_indices(self._seed, step, self._config.batch_size, len(masks))
+        inputs, truth = source[rows], masks[rows]
+        if not self._config.freeze_encoder:
+            mirrored = rng_at(self._seed, Stream.FLIP, step).random(len(rows)) < 0.5
+            inputs[mirrored] = inputs[mirrored, :, ::-1]
+            truth[mirrored] = truth[mirrored, :, ::-1]
+        return inputs, truth
+
+
+def _batches(n: int) -> list[NDArray[np.int64]]:
+    return [np.arange(first, min(first + _BATCH, n)) for first in range(0, n, _BATCH)]
+
+
+def _counter(progress: Progress | None, total: int) -> Callable[[int], None]:
+    """Make a function that adds to the work done and reports it."""
+    done = 0
+
+    def tick(work: int) -> None:
+        nonlocal done
+        done += work
+        if progress is not None:
+            progress(done, total)
+
+    return tick
+
+
+def _check_masks(name: str, manifest: Manifest) -> None:
+    if len(manifest) == 0:
+        raise ValueError(f"{name}: wanted at least one usable image, got none")
+    lacking = [i for i, path in zip(manifest.ids, manifest.mask_paths(), strict=True) if not path]
+    if lacking:
+        raise ValueError(
+            f"{name}: wanted a mask for every image, {len(lacking)} of {len(manifest)} have none, "
+            f"first {lacking[0]!r}"
+        )

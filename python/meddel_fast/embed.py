@@ -1,0 +1,267 @@
+"""Embeddings of a manifest's images by a vision transformer, in shards that survive a kill."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from meddel_fast.data.manifest import Manifest
+from meddel_fast.device import Compute, choose, deterministic
+from meddel_fast.files import (
+    Progress,
+    StrPath,
+    read_json,
+    sha256_file,
+    sha256_json,
+    write_bytes,
+    write_json,
+)
+from meddel_fast.loader import Frames, frames, prefetch
+from meddel_fast.vit import Encoder, fingerprint, load_encoder, to_device
+
+_DTYPES = ("float32", "float16")
+_POOLINGS = ("mean", "cls")
+_INDEX = "index.json"
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """A folder of embeddings, row i for image i of the manifest.
+
+    Attributes
+    ----------
+    folder
+        Where ``index.json`` and the shards lie.
+    index
+        What ``index.json`` says: encoder, shape, dtype, pooling, image_size, manifest
+        (its fingerprint), key, complete, and per shard its name, rows and sha256.
+    """
+
+    folder: Path
+    index: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: StrPath) -> Embeddings:
+        """Open what :func:`embed` wrote, and check each shard against its hash.
+
+        Raises
+        ------
+        FileNotFoundError
+            The folder has no index, or a shard is missing; the message names it.
+        ValueError
+            The run that wrote it did not come to its end, or a shard is damaged; the message
+            names it.
+        """
+        folder = Path(folder)
+        if not (folder / _INDEX).is_file():
+            raise FileNotFoundError(f"{folder} holds no embeddings: it has no {_INDEX}")
+        index = read_json(folder / _INDEX)
+        if not index["complete"]:
+            raise ValueError(f"{folder}: embedding was interrupted, run it again to complete it")
+        for shard in index["shards"]:
+            path = folder / shard["name"]
+            if not path.is_file():
+                raise FileNotFoundError(f"embedding shard {path} is missing")
+            if sha256_file(path) != shard["sha256"]:
+                raise ValueError(f"embedding shard {path} is damaged: its hash is not the index's")
+        return cls(folder, index)
+
+    @cached_property
+    def array(self) -> NDArray[Any]:
+        """Embeddings (n, d), float32 or float16; memory-mapped when they are in one shard."""
+        paths = [self.folder / shard["name"] for shard in self.index["shards"]]
+        if len(paths) == 1:
+            return np.load(paths[0], mmap_mode="r")  # type: ignore[no-any-return]
+        out = np.empty(self.index["shape"], self.index["dtype"])
+        row = 0
+        for path in paths:
+            shard = np.load(path, mmap_mode="r")
+            out[row : row + len(shard)] = shard
+            row += len(shard)
+        return out
+
+
+def embed(
+    manifest: Manifest,
+    encoder: StrPath,
+    out: StrPath,
+    *,
+    image_size: int | None = None,
+    batch_size: int = 64,
+    dtype: str = "float32",
+    shard_size: int = 8192,
+    pooling: str = "mean",
+    device: str | torch.device = "auto",
+    precision: str = "fp32",
+    workers: int = 0,
+    offline: bool = True,
+    progress: Progress | None = None,
+) -> Embeddings:
+    """Embed a manifest's images with the final layer of a ViT.
+
+    Started again after a kill it goes on at the first shard that is not there; with other images,
+    another encoder or other settings it starts anew.
+
+    Parameters
+    ----------
+    manifest
+        Its n usable rows are embedded, in order.
+    encoder
+        Folder of a transformers model, or a name on the Hugging Face Hub. Of a MAE, the encoder
+        without masking.
+    out
+        Folder; gets ``shard-00000.npy`` … and ``index.json``.
+    image_size
+        Side in pixels that images are squeezed to; the encoder's own by default.
+    batch_size
+        Images a forward pass.
+    dtype
+        ``"float32"`` or ``"float16"``, of what is stored.
+    shard_size
+        Rows a shard.
+    pooling
+        ``"mean"`` of the patch tokens, or the ``"cls"`` token.
+    device, precision
+        As in :func:`meddel_fast.device.choose`; fp32 by default, since duplicates are told by the
+        third digit of a cosine.
+    workers
+        Decoding threads; 0 is one per core.
+    offline
+        Never ask the network.
+    progress
+        Called as ``progress(images_done, images)``.
+
+    Raises
+    ------
+    ValueError
+        An argument out of range; no images; the encoder is no ViT.
+    FileNotFoundError
+        No such encoder.
+    FloatingPointError
+        An embedding is not finite, or too large for float16; the message names the image.
+    """
+    _check(manifest, batch_size, dtype, shard_size, pooling)
+    compute = choose(device, precision)
+    out = Path(out)
+    model = load_encoder(encoder, compute, image_size=image_size, offline=offline)
+    settings = {
+        "encoder": str(encoder),
+        "encoder_sha256": fingerprint(encoder, model),
+        "manifest": manifest.fingerprint,
+        "image_size": model.image_size,
+        "pooling": pooling,
+        "shape": [len(manifest), model.width],
+        "dtype": dtype,
+        "shard_size": shard_size,
+        "batch_size": batch_size,
+        "precision": compute.precision,
+    }
+    # The encoder's place says nothing about its content, which has a hash of its own.
+    key = sha256_json({name: value for name, value in settings.items() if name != "encoder"})
+    shards = _finished_shards(out, key)
+    _remove_others(out, shards)
+    pool = frames(manifest, model.image_size, workers=workers)
+    with deterministic(), torch.inference_mode():
+        for first in range(len(shards) * shard_size, len(manifest), shard_size):
+            rows = np.arange(first, min(first + shard_size, len(manifest)))
+            array = np.empty((len(rows), model.width), dtype)
+            for start, part in _embed_rows(model, pool, rows, batch_size, pooling, compute):
+                array[start : start + len(part)] = part
+                if progress is not None:
+                    progress(int(first + start + len(part)), len(manifest))
+            _check_finite(array, first, manifest)
+            shards.append(_write_shard(out, len(shards), array))
+            complete = first + shard_size >= len(manifest)
+            write_json(
+                out / _INDEX, {**settings, "key": key, "complete": complete, "shards": shards}
+            )
+    if progress is not None:
+        progress(len(manifest), len(manifest))
+    return Embeddings.load(out)
+
+
+def _check(manifest: Manifest, batch_size: int, dtype: str, shard_size: int, pooling: str) -> None:
+    if len(manifest) == 0:
+        raise ValueError("manifest: wanted at least one usable image, got none")
+    if batch_size < 1:
+        raise ValueError(f"batch_size: wanted 1 or more, got {batch_size}")
+    if shard_size < 1:
+        raise ValueError(f"shard_size: wanted 1 or more, got {shard_size}")
+    if dtype not in _DTYPES:
+        raise ValueError(f"dtype: wanted one of {_DTYPES}, got {dtype!r}")
+    if pooling not in _POOLINGS:
+        raise ValueError(f"pooling: wanted one of {_POOLINGS}, got {pooling!r}")
+
+
+def _embed_rows(
+    encoder: Encoder,
+    pool: Frames,
+    rows: NDArray[np.int64],
+    batch_size: int,
+    pooling: str,
+    compute: Compute,
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Embeddings of `rows` in batches, each with the place of its first row.
+
+    The last batch is filled up with its last image: in products of one shape, equal images get
+    equal embeddings.
+    """
+    starts = range(0, len(rows), batch_size)
+    # A take past the end is clipped to the last row.
+    batches = (rows.take(np.arange(s, s + batch_size), mode="clip") for s in starts)
+    for start, images in zip(starts, prefetch(pool.__getitem__, batches), strict=True):
+        with compute.autocast():
+            tokens = encoder(to_device(images, compute))
+        pooled = tokens.cls if pooling == "cls" else tokens.patches.mean(dim=(1, 2))
+        yield start, pooled[: len(rows) - start].cpu().numpy()
+
+
+def _check_finite(array: NDArray[Any], first: int, manifest: Manifest) -> None:
+    bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
+    if bad.size:
+        raise FloatingPointError(
+            f"the embedding of {manifest.ids[first + int(bad[0])]!r} is not finite in {array.dtype}"
+        )
+
+
+def _write_shard(out: Path, number: int, array: NDArray[Any]) -> dict[str, Any]:
+    name = f"shard-{number:05d}.npy"
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    write_bytes(out / name, buffer.getvalue())
+    return {"name": name, "rows": len(array), "sha256": sha256_file(out / name)}
+
+
+def _finished_shards(out: Path, key: str) -> list[dict[str, Any]]:
+    """Give the entries of the first shards, up to a gap, that a run with `key` left whole."""
+    try:
+        index = read_json(out / _INDEX)
+        if index["key"] != key:
+            return []
+        return list(takewhile(partial(_is_whole, out), index["shards"]))
+    except (OSError, ValueError, KeyError):
+        return []
+
+
+def _is_whole(out: Path, shard: dict[str, Any]) -> bool:
+    path = out / shard["name"]
+    return path.is_file() and sha256_file(path) == shard["sha256"]
+
+
+def _remove_others(out: Path, shards: list[dict[str, Any]]) -> None:
+    """Delete an earlier run's shards that do not count, and its index when none counts."""
+    names = {shard["name"] for shard in shards}
+    for path in out.glob("shard-*.npy"):
+        if path.name not in names:
+            path.unlink()
+    if not shards:
+        (out / _INDEX).unlink(missing_ok=True)

@@ -1,0 +1,219 @@
+"""Decoded images in memory, and batches prepared while the network is busy.
+
+A frame is decoded once per process and size: the MAE runs of every ratio, and the encoder that
+embeds the pool, look at the same frames. They are kept as uint8 (12 KB at 64 pixels, 150 KB at
+224) as long as they fit into half of the free memory; a set that does not fit is decoded again
+each time, ahead of its use.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meddel_fast.data.images import load_image, load_mask
+from meddel_fast.data.manifest import Manifest
+from meddel_fast.device import Stream, rng_at
+
+_AHEAD = 2  # batches prepared beforehand; more only costs memory
+_CGROUP = Path("/sys/fs/cgroup")
+
+T = TypeVar("T")
+I = TypeVar("I")  # noqa: E741
+
+
+class Sized(Protocol):
+    """What a :class:`Store` holds."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes it may come to occupy."""
+
+
+S = TypeVar("S", bound=Sized)
+
+
+class Store(Generic[S]):
+    """The last used values by key, as many as fit into a share of the free memory."""
+
+    def __init__(self, share: float = 0.5) -> None:
+        self._share = share
+        self._items: OrderedDict[Hashable, S] = OrderedDict()
+
+    def room(self, nbytes: int) -> bool:
+        """Drop the values longest unused until `nbytes` more fit; False when they never will."""
+        held = sum(item.nbytes for item in self._items.values())
+        limit = self._share * (available_memory() + held)  # what is held can be dropped
+        while self._items and held + nbytes > limit:
+            held -= self._items.popitem(last=False)[1].nbytes
+        return nbytes <= limit
+
+    def get(self, key: Hashable) -> S | None:
+        """Value of `key`, now the most recently used, or None."""
+        if key in self._items:
+            self._items.move_to_end(key)
+        return self._items.get(key)
+
+    def put(self, key: Hashable, value: S) -> None:
+        """Hold `value`. Ask for :meth:`room` first."""
+        self._items[key] = value
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._items.clear()
+
+
+class Frames:
+    """The images, or masks, of a list of files, squeezed to one size.
+
+    ``frames[indices]`` is uint8, ``(b, size, size, 3)`` for images and ``(b, size, size)`` for
+    masks (0 and 1). Files are decoded when first asked for, by a pool of threads.
+
+    Parameters
+    ----------
+    paths
+        Files; ``None`` (no mask) may stand in the list as long as nobody asks for it.
+    size
+        Side in pixels.
+    masks
+        Whether the files are masks.
+    keep
+        Keep what was decoded. Costs ``n * size * size`` bytes a channel once all are in use.
+    workers
+        Decoding threads; 0 is one per core.
+    """
+
+    def __init__(
+        self,
+        paths: list[Path] | list[Path | None],
+        size: int,
+        *,
+        masks: bool = False,
+        keep: bool = True,
+        workers: int = 0,
+    ) -> None:
+        self.paths = paths
+        self.size = size
+        self._load = load_mask if masks else load_image
+        self._shape = (size, size) if masks else (size, size, 3)
+        self._workers = workers or cores()
+        # Untouched pages of an empty array cost nothing until a frame is written into them.
+        self._pixels = np.empty((len(paths), *self._shape), np.uint8) if keep else None
+        self._decoded = np.zeros(len(paths), bool)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the kept frames come to when all are decoded."""
+        return 0 if self._pixels is None else self._pixels.nbytes
+
+    def __getitem__(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        if self._pixels is None:
+            out = np.empty((len(indices), *self._shape), np.uint8)
+            self._decode([(int(i), out[k]) for k, i in enumerate(indices)])
+            return out
+        missing = np.unique(indices[~self._decoded[indices]])
+        self._decode([(int(i), self._pixels[i]) for i in missing])
+        self._decoded[missing] = True
+        return self._pixels[indices]
+
+    def _decode(self, jobs: list[tuple[int, NDArray[np.uint8]]]) -> None:
+        def work(job: tuple[int, NDArray[np.uint8]]) -> None:
+            path = self.paths[job[0]]
+            if path is None:
+                raise ValueError(f"sample {job[0]} has no mask")
+            job[1][...] = self._load(path, self.size)
+
+        if len(jobs) <= 1 or self._workers == 1:
+            for job in jobs:
+                work(job)
+            return
+        with ThreadPoolExecutor(min(self._workers, len(jobs))) as pool:
+            for _ in pool.map(work, jobs):
+                pass
+
+
+_FRAMES: Store[Frames] = Store()
+
+
+def frames(manifest: Manifest, size: int, *, masks: bool = False, workers: int = 0) -> Frames:
+    """Frames of a manifest's usable rows; the same object for the same rows, size and kind."""
+    paths = manifest.mask_paths() if masks else manifest.image_paths()
+    key = (manifest.fingerprint, str(manifest.root), size, masks)
+    held = _FRAMES.get(key)
+    if held is None:
+        keep = _FRAMES.room(len(paths) * size * size * (1 if masks else 3))
+        held = Frames(paths, size, masks=masks, keep=keep, workers=workers)
+        if keep:
+            _FRAMES.put(key, held)
+    return held
+
+
+def batch_indices(seed: int, step: int, size: int, n: int) -> NDArray[np.int64]:
+    """Give the samples (size,) of the batch that `step` sees out of `n`.
+
+    The batches cut one endless sequence of epochs, each a new permutation; `n` may be smaller
+    than a batch.
+    """
+    places = np.arange(step * size, (step + 1) * size)
+    epochs = places // n
+    return np.concatenate(
+        [_permutation(seed, int(e), n)[places[epochs == e] % n] for e in np.unique(epochs)]
+    )
+
+
+@lru_cache(maxsize=4)
+def _permutation(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
+    return rng_at(seed, Stream.ORDER, epoch).permutation(n)
+
+
+def prefetch(fetch: Callable[[I], T], items: Iterable[I]) -> Iterator[T]:
+    """Yield ``fetch(item)`` in order, with the next ones prepared by a thread meanwhile."""
+    pool = ThreadPoolExecutor(1)
+    pending: deque[Future[T]] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(fetch, item))
+            if len(pending) > _AHEAD:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def cores() -> int:
+    """Processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def available_memory() -> int:
+    """Bytes of memory that may still be used, container limits (cgroup 2) included."""
+    free = _free_memory()
+    try:
+        limit = int((_CGROUP / "memory.max").read_text())
+        used = int((_CGROUP / "memory.current").read_text())
+    except (OSError, ValueError):  # no cgroup 2, or "max": no limit
+        return free
+    return max(0, min(free, limit - used))
+
+
+def _free_memory() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    fields = dict(line.split(":", 1) for line in lines)
+    return int(fields["MemAvailable"].split()[0]) * 1024

@@ -1,0 +1,296 @@
+"""Masked-autoencoder pre-training on a subset of a manifest.
+
+Whatever the subset, a run takes the same number of optimiser steps, so that ratios differ in data
+and not in compute. What a step does follows from the settings, the subset and the step's number
+alone; weights and optimiser moments are all that has to be saved, and a killed run that is started
+again ends in the weights of an unbroken one (on the same machine, with as many threads).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import shutil
+import time
+import warnings
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from meddel_fast import checkpoint
+from meddel_fast.config import PretrainConfig
+from meddel_fast.data.manifest import Manifest
+from meddel_fast.device import (
+    Compute,
+    Stream,
+    choose,
+    deterministic,
+    quiet_transformers,
+    rng_at,
+)
+from meddel_fast.files import (
+    Progress,
+    StrPath,
+    atomic_directory,
+    read_json,
+    sha256_file,
+    sha256_json,
+    write_json,
+    write_text,
+)
+from meddel_fast.loader import Frames, batch_indices, frames, prefetch
+from meddel_fast.optimise import cosine, make_optimizer
+from meddel_fast.vit import build_mae, normalise, preprocessor, to_device
+
+if TYPE_CHECKING:
+    from transformers import ViTMAEForPreTraining
+
+# Share of the frame's area that a crop shows. MAE's 0.2 is for photographs of several hundred
+# pixels; frames here are kept at the network's own size, and a smaller crop would only be blurred.
+_CROP_AREA = (0.35, 1.0)
+_CROP_ASPECT = (3 / 4, 4 / 3)
+_LOG_COLUMNS = ("step", "loss", "learning_rate", "images_per_s")
+_RECORD = "pretrain.json"
+_WEIGHTS = "model.safetensors"
+_FLUSH = 20  # steps between two looks at the loss: each one waits for the device
+
+
+class Batch(NamedTuple):
+    """What one step sees."""
+
+    images: NDArray[np.uint8]  # (b, size, size, 3)
+    crops: NDArray[np.float32]  # (b, 2, 3), output to input coordinates in [-1, 1]
+    noise: NDArray[np.float32]  # (b, patches), ranks decide which patches are masked
+
+
+def pretrain(
+    manifest: Manifest,
+    indices: ArrayLike | None,
+    out: StrPath,
+    config: PretrainConfig,
+    *,
+    device: str | torch.device = "auto",
+    progress: Progress | None = None,
+) -> Path:
+    """Pre-train a MAE on some of a manifest's images.
+
+    Killed and started again it goes on from its last checkpoint; finished before with the same
+    settings, images and precision, it returns at once.
+
+    Parameters
+    ----------
+    manifest
+        The pool; only its usable rows count.
+    indices
+        Integers (b,), distinct rows of the pool, in any order (the order does not matter);
+        ``None`` takes all.
+    out
+        Folder; gets ``model/`` (``config.json``, ``model.safetensors`` and what made them),
+        ``loss.csv`` (step, loss, learning_rate, images_per_s) and, while running, ``checkpoint/``.
+    config
+        Architecture, schedule, seed.
+    device
+        ``"auto"``, or a torch device.
+    progress
+        Called as ``progress(steps_done, steps)``.
+
+    Returns
+    -------
+    pathlib.Path
+        ``out/model``, for ``ViTMAEForPreTraining.from_pretrained`` or ``AutoModel``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `indices` are not integers, empty, repeated or out of range; the device is not there.
+    meddel_fast.data.images.ImageError
+        An image cannot be read any more.
+    FloatingPointError
+        The loss is not finite; the message names the step.
+
+    Notes
+    -----
+    A damaged checkpoint is named in a ``RuntimeWarning`` and the run starts anew, which ends in
+    the same weights.
+    """
+    chosen = _check_indices(indices, len(manifest))
+    compute = choose(device, config.precision)
+    out = Path(out)
+    record = {
+        "settings": _settings(config),
+        "images": len(chosen),
+        "data": manifest.take(chosen).fingerprint,
+        "precision": compute.precision,
+        "device": compute.device.type,
+    }
+    model_folder = out / "model"
+    if not _is_finished(model_folder, record):
+        pool = frames(manifest, config.image_size, workers=config.workers)
+        with deterministic():
+            run = _Run(chosen, out, config, compute, sha256_json(record))
+            run.train(pool, progress)
+            _write_model(model_folder, run.model, config, record)
+    shutil.rmtree(out / "checkpoint", ignore_errors=True)
+    if progress is not None:
+        progress(config.steps, config.steps)
+    return model_folder
+
+
+class _Run:
+    """One pre-training run: its model, optimiser and log."""
+
+    def __init__(
+        self,
+        chosen: NDArray[np.int64],
+        out: Path,
+        config: PretrainConfig,
+        compute: Compute,
+        key: str,
+    ) -> None:
+        self.chosen, self.config, self.compute, self.key = chosen, config, compute, key
+        self.model = build_mae(config, compute).train()
+        self.optimizer = make_optimizer(
+            self.model.parameters(), config.learning_rate, config.weight_decay, config.betas
+        )
+        self._checkpoint = out / "checkpoint" / "last.safetensors"
+        self._log = out / "loss.csv"
+        self._rows: list[list[str]] = []
+
+    def train(self, pool: Frames, progress: Progress | None) -> None:
+        """Take the steps that are left."""
+        config, losses = self.config, list[Tensor]()
+        first = self._resume()
+        left = range(first, config.steps)
+        began = time.perf_counter()
+        for step, batch in zip(left, prefetch(partial(self._fetch, pool), left), strict=True):
+            losses.append(self._step(step, batch))
+            done = step + 1
+            save = done % config.checkpoint_every == 0 and done < config.steps
+            if save or len(losses) == _FLUSH or done == config.steps:
+                self._flush(done, losses, began)
+                losses, began = [], time.perf_counter()
+            if save or done == config.steps:
+                write_text(self._log, self._log_text())
+            if save:
+                checkpoint.save(self._checkpoint, self.model, self.optimizer, self.key, done)
+                began = time.perf_counter()
+            if progress is not None:
+                progress(done, config.steps)
+
+    def _fetch(self, pool: Frames, step: int) -> Batch:
+        return make_batch(pool, self.chosen, self.config, step)
+
+    def _step(self, step: int, batch: Batch) -> Tensor:
+        config, device = self.config, self.compute.device
+        pixels = normalise(to_device(batch.images, self.compute))
+        if config.crop:
+            pixels = crop(pixels, torch.from_numpy(batch.crops).to(device))
+        for group in self.optimizer.param_groups:
+            group["lr"] = cosine(step, config.steps, config.warmup_steps, config.learning_rate)
+        with self.compute.autocast():
+            loss: Tensor = self.model(pixels, noise=torch.from_numpy(batch.noise).to(device)).loss
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    def _resume(self) -> int:
+        try:
+            done = checkpoint.load(self._checkpoint, self.model, self.optimizer, self.key)
+        except checkpoint.DamagedCheckpointError as error:
+            warnings.warn(f"{error}; pre-training starts anew", RuntimeWarning, stacklevel=4)
+            return 0
+        if done and self._log.is_file():
+            rows = list(csv.reader(io.StringIO(self._log.read_text())))[1:]
+            self._rows = [row for row in rows if row[0].isdecimal() and int(row[0]) <= done]
+        return done
+
+    def _flush(self, done: int, losses: list[Tensor], began: float) -> None:
+        """Note the last steps' losses, in the log's rows."""
+        config, values = self.config, torch.stack(losses).tolist()
+        rate = len(values) * config.batch_size / (time.perf_counter() - began)
+        for step, loss in enumerate(values, done - len(values)):
+            if not math.isfinite(loss):
+                raise FloatingPointError(
+                    f"the loss of step {step + 1} is {loss}: try a smaller learning_rate "
+                    f"({config.learning_rate:g} now) or precision='fp32'"
+                )
+            lr = cosine(step, config.steps, config.warmup_steps, config.learning_rate)
+            self._rows.append([str(step + 1), f"{loss:.6g}", f"{lr:.6g}", f"{rate:.1f}"])
+
+    def _log_text(self) -> str:
+        return "\n".join(map(",".join, [list(_LOG_COLUMNS), *self._rows])) + "\n"
+
+
+def make_batch(pool: Frames, chosen: NDArray[np.int64], config: PretrainConfig, step: int) -> Batch:
+    """Batch of one step: a function of the subset, the settings and the step's number alone."""
+    size = config.batch_size
+    images = pool[chosen[batch_indices(config.seed, step, size, len(chosen))]]
+    patches = (config.image_size // config.patch_size) ** 2
+    noise = rng_at(config.seed, Stream.MASK, step).random((size, patches), np.float32)
+    return Batch(images, _crops(rng_at(config.seed, Stream.CROP, step), size), noise)
+
+
+def _crops(rng: np.random.Generator, n: int) -> NDArray[np.float32]:
+    """Affine maps (n, 2, 3) of random resized crops, every other one mirrored."""
+    area = rng.uniform(*_CROP_AREA, n)
+    aspect = np.exp(rng.uniform(*np.log(_CROP_ASPECT), n))
+    sides = np.minimum(np.sqrt(np.stack([area * aspect, area / aspect], axis=1)), 1)
+    centres = rng.uniform(-1, 1, (n, 2)) * (1 - sides)
+    sides[:, 0] *= rng.choice([-1, 1], n)
+    maps = np.zeros((n, 2, 3), np.float32)
+    maps[:, [0, 1], [0, 1]] = sides
+    maps[:, :, 2] = centres
+    return maps
+
+
+def crop(pixels: Tensor, maps: Tensor) -> Tensor:
+    """Resample each image of (b, c, h, w) through its affine map (b, 2, 3), bilinearly."""
+    grid = functional.affine_grid(maps, list(pixels.shape), align_corners=False)
+    return functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+
+
+def _check_indices(indices: ArrayLike | None, n: int) -> NDArray[np.int64]:
+    """Rising row numbers, checked for type, range and repeats by ``Manifest.take`` later."""
+    rows = np.arange(n) if indices is None else np.asarray(indices)
+    if rows.size == 0:
+        raise ValueError("indices: wanted at least one image to pre-train on, got none")
+    return np.sort(rows, axis=None) if rows.ndim == 1 else rows
+
+
+def _settings(config: PretrainConfig) -> dict[str, object]:
+    """Give the settings that decide the result; the precision is recorded as settled."""
+    settings = asdict(config)
+    for name in ("checkpoint_every", "workers", "precision"):
+        del settings[name]
+    return settings
+
+
+def _write_model(
+    folder: Path, model: ViTMAEForPreTraining, config: PretrainConfig, record: dict[str, object]
+) -> None:
+    with atomic_directory(folder, replace=True) as temporary:
+        with quiet_transformers():
+            model.save_pretrained(temporary)
+        write_json(temporary / "preprocessor_config.json", preprocessor(config.image_size))
+        weights = sha256_file(temporary / _WEIGHTS)
+        whole = {**record, "key": sha256_json(record), "weights_sha256": weights}
+        write_json(temporary / _RECORD, whole)
+
+
+def _is_finished(folder: Path, record: dict[str, object]) -> bool:
+    """Whether `folder` holds the whole model of this very run."""
+    try:
+        written = read_json(folder / _RECORD)
+        whole = sha256_file(folder / _WEIGHTS) == written["weights_sha256"]
+    except (OSError, ValueError, KeyError):
+        return False
+    return bool(whole and written["key"] == sha256_json(record))
