@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meddel_fast.report import render, score_table
+from meddel_fast.report import galleries, render, score_table
 from meddel_fast.report.embedmap import principal_plane
 from meddel_fast.report.figures import Axis, Point, Series, chart, marker, style_of
 from meddel_fast.report.text import best_rows, data_sets, duration
+from meddel_fast.selectors import select
 
 VOID = {"meta", "link", "input", "br", "img", "hr"}
 
@@ -366,6 +367,15 @@ def test_styles_differ() -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_filter_that_did_nothing_is_said_to_have_done_nothing() -> None:
+    x = np.random.default_rng(0).normal(size=(30, 4)) * 0.01 + 1
+    text = galleries.thresholds(select("meddel", x, 10))
+    assert "disruptive beyond ε = 0.9, which no sample is: the farthest is at 6.9" in text
+    assert "no sample" not in galleries.thresholds(
+        select("meddel", np.eye(4), 2, clusters=1, epsilon=0.1)
+    )
 
 
 def test_score_table_is_aligned_and_marks_the_best() -> None:

@@ -106,7 +106,7 @@ def _pairs(selection: Selection) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _shares(selection: Selection) -> str:
-    """Draw how the pool was divided, and name the thresholds."""
+    """Draw how the pool was divided."""
     counts = selection.counts()
     bars = "".join(
         f'<i class="fate {reason}" style="flex:{counts[reason]}"></i>'
@@ -118,20 +118,33 @@ def _shares(selection: Selection) -> str:
         for reason in REASONS
         if counts[reason]
     )
+    note = thresholds(selection)
+    told = f'<p class="note">{escape(note)}</p>' if note else ""
+    return f'<div class="shares">{bars}</div><ul class="fates">{items}</ul>{told}'
+
+
+def thresholds(selection: Selection) -> str:
+    """Name the thresholds that a selection came to, and a filter that had nothing to do."""
     told = []
     settings = selection.settings
     if settings.get("eta") is not None:
         told.append(f"cosine threshold η = {settings['eta']:.4f}")
     if settings.get("epsilon") is not None:
         told.append(f"disruptive beyond ε = {settings['epsilon']:g}")
+        if not settings["disruptive"]:
+            farthest = float(np.max(selection.distance))
+            told[-1] += f", which no sample is: the farthest is at {farthest:.3g}"
     if settings.get("disruptive_fraction") is not None:
         told.append(f"the farthest {percent(settings['disruptive_fraction'])} disruptive")
     if settings.get("clusters") is not None:
         told.append(f"{number(settings['clusters'])} clusters")
     if settings.get("radius") is not None:
         told.append(f"covering radius {settings['radius']:.4g}")
-    note = f'<p class="note">{escape("; ".join(told))}</p>' if told else ""
-    return f'<div class="shares">{bars}</div><ul class="fates">{items}</ul>{note}'
+    return "; ".join(told)
+
+
+def _short(distance: float) -> str:
+    return f"{distance:.4f}" if distance < 1 else f"{distance:.4g}"
 
 
 class _Frames:
@@ -163,7 +176,7 @@ class _Frames:
             text = (
                 ""
                 if np.isnan(distance)
-                else f"<figcaption>distance <b>{distance:.3g}</b></figcaption>"
+                else f"<figcaption>distance <b>{_short(distance)}</b></figcaption>"
             )
             items += f'<figure class="single">{self._frame(row)}{text}</figure>'
         return f'<h4>{escape(title)}</h4><div class="frames">{items}</div>'

@@ -190,11 +190,18 @@ def curves(run: Run) -> str:
     grouped = by_selection(run.scores)
     ratios = sorted({ratio for _, ratio in grouped})
     axis = Axis("share of the data kept", True, [(r, percent(r)) for r in ratios])
-    blocks = []
-    for metric, name in METRICS[:2]:
-        plots = "".join(_curve(run, grouped, d, metric, name, axis) for d in data_sets(run.scores))
-        blocks.append(f'<h3>{name}</h3><div class="charts">{plots}</div>')
-    return legend(run) + "".join(blocks)
+    sets = data_sets(run.scores)
+    plots = {
+        name: [_curve(run, grouped, dataset, metric, name, axis) for dataset in sets]
+        for metric, name in METRICS[:2]
+    }
+    if len(sets) == 1:  # side by side
+        drawn = "".join(f"<div><h3>{name}</h3>{found[0]}</div>" for name, found in plots.items())
+        return f'{legend(run)}<div class="charts">{drawn}</div>'
+    return legend(run) + "".join(
+        f'<h3>{name}</h3><div class="charts">{"".join(found)}</div>'
+        for name, found in plots.items()
+    )
 
 
 def _curve(
