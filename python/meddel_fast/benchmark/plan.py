@@ -325,7 +325,7 @@ class _Plan:
             )
             write_json(path, result)
 
-        return Stage(f"evaluate/{name}/{data.name}-seed{seed}", (path,), inputs, work)
+        return Stage(f"evaluate/{name}/{data.name}-seed{seed}", (path,), inputs, work, unit="")
 
     def score(self) -> Stage:
         folder = self.out / "score"
