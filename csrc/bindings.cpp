@@ -17,6 +17,7 @@
 #include "norms.h"
 #include "pairs.h"
 #include "parallel.h"
+#include "screen.h"
 
 namespace py = pybind11;
 
@@ -218,6 +219,13 @@ PYBIND11_MODULE(_core, m) {
   m.def("isa", [] { return std::string(kernels().name); });
   m.def("available_isas", &available_isas);
   m.def("use_isa", &use_isa);
+  m.def("use_screen", [](const std::string& mode) {
+    MEDDEL_CHECK(mode == "auto" || mode == "always" || mode == "never",
+                 "mode must be 'auto', 'always' or 'never', got '" << mode << "'");
+    use_screen(mode == "auto"     ? ScreenMode::kAuto
+               : mode == "always" ? ScreenMode::kAlways
+                                  : ScreenMode::kNever);
+  });
   m.def("cuda_built", [] { return false; });
   m.def("first_nonfinite_row", &first_nonfinite_row_py);
   m.def("kcenter_greedy", &kcenter_greedy_py);

@@ -85,9 +85,26 @@ class Nearest {
       : x_(x), centroids_(centroids), spherical_(spherical) {
     out.labels.assign(static_cast<size_t>(x.size()), -1);
     out.distances.assign(static_cast<size_t>(x.size()), -kInfinity);
+    least_ = *std::min_element(centroids.norms.begin(), centroids.norms.end());
+    greatest_ = *std::max_element(centroids.norms.begin(), centroids.norms.end());
   }
 
   ColumnRange range(int64_t) const { return {0, centroids_.size()}; }
+
+  // The truth's squared distance is off the real one by less than error = k (|x|^2 + |c|^2). So a
+  // centroid c can be as near as `best` only at a cosine of at least (a + |c|^2) / (2 |x| |c|),
+  // a = |x|^2 - best - error, which over the centroids' norms is least at |c| = sqrt(a) or an end.
+  double bar(int64_t p) const {
+    const double best = out.distances[p];  // minus the squared distance, unless spherical
+    if (spherical_ || best == -kInfinity) return best;
+    const double x = x_.norm(p);
+    const double k = static_cast<double>(x_.x->d + 8) * 0x1p-51;
+    const double a = x_.square(p) + best - k * (x_.square(p) + greatest_ * greatest_);
+    const double c = std::clamp(a > 0.0 ? std::sqrt(a) : least_, least_, greatest_);
+    if (x == 0.0 || c == 0.0) return -kInfinity;
+    const double cosine = (a + c * c) / (2.0 * x * c);
+    return cosine - k * (1.0 + std::abs(cosine));
+  }
 
   // Until finish_band, distances hold the affinity: cosine or minus squared distance.
   void take(int64_t p, int64_t q, double inner) {
@@ -114,6 +131,8 @@ class Nearest {
   const ScanSide& x_;
   const ScanSide& centroids_;
   const bool spherical_;
+  double least_;
+  double greatest_;
 };
 
 // <v, v> in the lanes of the truth. Elements are full fp64 here, so multiply and add must not be

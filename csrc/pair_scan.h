@@ -5,11 +5,15 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
+#include <numeric>
+#include <optional>
 #include <vector>
 
 #include "cpu/isa.h"
 #include "matrix.h"
 #include "parallel.h"
+#include "screen.h"
 
 namespace meddel {
 
@@ -24,6 +28,7 @@ struct ScanSide {
   const void* data(int64_t p) const { return x->row(rows[p]); }
   double square(int64_t p) const { return squares[rows[p]]; }
   double norm(int64_t p) const { return norms[rows[p]]; }
+  Positions positions() const { return {*x, norms, rows}; }
 };
 
 ScanSide make_side(Team& team, const Matrix& x, std::vector<int64_t> rows);
@@ -41,43 +46,241 @@ struct ColumnRange {
 // operation's state per row needs no locks. Operation must offer
 //   ColumnRange range(int64_t p) const       columns of row p, fixed
 //   double bar(int64_t p) const              cosines below it need not be handed over; may rise
-//   void take(int64_t p, int64_t q, double inner)        in any order of q
+//   void take(int64_t p, int64_t q, double inner)        once a pair, in any order
 //   void finish_band(int64_t begin, int64_t end)         after the band's last pair
 // What a screen leaves out has a cosine below the bar; what is handed over may still be below it.
 // The elements of x and y are of one type, or those of y are fp32 (x is widened, exactly).
 template <class Operation>
-void scan_pairs(Team& team, const ScanSide& x, const ScanSide& y, Operation& operation) {
-  constexpr int64_t kBandRows = 32;
-  constexpr int64_t kTileColumns = 256;  // 256 rows of 768 fp32: 768 KiB, within a core's L2
-  const WidenFn widen = kernels().widen[static_cast<int>(x.x->dtype)];
-  const DotsFn dots = kernels().dots[static_cast<int>(y.x->dtype)];
-  team.run_range(x.size(), kBandRows, [&](int64_t band, int64_t band_end, int) {
-    const bool widened = x.x->dtype != y.x->dtype;
-    std::vector<float> buffer(widened ? static_cast<size_t>(x.x->d) : 0);
-    int64_t first = y.size(), last = 0;
-    for (int64_t p = band; p < band_end; ++p) {
-      const ColumnRange range = operation.range(p);
-      first = std::min(first, range.begin);
-      last = std::max(last, range.end);
+void scan_pairs(Team& team, const ScanSide& x, const ScanSide& y, Operation& operation);
+
+namespace scan {
+
+constexpr int64_t kTileRows = 128;
+constexpr int64_t kTileColumns = 256;  // their codes, 16 KiB, stay in L1; 768 fp32 each in L2
+
+constexpr int64_t kWarmUp = 16;
+// With more survivors a row of a tile than this (6 %), a tile goes to the dense screen, and so do
+// the next ones without asking again.
+constexpr int64_t kTooMany = 16;
+constexpr int64_t kDenseTiles = 64;
+
+// Rows a band: many for the sake of the columns' data, which a band reads once, few enough for all
+// threads to have some.
+int64_t band_rows(const ScanSide& x, int threads);
+
+// The screens of a scan; none where it is too small to pay for them.
+struct Screening {
+  Screening(Team& team, const ScanSide& x, const ScanSide& y);
+
+  std::optional<Screen> prefix;
+  std::optional<Screen> dense;
+  Codes y_codes;  // of prefix
+};
+
+// What one thread works in.
+struct Workspace {
+  Workspace(const Screening& screening, int64_t d);
+
+  RowCodes prefix;  // of the band's rows
+  RowCodes dense;   // likewise, made when first wanted
+  Codes tile;       // dense codes of the columns of a tile, likewise
+  int64_t tile_begin = -1;
+  int64_t dense_tiles = 0;  // tiles to come that go to the dense screen at once
+  std::vector<int32_t> starts;
+  std::vector<uint16_t> columns;
+  std::vector<int32_t> counts;
+  std::vector<int64_t> warm;
+  std::vector<int64_t> positions;
+  std::vector<int64_t> rows;
+  std::vector<float> widened;
+  std::vector<float> rough;
+  std::vector<double> inner;
+};
+
+template <class Operation>
+class Scanner {
+ public:
+  Scanner(Team& team, const ScanSide& x, const ScanSide& y, Operation& operation)
+      : x_(x),
+        y_(y),
+        operation_(operation),
+        screening_(team, x, y),
+        widen_(x.x->dtype == y.x->dtype ? nullptr : kernels().widen[static_cast<int>(x.x->dtype)]),
+        dots_(kernels().dots[static_cast<int>(y.x->dtype)]),
+        rough_(kernels().rough_dots[static_cast<int>(y.x->dtype)]) {}
+
+  // Columns near the band's own position come first: neighbours of a row (frames of a video, say)
+  // raise its bar early.
+  void band(int64_t begin, int64_t end) {
+    const ColumnRange all = ranges(begin, end);
+    const auto tile_of = [](int64_t q) { return q / kTileColumns * kTileColumns; };
+    const int64_t first = tile_of(all.begin);
+    const int64_t middle = std::clamp(tile_of(begin), first, tile_of(std::max(first, all.end - 1)));
+    Workspace work(screening_, x_.x->d);
+    if (screening_.prefix) work.prefix = screening_.prefix->encode_rows(x_.positions(), begin, end);
+    for (int64_t tile = middle; tile < all.end; tile += kTileColumns) {
+      columns(begin, end, tile, work);
     }
-    double inner[kTileColumns];
-    for (int64_t tile = first; tile < last; tile += kTileColumns) {
-      for (int64_t p = band; p < band_end; ++p) {
-        const ColumnRange range = operation.range(p);
-        const int64_t begin = std::max(tile, range.begin);
-        const int64_t end = std::min(tile + kTileColumns, range.end);
-        if (begin >= end) continue;
-        const void* row = x.data(p);
-        if (widened) {
-          widen(row, x.x->d, buffer.data());
-          row = buffer.data();
+    for (int64_t tile = middle - kTileColumns; tile >= first; tile -= kTileColumns) {
+      columns(begin, end, tile, work);
+    }
+    operation_.finish_band(begin, end);
+  }
+
+ private:
+  // The columns from the first to the last of any of the rows.
+  ColumnRange ranges(int64_t begin, int64_t end) const {
+    ColumnRange all{y_.size(), 0};
+    for (int64_t p = begin; p < end; ++p) {
+      const ColumnRange range = operation_.range(p);
+      if (range.begin >= range.end) continue;
+      all = {std::min(all.begin, range.begin), std::max(all.end, range.end)};
+    }
+    return all.begin < all.end ? all : ColumnRange{0, 0};
+  }
+
+  void columns(int64_t begin, int64_t end, int64_t tile, Workspace& work) {
+    for (int64_t p = begin; p < end; p += kTileRows) {
+      const int64_t tile_end = std::min(end, p + kTileRows);
+      const ColumnRange wanted = ranges(p, tile_end);
+      if (tile + kTileColumns <= wanted.begin || tile >= wanted.end) continue;
+      if (screening_.prefix) {
+        screened(begin, end, p, tile_end, tile, work);
+      } else {
+        for (int64_t row = p; row < tile_end; ++row) {
+          confirm_all(row, tile, tile + kTileColumns, work);
         }
-        dots(row, y.x->data, y.x->ld, y.rows.data() + begin, end - begin, y.x->d, inner);
-        for (int64_t q = begin; q < end; ++q) operation.take(p, q, inner[q - begin]);
       }
     }
-    operation.finish_band(band, band_end);
-  });
+  }
+
+  void screened(int64_t band, int64_t band_end, int64_t begin, int64_t end, int64_t tile,
+                Workspace& work) {
+    for (int64_t p = begin; p < end; ++p) work.warm[p - begin] = warm_up(p, tile, work);
+    if (work.dense_tiles == 0) {
+      apply(*screening_.prefix, work.prefix, begin - band, begin, end, screening_.y_codes, tile,
+            tile, work);
+      if (screening_.dense && survivors(end - begin, work) > kTooMany * (end - begin)) {
+        work.dense_tiles = kDenseTiles;
+      }
+    }
+    if (work.dense_tiles > 0) {
+      --work.dense_tiles;
+      if (work.dense.share.empty()) {
+        work.dense = screening_.dense->encode_rows(x_.positions(), band, band_end);
+      }
+      if (work.tile_begin != tile) {
+        work.tile = screening_.dense->encode(y_.positions(), tile,
+                                             std::min(tile + kTileColumns, y_.size()));
+        work.tile_begin = tile;
+      }
+      apply(*screening_.dense, work.dense, begin - band, begin, end, work.tile, 0, tile, work);
+    }
+    for (int64_t p = begin; p < end; ++p) confirm_survivors(p, p - begin, tile, work);
+  }
+
+  // Screens the rows [begin, end), whose codes stand from `first` on, against the columns of a
+  // tile, whose codes stand from `code` on.
+  void apply(const Screen& screen, const RowCodes& codes, int64_t first, int64_t begin, int64_t end,
+             const Codes& y_codes, int64_t code, int64_t tile, Workspace& work) {
+    const int64_t rows = (end - begin + 3) / 4 * 4;
+    for (int64_t r = 0; r < rows; ++r) {
+      const double bar = operation_.bar(std::min(begin + r, end - 1));
+      work.starts[r] = screen.start(codes.share[first + r], bar);
+    }
+    const int64_t blocks =
+        (std::min(kTileColumns, y_.size() - tile) + kBlockColumns - 1) / kBlockColumns;
+    kernels().screen(&codes.bytes[first * screen.width()], work.starts.data(), rows,
+                     &y_codes.packed[code * screen.width()], &y_codes.start[code], blocks,
+                     screen.width(), work.columns.data(), kTileColumns, work.counts.data());
+  }
+
+  int64_t survivors(int64_t rows, const Workspace& work) const {
+    return std::accumulate(work.counts.begin(), work.counts.begin() + rows, int64_t{0});
+  }
+
+  // A row without a bar yet takes the tile's first columns unseen, to get one. Returns where the
+  // columns begin that are still to be looked at.
+  int64_t warm_up(int64_t p, int64_t tile, Workspace& work) {
+    if (operation_.bar(p) > -std::numeric_limits<double>::infinity()) return tile;
+    confirm_all(p, tile, tile + kWarmUp, work);
+    return tile + kWarmUp;
+  }
+
+  void confirm_all(int64_t p, int64_t begin, int64_t end, Workspace& work) {
+    const ColumnRange range = operation_.range(p);
+    int64_t count = 0;
+    for (int64_t q = std::max(begin, range.begin); q < std::min(end, range.end); ++q) {
+      work.positions[count++] = q;
+    }
+    confirm(p, count, work);
+  }
+
+  void confirm_survivors(int64_t p, int64_t r, int64_t tile, Workspace& work) {
+    const ColumnRange range = operation_.range(p);
+    const int64_t low = std::max(range.begin, work.warm[r]);
+    const uint16_t* found = &work.columns[r * kTileColumns];
+    int64_t count = 0;
+    for (int32_t k = 0; k < work.counts[r]; ++k) {
+      const int64_t q = tile + found[k];
+      work.positions[count] = q;
+      count += q >= low && q < range.end;
+    }
+    if (count > 0) confirm(p, leave_rough(p, count, work), work);
+  }
+
+  const void* row_of_x(int64_t p, Workspace& work) const {
+    if (widen_ == nullptr) return x_.data(p);
+    widen_(x_.data(p), x_.x->d, work.widened.data());
+    return work.widened.data();
+  }
+
+  // Leaves those of work.positions that an fp32 product does not put below the bar; returns their
+  // number. |fl(<x, y>) - <x, y>| <= gamma_d |x||y| for any order of summation, as long as nothing
+  // over- or underflows: hence the range of norms.
+  int64_t leave_rough(int64_t p, int64_t count, Workspace& work) {
+    const double x = x_.norm(p), bar = operation_.bar(p);
+    const double gamma = static_cast<double>(x_.x->d + 8) * 0x1.02p-24;
+    for (int64_t k = 0; k < count; ++k) work.rows[k] = y_.rows[work.positions[k]];
+    rough_(row_of_x(p, work), y_.x->data, y_.x->ld, work.rows.data(), count, y_.x->d,
+           work.rough.data());
+    int64_t left = 0;
+    for (int64_t k = 0; k < count; ++k) {
+      const int64_t q = work.positions[k];
+      const double norms = x * y_.norm(q);
+      const bool tame = norms > 1e-25 && norms < 1e37;
+      const bool below = tame && static_cast<double>(work.rough[k]) < (bar - gamma) * norms;
+      work.positions[left] = q;
+      left += !below;
+    }
+    return left;
+  }
+
+  // Hands the truth of row p against work.positions to the operation.
+  void confirm(int64_t p, int64_t count, Workspace& work) {
+    if (count == 0) return;
+    for (int64_t k = 0; k < count; ++k) work.rows[k] = y_.rows[work.positions[k]];
+    dots_(row_of_x(p, work), y_.x->data, y_.x->ld, work.rows.data(), count, y_.x->d,
+          work.inner.data());
+    for (int64_t k = 0; k < count; ++k) operation_.take(p, work.positions[k], work.inner[k]);
+  }
+
+  const ScanSide& x_;
+  const ScanSide& y_;
+  Operation& operation_;
+  const Screening screening_;
+  const WidenFn widen_;
+  const DotsFn dots_;
+  const RoughDotsFn rough_;
+};
+
+}  // namespace scan
+
+template <class Operation>
+void scan_pairs(Team& team, const ScanSide& x, const ScanSide& y, Operation& operation) {
+  scan::Scanner<Operation> scanner(team, x, y, operation);
+  team.run_range(x.size(), scan::band_rows(x, team.size()),
+                 [&](int64_t begin, int64_t end, int) { scanner.band(begin, end); });
 }
 
 }  // namespace meddel

@@ -21,6 +21,14 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     _core.use_isa("")
 
 
+@pytest.fixture(params=["plain", "screened"])
+def screen(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run the test without screens, and with them even where they would not pay."""
+    _core.use_screen("always" if request.param == "screened" else "never")
+    yield request.param
+    _core.use_screen("auto")
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20240117)

@@ -56,37 +56,37 @@ def check_all(x: Any, **more: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_types(isa: str, dtype: str, rng: np.random.Generator) -> None:
+def test_types(isa: str, screen: str, dtype: str, rng: np.random.Generator) -> None:
     if dtype == "bfloat16":
         pytest.importorskip("torch")
     check_all(of_type(clustered(rng, 70, 37), dtype))
 
 
 @pytest.mark.parametrize("d", [1, 2, 7, 8, 9, 15, 16, 17, 63, 64, 65, 129])
-def test_widths(isa: str, d: int, rng: np.random.Generator) -> None:
+def test_widths(isa: str, screen: str, d: int, rng: np.random.Generator) -> None:
     check_all(clustered(rng, 33, d))
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 15, 16, 17, 31, 32, 33, 130, 300])
-def test_sizes(isa: str, n: int, rng: np.random.Generator) -> None:
+def test_sizes(isa: str, screen: str, n: int, rng: np.random.Generator) -> None:
     check_all(clustered(rng, n, 24))
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
-def test_adversarial(isa: str, name: str, rng: np.random.Generator) -> None:
+def test_adversarial(isa: str, screen: str, name: str, rng: np.random.Generator) -> None:
     check_all(adversarial(name, rng, 60, 20))
 
 
-def test_wide(isa: str, rng: np.random.Generator) -> None:
+def test_wide(isa: str, screen: str, rng: np.random.Generator) -> None:
     check_all(clustered(rng, 20, 4096))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
-def test_threads(threads: int, rng: np.random.Generator) -> None:
+def test_threads(threads: int, screen: str, rng: np.random.Generator) -> None:
     check_all(clustered(rng, 400, 16), threads=threads)
 
 
-def test_many_blocks_of_kmeans(rng: np.random.Generator) -> None:
+def test_many_blocks_of_kmeans(screen: str, rng: np.random.Generator) -> None:
     """More rows than one block of the contract's sums, so that their order shows."""
     x = clustered(rng, 2 * reference.BLOCK_ROWS + 100, 12)
     for spherical in (True, False):
@@ -96,7 +96,7 @@ def test_many_blocks_of_kmeans(rng: np.random.Generator) -> None:
             assert_same(got, wanted)
 
 
-def test_kmeans_refills_empty_clusters(rng: np.random.Generator) -> None:
+def test_kmeans_refills_empty_clusters(screen: str, rng: np.random.Generator) -> None:
     x = clustered(rng, 50, 6)
     init = np.tile(x[:1], (5, 1))  # all but the first start empty
     for spherical in (True, False):
@@ -106,7 +106,7 @@ def test_kmeans_refills_empty_clusters(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (40, 33), (17, 300)])
-def test_two_sets(isa: str, n: int, m: int, rng: np.random.Generator) -> None:
+def test_two_sets(isa: str, screen: str, n: int, m: int, rng: np.random.Generator) -> None:
     both = clustered(rng, n + m, 21)
     x, y = both[:n], both[n:]
     for threshold in (0.95, 0.3):
@@ -118,7 +118,7 @@ def test_two_sets(isa: str, n: int, m: int, rng: np.random.Generator) -> None:
     assert_same(mf.topk_similarity(x, y, k), reference.topk_similarity(x, y, k))
 
 
-def test_two_sets_of_different_types(rng: np.random.Generator) -> None:
+def test_two_sets_of_different_types(screen: str, rng: np.random.Generator) -> None:
     x, y = clustered(rng, 20, 9), of_type(clustered(rng, 30, 9), "int8")
     assert_same(mf.topk_similarity(x, y, 3), reference.topk_similarity(x, y, 3))
 
@@ -202,7 +202,7 @@ def test_greedy_rule_covers_all(rng: np.random.Generator) -> None:
     assert np.all(result.similarity[~result.keep] >= 0.9)
 
 
-def test_real_embeddings(real_data: Any) -> None:
+def test_real_embeddings(screen: str, real_data: Any) -> None:
     x = np.load(real_data / "embeddings_effnet_lite0_f32.npy", mmap_mode="r")[::4]
     assert_same(mf.similar_pairs(x, threshold=0.95), reference.similar_pairs(x, threshold=0.95))
     assert_same(mf.redundancy(x), reference.redundancy(x))

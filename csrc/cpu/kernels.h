@@ -20,8 +20,31 @@ using DotsFn = void (*)(const void* x, const void* y, int64_t ld, const int64_t*
 // The d elements as fp32, exactly.
 using WidenFn = void (*)(const void* x, int64_t d, float* out);
 
+// The d elements times scale, each rounded to fp32 once.
+using ScaleFn = void (*)(const void* x, int64_t d, double scale, float* out);
+
+// code[i] = x[i] / step rounded, within [-127, 127]; returns sum (x[i] - step code[i])^2, worked
+// out in fp32 with 16 partial sums.
+using QuantiseFn = float (*)(const float* x, int64_t d, float step, int8_t* code);
+
 // Whether all d elements are finite.
 using FiniteFn = bool (*)(const void* x, int64_t d);
+
+// out (rows x columns) = x (rows x inner, ld apart) * y (inner x columns) in fp32, in any order of
+// summation; columns is a multiple of 16.
+using MultiplyFn = void (*)(const float* x, int64_t ld, int64_t rows, const float* y, int64_t inner,
+                            int64_t columns, float* out);
+
+// out[c] ~ <x, row rows[c] of y> in fp32, in any order of summation.
+using RoughDotsFn = void (*)(const void* x, const void* y, int64_t ld, const int64_t* rows,
+                             int64_t count, int64_t d, float* out);
+
+// The sign test of screen.h for `rows` codes of x (a multiple of 4) against `blocks` blocks of
+// packed codes of y: column c of row r survives when x_start[r] + y_start[c] + <x, y> >= 0. Writes
+// the surviving columns of row r, rising, to columns[r * stride ...] and their number to counts[r].
+using ScreenFn = void (*)(const uint8_t* x, const int32_t* x_start, int64_t rows, const int8_t* y,
+                          const int32_t* y_start, int64_t blocks, int64_t width, uint16_t* columns,
+                          int64_t stride, int32_t* counts);
 
 // Every array of four is indexed by DType: fp32, fp16, bf16, int8.
 struct Kernels {
@@ -29,7 +52,13 @@ struct Kernels {
   DotFn dot[4];
   DotsFn dots[4];
   WidenFn widen[4];
+  ScaleFn scale[4];
   FiniteFn finite[4];
+  QuantiseFn quantise;
+  MultiplyFn multiply;
+  RoughDotsFn rough_dots[4];
+  ScreenFn screen;
+  int32_t bias;  // what screen wants added to each byte of x (VNNI multiplies unsigned by signed)
 };
 
 // Tables of the leaf files; defined only for the architecture they belong to.

@@ -72,6 +72,39 @@ void widen_row(const void* x_data, int64_t d, float* out) {
   for (int64_t i = 0; i < d; ++i) out[i] = widen(x[i]);
 }
 
+template <class T>
+void scale_row(const void* x_data, int64_t d, double scale, float* out) {
+  const T* x = static_cast<const T*>(x_data);
+  for (int64_t i = 0; i < d; ++i) {
+    out[i] = static_cast<float>(static_cast<double>(widen(x[i])) * scale);
+  }
+}
+
+float quantise(const float* x, int64_t d, float step, int8_t* code) {
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves no fraction
+  const float inverse = 1.0f / step;
+  float square[16] = {};
+  for (int64_t i = 0; i < d; i += 16) {
+    const int64_t count = d - i < 16 ? d - i : 16;
+    float part[16] = {};
+    for (int64_t j = 0; j < count; ++j) part[j] = x[i + j];
+    int8_t integers[16];
+    for (int j = 0; j < 16; ++j) {
+      float q = part[j] * inverse;
+      q = q < -127.0f ? -127.0f : q;
+      q = q > 127.0f ? 127.0f : q;
+      q = (q + kRound) - kRound;
+      integers[j] = static_cast<int8_t>(q);
+      const float rest = part[j] - step * q;
+      square[j] += rest * rest;
+    }
+    for (int64_t j = 0; j < count; ++j) code[i + j] = integers[j];
+  }
+  float sum = 0.0f;
+  for (int j = 0; j < 16; ++j) sum += square[j];
+  return sum;
+}
+
 // An IEEE number is infinite or NaN when all bits of its exponent are set.
 template <class T, class Bits, Bits kExponent>
 bool finite(const void* x_data, int64_t d) {
@@ -87,13 +120,108 @@ bool finite(const void* x_data, int64_t d) {
 
 bool always_finite(const void*, int64_t) { return true; }
 
+// Tiles of 4 x kTileVectors vectors of 16 floats: as many as the registers hold.
+template <int kRows, int kVectors>
+void multiply_tile(const float* x, int64_t ld, const float* y, int64_t inner, int64_t columns,
+                   float* out) {
+  Floats sum[kRows][kVectors] = {};
+  for (int64_t i = 0; i < inner; ++i) {
+    Floats row[kVectors];
+    __builtin_memcpy(row, y + i * columns, sizeof row);
+    for (int r = 0; r < kRows; ++r) {
+      for (int v = 0; v < kVectors; ++v) sum[r][v] += x[r * ld + i] * row[v];
+    }
+  }
+  for (int r = 0; r < kRows; ++r) __builtin_memcpy(out + r * columns, sum[r], sizeof sum[r]);
+}
+
+template <int kVectors>
+void multiply_columns(const float* x, int64_t ld, int64_t rows, const float* y, int64_t inner,
+                      int64_t columns, float* out) {
+  int64_t r = 0;
+  for (; r + 4 <= rows; r += 4) {
+    multiply_tile<4, kVectors>(x + r * ld, ld, y, inner, columns, out + r * columns);
+  }
+  for (; r < rows; ++r) {
+    multiply_tile<1, kVectors>(x + r * ld, ld, y, inner, columns, out + r * columns);
+  }
+}
+
+void multiply(const float* x, int64_t ld, int64_t rows, const float* y, int64_t inner,
+              int64_t columns, float* out) {
+  int64_t c = 0;
+  for (; c + 16 * kTileVectors <= columns; c += 16 * kTileVectors) {
+    multiply_columns<kTileVectors>(x, ld, rows, y + c, inner, columns, out + c);
+  }
+  for (; c < columns; c += 16) multiply_columns<1>(x, ld, rows, y + c, inner, columns, out + c);
+}
+
+// The surviving columns of one row in one block of 16, from a mask of one bit each.
+inline void append_columns(uint32_t mask, int64_t block, uint16_t* columns, int32_t& count) {
+  while (mask != 0) {
+    columns[count++] = static_cast<uint16_t>(block * 16 + __builtin_ctz(mask));
+    mask &= mask - 1;
+  }
+}
+
+// screen_tile<kBlocks>, of the leaf file, tests 4 rows against kBlocks blocks. The blocks stay in
+// L1 for all rows.
+void screen(const uint8_t* x, const int32_t* x_start, int64_t rows, const int8_t* y,
+            const int32_t* y_start, int64_t blocks, int64_t width, uint16_t* columns,
+            int64_t stride, int32_t* counts) {
+  for (int64_t r = 0; r < rows; ++r) counts[r] = 0;
+  int64_t b = 0;
+  for (; b + kScreenBlocks <= blocks; b += kScreenBlocks) {
+    for (int64_t r = 0; r < rows; r += 4) {
+      screen_tile<kScreenBlocks>(x + r * width, x_start + r, y + b * 16 * width, y_start + b * 16,
+                                 width, b, columns + r * stride, stride, counts + r);
+    }
+  }
+  for (; b < blocks; ++b) {
+    for (int64_t r = 0; r < rows; r += 4) {
+      screen_tile<1>(x + r * width, x_start + r, y + b * 16 * width, y_start + b * 16, width, b,
+                     columns + r * stride, stride, counts + r);
+    }
+  }
+}
+
+// Inner products in fp32, in any order: for bounds, not for results.
+template <class T>
+void rough_dots(const void* x_data, const void* y_data, int64_t ld, const int64_t* rows,
+                int64_t count, int64_t d, float* out) {
+  const T* x = static_cast<const T*>(x_data);
+  const T* y = static_cast<const T*>(y_data);
+  for (int64_t c = 0; c < count; c += 4) {
+    const T* row[4];
+    for (int k = 0; k < 4; ++k) row[k] = y + rows[c + k < count ? c + k : c] * ld;
+    Floats sum[4] = {};
+    int64_t i = 0;
+    for (; i + 16 <= d; i += 16) {
+      const Floats a = widen16(x + i);
+      for (int k = 0; k < 4; ++k) sum[k] += a * widen16(row[k] + i);
+    }
+    for (int k = 0; k < 4 && c + k < count; ++k) {
+      float total = 0.0f;
+      for (int j = 0; j < 16; ++j) total += sum[k][j];
+      for (int64_t t = i; t < d; ++t) total += widen(x[t]) * widen(row[k][t]);
+      out[c + k] = total;
+    }
+  }
+}
+
 constexpr Kernels make_kernels(const char* name) {
   return {
       name,
       {dot<Float32>, dot<Float16>, dot<BFloat16>, dot<Int8>},
       {dots<Float32>, dots<Float16>, dots<BFloat16>, dots<Int8>},
       {widen_row<Float32>, widen_row<Float16>, widen_row<BFloat16>, widen_row<Int8>},
+      {scale_row<Float32>, scale_row<Float16>, scale_row<BFloat16>, scale_row<Int8>},
       {finite<Float32, uint32_t, 0x7f800000u>, finite<Float16, uint16_t, 0x7c00>,
        finite<BFloat16, uint16_t, 0x7f80>, always_finite},
+      quantise,
+      multiply,
+      {rough_dots<Float32>, rough_dots<Float16>, rough_dots<BFloat16>, rough_dots<Int8>},
+      screen,
+      kScreenBias,
   };
 }
