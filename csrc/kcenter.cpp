@@ -3,97 +3,261 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "cpu/isa.h"
-#include "norms.h"
+#include "pair_scan.h"
 #include "truth.h"
 
 namespace meddel {
 namespace {
 
+// A row's distance to its nearest centre only shrinks, so a stale one is an upper bound. Rows whose
+// bound is above a threshold are `active` and kept exact; all others are left alone until the
+// farthest active row falls to the threshold. Then it is lowered, and the rows that come above it
+// catch up with the centres that they have not seen: many rows with many centres at a time, which
+// screens can do, instead of all rows with one centre at a time, which is bound by memory. Each
+// (row, centre) pair is looked at once at most, nearly all of them in the screens.
+
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr double kTaken = -1.0;  // below every distance: a centre never wins the argmax
-constexpr int64_t kGrain = 1024;
+constexpr double kTaken = -1.0;    // below every distance: a centre is never the farthest
+constexpr int64_t kActive = 1024;  // rows to make active at a time: 4 MiB of 768 fp32 with the rest
 
-struct Farthest {
-  double distance = kTaken;
-  int64_t index = -1;
+struct State {
+  double nearest = kInfinity;  // distance to the nearest of the centres seen
+  int64_t seen = 0;            // centres, the first ones, that it takes account of
+};
 
-  void offer(double d, int64_t i) {
-    if (d > distance || (d == distance && i < index)) {
-      distance = d;
-      index = i;
+// Rows that catch up: the operation of a pair scan of some rows against the latest centres.
+class CatchUp {
+ public:
+  CatchUp(const ScanSide& x, const ScanSide& centres, Metric metric, int64_t first,
+          std::vector<State>& state)
+      : x_(x), centres_(centres), metric_(metric), first_(first), state_(state) {
+    const auto norm = [&](int64_t i) { return centres.norms[i]; };
+    for (const int64_t i : centres.rows) {
+      least_ = std::min(least_, norm(i));
+      greatest_ = std::max(greatest_, norm(i));
     }
   }
+
+  ColumnRange range(int64_t p) const { return {state_[x_.rows[p]].seen - first_, centres_.size()}; }
+
+  double bar(int64_t p) const {
+    const double best = state_[x_.rows[p]].nearest;
+    if (best == kInfinity) return -kInfinity;
+    if (metric_ == Metric::kCosine) return 1.0 - best - 0x1p-50;
+    return cosine_for_distance(x_, p, best, least_, greatest_);
+  }
+
+  void take(int64_t p, int64_t q, double inner) {
+    const double distance = metric_ == Metric::kCosine
+                                ? cosine_distance(cosine(inner, x_.norm(p), centres_.norm(q)))
+                                : squared_distance(inner, x_.square(p), centres_.square(q));
+    double& nearest = state_[x_.rows[p]].nearest;
+    nearest = std::min(nearest, distance);
+  }
+
+  void finish_band(int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) state_[x_.rows[p]].seen = first_ + centres_.size();
+  }
+
+ private:
+  const ScanSide& x_;
+  const ScanSide& centres_;
+  const Metric metric_;
+  const int64_t first_;
+  std::vector<State>& state_;
+  double least_ = kInfinity;
+  double greatest_ = 0.0;
 };
 
 class Greedy {
  public:
-  Greedy(const Matrix& x, Metric metric, const Context& context)
+  Greedy(const Matrix& x, int64_t k, Metric metric, const Context& context)
       : x_(x),
         metric_(metric),
         team_(context),
+        rows_(all_rows(team_, x)),
+        centres_(rows_),
         dots_(kernels().dots[static_cast<int>(x.dtype)]),
-        norms_(metric == Metric::kCosine ? roots(squared_norms(team_, x))
-                                         : squared_norms(team_, x)),
-        nearest_(static_cast<size_t>(x.n), kInfinity) {}
-
-  // Makes row `centre` a centre; returns the row that is then farthest.
-  Farthest add(int64_t centre) {
-    nearest_[centre] = kTaken;
-    std::vector<Farthest> found(static_cast<size_t>(team_.size()));
-    team_.run_range(x_.n, kGrain, [&](int64_t begin, int64_t end, int worker) {
-      Farthest local = found[worker];
-      double inner[kGrain];
-      dots_(x_.row(centre), x_.row(begin), x_.ld, nullptr, end - begin, x_.d, inner);
-      for (int64_t i = begin; i < end; ++i) {
-        const double distance = this->distance(inner[i - begin], centre, i);
-        if (distance < nearest_[i]) nearest_[i] = distance;
-        local.offer(nearest_[i], i);
-      }
-      found[worker] = local;
-    });
-    Farthest best;
-    for (const Farthest& local : found) {
-      if (local.index >= 0) best.offer(local.distance, local.index);
+        state_(static_cast<size_t>(x.n)) {
+    centres_.rows.clear();
+    const double pairs = static_cast<double>(x.n) * static_cast<double>(k);
+    if (scan::worth_screening(pairs, x.d)) {
+      prefix_ = Screen::prefix(team_, rows_.positions(), rows_.positions());
+      dense_ = Screen::dense_if_wide(rows_.positions(), rows_.positions());
+      codes_ = prefix_->encode_rows(team_, rows_.positions());
     }
-    return best;
+    rows_.rows.clear();
   }
 
-  std::vector<double> distances() const {
-    std::vector<double> out(nearest_.size());
-    for (size_t i = 0; i < out.size(); ++i) out[i] = public_distance(std::max(0.0, nearest_[i]));
+  void add(int64_t centre) {
+    chosen_.push_back(centre);
+    state_[centre] = {kTaken, std::numeric_limits<int64_t>::max()};
+  }
+
+  // The row, not a centre, that is farthest from all centres. Requires a centre and a row.
+  int64_t farthest() {
+    update_active();
+    if (farthest_ < 0 || state_[farthest_].nearest <= threshold_) refill();
+    return farthest_;
+  }
+
+  double distance(int64_t row) const { return shown(state_[row].nearest); }
+
+  std::vector<double> distances() {
+    std::vector<int64_t> all;
+    for (int64_t i = 0; i < x_.n; ++i) all.push_back(i);
+    catch_up(std::move(all));
+    std::vector<double> out;
+    for (const State& state : state_) out.push_back(shown(std::max(0.0, state.nearest)));
     return out;
   }
 
-  double public_distance(double d) const { return metric_ == Metric::kCosine ? d : std::sqrt(d); }
-
  private:
+  double shown(double distance) const {
+    return metric_ == Metric::kCosine ? distance : std::sqrt(distance);
+  }
+
+  int64_t centres() const { return static_cast<int64_t>(chosen_.size()); }
+
+  // Takes account of the last centre in the active rows, and finds the farthest of them.
+  void update_active() {
+    const int64_t count = static_cast<int64_t>(active_.size()), centre = chosen_.back();
+    inner_.resize(active_.size());
+    dots_(x_.row(centre), x_.data, x_.ld, active_.data(), count, x_.d, inner_.data());
+    farthest_ = -1;
+    for (int64_t k = 0; k < count; ++k) {
+      State& state = state_[active_[k]];
+      if (state.nearest == kTaken) continue;
+      state.nearest = std::min(state.nearest, distance(inner_[k], active_[k], centre));
+      state.seen = centres();
+      offer(active_[k]);
+    }
+  }
+
   double distance(double inner, int64_t i, int64_t j) const {
-    return metric_ == Metric::kCosine ? cosine_distance(cosine(inner, norms_[i], norms_[j]))
-                                      : squared_distance(inner, norms_[i], norms_[j]);
+    return metric_ == Metric::kCosine
+               ? cosine_distance(cosine(inner, rows_.norms[i], rows_.norms[j]))
+               : squared_distance(inner, rows_.squares[i], rows_.squares[j]);
+  }
+
+  void offer(int64_t row) {
+    const double d = state_[row].nearest;
+    const double best = farthest_ < 0 ? kTaken : state_[farthest_].nearest;
+    if (d > best || (d == best && row < farthest_)) farthest_ = row;
+  }
+
+  // Lowers the threshold until some row is above it.
+  void refill() {
+    for (int64_t wanted = kActive;; wanted *= 2) {
+      std::vector<int64_t> pending = split(all_left(), wanted);
+      catch_up(pending);
+      active_.clear();
+      for (const int64_t row : pending) {
+        if (state_[row].nearest > threshold_) active_.push_back(row);
+      }
+      if (!active_.empty()) break;
+    }
+    // The first time, and after a crowd of equal bounds, that may be far too many.
+    if (static_cast<int64_t>(active_.size()) > 2 * kActive) {
+      const double below = threshold_;
+      std::vector<int64_t> top = split(active_, kActive);
+      if (static_cast<int64_t>(top.size()) < static_cast<int64_t>(active_.size())) {
+        active_ = std::move(top);
+      } else {
+        threshold_ = below;
+      }
+    }
+    farthest_ = -1;
+    for (const int64_t row : active_) offer(row);
+  }
+
+  std::vector<int64_t> all_left() const {
+    std::vector<int64_t> left;
+    for (int64_t i = 0; i < x_.n; ++i) {
+      if (state_[i].nearest != kTaken) left.push_back(i);
+    }
+    return left;
+  }
+
+  // The rows with the `wanted` largest bounds, and all that equal the least of these; the threshold
+  // becomes the largest bound of the others.
+  std::vector<int64_t> split(const std::vector<int64_t>& rows, int64_t wanted) {
+    std::vector<double> bounds;
+    bounds.reserve(rows.size());
+    for (const int64_t row : rows) bounds.push_back(state_[row].nearest);
+    const auto least = bounds.begin() + std::min<int64_t>(wanted, bounds.size()) - 1;
+    std::nth_element(bounds.begin(), least, bounds.end(), std::greater<double>());
+    const double limit = *least;
+    std::vector<int64_t> top;
+    threshold_ = kTaken;
+    for (const int64_t row : rows) {
+      const double bound = state_[row].nearest;
+      if (bound >= limit) {
+        top.push_back(row);
+      } else {
+        threshold_ = std::max(threshold_, bound);
+      }
+    }
+    return top;
+  }
+
+  // Makes the given rows take account of all centres.
+  void catch_up(std::vector<int64_t> rows) {
+    const auto current = [this](int64_t row) { return state_[row].seen >= centres(); };
+    rows.erase(std::remove_if(rows.begin(), rows.end(), current), rows.end());
+    if (rows.empty()) return;
+    // Rows that have seen as many centres side by side: their tiles are then rectangles.
+    std::stable_sort(rows.begin(), rows.end(),
+                     [this](int64_t a, int64_t b) { return state_[a].seen < state_[b].seen; });
+    const int64_t first = state_[rows[0]].seen;
+    rows_.rows = std::move(rows);
+    centres_.rows.assign(chosen_.begin() + first, chosen_.end());
+    scan::Screening screening;
+    if (prefix_ && centres_.size() >= kBlockColumns) {
+      screening.prefix = &*prefix_;
+      screening.dense = dense_ ? &*dense_ : nullptr;
+      screening.y_codes = codes_.pack(centres_.rows.data(), centres_.size(), prefix_->width());
+      screening.x_codes = [this](int64_t begin, int64_t end) {
+        return codes_.gather(&rows_.rows[begin], end - begin, prefix_->width());
+      };
+    }
+    CatchUp operation(rows_, centres_, metric_, first, state_);
+    scan::run(team_, rows_, centres_, screening, operation);
   }
 
   const Matrix& x_;
   const Metric metric_;
   Team team_;
-  DotsFn dots_;
-  std::vector<double> norms_;
-  std::vector<double> nearest_;
+  ScanSide rows_;     // those that catch up
+  ScanSide centres_;  // those that they catch up with
+  const DotsFn dots_;
+  std::optional<Screen> prefix_;
+  std::optional<Screen> dense_;
+  RowCodes codes_;  // of all rows
+  std::vector<State> state_;
+  std::vector<int64_t> chosen_;
+  std::vector<int64_t> active_;
+  std::vector<double> inner_;
+  double threshold_ = kInfinity;
+  int64_t farthest_ = -1;
 };
 
 }  // namespace
 
 KCenter kcenter_greedy(const Matrix& x, int64_t k, Metric metric, int64_t start,
                        const std::vector<int64_t>& selected, const Context& context) {
-  Greedy greedy(x, metric, context);
-  Farthest next{kInfinity, start};
-  for (int64_t centre : selected) next = greedy.add(centre);
+  Greedy greedy(x, k, metric, context);
+  for (const int64_t centre : selected) greedy.add(centre);
   KCenter out;
-  for (int64_t i = 0; i < k; ++i) {
-    out.indices.push_back(next.index);
-    out.radii.push_back(greedy.public_distance(next.distance));
-    next = greedy.add(next.index);
+  while (static_cast<int64_t>(out.indices.size()) < k) {
+    const bool first = selected.empty() && out.indices.empty();
+    const int64_t next = first ? start : greedy.farthest();
+    out.indices.push_back(next);
+    out.radii.push_back(greedy.distance(next));
+    greedy.add(next);
   }
   out.distances = greedy.distances();
   return out;

@@ -91,19 +91,10 @@ class Nearest {
 
   ColumnRange range(int64_t) const { return {0, centroids_.size()}; }
 
-  // The truth's squared distance is off the real one by less than error = k (|x|^2 + |c|^2). So a
-  // centroid c can be as near as `best` only at a cosine of at least (a + |c|^2) / (2 |x| |c|),
-  // a = |x|^2 - best - error, which over the centroids' norms is least at |c| = sqrt(a) or an end.
   double bar(int64_t p) const {
-    const double best = out.distances[p];  // minus the squared distance, unless spherical
+    const double best = out.distances[p];
     if (spherical_ || best == -kInfinity) return best;
-    const double x = x_.norm(p);
-    const double k = static_cast<double>(x_.x->d + 8) * 0x1p-51;
-    const double a = x_.square(p) + best - k * (x_.square(p) + greatest_ * greatest_);
-    const double c = std::clamp(a > 0.0 ? std::sqrt(a) : least_, least_, greatest_);
-    if (x == 0.0 || c == 0.0) return -kInfinity;
-    const double cosine = (a + c * c) / (2.0 * x * c);
-    return cosine - k * (1.0 + std::abs(cosine));
+    return cosine_for_distance(x_, p, -best, least_, greatest_);
   }
 
   // Until finish_band, distances hold the affinity: cosine or minus squared distance.

@@ -1,5 +1,6 @@
 #include "pair_scan.h"
 
+#include <cmath>
 #include <numeric>
 
 #include "norms.h"
@@ -18,48 +19,45 @@ ScanSide all_rows(Team& team, const Matrix& x) {
   return make_side(team, x, std::move(rows));
 }
 
-namespace scan {
-namespace {
-
-// Learning a screen and encoding take about as long as confirming so many products of elements.
-constexpr double kWorthScreening = 1e9;
-// Narrower rows lie in the prefix whole.
-constexpr int64_t kDenseFrom = 64;
-
-bool worth_screening(const ScanSide& x, const ScanSide& y) {
-  if (screen_mode() != ScreenMode::kAuto) return screen_mode() == ScreenMode::kAlways;
-  return static_cast<double>(x.size()) * static_cast<double>(y.size()) *
-             static_cast<double>(x.x->d) >
-         kWorthScreening;
+// The truth's squared distance is off the real one by less than error = k (|x|^2 + |c|^2). So c can
+// be as near as `best` only at a cosine of at least (a + |c|^2) / (2 |x| |c|), a = |x|^2 - best -
+// error, which over the norms of c is least at |c| = sqrt(a) or at an end.
+double cosine_for_distance(const ScanSide& side, int64_t p, double best, double least,
+                           double greatest) {
+  const double x = side.norm(p), square = side.square(p);
+  const double k = static_cast<double>(side.x->d + 8) * 0x1p-51;
+  const double a = square - best - k * (square + greatest * greatest);
+  const double c = std::clamp(a > 0.0 ? std::sqrt(a) : least, least, greatest);
+  if (x == 0.0 || c == 0.0) return -std::numeric_limits<double>::infinity();
+  const double cosine = (a + c * c) / (2.0 * x * c);
+  return cosine - k * (1.0 + std::abs(cosine));
 }
 
-}  // namespace
+namespace scan {
+
+bool worth_screening(double pairs, int64_t d) {
+  // Learning screens and encoding take about as long as confirming so many products of elements.
+  constexpr double kProducts = 1e9;
+  if (screen_mode() != ScreenMode::kAuto) return screen_mode() == ScreenMode::kAlways;
+  return pairs * static_cast<double>(d) > kProducts;
+}
 
 int64_t band_rows(const ScanSide& x, int threads) {
   const int64_t share = x.size() / (16 * threads) / kTileRows * kTileRows;
   return std::clamp(share, kTileRows, 8 * kTileRows);
 }
 
-Screening::Screening(Team& team, const ScanSide& x, const ScanSide& y) {
-  if (!worth_screening(x, y)) return;
-  prefix = Screen::prefix(team, x.positions(), y.positions());
-  y_codes = prefix->encode(team, y.positions());
-  if (x.x->d > kDenseFrom && x.x->d <= Screen::kWidest) {
-    dense = Screen::dense(x.positions(), y.positions());
-  }
-}
-
 Workspace::Workspace(const Screening& screening, int64_t d)
     : positions(static_cast<size_t>(kTileColumns)),
       rows(static_cast<size_t>(kTileColumns)),
       widened(static_cast<size_t>(d)),
+      rough(static_cast<size_t>(kTileColumns)),
       inner(static_cast<size_t>(kTileColumns)) {
   if (!screening.prefix) return;
   starts.resize(static_cast<size_t>(kTileRows));
   columns.resize(static_cast<size_t>(kTileRows * kTileColumns));
   counts.resize(static_cast<size_t>(kTileRows));
   warm.resize(static_cast<size_t>(kTileRows));
-  rough.resize(static_cast<size_t>(kTileColumns));
 }
 
 }  // namespace scan

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <numeric>
 #include <optional>
@@ -35,6 +36,11 @@ ScanSide make_side(Team& team, const Matrix& x, std::vector<int64_t> rows);
 
 // All rows of x, in order.
 ScanSide all_rows(Team& team, const Matrix& x);
+
+// The least cosine at which a row c of norm within [least, greatest] can have a squared distance of
+// `best` or less to the row at position p of x, in the truth's arithmetic.
+double cosine_for_distance(const ScanSide& x, int64_t p, double best, double least,
+                           double greatest);
 
 // The columns [begin, end) of a row.
 struct ColumnRange {
@@ -70,11 +76,10 @@ int64_t band_rows(const ScanSide& x, int threads);
 
 // The screens of a scan; none where it is too small to pay for them.
 struct Screening {
-  Screening(Team& team, const ScanSide& x, const ScanSide& y);
-
-  std::optional<Screen> prefix;
-  std::optional<Screen> dense;
-  Codes y_codes;  // of prefix
+  const Screen* prefix = nullptr;
+  const Screen* dense = nullptr;
+  Codes y_codes;                                      // of prefix
+  std::function<RowCodes(int64_t, int64_t)> x_codes;  // of prefix, for a band's rows
 };
 
 // What one thread works in.
@@ -100,11 +105,11 @@ struct Workspace {
 template <class Operation>
 class Scanner {
  public:
-  Scanner(Team& team, const ScanSide& x, const ScanSide& y, Operation& operation)
+  Scanner(const ScanSide& x, const ScanSide& y, const Screening& screening, Operation& operation)
       : x_(x),
         y_(y),
         operation_(operation),
-        screening_(team, x, y),
+        screening_(screening),
         widen_(x.x->dtype == y.x->dtype ? nullptr : kernels().widen[static_cast<int>(x.x->dtype)]),
         dots_(kernels().dots[static_cast<int>(y.x->dtype)]),
         rough_(kernels().rough_dots[static_cast<int>(y.x->dtype)]) {}
@@ -117,7 +122,7 @@ class Scanner {
     const int64_t first = tile_of(all.begin);
     const int64_t middle = std::clamp(tile_of(begin), first, tile_of(std::max(first, all.end - 1)));
     Workspace work(screening_, x_.x->d);
-    if (screening_.prefix) work.prefix = screening_.prefix->encode_rows(x_.positions(), begin, end);
+    if (screening_.prefix) work.prefix = screening_.x_codes(begin, end);
     for (int64_t tile = middle; tile < all.end; tile += kTileColumns) {
       columns(begin, end, tile, work);
     }
@@ -213,7 +218,8 @@ class Scanner {
     for (int64_t q = std::max(begin, range.begin); q < std::min(end, range.end); ++q) {
       work.positions[count++] = q;
     }
-    confirm(p, count, work);
+    const bool barred = operation_.bar(p) > -std::numeric_limits<double>::infinity();
+    confirm(p, barred ? leave_rough(p, count, work) : count, work);
   }
 
   void confirm_survivors(int64_t p, int64_t r, int64_t tile, Workspace& work) {
@@ -226,7 +232,7 @@ class Scanner {
       work.positions[count] = q;
       count += q >= low && q < range.end;
     }
-    if (count > 0) confirm(p, leave_rough(p, count, work), work);
+    confirm(p, leave_rough(p, count, work), work);
   }
 
   const void* row_of_x(int64_t p, Workspace& work) const {
@@ -239,6 +245,7 @@ class Scanner {
   // number. |fl(<x, y>) - <x, y>| <= gamma_d |x||y| for any order of summation, as long as nothing
   // over- or underflows: hence the range of norms.
   int64_t leave_rough(int64_t p, int64_t count, Workspace& work) {
+    if (count == 0) return 0;
     const double x = x_.norm(p), bar = operation_.bar(p);
     const double gamma = static_cast<double>(x_.x->d + 8) * 0x1.02p-24;
     for (int64_t k = 0; k < count; ++k) work.rows[k] = y_.rows[work.positions[k]];
@@ -268,19 +275,41 @@ class Scanner {
   const ScanSide& x_;
   const ScanSide& y_;
   Operation& operation_;
-  const Screening screening_;
+  const Screening& screening_;
   const WidenFn widen_;
   const DotsFn dots_;
   const RoughDotsFn rough_;
 };
 
+template <class Operation>
+void run(Team& team, const ScanSide& x, const ScanSide& y, const Screening& screening,
+         Operation& operation) {
+  Scanner<Operation> scanner(x, y, screening, operation);
+  team.run_range(x.size(), band_rows(x, team.size()),
+                 [&](int64_t begin, int64_t end, int) { scanner.band(begin, end); });
+}
+
+// Whether the screens' cost pays for so many pairs of rows of d elements.
+bool worth_screening(double pairs, int64_t d);
+
 }  // namespace scan
 
 template <class Operation>
 void scan_pairs(Team& team, const ScanSide& x, const ScanSide& y, Operation& operation) {
-  scan::Scanner<Operation> scanner(team, x, y, operation);
-  team.run_range(x.size(), scan::band_rows(x, team.size()),
-                 [&](int64_t begin, int64_t end, int) { scanner.band(begin, end); });
+  scan::Screening screening;
+  std::optional<Screen> prefix, dense;
+  const double pairs = static_cast<double>(x.size()) * static_cast<double>(y.size());
+  if (scan::worth_screening(pairs, x.x->d)) {
+    prefix = Screen::prefix(team, x.positions(), y.positions());
+    dense = Screen::dense_if_wide(x.positions(), y.positions());
+    screening.prefix = &*prefix;
+    screening.dense = dense ? &*dense : nullptr;
+    screening.y_codes = prefix->encode(team, y.positions());
+    screening.x_codes = [&](int64_t begin, int64_t end) {
+      return prefix->encode_rows(x.positions(), begin, end);
+    };
+  }
+  scan::run(team, x, y, screening, operation);
 }
 
 }  // namespace meddel

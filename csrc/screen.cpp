@@ -16,12 +16,13 @@ constexpr int kRemainder = 4;        // integers that hold the remainder's lengt
 constexpr int64_t kEncodeRows = 64;  // rows projected at a time
 
 // Shares of the accumulator that decide alone. Sums stay within 32 bits: the bar's share is at most
-// kBar, a row's kAlways or -kNever, and 16384 products of at most 127 * 255 make 5.3e8. Real bars
+// kBar, a row's kAlways or -kNever, and kWidest products of at most 127 * 255 make 5.3e8. Real bars
 // ask for at most 1.1 / step^2 = 1.1e8.
 constexpr int32_t kBar = 400'000'000;
 constexpr int32_t kAlways = 200'000'000;
 constexpr int32_t kNever = 800'000'000;
 constexpr double kLeastStep = 1e-4;
+constexpr int64_t kWidest = 16384;
 constexpr double kUnit = 1.0 / (1 << 24);  // rounding of fp32
 
 int64_t round_up(int64_t value, int64_t multiple) {
@@ -125,7 +126,8 @@ Screen Screen::prefix(Team& team, const Positions& x, const Positions& y) {
   return screen;
 }
 
-Screen Screen::dense(const Positions& x, const Positions& y) {
+std::optional<Screen> Screen::dense_if_wide(const Positions& x, const Positions& y) {
+  if (x.x.d <= kKept || x.x.d > kWidest) return std::nullopt;
   Screen screen(x.x.d, x.x.d, true);
   screen.learn_dense_step(sample_rows(x, y));
   return screen;
@@ -294,30 +296,25 @@ void Screen::each_code(const Positions& side, int64_t begin, int64_t end, const 
 
 namespace {
 
-// Puts the code of the position that is k-th of its block where the kernels want it.
-void pack(const int8_t* code, int64_t width, int64_t k, int8_t* block) {
-  for (int64_t c = 0; c < width; c += 4) {
-    std::copy_n(code + c, 4, block + c * kBlockColumns + k * 4);
-  }
-}
-
-int32_t sum_of(const int8_t* code, int64_t width) {
+// Puts the code of the k-th position where the kernels want it.
+void put(const int8_t* code, int64_t width, int64_t k, int32_t a, Codes& out) {
+  int8_t* block = &out.packed[k / kBlockColumns * kBlockColumns * width];
   int32_t sum = 0;
-  for (int64_t c = 0; c < width; ++c) sum += code[c];
-  return sum;
+  for (int64_t c = 0; c < width; c += 4) {
+    std::copy_n(code + c, 4, block + c * kBlockColumns + k % kBlockColumns * 4);
+    sum += code[c] + code[c + 1] + code[c + 2] + code[c + 3];
+  }
+  out.start[k] = a - kernels().bias * sum;
 }
 
 }  // namespace
 
 Codes Screen::encode(const Positions& side, int64_t begin, int64_t end) const {
-  const int32_t bias = kernels().bias;
   const int64_t count = round_up(end - begin, kBlockColumns);
   Codes out{std::vector<int8_t>(static_cast<size_t>(count * width_), 0),
             std::vector<int32_t>(static_cast<size_t>(count), -kNever)};
   each_code(side, begin, end, [&](int64_t p, const int8_t* code, int32_t a) {
-    const int64_t k = p - begin;
-    pack(code, width_, k % kBlockColumns, &out.packed[k / kBlockColumns * kBlockColumns * width_]);
-    out.start[k] = a - bias * sum_of(code, width_);
+    put(code, width_, p - begin, a, out);
   });
   return out;
 }
@@ -345,6 +342,45 @@ RowCodes Screen::encode_rows(const Positions& side, int64_t begin, int64_t end) 
     for (int64_t c = 0; c < width_; ++c) row[c] = static_cast<uint8_t>(code[c] + bias);
     out.share[p - begin] = a;
   });
+  return out;
+}
+
+RowCodes Screen::encode_rows(Team& team, const Positions& side) const {
+  const int64_t size = static_cast<int64_t>(side.rows.size());
+  const int64_t count = round_up(size, 4);
+  RowCodes out{std::vector<uint8_t>(static_cast<size_t>(count * width_)),
+               std::vector<int32_t>(static_cast<size_t>(count))};
+  team.run_range(size, 16 * kEncodeRows, [&](int64_t begin, int64_t end, int) {
+    const RowCodes part = encode_rows(side, begin, end);
+    std::copy(part.bytes.begin(), part.bytes.end(), &out.bytes[begin * width_]);
+    std::copy(part.share.begin(), part.share.end(), &out.share[begin]);
+  });
+  return out;
+}
+
+RowCodes RowCodes::gather(const int64_t* rows, int64_t count, int64_t width) const {
+  const int64_t padded = round_up(count, 4);
+  RowCodes out{std::vector<uint8_t>(static_cast<size_t>(padded * width)),
+               std::vector<int32_t>(static_cast<size_t>(padded), -kNever)};
+  for (int64_t k = 0; k < count; ++k) {
+    std::copy_n(&bytes[rows[k] * width], width, &out.bytes[k * width]);
+    out.share[k] = share[rows[k]];
+  }
+  return out;
+}
+
+Codes RowCodes::pack(const int64_t* rows, int64_t count, int64_t width) const {
+  const int32_t bias = kernels().bias;
+  const int64_t padded = round_up(count, kBlockColumns);
+  Codes out{std::vector<int8_t>(static_cast<size_t>(padded * width), 0),
+            std::vector<int32_t>(static_cast<size_t>(padded), -kNever)};
+  std::vector<int8_t> code(static_cast<size_t>(width));
+  for (int64_t k = 0; k < count; ++k) {
+    for (int64_t c = 0; c < width; ++c) {
+      code[c] = static_cast<int8_t>(bytes[rows[k] * width + c] - bias);
+    }
+    put(code.data(), width, k, share[rows[k]], out);
+  }
   return out;
 }
 

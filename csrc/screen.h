@@ -42,6 +42,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "matrix.h"
@@ -65,6 +66,10 @@ struct Codes {
 struct RowCodes {
   std::vector<uint8_t> bytes;
   std::vector<int32_t> share;
+
+  // The codes of the given rows of these, which are `width` integers each, for either side.
+  RowCodes gather(const int64_t* rows, int64_t count, int64_t width) const;
+  Codes pack(const int64_t* rows, int64_t count, int64_t width) const;
 };
 
 // The rows of a side: their matrix, their norms (by row), and which row stands at each position.
@@ -76,18 +81,18 @@ struct Positions {
 
 class Screen {
  public:
-  // The widest rows that 32-bit sums of products have room for.
-  static constexpr int64_t kWidest = 16384;
-
   // Each learns what it needs from a sample of the rows of both sides (one side when they are the
-  // same object). dense requires d <= kWidest.
+  // same object).
   static Screen prefix(Team& team, const Positions& x, const Positions& y);
-  static Screen dense(const Positions& x, const Positions& y);
+
+  // Nothing for rows so narrow that they lie in the prefix whole, or too wide for 32-bit sums.
+  static std::optional<Screen> dense_if_wide(const Positions& x, const Positions& y);
 
   int64_t width() const { return width_; }  // integers a code, a multiple of 4
 
   Codes encode(Team& team, const Positions& side) const;
   Codes encode(const Positions& side, int64_t begin, int64_t end) const;
+  RowCodes encode_rows(Team& team, const Positions& side) const;
   RowCodes encode_rows(const Positions& side, int64_t begin, int64_t end) const;
 
   // The accumulator's start for a row with share a: a pair whose sum stays negative is below bar.
