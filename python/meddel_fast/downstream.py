@@ -216,7 +216,7 @@ class _Task:
     def _optimizers(self) -> list[tuple[torch.optim.Optimizer, float]]:
         """Make the optimisers, each with its peak learning rate."""
         config = self._config
-        peaks = {self._head: config.learning_rate}
+        peaks: dict[torch.nn.Module, float] = {self._head: config.learning_rate}
         if not config.freeze_encoder:
             self._encoder.train().requires_grad_(True)
             peaks[self._encoder] = config.learning_rate * _ENCODER_RATE

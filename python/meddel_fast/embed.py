@@ -254,7 +254,7 @@ def _finished_shards(out: Path, key: str) -> list[dict[str, Any]]:
 
 def _is_whole(out: Path, shard: dict[str, Any]) -> bool:
     path = out / shard["name"]
-    return path.is_file() and sha256_file(path) == shard["sha256"]
+    return path.is_file() and sha256_file(path) == str(shard["sha256"])
 
 
 def _remove_others(out: Path, shards: list[dict[str, Any]]) -> None:

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 # Share of the frame's area that a crop shows. MAE's 0.2 is for photographs of several hundred
 # pixels; frames here are kept at the network's own size, and a smaller crop would only be blurred.
 _CROP_AREA = (0.35, 1.0)
-_CROP_ASPECT = (3 / 4, 4 / 3)
+_CROP_LOG_ASPECT = (math.log(3 / 4), math.log(4 / 3))
 _LOG_COLUMNS = ("step", "loss", "learning_rate", "images_per_s")
 _RECORD = "pretrain.json"
 _WEIGHTS = "model.safetensors"
@@ -242,7 +242,7 @@ def make_batch(pool: Frames, chosen: NDArray[np.int64], config: PretrainConfig, 
 def _crops(rng: np.random.Generator, n: int) -> NDArray[np.float32]:
     """Affine maps (n, 2, 3) of random resized crops, every other one mirrored."""
     area = rng.uniform(*_CROP_AREA, n)
-    aspect = np.exp(rng.uniform(*np.log(_CROP_ASPECT), n))
+    aspect = np.exp(rng.uniform(*_CROP_LOG_ASPECT, n))
     sides = np.minimum(np.sqrt(np.stack([area * aspect, area / aspect], axis=1)), 1)
     centres = rng.uniform(-1, 1, (n, 2)) * (1 - sides)
     sides[:, 0] *= rng.choice([-1, 1], n)

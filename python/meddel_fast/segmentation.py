@@ -89,7 +89,8 @@ class Head(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Give the logits, fp32."""
         logits = self.mlp((tokens.float() - self.mean) * self.scale).squeeze(-1)
-        return self.enlarge @ logits.float() @ self.enlarge.T
+        enlarged: Tensor = self.enlarge @ logits.float() @ self.enlarge.T
+        return enlarged
 
 
 def bilinear(grid: int, size: int) -> Tensor:

@@ -107,8 +107,9 @@ def build_mae(config: PretrainConfig, compute: Compute) -> ViTMAEForPreTraining:
     with quiet_transformers(), torch_seed(config.seed, Stream.WEIGHTS):
         from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
-        model = ViTMAEForPreTraining(
-            ViTMAEConfig(
+        make: Any = ViTMAEConfig  # its type does not list the arguments of its base class
+        model: Any = ViTMAEForPreTraining(
+            make(
                 image_size=config.image_size,
                 patch_size=config.patch_size,
                 hidden_size=config.hidden_size,
@@ -125,7 +126,8 @@ def build_mae(config: PretrainConfig, compute: Compute) -> ViTMAEForPreTraining:
             )
         )
         _initialise(model)
-    return model.to(compute.device)
+    placed: ViTMAEForPreTraining = model.to(compute.device)
+    return placed
 
 
 @torch.no_grad()
@@ -141,7 +143,7 @@ def _initialise(model: ViTMAEForPreTraining) -> None:
             nn.init.xavier_uniform_(module.weight.flatten(1))  # a view: fills the weight itself
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-    grid = model.config.image_size // model.config.patch_size
+    grid = _side(model.config.image_size) // _side(model.config.patch_size)
     embeddings, decoder = model.vit.embeddings, model.decoder
     for positions in (embeddings.position_embeddings, decoder.decoder_pos_embed):
         positions.copy_(torch.from_numpy(sine_cosine(grid, positions.shape[-1])))
@@ -267,7 +269,7 @@ def _check_model(name: str, model: Any, missing: Iterable[str]) -> None:
 
 def _statistics(name: str, offline: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Pixel mean and standard deviation that the model was trained with."""
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     path = cached_file(
         name,
