@@ -137,8 +137,10 @@ double squared_norm(const double* v, int64_t d) {
 // Adds up the members of one cluster, block by block.
 class CentroidSum {
  public:
-  CentroidSum(const Matrix& x, const std::vector<double>& scale)
-      : x_(x),
+  CentroidSum(Team& team, int worker, const Matrix& x, const std::vector<double>& scale)
+      : team_(team),
+        worker_(worker),
+        x_(x),
         scale_(scale),
         widen_(kernels().widen[static_cast<int>(x.dtype)]),
         row_(static_cast<size_t>(x.d)),
@@ -148,6 +150,7 @@ class CentroidSum {
   const std::vector<double>& operator()(const int64_t* begin, const int64_t* end) {
     std::fill(total_.begin(), total_.end(), 0.0);
     while (begin < end) {
+      team_.checkpoint(worker_);
       const int64_t block = *begin / kBlockRows;
       std::fill(part_.begin(), part_.end(), 0.0);
       for (; begin < end && *begin / kBlockRows == block; ++begin) add(*begin);
@@ -164,6 +167,8 @@ class CentroidSum {
     for (size_t e = 0; e < part_.size(); ++e) part_[e] += static_cast<double>(row_[e]) / scale;
   }
 
+  Team& team_;
+  const int worker_;
   const Matrix& x_;
   const std::vector<double>& scale_;  // norms, or empty for the rows as they are
   const WidenFn widen_;
@@ -242,8 +247,8 @@ std::vector<float> kmeans_update(const Matrix& x, const int64_t* labels, const d
   const Members members(labels, x.n, k);
   const std::vector<int64_t> refill = refill_empty(members, distances, k);
   std::vector<float> centroids(static_cast<size_t>(k * x.d));
-  team.run(k, [&](int64_t c, int) {
-    CentroidSum sum(x, scale);
+  team.run(k, [&](int64_t c, int worker) {
+    CentroidSum sum(team, worker, x, scale);
     const int64_t* rows = members.rows.data();
     const std::vector<double>& total =
         refill[c] < 0 ? sum(rows + members.begin[c], rows + members.begin[c + 1])

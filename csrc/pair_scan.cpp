@@ -38,6 +38,9 @@ namespace scan {
 bool worth_screening(double pairs, int64_t d) {
   // Learning screens and encoding take about as long as confirming so many products of elements.
   constexpr double kProducts = 1e9;
+  // The bounds take (1 + 2^-24)^d for 1 + 1.01 d 2^-24.
+  constexpr int64_t kWidest = 65536;
+  if (d > kWidest) return false;
   if (screen_mode() != ScreenMode::kAuto) return screen_mode() == ScreenMode::kAlways;
   return pairs * static_cast<double>(d) > kProducts;
 }

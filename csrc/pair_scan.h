@@ -105,8 +105,10 @@ struct Workspace {
 template <class Operation>
 class Scanner {
  public:
-  Scanner(const ScanSide& x, const ScanSide& y, const Screening& screening, Operation& operation)
-      : x_(x),
+  Scanner(Team& team, const ScanSide& x, const ScanSide& y, const Screening& screening,
+          Operation& operation)
+      : team_(team),
+        x_(x),
         y_(y),
         operation_(operation),
         screening_(screening),
@@ -116,7 +118,7 @@ class Scanner {
 
   // Columns near the band's own position come first: neighbours of a row (frames of a video, say)
   // raise its bar early.
-  void band(int64_t begin, int64_t end) {
+  void band(int64_t begin, int64_t end, int worker) {
     const ColumnRange all = ranges(begin, end);
     const auto tile_of = [](int64_t q) { return q / kTileColumns * kTileColumns; };
     const int64_t first = tile_of(all.begin);
@@ -124,9 +126,11 @@ class Scanner {
     Workspace work(screening_, x_.x->d);
     if (screening_.prefix) work.prefix = screening_.x_codes(begin, end);
     for (int64_t tile = middle; tile < all.end; tile += kTileColumns) {
+      team_.checkpoint(worker);
       columns(begin, end, tile, work);
     }
     for (int64_t tile = middle - kTileColumns; tile >= first; tile -= kTileColumns) {
+      team_.checkpoint(worker);
       columns(begin, end, tile, work);
     }
     operation_.finish_band(begin, end);
@@ -246,8 +250,9 @@ class Scanner {
   // over- or underflows: hence the range of norms.
   int64_t leave_rough(int64_t p, int64_t count, Workspace& work) {
     if (count == 0) return 0;
+    const double n = static_cast<double>(x_.x->d + 8) * 0x1p-24, gamma = n / (1.0 - n);
+    if (n > 0.5) return count;
     const double x = x_.norm(p), bar = operation_.bar(p);
-    const double gamma = static_cast<double>(x_.x->d + 8) * 0x1.02p-24;
     for (int64_t k = 0; k < count; ++k) work.rows[k] = y_.rows[work.positions[k]];
     rough_(row_of_x(p, work), y_.x->data, y_.x->ld, work.rows.data(), count, y_.x->d,
            work.rough.data());
@@ -272,6 +277,7 @@ class Scanner {
     for (int64_t k = 0; k < count; ++k) operation_.take(p, work.positions[k], work.inner[k]);
   }
 
+  Team& team_;
   const ScanSide& x_;
   const ScanSide& y_;
   Operation& operation_;
@@ -284,9 +290,9 @@ class Scanner {
 template <class Operation>
 void run(Team& team, const ScanSide& x, const ScanSide& y, const Screening& screening,
          Operation& operation) {
-  Scanner<Operation> scanner(x, y, screening, operation);
+  Scanner<Operation> scanner(team, x, y, screening, operation);
   team.run_range(x.size(), band_rows(x, team.size()),
-                 [&](int64_t begin, int64_t end, int) { scanner.band(begin, end); });
+                 [&](int64_t begin, int64_t end, int worker) { scanner.band(begin, end, worker); });
 }
 
 // Whether the screens' cost pays for so many pairs of rows of d elements.

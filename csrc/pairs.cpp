@@ -47,17 +47,16 @@ class CollectPairs {
 
   void take(int64_t p, int64_t q, double inner) {
     const double similarity = cosine(inner, x_.norm(p), y_.norm(q));
-    if (similarity >= threshold_) found_[p].push_back({q, similarity});
+    if (similarity < threshold_) return;
+    found_[p].push_back({q, similarity});
+    if (found_[p].size() % kCounted == 0) add(kCounted);
   }
 
   void finish_band(int64_t begin, int64_t end) {
-    int64_t fresh = 0;
     for (int64_t p = begin; p < end; ++p) {
       std::sort(found_[p].begin(), found_[p].end());
-      fresh += static_cast<int64_t>(found_[p].size());
+      add(static_cast<int64_t>(found_[p].size()) % kCounted);
     }
-    const int64_t total = count_.fetch_add(fresh) + fresh;
-    if (total > max_pairs_) throw TooManyPairs(total);
   }
 
   Pairs result() {
@@ -78,6 +77,14 @@ class CollectPairs {
   }
 
  private:
+  // Pairs of a row are counted by so many, so that a flood of them is noticed early.
+  static constexpr int64_t kCounted = 1024;
+
+  void add(int64_t fresh) {
+    const int64_t total = count_.fetch_add(fresh) + fresh;
+    if (total > max_pairs_) throw TooManyPairs(total);
+  }
+
   const ScanSide& x_;
   const ScanSide& y_;
   const Ordering* const ordering_;

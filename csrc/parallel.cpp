@@ -20,6 +20,9 @@ int64_t now_ns() {
       .count();
 }
 
+// Leaves a chunk of an operation that has failed elsewhere, where the reason is kept.
+struct Cancelled {};
+
 // The truth needs subnormals and rounding to nearest; a caller may have switched either off (torch
 // can, and so does loading a library built with -ffast-math). Only x86 is known to be affected.
 class DefaultFloatingPoint {
@@ -89,17 +92,21 @@ void Team::work(int worker) {
       const int64_t chunk = next_.fetch_add(1, std::memory_order_relaxed);
       if (chunk >= chunks_) break;
       (*body_)(chunk, worker);
-      if (worker == 0 && context_.poll) {
-        const int64_t now = now_ns();
-        if (now - last_poll_ns_ > kPollNs) {
-          last_poll_ns_ = now;
-          context_.poll();
-        }
-      }
+      checkpoint(worker);
     }
+  } catch (const Cancelled&) {
   } catch (...) {
     fail();
   }
+}
+
+void Team::checkpoint(int worker) {
+  if (cancelled_.load(std::memory_order_relaxed)) throw Cancelled();
+  if (worker != 0 || !context_.poll) return;
+  const int64_t now = now_ns();
+  if (now - last_poll_ns_ < kPollNs) return;
+  last_poll_ns_ = now;
+  context_.poll();
 }
 
 void Team::run(int64_t chunks, const std::function<void(int64_t, int)>& body) {

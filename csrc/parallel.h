@@ -30,11 +30,15 @@ class Team {
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
   // Calls body(chunk, worker) for every chunk in [0, chunks), worker in [0, size()); returns when
-  // all are done. A chunk should take well under a second: cancellation waits for it.
+  // all are done. Cancellation waits for a chunk's end, or for its next call of checkpoint.
   void run(int64_t chunks, const std::function<void(int64_t, int)>& body);
 
   // The same over [0, n) in pieces of at most `grain`: body(begin, end, worker).
   void run_range(int64_t n, int64_t grain, const std::function<void(int64_t, int64_t, int)>& body);
+
+  // Leaves the chunk by an exception if the operation is cancelled; polls when it is time to. A
+  // chunk that may take a second calls this every few milliseconds.
+  void checkpoint(int worker);
 
  private:
   void serve(int worker);

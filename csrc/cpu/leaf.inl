@@ -80,25 +80,30 @@ void scale_row(const void* x_data, int64_t d, double scale, float* out) {
   }
 }
 
-float quantise(const float* x, int64_t d, float step, int8_t* code) {
+void quantise16(const float* x, float step, float inverse, int8_t* code, float* square) {
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves no fraction
+  for (int j = 0; j < 16; ++j) {
+    float q = x[j] * inverse;
+    q = q < -127.0f ? -127.0f : q;
+    q = q > 127.0f ? 127.0f : q;
+    q = (q + kRound) - kRound;
+    code[j] = static_cast<int8_t>(static_cast<int32_t>(q));
+    const float rest = x[j] - step * q;
+    square[j] += rest * rest;
+  }
+}
+
+float quantise(const float* x, int64_t d, float step, int8_t* code) {
   const float inverse = 1.0f / step;
+  const int64_t whole = d & ~int64_t{15};
   float square[16] = {};
-  for (int64_t i = 0; i < d; i += 16) {
-    const int64_t count = d - i < 16 ? d - i : 16;
-    float part[16] = {};
-    for (int64_t j = 0; j < count; ++j) part[j] = x[i + j];
+  for (int64_t i = 0; i < whole; i += 16) quantise16(x + i, step, inverse, code + i, square);
+  if (whole < d) {
+    float last[16] = {};
     int8_t integers[16];
-    for (int j = 0; j < 16; ++j) {
-      float q = part[j] * inverse;
-      q = q < -127.0f ? -127.0f : q;
-      q = q > 127.0f ? 127.0f : q;
-      q = (q + kRound) - kRound;
-      integers[j] = static_cast<int8_t>(q);
-      const float rest = part[j] - step * q;
-      square[j] += rest * rest;
-    }
-    for (int64_t j = 0; j < count; ++j) code[i + j] = integers[j];
+    for (int64_t i = whole; i < d; ++i) last[i - whole] = x[i];
+    quantise16(last, step, inverse, integers, square);
+    for (int64_t i = whole; i < d; ++i) code[i] = integers[i - whole];
   }
   float sum = 0.0f;
   for (int j = 0; j < 16; ++j) sum += square[j];
