@@ -96,6 +96,8 @@ def test_shards_hold_what_the_encoder_says(
     np.testing.assert_allclose(got.array, wanted.numpy(), rtol=1e-4, atol=1e-5)
     assert got.array.dtype == np.float32
     assert got.index["shape"] == [12, 32]
+    assert got.centred.dtype == np.float32
+    np.testing.assert_allclose(got.centred, got.array - got.array.mean(axis=0), atol=1e-5)
     assert got.index["manifest"] == data.fingerprint
 
 

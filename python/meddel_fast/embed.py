@@ -20,6 +20,7 @@ from meddel_fast.files import (
     Progress,
     StrPath,
     read_json,
+    remove_leftovers,
     sha256_file,
     sha256_json,
     write_bytes,
@@ -88,6 +89,18 @@ class Embeddings:
             out[row : row + len(shard)] = shard
             row += len(shard)
         return out
+
+    @cached_property
+    def centred(self) -> NDArray[np.float32]:
+        """The embeddings less their mean, float32 (n, d): what cosines should be taken of.
+
+        A ViT's tokens share one large component, the more so the shorter it was trained. With it,
+        two random frames had a cosine of 0.99 and near duplicates 0.9999 (MAE, 8,000 image-steps on
+        made frames), so that no threshold separates anything; without it 0.5 and 0.996, and black
+        frames stand at a distance of 1.8 from the centre instead of 0.7.
+        """
+        mean = self.array.mean(axis=0, dtype=np.float64)
+        return (self.array - mean).astype(np.float32)
 
 
 def embed(
@@ -167,6 +180,7 @@ def embed(
     }
     # The encoder's place says nothing about its content, which has a hash of its own.
     key = sha256_json({name: value for name, value in settings.items() if name != "encoder"})
+    remove_leftovers(out)
     shards = _finished_shards(out, key)
     _remove_others(out, shards)
     pool = frames(manifest, model.image_size, workers=workers)

@@ -41,6 +41,7 @@ from meddel_fast.files import (
     StrPath,
     atomic_directory,
     read_json,
+    remove_leftovers,
     sha256_file,
     sha256_json,
     write_json,
@@ -132,6 +133,7 @@ def pretrain(
         "device": compute.device.type,
     }
     model_folder = out / "model"
+    remove_leftovers(out)
     if not _is_finished(model_folder, record):
         pool = frames(manifest, config.image_size, workers=config.workers)
         with deterministic():
