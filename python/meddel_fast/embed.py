@@ -100,7 +100,8 @@ class Embeddings:
         frames stand at a distance of 1.8 from the centre instead of 0.7.
         """
         mean = self.array.mean(axis=0, dtype=np.float64)
-        return (self.array - mean).astype(np.float32)
+        centred: NDArray[np.float32] = (self.array - mean).astype(np.float32)
+        return centred
 
 
 def embed(
