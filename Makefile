@@ -12,9 +12,9 @@ DATA_ROOT ?= ../shared/data
 TORCH ?= torch==2.13.0
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-export TOKENIZERS_PARALLELISM := false
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo example test lint types check bench clean
+.PHONY: help demo example test lint types check sanitize clean
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
@@ -59,6 +59,14 @@ types: $(VENV)/.test
 # make check   the tests, on every instruction set that this CPU has
 check: $(VENV)/.test
 	MEDDEL_BUILD_DIR=build/test $(BIN)/python -m pytest
+
+# make sanitize  every operation under address, undefined-behaviour and thread sanitizers
+sanitize: $(VENV)/.test
+	@for kind in address,undefined thread; do \
+	  dir=build/sanitize-$${kind%%,*}; \
+	  cmake -S . -B $$dir -DMEDDEL_PYTHON=OFF -DMEDDEL_DRIVER=ON -DMEDDEL_SANITIZE=$$kind >/dev/null && \
+	  cmake --build $$dir -j 2 >/dev/null && echo "== $$kind" && $$dir/driver || exit 1; \
+	done
 
 # make clean   what was built here, not .venv
 clean:

@@ -1,0 +1,121 @@
+// Runs every operation on made rows, on every instruction set, and prints one hash of all results a
+// set: they must all be equal. For sanitizers and other CPUs, where Python is in the way.
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "cpu/isa.h"
+#include "deduplicate.h"
+#include "kcenter.h"
+#include "kmeans.h"
+#include "pairs.h"
+#include "screen.h"
+
+namespace meddel {
+namespace {
+
+class Hash {
+ public:
+  template <class T>
+  void add(const std::vector<T>& values) {
+    for (const T& value : values) {
+      unsigned char bytes[sizeof(T)];
+      std::memcpy(bytes, &value, sizeof value);
+      for (const unsigned char byte : bytes) state_ = (state_ ^ byte) * 1099511628211u;
+    }
+  }
+
+  uint64_t value() const { return state_; }
+
+ private:
+  uint64_t state_ = 14695981039346656037u;  // FNV-1a
+};
+
+constexpr int64_t kRows = 700;
+constexpr int64_t kColumns = 133;
+
+// Random rows with a mean, a hundred of them repeated with a growing difference.
+std::vector<float> made_rows() {
+  std::vector<float> x(static_cast<size_t>(kRows * kColumns));
+  uint64_t state = 7;
+  for (float& value : x) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    value = static_cast<float>(static_cast<double>(state >> 11) * 0x1p-53 - 0.45);
+  }
+  for (int64_t i = 0; i < 100; ++i) {
+    for (int64_t e = 0; e < kColumns; ++e) {
+      x[(i + 300) * kColumns + e] =
+          x[i * kColumns + e] + (e == 3 ? 1e-3f * static_cast<float>(i) : 0.0f);
+    }
+  }
+  return x;
+}
+
+void run_kmeans(const Matrix& x, const std::vector<float>& rows, const Context& context,
+                Hash& hash) {
+  std::vector<double> uniforms;
+  for (int i = 0; i < 9; ++i) uniforms.push_back((i + 0.3) / 9.7);
+  for (const bool spherical : {true, false}) {
+    std::vector<float> centroids;
+    for (const int64_t seed : kmeans_plus_plus(x, spherical, uniforms, context)) {
+      const auto row = rows.begin() + seed * kColumns;
+      centroids.insert(centroids.end(), row, row + kColumns);
+    }
+    const Matrix c{centroids.data(), 9, kColumns, kColumns, DType::kFloat32};
+    const Assignment assigned = kmeans_assign(x, c, spherical, context);
+    hash.add(assigned.labels);
+    hash.add(assigned.distances);
+    hash.add(
+        kmeans_update(x, assigned.labels.data(), assigned.distances.data(), 9, spherical, context));
+  }
+}
+
+uint64_t run_all(int threads) {
+  const std::vector<float> rows = made_rows();
+  const Matrix x{rows.data(), kRows, kColumns, kColumns, DType::kFloat32};
+  const Context context{threads, [] {}};
+  Hash hash;
+  for (const Metric metric : {Metric::kEuclidean, Metric::kCosine}) {
+    const KCenter centres = kcenter_greedy(x, 60, metric, 0, {}, context);
+    hash.add(centres.indices);
+    hash.add(centres.radii);
+    hash.add(centres.distances);
+  }
+  const Pairs pairs = similar_pairs(x, nullptr, 0.3, 1'000'000, context);
+  hash.add(pairs.i);
+  hash.add(pairs.j);
+  hash.add(pairs.similarity);
+  const Ordering ordering = make_ordering(kRows, nullptr, nullptr);
+  const Redundancy highest = redundancy(x, ordering, context);
+  hash.add(highest.similarity);
+  hash.add(highest.neighbor);
+  const TopK top = topk_similarity(x, nullptr, 5, context);
+  hash.add(top.similarity);
+  hash.add(top.indices);
+  for (const Rule rule : {Rule::kSemDeDup, Rule::kGreedy, Rule::kComponents}) {
+    hash.add(deduplicate(x, 0.9, rule, ordering, 1'000'000, context).representative);
+  }
+  run_kmeans(x, rows, context, hash);
+  return hash.value();
+}
+
+}  // namespace
+}  // namespace meddel
+
+int main() {
+  uint64_t first = 0;
+  bool equal = true;
+  for (const std::string& isa : meddel::available_isas()) {
+    for (const auto mode : {meddel::ScreenMode::kNever, meddel::ScreenMode::kAlways}) {
+      meddel::use_isa(isa);
+      meddel::use_screen(mode);
+      const uint64_t hash = meddel::run_all(mode == meddel::ScreenMode::kNever ? 1 : 3);
+      if (first == 0) first = hash;
+      equal = equal && hash == first;
+      std::printf("%s %016llx\n", isa.c_str(), static_cast<unsigned long long>(hash));
+    }
+  }
+  std::puts(equal ? "all equal" : "DIFFERENT");
+  return equal ? 0 : 1;
+}
