@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -101,15 +102,15 @@ def test_select_and_list(cli: CliRunner, embeddings: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--budget", "61"], "budget: wanted a count from 1 to 60 samples, got 61"),
-        (["--budget", "0"], "budget: wanted a count from 1 to 60 samples, got 0"),
-        (["--budget", "1.5"], "budget: wanted a share above 0 and at most 1.0, got 1.5"),
-        (["--budget", "many"], "--budget must be a count (500), a share (0.05) or per cent"),
-        ([], "--budget is needed (or --config FILE)"),
-        (["--budget", "5", "--method", "best"], "name: wanted one of random, kcenter"),
-        (["--budget", "5", "--set", "colour=1"], "meddel: no option colour; it has"),
-        (["--budget", "5", "--set", "colour"], "a setting must be KEY=VALUE, got 'colour'"),
-        (["--budget", "5", "--kept", "kept.txt"], "--kept needs --manifest"),
+        (["--budget", "61"], r"budget .* 1 to 60 .*got 61$"),
+        (["--budget", "0"], r"budget .* 1 to 60 .*got 0$"),
+        (["--budget", "1.5"], r"budget .* 1\.0 .*got 1\.5$"),
+        (["--budget", "many"], r"--budget must be a count \(500\), a share \(0\.05\) or per cent"),
+        ([], r"--budget is needed \(or --config FILE\)$"),
+        (["--budget", "5", "--method", "best"], r"name .*random.*kcenter.*got 'best'$"),
+        (["--budget", "5", "--set", "colour=1"], r"meddel.* colour"),
+        (["--budget", "5", "--set", "colour"], r"a setting must be KEY=VALUE, got 'colour'$"),
+        (["--budget", "5", "--kept", "kept.txt"], r"--kept needs --manifest$"),
     ],
 )
 def test_wrong_selections_are_one_line(
@@ -117,7 +118,7 @@ def test_wrong_selections_are_one_line(
 ) -> None:
     out = tmp_path / "sel.parquet"
     said = lines(cli, "select", embeddings, "--out", out, *arguments, status=2)
-    assert said.startswith(f"meddel-fast: error: {message}")
+    assert re.match(f"meddel-fast: error: {message}", said.rstrip("\n"))
     assert said.count("\n") == 1
     assert not out.exists()
 

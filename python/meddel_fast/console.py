@@ -20,7 +20,7 @@ from meddel_fast.files import Progress
 P = ParamSpec("P")
 
 INTERRUPTED, USER_ERROR = 130, 2
-_PATIENCE = 0.8  # seconds for a tidy end after Ctrl-C; then the process ends anyway
+_PATIENCE = 0.6  # seconds for a tidy end after Ctrl-C; then the process ends anyway
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -38,7 +38,8 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except KeyboardInterrupt:
             say_interrupted()
-            raise SystemExit(INTERRUPTED) from None
+            sys.stdout.flush()
+            os._exit(INTERRUPTED)  # the interpreter's own end takes a second with torch loaded
         except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError) as error:
             _fail(explain(error))
         except ImportError as error:

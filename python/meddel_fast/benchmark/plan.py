@@ -169,8 +169,9 @@ class _Plan:
         path = self.manifest_path(data.name)
 
         def inputs() -> dict[str, Any]:
-            splits = None if data.splits is None else data.splits.read_text(encoding="utf-8")
-            return {"root": str(root), "files": listing(root), "splits": sha256_json(splits)}
+            files = listing(root)
+            splits = None if data.splits is None else sha256_file(data.splits)
+            return {"root": str(root), "files": files, "splits": splits}
 
         def work(progress: Progress) -> None:
             from meddel_fast.data.folder import scan_folder
