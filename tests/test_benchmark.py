@@ -259,18 +259,27 @@ def test_one_seed_has_no_deviation() -> None:
 
 def test_planted_rows(tmp_path: Path) -> None:
     truth = tmp_path / "truth.parquet"
-    kinds = {"id": ["1", "2", "3", "9"], "kind": ["normal", "disruptive", "disruptive", "normal"]}
-    pq.write_table(pa.table(kinds), truth)
-    ids = ["made/1", "made/2", "made/3", "real/1"]
-    rows = planted_rows(ids, [("full", 1.0, range(4)), ("x", 0.5, [0, 2])], {"made": truth})
+    kind = {"1": "normal", "2": "disruptive", "3": "disruptive", "4": "exact_duplicate"}
+    kind |= {"5": "near_duplicate", "6": "near_duplicate", "9": "normal"}
+    of = {"4": "1", "5": "9", "6": "9"}
+    columns = {"id": list(kind), "kind": list(kind.values()), "of": [of.get(i, "") for i in kind]}
+    pq.write_table(pa.table(columns), truth)
+    ids = ["made/1", "made/2", "made/3", "made/4", "made/5", "made/6", "made/9", "real/1"]
+    selections = [("full", 1.0, range(8)), ("x", 0.5, [0, 2, 4, 5]), ("y", 0.5, [3, 4, 6, 7])]
+    rows = planted_rows(ids, selections, {"made": truth})
     assert all(set(r) == set(PLANTED_COLUMNS) for r in rows)
-    table = {(r["selector"], r["kind"]): r for r in rows}
-    assert len(table) == 4
-    assert table["x", "disruptive"]["planted"] == 2
-    assert table["x", "disruptive"]["removed"] == 1
-    assert table["x", "disruptive"]["share_of_kept"] == 0.5
-    assert table["full", "disruptive"]["removed"] == 0
-    assert table["full", "normal"]["share_of_kept"] == 0.25
+    table = {(r["selector"], r["kind"]): (r["planted"], r["removed"]) for r in rows}
+    assert len(table) == len(rows) == 12
+    assert table["full", "disruptive"] == (2, 0)
+    assert table["x", "disruptive"] == (2, 1)
+    assert table["full", "exact_duplicate"] == (1, 0)
+    assert table["y", "exact_duplicate"] == (1, 1)  # the copy is kept, what it repeats is not
+    assert table["full", "near_duplicate"] == (2, 0)
+    assert table["x", "near_duplicate"] == (2, 1)  # two copies of a frame that is gone
+    assert table["y", "near_duplicate"] == (2, 1)
+    share = {(r["selector"], r["kind"]): r["share_of_kept"] for r in rows}
+    assert share["x", "disruptive"] == 0.25
+    assert share["y", "normal"] == 0.25
     assert planted_rows(ids, [("full", 1.0, range(4))], {}) == []
 
 

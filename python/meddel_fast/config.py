@@ -131,12 +131,14 @@ class EncoderConfig:
 
     `path` is a local folder or a hub name. When it is empty the run uses a MAE encoder of its own,
     of the `[pretrain]` architecture: trained for `steps` steps, or, with ``steps = 0``, the very
-    model that the ratio 1.0 pre-trains.
+    model that the ratio 1.0 pre-trains. With `centre` the selectors see the embeddings less their
+    mean (see :attr:`meddel_fast.embed.Embeddings.centred`); the paper does not say.
     """
 
     path: str = ""
     steps: int = 0
     pooling: str = "mean"
+    centre: bool = True
     image_size: int | None = None
     batch_size: int = 64
     dtype: str = "float32"

@@ -284,13 +284,19 @@ class _Plan:
 
         def inputs() -> dict[str, Any]:
             folder = self.out / "embeddings"
-            return {"embeddings": self.records.digest(folder), "ratios": ratios, "options": options}
+            return {
+                "embeddings": self.records.digest(folder),
+                "centre": self.config.encoder.centre,
+                "ratios": ratios,
+                "options": options,
+            }
 
         def work(progress: Progress) -> None:
             from meddel_fast.embed import Embeddings
             from meddel_fast.selectors import select_ladder
 
-            x = Embeddings.load(self.out / "embeddings").array
+            embeddings = Embeddings.load(self.out / "embeddings")
+            x = embeddings.centred if self.config.encoder.centre else embeddings.array
             ids = self.manifest(self.pool_path).ids
             found = select_ladder(name, x, ratios, threads=self.config.threads, **options)
             for path, selection in zip(paths, found, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,39 +106,56 @@ def planted_rows(
     selections
         (selector, ratio, indices kept).
     truths
-        Data set -> its ``truth.parquet`` (columns id, kind).
+        Data set -> its ``truth.parquet`` (columns id, kind, of).
 
     Returns
     -------
     list of dict
-        Keys `PLANTED_COLUMNS`; ``share_of_kept`` is the fraction of the kept samples of this kind.
-        Frames outside the truth are of no kind. Empty without truths.
+        Keys `PLANTED_COLUMNS`. ``planted`` counts a kind's frames, ``removed`` those that no longer
+        do harm: a duplicate does none once nothing that it repeats is kept beside it, so of a frame
+        and its copies one may stay. ``share_of_kept`` is the share of the kept samples that are
+        harmful in this way (or, for normal frames, normal). Empty without truths.
     """
     import pyarrow.parquet as pq
 
-    kind_of: dict[str, str] = {}
+    planted: dict[str, tuple[str, str]] = {}
     for name, path in truths.items():
-        table = pq.read_table(path, columns=["id", "kind"]).to_pydict()
-        kind_of |= {f"{name}/{i}": k for i, k in zip(table["id"], table["kind"], strict=True)}
-    if not kind_of:
+        table = pq.read_table(path, columns=["id", "kind", "of"]).to_pylist()
+        planted |= {f"{name}/{r['id']}": (r["kind"], f"{name}/{r['of']}") for r in table}
+    if not planted:
         return []
-    kinds = np.array([kind_of.get(i, "") for i in ids])
+    total = Counter(planted[i][0] for i in ids if i in planted)
     rows = []
     for selector, ratio, indices in selections:
-        chosen = kinds[np.fromiter(indices, dtype=np.int64)]
-        for kind in sorted(set(kinds) - {""}):
-            planted, left = int((kinds == kind).sum()), int((chosen == kind).sum())
+        chosen = {ids[i] for i in indices}
+        left = _harmful(chosen, planted)
+        for kind in sorted(total):
             rows.append(
                 {
                     "selector": selector,
                     "ratio": ratio,
-                    "kind": str(kind),
-                    "planted": planted,
-                    "removed": planted - left,
-                    "share_of_kept": left / len(chosen),
+                    "kind": kind,
+                    "planted": total[kind],
+                    "removed": total[kind] - left[kind],
+                    "share_of_kept": left[kind] / len(chosen),
                 }
             )
     return rows
+
+
+def _harmful(chosen: set[str], planted: Mapping[str, tuple[str, str]]) -> Counter[str]:
+    """Count the chosen frames by kind; of copies of one frame, those beyond the first of all."""
+    left: Counter[str] = Counter()
+    copies: Counter[tuple[str, str]] = Counter()
+    for i in chosen & planted.keys():
+        kind, source = planted[i]
+        if kind.endswith("_duplicate"):
+            copies[kind, source] += 1
+        else:
+            left[kind] += 1
+    for (kind, source), count in copies.items():
+        left[kind] += count if source in chosen else count - 1
+    return left
 
 
 def write_scores(

@@ -266,8 +266,8 @@ def planted(run: Run) -> str:
         lines += "</tr>"
     return (
         "<p>The made data know which frames repeat another and which show nothing. Bars: their "
-        "share of what was <em>kept</em> (shorter is better); the share in the whole pool is what "
-        "a selector without eyes would keep.</p>"
+        "share of what was <em>kept</em> (shorter is better). Of a frame and its copies one may "
+        "stay: only the others count.</p>"
         '<div class="scroll" tabindex="0" role="region" aria-label="Planted frames">'
         '<table class="planted"><thead><tr><th scope="col">Selector</th><th scope="col">Kept</th>'
         f"{heads}</tr></thead><tbody>{lines}</tbody></table></div>"
