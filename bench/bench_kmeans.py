@@ -1,0 +1,66 @@
+"""k-means: one exact assignment, and Lloyd's iterations, against FAISS and scikit-learn."""
+
+from __future__ import annotations
+
+import data
+import numpy as np
+import peers
+import pytest
+from conftest import OURS, Race
+
+import meddel_fast as mf
+
+ASSIGN = {
+    "numpy": peers.numpy_assign, "torch": peers.torch_assign, "faiss": peers.faiss_assign,
+    "scikit-learn": peers.sklearn_assign,
+}  # fmt: skip
+LLOYD = {"scikit-learn": peers.sklearn_kmeans, "faiss": peers.faiss_kmeans}
+ITERATIONS = 10
+
+
+def some(x: peers.Floats, k: int) -> peers.Floats:
+    return x[np.random.default_rng(1).choice(len(x), size=k, replace=False)]
+
+
+@pytest.mark.parametrize("who", [OURS, *ASSIGN])
+@pytest.mark.parametrize("name", data.NAMES)
+def bench_assign(race: Race, name: str, who: str) -> None:
+    x = race.samples(name)
+    rows = peers.unit(x)
+    centroids = some(rows, min(1000, len(x) // 4))
+
+    def ours() -> peers.Int:
+        return mf.kmeans(
+            x, len(centroids), init=centroids, max_iterations=0, threads=race.threads
+        ).labels
+
+    wanted = peers.numpy_assign(rows, centroids) if who == OURS else ours()
+
+    def agrees(found: peers.Int) -> None:
+        """The same centroid, or one about as near."""
+        chosen, best = (np.einsum("ij,ij->i", rows, centroids[v]) for v in (found, wanted))
+        np.testing.assert_allclose(chosen, best, rtol=0, atol=1e-5)
+
+    call = ours if who == OURS else lambda: ASSIGN[who](rows, centroids)
+    race.run(f"assign to {len(centroids)}", who, call, agrees)
+
+
+@pytest.mark.parametrize("who", [OURS, *LLOYD])
+@pytest.mark.parametrize("name", data.NAMES)
+def bench_lloyd(race: Race, name: str, who: str) -> None:
+    x = race.samples(name)
+    init = some(x, min(200, len(x) // 8))
+
+    def ours() -> float:
+        return mf.kmeans(
+            x, len(init), init=init, spherical=False, max_iterations=ITERATIONS,
+            threads=race.threads,
+        ).inertia  # fmt: skip
+
+    wanted = peers.sklearn_kmeans(x, init, ITERATIONS) if who == OURS else ours()
+
+    def agrees(found: float) -> None:
+        assert abs(found - wanted) < 0.01 * wanted  # rounding, and how empty clusters are filled
+
+    call = ours if who == OURS else lambda: LLOYD[who](x, init, ITERATIONS)
+    race.run(f"k-means, {len(init)} x {ITERATIONS}", who, call, agrees)

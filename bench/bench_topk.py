@@ -1,0 +1,37 @@
+"""The most similar other samples of each, against brute force and FAISS search."""
+
+from __future__ import annotations
+
+import data
+import numpy as np
+import peers
+import pytest
+from conftest import OURS, Race
+
+import meddel_fast as mf
+
+PEERS = {
+    "numpy": peers.numpy_topk, "torch": peers.torch_topk, "faiss": peers.faiss_topk,
+    "scikit-learn": peers.sklearn_topk,
+}  # fmt: skip
+SLOW = {"scikit-learn"}
+
+
+@pytest.mark.parametrize("who", [OURS, *PEERS])
+@pytest.mark.parametrize(("name", "k"), [*((name, 1) for name in data.NAMES), ("clustered", 10)])
+def bench_topk(race: Race, name: str, k: int, who: str) -> None:
+    if who in SLOW:
+        race.skip_slow(name)
+    x = race.samples(name)
+    rows = peers.unit(x)
+
+    def ours() -> peers.Floats:
+        return mf.topk_similarity(x, k=k, threads=race.threads).similarity
+
+    wanted = peers.numpy_topk(rows, k) if who == OURS else ours()
+
+    def agrees(found: peers.Floats) -> None:
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
+
+    call = ours if who == OURS else lambda: PEERS[who](rows, k)
+    race.run(f"top {k}", who, call, agrees)

@@ -1,0 +1,99 @@
+"""Options and the way of measuring: what a row of the table is, and on how many threads."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import data
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from meddel_fast import _core
+
+OURS = "ours"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("sizes of the benchmarks")
+    group.addoption("--bench-n", type=int, default=20_000, help="samples of made data")
+    group.addoption("--bench-d", type=int, default=384, help="width of made data")
+    group.addoption("--bench-threads", choices=("1", "all"), default="1", help="for everybody")
+    group.addoption("--bench-slow", action="store_true", help="slow peers on all data")
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: Any) -> None:
+    machine_info["isa"] = _core.isa()
+    machine_info["load"] = os.getloadavg()[0]
+
+
+@pytest.fixture(scope="session")
+def threads(request: pytest.FixtureRequest) -> int:
+    one = request.config.getoption("--bench-threads") == "1"
+    return 1 if one else len(os.sched_getaffinity(0))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _same_threads_for_all(threads: int) -> Iterator[None]:
+    try:
+        import torch
+
+        torch.set_num_threads(threads)
+    except ImportError:
+        pass
+    try:
+        import faiss
+
+        faiss.omp_set_num_threads(threads)
+    except ImportError:
+        pass
+    with threadpool_limits(threads):
+        yield
+
+
+@functools.lru_cache(maxsize=1)
+def _samples(name: str, n: int, d: int) -> NDArray[np.float32]:
+    return data.make(name, n, d)
+
+
+@dataclass
+class Race:
+    """Runs one runner of a workload: first checks its answer, then measures it."""
+
+    request: pytest.FixtureRequest
+    benchmark: Any
+    threads: int
+
+    def samples(self, name: str) -> NDArray[np.float32]:
+        option = self.request.config.getoption
+        x = _samples(name, option("--bench-n"), option("--bench-d"))
+        self.benchmark.extra_info |= {"data": name, "n": x.shape[0], "d": x.shape[1]}
+        return x
+
+    def skip_slow(self, name: str) -> None:
+        """Peers that take ten times as long run on one kind of made data unless asked for."""
+        if name in ("video", "isotropic") and not self.request.config.getoption("--bench-slow"):
+            pytest.skip("slow peer: --bench-slow runs it on all data")
+
+    def run(
+        self, workload: str, who: str, call: Callable[[], Any], check: Callable[[Any], None]
+    ) -> None:
+        info = self.benchmark.extra_info
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        info |= {"workload": workload, "who": who, "threads": self.threads}
+        self.benchmark.group = f"{workload}, {info['data']}, {threads}"
+        began = time.perf_counter()
+        check(call())
+        took = time.perf_counter() - began
+        self.benchmark.pedantic(call, rounds=7 if took < 0.3 else 3 if took < 2 else 1)
+
+
+@pytest.fixture
+def race(request: pytest.FixtureRequest, benchmark: Any, threads: int) -> Race:
+    return Race(request, benchmark, threads)
