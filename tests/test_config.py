@@ -83,6 +83,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     [encoder]
     path = "some/encoder"
     pooling = "cls"
+        centre = false
     image_size = 96
     batch_size = 8
     dtype = "float16"
@@ -107,7 +108,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     assert config.data[0].splits == tmp_path / "root" / "splits.csv"
     assert config.data[0].pretrain_splits == ("train", "val")
     assert config.data[1].path == Path("/absolute/b")
-    assert config.encoder == EncoderConfig("some/encoder", 0, "cls", 96, 8, "float16")
+    assert config.encoder == EncoderConfig("some/encoder", 0, "cls", False, 96, 8, "float16")
     assert config.selector_options == {"meddel": {"epsilon": 0.8}}
     assert config.pretrain.betas == (0.9, 0.99)
     assert config.downstream.image_size == 64  # that of [pretrain], when it has none of its own

@@ -188,7 +188,9 @@ def _run_config(
     if out is None and given_out is None:
         raise ConfigError("[run]: missing key 'out'")
     where = (
-        Path(out).resolve() if out is not None else folder / _convert(given_out, Path, "[run] out")
+        Path(out).resolve()
+        if out is not None
+        else (folder / _convert(given_out, Path, "[run] out")).resolve()
     )
     options = _convert(tables.get("selectors", {}), dict[str, Any], "[selectors]")
     pretrain: PretrainConfig = from_table(PretrainConfig, tables.get("pretrain", {}), "[pretrain]")

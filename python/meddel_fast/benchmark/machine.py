@@ -10,7 +10,7 @@ from typing import Any
 
 from meddel_fast import __version__
 
-PACKAGES = ("numpy", "torch", "triton", "transformers", "pyarrow", "pillow", "matplotlib")
+PACKAGES = ("numpy", "torch", "triton", "transformers", "pyarrow", "pillow")
 
 
 def versions() -> dict[str, str | None]:
