@@ -14,7 +14,7 @@ TORCH ?= torch==2.13.0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo example test lint types check sanitize clean
+.PHONY: help demo example test lint types check bench sanitize clean
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
@@ -34,7 +34,11 @@ $(VENV)/.demo: $(VENV)/.torch $(SOURCES)
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.torch $(SOURCES)
-	$(BIN)/pip install -q -C cmake.define.MEDDEL_WERROR=ON -C build-dir=build/test ".[benchmark,test,lint]"
+	$(BIN)/pip install -q --config-settings=cmake.define.MEDDEL_WERROR=ON --config-settings=build-dir=build/test ".[benchmark,test,lint]"
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.torch $(SOURCES)
+	$(BIN)/pip install -q ".[bench]"
 	@touch $@
 
 demo: $(VENV)/.demo
@@ -59,6 +63,12 @@ types: $(VENV)/.test
 # make check   the tests, on every instruction set that this CPU has
 check: $(VENV)/.test
 	MEDDEL_BUILD_DIR=build/test $(BIN)/python -m pytest
+
+# make bench   the kernels against the common ways to do the same (BENCH=--bench-n=50000 and so on)
+bench: $(VENV)/.bench
+	@mkdir -p build/bench
+	$(BIN)/python -m pytest bench -q --benchmark-only --benchmark-json=build/bench/results.json $(BENCH)
+	$(BIN)/python bench/table.py build/bench/results.json
 
 # make sanitize  every operation under address, undefined-behaviour and thread sanitizers
 sanitize: $(VENV)/.test
