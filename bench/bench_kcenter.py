@@ -14,6 +14,7 @@ PEERS = {
     "numpy": peers.numpy_centres, "torch loop": peers.torch_centres,
     "skmatter FPS": peers.skmatter_centres, "skmatter Voronoi": peers.skmatter_voronoi_centres,
 }  # fmt: skip
+SLOW = {"skmatter FPS"}
 
 
 def radius(x: peers.Floats, centres: peers.Int) -> float:
@@ -31,6 +32,8 @@ def radius(x: peers.Floats, centres: peers.Int) -> float:
 @pytest.mark.parametrize("who", [OURS, *PEERS])
 @pytest.mark.parametrize("name", data.NAMES)
 def bench_kcenter(race: Race, name: str, who: str) -> None:
+    if who in SLOW:
+        race.skip_slow(name)
     x = race.samples(name)
     k = len(x) // 20
 
@@ -45,4 +48,4 @@ def bench_kcenter(race: Race, name: str, who: str) -> None:
         assert abs(radius(x, found) - wanted) < 0.02 * wanted
 
     call = ours if who == OURS else lambda: PEERS[who](x, k)
-    race.run("k-center, 5 %", who, call, agrees)
+    race.run("k-center, 5 %", who, call, agrees, heavy=True)

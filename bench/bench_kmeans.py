@@ -63,4 +63,4 @@ def bench_lloyd(race: Race, name: str, who: str) -> None:
         assert abs(found - wanted) < 0.01 * wanted  # rounding, and how empty clusters are filled
 
     call = ours if who == OURS else lambda: LLOYD[who](x, init, ITERATIONS)
-    race.run(f"k-means, {len(init)} x {ITERATIONS}", who, call, agrees)
+    race.run(f"k-means, {len(init)} x {ITERATIONS}", who, call, agrees, heavy=True)

@@ -45,4 +45,4 @@ def bench_pairs(race: Race, name: str, who: str) -> None:
     call = ours if who == OURS else lambda: PEERS[who](rows, THRESHOLD)
     # Ours is checked against brute force, and so all against each other.
     check = (lambda _: agrees(x, peers.numpy_pairs(rows, THRESHOLD))) if who == OURS else None
-    race.run("pairs >= .95", who, call, check or (lambda found: agrees(x, found)))
+    race.run("pairs >= .95", who, call, check or (lambda found: agrees(x, found)), heavy=True)

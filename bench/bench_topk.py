@@ -34,4 +34,4 @@ def bench_topk(race: Race, name: str, k: int, who: str) -> None:
         np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
 
     call = ours if who == OURS else lambda: PEERS[who](rows, k)
-    race.run(f"top {k}", who, call, agrees)
+    race.run(f"top {k}", who, call, agrees, heavy=True)
