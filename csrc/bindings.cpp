@@ -220,11 +220,14 @@ PYBIND11_MODULE(_core, m) {
   m.def("available_isas", &available_isas);
   m.def("use_isa", &use_isa);
   m.def("use_screen", [](const std::string& mode) {
-    MEDDEL_CHECK(mode == "auto" || mode == "always" || mode == "never",
-                 "mode must be 'auto', 'always' or 'never', got '" << mode << "'");
-    use_screen(mode == "auto"     ? ScreenMode::kAuto
-               : mode == "always" ? ScreenMode::kAlways
-                                  : ScreenMode::kNever);
+    const std::pair<const char*, ScreenMode> modes[] = {{"auto", ScreenMode::kAuto},
+                                                        {"always", ScreenMode::kAlways},
+                                                        {"dense", ScreenMode::kDense},
+                                                        {"never", ScreenMode::kNever}};
+    for (const auto& [name, value] : modes) {
+      if (mode == name) return use_screen(value);
+    }
+    MEDDEL_CHECK(false, "mode must be auto, always, dense or never, got '" << mode << "'");
   });
   m.def("cuda_built", [] { return false; });
   m.def("first_nonfinite_row", &first_nonfinite_row_py);

@@ -83,12 +83,13 @@ class Greedy {
         dots_(kernels().dots[static_cast<int>(x.dtype)]),
         state_(static_cast<size_t>(x.n)) {
     centres_.rows.clear();
-    const double pairs = static_cast<double>(x.n) * static_cast<double>(k);
-    if (scan::worth_screening(pairs, x.d)) {
+    const ScreenPlan plan = plan_screens(static_cast<double>(x.n) * static_cast<double>(k),
+                                         static_cast<double>(x.n), x.d);
+    if (plan.prefix) {
       prefix_ = Screen::prefix(team_, rows_.positions(), rows_.positions());
-      dense_ = Screen::dense_if_wide(rows_.positions(), rows_.positions());
       codes_ = prefix_->encode_rows(team_, rows_.positions());
     }
+    if (plan.dense) dense_ = Screen::dense(rows_.positions(), rows_.positions());
     rows_.rows.clear();
   }
 
@@ -216,9 +217,10 @@ class Greedy {
     rows_.rows = std::move(rows);
     centres_.rows.assign(chosen_.begin() + first, chosen_.end());
     scan::Screening screening;
-    if (prefix_ && centres_.size() >= kBlockColumns) {
+    const bool screened = centres_.size() >= kBlockColumns;
+    if (dense_ && screened) screening.dense = &*dense_;
+    if (prefix_ && screened) {
       screening.prefix = &*prefix_;
-      screening.dense = dense_ ? &*dense_ : nullptr;
       screening.y_codes = codes_.pack(centres_.rows.data(), centres_.size(), prefix_->width());
       screening.x_codes = [this](int64_t begin, int64_t end) {
         return codes_.gather(&rows_.rows[begin], end - begin, prefix_->width());

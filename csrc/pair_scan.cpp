@@ -35,16 +35,6 @@ double cosine_for_distance(const ScanSide& side, int64_t p, double best, double 
 
 namespace scan {
 
-bool worth_screening(double pairs, int64_t d) {
-  // Learning screens and encoding take about as long as confirming so many products of elements.
-  constexpr double kProducts = 1e9;
-  // The bounds take (1 + 2^-24)^d for 1 + 1.01 d 2^-24.
-  constexpr int64_t kWidest = 65536;
-  if (d > kWidest) return false;
-  if (screen_mode() != ScreenMode::kAuto) return screen_mode() == ScreenMode::kAlways;
-  return pairs * static_cast<double>(d) > kProducts;
-}
-
 int64_t band_rows(const ScanSide& x, int threads) {
   const int64_t share = x.size() / (16 * threads) / kTileRows * kTileRows;
   return std::clamp(share, kTileRows, 8 * kTileRows);
@@ -56,7 +46,7 @@ Workspace::Workspace(const Screening& screening, int64_t d)
       widened(static_cast<size_t>(d)),
       rough(static_cast<size_t>(kTileColumns)),
       inner(static_cast<size_t>(kTileColumns)) {
-  if (!screening.prefix) return;
+  if (screening.prefix == nullptr && screening.dense == nullptr) return;
   starts.resize(static_cast<size_t>(kTileRows));
   columns.resize(static_cast<size_t>(kTileRows * kTileColumns));
   counts.resize(static_cast<size_t>(kTileRows));

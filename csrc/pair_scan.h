@@ -74,7 +74,8 @@ constexpr int64_t kDenseTiles = 64;
 // threads to have some.
 int64_t band_rows(const ScanSide& x, int threads);
 
-// The screens of a scan; none where it is too small to pay for them.
+// The screens of a scan: none where it is too small to pay for them, dense alone where it is too
+// small for a prefix.
 struct Screening {
   const Screen* prefix = nullptr;
   const Screen* dense = nullptr;
@@ -153,7 +154,7 @@ class Scanner {
       const int64_t tile_end = std::min(end, p + kTileRows);
       const ColumnRange wanted = ranges(p, tile_end);
       if (tile + kTileColumns <= wanted.begin || tile >= wanted.end) continue;
-      if (screening_.prefix) {
+      if (screening_.prefix || screening_.dense) {
         screened(begin, end, p, tile_end, tile, work);
       } else {
         for (int64_t row = p; row < tile_end; ++row) {
@@ -166,14 +167,16 @@ class Scanner {
   void screened(int64_t band, int64_t band_end, int64_t begin, int64_t end, int64_t tile,
                 Workspace& work) {
     for (int64_t p = begin; p < end; ++p) work.warm[p - begin] = warm_up(p, tile, work);
-    if (work.dense_tiles == 0) {
+    bool dense = screening_.prefix == nullptr || work.dense_tiles > 0;
+    if (!dense) {
       apply(*screening_.prefix, work.prefix, begin - band, begin, end, screening_.y_codes, tile,
             tile, work);
       if (screening_.dense && survivors(end - begin, work) > kTooMany * (end - begin)) {
         work.dense_tiles = kDenseTiles;
+        dense = true;
       }
     }
-    if (work.dense_tiles > 0) {
+    if (dense) {
       --work.dense_tiles;
       if (work.dense.share.empty()) {
         work.dense = screening_.dense->encode_rows(x_.positions(), band, band_end);
@@ -295,25 +298,29 @@ void run(Team& team, const ScanSide& x, const ScanSide& y, const Screening& scre
                  [&](int64_t begin, int64_t end, int worker) { scanner.band(begin, end, worker); });
 }
 
-// Whether the screens' cost pays for so many pairs of rows of d elements.
-bool worth_screening(double pairs, int64_t d);
-
 }  // namespace scan
 
 template <class Operation>
 void scan_pairs(Team& team, const ScanSide& x, const ScanSide& y, Operation& operation) {
+  double pairs = 0.0;
+  for (int64_t p = 0; p < x.size(); ++p) {
+    const ColumnRange range = operation.range(p);
+    pairs += static_cast<double>(std::max(int64_t{0}, range.end - range.begin));
+  }
+  const ScreenPlan plan = plan_screens(pairs, pairs / static_cast<double>(x.size()), x.x->d);
   scan::Screening screening;
   std::optional<Screen> prefix, dense;
-  const double pairs = static_cast<double>(x.size()) * static_cast<double>(y.size());
-  if (scan::worth_screening(pairs, x.x->d)) {
+  if (plan.prefix) {
     prefix = Screen::prefix(team, x.positions(), y.positions());
-    dense = Screen::dense_if_wide(x.positions(), y.positions());
     screening.prefix = &*prefix;
-    screening.dense = dense ? &*dense : nullptr;
     screening.y_codes = prefix->encode(team, y.positions());
     screening.x_codes = [&](int64_t begin, int64_t end) {
       return prefix->encode_rows(x.positions(), begin, end);
     };
+  }
+  if (plan.dense) {
+    dense = Screen::dense(x.positions(), y.positions());
+    screening.dense = &*dense;
   }
   scan::run(team, x, y, screening, operation);
 }

@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t kSampleRows = 2048;
 constexpr int64_t kKept = 60;        // dimensions kept, with 4 for the remainder: one cache line
-constexpr int kPasses = 3;           // of subspace iteration
+constexpr int kPasses = 2;           // of subspace iteration
 constexpr int kRemainder = 4;        // integers that hold the remainder's length
 constexpr int64_t kEncodeRows = 64;  // rows projected at a time
 
@@ -45,6 +45,16 @@ class Scatter {
   uint64_t state_ = 1;
 };
 
+double inner_product(const double* x, const double* y, int64_t n) {
+  double sum[8] = {};
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    for (int j = 0; j < 8; ++j) sum[j] += x[i + j] * y[i + j];
+  }
+  for (; i < n; ++i) sum[0] += x[i] * y[i];
+  return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+}
+
 // Makes the columns of a (rows x columns, row-major) orthonormal; a column that depends on the
 // ones before it is replaced by a random one. Requires columns <= rows.
 void orthonormalise(std::vector<double>& a, int64_t rows, int64_t columns) {
@@ -55,17 +65,15 @@ void orthonormalise(std::vector<double>& a, int64_t rows, int64_t columns) {
   for (int64_t c = 0; c < columns; ++c) {
     for (int64_t i = 0; i < rows; ++i) v[i] = a[i * columns + c];
     for (bool fresh = true; fresh;) {
-      double before = 0.0, after = 0.0;
-      for (double value : v) before += value * value;
+      const double before = inner_product(v.data(), v.data(), rows);
       for (int pass = 0; pass < 2; ++pass) {  // the second removes the first's rounding
         for (int64_t e = 0; e < c; ++e) {
           const double* other = &done[e * rows];
-          double inner = 0.0;
-          for (int64_t i = 0; i < rows; ++i) inner += v[i] * other[i];
+          const double inner = inner_product(v.data(), other, rows);
           for (int64_t i = 0; i < rows; ++i) v[i] -= inner * other[i];
         }
       }
-      for (double value : v) after += value * value;
+      const double after = inner_product(v.data(), v.data(), rows);
       fresh = !(after > 1e-10 * before);
       for (double& value : v) value = fresh ? scatter.next() : value / std::sqrt(after);
     }
@@ -126,8 +134,7 @@ Screen Screen::prefix(Team& team, const Positions& x, const Positions& y) {
   return screen;
 }
 
-std::optional<Screen> Screen::dense_if_wide(const Positions& x, const Positions& y) {
-  if (x.x.d <= kKept || x.x.d > kWidest) return std::nullopt;
+Screen Screen::dense(const Positions& x, const Positions& y) {
   Screen screen(x.x.d, x.x.d, true);
   screen.learn_dense_step(sample_rows(x, y));
   return screen;
@@ -392,7 +399,28 @@ int32_t Screen::start(int32_t a, double bar) const {
   return a - static_cast<int32_t>(std::floor(std::max(-limit, std::min(limit, needed - 1e-6))));
 }
 
+ScreenPlan plan_screens(double pairs, double columns, int64_t d) {
+  // Rows no wider than the prefix lie in it whole; much wider ones have no room in 32-bit sums, or
+  // in the bounds, which take (1 + 2^-24)^d for 1 + 1.01 d 2^-24.
+  constexpr int64_t kWidestPrefix = 65536;
+  const bool prefix = d <= kWidestPrefix, dense = d <= kWidest;
+  switch (mode.load()) {
+    case ScreenMode::kAlways:
+      return {prefix, dense && d > kKept};
+    case ScreenMode::kDense:
+      return {false, dense};
+    case ScreenMode::kNever:
+      return {false, false};
+    case ScreenMode::kAuto:
+      break;
+  }
+  // A dense code costs as much as about 60 dense products, a prefix's basis some 20 ms (10^7 dense
+  // products), and a prefix code as much as about 500 dense products.
+  if (pairs * static_cast<double>(d) < 1e6) return {false, false};
+  const bool worth = pairs > 3e7 && columns > 1000.0;
+  return {prefix && (worth || (d <= kKept && pairs > 3e6)), dense && d > kKept};
+}
+
 void use_screen(ScreenMode chosen) { mode = chosen; }
-ScreenMode screen_mode() { return mode; }
 
 }  // namespace meddel

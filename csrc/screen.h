@@ -42,7 +42,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <vector>
 
 #include "matrix.h"
@@ -85,8 +84,7 @@ class Screen {
   // same object).
   static Screen prefix(Team& team, const Positions& x, const Positions& y);
 
-  // Nothing for rows so narrow that they lie in the prefix whole, or too wide for 32-bit sums.
-  static std::optional<Screen> dense_if_wide(const Positions& x, const Positions& y);
+  static Screen dense(const Positions& x, const Positions& y);
 
   int64_t width() const { return width_; }  // integers a code, a multiple of 4
 
@@ -125,9 +123,15 @@ class Screen {
   double remainder_ = 0.0;  // rho_max, when dense
 };
 
-// Whether scans use a screen: by their size (the default), always, or never. For tests.
-enum class ScreenMode { kAuto, kAlways, kNever };
+// Which screens serve a scan of so many pairs of rows of d elements, `columns` of them a row.
+struct ScreenPlan {
+  bool prefix;
+  bool dense;
+};
+ScreenPlan plan_screens(double pairs, double columns, int64_t d);
+
+// By the scan's size (the default), or, for tests: both, the dense one alone, or none.
+enum class ScreenMode { kAuto, kAlways, kDense, kNever };
 void use_screen(ScreenMode mode);
-ScreenMode screen_mode();
 
 }  // namespace meddel

@@ -21,10 +21,10 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     _core.use_isa("")
 
 
-@pytest.fixture(params=["plain", "screened"])
+@pytest.fixture(params=["never", "always", "dense"])
 def screen(request: pytest.FixtureRequest) -> Iterator[str]:
     """Run the test without screens, and with them even where they would not pay."""
-    _core.use_screen("always" if request.param == "screened" else "never")
+    _core.use_screen(request.param)
     yield request.param
     _core.use_screen("auto")
 

@@ -107,10 +107,11 @@ int main() {
   uint64_t first = 0;
   bool equal = true;
   for (const std::string& isa : meddel::available_isas()) {
-    for (const auto mode : {meddel::ScreenMode::kNever, meddel::ScreenMode::kAlways}) {
+    using Mode = meddel::ScreenMode;
+    for (const auto mode : {Mode::kNever, Mode::kAlways, Mode::kDense}) {
       meddel::use_isa(isa);
       meddel::use_screen(mode);
-      const uint64_t hash = meddel::run_all(mode == meddel::ScreenMode::kNever ? 1 : 3);
+      const uint64_t hash = meddel::run_all(mode == Mode::kNever ? 1 : 3);
       if (first == 0) first = hash;
       equal = equal && hash == first;
       std::printf("%s %016llx\n", isa.c_str(), static_cast<unsigned long long>(hash));
