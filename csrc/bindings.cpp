@@ -170,13 +170,21 @@ py::array_t<int64_t> kmeans_plus_plus_py(const py::array& x_array, bool spherica
   }));
 }
 
+void check_labels(const Index& labels, int64_t n, int64_t k) {
+  check_length(labels, n, "labels");
+  for (int64_t i = 0; i < n; ++i) {
+    MEDDEL_CHECK(labels.data()[i] >= 0 && labels.data()[i] < k, "labels must be in [0, k)");
+  }
+}
+
 py::tuple kmeans_assign_py(const py::array& x_array, const py::array& centroid_array,
-                           bool spherical, int threads) {
+                           const std::optional<Index>& guess, bool spherical, int threads) {
   const Matrix x = matrix(x_array), centroids = matrix(centroid_array);
   MEDDEL_CHECK(centroids.dtype == DType::kFloat32 && centroids.d == x.d,
                "centroids must be fp32 and as wide as x");
+  if (guess) check_labels(*guess, x.n, centroids.n);
   Assignment out = call(threads, [&](const Context& context) {
-    return kmeans_assign(x, centroids, spherical, context);
+    return kmeans_assign(x, centroids, guess ? guess->data() : nullptr, spherical, context);
   });
   return py::make_tuple(array(std::move(out.labels)), array(std::move(out.distances)), out.inertia);
 }
@@ -185,11 +193,8 @@ py::array_t<float> kmeans_update_py(const py::array& x_array, const Index& label
                                     const Values& distances, int64_t k, bool spherical,
                                     int threads) {
   const Matrix x = matrix(x_array);
-  check_length(labels, x.n, "labels");
+  check_labels(labels, x.n, k);
   check_length(distances, x.n, "distances");
-  for (int64_t i = 0; i < x.n; ++i) {
-    MEDDEL_CHECK(labels.data()[i] >= 0 && labels.data()[i] < k, "labels must be in [0, k)");
-  }
   return array(call(threads,
                     [&](const Context& context) {
                       return kmeans_update(x, labels.data(), distances.data(), k, spherical,

@@ -89,6 +89,19 @@ class Nearest {
     greatest_ = *std::max_element(centroids.norms.begin(), centroids.norms.end());
   }
 
+  // Lets every row begin with a centroid: a bar from the start.
+  void begin_with(Team& team, const int64_t* guess) {
+    const WidenFn widen = kernels().widen[static_cast<int>(x_.x->dtype)];
+    const DotFn dot = kernels().dot[static_cast<int>(DType::kFloat32)];
+    team.run_range(x_.size(), kBlockRows, [&](int64_t begin, int64_t end, int) {
+      std::vector<float> row(static_cast<size_t>(x_.x->d));
+      for (int64_t p = begin; p < end; ++p) {
+        widen(x_.data(p), x_.x->d, row.data());
+        take(p, guess[p], dot(row.data(), centroids_.data(guess[p]), x_.x->d));
+      }
+    });
+  }
+
   ColumnRange range(int64_t) const { return {0, centroids_.size()}; }
 
   double bar(int64_t p) const {
@@ -224,11 +237,12 @@ std::vector<int64_t> kmeans_plus_plus(const Matrix& x, bool spherical,
   return seeds;
 }
 
-Assignment kmeans_assign(const Matrix& x, const Matrix& centroids, bool spherical,
-                         const Context& context) {
+Assignment kmeans_assign(const Matrix& x, const Matrix& centroids, const int64_t* guess,
+                         bool spherical, const Context& context) {
   Team team(context);
   const ScanSide rows = all_rows(team, x), columns = all_rows(team, centroids);
   Nearest nearest(rows, columns, spherical);
+  if (guess != nullptr) nearest.begin_with(team, guess);
   scan_pairs(team, rows, columns, nearest);
   std::vector<double> blocks;
   for (int64_t begin = 0; begin < x.n; begin += kBlockRows) {

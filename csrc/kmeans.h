@@ -25,9 +25,10 @@ struct Assignment {
   double inertia;                 // their sum, by blocks
 };
 
-// centroids: fp32, x.d wide.
-Assignment kmeans_assign(const Matrix& x, const Matrix& centroids, bool spherical,
-                         const Context& context);
+// centroids: fp32, x.d wide. guess may be null, or hold a label for each row: right ones make it
+// faster, none changes the answer.
+Assignment kmeans_assign(const Matrix& x, const Matrix& centroids, const int64_t* guess,
+                         bool spherical, const Context& context);
 
 // Mean of each cluster (of the unit rows, scaled to norm 1, when spherical), k x d in fp32. A
 // cluster without members takes the row with the largest distance, the second empty one the row

@@ -41,7 +41,7 @@ int64_t band_rows(const ScanSide& x, int threads) {
 }
 
 Workspace::Workspace(const Screening& screening, int64_t d)
-    : positions(static_cast<size_t>(kTileColumns)),
+    : candidates(static_cast<size_t>(kTileColumns)),
       rows(static_cast<size_t>(kTileColumns)),
       widened(static_cast<size_t>(d)),
       rough(static_cast<size_t>(kTileColumns)),

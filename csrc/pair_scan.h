@@ -69,6 +69,7 @@ constexpr int64_t kWarmUp = 16;
 // the next ones without asking again.
 constexpr int64_t kTooMany = 16;
 constexpr int64_t kDenseTiles = 64;
+constexpr int64_t kConfirmed = 4;  // candidates before a second look at the bar; then twice as many
 
 // Rows a band: many for the sake of the columns' data, which a band reads once, few enough for all
 // threads to have some.
@@ -81,6 +82,14 @@ struct Screening {
   const Screen* dense = nullptr;
   Codes y_codes;                                      // of prefix
   std::function<RowCodes(int64_t, int64_t)> x_codes;  // of prefix, for a band's rows
+};
+
+// A column that a row has to be worked out with, and an upper bound on their cosine.
+struct Candidate {
+  int64_t position;
+  double bound;
+
+  bool operator<(const Candidate& other) const { return bound > other.bound; }
 };
 
 // What one thread works in.
@@ -96,7 +105,7 @@ struct Workspace {
   std::vector<uint16_t> columns;
   std::vector<int32_t> counts;
   std::vector<int64_t> warm;
-  std::vector<int64_t> positions;
+  std::vector<Candidate> candidates;
   std::vector<int64_t> rows;
   std::vector<float> widened;
   std::vector<float> rough;
@@ -223,10 +232,9 @@ class Scanner {
     const ColumnRange range = operation_.range(p);
     int64_t count = 0;
     for (int64_t q = std::max(begin, range.begin); q < std::min(end, range.end); ++q) {
-      work.positions[count++] = q;
+      work.candidates[count++].position = q;
     }
-    const bool barred = operation_.bar(p) > -std::numeric_limits<double>::infinity();
-    confirm(p, barred ? leave_rough(p, count, work) : count, work);
+    settle(p, count, work);
   }
 
   void confirm_survivors(int64_t p, int64_t r, int64_t tile, Workspace& work) {
@@ -236,48 +244,73 @@ class Scanner {
     int64_t count = 0;
     for (int32_t k = 0; k < work.counts[r]; ++k) {
       const int64_t q = tile + found[k];
-      work.positions[count] = q;
+      work.candidates[count].position = q;
       count += q >= low && q < range.end;
     }
-    confirm(p, leave_rough(p, count, work), work);
+    settle(p, count, work);
   }
 
-  const void* row_of_x(int64_t p, Workspace& work) const {
-    if (widen_ == nullptr) return x_.data(p);
-    widen_(x_.data(p), x_.x->d, work.widened.data());
-    return work.widened.data();
-  }
-
-  // Leaves those of work.positions that an fp32 product does not put below the bar; returns their
-  // number. |fl(<x, y>) - <x, y>| <= gamma_d |x||y| for any order of summation, as long as nothing
-  // over- or underflows: hence the range of norms.
-  int64_t leave_rough(int64_t p, int64_t count, Workspace& work) {
-    if (count == 0) return 0;
-    const double n = static_cast<double>(x_.x->d + 8) * 0x1p-24, gamma = n / (1.0 - n);
-    if (n > 0.5) return count;
-    const double x = x_.norm(p), bar = operation_.bar(p);
-    for (int64_t k = 0; k < count; ++k) work.rows[k] = y_.rows[work.positions[k]];
-    rough_(row_of_x(p, work), y_.x->data, y_.x->ld, work.rows.data(), count, y_.x->d,
-           work.rough.data());
-    int64_t left = 0;
-    for (int64_t k = 0; k < count; ++k) {
-      const int64_t q = work.positions[k];
-      const double norms = x * y_.norm(q);
-      const bool tame = norms > 1e-25 && norms < 1e37;
-      const bool below = tame && static_cast<double>(work.rough[k]) < (bar - gamma) * norms;
-      work.positions[left] = q;
-      left += !below;
-    }
-    return left;
-  }
-
-  // Hands the truth of row p against work.positions to the operation.
-  void confirm(int64_t p, int64_t count, Workspace& work) {
+  // Hands work.candidates to the operation, but for those that an fp32 product puts below the bar.
+  // The most similar ones, by that product, come first, as they raise the bar for the others.
+  void settle(int64_t p, int64_t count, Workspace& work) {
     if (count == 0) return;
-    for (int64_t k = 0; k < count; ++k) work.rows[k] = y_.rows[work.positions[k]];
-    dots_(row_of_x(p, work), y_.x->data, y_.x->ld, work.rows.data(), count, y_.x->d,
-          work.inner.data());
-    for (int64_t k = 0; k < count; ++k) operation_.take(p, work.positions[k], work.inner[k]);
+    const void* row = x_.data(p);
+    if (widen_ != nullptr) {
+      widen_(row, x_.x->d, work.widened.data());
+      row = work.widened.data();
+    }
+    count = leave_rough(p, row, count, work);
+    const auto begin = work.candidates.begin();
+    int64_t step = kConfirmed;
+    for (int64_t done = 0; done < count; step *= 2) {
+      const int64_t end = std::min(count, done + step);
+      if (end < count) std::nth_element(begin + done, begin + end, begin + count);
+      confirm(p, row, done, end, work);
+      count = drop_below(operation_.bar(p), end, count, work);
+      done = end;
+    }
+  }
+
+  // Works out the fp32 products and leaves the candidates that they do not put below the bar;
+  // returns their number. |fl(<x, y>) - <x, y>| <= gamma_d |x||y| for any order of summation, as
+  // long as nothing over- or underflows: hence the range of norms.
+  int64_t leave_rough(int64_t p, const void* row, int64_t count, Workspace& work) {
+    constexpr double kInfinity = std::numeric_limits<double>::infinity();
+    const double n = static_cast<double>(x_.x->d + 8) * 0x1p-24, gamma = n / (1.0 - n);
+    const double x = x_.norm(p), bar = operation_.bar(p);
+    for (int64_t k = 0; k < count; ++k) {
+      work.candidates[k].bound = kInfinity;
+      work.rows[k] = y_.rows[work.candidates[k].position];
+    }
+    if (bar == -kInfinity || n > 0.5) return count;
+    rough_(row, y_.x->data, y_.x->ld, work.rows.data(), count, y_.x->d, work.rough.data());
+    for (int64_t k = 0; k < count; ++k) {
+      const double norms = x * y_.norm(work.candidates[k].position);
+      if (norms > 1e-25 && norms < 1e37) {
+        work.candidates[k].bound = static_cast<double>(work.rough[k]) / norms + gamma;
+      }
+    }
+    return drop_below(bar, 0, count, work);
+  }
+
+  // Drops those of the candidates [begin, end) whose bound is below the bar (with room for the
+  // rounding of the bound itself and of the truth); returns the new end.
+  int64_t drop_below(double bar, int64_t begin, int64_t end, Workspace& work) const {
+    const double limit = bar - static_cast<double>(x_.x->d + 16) * 0x1p-52;
+    const auto first = work.candidates.begin();
+    const auto below = [limit](const Candidate& c) { return c.bound < limit; };
+    return std::remove_if(first + begin, first + end, below) - first;
+  }
+
+  // Hands the truth of row p against work.candidates [begin, end) to the operation.
+  void confirm(int64_t p, const void* row, int64_t begin, int64_t end, Workspace& work) {
+    for (int64_t k = begin; k < end; ++k) {
+      work.rows[k - begin] = y_.rows[work.candidates[k].position];
+    }
+    dots_(row, y_.x->data, y_.x->ld, work.rows.data(), end - begin, y_.x->d, work.inner.data());
+    for (int64_t k = begin; k < end; ++k) {
+      operation_.take(p, work.candidates[k].position, work.inner[k - begin]);
+    }
   }
 
   Team& team_;

@@ -96,7 +96,7 @@ void unit_row(const Matrix& x, int64_t i, double norm, float* out) {
   kernels().scale[static_cast<int>(x.dtype)](x.row(i), x.d, norm > 0.0 ? 1.0 / norm : 0.0, out);
 }
 
-// Unit rows, spread evenly over both sides.
+// Unit rows, spread evenly over both sides; zero rows have none. At least one, if it is all zeros.
 std::vector<float> sample_rows(const Positions& x, const Positions& y) {
   std::vector<float> out;
   const bool one_side = &x.rows == &y.rows;
@@ -105,11 +105,13 @@ std::vector<float> sample_rows(const Positions& x, const Positions& y) {
     const int64_t count = std::min(size, one_side ? kSampleRows : kSampleRows / 2);
     for (int64_t s = 0; s < count; ++s) {
       const int64_t i = side->rows[s * size / count];
+      if (side->norms[i] == 0.0) continue;
       out.resize(out.size() + static_cast<size_t>(side->x.d));
       unit_row(side->x, i, side->norms[i], &out[out.size() - static_cast<size_t>(side->x.d)]);
     }
     if (one_side) break;
   }
+  if (out.empty()) out.resize(static_cast<size_t>(x.x.d));
   return out;
 }
 

@@ -39,7 +39,7 @@ def kmeans_plus_plus(
     x: _Array, spherical: bool, uniforms: list[float], threads: int, /
 ) -> _Int: ...
 def kmeans_assign(
-    x: _Array, centroids: NDArray[np.float32], spherical: bool, threads: int, /
+    x: _Array, centroids: NDArray[np.float32], guess: _Int | None, spherical: bool, threads: int, /
 ) -> tuple[_Int, _Float, float]: ...
 def kmeans_update(
     x: _Array, labels: _Int, distances: _Float, k: int, spherical: bool, threads: int, /

@@ -358,12 +358,16 @@ def kmeans(
     rows = check_rows("x", x, threads)
     k = check_int("k", k, 1, rows.n, " (the rows of x)")
     centroids = _first_centroids(rows, k, bool(spherical), seed, init, threads)
-    labels, distances, inertia = _core.kmeans_assign(rows.array, centroids, spherical, threads)
+    labels, distances, inertia = _core.kmeans_assign(
+        rows.array, centroids, None, spherical, threads
+    )
     iterations, converged = 0, False
     while iterations < max_iterations and not converged:
         centroids = _core.kmeans_update(rows.array, labels, distances, k, spherical, threads)
         previous = labels
-        labels, distances, inertia = _core.kmeans_assign(rows.array, centroids, spherical, threads)
+        labels, distances, inertia = _core.kmeans_assign(
+            rows.array, centroids, previous, spherical, threads
+        )
         converged = bool(np.array_equal(previous, labels))
         iterations += 1
     labels, centroids, distances = rows.back(labels, centroids, distances)

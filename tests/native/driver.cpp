@@ -63,7 +63,7 @@ void run_kmeans(const Matrix& x, const std::vector<float>& rows, const Context& 
       centroids.insert(centroids.end(), row, row + kColumns);
     }
     const Matrix c{centroids.data(), 9, kColumns, kColumns, DType::kFloat32};
-    const Assignment assigned = kmeans_assign(x, c, spherical, context);
+    const Assignment assigned = kmeans_assign(x, c, nullptr, spherical, context);
     hash.add(assigned.labels);
     hash.add(assigned.distances);
     hash.add(
