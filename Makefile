@@ -54,7 +54,7 @@ test: lint types check
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run -Werror $(shell find csrc -type f)
+	$(BIN)/clang-format --dry-run -Werror $(shell find csrc tests/native -type f)
 
 # make types   mypy --strict
 types: $(VENV)/.test
