@@ -51,8 +51,7 @@ def equal(a: Path, b: Path) -> bool:
 
 
 def start(manifest: Path, out: Path, precision: str) -> subprocess.Popen[str]:
-    here = Path(__file__).parent
-    paths = [str(here), str(here.parent / "python"), os.environ.get("PYTHONPATH", "")]
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(manifest), str(out), precision],
         stdout=subprocess.PIPE,
