@@ -1,6 +1,6 @@
-// The tiled all-pairs loop under similar_pairs, redundancy, top-k and spherical k-means: an
-// operation says, per row, which columns count and which cosine it still cares for, and is handed
-// every pair that reaches it, with the truth's inner product.
+// The tiled all-pairs loop under similar_pairs, redundancy, top-k, k-means and the catching up of
+// k-center: an operation says, per row, which columns count and which cosine it still cares for,
+// and is handed every pair that reaches it, with the truth's inner product.
 #pragma once
 
 #include <algorithm>
@@ -64,7 +64,7 @@ namespace scan {
 constexpr int64_t kTileRows = 128;
 constexpr int64_t kTileColumns = 256;  // their codes, 16 KiB, stay in L1; 768 fp32 each in L2
 
-constexpr int64_t kWarmUp = 16;
+constexpr int64_t kWarmUp = 16;  // columns that a row without a bar takes unscreened
 // With more survivors a row of a tile than this (6 %), a tile goes to the dense screen, and so do
 // the next ones without asking again.
 constexpr int64_t kTooMany = 16;
