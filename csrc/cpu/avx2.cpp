@@ -33,47 +33,72 @@ double add_lanes(const Lanes& sum) {
   return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
 
-constexpr int kTileVectors = 1;
+using Floats = __m256;
+
+constexpr int kFloats = 8;
+constexpr int kTileFloats = 2;
+
+template <class T>
+Floats load_floats(const T* p) {
+  return widen8(p);
+}
+
+float add_floats(Floats x) { return add_eight(x); }
+
+Floats round_to_codes(Floats x, int8_t* code) {
+  const __m256 most = _mm256_set1_ps(127.0f);
+  const __m256 q = _mm256_max_ps(_mm256_min_ps(x, most), -most);
+  const __m256i integers = _mm256_cvtps_epi32(q);
+  const __m128i words =
+      _mm_packs_epi32(_mm256_castsi256_si128(integers), _mm256_extracti128_si256(integers, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(code), _mm_packs_epi16(words, words));
+  return _mm256_cvtepi32_ps(integers);
+}
+
+struct Sums {
+  __m256i low;   // columns 0-7
+  __m256i high;  // columns 8-15
+};
+using Group = Sums;
+
 constexpr int kScreenBlocks = 1;
 constexpr int32_t kScreenBias = 0;
 
-inline void append_columns(uint32_t mask, int64_t block, uint16_t* columns, int32_t& count);
-
-// The bytes of a times those of b, pairs added: |a| * (b with a's sign), as the instruction wants
-// unsigned times signed. Codes keep within 127, so two products stay within 16 bits.
-inline __m256i multiply_bytes(__m256i a, __m256i b) {
-  return _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(b, a));
+Group load_group(const int8_t* y) {
+  const __m256i* p = reinterpret_cast<const __m256i*>(y);
+  return {_mm256_loadu_si256(p), _mm256_loadu_si256(p + 1)};
 }
 
-template <int kBlocks>
-void screen_tile(const uint8_t* x, const int32_t* x_start, const int8_t* y, const int32_t* y_start,
-                 int64_t width, int64_t block, uint16_t* columns, int64_t stride, int32_t* counts) {
-  static_assert(kBlocks == 1, "one block at a time");
-  const __m256i ones = _mm256_set1_epi16(1);
-  __m256i sum[4][2];
-  for (int h = 0; h < 2; ++h) {
-    const __m256i start = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(y_start + 8 * h));
-    for (int r = 0; r < 4; ++r) sum[r][h] = _mm256_add_epi32(start, _mm256_set1_epi32(x_start[r]));
-  }
-  for (int64_t g = 0; g < width; g += 4) {
-    const __m256i* group = reinterpret_cast<const __m256i*>(y + g * 16);
-    const __m256i b[2] = {_mm256_loadu_si256(group), _mm256_loadu_si256(group + 1)};
-    for (int r = 0; r < 4; ++r) {
-      int32_t four;
-      __builtin_memcpy(&four, x + r * width + g, sizeof four);
-      const __m256i a = _mm256_set1_epi32(four);
-      for (int h = 0; h < 2; ++h) {
-        const __m256i products = _mm256_madd_epi16(multiply_bytes(a, b[h]), ones);
-        sum[r][h] = _mm256_add_epi32(sum[r][h], products);
-      }
-    }
-  }
-  for (int r = 0; r < 4; ++r) {
-    const int low = _mm256_movemask_ps(_mm256_castsi256_ps(sum[r][0]));
-    const int high = _mm256_movemask_ps(_mm256_castsi256_ps(sum[r][1]));
-    append_columns(~static_cast<uint32_t>(low | high << 8) & 0xffff, block, columns + r * stride,
-                   counts[r]);
-  }
+Sums start_sums(const int32_t* y_start, int32_t x_start) {
+  const __m256i* p = reinterpret_cast<const __m256i*>(y_start);
+  const __m256i start = _mm256_set1_epi32(x_start);
+  return {_mm256_add_epi32(_mm256_loadu_si256(p), start),
+          _mm256_add_epi32(_mm256_loadu_si256(p + 1), start)};
+}
+
+// |a| * (b with a's sign), as the instruction wants unsigned times signed. Codes keep within 127,
+// so two products stay within 16 bits.
+__m256i multiply_bytes(__m256i a, __m256i b) {
+  const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(b, a));
+  return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+}
+
+Sums add_products(const Sums& sums, int32_t four, const Group& b) {
+  const __m256i a = _mm256_set1_epi32(four);
+  return {_mm256_add_epi32(sums.low, multiply_bytes(a, b.low)),
+          _mm256_add_epi32(sums.high, multiply_bytes(a, b.high))};
+}
+
+uint32_t survivors(const Sums& sums) {
+  const int low = _mm256_movemask_ps(_mm256_castsi256_ps(sums.low));
+  const int high = _mm256_movemask_ps(_mm256_castsi256_ps(sums.high));
+  return static_cast<uint16_t>(~(low | high << 8));
+}
+
+void store_sums(const Sums& sums, int32_t* out) {
+  __m256i* p = reinterpret_cast<__m256i*>(out);
+  _mm256_storeu_si256(p, sums.low);
+  _mm256_storeu_si256(p + 1, sums.high);
 }
 
 #include "cpu/leaf.inl"

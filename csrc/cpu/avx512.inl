@@ -1,10 +1,15 @@
-// What the AVX-512 leaf files share: eight doubles are one register, and so are 16 columns.
+// What the AVX-512 leaf files share: eight doubles are one register, and so are sixteen floats and
+// the sums of a block.
 #include "cpu/types.inl"
 #include "cpu/widen_avx2.inl"
 
 using Lanes = __m512d;
+using Floats = __m512;
+using Sums = __m512i;
+using Group = __m512i;
 
-constexpr int kTileVectors = 4;
+constexpr int kFloats = 16;
+constexpr int kTileFloats = 4;
 
 Lanes zero_lanes() { return _mm512_setzero_pd(); }
 
@@ -21,32 +26,37 @@ double add_lanes(Lanes sum) {
   return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
 
-inline void append_columns(uint32_t mask, int64_t block, uint16_t* columns, int32_t& count);
+Floats load_floats(const Float32* p) { return _mm512_loadu_ps(&p->value); }
 
-// multiply_add_bytes(sum, a, b), of the leaf file, adds to each 32 bits the products of their
-// bytes.
-template <int kBlocks>
-void screen_tile(const uint8_t* x, const int32_t* x_start, const int8_t* y, const int32_t* y_start,
-                 int64_t width, int64_t block, uint16_t* columns, int64_t stride, int32_t* counts) {
-  __m512i sum[4][kBlocks];
-  for (int v = 0; v < kBlocks; ++v) {
-    const __m512i start = _mm512_loadu_si512(y_start + 16 * v);
-    for (int r = 0; r < 4; ++r) sum[r][v] = _mm512_add_epi32(start, _mm512_set1_epi32(x_start[r]));
-  }
-  for (int64_t g = 0; g < width; g += 4) {
-    __m512i b[kBlocks];
-    for (int v = 0; v < kBlocks; ++v) b[v] = _mm512_loadu_si512(y + v * 16 * width + g * 16);
-    for (int r = 0; r < 4; ++r) {
-      int32_t four;
-      __builtin_memcpy(&four, x + r * width + g, sizeof four);
-      const __m512i a = _mm512_set1_epi32(four);
-      for (int v = 0; v < kBlocks; ++v) sum[r][v] = multiply_add_bytes(sum[r][v], a, b[v]);
-    }
-  }
-  for (int r = 0; r < 4; ++r) {
-    for (int v = 0; v < kBlocks; ++v) {
-      const uint32_t mask = static_cast<uint16_t>(~_mm512_movepi32_mask(sum[r][v]));
-      if (mask != 0) append_columns(mask, block + v, columns + r * stride, counts[r]);
-    }
-  }
+Floats load_floats(const Float16* p) { return _mm512_cvtph_ps(_mm256_loadu_epi16(p)); }
+
+Floats load_floats(const BFloat16* p) {
+  const __m512i bits = _mm512_cvtepu16_epi32(_mm256_loadu_epi16(p));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
 }
+
+Floats load_floats(const Int8* p) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_epi8(p)));
+}
+
+float add_floats(Floats x) {
+  return add_eight(_mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1)));
+}
+
+Floats round_to_codes(Floats x, int8_t* code) {
+  const __m512 most = _mm512_set1_ps(127.0f);
+  const __m512 q = _mm512_max_ps(_mm512_min_ps(x, most), -most);
+  const __m512i integers = _mm512_cvtps_epi32(q);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(code), _mm512_cvtepi32_epi8(integers));
+  return _mm512_cvtepi32_ps(integers);
+}
+
+Sums start_sums(const int32_t* y_start, int32_t x_start) {
+  return _mm512_add_epi32(_mm512_loadu_si512(y_start), _mm512_set1_epi32(x_start));
+}
+
+Group load_group(const int8_t* y) { return _mm512_loadu_si512(y); }
+
+uint32_t survivors(Sums sums) { return static_cast<uint16_t>(~_mm512_movepi32_mask(sums)); }
+
+void store_sums(Sums sums, int32_t* out) { _mm512_storeu_si512(out, sums); }

@@ -9,8 +9,8 @@ namespace {
 constexpr int kScreenBlocks = 4;
 constexpr int32_t kScreenBias = 128;
 
-inline __m512i multiply_add_bytes(__m512i sum, __m512i a, __m512i b) {
-  return _mm512_dpbusd_epi32(sum, a, b);
+__m512i add_products(__m512i sums, int32_t four, __m512i b) {
+  return _mm512_dpbusd_epi32(sums, _mm512_set1_epi32(four), b);
 }
 
 #include "cpu/avx512.inl"

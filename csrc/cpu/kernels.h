@@ -23,6 +23,10 @@ using WidenFn = void (*)(const void* x, int64_t d, float* out);
 // The d elements times scale, each rounded to fp32 once.
 using ScaleFn = void (*)(const void* x, int64_t d, double scale, float* out);
 
+// out[i] = x[i] * scale - centre[i] in fp32, fused or not; returns sum out[i]^2, worked out in fp32
+// with 16 partial sums: off by at most (d / 16 + 20) 2^-24 of itself, where nothing underflows.
+using PointFn = float (*)(const void* x, int64_t d, float scale, const float* centre, float* out);
+
 // code[i] = x[i] / step rounded, within [-127, 127]; returns sum (x[i] - step code[i])^2, worked
 // out in fp32 with 16 partial sums.
 using QuantiseFn = float (*)(const float* x, int64_t d, float step, int8_t* code);
@@ -46,6 +50,12 @@ using ScreenFn = void (*)(const uint8_t* x, const int32_t* x_start, int64_t rows
                           const int32_t* y_start, int64_t blocks, int64_t width, uint16_t* columns,
                           int64_t stride, int32_t* counts);
 
+// The sums whose signs ScreenFn tests: out[r * stride + c] = x_start[r] + y_start[c] + <x, y>, for
+// all 16 * blocks columns.
+using ScoresFn = void (*)(const uint8_t* x, const int32_t* x_start, int64_t rows, const int8_t* y,
+                          const int32_t* y_start, int64_t blocks, int64_t width, int32_t* out,
+                          int64_t stride);
+
 // Every array of four is indexed by DType: fp32, fp16, bf16, int8.
 struct Kernels {
   const char* name;
@@ -53,11 +63,13 @@ struct Kernels {
   DotsFn dots[4];
   WidenFn widen[4];
   ScaleFn scale[4];
+  PointFn point[4];
   FiniteFn finite[4];
   QuantiseFn quantise;
   MultiplyFn multiply;
   RoughDotsFn rough_dots[4];
   ScreenFn screen;
+  ScoresFn scores;
   int32_t bias;  // what screen wants added to each byte of x (VNNI multiplies unsigned by signed)
 };
 

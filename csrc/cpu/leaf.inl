@@ -1,9 +1,16 @@
 // Bodies shared by the leaf files, included by each inside its own anonymous namespace after
-// types.inl and its own vector of eight doubles:
-//   Lanes zero_lanes();
-//   Lanes load_lanes(const Float32* / Float16* / BFloat16* / Int8* p);   8 elements, widened
-//   exactly Lanes multiply_add(Lanes a, Lanes b, Lanes sum); double add_lanes(Lanes sum);
-//   ((0+4)+(2+6))+((1+5)+(3+7))
+// types.inl and what depends on the instruction set:
+//   Lanes        eight doubles
+//     zero_lanes(), load_lanes(p) (8 elements of any type, widened exactly),
+//     multiply_add(a, b, sum), add_lanes(sum) as ((0+4)+(2+6))+((1+5)+(3+7))
+//   Floats       one register of kFloats floats, with + - * and float * Floats
+//     load_floats(p) (elements of any type, widened exactly), add_floats(x),
+//     round_to_codes(x, code)  rounds within [-127, 127], writes them and returns them as floats
+//   Sums         16 sums of 32 bits, for the columns of a block
+//   Group        four codes of each of them
+//     start_sums(y_start, x_start), load_group(y), add_products(sums, four, group),
+//     survivors(sums) (one bit a column), store_sums(sums, out)
+//   kScreenBlocks, kScreenBias, kTileFloats (vectors a tile of multiply)
 
 template <class T>
 Lanes load_tail(const T* p, int64_t count) {
@@ -80,34 +87,93 @@ void scale_row(const void* x_data, int64_t d, double scale, float* out) {
   }
 }
 
-void quantise16(const float* x, float step, float inverse, int8_t* code, float* square) {
-  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves no fraction
-  for (int j = 0; j < 16; ++j) {
-    float q = x[j] * inverse;
-    q = q < -127.0f ? -127.0f : q;
-    q = q > 127.0f ? 127.0f : q;
-    q = (q + kRound) - kRound;
-    code[j] = static_cast<int8_t>(static_cast<int32_t>(q));
-    const float rest = x[j] - step * q;
-    square[j] += rest * rest;
+// Sixteen floats: a sum of d terms kept in as many parts is off by about d / 16 roundings.
+constexpr int kParts = 16 / kFloats;
+
+struct Sixteen {
+  Floats part[kParts];
+};
+
+template <class T>
+Sixteen load16(const T* p) {
+  Sixteen out;
+  for (int v = 0; v < kParts; ++v) out.part[v] = load_floats(p + v * kFloats);
+  return out;
+}
+
+// The last count < 16 elements, and zeros.
+template <class T>
+Sixteen load16_tail(const T* p, int64_t count) {
+  T padded[16] = {};
+  for (int64_t i = 0; i < count; ++i) padded[i] = p[i];
+  return load16(padded);
+}
+
+inline const Float32* elements(const float* x) { return reinterpret_cast<const Float32*>(x); }
+
+inline void add_product(Sixteen& sum, const Sixteen& a, const Sixteen& b) {
+  for (int v = 0; v < kParts; ++v) sum.part[v] += a.part[v] * b.part[v];
+}
+
+inline float add16(const Sixteen& sum) {
+  Floats total = sum.part[0];
+  for (int v = 1; v < kParts; ++v) total += sum.part[v];
+  return add_floats(total);
+}
+
+inline Sixteen point16(const Sixteen& x, float scale, const Sixteen& centre, float* out) {
+  Sixteen rest;
+  for (int v = 0; v < kParts; ++v) {
+    rest.part[v] = x.part[v] * scale - centre.part[v];
+    __builtin_memcpy(out + v * kFloats, &rest.part[v], sizeof(Floats));
   }
+  return rest;
+}
+
+template <class T>
+float point(const void* x_data, int64_t d, float scale, const float* centre, float* out) {
+  const T* x = static_cast<const T*>(x_data);
+  const int64_t whole = d & ~int64_t{15};
+  Sixteen sum = {};
+  for (int64_t i = 0; i < whole; i += 16) {
+    const Sixteen rest = point16(load16(x + i), scale, load16(elements(centre + i)), out + i);
+    add_product(sum, rest, rest);
+  }
+  if (whole < d) {
+    const int64_t count = d - whole;
+    float last[16];
+    const Sixteen rest = point16(load16_tail(x + whole, count), scale,
+                                 load16_tail(elements(centre + whole), count), last);
+    add_product(sum, rest, rest);
+    __builtin_memcpy(out + whole, last, static_cast<size_t>(count) * sizeof(float));
+  }
+  return add16(sum);
+}
+
+inline Sixteen quantise16(const Sixteen& x, float step, float inverse, int8_t* code) {
+  Sixteen rest;
+  for (int v = 0; v < kParts; ++v) {
+    rest.part[v] = x.part[v] - step * round_to_codes(x.part[v] * inverse, code + v * kFloats);
+  }
+  return rest;
 }
 
 float quantise(const float* x, int64_t d, float step, int8_t* code) {
   const float inverse = 1.0f / step;
   const int64_t whole = d & ~int64_t{15};
-  float square[16] = {};
-  for (int64_t i = 0; i < whole; i += 16) quantise16(x + i, step, inverse, code + i, square);
-  if (whole < d) {
-    float last[16] = {};
-    int8_t integers[16];
-    for (int64_t i = whole; i < d; ++i) last[i - whole] = x[i];
-    quantise16(last, step, inverse, integers, square);
-    for (int64_t i = whole; i < d; ++i) code[i] = integers[i - whole];
+  Sixteen sum = {};
+  for (int64_t i = 0; i < whole; i += 16) {
+    const Sixteen rest = quantise16(load16(elements(x + i)), step, inverse, code + i);
+    add_product(sum, rest, rest);
   }
-  float sum = 0.0f;
-  for (int j = 0; j < 16; ++j) sum += square[j];
-  return sum;
+  if (whole < d) {
+    const int64_t count = d - whole;
+    int8_t last[16];
+    const Sixteen rest = quantise16(load16_tail(elements(x + whole), count), step, inverse, last);
+    add_product(sum, rest, rest);
+    __builtin_memcpy(code + whole, last, static_cast<size_t>(count));
+  }
+  return add16(sum);
 }
 
 // An IEEE number is infinite or NaN when all bits of its exponent are set.
@@ -125,7 +191,7 @@ bool finite(const void* x_data, int64_t d) {
 
 bool always_finite(const void*, int64_t) { return true; }
 
-// Tiles of 4 x kTileVectors vectors of 16 floats: as many as the registers hold.
+// Tiles of 4 rows and as many columns as the registers hold.
 template <int kRows, int kVectors>
 void multiply_tile(const float* x, int64_t ld, const float* y, int64_t inner, int64_t columns,
                    float* out) {
@@ -154,11 +220,40 @@ void multiply_columns(const float* x, int64_t ld, int64_t rows, const float* y, 
 
 void multiply(const float* x, int64_t ld, int64_t rows, const float* y, int64_t inner,
               int64_t columns, float* out) {
+  constexpr int64_t kTile = kTileFloats * kFloats;
   int64_t c = 0;
-  for (; c + 16 * kTileVectors <= columns; c += 16 * kTileVectors) {
-    multiply_columns<kTileVectors>(x, ld, rows, y + c, inner, columns, out + c);
+  for (; c + kTile <= columns; c += kTile) {
+    multiply_columns<kTileFloats>(x, ld, rows, y + c, inner, columns, out + c);
   }
-  for (; c < columns; c += 16) multiply_columns<1>(x, ld, rows, y + c, inner, columns, out + c);
+  for (; c < columns; c += 16)
+    multiply_columns<kParts>(x, ld, rows, y + c, inner, columns, out + c);
+}
+
+// Four rows against kBlocks blocks: as many sums as the registers hold.
+template <int kBlocks>
+struct Tile {
+  Sums sums[4][kBlocks];
+};
+
+template <int kBlocks>
+inline Tile<kBlocks> sum_tile(const uint8_t* x, const int32_t* x_start, const int8_t* y,
+                              const int32_t* y_start, int64_t width) {
+  Tile<kBlocks> tile;
+  for (int r = 0; r < 4; ++r) {
+    for (int v = 0; v < kBlocks; ++v) tile.sums[r][v] = start_sums(y_start + 16 * v, x_start[r]);
+  }
+  for (int64_t g = 0; g < width; g += 4) {
+    Group group[kBlocks];
+    for (int v = 0; v < kBlocks; ++v) group[v] = load_group(y + v * 16 * width + g * 16);
+    for (int r = 0; r < 4; ++r) {
+      int32_t four;
+      __builtin_memcpy(&four, x + r * width + g, sizeof four);
+      for (int v = 0; v < kBlocks; ++v) {
+        tile.sums[r][v] = add_products(tile.sums[r][v], four, group[v]);
+      }
+    }
+  }
+  return tile;
 }
 
 // The surviving columns of one row in one block of 16, from a mask of one bit each.
@@ -169,49 +264,96 @@ inline void append_columns(uint32_t mask, int64_t block, uint16_t* columns, int3
   }
 }
 
-// screen_tile<kBlocks>, of the leaf file, tests 4 rows against kBlocks blocks. The blocks stay in
-// L1 for all rows.
-void screen(const uint8_t* x, const int32_t* x_start, int64_t rows, const int8_t* y,
-            const int32_t* y_start, int64_t blocks, int64_t width, uint16_t* columns,
-            int64_t stride, int32_t* counts) {
-  for (int64_t r = 0; r < rows; ++r) counts[r] = 0;
-  int64_t b = 0;
-  for (; b + kScreenBlocks <= blocks; b += kScreenBlocks) {
+// Calls take(tile, row, block) for all tiles. The blocks of one stay in L1 for all rows.
+template <int kBlocks, class Take>
+void each_tile_from(int64_t& block, const uint8_t* x, const int32_t* x_start, int64_t rows,
+                    const int8_t* y, const int32_t* y_start, int64_t blocks, int64_t width,
+                    const Take& take) {
+  for (; block + kBlocks <= blocks; block += kBlocks) {
     for (int64_t r = 0; r < rows; r += 4) {
-      screen_tile<kScreenBlocks>(x + r * width, x_start + r, y + b * 16 * width, y_start + b * 16,
-                                 width, b, columns + r * stride, stride, counts + r);
-    }
-  }
-  for (; b < blocks; ++b) {
-    for (int64_t r = 0; r < rows; r += 4) {
-      screen_tile<1>(x + r * width, x_start + r, y + b * 16 * width, y_start + b * 16, width, b,
-                     columns + r * stride, stride, counts + r);
+      take(sum_tile<kBlocks>(x + r * width, x_start + r, y + block * 16 * width,
+                             y_start + block * 16, width),
+           r, block);
     }
   }
 }
 
-// Inner products in fp32, in any order: for bounds, not for results.
+void screen(const uint8_t* x, const int32_t* x_start, int64_t rows, const int8_t* y,
+            const int32_t* y_start, int64_t blocks, int64_t width, uint16_t* columns,
+            int64_t stride, int32_t* counts) {
+  for (int64_t r = 0; r < rows; ++r) counts[r] = 0;
+  const auto append = [&](const auto& tile, int64_t row, int64_t block) {
+    constexpr int kBlocks = sizeof tile.sums[0] / sizeof(Sums);
+    for (int r = 0; r < 4; ++r) {
+      for (int v = 0; v < kBlocks; ++v) {
+        append_columns(survivors(tile.sums[r][v]), block + v, columns + (row + r) * stride,
+                       counts[row + r]);
+      }
+    }
+  };
+  int64_t b = 0;
+  each_tile_from<kScreenBlocks>(b, x, x_start, rows, y, y_start, blocks, width, append);
+  each_tile_from<1>(b, x, x_start, rows, y, y_start, blocks, width, append);
+}
+
+void scores(const uint8_t* x, const int32_t* x_start, int64_t rows, const int8_t* y,
+            const int32_t* y_start, int64_t blocks, int64_t width, int32_t* out, int64_t stride) {
+  const auto store = [&](const auto& tile, int64_t row, int64_t block) {
+    constexpr int kBlocks = sizeof tile.sums[0] / sizeof(Sums);
+    for (int r = 0; r < 4; ++r) {
+      for (int v = 0; v < kBlocks; ++v) {
+        store_sums(tile.sums[r][v], out + (row + r) * stride + (block + v) * 16);
+      }
+    }
+  };
+  int64_t b = 0;
+  each_tile_from<kScreenBlocks>(b, x, x_start, rows, y, y_start, blocks, width, store);
+  each_tile_from<1>(b, x, x_start, rows, y, y_start, blocks, width, store);
+}
+
+// Inner products in fp32, in any order: for bounds, not for results. Four sums of sixteen at a
+// time, whether of four rows or of one, fill the pipe.
+template <class T, int kRows>
+void rough_rows(const T* x, const T* y, int64_t ld, const int64_t* rows, int64_t d, float* out) {
+  constexpr int kSums = 4 / kRows;
+  const T* row[kRows];
+  for (int k = 0; k < kRows; ++k) row[k] = y + rows[k] * ld;
+  Sixteen sum[kRows][kSums] = {};
+  int64_t i = 0;
+  for (; i + 16 * kSums <= d; i += 16 * kSums) {
+    for (int s = 0; s < kSums; ++s) {
+      const Sixteen a = load16(x + i + 16 * s);
+      for (int k = 0; k < kRows; ++k) add_product(sum[k][s], a, load16(row[k] + i + 16 * s));
+    }
+  }
+  for (; i + 16 <= d; i += 16) {
+    const Sixteen a = load16(x + i);
+    for (int k = 0; k < kRows; ++k) add_product(sum[k][0], a, load16(row[k] + i));
+  }
+  if (i < d) {
+    const Sixteen a = load16_tail(x + i, d - i);
+    for (int k = 0; k < kRows; ++k) add_product(sum[k][0], a, load16_tail(row[k] + i, d - i));
+  }
+  for (int k = 0; k < kRows; ++k) {
+    for (int s = 1; s < kSums; ++s) {
+      for (int v = 0; v < kParts; ++v) sum[k][0].part[v] += sum[k][s].part[v];
+    }
+    out[k] = add16(sum[k][0]);
+  }
+}
+
 template <class T>
 void rough_dots(const void* x_data, const void* y_data, int64_t ld, const int64_t* rows,
                 int64_t count, int64_t d, float* out) {
   const T* x = static_cast<const T*>(x_data);
   const T* y = static_cast<const T*>(y_data);
-  for (int64_t c = 0; c < count; c += 4) {
-    const T* row[4];
-    for (int k = 0; k < 4; ++k) row[k] = y + rows[c + k < count ? c + k : c] * ld;
-    Floats sum[4] = {};
-    int64_t i = 0;
-    for (; i + 16 <= d; i += 16) {
-      const Floats a = widen16(x + i);
-      for (int k = 0; k < 4; ++k) sum[k] += a * widen16(row[k] + i);
-    }
-    for (int k = 0; k < 4 && c + k < count; ++k) {
-      float total = 0.0f;
-      for (int j = 0; j < 16; ++j) total += sum[k][j];
-      for (int64_t t = i; t < d; ++t) total += widen(x[t]) * widen(row[k][t]);
-      out[c + k] = total;
-    }
+  int64_t c = 0;
+  for (; c + 4 <= count; c += 4) rough_rows<T, 4>(x, y, ld, rows + c, d, out + c);
+  if (c + 2 <= count) {
+    rough_rows<T, 2>(x, y, ld, rows + c, d, out + c);
+    c += 2;
   }
+  if (c < count) rough_rows<T, 1>(x, y, ld, rows + c, d, out + c);
 }
 
 constexpr Kernels make_kernels(const char* name) {
@@ -221,12 +363,14 @@ constexpr Kernels make_kernels(const char* name) {
       {dots<Float32>, dots<Float16>, dots<BFloat16>, dots<Int8>},
       {widen_row<Float32>, widen_row<Float16>, widen_row<BFloat16>, widen_row<Int8>},
       {scale_row<Float32>, scale_row<Float16>, scale_row<BFloat16>, scale_row<Int8>},
+      {point<Float32>, point<Float16>, point<BFloat16>, point<Int8>},
       {finite<Float32, uint32_t, 0x7f800000u>, finite<Float16, uint16_t, 0x7c00>,
        finite<BFloat16, uint16_t, 0x7f80>, always_finite},
       quantise,
       multiply,
       {rough_dots<Float32>, rough_dots<Float16>, rough_dots<BFloat16>, rough_dots<Int8>},
       screen,
+      scores,
       kScreenBias,
   };
 }

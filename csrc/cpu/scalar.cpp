@@ -19,13 +19,6 @@ Lanes load_lanes(const T* p) {
   return out;
 }
 
-template <class T>
-Floats widen16(const T* p) {
-  Floats out;
-  for (int j = 0; j < 16; ++j) out[j] = widen(p[j]);
-  return out;
-}
-
 Lanes multiply_add(const Lanes& a, const Lanes& b, const Lanes& sum) {
   Lanes out;
   for (int j = 0; j < 8; ++j) out.lane[j] = sum.lane[j] + a.lane[j] * b.lane[j];
@@ -38,31 +31,70 @@ double add_lanes(const Lanes& s) {
   return (a + c) + (b + e);
 }
 
-constexpr int kTileVectors = 1;
+// What every 64-bit CPU has in one register.
+typedef float Floats __attribute__((vector_size(16)));
+
+constexpr int kFloats = 4;
+constexpr int kTileFloats = 4;
+
+template <class T>
+Floats load_floats(const T* p) {
+  return Floats{widen(p[0]), widen(p[1]), widen(p[2]), widen(p[3])};
+}
+
+float add_floats(Floats x) { return (x[0] + x[2]) + (x[1] + x[3]); }
+
+Floats round_to_codes(Floats x, int8_t* code) {
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves no fraction
+  for (int j = 0; j < kFloats; ++j) {
+    float q = x[j];
+    q = q < -127.0f ? -127.0f : q;
+    q = q > 127.0f ? 127.0f : q;
+    x[j] = (q + kRound) - kRound;
+    code[j] = static_cast<int8_t>(static_cast<int32_t>(x[j]));
+  }
+  return x;
+}
+
+struct Sums {
+  int32_t column[16];
+};
+struct Group {
+  int8_t code[64];
+};
+
 constexpr int kScreenBlocks = 1;
 constexpr int32_t kScreenBias = 0;
 
-inline void append_columns(uint32_t mask, int64_t block, uint16_t* columns, int32_t& count);
-
-template <int kBlocks>
-void screen_tile(const uint8_t* x, const int32_t* x_start, const int8_t* y, const int32_t* y_start,
-                 int64_t width, int64_t block, uint16_t* columns, int64_t stride, int32_t* counts) {
-  static_assert(kBlocks == 1, "one block at a time");
-  for (int r = 0; r < 4; ++r) {
-    int32_t sum[16];
-    for (int c = 0; c < 16; ++c) sum[c] = x_start[r] + y_start[c];
-    for (int64_t g = 0; g < width; g += 4) {
-      const uint8_t* a = x + r * width + g;
-      const int8_t* b = y + g * 16;
-      for (int c = 0; c < 16; ++c) {
-        for (int k = 0; k < 4; ++k) sum[c] += static_cast<int8_t>(a[k]) * b[c * 4 + k];
-      }
-    }
-    uint32_t mask = 0;
-    for (int c = 0; c < 16; ++c) mask |= static_cast<uint32_t>(sum[c] >= 0) << c;
-    append_columns(mask, block, columns + r * stride, counts[r]);
-  }
+Group load_group(const int8_t* y) {
+  Group out;
+  __builtin_memcpy(&out, y, sizeof out);
+  return out;
 }
+
+Sums start_sums(const int32_t* y_start, int32_t x_start) {
+  Sums out;
+  for (int c = 0; c < 16; ++c) out.column[c] = x_start + y_start[c];
+  return out;
+}
+
+Sums add_products(const Sums& sums, int32_t four, const Group& b) {
+  int8_t a[4];
+  __builtin_memcpy(a, &four, sizeof a);
+  Sums out = sums;
+  for (int c = 0; c < 16; ++c) {
+    for (int k = 0; k < 4; ++k) out.column[c] += a[k] * b.code[c * 4 + k];
+  }
+  return out;
+}
+
+uint32_t survivors(const Sums& sums) {
+  uint32_t mask = 0;
+  for (int c = 0; c < 16; ++c) mask |= static_cast<uint32_t>(sums.column[c] >= 0) << c;
+  return mask;
+}
+
+void store_sums(const Sums& sums, int32_t* out) { __builtin_memcpy(out, &sums, sizeof sums); }
 
 #include "cpu/leaf.inl"
 

@@ -1,6 +1,3 @@
-// Sixteen floats, which the compiler splits where registers are narrower.
-typedef float Floats __attribute__((vector_size(64)));
-
 // The element types, each a name for its bits, so that overloads tell fp16 from bf16; and one
 // element as fp32, exactly.
 struct Float32 {
