@@ -25,7 +25,6 @@ namespace meddel {
 namespace {
 
 using Index = py::array_t<int64_t, py::array::c_style | py::array::forcecast>;
-using Values = py::array_t<double, py::array::c_style | py::array::forcecast>;
 
 // bf16 has no numpy type: it comes as uint16.
 DType dtype_of(const py::array& x) {
@@ -96,8 +95,8 @@ py::tuple pairs_tuple(Pairs&& pairs) {
                         array(std::move(pairs.similarity)));
 }
 
-py::tuple kcenter_greedy_py(const py::array& x_array, int64_t k, bool cosine_metric, int64_t start,
-                            const std::vector<int64_t>& selected, int threads) {
+py::tuple kcenter_greedy_py(const py::array& x_array, int64_t k, double radius, bool cosine_metric,
+                            int64_t start, const std::vector<int64_t>& selected, int threads) {
   const Matrix x = matrix(x_array);
   std::vector<bool> seen(static_cast<size_t>(x.n), false);
   for (int64_t i : selected) {
@@ -108,7 +107,7 @@ py::tuple kcenter_greedy_py(const py::array& x_array, int64_t k, bool cosine_met
   MEDDEL_CHECK(k >= 1 && k <= x.n - static_cast<int64_t>(selected.size()), "k is out of range");
   const Metric metric = cosine_metric ? Metric::kCosine : Metric::kEuclidean;
   KCenter out = call(threads, [&](const Context& context) {
-    return kcenter_greedy(x, k, metric, start, selected, context);
+    return kcenter_greedy(x, k, radius, metric, start, selected, context);
   });
   return py::make_tuple(array(std::move(out.indices)), array(std::move(out.radii)),
                         array(std::move(out.distances)));
@@ -170,37 +169,18 @@ py::array_t<int64_t> kmeans_plus_plus_py(const py::array& x_array, bool spherica
   }));
 }
 
-void check_labels(const Index& labels, int64_t n, int64_t k) {
-  check_length(labels, n, "labels");
-  for (int64_t i = 0; i < n; ++i) {
-    MEDDEL_CHECK(labels.data()[i] >= 0 && labels.data()[i] < k, "labels must be in [0, k)");
-  }
-}
-
-py::tuple kmeans_assign_py(const py::array& x_array, const py::array& centroid_array,
-                           const std::optional<Index>& guess, bool spherical, int threads) {
-  const Matrix x = matrix(x_array), centroids = matrix(centroid_array);
-  MEDDEL_CHECK(centroids.dtype == DType::kFloat32 && centroids.d == x.d,
-               "centroids must be fp32 and as wide as x");
-  if (guess) check_labels(*guess, x.n, centroids.n);
-  Assignment out = call(threads, [&](const Context& context) {
-    return kmeans_assign(x, centroids, guess ? guess->data() : nullptr, spherical, context);
+py::tuple kmeans_py(const py::array& x_array, const py::array& init_array, int64_t max_iterations,
+                    bool spherical, int threads) {
+  const Matrix x = matrix(x_array), init = matrix(init_array);
+  MEDDEL_CHECK(init.dtype == DType::kFloat32 && init.d == x.d && init.ld == init.d,
+               "centroids must be contiguous fp32 rows as wide as those of x");
+  const float* begin = static_cast<const float*>(init.data);
+  KMeans out = call(threads, [&](const Context& context) {
+    return kmeans(x, {begin, begin + init.n * init.d}, init.n, spherical, max_iterations, context);
   });
-  return py::make_tuple(array(std::move(out.labels)), array(std::move(out.distances)), out.inertia);
-}
-
-py::array_t<float> kmeans_update_py(const py::array& x_array, const Index& labels,
-                                    const Values& distances, int64_t k, bool spherical,
-                                    int threads) {
-  const Matrix x = matrix(x_array);
-  check_labels(labels, x.n, k);
-  check_length(distances, x.n, "distances");
-  return array(call(threads,
-                    [&](const Context& context) {
-                      return kmeans_update(x, labels.data(), distances.data(), k, spherical,
-                                           context);
-                    }),
-               {k, x.d});
+  return py::make_tuple(
+      array(std::move(out.labels)), array(std::move(out.centroids), {init.n, init.d}),
+      array(std::move(out.distances)), out.inertia, out.iterations, out.converged);
 }
 
 int64_t first_nonfinite_row_py(const py::array& x_array, int threads) {
@@ -227,12 +207,13 @@ PYBIND11_MODULE(_core, m) {
   m.def("use_screen", [](const std::string& mode) {
     const std::pair<const char*, ScreenMode> modes[] = {{"auto", ScreenMode::kAuto},
                                                         {"always", ScreenMode::kAlways},
+                                                        {"grouped", ScreenMode::kGrouped},
                                                         {"dense", ScreenMode::kDense},
                                                         {"never", ScreenMode::kNever}};
     for (const auto& [name, value] : modes) {
       if (mode == name) return use_screen(value);
     }
-    MEDDEL_CHECK(false, "mode must be auto, always, dense or never, got '" << mode << "'");
+    MEDDEL_CHECK(false, "mode must be auto, always, grouped, dense or never, got '" << mode << "'");
   });
   m.def("cuda_built", [] { return false; });
   m.def("first_nonfinite_row", &first_nonfinite_row_py);
@@ -242,8 +223,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("topk_similarity", &topk_similarity_py);
   m.def("deduplicate", &deduplicate_py);
   m.def("kmeans_plus_plus", &kmeans_plus_plus_py);
-  m.def("kmeans_assign", &kmeans_assign_py);
-  m.def("kmeans_update", &kmeans_update_py);
+  m.def("kmeans", &kmeans_py);
 }
 
 }  // namespace meddel

@@ -81,16 +81,17 @@ class Seeding {
 // Nearest centroid per row: the operation of a pair scan.
 class Nearest {
  public:
-  Nearest(const ScanSide& x, const ScanSide& centroids, bool spherical)
-      : x_(x), centroids_(centroids), spherical_(spherical) {
-    out.labels.assign(static_cast<size_t>(x.size()), -1);
-    out.distances.assign(static_cast<size_t>(x.size()), -kInfinity);
-    least_ = *std::min_element(centroids.norms.begin(), centroids.norms.end());
-    greatest_ = *std::max_element(centroids.norms.begin(), centroids.norms.end());
-  }
+  static constexpr bool kRising = true;
+
+  Nearest(const ScanSide& x, const ScanSide& centroids, Metric metric)
+      : x_(x),
+        centroids_(centroids),
+        metric_(metric),
+        labels(static_cast<size_t>(x.size()), -1),
+        best_(static_cast<size_t>(x.size()), -kInfinity) {}
 
   // Lets every row begin with a centroid: a bar from the start.
-  void begin_with(Team& team, const int64_t* guess) {
+  void begin_with(Team& team, const std::vector<int64_t>& guess) {
     const WidenFn widen = kernels().widen[static_cast<int>(x_.x->dtype)];
     const DotFn dot = kernels().dot[static_cast<int>(DType::kFloat32)];
     team.run_range(x_.size(), kBlockRows, [&](int64_t begin, int64_t end, int) {
@@ -102,41 +103,37 @@ class Nearest {
     });
   }
 
+  Metric metric() const { return metric_; }
   ColumnRange range(int64_t) const { return {0, centroids_.size()}; }
+  bool counts(int64_t p, int64_t q) const { return labels[p] != q; }
+  double bar(int64_t p) const { return best_[p]; }
 
-  double bar(int64_t p) const {
-    const double best = out.distances[p];
-    if (spherical_ || best == -kInfinity) return best;
-    return cosine_for_distance(x_, p, -best, least_, greatest_);
-  }
-
-  // Until finish_band, distances hold the affinity: cosine or minus squared distance.
   void take(int64_t p, int64_t q, double inner) {
-    const double affinity = spherical_
-                                ? cosine(inner, x_.norm(p), centroids_.norm(q))
-                                : -squared_distance(inner, x_.square(p), centroids_.square(q));
-    double& best = out.distances[p];
-    if (affinity > best || (affinity == best && q < out.labels[p])) {
-      best = affinity;
-      out.labels[p] = q;
+    const double found =
+        score(metric_, inner, x_.square(p), centroids_.square(q), x_.norm(p), centroids_.norm(q));
+    double& best = best_[p];
+    if (found > best || (found == best && q < labels[p])) {
+      best = found;
+      labels[p] = q;
     }
   }
 
-  void finish_band(int64_t begin, int64_t end) {
-    for (int64_t p = begin; p < end; ++p) {
-      double& value = out.distances[p];
-      value = spherical_ ? cosine_distance(value) : -value;
-    }
-  }
+  void finish_band(int64_t, int64_t) {}
 
-  Assignment out;
+  double distance(int64_t p) const {
+    return metric_ == Metric::kCosine ? cosine_distance(best_[p]) : -best_[p];
+  }
 
  private:
   const ScanSide& x_;
   const ScanSide& centroids_;
-  const bool spherical_;
-  double least_;
-  double greatest_;
+  const Metric metric_;
+
+ public:
+  std::vector<int64_t> labels;
+
+ private:
+  std::vector<double> best_;
 };
 
 // <v, v> in the lanes of the truth. Elements are full fp64 here, so multiply and add must not be
@@ -200,6 +197,8 @@ struct Members {
     for (int64_t i = 0; i < n; ++i) rows[next[labels[i]]++] = i;
   }
 
+  bool some_empty() const { return std::adjacent_find(begin.begin(), begin.end()) != begin.end(); }
+
   std::vector<int64_t> begin;
   std::vector<int64_t> rows;
 };
@@ -222,6 +221,101 @@ std::vector<int64_t> refill_empty(const Members& members, const double* distance
   return refill;
 }
 
+// Rows and what is known of them throughout, with the screens learned from them and the first
+// centroids.
+class Lloyd {
+ public:
+  Lloyd(const Matrix& x, int64_t k, Metric metric, const Context& context)
+      : x_(x), k_(k), metric_(metric), team_(context), rows_(all_rows(team_, x)) {}
+
+  // Labels, given the last ones (empty the first time).
+  Nearest assign(const ScanSide& centroids, const std::vector<int64_t>& last) {
+    if (last.empty()) learn(centroids);
+    std::vector<Codes> dense_tiles;
+    if (screening_.dense != nullptr) {
+      for (int64_t tile = 0; tile < k_; tile += scan::kTileColumns) {
+        const int64_t end = std::min(k_, tile + scan::kTileColumns);
+        dense_tiles.push_back(dense_->encode(centroids.positions(), tile, end));
+      }
+      screening_.y_dense = [&](int64_t tile, Codes&) -> const Codes& {
+        return dense_tiles[tile / scan::kTileColumns];
+      };
+    }
+    if (screening_.prefix != nullptr) {
+      screening_.y_codes = prefix_->encode(team_, centroids.positions());
+    }
+    Nearest nearest(rows_, centroids, metric_);
+    if (!last.empty()) nearest.begin_with(team_, last);
+    scan_pairs(team_, rows_, centroids, screening_, nearest);
+    return nearest;
+  }
+
+  ScanSide side(const Matrix& centroids) { return all_rows(team_, centroids); }
+
+  std::vector<double> distances(const Nearest& nearest) const {
+    std::vector<double> out(static_cast<size_t>(x_.n));
+    for (int64_t i = 0; i < x_.n; ++i) out[i] = nearest.distance(i);
+    return out;
+  }
+
+  std::vector<float> update(const Nearest& nearest) {
+    const bool spherical = metric_ == Metric::kCosine;
+    const Members members(nearest.labels.data(), x_.n, k_);
+    std::vector<int64_t> refill(static_cast<size_t>(k_), -1);
+    if (members.some_empty()) refill = refill_empty(members, distances(nearest).data(), k_);
+    const std::vector<double> none;
+    std::vector<float> centroids(static_cast<size_t>(k_ * x_.d));
+    team_.run(k_, [&](int64_t c, int worker) {
+      CentroidSum sum(team_, worker, x_, spherical ? rows_.norms : none);
+      const int64_t* rows = members.rows.data();
+      const std::vector<double>& total =
+          refill[c] < 0 ? sum(rows + members.begin[c], rows + members.begin[c + 1])
+                        : sum(&refill[c], &refill[c] + 1);
+      double divisor = static_cast<double>(members.begin[c + 1] - members.begin[c]);
+      if (refill[c] >= 0) {
+        divisor = 1.0;
+      } else if (spherical) {
+        divisor = std::sqrt(squared_norm(total.data(), x_.d));
+      }
+      if (divisor == 0.0) return;  // members cancel out, or have no direction: a zero centroid
+      for (int64_t e = 0; e < x_.d; ++e) {
+        centroids[c * x_.d + e] = static_cast<float>(total[e] / divisor);
+      }
+    });
+    return centroids;
+  }
+
+ private:
+  void learn(const ScanSide& centroids) {
+    const double pairs = static_cast<double>(x_.n) * static_cast<double>(k_);
+    const ScreenPlan plan = plan_screens(pairs, static_cast<double>(k_), x_.d);
+    if (!plan.prefix && !plan.dense) return;
+    const Sample sample(metric_, rows_.positions(), centroids.positions());
+    if (plan.dense) {
+      dense_ = Screen::dense(sample);
+      screening_.dense = &*dense_;
+    }
+    if (plan.prefix) {
+      prefix_ = Screen::prefix(team_, sample);
+      screening_.prefix = &*prefix_;
+      prefix_codes_ = prefix_->encode_rows(team_, rows_.positions());
+      screening_.x_codes = [this](int64_t begin, int64_t end) {
+        return prefix_codes_.gather(&rows_.rows[begin], end - begin, prefix_->width());
+      };
+    }
+  }
+
+  const Matrix& x_;
+  const int64_t k_;
+  const Metric metric_;
+  Team team_;
+  const ScanSide rows_;
+  std::optional<Screen> prefix_;
+  std::optional<Screen> dense_;
+  RowCodes prefix_codes_;  // of all rows
+  scan::Screening screening_;
+};
+
 }  // namespace
 
 std::vector<int64_t> kmeans_plus_plus(const Matrix& x, bool spherical,
@@ -237,48 +331,29 @@ std::vector<int64_t> kmeans_plus_plus(const Matrix& x, bool spherical,
   return seeds;
 }
 
-Assignment kmeans_assign(const Matrix& x, const Matrix& centroids, const int64_t* guess,
-                         bool spherical, const Context& context) {
-  Team team(context);
-  const ScanSide rows = all_rows(team, x), columns = all_rows(team, centroids);
-  Nearest nearest(rows, columns, spherical);
-  if (guess != nullptr) nearest.begin_with(team, guess);
-  scan_pairs(team, rows, columns, nearest);
+KMeans kmeans(const Matrix& x, std::vector<float> centroids, int64_t k, bool spherical,
+              int64_t max_iterations, const Context& context) {
+  Lloyd lloyd(x, k, spherical ? Metric::kCosine : Metric::kEuclidean, context);
+  KMeans out{{}, std::move(centroids), {}, 0.0, 0, false};
+  for (;;) {
+    const Matrix matrix{out.centroids.data(), k, x.d, x.d, DType::kFloat32};
+    const ScanSide side = lloyd.side(matrix);
+    const Nearest nearest = lloyd.assign(side, out.labels);
+    out.converged = nearest.labels == out.labels;
+    out.labels = nearest.labels;
+    if (out.converged || out.iterations == max_iterations) {
+      out.distances = lloyd.distances(nearest);
+      break;
+    }
+    out.centroids = lloyd.update(nearest);
+    ++out.iterations;
+  }
   std::vector<double> blocks;
   for (int64_t begin = 0; begin < x.n; begin += kBlockRows) {
-    blocks.push_back(
-        sum_in_order(&nearest.out.distances[begin], std::min(kBlockRows, x.n - begin)));
+    blocks.push_back(sum_in_order(&out.distances[begin], std::min(kBlockRows, x.n - begin)));
   }
-  nearest.out.inertia = sum_in_order(blocks.data(), static_cast<int64_t>(blocks.size()));
-  return std::move(nearest.out);
-}
-
-std::vector<float> kmeans_update(const Matrix& x, const int64_t* labels, const double* distances,
-                                 int64_t k, bool spherical, const Context& context) {
-  Team team(context);
-  const std::vector<double> scale =
-      spherical ? roots(squared_norms(team, x)) : std::vector<double>();
-  const Members members(labels, x.n, k);
-  const std::vector<int64_t> refill = refill_empty(members, distances, k);
-  std::vector<float> centroids(static_cast<size_t>(k * x.d));
-  team.run(k, [&](int64_t c, int worker) {
-    CentroidSum sum(team, worker, x, scale);
-    const int64_t* rows = members.rows.data();
-    const std::vector<double>& total =
-        refill[c] < 0 ? sum(rows + members.begin[c], rows + members.begin[c + 1])
-                      : sum(&refill[c], &refill[c] + 1);
-    double divisor = static_cast<double>(members.begin[c + 1] - members.begin[c]);
-    if (refill[c] >= 0) {
-      divisor = 1.0;
-    } else if (spherical) {
-      divisor = std::sqrt(squared_norm(total.data(), x.d));
-    }
-    if (divisor == 0.0) return;  // members cancel out, or have no direction: a zero centroid
-    for (int64_t e = 0; e < x.d; ++e) {
-      centroids[c * x.d + e] = static_cast<float>(total[e] / divisor);
-    }
-  });
-  return centroids;
+  out.inertia = sum_in_order(blocks.data(), static_cast<int64_t>(blocks.size()));
+  return out;
 }
 
 }  // namespace meddel

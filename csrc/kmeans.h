@@ -1,4 +1,4 @@
-// The steps of Lloyd's k-means whose every bit is fixed; the loop itself is in ops.py.
+// Lloyd's k-means, every bit of which is fixed.
 #pragma once
 
 #include <cstdint>
@@ -19,21 +19,20 @@ constexpr int64_t kBlockRows = 1024;
 std::vector<int64_t> kmeans_plus_plus(const Matrix& x, bool spherical,
                                       const std::vector<double>& uniforms, const Context& context);
 
-struct Assignment {
+struct KMeans {
   std::vector<int64_t> labels;    // nearest centroid, the lowest among equals
+  std::vector<float> centroids;   // k x d
   std::vector<double> distances;  // 1 - cosine when spherical, else squared
   double inertia;                 // their sum, by blocks
+  int64_t iterations;             // updates made
+  bool converged;                 // whether the last update changed no label
 };
 
-// centroids: fp32, x.d wide. guess may be null, or hold a label for each row: right ones make it
-// faster, none changes the answer.
-Assignment kmeans_assign(const Matrix& x, const Matrix& centroids, const int64_t* guess,
-                         bool spherical, const Context& context);
-
-// Mean of each cluster (of the unit rows, scaled to norm 1, when spherical), k x d in fp32. A
-// cluster without members takes the row with the largest distance, the second empty one the row
-// with the second largest, and so on; ties to the lowest row.
-std::vector<float> kmeans_update(const Matrix& x, const int64_t* labels, const double* distances,
-                                 int64_t k, bool spherical, const Context& context);
+// Lloyd's algorithm from the given centroids (k x x.d). A centroid becomes the mean of its cluster
+// (of the unit rows, scaled to norm 1, when spherical), rounded to fp32 once. A cluster without
+// members takes the row with the largest distance, the second empty one the row with the second
+// largest, and so on; ties to the lowest row.
+KMeans kmeans(const Matrix& x, std::vector<float> centroids, int64_t k, bool spherical,
+              int64_t max_iterations, const Context& context);
 
 }  // namespace meddel

@@ -1,11 +1,18 @@
 #include "pair_scan.h"
 
 #include <cmath>
-#include <numeric>
 
 #include "norms.h"
 
 namespace meddel {
+namespace {
+
+// Dense codes that are kept between bands: within the quarter of the input that an operation may
+// take, beside the prefix's codes and the norms.
+constexpr int64_t kKeptBytes = int64_t{1} << 26;
+constexpr double kKeptShare = 0.15;
+
+}  // namespace
 
 ScanSide make_side(Team& team, const Matrix& x, std::vector<int64_t> rows) {
   ScanSide side{&x, std::move(rows), squared_norms(team, x), {}};
@@ -19,25 +26,87 @@ ScanSide all_rows(Team& team, const Matrix& x) {
   return make_side(team, x, std::move(rows));
 }
 
-// The truth's squared distance is off the real one by less than error = k (|x|^2 + |c|^2). So c can
-// be as near as `best` only at a cosine of at least (a + |c|^2) / (2 |x| |c|), a = |x|^2 - best -
-// error, which over the norms of c is least at |c| = sqrt(a) or at an end.
-double cosine_for_distance(const ScanSide& side, int64_t p, double best, double least,
-                           double greatest) {
-  const double x = side.norm(p), square = side.square(p);
-  const double k = static_cast<double>(side.x->d + 8) * 0x1p-51;
-  const double a = square - best - k * (square + greatest * greatest);
-  const double c = std::clamp(a > 0.0 ? std::sqrt(a) : least, least, greatest);
-  if (x == 0.0 || c == 0.0) return -std::numeric_limits<double>::infinity();
-  const double cosine = (a + c * c) / (2.0 * x * c);
-  return cosine - k * (1.0 + std::abs(cosine));
+ScanScreens::ScanScreens(Team& team, Metric metric, ScanSide& x, ScanSide& y, double pairs,
+                         double regroup, std::optional<double> bar) {
+  const ScreenPlan plan = plan_screens(pairs, pairs / static_cast<double>(x.size()), x.x->d);
+  if (!plan.prefix && !plan.dense) return;
+  const Sample sample(metric, x.positions(), y.positions());
+  if (plan.dense) {
+    dense_ = Screen::dense(sample);
+    screening_.dense = &*dense_;
+    if (plan.groups && regroup > 0.0) {
+      group(team, x, y, regroup, bar ? *bar : typical_bar(sample));
+    }
+    const int64_t tiles = (y.size() + scan::kTileColumns - 1) / scan::kTileColumns;
+    const double input = static_cast<double>(y.x->n * y.x->d * item_size(y.x->dtype));
+    const int64_t bytes = std::max(kKeptBytes, static_cast<int64_t>(kKeptShare * input));
+    const int64_t kept = std::min(tiles, bytes / (scan::kTileColumns * dense_->width()));
+    kept_.resize(static_cast<size_t>(kept));
+    made_ = std::make_unique<std::once_flag[]>(static_cast<size_t>(kept));
+    screening_.y_dense = [this, &y, kept](int64_t begin, Codes& own) -> const Codes& {
+      const int64_t tile = begin / scan::kTileColumns;
+      const int64_t end = std::min(begin + scan::kTileColumns, y.size());
+      const auto encode = [&](Codes& out) { out = dense_->encode(y.positions(), begin, end); };
+      if (tile >= kept) {
+        encode(own);
+        return own;
+      }
+      std::call_once(made_[tile], [&] { encode(kept_[tile]); });
+      return kept_[tile];
+    };
+  }
+  if (plan.prefix) {
+    prefix_ = Screen::prefix(team, sample);
+    screening_.prefix = &*prefix_;
+    screening_.y_codes = prefix_->encode(team, y.positions());
+    screening_.x_codes = [this, &x](int64_t begin, int64_t end) {
+      return prefix_->encode_rows(x.positions(), begin, end);
+    };
+  }
+}
+
+void ScanScreens::group(Team& team, ScanSide& x, ScanSide& y, double regroup, double bar) {
+  const Groups groups(team, *dense_, y.positions());
+  const bool one_side = &x == &y;
+  Groups::Side columns = groups.assign(team, y.positions());
+  Groups::Side rows = one_side ? columns : groups.assign(team, x.positions());
+  std::vector<double> reach = groups.reach(rows, columns);
+  if (!groups_forced() && groups.left_over(rows, columns, reach, bar) > regroup) return;
+  screening_.groups = groups.count();
+  screening_.reach = std::move(reach);
+  const auto arrange = [&](ScanSide& side, std::vector<int32_t> group) {
+    const std::vector<int64_t> order = by_group(group, groups.count());
+    std::vector<int64_t> moved(order.size());
+    std::vector<int32_t> sorted(order.size());
+    for (size_t p = 0; p < order.size(); ++p) {
+      moved[p] = side.rows[order[p]];
+      sorted[p] = group[order[p]];
+    }
+    side.rows = std::move(moved);
+    return sorted;
+  };
+  screening_.y_group = arrange(y, std::move(columns.group));
+  screening_.x_group = one_side ? screening_.y_group : arrange(x, std::move(rows.group));
 }
 
 namespace scan {
 
-int64_t band_rows(const ScanSide& x, int threads) {
+double Screening::highest(int64_t begin, int64_t end, int64_t first, int64_t last) const {
+  double out = -kInfinity;
+  int32_t before = -1;
+  for (int64_t p = begin; p < end; ++p) {
+    if (x_group[p] == before) continue;
+    before = x_group[p];
+    // Groups stand in order: all between the first and the last are there, or have no members.
+    const double* row = &reach[before * groups];
+    for (int64_t b = y_group[first]; b <= y_group[last - 1]; ++b) out = std::max(out, row[b]);
+  }
+  return out;
+}
+
+int64_t band_rows(const ScanSide& x, const Screening& screening, int threads) {
   const int64_t share = x.size() / (16 * threads) / kTileRows * kTileRows;
-  return std::clamp(share, kTileRows, 8 * kTileRows);
+  return std::clamp(share, kTileRows, (screening.groups > 0 ? 2 : 8) * kTileRows);
 }
 
 Workspace::Workspace(const Screening& screening, int64_t d)
@@ -48,9 +117,10 @@ Workspace::Workspace(const Screening& screening, int64_t d)
       inner(static_cast<size_t>(kTileColumns)) {
   if (screening.prefix == nullptr && screening.dense == nullptr) return;
   starts.resize(static_cast<size_t>(kTileRows));
+  scores.resize(static_cast<size_t>(4 * kTileColumns));
   columns.resize(static_cast<size_t>(kTileRows * kTileColumns));
   counts.resize(static_cast<size_t>(kTileRows));
-  warm.resize(static_cast<size_t>(kTileRows));
+  taken.resize(static_cast<size_t>(kTileRows));
 }
 
 }  // namespace scan

@@ -1,5 +1,5 @@
 // The tiled all-pairs loop under similar_pairs, redundancy, top-k, k-means and the catching up of
-// k-center: an operation says, per row, which columns count and which cosine it still cares for,
+// k-center: an operation says, per row, which columns count and which score it still cares for,
 // and is handed every pair that reaches it, with the truth's inner product.
 #pragma once
 
@@ -7,14 +7,18 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <memory>
+#include <mutex>
 #include <numeric>
 #include <optional>
 #include <vector>
 
 #include "cpu/isa.h"
+#include "groups.h"
 #include "matrix.h"
 #include "parallel.h"
 #include "screen.h"
+#include "truth.h"
 
 namespace meddel {
 
@@ -37,34 +41,79 @@ ScanSide make_side(Team& team, const Matrix& x, std::vector<int64_t> rows);
 // All rows of x, in order.
 ScanSide all_rows(Team& team, const Matrix& x);
 
-// The least cosine at which a row c of norm within [least, greatest] can have a squared distance of
-// `best` or less to the row at position p of x, in the truth's arithmetic.
-double cosine_for_distance(const ScanSide& x, int64_t p, double best, double least,
-                           double greatest);
-
 // The columns [begin, end) of a row.
 struct ColumnRange {
   int64_t begin;
   int64_t end;
 };
 
-// Scans x against y in bands of rows; a band belongs to one thread from start to end, so that an
-// operation's state per row needs no locks. Operation must offer
-//   ColumnRange range(int64_t p) const       columns of row p, fixed
-//   double bar(int64_t p) const              cosines below it need not be handed over; may rise
-//   void take(int64_t p, int64_t q, double inner)        once a pair, in any order
-//   void finish_band(int64_t begin, int64_t end)         after the band's last pair
-// What a screen leaves out has a cosine below the bar; what is handed over may still be below it.
-// The elements of x and y are of one type, or those of y are fp32 (x is widened, exactly).
-template <class Operation>
-void scan_pairs(Team& team, const ScanSide& x, const ScanSide& y, Operation& operation);
-
 namespace scan {
 
 constexpr int64_t kTileRows = 128;
 constexpr int64_t kTileColumns = 256;  // their codes, 16 KiB, stay in L1; 768 fp32 each in L2
 
-constexpr int64_t kWarmUp = 16;  // columns that a row without a bar takes unscreened
+// What a scan leaves pairs out by: no screens where it is too small to pay for them, the dense one
+// alone where it is too small for a prefix.
+struct Screening {
+  const Screen* prefix = nullptr;
+  const Screen* dense = nullptr;
+  Codes y_codes;                                      // of prefix
+  std::function<RowCodes(int64_t, int64_t)> x_codes;  // of prefix, for a range of positions
+  // Dense codes of the columns of the tile that begins at a position; made in the second argument,
+  // unless they are kept elsewhere.
+  std::function<const Codes&(int64_t, Codes&)> y_dense;
+  // Groups of the positions of both sides, which then stand group by group.
+  int64_t groups = 0;
+  std::vector<double> reach;  // highest score of two groups: [x's * groups + y's]
+  std::vector<int32_t> x_group;
+  std::vector<int32_t> y_group;
+
+  // The highest score of rows [begin, end) of x and columns [first, last) of y.
+  double highest(int64_t begin, int64_t end, int64_t first, int64_t last) const;
+};
+
+}  // namespace scan
+
+// The screens of one scan. Requires that x and y outlive it, and are changed by nobody else.
+class ScanScreens {
+ public:
+  // Learns what is worth it for so many pairs. Rows and columns may be put into another order, by
+  // groups (the rows of x and y are then permuted, alike if they are one object), where that leaves
+  // no more than the share `regroup` of all pairs to be looked at, at the given bar or, without
+  // one, at what a sample says that the bars of nearest neighbours will be.
+  ScanScreens(Team& team, Metric metric, ScanSide& x, ScanSide& y, double pairs, double regroup,
+              std::optional<double> bar = std::nullopt);
+
+  const scan::Screening& screening() const { return screening_; }
+
+ private:
+  void group(Team& team, ScanSide& x, ScanSide& y, double regroup, double bar);
+
+  std::optional<Screen> prefix_;
+  std::optional<Screen> dense_;
+  scan::Screening screening_;
+  std::vector<Codes> kept_;  // dense codes of the first tiles
+  std::unique_ptr<std::once_flag[]> made_;
+};
+
+// Scans x against y in bands of rows; a band belongs to one thread from start to end, so that an
+// operation's state per row needs no locks. Operation must offer
+//   static constexpr bool kRising                        whether bars rise as pairs are handed over
+//   Metric metric() const
+//   ColumnRange range(int64_t p) const                   columns of row p, fixed
+//   bool counts(int64_t p, int64_t q) const              whether column q of these matters
+//   double bar(int64_t p) const                          scores below it need not be handed over
+//   void take(int64_t p, int64_t q, double inner)        once a pair, in any order
+//   void finish_band(int64_t begin, int64_t end)         after the band's last pair
+// What a screen leaves out has a score below the bar; what is handed over may still be below it.
+// The elements of x and y are of one type, or those of y are fp32 (x is widened, exactly).
+template <class Operation>
+void scan_pairs(Team& team, const ScanSide& x, const ScanSide& y, const scan::Screening& screening,
+                Operation& operation);
+
+namespace scan {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // With more survivors a row of a tile than this (6 %), a tile goes to the dense screen, and so do
 // the next ones without asking again.
 constexpr int64_t kTooMany = 16;
@@ -72,19 +121,10 @@ constexpr int64_t kDenseTiles = 64;
 constexpr int64_t kConfirmed = 4;  // candidates before a second look at the bar; then twice as many
 
 // Rows a band: many for the sake of the columns' data, which a band reads once, few enough for all
-// threads to have some.
-int64_t band_rows(const ScanSide& x, int threads);
+// threads to have some, and of few groups.
+int64_t band_rows(const ScanSide& x, const Screening& screening, int threads);
 
-// The screens of a scan: none where it is too small to pay for them, dense alone where it is too
-// small for a prefix.
-struct Screening {
-  const Screen* prefix = nullptr;
-  const Screen* dense = nullptr;
-  Codes y_codes;                                      // of prefix
-  std::function<RowCodes(int64_t, int64_t)> x_codes;  // of prefix, for a band's rows
-};
-
-// A column that a row has to be worked out with, and an upper bound on their cosine.
+// A column that a row has to be worked out with, and an upper bound on their score.
 struct Candidate {
   int64_t position;
   double bound;
@@ -99,17 +139,27 @@ struct Workspace {
   RowCodes prefix;  // of the band's rows
   RowCodes dense;   // likewise, made when first wanted
   Codes tile;       // dense codes of the columns of a tile, likewise
+  const Codes* tile_codes = nullptr;
   int64_t tile_begin = -1;
   int64_t dense_tiles = 0;  // tiles to come that go to the dense screen at once
   std::vector<int32_t> starts;
+  std::vector<bool> taken;  // rows that are done with the tile
+  std::vector<int32_t> scores;
   std::vector<uint16_t> columns;
   std::vector<int32_t> counts;
-  std::vector<int64_t> warm;
   std::vector<Candidate> candidates;
   std::vector<int64_t> rows;
   std::vector<float> widened;
   std::vector<float> rough;
   std::vector<double> inner;
+};
+
+// Codes of a screen: of rows from the band's begin on, and of columns.
+struct ScreenCodes {
+  const Screen& screen;
+  const RowCodes& rows;
+  const Codes& columns;
+  int64_t column;  // where the tile's codes begin
 };
 
 template <class Operation>
@@ -126,20 +176,11 @@ class Scanner {
         dots_(kernels().dots[static_cast<int>(y.x->dtype)]),
         rough_(kernels().rough_dots[static_cast<int>(y.x->dtype)]) {}
 
-  // Columns near the band's own position come first: neighbours of a row (frames of a video, say)
-  // raise its bar early.
   void band(int64_t begin, int64_t end, int worker) {
     const ColumnRange all = ranges(begin, end);
-    const auto tile_of = [](int64_t q) { return q / kTileColumns * kTileColumns; };
-    const int64_t first = tile_of(all.begin);
-    const int64_t middle = std::clamp(tile_of(begin), first, tile_of(std::max(first, all.end - 1)));
     Workspace work(screening_, x_.x->d);
     if (screening_.prefix) work.prefix = screening_.x_codes(begin, end);
-    for (int64_t tile = middle; tile < all.end; tile += kTileColumns) {
-      team_.checkpoint(worker);
-      columns(begin, end, tile, work);
-    }
-    for (int64_t tile = middle - kTileColumns; tile >= first; tile -= kTileColumns) {
+    for (const int64_t tile : tiles(begin, end, all)) {
       team_.checkpoint(worker);
       columns(begin, end, tile, work);
     }
@@ -158,100 +199,183 @@ class Scanner {
     return all.begin < all.end ? all : ColumnRange{0, 0};
   }
 
+  // Where the tiles of a band begin, the most promising first, as they raise the bars: by their
+  // groups, or those near the band's own position (frames of a video, say).
+  std::vector<int64_t> tiles(int64_t begin, int64_t end, const ColumnRange& all) const {
+    const auto tile_of = [](int64_t q) { return q / kTileColumns * kTileColumns; };
+    std::vector<int64_t> out;
+    const int64_t first = tile_of(all.begin);
+    const int64_t middle = std::clamp(tile_of(begin), first, tile_of(std::max(first, all.end - 1)));
+    for (int64_t tile = middle; tile < all.end; tile += kTileColumns) out.push_back(tile);
+    for (int64_t tile = middle - kTileColumns; tile >= first; tile -= kTileColumns) {
+      out.push_back(tile);
+    }
+    if (screening_.groups == 0 || !Operation::kRising) return out;
+    std::vector<std::pair<double, int64_t>> order;
+    for (const int64_t tile : out) {
+      order.push_back({-screening_.highest(begin, end, tile, tile_end(tile)), tile});
+    }
+    std::stable_sort(order.begin(), order.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
+    for (size_t k = 0; k < out.size(); ++k) out[k] = order[k].second;
+    return out;
+  }
+
+  int64_t tile_end(int64_t tile) const { return std::min(tile + kTileColumns, y_.size()); }
+
   void columns(int64_t begin, int64_t end, int64_t tile, Workspace& work) {
     for (int64_t p = begin; p < end; p += kTileRows) {
-      const int64_t tile_end = std::min(end, p + kTileRows);
-      const ColumnRange wanted = ranges(p, tile_end);
+      const int64_t last = std::min(end, p + kTileRows);
+      const ColumnRange wanted = ranges(p, last);
       if (tile + kTileColumns <= wanted.begin || tile >= wanted.end) continue;
       if (screening_.prefix || screening_.dense) {
-        screened(begin, end, p, tile_end, tile, work);
+        screened(begin, end, p, last, tile, work);
       } else {
-        for (int64_t row = p; row < tile_end; ++row) {
-          confirm_all(row, tile, tile + kTileColumns, work);
-        }
+        for (int64_t row = p; row < last; ++row) confirm_all(row, tile, work);
       }
     }
   }
 
   void screened(int64_t band, int64_t band_end, int64_t begin, int64_t end, int64_t tile,
                 Workspace& work) {
-    for (int64_t p = begin; p < end; ++p) work.warm[p - begin] = warm_up(p, tile, work);
+    std::fill(work.taken.begin(), work.taken.end(), false);
+    const int64_t wanted = choose_rows(begin, end, tile, work);
+    if (wanted == 0) return;
     bool dense = screening_.prefix == nullptr || work.dense_tiles > 0;
     if (!dense) {
-      apply(*screening_.prefix, work.prefix, begin - band, begin, end, screening_.y_codes, tile,
-            tile, work);
-      if (screening_.dense && survivors(end - begin, work) > kTooMany * (end - begin)) {
+      apply({*screening_.prefix, work.prefix, screening_.y_codes, tile}, band, begin, end, tile,
+            work);
+      if (screening_.dense && survivors(end - begin, work) > kTooMany * wanted) {
         work.dense_tiles = kDenseTiles;
         dense = true;
+        choose_rows(begin, end, tile, work);
       }
     }
     if (dense) {
       --work.dense_tiles;
-      if (work.dense.share.empty()) {
-        work.dense = screening_.dense->encode_rows(x_.positions(), band, band_end);
-      }
-      if (work.tile_begin != tile) {
-        work.tile = screening_.dense->encode(y_.positions(), tile,
-                                             std::min(tile + kTileColumns, y_.size()));
-        work.tile_begin = tile;
-      }
-      apply(*screening_.dense, work.dense, begin - band, begin, end, work.tile, 0, tile, work);
+      apply(dense_codes(band, band_end, tile, work), band, begin, end, tile, work);
     }
     for (int64_t p = begin; p < end; ++p) confirm_survivors(p, p - begin, tile, work);
   }
 
-  // Screens the rows [begin, end), whose codes stand from `first` on, against the columns of a
-  // tile, whose codes stand from `code` on.
-  void apply(const Screen& screen, const RowCodes& codes, int64_t first, int64_t begin, int64_t end,
-             const Codes& y_codes, int64_t code, int64_t tile, Workspace& work) {
-    const int64_t rows = (end - begin + 3) / 4 * 4;
-    for (int64_t r = 0; r < rows; ++r) {
-      const double bar = operation_.bar(std::min(begin + r, end - 1));
-      work.starts[r] = screen.start(codes.share[first + r], bar);
+  ScreenCodes dense_codes(int64_t band, int64_t band_end, int64_t tile, Workspace& work) {
+    if (work.dense.share.empty()) {
+      work.dense = screening_.dense->encode_rows(x_.positions(), band, band_end);
     }
-    const int64_t blocks =
-        (std::min(kTileColumns, y_.size() - tile) + kBlockColumns - 1) / kBlockColumns;
-    kernels().screen(&codes.bytes[first * screen.width()], work.starts.data(), rows,
-                     &y_codes.packed[code * screen.width()], &y_codes.start[code], blocks,
-                     screen.width(), work.columns.data(), kTileColumns, work.counts.data());
+    if (work.tile_begin != tile) {
+      work.tile_codes = &screening_.y_dense(tile, work.tile);
+      work.tile_begin = tile;
+    }
+    return {*screening_.dense, work.dense, *work.tile_codes, 0};
+  }
+
+  // Marks the rows that have to look at a tile (starts 0, else never); returns their number.
+  int64_t choose_rows(int64_t begin, int64_t end, int64_t tile, Workspace& work) const {
+    std::fill(work.starts.begin(), work.starts.end(), Screen::never());
+    int64_t count = 0;
+    for (int64_t p = begin; p < end;) {
+      // Rows of one group are asked about together.
+      int64_t next = end;
+      double reach = kInfinity;
+      if (screening_.groups > 0) {
+        for (next = p + 1; next < end && screening_.x_group[next] == screening_.x_group[p];) ++next;
+        reach = screening_.highest(p, next, tile, tile_end(tile));
+      }
+      for (; p < next; ++p) {
+        if (work.taken[p - begin] || reach < operation_.bar(p)) continue;
+        work.starts[p - begin] = 0;
+        ++count;
+      }
+    }
+    return count;
+  }
+
+  // Screens the chosen ones of the rows [begin, end) against the columns of a tile. Rows without a
+  // bar take what they need from the tile by the bounds' order at once.
+  void apply(const ScreenCodes& codes, int64_t band, int64_t begin, int64_t end, int64_t tile,
+             Workspace& work) {
+    const int64_t rows = (end - begin + 3) / 4 * 4, first = begin - band;
+    const int64_t blocks = (tile_end(tile) - tile + kBlockColumns - 1) / kBlockColumns;
+    const int64_t width = codes.screen.width();
+    const int8_t* packed = &codes.columns.packed[codes.column * width];
+    const int32_t* column_starts = &codes.columns.start[codes.column];
+    std::fill_n(work.counts.begin(), rows, 0);
+    for (int64_t r = 0; r < rows; r += 4) {
+      bool unseen = false;
+      for (int64_t k = r; k < std::min(r + 4, end - begin); ++k) {
+        if (work.starts[k] == Screen::never()) continue;
+        const double bar = operation_.bar(begin + k);
+        const bool none = bar == -kInfinity;
+        unseen = unseen || none;
+        work.starts[k] = none ? kUnseen : codes.screen.start(codes.rows.share[first + k], bar);
+      }
+      if (!unseen) continue;
+      kernels().scores(&codes.rows.bytes[(first + r) * width], &codes.rows.share[first + r], 4,
+                       packed, column_starts, blocks, width, work.scores.data(), kTileColumns);
+      for (int64_t k = r; k < r + 4; ++k) {
+        if (work.starts[k] != kUnseen) continue;
+        work.starts[k] = Screen::never();
+        work.taken[k] = true;
+        take_by_scores(codes.screen, begin + k, &work.scores[(k - r) * kTileColumns], tile, work);
+      }
+    }
+    // Four rows at a time; runs of those that have one to look at.
+    for (int64_t r = 0; r < rows;) {
+      int64_t last = r;
+      while (last < rows && !none_starts(&work.starts[last])) last += 4;
+      if (last > r) {
+        kernels().screen(&codes.rows.bytes[(first + r) * width], &work.starts[r], last - r, packed,
+                         column_starts, blocks, width, &work.columns[r * kTileColumns],
+                         kTileColumns, &work.counts[r]);
+      }
+      r = std::max(last, r + 4);
+    }
+  }
+
+  static constexpr int32_t kUnseen = std::numeric_limits<int32_t>::min();
+
+  static bool none_starts(const int32_t* starts) {
+    return std::all_of(starts, starts + 4, [](int32_t s) { return s == Screen::never(); });
   }
 
   int64_t survivors(int64_t rows, const Workspace& work) const {
     return std::accumulate(work.counts.begin(), work.counts.begin() + rows, int64_t{0});
   }
 
-  // A row without a bar yet takes the tile's first columns unseen, to get one. Returns where the
-  // columns begin that are still to be looked at.
-  int64_t warm_up(int64_t p, int64_t tile, Workspace& work) {
-    if (operation_.bar(p) > -std::numeric_limits<double>::infinity()) return tile;
-    confirm_all(p, tile, tile + kWarmUp, work);
-    return tile + kWarmUp;
-  }
-
-  void confirm_all(int64_t p, int64_t begin, int64_t end, Workspace& work) {
+  void take_by_scores(const Screen& screen, int64_t p, const int32_t* scores, int64_t tile,
+                      Workspace& work) {
     const ColumnRange range = operation_.range(p);
     int64_t count = 0;
-    for (int64_t q = std::max(begin, range.begin); q < std::min(end, range.end); ++q) {
-      work.candidates[count++].position = q;
+    for (int64_t q = std::max(tile, range.begin); q < std::min(tile_end(tile), range.end); ++q) {
+      if (!operation_.counts(p, q)) continue;
+      work.candidates[count++] = {q, screen.bound(scores[q - tile])};
+    }
+    settle(p, count, work);
+  }
+
+  void confirm_all(int64_t p, int64_t tile, Workspace& work) {
+    const ColumnRange range = operation_.range(p);
+    int64_t count = 0;
+    for (int64_t q = std::max(tile, range.begin); q < std::min(tile_end(tile), range.end); ++q) {
+      if (operation_.counts(p, q)) work.candidates[count++] = {q, kInfinity};
     }
     settle(p, count, work);
   }
 
   void confirm_survivors(int64_t p, int64_t r, int64_t tile, Workspace& work) {
     const ColumnRange range = operation_.range(p);
-    const int64_t low = std::max(range.begin, work.warm[r]);
     const uint16_t* found = &work.columns[r * kTileColumns];
     int64_t count = 0;
     for (int32_t k = 0; k < work.counts[r]; ++k) {
       const int64_t q = tile + found[k];
-      work.candidates[count].position = q;
-      count += q >= low && q < range.end;
+      if (q < range.begin || q >= range.end || !operation_.counts(p, q)) continue;
+      work.candidates[count++] = {q, kInfinity};
     }
     settle(p, count, work);
   }
 
   // Hands work.candidates to the operation, but for those that an fp32 product puts below the bar.
-  // The most similar ones, by that product, come first, as they raise the bar for the others.
+  // The most promising ones, by their bounds, come first, as they raise the bar for the others.
   void settle(int64_t p, int64_t count, Workspace& work) {
     if (count == 0) return;
     const void* row = x_.data(p);
@@ -259,46 +383,60 @@ class Scanner {
       widen_(row, x_.x->d, work.widened.data());
       row = work.widened.data();
     }
-    count = leave_rough(p, row, count, work);
-    const auto begin = work.candidates.begin();
-    int64_t step = kConfirmed;
-    for (int64_t done = 0; done < count; step *= 2) {
-      const int64_t end = std::min(count, done + step);
-      if (end < count) std::nth_element(begin + done, begin + end, begin + count);
-      confirm(p, row, done, end, work);
-      count = drop_below(operation_.bar(p), end, count, work);
-      done = end;
+    int64_t done = 0;
+    for (int64_t step = 1; done < count && operation_.bar(p) == -kInfinity; step *= 2) {
+      done = confirm_best(p, row, done, std::min(count, done + step), count, work);
+    }
+    if (done == count) return;
+    count = drop_below(operation_.bar(p), done, count, work);
+    count = leave_rough(p, row, done, count, work);
+    for (int64_t step = kConfirmed; done < count; step *= 2) {
+      done = confirm_best(p, row, done, std::min(count, done + step), count, work);
+      count = drop_below(operation_.bar(p), done, count, work);
     }
   }
 
-  // Works out the fp32 products and leaves the candidates that they do not put below the bar;
-  // returns their number. |fl(<x, y>) - <x, y>| <= gamma_d |x||y| for any order of summation, as
-  // long as nothing over- or underflows: hence the range of norms.
-  int64_t leave_rough(int64_t p, const void* row, int64_t count, Workspace& work) {
-    constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  // Confirms the best of the candidates [done, count), until `end` are done.
+  int64_t confirm_best(int64_t p, const void* row, int64_t done, int64_t end, int64_t count,
+                       Workspace& work) {
+    const auto begin = work.candidates.begin();
+    if (end < count) std::nth_element(begin + done, begin + end - 1, begin + count);
+    confirm(p, row, done, end, work);
+    return end;
+  }
+
+  // Works out the fp32 products of the candidates [begin, end) and leaves those that they do not
+  // put below the bar; returns their end. |fl(<x, y>) - <x, y>| <= gamma_d |x||y| for any order of
+  // summation, as long as nothing over- or underflows: hence the range of norms. The truth itself
+  // is off the real score by what screen.h says of slack.
+  int64_t leave_rough(int64_t p, const void* row, int64_t begin, int64_t end, Workspace& work) {
     const double n = static_cast<double>(x_.x->d + 8) * 0x1p-24, gamma = n / (1.0 - n);
-    const double x = x_.norm(p), bar = operation_.bar(p);
-    for (int64_t k = 0; k < count; ++k) {
-      work.candidates[k].bound = kInfinity;
-      work.rows[k] = y_.rows[work.candidates[k].position];
+    if (begin == end || n > 0.5) return end;
+    const bool cosines = operation_.metric() == Metric::kCosine;
+    const double off = static_cast<double>(x_.x->d + 16) * (cosines ? 0x1p-52 : 0x1p-51);
+    for (int64_t k = begin; k < end; ++k) {
+      work.rows[k - begin] = y_.rows[work.candidates[k].position];
     }
-    if (bar == -kInfinity || n > 0.5) return count;
-    rough_(row, y_.x->data, y_.x->ld, work.rows.data(), count, y_.x->d, work.rough.data());
-    for (int64_t k = 0; k < count; ++k) {
-      const double norms = x * y_.norm(work.candidates[k].position);
-      if (norms > 1e-25 && norms < 1e37) {
-        work.candidates[k].bound = static_cast<double>(work.rough[k]) / norms + gamma;
+    rough_(row, y_.x->data, y_.x->ld, work.rows.data(), end - begin, y_.x->d, work.rough.data());
+    const double x = x_.norm(p), square = x_.square(p);
+    for (int64_t k = begin; k < end; ++k) {
+      const int64_t q = work.candidates[k].position;
+      const double norms = x * y_.norm(q), rough = static_cast<double>(work.rough[k - begin]);
+      if (!(norms > 1e-25 && norms < 1e37)) continue;
+      if (cosines) {
+        work.candidates[k].bound = rough / norms + (gamma + off);
+      } else {
+        const double squares = square + y_.square(q);
+        work.candidates[k].bound = 2.0 * (rough + gamma * norms) - squares + off * squares;
       }
     }
-    return drop_below(bar, 0, count, work);
+    return drop_below(operation_.bar(p), begin, end, work);
   }
 
-  // Drops those of the candidates [begin, end) whose bound is below the bar (with room for the
-  // rounding of the bound itself and of the truth); returns the new end.
+  // Drops those of the candidates [begin, end) whose bound is below the bar; returns the new end.
   int64_t drop_below(double bar, int64_t begin, int64_t end, Workspace& work) const {
-    const double limit = bar - static_cast<double>(x_.x->d + 16) * 0x1p-52;
     const auto first = work.candidates.begin();
-    const auto below = [limit](const Candidate& c) { return c.bound < limit; };
+    const auto below = [bar](const Candidate& c) { return c.bound < bar; };
     return std::remove_if(first + begin, first + end, below) - first;
   }
 
@@ -323,39 +461,14 @@ class Scanner {
   const RoughDotsFn rough_;
 };
 
-template <class Operation>
-void run(Team& team, const ScanSide& x, const ScanSide& y, const Screening& screening,
-         Operation& operation) {
-  Scanner<Operation> scanner(team, x, y, screening, operation);
-  team.run_range(x.size(), band_rows(x, team.size()),
-                 [&](int64_t begin, int64_t end, int worker) { scanner.band(begin, end, worker); });
-}
-
 }  // namespace scan
 
 template <class Operation>
-void scan_pairs(Team& team, const ScanSide& x, const ScanSide& y, Operation& operation) {
-  double pairs = 0.0;
-  for (int64_t p = 0; p < x.size(); ++p) {
-    const ColumnRange range = operation.range(p);
-    pairs += static_cast<double>(std::max(int64_t{0}, range.end - range.begin));
-  }
-  const ScreenPlan plan = plan_screens(pairs, pairs / static_cast<double>(x.size()), x.x->d);
-  scan::Screening screening;
-  std::optional<Screen> prefix, dense;
-  if (plan.prefix) {
-    prefix = Screen::prefix(team, x.positions(), y.positions());
-    screening.prefix = &*prefix;
-    screening.y_codes = prefix->encode(team, y.positions());
-    screening.x_codes = [&](int64_t begin, int64_t end) {
-      return prefix->encode_rows(x.positions(), begin, end);
-    };
-  }
-  if (plan.dense) {
-    dense = Screen::dense(x.positions(), y.positions());
-    screening.dense = &*dense;
-  }
-  scan::run(team, x, y, screening, operation);
+void scan_pairs(Team& team, const ScanSide& x, const ScanSide& y, const scan::Screening& screening,
+                Operation& operation) {
+  scan::Scanner<Operation> scanner(team, x, y, screening, operation);
+  team.run_range(x.size(), scan::band_rows(x, screening, team.size()),
+                 [&](int64_t begin, int64_t end, int worker) { scanner.band(begin, end, worker); });
 }
 
 }  // namespace meddel

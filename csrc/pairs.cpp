@@ -20,7 +20,7 @@ struct TwoSides {
     if (y != nullptr) other.reset(new ScanSide(all_rows(team, *y)));
   }
 
-  const ScanSide& right() const { return other ? *other : left; }
+  ScanSide& right() { return other ? *other : left; }
 
   ScanSide left;
   std::unique_ptr<ScanSide> other;
@@ -28,6 +28,8 @@ struct TwoSides {
 
 class CollectPairs {
  public:
+  static constexpr bool kRising = false;
+
   // With an ordering (x and y are one), the columns of a row are the earlier ones of its group;
   // without, the later ones (x and y are one) or all.
   CollectPairs(const ScanSide& x, const ScanSide& y, const Ordering* ordering, double threshold,
@@ -39,10 +41,12 @@ class CollectPairs {
         max_pairs_(max_pairs),
         found_(static_cast<size_t>(x.size())) {}
 
+  Metric metric() const { return Metric::kCosine; }
   ColumnRange range(int64_t p) const {
     if (ordering_ != nullptr) return {ordering_->begin[p], p};
     return {&x_ == &y_ ? p + 1 : 0, y_.size()};
   }
+  bool counts(int64_t, int64_t) const { return true; }
   double bar(int64_t) const { return threshold_; }
 
   void take(int64_t p, int64_t q, double inner) {
@@ -53,27 +57,19 @@ class CollectPairs {
   }
 
   void finish_band(int64_t begin, int64_t end) {
-    for (int64_t p = begin; p < end; ++p) {
-      std::sort(found_[p].begin(), found_[p].end());
-      add(static_cast<int64_t>(found_[p].size()) % kCounted);
-    }
+    for (int64_t p = begin; p < end; ++p) add(static_cast<int64_t>(found_[p].size()) % kCounted);
   }
 
-  Pairs result() {
-    Pairs out;
-    const size_t total = static_cast<size_t>(count_.load());
-    out.i.reserve(total);
-    out.j.reserve(total);
-    out.similarity.reserve(total);
-    for (size_t p = 0; p < found_.size(); ++p) {
-      for (const auto& [q, cosine] : found_[p]) {
-        out.i.push_back(static_cast<int64_t>(p));
-        out.j.push_back(q);
-        out.similarity.push_back(cosine);
-      }
-      std::vector<std::pair<int64_t, double>>().swap(found_[p]);
-    }
-    return out;
+  // The pairs of positions, or of rows (the lower first where x and y are one), sorted.
+  Pairs positions() {
+    return result([](int64_t p, int64_t q) { return std::pair<int64_t, int64_t>(p, q); });
+  }
+  Pairs rows() {
+    return result([this](int64_t p, int64_t q) {
+      const int64_t i = x_.rows[p], j = y_.rows[q];
+      return &x_ == &y_ && j < i ? std::pair<int64_t, int64_t>(j, i)
+                                 : std::pair<int64_t, int64_t>(i, j);
+    });
   }
 
  private:
@@ -85,6 +81,44 @@ class CollectPairs {
     if (total > max_pairs_) throw TooManyPairs(total);
   }
 
+  // Sorts the pairs by counting their first index, then those of one by the second.
+  template <class Name>
+  Pairs result(const Name& name) {
+    std::vector<int64_t> begin(static_cast<size_t>(x_.x->n) + 1, 0);
+    each([&](int64_t p, int64_t q, double) { ++begin[name(p, q).first + 1]; });
+    std::partial_sum(begin.begin(), begin.end(), begin.begin());
+    std::vector<int64_t> next(begin.begin(), begin.end() - 1);
+    const size_t total = static_cast<size_t>(begin.back());
+    std::vector<std::pair<int64_t, double>> sorted(total);
+    for (size_t p = 0; p < found_.size(); ++p) {
+      for (const auto& [q, similarity] : found_[p]) {
+        const auto [i, j] = name(static_cast<int64_t>(p), q);
+        sorted[next[i]++] = {j, similarity};
+      }
+      std::vector<std::pair<int64_t, double>>().swap(found_[p]);
+    }
+    Pairs out;
+    out.i.reserve(total);
+    out.j.reserve(total);
+    out.similarity.reserve(total);
+    for (int64_t i = 0; i < x_.x->n; ++i) {
+      std::sort(sorted.begin() + begin[i], sorted.begin() + begin[i + 1]);
+      for (int64_t k = begin[i]; k < begin[i + 1]; ++k) {
+        out.i.push_back(i);
+        out.j.push_back(sorted[k].first);
+        out.similarity.push_back(sorted[k].second);
+      }
+    }
+    return out;
+  }
+
+  template <class Take>
+  void each(const Take& take) const {
+    for (size_t p = 0; p < found_.size(); ++p) {
+      for (const auto& [q, similarity] : found_[p]) take(static_cast<int64_t>(p), q, similarity);
+    }
+  }
+
   const ScanSide& x_;
   const ScanSide& y_;
   const Ordering* const ordering_;
@@ -94,17 +128,28 @@ class CollectPairs {
   std::atomic<int64_t> count_{0};
 };
 
+// The highest earlier sample of a row. Positions follow the ordering, or, where there is but one
+// group and the screens have put them into an order of their own, `place` tells what is earlier.
 class HighestEarlier {
  public:
-  HighestEarlier(const ScanSide& x, const Ordering& ordering, Redundancy& out)
-      : x_(x), ordering_(ordering), out_(out) {}
+  static constexpr bool kRising = true;
 
-  ColumnRange range(int64_t p) const { return {ordering_.begin[p], p}; }
-  double bar(int64_t p) const { return out_.similarity[ordering_.rows[p]]; }
+  HighestEarlier(const ScanSide& x, const Ordering& ordering, const std::vector<int64_t>& place,
+                 Redundancy& out)
+      : x_(x), ordering_(ordering), place_(place), out_(out) {}
+
+  Metric metric() const { return Metric::kCosine; }
+  ColumnRange range(int64_t p) const {
+    return place_.empty() ? ColumnRange{ordering_.begin[p], p} : ColumnRange{0, x_.size()};
+  }
+  bool counts(int64_t p, int64_t q) const {
+    return place_.empty() || place_[x_.rows[q]] < place_[x_.rows[p]];
+  }
+  double bar(int64_t p) const { return out_.similarity[x_.rows[p]]; }
 
   void take(int64_t p, int64_t q, double inner) {
     const double similarity = cosine(inner, x_.norm(p), x_.norm(q));
-    const int64_t row = ordering_.rows[p], neighbor = ordering_.rows[q];
+    const int64_t row = x_.rows[p], neighbor = x_.rows[q];
     double& best = out_.similarity[row];
     if (similarity > best || (similarity == best && neighbor < out_.neighbor[row])) {
       best = similarity;
@@ -117,6 +162,7 @@ class HighestEarlier {
  private:
   const ScanSide& x_;
   const Ordering& ordering_;
+  const std::vector<int64_t>& place_;  // by row, or empty
   Redundancy& out_;
 };
 
@@ -133,20 +179,23 @@ struct Candidate {
 // A heap of the k best per row, the worst of them on top.
 class BestK {
  public:
+  static constexpr bool kRising = true;
+
   BestK(const ScanSide& x, const ScanSide& y, int64_t k)
       : x_(x), y_(y), k_(k), heaps_(static_cast<size_t>(x.size())) {}
 
+  Metric metric() const { return Metric::kCosine; }
   ColumnRange range(int64_t) const { return {0, y_.size()}; }
+  bool counts(int64_t p, int64_t q) const { return &x_ != &y_ || p != q; }
 
   double bar(int64_t p) const {
-    const auto& heap = heaps_[p];
+    const auto& heap = heaps_[x_.rows[p]];
     return static_cast<int64_t>(heap.size()) < k_ ? kNone : heap.front().similarity;
   }
 
   void take(int64_t p, int64_t q, double inner) {
-    if (&x_ == &y_ && p == q) return;
-    auto& heap = heaps_[p];
-    const Candidate candidate{cosine(inner, x_.norm(p), y_.norm(q)), q};
+    auto& heap = heaps_[x_.rows[p]];
+    const Candidate candidate{cosine(inner, x_.norm(p), y_.norm(q)), y_.rows[q]};
     if (static_cast<int64_t>(heap.size()) < k_) {
       heap.push_back(candidate);
       std::push_heap(heap.begin(), heap.end());
@@ -158,7 +207,10 @@ class BestK {
   }
 
   void finish_band(int64_t begin, int64_t end) {
-    for (int64_t p = begin; p < end; ++p) std::sort_heap(heaps_[p].begin(), heaps_[p].end());
+    for (int64_t p = begin; p < end; ++p) {
+      auto& heap = heaps_[x_.rows[p]];
+      std::sort_heap(heap.begin(), heap.end());
+    }
   }
 
   TopK result() const {
@@ -176,18 +228,35 @@ class BestK {
   const ScanSide& x_;
   const ScanSide& y_;
   const int64_t k_;
-  std::vector<std::vector<Candidate>> heaps_;
+  std::vector<std::vector<Candidate>> heaps_;  // by row
 };
+
+double pairs_of(const Ordering& ordering) {
+  double pairs = 0.0;
+  for (size_t p = 0; p < ordering.begin.size(); ++p) {
+    pairs += static_cast<double>(p) - static_cast<double>(ordering.begin[p]);
+  }
+  return pairs;
+}
+
+// Shares of all pairs that groups may leave over where they are to be used: they look at both
+// (p, q) and (q, p) where an order of their own forbids to tell which is the earlier.
+constexpr double kRegroup = 0.67;
+constexpr double kRegroupEarlier = 0.3;
 
 }  // namespace
 
 Pairs similar_pairs(const Matrix& x, const Matrix* y, double threshold, int64_t max_pairs,
                     const Context& context) {
   Team team(context);
-  const TwoSides sides(team, x, y);
+  TwoSides sides(team, x, y);
+  const double n = static_cast<double>(x.n);
+  const double pairs = y == nullptr ? 0.5 * n * (n - 1.0) : n * static_cast<double>(y->n);
+  const ScanScreens screens(team, Metric::kCosine, sides.left, sides.right(), pairs, kRegroup,
+                            threshold);
   CollectPairs collect(sides.left, sides.right(), nullptr, threshold, max_pairs);
-  scan_pairs(team, sides.left, sides.right(), collect);
-  return collect.result();
+  scan_pairs(team, sides.left, sides.right(), screens.screening(), collect);
+  return collect.rows();
 }
 
 Ordering make_ordering(int64_t n, const int64_t* order, const int64_t* labels) {
@@ -210,28 +279,40 @@ Ordering make_ordering(int64_t n, const int64_t* order, const int64_t* labels) {
 
 Redundancy redundancy(const Matrix& x, const Ordering& ordering, const Context& context) {
   Team team(context);
-  const ScanSide side = make_side(team, x, ordering.rows);
+  ScanSide side = make_side(team, x, ordering.rows);
   Redundancy out{std::vector<double>(static_cast<size_t>(x.n), kNone),
                  std::vector<int64_t>(static_cast<size_t>(x.n), -1)};
-  HighestEarlier highest(side, ordering, out);
-  scan_pairs(team, side, side, highest);
+  const double pairs = pairs_of(ordering);
+  const bool one_group = ordering.begin.back() == 0;
+  const ScanScreens screens(team, Metric::kCosine, side, side, pairs,
+                            one_group ? kRegroupEarlier : 0.0);
+  std::vector<int64_t> place;
+  if (screens.screening().groups > 0) {
+    place.resize(static_cast<size_t>(x.n));
+    for (int64_t p = 0; p < x.n; ++p) place[ordering.rows[p]] = p;
+  }
+  HighestEarlier highest(side, ordering, place, out);
+  scan_pairs(team, side, side, screens.screening(), highest);
   return out;
 }
 
 Pairs earlier_pairs(const Matrix& x, double threshold, const Ordering& ordering, int64_t max_pairs,
                     const Context& context) {
   Team team(context);
-  const ScanSide side = make_side(team, x, ordering.rows);
+  ScanSide side = make_side(team, x, ordering.rows);
+  const ScanScreens screens(team, Metric::kCosine, side, side, pairs_of(ordering), 0.0);
   CollectPairs collect(side, side, &ordering, threshold, max_pairs);
-  scan_pairs(team, side, side, collect);
-  return collect.result();
+  scan_pairs(team, side, side, screens.screening(), collect);
+  return collect.positions();
 }
 
 TopK topk_similarity(const Matrix& x, const Matrix* y, int64_t k, const Context& context) {
   Team team(context);
-  const TwoSides sides(team, x, y);
+  TwoSides sides(team, x, y);
+  const double pairs = static_cast<double>(x.n) * static_cast<double>(sides.right().size());
+  const ScanScreens screens(team, Metric::kCosine, sides.left, sides.right(), pairs, kRegroup);
   BestK best(sides.left, sides.right(), k);
-  scan_pairs(team, sides.left, sides.right(), best);
+  scan_pairs(team, sides.left, sides.right(), screens.screening(), best);
   return best.result();
 }
 

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <numeric>
 
 #include "cpu/isa.h"
+#include "scatter.h"
 
 namespace meddel {
 namespace {
@@ -15,35 +17,23 @@ constexpr int kPasses = 2;           // of subspace iteration
 constexpr int kRemainder = 4;        // integers that hold the remainder's length
 constexpr int64_t kEncodeRows = 64;  // rows projected at a time
 
-// Shares of the accumulator that decide alone. Sums stay within 32 bits: the bar's share is at most
-// kBar, a row's kAlways or -kNever, and kWidest products of at most 127 * 255 make 5.3e8. Real bars
-// ask for at most 1.1 / step^2 = 1.1e8.
-constexpr int32_t kBar = 400'000'000;
-constexpr int32_t kAlways = 200'000'000;
+// Bounds of the accumulator's parts, so that sums stay within 32 bits: a row's share is within
+// kShare, or kAlways or -kNever, which decide alone; the bar's share is at most kBar; kWidest
+// products of at most 127 * 255 make 5.3e8. Real scores and bars ask for at most 1.1 / step^2.
+constexpr int32_t kShare = 150'000'000;
+constexpr int32_t kBar = 150'000'000;
+constexpr int32_t kAlways = 600'000'000;
 constexpr int32_t kNever = 800'000'000;
 constexpr double kLeastStep = 1e-4;
 constexpr int64_t kWidest = 16384;
 constexpr double kUnit = 1.0 / (1 << 24);  // rounding of fp32
+// Norms outside are not screened: alpha, or a product with it, might leave fp32's range.
+constexpr double kLeastNorm = 1e-30, kGreatestNorm = 1e30;
+constexpr double kFarOut = 4.0;  // alpha |x| of rows that are screened
 
 int64_t round_up(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
-
-// Numbers that only have to look random (splitmix64): the answer does not depend on them.
-class Scatter {
- public:
-  double next() {
-    state_ += 0x9e3779b97f4a7c15u;
-    uint64_t z = state_;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    z ^= z >> 31;
-    return static_cast<double>(z >> 11) * 0x1p-53 - 0.5;
-  }
-
- private:
-  uint64_t state_ = 1;
-};
 
 double inner_product(const double* x, const double* y, int64_t n) {
   double sum[8] = {};
@@ -91,64 +81,123 @@ std::vector<double> random_matrix(int64_t rows, int64_t columns) {
   return out;
 }
 
-// Row i of x over its norm, in fp32; zero for a zero row.
-void unit_row(const Matrix& x, int64_t i, double norm, float* out) {
-  kernels().scale[static_cast<int>(x.dtype)](x.row(i), x.d, norm > 0.0 ? 1.0 / norm : 0.0, out);
-}
-
-// Unit rows, spread evenly over both sides; zero rows have none. At least one, if it is all zeros.
-std::vector<float> sample_rows(const Positions& x, const Positions& y) {
-  std::vector<float> out;
+// Rows spread evenly over both sides.
+template <class Take>
+void each_sampled(const Positions& x, const Positions& y, const Take& take) {
   const bool one_side = &x.rows == &y.rows;
   for (const Positions* side : {&x, &y}) {
     const int64_t size = static_cast<int64_t>(side->rows.size());
     const int64_t count = std::min(size, one_side ? kSampleRows : kSampleRows / 2);
-    for (int64_t s = 0; s < count; ++s) {
-      const int64_t i = side->rows[s * size / count];
-      if (side->norms[i] == 0.0) continue;
-      out.resize(out.size() + static_cast<size_t>(side->x.d));
-      unit_row(side->x, i, side->norms[i], &out[out.size() - static_cast<size_t>(side->x.d)]);
-    }
+    for (int64_t s = 0; s < count; ++s) take(*side, side->rows[s * size / count]);
     if (one_side) break;
   }
-  if (out.empty()) out.resize(static_cast<size_t>(x.x.d));
-  return out;
+}
+
+template <class T>
+T quantile(std::vector<T> values, double share) {
+  const auto at =
+      values.begin() + static_cast<int64_t>(share * static_cast<double>(values.size() - 1));
+  std::nth_element(values.begin(), at, values.end());
+  return *at;
 }
 
 std::atomic<ScreenMode> mode{ScreenMode::kAuto};
 
 }  // namespace
 
-Screen::Screen(int64_t d, int64_t kept, bool dense)
-    : d_(d),
+float PointMap::operator()(const Positions& side, int64_t i, float* out) const {
+  const double norm = side.norms[i];
+  float factor = scale;
+  bool fits = norm == 0.0 || (norm > kLeastNorm && norm < kGreatestNorm);
+  if (metric == Metric::kCosine) {
+    factor = norm > 0.0 ? static_cast<float>(1.0 / norm) : 0.0f;
+  } else {
+    fits = norm * static_cast<double>(scale) < kFarOut;
+  }
+  if (!fits) return std::numeric_limits<float>::infinity();
+  return kernels().point[static_cast<int>(side.x.dtype)](side.x.row(i), d, factor, mean.data(),
+                                                         out);
+}
+
+double PointMap::score(double s) const {
+  const double alpha = static_cast<double>(scale);
+  return metric == Metric::kCosine ? s : 2.0 * s / (alpha * alpha);
+}
+
+Sample::Sample(Metric metric, const Positions& x, const Positions& y)
+    : map{metric, x.x.d, 1.0f, std::vector<float>(static_cast<size_t>(x.x.d), 0.0f)} {
+  if (metric == Metric::kEuclidean) {
+    std::vector<double> norms;
+    each_sampled(x, y, [&](const Positions& side, int64_t i) { norms.push_back(side.norms[i]); });
+    const double typical = std::clamp(quantile(std::move(norms), 0.98), kLeastNorm, kGreatestNorm);
+    map.scale = static_cast<float>(1.0 / typical);
+  }
+  const size_t d = static_cast<size_t>(map.d);
+  const auto collect = [&] {
+    points.clear();
+    squares.clear();
+    std::vector<float> point(d);
+    each_sampled(x, y, [&](const Positions& side, int64_t i) {
+      const float square = map(side, i, point.data());
+      if (square == std::numeric_limits<float>::infinity()) return;
+      points.insert(points.end(), point.begin(), point.end());
+      squares.push_back(square);
+    });
+  };
+  collect();
+  std::vector<double> total(d, 0.0);
+  for (size_t p = 0; p < points.size(); ++p) total[p % d] += static_cast<double>(points[p]);
+  double square = 0.0;
+  for (size_t e = 0; e < d; ++e) {
+    const double mean = squares.empty() ? 0.0 : total[e] / static_cast<double>(squares.size());
+    map.mean[e] = static_cast<float>(mean);
+    square += static_cast<double>(map.mean[e]) * static_cast<double>(map.mean[e]);
+  }
+  map.mean_norm = std::sqrt(square) * (1.0 + 1e-12);
+  collect();
+  if (squares.empty()) {
+    points.assign(d, 0.0f);
+    squares.assign(1, 0.0f);
+  }
+  // Room for rows beyond the sample; lengths vary more where rows are not scaled to one.
+  const double room = metric == Metric::kCosine ? 1.02 : 1.08;
+  const float largest = *std::max_element(squares.begin(), squares.end());
+  map.longest = room * std::sqrt(static_cast<double>(largest)) + 1e-3;
+}
+
+Screen::Screen(const Sample& sample, int64_t kept, bool dense)
+    : map_(sample.map),
+      d_(sample.map.d),
       kept_(kept),
       padded_(round_up(kept, 16)),
       width_(round_up(kept + (dense ? 0 : kRemainder), 4)),
       dense_(dense),
-      eta_(2.0 * kUnit) {}
+      slack_(0x1p-21 + static_cast<double>(d_ + 8) * 0x1p-46),
+      epsilon_(1.01 * kUnit * (2.0 * map_.longest + map_.mean_norm)),
+      off_(static_cast<double>(d_ + 320) / 16.0 * kUnit) {}
 
-Screen Screen::prefix(Team& team, const Positions& x, const Positions& y) {
-  Screen screen(x.x.d, std::min(x.x.d, kKept), false);
-  const std::vector<float> sample = sample_rows(x, y);
+Screen Screen::prefix(Team& team, const Sample& sample) {
+  Screen screen(sample, std::min(sample.map.d, kKept), false);
   screen.learn_basis(team, sample);
   screen.measure_basis();
   screen.learn_step(sample);
   return screen;
 }
 
-Screen Screen::dense(const Positions& x, const Positions& y) {
-  Screen screen(x.x.d, x.x.d, true);
-  screen.learn_dense_step(sample_rows(x, y));
+Screen Screen::dense(const Sample& sample) {
+  Screen screen(sample, sample.map.d, true);
+  screen.learn_dense_step(sample);
   return screen;
 }
 
-void Screen::learn_basis(Team& team, const std::vector<float>& sample) {
+void Screen::learn_basis(Team& team, const Sample& sample) {
   const MultiplyFn multiply = kernels().multiply;
-  const int64_t rows = static_cast<int64_t>(sample.size()) / d_;
-  std::vector<float> transposed(sample.size());
+  const int64_t rows = sample.count();
+  const std::vector<float>& points = sample.points;
+  std::vector<float> transposed(points.size());
   team.run_range(d_, 16, [&](int64_t begin, int64_t end, int) {
     for (int64_t e = begin; e < end; ++e) {
-      for (int64_t s = 0; s < rows; ++s) transposed[e * rows + s] = sample[s * d_ + e];
+      for (int64_t s = 0; s < rows; ++s) transposed[e * rows + s] = points[s * d_ + e];
     }
   });
   // Subspace iteration: the span of S'S ... S'S times a random start leans to the directions of
@@ -160,7 +209,7 @@ void Screen::learn_basis(Team& team, const std::vector<float>& sample) {
   for (int pass = 0; pass < kPasses && kept_ < d_; ++pass) {
     for (int64_t e = 0; e < d_; ++e) std::copy_n(&wide[e * kept_], kept_, &basis_[e * padded_]);
     team.run_range(rows, 128, [&](int64_t begin, int64_t end, int) {
-      multiply(&sample[begin * d_], d_, end - begin, basis_.data(), d_, padded_,
+      multiply(&points[begin * d_], d_, end - begin, basis_.data(), d_, padded_,
                &projected[begin * padded_]);
     });
     team.run_range(d_, 32, [&](int64_t begin, int64_t end, int) {
@@ -202,14 +251,14 @@ void Screen::measure_basis() {
   }
   delta_ = std::sqrt(squares) + 1e-12;
   eta_ = static_cast<double>(d_ + 2) * kUnit * 1.01 *
-             std::sqrt(static_cast<double>(kept_) * (1.0 + delta_)) +
-         2.0 * kUnit * (1.0 + delta_);
+             std::sqrt(static_cast<double>(kept_) * (1.0 + delta_)) * map_.longest +
+         (1.0 + delta_) * epsilon_;
 }
 
-void Screen::learn_step(const std::vector<float>& sample) {
-  const int64_t rows = static_cast<int64_t>(sample.size()) / d_;
+void Screen::learn_step(const Sample& sample) {
+  const int64_t rows = sample.count();
   std::vector<float> projected(static_cast<size_t>(rows * padded_));
-  kernels().multiply(sample.data(), d_, rows, basis_.data(), d_, padded_, projected.data());
+  kernels().multiply(sample.points.data(), d_, rows, basis_.data(), d_, padded_, projected.data());
   double largest = 0.0, remainder = 0.0;
   for (int64_t s = 0; s < rows; ++s) {
     double square = 0.0;
@@ -218,87 +267,103 @@ void Screen::learn_step(const std::vector<float>& sample) {
       largest = std::max(largest, std::abs(p));
       square += p * p;
     }
-    remainder = std::max(remainder, std::sqrt(std::max(0.0, 1.0 - square)));
+    remainder = std::max(remainder, static_cast<double>(sample.squares[s]) - square);
     longest_ = std::max(longest_, std::sqrt(square));
   }
   // Room for rows beyond the sample; those that exceed it survive always.
+  remainder = std::sqrt(std::max(0.0, remainder));
   step_ = std::max({1.05 * largest / 127.0, (1.05 * remainder + 0.02) / 254.0, kLeastStep});
-  longest_ = 1.01 * longest_ + step_ * std::sqrt(static_cast<double>(kept_));
+  longest_ = 1.02 * longest_ + step_ * std::sqrt(static_cast<double>(kept_));
 }
 
-void Screen::learn_dense_step(const std::vector<float>& sample) {
-  const int64_t rows = static_cast<int64_t>(sample.size()) / d_;
-  std::vector<float> largest(static_cast<size_t>(rows));
+void Screen::learn_dense_step(const Sample& sample) {
+  const int64_t rows = sample.count();
+  std::vector<float> largest(static_cast<size_t>(rows), 0.0f);
   for (int64_t s = 0; s < rows; ++s) {
     for (int64_t e = 0; e < d_; ++e) {
-      largest[s] = std::max(largest[s], std::abs(sample[s * d_ + e]));
+      largest[s] = std::max(largest[s], std::abs(sample.points[s * d_ + e]));
     }
   }
   // A few rows with a larger coordinate are clipped, and survive more often, for the sake of a
   // finer step for all others.
-  const auto most = largest.begin() + rows * 98 / 100;
-  std::nth_element(largest.begin(), most, largest.end());
-  step_ = static_cast<double>(std::max(*most / 127.0f, static_cast<float>(kLeastStep)));
-  // Rounding errors of up to step / 2 a coordinate: twice their root mean square, for clipping.
-  remainder_ = 2.0 * step_ * std::sqrt(static_cast<double>(d_) / 12.0) + 4.0 * kUnit;
-  longest_ = 1.0 + remainder_ + 4.0 * kUnit;
+  const float step =
+      std::max(quantile(std::move(largest), 0.98) / 127.0f, static_cast<float>(kLeastStep));
+  step_ = static_cast<double>(step);  // as quantise takes it
+  // Rounding errors of up to step / 2 a coordinate have this length on average; room for clipping.
+  const double rounding = step_ * std::sqrt(static_cast<double>(d_) / 12.0);
+  remainder_ = 6.0 * rounding + 4.0 * epsilon_;
+  longest_ = map_.longest + 2.0 * rounding + 4.0 * epsilon_;
+}
+
+// |w|^2 >= |w~|^2 - 2 eps |w~|. Raising a is always allowed, so it may be cut off from below.
+Screen::Share Screen::share(double tau, double factor, double square, double kappa) const {
+  const double t = 0.5 * (kappa - square * (1.0 - off_)) + epsilon_ * map_.longest;
+  const double a = std::ceil((factor * tau + t) / (step_ * step_) + 1e-6);
+  const double limit = static_cast<double>(kShare);
+  if (a > limit) return {kAlways, 0.0};
+  return {static_cast<int32_t>(std::max(a, -limit)), tau};
 }
 
 // Each writes the integers of one row and returns its a.
-int32_t Screen::encode_prefix(const float* projected, int8_t* code) const {
+Screen::Share Screen::encode_prefix(const float* projected, double square, double kappa,
+                                    int8_t* code) const {
+  constexpr double kRound = 6755399441055744.0;  // 1.5 * 2^52: adding it leaves no fraction
+  const double inverse = 1.0 / step_;
   double inner = 0.0, length = 0.0, rounding = 0.0;
   for (int64_t c = 0; c < kept_; ++c) {
     const double p = static_cast<double>(projected[c]);
-    const double q = std::max(-127.0, std::min(127.0, std::nearbyint(p / step_)));
-    code[c] = static_cast<int8_t>(q);
+    const double q = (std::max(-127.0, std::min(127.0, p * inverse)) + kRound) - kRound;
+    code[c] = static_cast<int8_t>(static_cast<int32_t>(q));
     inner += q * p;
     length += q * q;
     rounding += (p - step_ * q) * (p - step_ * q);
   }
   const double size = step_ * std::sqrt(length);
   const double tau = std::sqrt(rounding) + eta_ + delta_ * size + 1e-12;
-  const double rest = 1.0 - 2.0 * step_ * inner + step_ * step_ * length + 2.0 * size * eta_ +
-                      delta_ * size * size + 1e-12;
+  const double whole = std::sqrt(square * (1.0 + off_)) + epsilon_;
+  const double rest = whole * whole - 2.0 * step_ * inner + step_ * step_ * length +
+                      2.0 * size * eta_ + delta_ * size * size + 1e-12;
   const double r = std::ceil(std::sqrt(std::max(0.0, rest)) / (2.0 * step_) + 1e-9);
-  if (size > longest_ || r > 127.0) return kAlways;
+  if (size > longest_ || r > 127.0) return {kAlways, 0.0};
   std::fill_n(code + kept_, kRemainder, static_cast<int8_t>(r));
-  return static_cast<int32_t>(std::ceil(longest_ * tau / (step_ * step_) + 1e-9));
+  return share(tau, longest_, square, kappa);
 }
 
 // The sum of squares is off by at most (d / 16 + 20) 2^-24 of itself; each of its terms comes from
-// a difference of numbers of size |u_i| that is off by at most 2^-23 |u_i|, 2^-23 |u| together.
-int32_t Screen::encode_dense(const float* unit, int8_t* code) const {
-  const float squares = kernels().quantise(unit, d_, static_cast<float>(step_), code);
-  const double off = 1.0 + static_cast<double>(d_ + 320) / 16.0 * kUnit;
-  const double tau = std::sqrt(static_cast<double>(squares) * off) + 2.0 * kUnit + eta_;
-  if (tau > remainder_) return kAlways;
-  return static_cast<int32_t>(
-      std::ceil((longest_ + 0.5 * remainder_) * tau / (step_ * step_) + 1e-9));
+// a difference of numbers of size |w_i| that is off by at most 2^-23 |w_i|, 2^-23 |w| together.
+Screen::Share Screen::encode_dense(const float* point, double square, double kappa,
+                                   int8_t* code) const {
+  const float squares = kernels().quantise(point, d_, static_cast<float>(step_), code);
+  const double tau = std::sqrt(static_cast<double>(squares) * (1.0 + off_)) +
+                     2.0 * kUnit * map_.longest + epsilon_;
+  if (tau > remainder_ || std::sqrt(square) * (1.0 + off_) + tau > longest_) return {kAlways, 0.0};
+  return share(tau, longest_ + 0.5 * remainder_, square, kappa);
 }
 
 template <class Take>
 void Screen::each_code(const Positions& side, int64_t begin, int64_t end, const Take& take) const {
-  std::vector<float> unit(static_cast<size_t>(kEncodeRows * d_));
+  std::vector<float> points(static_cast<size_t>(kEncodeRows * d_));
+  std::vector<float> squares(static_cast<size_t>(kEncodeRows));
   std::vector<float> projected(dense_ ? 0 : static_cast<size_t>(kEncodeRows * padded_));
   std::vector<int8_t> code(static_cast<size_t>(width_));
   for (int64_t first = begin; first < end; first += kEncodeRows) {
     const int64_t count = std::min(kEncodeRows, end - first);
     for (int64_t k = 0; k < count; ++k) {
-      const int64_t i = side.rows[first + k];
-      unit_row(side.x, i, side.norms[i], &unit[k * d_]);
+      squares[k] = map_(side, side.rows[first + k], &points[k * d_]);
     }
     if (!dense_) {
-      kernels().multiply(unit.data(), d_, count, basis_.data(), d_, padded_, projected.data());
+      kernels().multiply(points.data(), d_, count, basis_.data(), d_, padded_, projected.data());
     }
     for (int64_t k = 0; k < count; ++k) {
-      int32_t a = 0;  // as it stays, with a code of zeros, for a zero row
-      std::fill(code.begin(), code.end(), int8_t{0});
-      if (side.norms[side.rows[first + k]] > 0.0) {
-        a = dense_ ? encode_dense(&unit[k * d_], code.data())
-                   : encode_prefix(&projected[k * padded_], code.data());
+      Share share{kAlways, 0.0};
+      const double square = static_cast<double>(squares[k]);
+      if (square < map_.longest * map_.longest) {
+        const double kappa = map_.kappa(side.norms[side.rows[first + k]]);
+        share = dense_ ? encode_dense(&points[k * d_], square, kappa, code.data())
+                       : encode_prefix(&projected[k * padded_], square, kappa, code.data());
       }
-      if (a == kAlways) std::fill(code.begin(), code.end(), int8_t{0});
-      take(first + k, code.data(), a);
+      if (share.a == kAlways) std::fill(code.begin(), code.end(), int8_t{0});
+      take(first + k, code.data(), share.a, share.tau);
     }
   }
 }
@@ -322,7 +387,7 @@ Codes Screen::encode(const Positions& side, int64_t begin, int64_t end) const {
   const int64_t count = round_up(end - begin, kBlockColumns);
   Codes out{std::vector<int8_t>(static_cast<size_t>(count * width_), 0),
             std::vector<int32_t>(static_cast<size_t>(count), -kNever)};
-  each_code(side, begin, end, [&](int64_t p, const int8_t* code, int32_t a) {
+  each_code(side, begin, end, [&](int64_t p, const int8_t* code, int32_t a, double) {
     put(code, width_, p - begin, a, out);
   });
   return out;
@@ -345,11 +410,13 @@ RowCodes Screen::encode_rows(const Positions& side, int64_t begin, int64_t end) 
   const int32_t bias = kernels().bias;
   const int64_t count = round_up(end - begin, 4);
   RowCodes out{std::vector<uint8_t>(static_cast<size_t>(count * width_)),
-               std::vector<int32_t>(static_cast<size_t>(count), -kNever)};
-  each_code(side, begin, end, [&](int64_t p, const int8_t* code, int32_t a) {
+               std::vector<int32_t>(static_cast<size_t>(count), -kNever),
+               std::vector<double>(static_cast<size_t>(count), 0.0)};
+  each_code(side, begin, end, [&](int64_t p, const int8_t* code, int32_t a, double tau) {
     uint8_t* row = &out.bytes[(p - begin) * width_];
     for (int64_t c = 0; c < width_; ++c) row[c] = static_cast<uint8_t>(code[c] + bias);
     out.share[p - begin] = a;
+    out.tau[p - begin] = tau;
   });
   return out;
 }
@@ -358,7 +425,8 @@ RowCodes Screen::encode_rows(Team& team, const Positions& side) const {
   const int64_t size = static_cast<int64_t>(side.rows.size());
   const int64_t count = round_up(size, 4);
   RowCodes out{std::vector<uint8_t>(static_cast<size_t>(count * width_)),
-               std::vector<int32_t>(static_cast<size_t>(count))};
+               std::vector<int32_t>(static_cast<size_t>(count)),
+               {}};
   team.run_range(size, 16 * kEncodeRows, [&](int64_t begin, int64_t end, int) {
     const RowCodes part = encode_rows(side, begin, end);
     std::copy(part.bytes.begin(), part.bytes.end(), &out.bytes[begin * width_]);
@@ -370,7 +438,8 @@ RowCodes Screen::encode_rows(Team& team, const Positions& side) const {
 RowCodes RowCodes::gather(const int64_t* rows, int64_t count, int64_t width) const {
   const int64_t padded = round_up(count, 4);
   RowCodes out{std::vector<uint8_t>(static_cast<size_t>(padded * width)),
-               std::vector<int32_t>(static_cast<size_t>(padded), -kNever)};
+               std::vector<int32_t>(static_cast<size_t>(padded), -kNever),
+               {}};
   for (int64_t k = 0; k < count; ++k) {
     std::copy_n(&bytes[rows[k] * width], width, &out.bytes[k * width]);
     out.share[k] = share[rows[k]];
@@ -393,12 +462,73 @@ Codes RowCodes::pack(const int64_t* rows, int64_t count, int64_t width) const {
   return out;
 }
 
+double Screen::bound(int32_t sum) const {
+  return map_.score((static_cast<double>(sum) + 1.001) * step_ * step_ +
+                    delta_ * longest_ * longest_ + slack_);
+}
+
+double Screen::highest_score(double gap) const {
+  return map_.score(map_.most() - 0.5 * gap * gap + slack_);
+}
+
+bool RowCodes::fits(int64_t k) const { return share[k] != kAlways && share[k] != -kNever; }
+
+int32_t Screen::never() { return -kNever; }
+
 int32_t Screen::start(int32_t a, double bar) const {
   if (a == -kNever) return a;
-  const double slack = static_cast<double>(d_ + 8) * 0x1p-52;
-  const double needed = (bar - delta_ * longest_ * longest_ - slack) / (step_ * step_);
+  const double alpha = static_cast<double>(map_.scale);
+  const double wanted = map_.metric == Metric::kCosine ? bar : 0.5 * alpha * alpha * bar;
+  const double needed = (wanted - delta_ * longest_ * longest_ - slack_) / (step_ * step_) - 1e-6;
   const double limit = static_cast<double>(kBar);
-  return a - static_cast<int32_t>(std::floor(std::max(-limit, std::min(limit, needed - 1e-6))));
+  if (needed < -limit) return kAlways;
+  return a - static_cast<int32_t>(std::floor(std::min(limit, needed)));
+}
+
+double typical_bar(const Sample& sample) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  constexpr int64_t kAsked = 48;
+  const int64_t count = sample.count(), asked = std::min(count, kAsked);
+  std::vector<int64_t> rows(static_cast<size_t>(count));
+  std::iota(rows.begin(), rows.end(), int64_t{0});
+  std::vector<float> inner(rows.size());
+  std::vector<double> best(static_cast<size_t>(asked), -kInfinity);
+  for (int64_t k = 0; k < asked; ++k) {
+    const int64_t u = k * count / asked;
+    kernels().rough_dots[static_cast<int>(DType::kFloat32)](
+        &sample.points[u * sample.map.d], sample.points.data(), sample.map.d, rows.data(), count,
+        sample.map.d, inner.data());
+    for (int64_t v = 0; v < count; ++v) {
+      const float s = inner[v] - 0.5f * (sample.squares[u] + sample.squares[v]);
+      if (v != u) best[k] = std::max(best[k], static_cast<double>(s));
+    }
+  }
+  std::nth_element(best.begin(), best.begin() + asked / 2, best.end());
+  return sample.map.score(sample.map.most() + best[asked / 2]);
+}
+
+bool prefix_pays(const Screen& prefix, const Sample& sample, const Positions& side) {
+  constexpr int64_t kRows = 64, kColumns = 1024;
+  constexpr double kMostSurvivors = 0.06;
+  const int64_t size = static_cast<int64_t>(side.rows.size()), count = std::min(size, kColumns);
+  std::vector<int64_t> rows;
+  for (int64_t k = 0; k < count; ++k) rows.push_back(side.rows[k * size / count]);
+  const Positions some{side.x, side.norms, rows};
+  const int64_t asked = std::min(count, kRows);
+  const Codes columns = prefix.encode(some, 0, count);
+  const RowCodes codes = prefix.encode_rows(some, 0, asked);
+  const double bar = typical_bar(sample);
+  std::vector<int32_t> starts;
+  for (const int32_t share : codes.share) starts.push_back(prefix.start(share, bar));
+  const int64_t padded = columns.blocks() * kBlockColumns;
+  std::vector<uint16_t> found(starts.size() * static_cast<size_t>(padded));
+  std::vector<int32_t> counts(starts.size());
+  kernels().screen(codes.bytes.data(), starts.data(), static_cast<int64_t>(starts.size()),
+                   columns.packed.data(), columns.start.data(), columns.blocks(), prefix.width(),
+                   found.data(), padded, counts.data());
+  int64_t survivors = 0;
+  for (const int32_t c : counts) survivors += c;
+  return static_cast<double>(survivors) < kMostSurvivors * static_cast<double>(asked * count);
 }
 
 ScreenPlan plan_screens(double pairs, double columns, int64_t d) {
@@ -408,21 +538,26 @@ ScreenPlan plan_screens(double pairs, double columns, int64_t d) {
   const bool prefix = d <= kWidestPrefix, dense = d <= kWidest;
   switch (mode.load()) {
     case ScreenMode::kAlways:
-      return {prefix, dense && d > kKept};
+      return {prefix, dense && d > kKept, dense && d > kKept};
+    case ScreenMode::kGrouped:
+      return {false, dense, dense};
     case ScreenMode::kDense:
-      return {false, dense};
+      return {false, dense, false};
     case ScreenMode::kNever:
-      return {false, false};
+      return {false, false, false};
     case ScreenMode::kAuto:
       break;
   }
   // A dense code costs as much as about 60 dense products, a prefix's basis some 20 ms (10^7 dense
   // products), and a prefix code as much as about 500 dense products.
-  if (pairs * static_cast<double>(d) < 1e6) return {false, false};
+  if (pairs * static_cast<double>(d) < 1e6) return {false, false, false};
   const bool worth = pairs > 3e7 && columns > 1000.0;
-  return {prefix && (worth || (d <= kKept && pairs > 3e6)), dense && d > kKept};
+  return {prefix && (worth || (d <= kKept && pairs > 3e6)), dense && d > kKept,
+          dense && d > kKept && pairs > 1e8 && columns > 4000.0};
 }
 
 void use_screen(ScreenMode chosen) { mode = chosen; }
+
+bool groups_forced() { return mode == ScreenMode::kAlways || mode == ScreenMode::kGrouped; }
 
 }  // namespace meddel

@@ -1,10 +1,19 @@
-// A cheap upper bound on the cosine of two rows, as one integer inner product, so that an operation
-// need work out in full only the few pairs that may matter.
+// A cheap upper bound on the score of two rows (their cosine, or minus their squared distance), as
+// one integer inner product, so that an operation need work out in full only the few pairs that may
+// matter.
 //
-// Codes. B is a d x m basis of (nearly) orthonormal columns that span the directions in which a
-// sample of the rows varies most, turned at random so that no coordinate stands out. A unit row u
-// (the row over its norm) becomes m integers q in [-127, 127] with u ~ s B q, for one step s of all
-// rows, and a remainder e = u - s B q. For two rows u and v, with E = B'B - I,
+// Points. A row x becomes the point w = alpha x - mu: alpha is 1 / |x| for cosines (0 for a zero
+// row) and the same for all rows for distances; mu is about the mean of a sample, so that what all
+// rows have in common costs no precision. With kappa = 1 (cosines, but for zero rows) or 0,
+//
+//   S(u, v) = <w_u, w_v> + t_u + t_v,   t = (kappa - |w|^2) / 2
+//
+// is the cosine, zero rows included, or -alpha^2 / 2 times the squared distance.
+//
+// Codes. B is a d x m basis of (nearly) orthonormal columns that span the directions in which the
+// sample's points vary most, turned at random so that no coordinate stands out. A point becomes m
+// integers q in [-127, 127] with w ~ s B q, for one step s of all rows, and a remainder
+// e = w - s B q. For two points u and v, with E = B'B - I,
 //
 //   <u, v> = s^2 q_u'q_v + s^2 q_u'E q_v + s q_u'B'e_v + s q_v'B'e_u + <e_u, e_v>
 //
@@ -14,38 +23,46 @@
 //   <u, v> <= s^2 q_u'q_v + rho_u rho_v + P tau_u + P tau_v + delta P^2.
 //
 // Four more integers r = ceil(rho / 2s) in each code make the second term part of the product:
-// 4 s^2 r_u r_v >= rho_u rho_v. The third and fourth are integers a = ceil(P tau / s^2) in the
-// accumulator's start, as is the cosine that matters. What remains is a test of signs:
+// 4 s^2 r_u r_v >= rho_u rho_v. The third and fourth, and t, are integers
+// a = ceil((P tau + t) / s^2) in the accumulator's start, as is the score that matters. What
+// remains is a test of signs:
 //
 //   q_u'q_v + 4 r_u r_v + a_u + a_v - floor((bar - delta P^2 - slack) / s^2) < 0
-//                                                          proves  cosine < bar.
+//                                                          proves  score < bar.
 //
-// How rho and tau are known. p = B'u is worked out in fp32 as p~, in any order of summation:
-// |p - p~| <= eta = (d + 2) 2^-24 1.01 |B|_F + 2^-23 (1 + delta): the first part is the usual bound
-// gamma_d sum |u_i||B_ij| on an inner product of d terms, the second the rounding of u itself to
-// fp32, with room for the rounding of its norm. Then
+// How t, rho and tau are known. w is worked out in fp32 as w~ by two roundings an element, so that
+// |w - w~| <= eps = 1.01 2^-24 (2 W + |mu|) for all rows of |w~| <= W; rows beyond W, or with norms
+// near the ends of fp32's range, are not screened. |w~|^2 is summed in fp32 to within a share
+// (d / 16 + 20) 2^-24 of itself. p = B'w is worked out in fp32 from w~ as p~, in any order of
+// summation: |p - p~| <= eta = (d + 2) 2^-24 1.01 |B|_F W + (1 + delta) eps, the first part being
+// the usual bound gamma_d sum |w_i||B_ij| on an inner product of d terms. Then
 //
-//   |e|^2 = 1 - 2 s q'p + s^2 q'B'B q <= 1 - 2 s q'p~ + s^2 |q|^2 + 2 s |q| eta + delta s^2 |q|^2
+//   |e|^2 = |w|^2 - 2 s q'p + s^2 q'B'B q
+//        <= |w|^2 - 2 s q'p~ + s^2 |q|^2 + 2 s |q| eta + delta s^2 |q|^2
 //   |B'e| = |(p - p~) + (p~ - s q) - s E q| <= |p~ - s q| + eta + delta s |q|,
 //
-// both evaluated in fp64 with the rounding of those few operations (1e-12 of 1) added (the dense
-// screen's own rounding stands beside encode_dense). slack is
-// the distance between a real cosine and the truth's fp64 one, at most (d + 8) 2^-52.
+// both evaluated in fp64 with the rounding of those few operations (1e-12) added (the dense
+// screen's own rounding stands beside encode_dense). slack holds alpha's rounding to fp32, which
+// scales a cosine and |w|^2 by 1 +- 2^-23 each, and the distance between a real score and the
+// truth's fp64 one: at most (d + 8) 2^-52 for cosines and (d + 8) 2^-51 alpha^2 (|x|^2 + |y|^2) for
+// squared distances, where alpha |x| <= 4 for all rows that are screened.
+//
 // The dense screen is the same with B = I: all d dimensions, no remainder beside rounding and
 // clipping, so that rho = tau = |e|, and rho_u rho_v <= (rho_u + rho_v) / 2 * (the largest rho)
-// joins the third and fourth terms: a = ceil((P + rho_max / 2) tau / s^2). It costs d / 64 times as
-// much, and tells cosines apart to about 0.02 whatever the data.
+// joins the third and fourth terms: a = ceil(((P + rho_max / 2) tau + t) / s^2). It costs d / 64
+// times as much, and tells cosines apart to about 0.02 whatever the data.
 //
-// s, P and rho_max are chosen from the sample. A row that does not fit (r > 127 or s |q| > P) gets
-// an a so large that it always survives; a zero row, whose cosine is 0, has q = 0, rho = tau = 0
-// and thus a bound >= 0.
+// s, W, P and rho_max are chosen from the sample. A row that does not fit (|w~| > W, r > 127 or
+// s |q| > P) gets an a so large that it always survives.
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "matrix.h"
 #include "parallel.h"
+#include "truth.h"
 
 namespace meddel {
 
@@ -65,6 +82,12 @@ struct Codes {
 struct RowCodes {
   std::vector<uint8_t> bytes;
   std::vector<int32_t> share;
+  std::vector<double> tau;  // by row, where encode_rows made these of a range
+
+  int64_t size() const { return static_cast<int64_t>(share.size()); }
+
+  // Whether row k is screened at all.
+  bool fits(int64_t k) const;
 
   // The codes of the given rows of these, which are `width` integers each, for either side.
   RowCodes gather(const int64_t* rows, int64_t count, int64_t width) const;
@@ -78,15 +101,45 @@ struct Positions {
   const std::vector<int64_t>& rows;
 };
 
+// How rows become points.
+struct PointMap {
+  // Writes w~ of row i and returns |w~|^2; infinite where the row cannot be screened.
+  float operator()(const Positions& side, int64_t i, float* out) const;
+
+  double score(double s) const;  // of S
+
+  // S of equal points, the largest there is.
+  double most() const { return metric == Metric::kCosine ? 1.0 : 0.0; }
+
+  double kappa(double norm) const { return metric == Metric::kCosine && norm > 0.0 ? 1.0 : 0.0; }
+
+  Metric metric;
+  int64_t d;
+  float scale = 1.0f;                                        // alpha of all rows, for distances
+  std::vector<float> mean;                                   // mu
+  double mean_norm = 0.0;                                    // |mu|
+  double longest = std::numeric_limits<double>::infinity();  // W
+};
+
+// The points of some rows, spread evenly over both sides of a scan (one side when they are the same
+// object); at least one, of zeros if need be.
+struct Sample {
+  Sample(Metric metric, const Positions& x, const Positions& y);
+
+  int64_t count() const { return static_cast<int64_t>(squares.size()); }
+
+  PointMap map;
+  std::vector<float> points;
+  std::vector<float> squares;  // their |w~|^2
+};
+
 class Screen {
  public:
-  // Each learns what it needs from a sample of the rows of both sides (one side when they are the
-  // same object).
-  static Screen prefix(Team& team, const Positions& x, const Positions& y);
-
-  static Screen dense(const Positions& x, const Positions& y);
+  static Screen prefix(Team& team, const Sample& sample);
+  static Screen dense(const Sample& sample);
 
   int64_t width() const { return width_; }  // integers a code, a multiple of 4
+  double step() const { return step_; }
 
   Codes encode(Team& team, const Positions& side) const;
   Codes encode(const Positions& side, int64_t begin, int64_t end) const;
@@ -96,42 +149,70 @@ class Screen {
   // The accumulator's start for a row with share a: a pair whose sum stays negative is below bar.
   int32_t start(int32_t a, double bar) const;
 
+  // What a score is at most when the sum of the shares and the product is `sum`.
+  double bound(int32_t sum) const;
+
+  // What the score of two rows is at most when their points are at least `gap` apart.
+  double highest_score(double gap) const;
+
+  // The start of a row that is not to survive with anything.
+  static int32_t never();
+
  private:
-  Screen(int64_t d, int64_t kept, bool dense);
+  Screen(const Sample& sample, int64_t kept, bool dense);
 
-  void learn_basis(Team& team, const std::vector<float>& sample);
+  void learn_basis(Team& team, const Sample& sample);
   void measure_basis();
-  void learn_step(const std::vector<float>& sample);
-  void learn_dense_step(const std::vector<float>& sample);
+  void learn_step(const Sample& sample);
+  void learn_dense_step(const Sample& sample);
 
-  // Calls take(p, code, a) for the positions [begin, end).
+  // Calls take(p, code, a, tau) for the positions [begin, end).
   template <class Take>
   void each_code(const Positions& side, int64_t begin, int64_t end, const Take& take) const;
-  int32_t encode_prefix(const float* projected, int8_t* code) const;
-  int32_t encode_dense(const float* unit, int8_t* code) const;
 
+  struct Share {
+    int32_t a;
+    double tau;
+  };
+  Share encode_prefix(const float* projected, double square, double kappa, int8_t* code) const;
+  Share encode_dense(const float* point, double square, double kappa, int8_t* code) const;
+  Share share(double tau, double factor, double square, double kappa) const;
+
+  PointMap map_;
   int64_t d_;
   int64_t kept_;    // m
   int64_t padded_;  // m, filled up to what the projection works in
   int64_t width_;   // m and the remainder, filled up to a multiple of 4
   bool dense_;
+  double slack_;
+  double epsilon_;            // eps
+  double off_;                // the share by which |w~|^2 may be off
   std::vector<float> basis_;  // d x padded; empty when dense
   double delta_ = 0.0;
-  double eta_;
+  double eta_ = 0.0;
   double step_ = 0.0;
   double longest_ = 0.0;    // P
   double remainder_ = 0.0;  // rho_max, when dense
 };
 
+// The median score of some of the sampled rows and the nearest of the others.
+double typical_bar(const Sample& sample);
+
+// Whether a prefix leaves few enough of the pairs of a side's rows at that score.
+bool prefix_pays(const Screen& prefix, const Sample& sample, const Positions& side);
+
 // Which screens serve a scan of so many pairs of rows of d elements, `columns` of them a row.
 struct ScreenPlan {
   bool prefix;
   bool dense;
+  bool groups;
 };
 ScreenPlan plan_screens(double pairs, double columns, int64_t d);
 
-// By the scan's size (the default), or, for tests: both, the dense one alone, or none.
-enum class ScreenMode { kAuto, kAlways, kDense, kNever };
+// By the scan's size (the default), or, for tests: all, the dense one with groups, the dense one
+// alone, or none.
+enum class ScreenMode { kAuto, kAlways, kGrouped, kDense, kNever };
 void use_screen(ScreenMode mode);
+bool groups_forced();
 
 }  // namespace meddel

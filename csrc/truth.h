@@ -23,6 +23,13 @@ inline double squared_distance(double xy, double xx, double yy) {
   return value > 0.0 ? value : 0.0;
 }
 
+enum class Metric { kEuclidean, kCosine };
+
+// What pairs of rows are ordered by: the cosine, or minus the squared distance.
+inline double score(Metric metric, double xy, double xx, double yy, double x_norm, double y_norm) {
+  return metric == Metric::kCosine ? cosine(xy, x_norm, y_norm) : -squared_distance(xy, xx, yy);
+}
+
 inline double cosine_distance(double cosine) { return cosine < 1.0 ? 1.0 - cosine : 0.0; }
 
 }  // namespace meddel

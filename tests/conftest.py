@@ -21,7 +21,7 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     _core.use_isa("")
 
 
-@pytest.fixture(params=["never", "always", "dense"])
+@pytest.fixture(params=["never", "always", "grouped", "dense"])
 def screen(request: pytest.FixtureRequest) -> Iterator[str]:
     """Run the test without screens, and with them even where they would not pay."""
     _core.use_screen(request.param)

@@ -14,7 +14,14 @@ def use_screen(mode: str, /) -> None: ...
 def cuda_built() -> bool: ...
 def first_nonfinite_row(x: _Array, threads: int, /) -> int: ...
 def kcenter_greedy(
-    x: _Array, k: int, cosine: bool, start: int, selected: list[int], threads: int, /
+    x: _Array,
+    k: int,
+    radius: float,
+    cosine: bool,
+    start: int,
+    selected: list[int],
+    threads: int,
+    /,
 ) -> tuple[_Int, _Float, _Float]: ...
 def similar_pairs(
     x: _Array, y: _Array | None, threshold: float, max_pairs: int, threads: int, /
@@ -38,9 +45,11 @@ def deduplicate(
 def kmeans_plus_plus(
     x: _Array, spherical: bool, uniforms: list[float], threads: int, /
 ) -> _Int: ...
-def kmeans_assign(
-    x: _Array, centroids: NDArray[np.float32], guess: _Int | None, spherical: bool, threads: int, /
-) -> tuple[_Int, _Float, float]: ...
-def kmeans_update(
-    x: _Array, labels: _Int, distances: _Float, k: int, spherical: bool, threads: int, /
-) -> NDArray[np.float32]: ...
+def kmeans(
+    x: _Array,
+    init: NDArray[np.float32],
+    max_iterations: int,
+    spherical: bool,
+    threads: int,
+    /,
+) -> tuple[_Int, NDArray[np.float32], _Float, float, int, bool]: ...

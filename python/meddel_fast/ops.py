@@ -144,7 +144,9 @@ def kcenter_greedy(
     why = " (the rows of x less the selected ones)" if len(centres) else " (the rows of x)"
     k = check_int("k", k, 1, rows.n - len(centres), why)
     start = check_int("start", start, 0, rows.n - 1)
-    out = _core.kcenter_greedy(rows.array, k, metric == "cosine", start, centres.tolist(), threads)
+    out = _core.kcenter_greedy(
+        rows.array, k, -1.0, metric == "cosine", start, centres.tolist(), threads
+    )
     return KCenterResult(*rows.back(*out))
 
 
@@ -358,18 +360,9 @@ def kmeans(
     rows = check_rows("x", x, threads)
     k = check_int("k", k, 1, rows.n, " (the rows of x)")
     centroids = _first_centroids(rows, k, bool(spherical), seed, init, threads)
-    labels, distances, inertia = _core.kmeans_assign(
-        rows.array, centroids, None, spherical, threads
+    labels, centroids, distances, inertia, iterations, converged = _core.kmeans(
+        rows.array, centroids, max_iterations, bool(spherical), threads
     )
-    iterations, converged = 0, False
-    while iterations < max_iterations and not converged:
-        centroids = _core.kmeans_update(rows.array, labels, distances, k, spherical, threads)
-        previous = labels
-        labels, distances, inertia = _core.kmeans_assign(
-            rows.array, centroids, previous, spherical, threads
-        )
-        converged = bool(np.array_equal(previous, labels))
-        iterations += 1
     labels, centroids, distances = rows.back(labels, centroids, distances)
     return KMeansResult(labels, centroids, distances, inertia, iterations, converged)
 

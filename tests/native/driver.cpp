@@ -62,12 +62,10 @@ void run_kmeans(const Matrix& x, const std::vector<float>& rows, const Context& 
       const auto row = rows.begin() + seed * kColumns;
       centroids.insert(centroids.end(), row, row + kColumns);
     }
-    const Matrix c{centroids.data(), 9, kColumns, kColumns, DType::kFloat32};
-    const Assignment assigned = kmeans_assign(x, c, nullptr, spherical, context);
-    hash.add(assigned.labels);
-    hash.add(assigned.distances);
-    hash.add(
-        kmeans_update(x, assigned.labels.data(), assigned.distances.data(), 9, spherical, context));
+    const KMeans found = kmeans(x, centroids, 9, spherical, 3, context);
+    hash.add(found.labels);
+    hash.add(found.centroids);
+    hash.add(found.distances);
   }
 }
 
@@ -77,7 +75,7 @@ uint64_t run_all(int threads) {
   const Context context{threads, [] {}};
   Hash hash;
   for (const Metric metric : {Metric::kEuclidean, Metric::kCosine}) {
-    const KCenter centres = kcenter_greedy(x, 60, metric, 0, {}, context);
+    const KCenter centres = kcenter_greedy(x, 60, -1.0, metric, 0, {}, context);
     hash.add(centres.indices);
     hash.add(centres.radii);
     hash.add(centres.distances);
@@ -108,7 +106,7 @@ int main() {
   bool equal = true;
   for (const std::string& isa : meddel::available_isas()) {
     using Mode = meddel::ScreenMode;
-    for (const auto mode : {Mode::kNever, Mode::kAlways, Mode::kDense}) {
+    for (const auto mode : {Mode::kNever, Mode::kAlways, Mode::kGrouped, Mode::kDense}) {
       meddel::use_isa(isa);
       meddel::use_screen(mode);
       const uint64_t hash = meddel::run_all(mode == Mode::kNever ? 1 : 3);
