@@ -70,18 +70,6 @@ std::vector<int32_t> Groups::products() const {
   return out;
 }
 
-template <class Take>
-void Groups::each_row(const RowCodes& rows, int64_t begin, int64_t end, const Take& take) const {
-  const int64_t stride = packed_.blocks() * kBlockColumns;
-  std::vector<int32_t> scores(static_cast<size_t>(4 * stride));
-  const int32_t nothing[4] = {};
-  for (int64_t k = begin; k < end; k += 4) {
-    kernels().scores(&rows.bytes[k * width_], nothing, 4, packed_.packed.data(),
-                     packed_.start.data(), packed_.blocks(), width_, scores.data(), stride);
-    for (int64_t r = k; r < std::min(end, k + 4); ++r) take(r, &scores[(r - k) * stride]);
-  }
-}
-
 // Rows far from the centres so far are drawn more likely (k-means++), an eighth of them at a time.
 void Groups::seed(Team& team, const RowCodes& sample) {
   const int64_t rows = static_cast<int64_t>(sample.tau.size());
@@ -178,61 +166,90 @@ void Groups::arrange() {
   set_centres(std::move(codes));
 }
 
-Groups::Side Groups::assign(Team& team, const Positions& side) const {
-  const int64_t size = static_cast<int64_t>(side.rows.size()), k = centres_;
-  Side out{std::vector<int32_t>(static_cast<size_t>(size)),
-           std::vector<int32_t>(static_cast<size_t>(k * k), kNothing),
-           std::vector<double>(static_cast<size_t>(k), 0.0),
-           std::vector<int64_t>(static_cast<size_t>(count()), 0)};
-  std::vector<Side> parts(static_cast<size_t>(team.size()),
-                          Side{{}, out.extent, out.rounding, out.members});
-  team.run_range(size, kGrain, [&](int64_t begin, int64_t end, int worker) {
-    Side& part = parts[worker];
-    const RowCodes rows = dense_.encode_rows(side, begin, end);
-    each_row(rows, 0, end - begin, [&](int64_t r, const int32_t* scores) {
-      const int64_t own = rows.fits(r) ? closest(scores) : k;
-      out.group[begin + r] = static_cast<int32_t>(own);
-      ++part.members[own];
-      if (own == k) return;
-      part.rounding[own] = std::max(part.rounding[own], rows.tau[r]);
-      int32_t* extent = &part.extent[own * k];
-      for (int64_t c = 0; c < k; ++c) extent[c] = std::max(extent[c], scores[c] - scores[own]);
-    });
-  });
-  for (const Side& part : parts) {
-    const auto larger = [](auto a, auto b) { return std::max(a, b); };
-    std::transform(part.extent.begin(), part.extent.end(), out.extent.begin(), out.extent.begin(),
-                   larger);
-    std::transform(part.rounding.begin(), part.rounding.end(), out.rounding.begin(),
-                   out.rounding.begin(), larger);
-    std::transform(part.members.begin(), part.members.end(), out.members.begin(),
-                   out.members.begin(), std::plus<int64_t>());
+Groups::Side Groups::nothing() const {
+  return {{},
+          std::vector<int32_t>(static_cast<size_t>(centres_ * centres_), kNothing),
+          std::vector<double>(static_cast<size_t>(centres_), 0.0),
+          std::vector<int64_t>(static_cast<size_t>(count()), 0)};
+}
+
+Groups::Side Groups::at_centres(const Side& side) const {
+  Side out = side;
+  const Geometry geometry = this->geometry();
+  for (int64_t a = 0; a < centres_; ++a) {
+    for (int64_t b = 0; b < centres_; ++b) {
+      out.extent[a * centres_ + b] = static_cast<int32_t>(offset(geometry, a, b));
+    }
   }
   return out;
 }
 
+void Groups::include(Side& side, int64_t group, const int32_t* products, double tau) const {
+  ++side.members[group];
+  if (group == centres_) return;
+  side.rounding[group] = std::max(side.rounding[group], tau);
+  int32_t* extent = &side.extent[group * centres_];
+  const int32_t own = products[group];
+  for (int64_t c = 0; c < centres_; ++c) extent[c] = std::max(extent[c], products[c] - own);
+}
+
+Groups::Side Groups::assign(Team& team, const Positions& side) const {
+  const int64_t size = static_cast<int64_t>(side.rows.size());
+  Side out = nothing();
+  std::vector<Side> parts(static_cast<size_t>(team.size()), out);
+  out.group.resize(static_cast<size_t>(size));
+  team.run_range(size, kGrain, [&](int64_t begin, int64_t end, int worker) {
+    const RowCodes rows = dense_.encode_rows(side, begin, end);
+    each_row(rows, 0, end - begin, [&](int64_t r, const int32_t* products) {
+      const int64_t own = rows.fits(r) ? closest(products) : centres_;
+      out.group[begin + r] = static_cast<int32_t>(own);
+      include(parts[worker], own, products, rows.tau[r]);
+    });
+  });
+  const auto merge = [](auto& into, const auto& from, const auto& join) {
+    std::transform(from.begin(), from.end(), into.begin(), into.begin(), join);
+  };
+  for (const Side& part : parts) {
+    const auto larger = [](auto a, auto b) { return std::max(a, b); };
+    merge(out.extent, part.extent, larger);
+    merge(out.rounding, part.rounding, larger);
+    merge(out.members, part.members, std::plus<int64_t>());
+  }
+  return out;
+}
+
+Groups::Geometry Groups::geometry() const {
+  Geometry out{products(), std::vector<double>(static_cast<size_t>(centres_ * centres_))};
+  for (int64_t a = 0; a < centres_; ++a) {
+    for (int64_t b = 0; b < centres_; ++b) {
+      const int64_t square = square_[a] + square_[b] - 2 * int64_t{out.inner[a * centres_ + b]};
+      out.distance[a * centres_ + b] = dense_.step() * std::sqrt(static_cast<double>(square));
+    }
+  }
+  return out;
+}
+
+double Groups::extent(const Side& side, const Geometry& geometry, int64_t a, int64_t b) const {
+  const double units = static_cast<double>(int64_t{side.extent[a * centres_ + b]} -
+                                           offset(geometry, a, b));
+  const double step = dense_.step();
+  return step * step * units / geometry.distance[a * centres_ + b] + side.rounding[a] + 1e-9;
+}
+
 std::vector<double> Groups::reach(const Side& x, const Side& y) const {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  const int64_t k = centres_;
-  const double step = dense_.step();
-  const std::vector<int32_t> products = this->products();
+  const Geometry geometry = this->geometry();
   std::vector<double> out(static_cast<size_t>(count() * count()), kInfinity);
-  for (int64_t a = 0; a < k; ++a) {
-    for (int64_t b = 0; b < k; ++b) {
+  for (int64_t a = 0; a < centres_; ++a) {
+    for (int64_t b = 0; b < centres_; ++b) {
       double& reach = out[a * count() + b];
+      const double distance = geometry.distance[a * centres_ + b];
       if (x.members[a] == 0 || y.members[b] == 0) {
         reach = -kInfinity;
-        continue;
+      } else if (distance > 0.0) {
+        const double gap = distance - extent(x, geometry, a, b) - extent(y, geometry, b, a);
+        if (gap > 0.0) reach = dense_.highest_score(gap);
       }
-      if (a == b) continue;
-      const int64_t inner = products[a * k + b];
-      const int64_t square = square_[a] + square_[b] - 2 * inner;
-      if (square <= 0) continue;
-      const double units = std::sqrt(static_cast<double>(square));
-      const double forth = static_cast<double>(x.extent[a * k + b] - inner + square_[a]) / units;
-      const double back = static_cast<double>(y.extent[b * k + a] - inner + square_[b]) / units;
-      const double gap = step * (units - forth - back) - x.rounding[a] - y.rounding[b] - 1e-9;
-      if (gap > 0.0) reach = dense_.highest_score(gap);
     }
   }
   return out;

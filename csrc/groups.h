@@ -13,9 +13,11 @@
 // <w_u - c_A, c_B - c_A> <= s^2 (q_u'q_B - q_u'q_A - q_A'q_B + q_A'q_A) + tau_u D.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
+#include "cpu/isa.h"
 #include "parallel.h"
 #include "screen.h"
 
@@ -30,6 +32,19 @@ class Groups {
   // one takes the rows that cannot be screened.
   int64_t count() const { return centres_ + 1; }
 
+  // Calls take(k, products) with the products of row k of some codes and all centres.
+  template <class Take>
+  void each_row(const RowCodes& rows, int64_t begin, int64_t end, const Take& take) const {
+    const int64_t stride = packed_.blocks() * kBlockColumns;
+    std::vector<int32_t> products(static_cast<size_t>(4 * stride));
+    const int32_t nothing[4] = {};
+    for (int64_t k = begin; k < end; k += 4) {
+      kernels().scores(&rows.bytes[k * width_], nothing, 4, packed_.packed.data(),
+                       packed_.start.data(), packed_.blocks(), width_, products.data(), stride);
+      for (int64_t r = k; r < std::min(end, k + 4); ++r) take(r, &products[(r - k) * stride]);
+    }
+  }
+
   // The rows of a side in groups.
   struct Side {
     std::vector<int32_t> group;    // by position
@@ -38,6 +53,31 @@ class Groups {
     std::vector<int64_t> members;  // by group: their number
   };
   Side assign(Team& team, const Positions& side) const;
+
+  // As if all rows stood at their groups' centres.
+  Side at_centres(const Side& side) const;
+
+  // No rows; and one more of a group, by its products with all centres and its tau.
+  Side nothing() const;
+  void include(Side& side, int64_t group, const int32_t* products, double tau) const;
+
+  int64_t centres() const { return centres_; }
+  const Codes& packed() const { return packed_; }  // of the centres
+
+  // D and q_A'q_B of all pairs of centres, [a * centres() + b].
+  struct Geometry {
+    std::vector<int32_t> inner;
+    std::vector<double> distance;
+  };
+  Geometry geometry() const;
+
+  // What to add to s^2 (products) to get from q_u'q_B - q_u'q_A to <w_u - c_A, c_B - c_A>, negated.
+  int64_t offset(const Geometry& geometry, int64_t a, int64_t b) const {
+    return geometry.inner[a * centres_ + b] - square_[a];
+  }
+
+  // m_AB of a side's rows; requires centres at a distance.
+  double extent(const Side& side, const Geometry& geometry, int64_t a, int64_t b) const;
 
   // The highest score of a row of group a of x and a row of group b of y: [a * count() + b].
   std::vector<double> reach(const Side& x, const Side& y) const;
@@ -55,10 +95,6 @@ class Groups {
 
   // The centre nearest to a row, by its products with all.
   int64_t closest(const int32_t* scores) const;
-
-  // Calls take(k, scores) with the products of row k of some codes and all centres.
-  template <class Take>
-  void each_row(const RowCodes& rows, int64_t begin, int64_t end, const Take& take) const;
 
   const Screen& dense_;
   int64_t width_;

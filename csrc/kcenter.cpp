@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "cpu/isa.h"
+#include "grouped_centres.h"
 #include "pair_scan.h"
 
 namespace meddel {
@@ -28,6 +29,8 @@ constexpr int64_t kAskedRows = 4096;  // whose bounds tell where the next thresh
 // more centres than this, and kept where they leave out half of the pairs.
 constexpr int64_t kCentresForGroups = 3000;
 constexpr double kGroupsLeave = 0.5;
+constexpr int64_t kGroupedRows = 256;  // of which one thread makes codes at a time
+constexpr int64_t kFewCentres = 32;    // with which rows are compared without screens
 
 // The distances of rows to the nearest centre that they have seen (squared for the Euclidean
 // metric), and how many centres, the first ones, that takes account of.
@@ -39,26 +42,16 @@ struct Bounds {
   std::vector<int32_t> seen;
 };
 
-// Rows that catch up: the operation of a pair scan of some rows against the latest centres.
+// Rows that catch up: the operation of a pair scan of some rows against all centres so far.
 class CatchUp {
  public:
   static constexpr bool kRising = true;
 
-  // `first` is the number of centres before those of the scan; in_order tells whether these stand
-  // in the order in which they were chosen.
-  CatchUp(const ScanSide& x, const ScanSide& centres, Metric metric, int64_t first, bool in_order,
-          Bounds& bounds)
-      : x_(x),
-        centres_(centres),
-        metric_(metric),
-        first_(first),
-        in_order_(in_order),
-        bounds_(bounds) {}
+  CatchUp(const ScanSide& x, const ScanSide& centres, Metric metric, Bounds& bounds)
+      : x_(x), centres_(centres), metric_(metric), bounds_(bounds) {}
 
   Metric metric() const { return metric_; }
-  ColumnRange range(int64_t p) const {
-    return {in_order_ ? bounds_.seen[x_.rows[p]] - first_ : 0, centres_.size()};
-  }
+  ColumnRange range(int64_t p) const { return {bounds_.seen[x_.rows[p]], centres_.size()}; }
   bool counts(int64_t, int64_t) const { return true; }
 
   double bar(int64_t p) const {
@@ -76,7 +69,7 @@ class CatchUp {
 
   void finish_band(int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
-      bounds_.seen[x_.rows[p]] = static_cast<int32_t>(first_ + centres_.size());
+      bounds_.seen[x_.rows[p]] = static_cast<int32_t>(centres_.size());
     }
   }
 
@@ -84,57 +77,46 @@ class CatchUp {
   const ScanSide& x_;
   const ScanSide& centres_;
   const Metric metric_;
-  const int64_t first_;
-  const bool in_order_;
   Bounds& bounds_;
 };
 
-// Screens for the catching up, and the codes that all of it shares.
+// What rows are screened by when they catch up, and the codes of the centres.
 class Codebook {
  public:
   Codebook(Team& team, const ScanSide& rows, Metric metric, int64_t k) : rows_(rows) {
-    const ScreenPlan plan = plan_screens(static_cast<double>(rows.size()) * static_cast<double>(k),
-                                         static_cast<double>(rows.size()), rows.x->d);
+    const ScreenPlan plan =
+        plan_screens(static_cast<double>(rows.size()) * static_cast<double>(k),
+                     static_cast<double>(rows.size()), rows.x->d);
     if (!plan.prefix && !plan.dense) return;
     const Sample sample(metric, rows.positions(), rows.positions());
     if (plan.dense) dense_ = Screen::dense(sample);
     if (plan.groups && (k >= kCentresForGroups || groups_forced())) group(team, sample);
-    if (!plan.prefix) return;
+    if (!plan.prefix || grouped_) return;
     prefix_ = Screen::prefix(team, sample);
-    if (dense_ && !groups_forced() && !prefix_pays(*prefix_, sample, rows.positions())) {
+    if (dense_ && !prefix_pays(*prefix_, sample, rows.positions())) {
       prefix_.reset();
     } else {
       codes_ = prefix_->encode_rows(team, rows.positions());
     }
   }
 
-  bool grouped() const { return groups_ > 0; }
-  int32_t group_of(int64_t row) const { return group_[row]; }
+  GroupedCentres* grouped() { return grouped_ ? &*grouped_ : nullptr; }
+  const Screen& dense() const { return *dense_; }
 
-  // For some rows (by position of x) against chosen ones (by position of y).
-  scan::Screening screening(const ScanSide& x, const ScanSide& y) {
+  // Screens for some rows against all centres, which may only have become more since the last time.
+  scan::Screening screening(const ScanSide& x, const ScanSide& centres) {
     scan::Screening out;
-    if (grouped()) {
-      out.groups = groups_;
-      out.reach = reach_;
-      for (const int64_t row : x.rows) out.x_group.push_back(group_[row]);
-      for (const int64_t row : y.rows) out.y_group.push_back(group_[row]);
-    }
-    if (y.size() < kBlockColumns) return out;
     if (dense_) {
       out.dense = &*dense_;
-      tiles_.clear();
-      for (int64_t tile = 0; tile < y.size(); tile += scan::kTileColumns) {
-        const int64_t end = std::min(y.size(), tile + scan::kTileColumns);
-        tiles_.push_back(dense_->encode(y.positions(), tile, end));
-      }
+      encode_tiles(centres);
       out.y_dense = [this](int64_t tile, Codes&) -> const Codes& {
         return tiles_[tile / scan::kTileColumns];
       };
     }
     if (prefix_) {
       out.prefix = &*prefix_;
-      out.y_codes = codes_.pack(y.rows.data(), y.size(), prefix_->width());
+      pack_centres(centres);
+      out.y_codes = &packed_;
       out.x_codes = [this, &x](int64_t begin, int64_t end) {
         return codes_.gather(&x.rows[begin], end - begin, prefix_->width());
       };
@@ -144,25 +126,48 @@ class Codebook {
 
  private:
   void group(Team& team, const Sample& sample) {
-    const Groups groups(team, *dense_, rows_.positions());
+    Groups groups(team, *dense_, rows_.positions());
     Groups::Side side = groups.assign(team, rows_.positions());
-    reach_ = groups.reach(side, side);
+    // Rows are asked one by one: most stand near their group's centre.
+    const std::vector<double> reach = groups.reach(groups.at_centres(side), side);
     if (!groups_forced() &&
-        groups.left_over(side, side, reach_, typical_bar(sample)) > kGroupsLeave) {
+        groups.left_over(side, side, reach, typical_bar(sample)) > kGroupsLeave) {
       return;
     }
-    groups_ = groups.count();
-    group_ = std::move(side.group);
+    grouped_.emplace(*dense_, std::move(groups), rows_.positions(), std::move(side));
+  }
+
+  // Codes of whole tiles stay; those of the last one, and what follows, are made anew.
+  void encode_tiles(const ScanSide& centres) {
+    const int64_t whole = encoded_ / scan::kTileColumns;
+    tiles_.resize(static_cast<size_t>(whole));
+    for (int64_t tile = whole * scan::kTileColumns; tile < centres.size();
+         tile += scan::kTileColumns) {
+      const int64_t end = std::min(centres.size(), tile + scan::kTileColumns);
+      tiles_.push_back(dense_->encode(centres.positions(), tile, end));
+    }
+    encoded_ = centres.size();
+  }
+
+  void pack_centres(const ScanSide& centres) {
+    const int64_t whole = packed_count_ / kBlockColumns * kBlockColumns, width = prefix_->width();
+    packed_.packed.resize(static_cast<size_t>(whole * width));
+    packed_.start.resize(static_cast<size_t>(whole));
+    const Codes tail = codes_.pack(&centres.rows[whole], centres.size() - whole, width);
+    packed_.packed.insert(packed_.packed.end(), tail.packed.begin(), tail.packed.end());
+    packed_.start.insert(packed_.start.end(), tail.start.begin(), tail.start.end());
+    packed_count_ = centres.size();
   }
 
   const ScanSide& rows_;
   std::optional<Screen> prefix_;
   std::optional<Screen> dense_;
+  std::optional<GroupedCentres> grouped_;
   RowCodes codes_;  // of prefix, of all rows
+  Codes packed_;    // of prefix, of the centres
   std::vector<Codes> tiles_;
-  int64_t groups_ = 0;
-  std::vector<double> reach_;
-  std::vector<int32_t> group_;  // by row
+  int64_t packed_count_ = 0;
+  int64_t encoded_ = 0;
 };
 
 class Greedy {
@@ -176,10 +181,12 @@ class Greedy {
         centres_(rows_),
         pending_(rows_),
         dots_(kernels().dots[static_cast<int>(x.dtype)]),
-        bounds_(x.n) {}
+        bounds_(x.n) {
+    centres_.rows.clear();
+  }
 
   void add(int64_t centre) {
-    chosen_.push_back(centre);
+    centres_.rows.push_back(centre);
     bounds_.nearest[centre] = kTaken;
     bounds_.seen[centre] = std::numeric_limits<int32_t>::max();
   }
@@ -193,7 +200,7 @@ class Greedy {
 
   // The distance of a row that farthest() returned, or of one that has seen no centre.
   double distance(int64_t row) const {
-    if (chosen_.empty()) return kInfinity;
+    if (centres() == 0) return kInfinity;
     return shown(active_[farthest_] == row ? active_nearest_[farthest_] : 0.0);
   }
 
@@ -213,12 +220,12 @@ class Greedy {
     return metric_ == Metric::kCosine ? distance : std::sqrt(distance);
   }
 
-  int64_t centres() const { return static_cast<int64_t>(chosen_.size()); }
+  int64_t centres() const { return centres_.size(); }
 
   // Takes account of the last centre in the active rows, and finds the farthest of them (they stand
   // in rising order).
   void update_active() {
-    const int64_t count = static_cast<int64_t>(active_.size()), centre = chosen_.back();
+    const int64_t count = static_cast<int64_t>(active_.size()), centre = centres_.rows.back();
     inner_.resize(active_.size());
     dots_(x_.row(centre), x_.data, x_.ld, active_.data(), count, x_.d, inner_.data());
     const double square = rows_.squares[centre], norm = rows_.norms[centre];
@@ -311,41 +318,79 @@ class Greedy {
     return top;
   }
 
-  // Makes the given rows take account of all centres: those that have seen about as many together.
+  // Makes the given rows take account of all centres.
   void catch_up(std::vector<int64_t> rows) {
-    const auto behind = [this](int64_t row) { return centres() - bounds_.seen[row]; };
-    rows.erase(
-        std::remove_if(rows.begin(), rows.end(), [&](int64_t row) { return behind(row) <= 0; }),
-        rows.end());
-    std::stable_sort(rows.begin(), rows.end(),
-                     [&](int64_t a, int64_t b) { return bounds_.seen[a] < bounds_.seen[b]; });
-    for (auto begin = rows.begin(); begin < rows.end();) {
-      auto end = rows.end();
-      if (codebook_.grouped()) {
-        const int64_t least = behind(*begin) / 2;
-        end = std::partition_point(begin, rows.end(),
-                                   [&](int64_t row) { return behind(row) > least; });
-      }
-      compare(std::vector<int64_t>(begin, end), bounds_.seen[*begin]);
-      begin = end;
+    const auto current = [this](int64_t row) { return bounds_.seen[row] >= centres(); };
+    rows.erase(std::remove_if(rows.begin(), rows.end(), current), rows.end());
+    if (rows.empty()) return;
+    pending_.rows = std::move(rows);
+    CatchUp operation(pending_, centres_, metric_, bounds_);
+    if (GroupedCentres* grouped = codebook_.grouped()) {
+      for (; added_ < centres(); ++added_) grouped->add(centres_.rows[added_]);
+      sort_pending([grouped](int64_t row) { return grouped->group_of(row); });
+      team_.run_range(pending_.size(), kGroupedRows, [&](int64_t begin, int64_t end, int worker) {
+        team_.checkpoint(worker);
+        compare(*grouped, begin, end, operation);
+      });
+      return;
     }
+    // Rows that have seen as many centres side by side: their tiles are then rectangles.
+    sort_pending([this](int64_t row) { return bounds_.seen[row]; });
+    const scan::Screening screening = centres() >= kBlockColumns
+                                          ? codebook_.screening(pending_, centres_)
+                                          : scan::Screening();
+    scan_pairs(team_, pending_, centres_, screening, operation);
   }
 
-  // Compares rows with the centres after the first `seen` ones.
-  void compare(std::vector<int64_t> rows, int64_t seen) {
-    pending_.rows = std::move(rows);
-    centres_.rows.assign(chosen_.begin() + seen, chosen_.end());
-    const bool grouped = codebook_.grouped();
-    if (grouped) {
-      for (std::vector<int64_t>* side : {&pending_.rows, &centres_.rows}) {
-        std::stable_sort(side->begin(), side->end(), [this](int64_t a, int64_t b) {
-          return codebook_.group_of(a) < codebook_.group_of(b);
-        });
+  template <class Key>
+  void sort_pending(const Key& key) {
+    std::stable_sort(pending_.rows.begin(), pending_.rows.end(),
+                     [&](int64_t a, int64_t b) { return key(a) < key(b); });
+  }
+
+  // Compares the pending rows [begin, end), which stand by group, with centres in groups.
+  void compare(const GroupedCentres& grouped, int64_t begin, int64_t end, CatchUp& operation) {
+    const Screen& dense = codebook_.dense();
+    RowCodes codes = dense.encode_rows(pending_.positions(), begin, end);
+    codes.bytes.resize(codes.bytes.size() + static_cast<size_t>(4 * dense.width()));
+    scan::Confirmer<CatchUp> confirmer(pending_, centres_, operation);
+    GroupedCentres::Workspace work;
+    for (int64_t p = begin; p < end;) {
+      GroupedCentres::Quad quad{codes, p - begin, 0, grouped.group_of(pending_.rows[p]), {}, {}};
+      for (; quad.rows < 4 && p + quad.rows < end; ++quad.rows) {
+        const int64_t row = pending_.rows[p + quad.rows];
+        if (grouped.group_of(row) != quad.group) break;
+        quad.seen[quad.rows] = bounds_.seen[row];
+        quad.bar[quad.rows] = operation.bar(p + quad.rows);
       }
+      compare(grouped, quad, p, operation, confirmer, work);
+      p += quad.rows;
     }
-    const scan::Screening screening = codebook_.screening(pending_, centres_);
-    CatchUp operation(pending_, centres_, metric_, seen, !grouped, bounds_);
-    scan_pairs(team_, pending_, centres_, screening, operation);
+    operation.finish_band(begin, end);
+  }
+
+  void compare(const GroupedCentres& grouped, GroupedCentres::Quad& quad, int64_t p,
+               CatchUp& operation, scan::Confirmer<CatchUp>& confirmer,
+               GroupedCentres::Workspace& work) {
+    const int64_t first = *std::min_element(quad.seen, quad.seen + quad.rows);
+    if (centres() - first <= kFewCentres) {
+      for (int64_t r = 0; r < quad.rows; ++r) {
+        for (int64_t c = quad.seen[r]; c < centres(); ++c) confirmer.add(c);
+        confirmer.settle(p + r);
+      }
+      return;
+    }
+    const auto settle = [&] {
+      for (int64_t r = 0; r < quad.rows; ++r) {
+        for (const int64_t c : work.found[r]) confirmer.add(c);
+        confirmer.settle(p + r);
+        quad.bar[r] = operation.bar(p + r);
+      }
+    };
+    grouped.find_own(quad, work);
+    settle();
+    grouped.find_others(quad, work);
+    settle();
   }
 
   const Matrix& x_;
@@ -353,15 +398,15 @@ class Greedy {
   Team team_;
   ScanSide rows_;  // all
   Codebook codebook_;
-  ScanSide centres_;  // those that rows catch up with
+  ScanSide centres_;  // all so far
   ScanSide pending_;  // those that catch up
   const DotsFn dots_;
   Bounds bounds_;  // of active rows as they were when they became active
-  std::vector<int64_t> chosen_;
   std::vector<int64_t> active_;         // rows above the threshold
   std::vector<double> active_nearest_;  // their distances
   std::vector<double> active_size_;     // their norms, squared for the Euclidean metric
   std::vector<double> inner_;
+  int64_t added_ = 0;       // centres that the groups hold
   int64_t up_to_date_ = 0;  // centres that active rows have seen
   double threshold_ = kInfinity;
   int64_t farthest_ = -1;  // of the active rows

@@ -242,7 +242,8 @@ class Lloyd {
       };
     }
     if (screening_.prefix != nullptr) {
-      screening_.y_codes = prefix_->encode(team_, centroids.positions());
+      centroid_codes_ = prefix_->encode(team_, centroids.positions());
+      screening_.y_codes = &centroid_codes_;
     }
     Nearest nearest(rows_, centroids, metric_);
     if (!last.empty()) nearest.begin_with(team_, last);
@@ -313,6 +314,7 @@ class Lloyd {
   std::optional<Screen> prefix_;
   std::optional<Screen> dense_;
   RowCodes prefix_codes_;  // of all rows
+  Codes centroid_codes_;
   scan::Screening screening_;
 };
 

@@ -1,9 +1,5 @@
 #include "pair_scan.h"
 
-#include <cmath>
-
-#include "norms.h"
-
 namespace meddel {
 namespace {
 
@@ -13,18 +9,6 @@ constexpr int64_t kKeptBytes = int64_t{1} << 26;
 constexpr double kKeptShare = 0.15;
 
 }  // namespace
-
-ScanSide make_side(Team& team, const Matrix& x, std::vector<int64_t> rows) {
-  ScanSide side{&x, std::move(rows), squared_norms(team, x), {}};
-  side.norms = roots(side.squares);
-  return side;
-}
-
-ScanSide all_rows(Team& team, const Matrix& x) {
-  std::vector<int64_t> rows(static_cast<size_t>(x.n));
-  std::iota(rows.begin(), rows.end(), int64_t{0});
-  return make_side(team, x, std::move(rows));
-}
 
 ScanScreens::ScanScreens(Team& team, Metric metric, ScanSide& x, ScanSide& y, double pairs,
                          double regroup, std::optional<double> bar) {
@@ -58,7 +42,8 @@ ScanScreens::ScanScreens(Team& team, Metric metric, ScanSide& x, ScanSide& y, do
   if (plan.prefix) {
     prefix_ = Screen::prefix(team, sample);
     screening_.prefix = &*prefix_;
-    screening_.y_codes = prefix_->encode(team, y.positions());
+    y_codes_ = prefix_->encode(team, y.positions());
+    screening_.y_codes = &y_codes_;
     screening_.x_codes = [this, &x](int64_t begin, int64_t end) {
       return prefix_->encode_rows(x.positions(), begin, end);
     };
@@ -107,20 +92,6 @@ double Screening::highest(int64_t begin, int64_t end, int64_t first, int64_t las
 int64_t band_rows(const ScanSide& x, const Screening& screening, int threads) {
   const int64_t share = x.size() / (16 * threads) / kTileRows * kTileRows;
   return std::clamp(share, kTileRows, (screening.groups > 0 ? 2 : 8) * kTileRows);
-}
-
-Workspace::Workspace(const Screening& screening, int64_t d)
-    : candidates(static_cast<size_t>(kTileColumns)),
-      rows(static_cast<size_t>(kTileColumns)),
-      widened(static_cast<size_t>(d)),
-      rough(static_cast<size_t>(kTileColumns)),
-      inner(static_cast<size_t>(kTileColumns)) {
-  if (screening.prefix == nullptr && screening.dense == nullptr) return;
-  starts.resize(static_cast<size_t>(kTileRows));
-  scores.resize(static_cast<size_t>(4 * kTileColumns));
-  columns.resize(static_cast<size_t>(kTileRows * kTileColumns));
-  counts.resize(static_cast<size_t>(kTileRows));
-  taken.resize(static_cast<size_t>(kTileRows));
 }
 
 }  // namespace scan

@@ -13,6 +13,7 @@
 #include <optional>
 #include <vector>
 
+#include "confirm.h"
 #include "cpu/isa.h"
 #include "groups.h"
 #include "matrix.h"
@@ -21,25 +22,6 @@
 #include "truth.h"
 
 namespace meddel {
-
-// Rows of a matrix in the order of a scan, with their norms: position p is row rows[p] of x.
-struct ScanSide {
-  const Matrix* x;
-  std::vector<int64_t> rows;
-  std::vector<double> squares;  // <x, x>, by row
-  std::vector<double> norms;    // their roots
-
-  int64_t size() const { return static_cast<int64_t>(rows.size()); }
-  const void* data(int64_t p) const { return x->row(rows[p]); }
-  double square(int64_t p) const { return squares[rows[p]]; }
-  double norm(int64_t p) const { return norms[rows[p]]; }
-  Positions positions() const { return {*x, norms, rows}; }
-};
-
-ScanSide make_side(Team& team, const Matrix& x, std::vector<int64_t> rows);
-
-// All rows of x, in order.
-ScanSide all_rows(Team& team, const Matrix& x);
 
 // The columns [begin, end) of a row.
 struct ColumnRange {
@@ -57,7 +39,7 @@ constexpr int64_t kTileColumns = 256;  // their codes, 16 KiB, stay in L1; 768 f
 struct Screening {
   const Screen* prefix = nullptr;
   const Screen* dense = nullptr;
-  Codes y_codes;                                      // of prefix
+  const Codes* y_codes = nullptr;                     // of prefix
   std::function<RowCodes(int64_t, int64_t)> x_codes;  // of prefix, for a range of positions
   // Dense codes of the columns of the tile that begins at a position; made in the second argument,
   // unless they are kept elsewhere.
@@ -92,6 +74,7 @@ class ScanScreens {
   std::optional<Screen> prefix_;
   std::optional<Screen> dense_;
   scan::Screening screening_;
+  Codes y_codes_;
   std::vector<Codes> kept_;  // dense codes of the first tiles
   std::unique_ptr<std::once_flag[]> made_;
 };
@@ -113,28 +96,27 @@ void scan_pairs(Team& team, const ScanSide& x, const ScanSide& y, const scan::Sc
 
 namespace scan {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // With more survivors a row of a tile than this (6 %), a tile goes to the dense screen, and so do
 // the next ones without asking again.
 constexpr int64_t kTooMany = 16;
 constexpr int64_t kDenseTiles = 64;
-constexpr int64_t kConfirmed = 4;  // candidates before a second look at the bar; then twice as many
 
 // Rows a band: many for the sake of the columns' data, which a band reads once, few enough for all
 // threads to have some, and of few groups.
 int64_t band_rows(const ScanSide& x, const Screening& screening, int threads);
 
-// A column that a row has to be worked out with, and an upper bound on their score.
-struct Candidate {
-  int64_t position;
-  double bound;
-
-  bool operator<(const Candidate& other) const { return bound > other.bound; }
-};
-
 // What one thread works in.
+template <class Operation>
 struct Workspace {
-  Workspace(const Screening& screening, int64_t d);
+  Workspace(const Screening& screening, const ScanSide& x, const ScanSide& y, Operation& operation)
+      : confirmer(x, y, operation) {
+    if (screening.prefix == nullptr && screening.dense == nullptr) return;
+    starts.resize(static_cast<size_t>(kTileRows));
+    taken.resize(static_cast<size_t>(kTileRows));
+    scores.resize(static_cast<size_t>(4 * kTileColumns));
+    columns.resize(static_cast<size_t>(kTileRows * kTileColumns));
+    counts.resize(static_cast<size_t>(kTileRows));
+  }
 
   RowCodes prefix;  // of the band's rows
   RowCodes dense;   // likewise, made when first wanted
@@ -147,11 +129,7 @@ struct Workspace {
   std::vector<int32_t> scores;
   std::vector<uint16_t> columns;
   std::vector<int32_t> counts;
-  std::vector<Candidate> candidates;
-  std::vector<int64_t> rows;
-  std::vector<float> widened;
-  std::vector<float> rough;
-  std::vector<double> inner;
+  Confirmer<Operation> confirmer;
 };
 
 // Codes of a screen: of rows from the band's begin on, and of columns.
@@ -171,14 +149,11 @@ class Scanner {
         x_(x),
         y_(y),
         operation_(operation),
-        screening_(screening),
-        widen_(x.x->dtype == y.x->dtype ? nullptr : kernels().widen[static_cast<int>(x.x->dtype)]),
-        dots_(kernels().dots[static_cast<int>(y.x->dtype)]),
-        rough_(kernels().rough_dots[static_cast<int>(y.x->dtype)]) {}
+        screening_(screening) {}
 
   void band(int64_t begin, int64_t end, int worker) {
     const ColumnRange all = ranges(begin, end);
-    Workspace work(screening_, x_.x->d);
+    Workspace<Operation> work(screening_, x_, y_, operation_);
     if (screening_.prefix) work.prefix = screening_.x_codes(begin, end);
     for (const int64_t tile : tiles(begin, end, all)) {
       team_.checkpoint(worker);
@@ -223,7 +198,7 @@ class Scanner {
 
   int64_t tile_end(int64_t tile) const { return std::min(tile + kTileColumns, y_.size()); }
 
-  void columns(int64_t begin, int64_t end, int64_t tile, Workspace& work) {
+  void columns(int64_t begin, int64_t end, int64_t tile, Workspace<Operation>& work) {
     for (int64_t p = begin; p < end; p += kTileRows) {
       const int64_t last = std::min(end, p + kTileRows);
       const ColumnRange wanted = ranges(p, last);
@@ -237,13 +212,13 @@ class Scanner {
   }
 
   void screened(int64_t band, int64_t band_end, int64_t begin, int64_t end, int64_t tile,
-                Workspace& work) {
+                Workspace<Operation>& work) {
     std::fill(work.taken.begin(), work.taken.end(), false);
     const int64_t wanted = choose_rows(begin, end, tile, work);
     if (wanted == 0) return;
     bool dense = screening_.prefix == nullptr || work.dense_tiles > 0;
     if (!dense) {
-      apply({*screening_.prefix, work.prefix, screening_.y_codes, tile}, band, begin, end, tile,
+      apply({*screening_.prefix, work.prefix, *screening_.y_codes, tile}, band, begin, end, tile,
             work);
       if (screening_.dense && survivors(end - begin, work) > kTooMany * wanted) {
         work.dense_tiles = kDenseTiles;
@@ -258,7 +233,7 @@ class Scanner {
     for (int64_t p = begin; p < end; ++p) confirm_survivors(p, p - begin, tile, work);
   }
 
-  ScreenCodes dense_codes(int64_t band, int64_t band_end, int64_t tile, Workspace& work) {
+  ScreenCodes dense_codes(int64_t band, int64_t band_end, int64_t tile, Workspace<Operation>& work) {
     if (work.dense.share.empty()) {
       work.dense = screening_.dense->encode_rows(x_.positions(), band, band_end);
     }
@@ -270,7 +245,7 @@ class Scanner {
   }
 
   // Marks the rows that have to look at a tile (starts 0, else never); returns their number.
-  int64_t choose_rows(int64_t begin, int64_t end, int64_t tile, Workspace& work) const {
+  int64_t choose_rows(int64_t begin, int64_t end, int64_t tile, Workspace<Operation>& work) const {
     std::fill(work.starts.begin(), work.starts.end(), Screen::never());
     int64_t count = 0;
     for (int64_t p = begin; p < end;) {
@@ -293,7 +268,7 @@ class Scanner {
   // Screens the chosen ones of the rows [begin, end) against the columns of a tile. Rows without a
   // bar take what they need from the tile by the bounds' order at once.
   void apply(const ScreenCodes& codes, int64_t band, int64_t begin, int64_t end, int64_t tile,
-             Workspace& work) {
+             Workspace<Operation>& work) {
     const int64_t rows = (end - begin + 3) / 4 * 4, first = begin - band;
     const int64_t blocks = (tile_end(tile) - tile + kBlockColumns - 1) / kBlockColumns;
     const int64_t width = codes.screen.width();
@@ -338,117 +313,36 @@ class Scanner {
     return std::all_of(starts, starts + 4, [](int32_t s) { return s == Screen::never(); });
   }
 
-  int64_t survivors(int64_t rows, const Workspace& work) const {
+  int64_t survivors(int64_t rows, const Workspace<Operation>& work) const {
     return std::accumulate(work.counts.begin(), work.counts.begin() + rows, int64_t{0});
   }
 
   void take_by_scores(const Screen& screen, int64_t p, const int32_t* scores, int64_t tile,
-                      Workspace& work) {
+                      Workspace<Operation>& work) {
     const ColumnRange range = operation_.range(p);
-    int64_t count = 0;
     for (int64_t q = std::max(tile, range.begin); q < std::min(tile_end(tile), range.end); ++q) {
-      if (!operation_.counts(p, q)) continue;
-      work.candidates[count++] = {q, screen.bound(scores[q - tile])};
+      if (operation_.counts(p, q)) work.confirmer.add(q, screen.bound(scores[q - tile]));
     }
-    settle(p, count, work);
+    work.confirmer.settle(p);
   }
 
-  void confirm_all(int64_t p, int64_t tile, Workspace& work) {
+  void confirm_all(int64_t p, int64_t tile, Workspace<Operation>& work) {
     const ColumnRange range = operation_.range(p);
-    int64_t count = 0;
     for (int64_t q = std::max(tile, range.begin); q < std::min(tile_end(tile), range.end); ++q) {
-      if (operation_.counts(p, q)) work.candidates[count++] = {q, kInfinity};
+      if (operation_.counts(p, q)) work.confirmer.add(q);
     }
-    settle(p, count, work);
+    work.confirmer.settle(p);
   }
 
-  void confirm_survivors(int64_t p, int64_t r, int64_t tile, Workspace& work) {
+  void confirm_survivors(int64_t p, int64_t r, int64_t tile, Workspace<Operation>& work) {
     const ColumnRange range = operation_.range(p);
     const uint16_t* found = &work.columns[r * kTileColumns];
-    int64_t count = 0;
     for (int32_t k = 0; k < work.counts[r]; ++k) {
       const int64_t q = tile + found[k];
       if (q < range.begin || q >= range.end || !operation_.counts(p, q)) continue;
-      work.candidates[count++] = {q, kInfinity};
+      work.confirmer.add(q);
     }
-    settle(p, count, work);
-  }
-
-  // Hands work.candidates to the operation, but for those that an fp32 product puts below the bar.
-  // The most promising ones, by their bounds, come first, as they raise the bar for the others.
-  void settle(int64_t p, int64_t count, Workspace& work) {
-    if (count == 0) return;
-    const void* row = x_.data(p);
-    if (widen_ != nullptr) {
-      widen_(row, x_.x->d, work.widened.data());
-      row = work.widened.data();
-    }
-    int64_t done = 0;
-    for (int64_t step = 1; done < count && operation_.bar(p) == -kInfinity; step *= 2) {
-      done = confirm_best(p, row, done, std::min(count, done + step), count, work);
-    }
-    if (done == count) return;
-    count = drop_below(operation_.bar(p), done, count, work);
-    count = leave_rough(p, row, done, count, work);
-    for (int64_t step = kConfirmed; done < count; step *= 2) {
-      done = confirm_best(p, row, done, std::min(count, done + step), count, work);
-      count = drop_below(operation_.bar(p), done, count, work);
-    }
-  }
-
-  // Confirms the best of the candidates [done, count), until `end` are done.
-  int64_t confirm_best(int64_t p, const void* row, int64_t done, int64_t end, int64_t count,
-                       Workspace& work) {
-    const auto begin = work.candidates.begin();
-    if (end < count) std::nth_element(begin + done, begin + end - 1, begin + count);
-    confirm(p, row, done, end, work);
-    return end;
-  }
-
-  // Works out the fp32 products of the candidates [begin, end) and leaves those that they do not
-  // put below the bar; returns their end. |fl(<x, y>) - <x, y>| <= gamma_d |x||y| for any order of
-  // summation, as long as nothing over- or underflows: hence the range of norms. The truth itself
-  // is off the real score by what screen.h says of slack.
-  int64_t leave_rough(int64_t p, const void* row, int64_t begin, int64_t end, Workspace& work) {
-    const double n = static_cast<double>(x_.x->d + 8) * 0x1p-24, gamma = n / (1.0 - n);
-    if (begin == end || n > 0.5) return end;
-    const bool cosines = operation_.metric() == Metric::kCosine;
-    const double off = static_cast<double>(x_.x->d + 16) * (cosines ? 0x1p-52 : 0x1p-51);
-    for (int64_t k = begin; k < end; ++k) {
-      work.rows[k - begin] = y_.rows[work.candidates[k].position];
-    }
-    rough_(row, y_.x->data, y_.x->ld, work.rows.data(), end - begin, y_.x->d, work.rough.data());
-    const double x = x_.norm(p), square = x_.square(p);
-    for (int64_t k = begin; k < end; ++k) {
-      const int64_t q = work.candidates[k].position;
-      const double norms = x * y_.norm(q), rough = static_cast<double>(work.rough[k - begin]);
-      if (!(norms > 1e-25 && norms < 1e37)) continue;
-      if (cosines) {
-        work.candidates[k].bound = rough / norms + (gamma + off);
-      } else {
-        const double squares = square + y_.square(q);
-        work.candidates[k].bound = 2.0 * (rough + gamma * norms) - squares + off * squares;
-      }
-    }
-    return drop_below(operation_.bar(p), begin, end, work);
-  }
-
-  // Drops those of the candidates [begin, end) whose bound is below the bar; returns the new end.
-  int64_t drop_below(double bar, int64_t begin, int64_t end, Workspace& work) const {
-    const auto first = work.candidates.begin();
-    const auto below = [bar](const Candidate& c) { return c.bound < bar; };
-    return std::remove_if(first + begin, first + end, below) - first;
-  }
-
-  // Hands the truth of row p against work.candidates [begin, end) to the operation.
-  void confirm(int64_t p, const void* row, int64_t begin, int64_t end, Workspace& work) {
-    for (int64_t k = begin; k < end; ++k) {
-      work.rows[k - begin] = y_.rows[work.candidates[k].position];
-    }
-    dots_(row, y_.x->data, y_.x->ld, work.rows.data(), end - begin, y_.x->d, work.inner.data());
-    for (int64_t k = begin; k < end; ++k) {
-      operation_.take(p, work.candidates[k].position, work.inner[k - begin]);
-    }
+    work.confirmer.settle(p);
   }
 
   Team& team_;
@@ -456,9 +350,6 @@ class Scanner {
   const ScanSide& y_;
   Operation& operation_;
   const Screening& screening_;
-  const WidenFn widen_;
-  const DotsFn dots_;
-  const RoughDotsFn rough_;
 };
 
 }  // namespace scan

@@ -124,6 +124,11 @@ double PointMap::score(double s) const {
   return metric == Metric::kCosine ? s : 2.0 * s / (alpha * alpha);
 }
 
+double PointMap::wanted(double bar) const {
+  const double alpha = static_cast<double>(scale);
+  return metric == Metric::kCosine ? bar : 0.5 * alpha * alpha * bar;
+}
+
 Sample::Sample(Metric metric, const Positions& x, const Positions& y)
     : map{metric, x.x.d, 1.0f, std::vector<float>(static_cast<size_t>(x.x.d), 0.0f)} {
   if (metric == Metric::kEuclidean) {
@@ -471,15 +476,18 @@ double Screen::highest_score(double gap) const {
   return map_.score(map_.most() - 0.5 * gap * gap + slack_);
 }
 
+double Screen::farthest(double bar) const {
+  const double square = 2.0 * (map_.most() + slack_ - map_.wanted(bar));
+  return square > 0.0 ? std::sqrt(square) * (1.0 + 1e-12) : 0.0;
+}
+
 bool RowCodes::fits(int64_t k) const { return share[k] != kAlways && share[k] != -kNever; }
 
 int32_t Screen::never() { return -kNever; }
 
 int32_t Screen::start(int32_t a, double bar) const {
   if (a == -kNever) return a;
-  const double alpha = static_cast<double>(map_.scale);
-  const double wanted = map_.metric == Metric::kCosine ? bar : 0.5 * alpha * alpha * bar;
-  const double needed = (wanted - delta_ * longest_ * longest_ - slack_) / (step_ * step_) - 1e-6;
+  const double needed = (map_.wanted(bar) - delta_ * longest_ * longest_ - slack_) / (step_ * step_) - 1e-6;
   const double limit = static_cast<double>(kBar);
   if (needed < -limit) return kAlways;
   return a - static_cast<int32_t>(std::floor(std::min(limit, needed)));

@@ -106,7 +106,8 @@ struct PointMap {
   // Writes w~ of row i and returns |w~|^2; infinite where the row cannot be screened.
   float operator()(const Positions& side, int64_t i, float* out) const;
 
-  double score(double s) const;  // of S
+  double score(double s) const;     // of S
+  double wanted(double bar) const;  // the S of a score
 
   // S of equal points, the largest there is.
   double most() const { return metric == Metric::kCosine ? 1.0 : 0.0; }
@@ -154,6 +155,9 @@ class Screen {
 
   // What the score of two rows is at most when their points are at least `gap` apart.
   double highest_score(double gap) const;
+
+  // The other way round: points farther apart than this have a score below bar.
+  double farthest(double bar) const;
 
   // The start of a row that is not to survive with anything.
   static int32_t never();

@@ -1,0 +1,165 @@
+// The end of every scan: what is left of a row's columns is worked out, roughly first and then as
+// the truth says.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "cpu/isa.h"
+#include "matrix.h"
+#include "parallel.h"
+#include "screen.h"
+#include "truth.h"
+
+namespace meddel {
+
+// Rows of a matrix in the order of a scan, with their norms: position p is row rows[p] of x.
+struct ScanSide {
+  const Matrix* x;
+  std::vector<int64_t> rows;
+  std::vector<double> squares;  // <x, x>, by row
+  std::vector<double> norms;    // their roots
+
+  int64_t size() const { return static_cast<int64_t>(rows.size()); }
+  const void* data(int64_t p) const { return x->row(rows[p]); }
+  double square(int64_t p) const { return squares[rows[p]]; }
+  double norm(int64_t p) const { return norms[rows[p]]; }
+  Positions positions() const { return {*x, norms, rows}; }
+};
+
+ScanSide make_side(Team& team, const Matrix& x, std::vector<int64_t> rows);
+
+// All rows of x, in order.
+ScanSide all_rows(Team& team, const Matrix& x);
+
+namespace scan {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr int64_t kConfirmed = 4;  // candidates before a second look at the bar; then twice as many
+
+// A column that a row has to be worked out with, and an upper bound on their score.
+struct Candidate {
+  int64_t position;
+  double bound;
+
+  bool operator<(const Candidate& other) const { return bound > other.bound; }
+};
+
+// Hands columns of x's rows to an operation (see pair_scan.h), for one thread.
+template <class Operation>
+class Confirmer {
+ public:
+  Confirmer(const ScanSide& x, const ScanSide& y, Operation& operation)
+      : x_(x),
+        y_(y),
+        operation_(operation),
+        widen_(x.x->dtype == y.x->dtype ? nullptr : kernels().widen[static_cast<int>(x.x->dtype)]),
+        dots_(kernels().dots[static_cast<int>(y.x->dtype)]),
+        rough_dots_(kernels().rough_dots[static_cast<int>(y.x->dtype)]),
+        widened_(static_cast<size_t>(widen_ != nullptr ? x.x->d : 0)) {}
+
+  // A column for the next call of settle, with an upper bound on its score.
+  void add(int64_t q, double bound = kInfinity) { candidates_.push_back({q, bound}); }
+
+  // Hands the added columns of row p to the operation, but for those that an fp32 product puts
+  // below the bar. The most promising ones, by their bounds, come first, as they raise the bar for
+  // the others.
+  void settle(int64_t p) {
+    if (candidates_.empty()) return;
+    const size_t size = candidates_.size();
+    if (rows_.size() < size) {
+      rows_.resize(size);
+      rough_.resize(size);
+      inner_.resize(size);
+    }
+    int64_t count = static_cast<int64_t>(size);
+    const void* row = x_.data(p);
+    if (widen_ != nullptr) {
+      widen_(row, x_.x->d, widened_.data());
+      row = widened_.data();
+    }
+    int64_t done = 0;
+    for (int64_t step = 1; done < count && operation_.bar(p) == -kInfinity; step *= 2) {
+      done = confirm_best(p, row, done, std::min(count, done + step), count);
+    }
+    count = drop_below(operation_.bar(p), done, count);
+    count = leave_rough(p, row, done, count);
+    for (int64_t step = kConfirmed; done < count; step *= 2) {
+      done = confirm_best(p, row, done, std::min(count, done + step), count);
+      count = drop_below(operation_.bar(p), done, count);
+    }
+    candidates_.clear();
+  }
+
+ private:
+  // Confirms the best of the candidates [done, count), until `end` are done.
+  int64_t confirm_best(int64_t p, const void* row, int64_t done, int64_t end, int64_t count) {
+    const auto begin = candidates_.begin();
+    if (end < count) std::nth_element(begin + done, begin + end - 1, begin + count);
+    confirm(p, row, done, end);
+    return end;
+  }
+
+  // Works out the fp32 products of the candidates [begin, end) and leaves those that they do not
+  // put below the bar; returns their end. |fl(<x, y>) - <x, y>| <= gamma_d |x||y| for any order of
+  // summation, as long as nothing over- or underflows: hence the range of norms. The truth itself
+  // is off the real score by what screen.h says of slack.
+  int64_t leave_rough(int64_t p, const void* row, int64_t begin, int64_t end) {
+    const double n = static_cast<double>(x_.x->d + 8) * 0x1p-24, gamma = n / (1.0 - n);
+    if (begin == end || n > 0.5) return end;
+    const bool cosines = operation_.metric() == Metric::kCosine;
+    const double off = static_cast<double>(x_.x->d + 16) * (cosines ? 0x1p-52 : 0x1p-51);
+    for (int64_t k = begin; k < end; ++k) {
+      rows_[k - begin] = y_.rows[candidates_[k].position];
+    }
+    rough_dots_(row, y_.x->data, y_.x->ld, rows_.data(), end - begin, y_.x->d, rough_.data());
+    const double x = x_.norm(p), square = x_.square(p);
+    for (int64_t k = begin; k < end; ++k) {
+      const int64_t q = candidates_[k].position;
+      const double norms = x * y_.norm(q), rough = static_cast<double>(rough_[k - begin]);
+      if (!(norms > 1e-25 && norms < 1e37)) continue;
+      if (cosines) {
+        candidates_[k].bound = rough / norms + (gamma + off);
+      } else {
+        const double squares = square + y_.square(q);
+        candidates_[k].bound = 2.0 * (rough + gamma * norms) - squares + off * squares;
+      }
+    }
+    return drop_below(operation_.bar(p), begin, end);
+  }
+
+  // Drops those of the candidates [begin, end) whose bound is below the bar; returns the new end.
+  int64_t drop_below(double bar, int64_t begin, int64_t end) {
+    const auto first = candidates_.begin();
+    const auto below = [bar](const Candidate& c) { return c.bound < bar; };
+    return std::remove_if(first + begin, first + end, below) - first;
+  }
+
+  // Hands the truth of row p against candidates_ [begin, end) to the operation.
+  void confirm(int64_t p, const void* row, int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {
+      rows_[k - begin] = y_.rows[candidates_[k].position];
+    }
+    dots_(row, y_.x->data, y_.x->ld, rows_.data(), end - begin, y_.x->d, inner_.data());
+    for (int64_t k = begin; k < end; ++k) {
+      operation_.take(p, candidates_[k].position, inner_[k - begin]);
+    }
+  }
+
+  const ScanSide& x_;
+  const ScanSide& y_;
+  Operation& operation_;
+  const WidenFn widen_;
+  const DotsFn dots_;
+  const RoughDotsFn rough_dots_;
+  std::vector<Candidate> candidates_;
+  std::vector<int64_t> rows_;
+  std::vector<float> widened_;
+  std::vector<float> rough_;
+  std::vector<double> inner_;
+};
+
+}  // namespace scan
+}  // namespace meddel
