@@ -89,6 +89,10 @@ Sums add_products(const Sums& sums, int32_t four, const Group& b) {
           _mm256_add_epi32(sums.high, multiply_bytes(a, b.high))};
 }
 
+Sums common_bits(const Sums& a, const Sums& b) {
+  return {_mm256_and_si256(a.low, b.low), _mm256_and_si256(a.high, b.high)};
+}
+
 uint32_t survivors(const Sums& sums) {
   const int low = _mm256_movemask_ps(_mm256_castsi256_ps(sums.low));
   const int high = _mm256_movemask_ps(_mm256_castsi256_ps(sums.high));

@@ -6,7 +6,6 @@
 namespace meddel {
 namespace {
 
-constexpr int kScreenBlocks = 2;
 constexpr int32_t kScreenBias = 0;
 
 // |a| * (b with a's sign), as the instruction wants unsigned times signed. Codes keep within 127,

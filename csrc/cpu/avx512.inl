@@ -10,6 +10,7 @@ using Group = __m512i;
 
 constexpr int kFloats = 16;
 constexpr int kTileFloats = 4;
+constexpr int kScreenBlocks = 4;
 
 Lanes zero_lanes() { return _mm512_setzero_pd(); }
 
@@ -56,6 +57,8 @@ Sums start_sums(const int32_t* y_start, int32_t x_start) {
 }
 
 Group load_group(const int8_t* y) { return _mm512_loadu_si512(y); }
+
+Sums common_bits(Sums a, Sums b) { return _mm512_and_si512(a, b); }
 
 uint32_t survivors(Sums sums) { return static_cast<uint16_t>(~_mm512_movepi32_mask(sums)); }
 

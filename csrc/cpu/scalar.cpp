@@ -56,11 +56,17 @@ Floats round_to_codes(Floats x, int8_t* code) {
   return x;
 }
 
+typedef int32_t Ints __attribute__((vector_size(16)));
+typedef int16_t Shorts __attribute__((vector_size(16)));
+
 struct Sums {
-  int32_t column[16];
+  Ints part[4];
 };
+
+// The codes of even and of odd place, widened.
 struct Group {
-  int8_t code[64];
+  Shorts even[4];
+  Shorts odd[4];
 };
 
 constexpr int kScreenBlocks = 1;
@@ -68,29 +74,42 @@ constexpr int32_t kScreenBias = 0;
 
 Group load_group(const int8_t* y) {
   Group out;
-  __builtin_memcpy(&out, y, sizeof out);
+  for (int j = 0; j < 4; ++j) {
+    __builtin_memcpy(&out.odd[j], y + 16 * j, sizeof(Shorts));
+    out.even[j] = out.odd[j] << 8 >> 8;
+    out.odd[j] >>= 8;
+  }
   return out;
 }
 
 Sums start_sums(const int32_t* y_start, int32_t x_start) {
   Sums out;
-  for (int c = 0; c < 16; ++c) out.column[c] = x_start + y_start[c];
+  __builtin_memcpy(&out, y_start, sizeof out);
+  for (int j = 0; j < 4; ++j) out.part[j] += x_start;
   return out;
 }
 
+// Codes keep within 127, so two products stay within 16 bits.
 Sums add_products(const Sums& sums, int32_t four, const Group& b) {
-  int8_t a[4];
-  __builtin_memcpy(a, &four, sizeof a);
-  Sums out = sums;
-  for (int c = 0; c < 16; ++c) {
-    for (int k = 0; k < 4; ++k) out.column[c] += a[k] * b.code[c * 4 + k];
+  const Shorts bytes = reinterpret_cast<Shorts>(Ints{four, four, four, four});
+  const Shorts even = bytes << 8 >> 8, odd = bytes >> 8;
+  Sums out;
+  for (int j = 0; j < 4; ++j) {
+    const Ints pairs = reinterpret_cast<Ints>(even * b.even[j] + odd * b.odd[j]);
+    out.part[j] = sums.part[j] + ((pairs << 16 >> 16) + (pairs >> 16));
   }
+  return out;
+}
+
+Sums common_bits(const Sums& a, const Sums& b) {
+  Sums out;
+  for (int j = 0; j < 4; ++j) out.part[j] = a.part[j] & b.part[j];
   return out;
 }
 
 uint32_t survivors(const Sums& sums) {
   uint32_t mask = 0;
-  for (int c = 0; c < 16; ++c) mask |= static_cast<uint32_t>(sums.column[c] >= 0) << c;
+  for (int c = 0; c < 16; ++c) mask |= static_cast<uint32_t>(sums.part[c / 4][c % 4] >= 0) << c;
   return mask;
 }
 
