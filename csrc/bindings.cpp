@@ -96,7 +96,8 @@ py::tuple pairs_tuple(Pairs&& pairs) {
 }
 
 py::tuple kcenter_greedy_py(const py::array& x_array, int64_t k, double radius, bool cosine_metric,
-                            int64_t start, const std::vector<int64_t>& selected, int threads) {
+                            int64_t start, const std::vector<int64_t>& selected, bool distances,
+                            int threads) {
   const Matrix x = matrix(x_array);
   std::vector<bool> seen(static_cast<size_t>(x.n), false);
   for (int64_t i : selected) {
@@ -107,7 +108,7 @@ py::tuple kcenter_greedy_py(const py::array& x_array, int64_t k, double radius, 
   MEDDEL_CHECK(k >= 1 && k <= x.n - static_cast<int64_t>(selected.size()), "k is out of range");
   const Metric metric = cosine_metric ? Metric::kCosine : Metric::kEuclidean;
   KCenter out = call(threads, [&](const Context& context) {
-    return kcenter_greedy(x, k, radius, metric, start, selected, context);
+    return kcenter_greedy(x, k, radius, metric, start, selected, distances, context);
   });
   return py::make_tuple(array(std::move(out.indices)), array(std::move(out.radii)),
                         array(std::move(out.distances)));

@@ -19,13 +19,12 @@ GroupedCentres::GroupedCentres(const Screen& dense, Groups groups, const Positio
     : dense_(dense),
       groups_(std::move(groups)),
       all_(all),
-      geometry_(groups_.geometry()),
       rows_(std::move(rows)),
       chosen_rows_(groups_.nothing()),
       chosen_(static_cast<size_t>(groups_.count())),
-      gap_(geometry_.distance.size(), kFar),
-      place_(geometry_.distance.size(), kFar),
-      slope_(geometry_.distance.size(), 0.0f) {}
+      gap_(groups_.geometry().distance.size(), kFar),
+      place_(groups_.geometry().distance.size(), kFar),
+      slope_(groups_.geometry().distance.size(), 0.0f) {}
 
 void GroupedCentres::add(int64_t row) {
   const int64_t b = rows_.group[row], width = dense_.width(), k = groups_.centres();
@@ -56,18 +55,18 @@ void GroupedCentres::update_reach(int64_t b) {
   const double unit = 1.0 / (dense_.step() * dense_.step());
   for (int64_t a = 0; a < k; ++a) {
     const int64_t at = a * k + b;
-    const double distance = geometry_.distance[at];
+    const double distance = groups_.geometry().distance[at];
     if (a == b || !(distance > 0.0)) {
       gap_[at] = place_[at] = -kFar;
       continue;
     }
-    const double left = distance - groups_.extent(chosen_rows_, geometry_, b, a);
-    const double reach = rows_.members[a] == 0 ? 0.0 : groups_.extent(rows_, geometry_, a, b);
+    const double left = distance - groups_.extent(chosen_rows_, b, a);
+    const double reach = rows_.members[a] == 0 ? 0.0 : groups_.extent(rows_, a, b);
     const double slope = distance * unit;
-    const double place = left * slope + static_cast<double>(groups_.offset(geometry_, a, b));
+    const double place = left * slope + static_cast<double>(groups_.offset(a, b));
     // Room for the rounding to fp32 of these, and of products of up to 127^2 an element.
-    const double room = 4.0 + 2e-3 * static_cast<double>(dense_.width()) +
-                        1e-6 * (std::abs(place) + 8.0 * slope);
+    const double room =
+        4.0 + 2e-3 * static_cast<double>(dense_.width()) + 1e-6 * (std::abs(place) + 8.0 * slope);
     gap_[at] = static_cast<float>(left - reach - 1e-5);
     place_[at] = static_cast<float>(place - room);
     slope_[at] = static_cast<float>(slope);
@@ -151,8 +150,7 @@ void GroupedCentres::multiply(const Quad& quad, Workspace& work) const {
   }
 }
 
-void GroupedCentres::find(const Quad& quad, int64_t group, unsigned wanted,
-                          Workspace& work) const {
+void GroupedCentres::find(const Quad& quad, int64_t group, unsigned wanted, Workspace& work) const {
   const Chosen& chosen = chosen_[group];
   const int64_t width = dense_.width(), size = static_cast<int64_t>(chosen.number.size());
   int32_t starts[4];
@@ -167,8 +165,7 @@ void GroupedCentres::find(const Quad& quad, int64_t group, unsigned wanted,
   work.columns.resize(static_cast<size_t>(4 * kStride));
   int64_t begin = (unseen - chosen.number.begin()) / kBlockColumns * kBlockColumns;
   for (; begin < size; begin += kStride) {
-    const int64_t blocks =
-        (std::min(size - begin, kStride) + kBlockColumns - 1) / kBlockColumns;
+    const int64_t blocks = (std::min(size - begin, kStride) + kBlockColumns - 1) / kBlockColumns;
     int32_t counts[4];
     kernels().screen(&quad.codes.bytes[quad.first * width], starts, 4,
                      &chosen.packed.packed[begin * width], &chosen.packed.start[begin], blocks,

@@ -69,7 +69,6 @@ class GroupedCentres {
   const Screen& dense_;
   const Groups groups_;
   const Positions all_;
-  const Groups::Geometry geometry_;
   Groups::Side rows_;
   Groups::Side chosen_rows_;
   std::vector<Chosen> chosen_;  // by group

@@ -13,10 +13,10 @@ namespace {
 
 constexpr int64_t kLeastCentres = 16, kMostCentres = 1024;
 constexpr int64_t kSampledRows = 16;  // a centre
-constexpr int kSeedings = 8;          // rounds in which centres are drawn
+constexpr int kSeedings = 16;         // rounds in which centres are drawn
 constexpr int kRefinements = 2;       // of Lloyd's
 constexpr int64_t kGrain = 512;
-constexpr int32_t kNothing = std::numeric_limits<int32_t>::min() / 2;
+constexpr float kNothing = -std::numeric_limits<float>::infinity();
 
 // About the root of the number of rows: assigning rows then costs as much as one part in 2 K of
 // comparing all of them.
@@ -43,6 +43,7 @@ Groups::Groups(Team& team, const Screen& dense, const Positions& side)
   seed(team, sample);
   refine(team, sample);
   arrange();
+  measure();
 }
 
 void Groups::set_centres(std::vector<int8_t> codes) {
@@ -70,7 +71,9 @@ std::vector<int32_t> Groups::products() const {
   return out;
 }
 
-// Rows far from the centres so far are drawn more likely (k-means++), an eighth of them at a time.
+// Rows far from the centres so far are drawn more likely, a sixteenth of the centres at a time: by
+// the fourth power of the distance, not the square of k-means++, so that hardly a cluster is left
+// without a centre, whose rows would stray into other groups and widen them.
 void Groups::seed(Team& team, const RowCodes& sample) {
   const int64_t rows = static_cast<int64_t>(sample.tau.size());
   std::vector<int8_t> codes, fresh;
@@ -80,7 +83,8 @@ void Groups::seed(Team& team, const RowCodes& sample) {
     return static_cast<int8_t>(sample.bytes[k * width_ + c] - kernels().bias);
   };
   for (int round = 0; round < kSeedings; ++round) {
-    std::partial_sum(distance.begin(), distance.end(), running.begin());
+    double total = 0.0;
+    for (int64_t k = 0; k < rows; ++k) running[k] = total += distance[k] * distance[k];
     const int64_t wanted = centres_ * (round + 1) / kSeedings - centres_ * round / kSeedings;
     fresh.clear();
     for (int64_t s = 0; s < wanted; ++s) {
@@ -168,29 +172,33 @@ void Groups::arrange() {
 
 Groups::Side Groups::nothing() const {
   return {{},
-          std::vector<int32_t>(static_cast<size_t>(centres_ * centres_), kNothing),
-          std::vector<double>(static_cast<size_t>(centres_), 0.0),
+          std::vector<float>(static_cast<size_t>(centres_ * centres_), kNothing),
           std::vector<int64_t>(static_cast<size_t>(count()), 0)};
 }
 
 Groups::Side Groups::at_centres(const Side& side) const {
   Side out = side;
-  const Geometry geometry = this->geometry();
   for (int64_t a = 0; a < centres_; ++a) {
     for (int64_t b = 0; b < centres_; ++b) {
-      out.extent[a * centres_ + b] = static_cast<int32_t>(offset(geometry, a, b));
+      out.extent[a * centres_ + b] = static_cast<float>(offset(a, b));
     }
   }
   return out;
 }
 
+// The products, of up to 127^2 an element, and the terms here are rounded to fp32 (2^-24 of them),
+// for which `extent` makes room.
 void Groups::include(Side& side, int64_t group, const int32_t* products, double tau) const {
   ++side.members[group];
   if (group == centres_) return;
-  side.rounding[group] = std::max(side.rounding[group], tau);
-  int32_t* extent = &side.extent[group * centres_];
+  float* extent = &side.extent[group * centres_];
+  const float* unit = &geometry_.unit[group * centres_];
   const int32_t own = products[group];
-  for (int64_t c = 0; c < centres_; ++c) extent[c] = std::max(extent[c], products[c] - own);
+  const float rounding = static_cast<float>(tau);
+  for (int64_t c = 0; c < centres_; ++c) {
+    const float reach = static_cast<float>(products[c] - own) + rounding * unit[c];
+    extent[c] = reach > extent[c] ? reach : extent[c];
+  }
 }
 
 Groups::Side Groups::assign(Team& team, const Positions& side) const {
@@ -212,42 +220,43 @@ Groups::Side Groups::assign(Team& team, const Positions& side) const {
   for (const Side& part : parts) {
     const auto larger = [](auto a, auto b) { return std::max(a, b); };
     merge(out.extent, part.extent, larger);
-    merge(out.rounding, part.rounding, larger);
     merge(out.members, part.members, std::plus<int64_t>());
   }
   return out;
 }
 
-Groups::Geometry Groups::geometry() const {
-  Geometry out{products(), std::vector<double>(static_cast<size_t>(centres_ * centres_))};
+void Groups::measure() {
+  geometry_ = {products(), {}, {}};
+  const double step = dense_.step();
   for (int64_t a = 0; a < centres_; ++a) {
     for (int64_t b = 0; b < centres_; ++b) {
-      const int64_t square = square_[a] + square_[b] - 2 * int64_t{out.inner[a * centres_ + b]};
-      out.distance[a * centres_ + b] = dense_.step() * std::sqrt(static_cast<double>(square));
+      const int64_t inner = geometry_.inner[a * centres_ + b];
+      const double length = std::sqrt(static_cast<double>(square_[a] + square_[b] - 2 * inner));
+      geometry_.distance.push_back(step * length);
+      geometry_.unit.push_back(static_cast<float>(length / step * (1.0 + 1e-6)));
     }
   }
-  return out;
 }
 
-double Groups::extent(const Side& side, const Geometry& geometry, int64_t a, int64_t b) const {
-  const double units = static_cast<double>(int64_t{side.extent[a * centres_ + b]} -
-                                           offset(geometry, a, b));
+double Groups::extent(const Side& side, int64_t a, int64_t b) const {
+  const double reach = static_cast<double>(side.extent[a * centres_ + b]);
+  const double room = 1e-6 * (std::abs(reach) + 127.0 * 127.0 * static_cast<double>(width_));
   const double step = dense_.step();
-  return step * step * units / geometry.distance[a * centres_ + b] + side.rounding[a] + 1e-9;
+  return step * step * (reach + room - static_cast<double>(offset(a, b))) /
+         geometry_.distance[a * centres_ + b];
 }
 
 std::vector<double> Groups::reach(const Side& x, const Side& y) const {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  const Geometry geometry = this->geometry();
   std::vector<double> out(static_cast<size_t>(count() * count()), kInfinity);
   for (int64_t a = 0; a < centres_; ++a) {
     for (int64_t b = 0; b < centres_; ++b) {
       double& reach = out[a * count() + b];
-      const double distance = geometry.distance[a * centres_ + b];
+      const double distance = geometry_.distance[a * centres_ + b];
       if (x.members[a] == 0 || y.members[b] == 0) {
         reach = -kInfinity;
       } else if (distance > 0.0) {
-        const double gap = distance - extent(x, geometry, a, b) - extent(y, geometry, b, a);
+        const double gap = distance - extent(x, a, b) - extent(y, b, a);
         if (gap > 0.0) reach = dense_.highest_score(gap);
       }
     }

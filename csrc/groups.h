@@ -47,9 +47,10 @@ class Groups {
 
   // The rows of a side in groups.
   struct Side {
-    std::vector<int32_t> group;    // by position
-    std::vector<int32_t> extent;   // centres x centres: the largest q_u'q_B - q_u'q_A of A's rows
-    std::vector<double> rounding;  // by group: the largest tau
+    std::vector<int32_t> group;  // by position
+    // Centres x centres: what is at least the largest q_u'q_B - q_u'q_A + tau_u D / s^2 of A's
+    // rows.
+    std::vector<float> extent;
     std::vector<int64_t> members;  // by group: their number
   };
   Side assign(Team& team, const Positions& side) const;
@@ -64,20 +65,21 @@ class Groups {
   int64_t centres() const { return centres_; }
   const Codes& packed() const { return packed_; }  // of the centres
 
-  // D and q_A'q_B of all pairs of centres, [a * centres() + b].
+  // Of all pairs of centres, [a * centres() + b]:
   struct Geometry {
-    std::vector<int32_t> inner;
-    std::vector<double> distance;
+    std::vector<int32_t> inner;    // q_A'q_B
+    std::vector<double> distance;  // D
+    std::vector<float> unit;       // at least D / s^2: a distance of 1 in products
   };
-  Geometry geometry() const;
+  const Geometry& geometry() const { return geometry_; }
 
   // What to add to s^2 (products) to get from q_u'q_B - q_u'q_A to <w_u - c_A, c_B - c_A>, negated.
-  int64_t offset(const Geometry& geometry, int64_t a, int64_t b) const {
-    return geometry.inner[a * centres_ + b] - square_[a];
+  int64_t offset(int64_t a, int64_t b) const {
+    return geometry_.inner[a * centres_ + b] - square_[a];
   }
 
   // m_AB of a side's rows; requires centres at a distance.
-  double extent(const Side& side, const Geometry& geometry, int64_t a, int64_t b) const;
+  double extent(const Side& side, int64_t a, int64_t b) const;
 
   // The highest score of a row of group a of x and a row of group b of y: [a * count() + b].
   std::vector<double> reach(const Side& x, const Side& y) const;
@@ -90,6 +92,7 @@ class Groups {
   void seed(Team& team, const RowCodes& sample);
   void refine(Team& team, const RowCodes& sample);
   void arrange();
+  void measure();
   void set_centres(std::vector<int8_t> codes);
   std::vector<int32_t> products() const;  // of all pairs of centres
 
@@ -103,6 +106,7 @@ class Groups {
   RowCodes rows_;              // the same, as the kernels want them on either side
   Codes packed_;
   std::vector<int64_t> square_;  // by centre: q'q
+  Geometry geometry_;
 };
 
 // Positions sorted by group, as they were within one.

@@ -23,7 +23,7 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kTaken = -1.0;       // below every distance: a centre is never the farthest
-constexpr int64_t kActive = 1024;     // rows to make active at a time: 3 MiB of 768 fp32, within L3
+constexpr int64_t kActive = 256;      // rows to have active: 0.4 MiB of 384 fp32, within L2
 constexpr int64_t kAskedRows = 4096;  // whose bounds tell where the next threshold is
 // Groups cost as much as comparing each row with about K + 60 centres (K groups): they are made for
 // more centres than this, and kept where they leave out half of the pairs.
@@ -84,20 +84,20 @@ class CatchUp {
 class Codebook {
  public:
   Codebook(Team& team, const ScanSide& rows, Metric metric, int64_t k) : rows_(rows) {
-    const ScreenPlan plan =
-        plan_screens(static_cast<double>(rows.size()) * static_cast<double>(k),
-                     static_cast<double>(rows.size()), rows.x->d);
+    const ScreenPlan plan = plan_screens(static_cast<double>(rows.size()) * static_cast<double>(k),
+                                         static_cast<double>(rows.size()), rows.x->d);
     if (!plan.prefix && !plan.dense) return;
     const Sample sample(metric, rows.positions(), rows.positions());
     if (plan.dense) dense_ = Screen::dense(sample);
-    if (plan.groups && (k >= kCentresForGroups || groups_forced())) group(team, sample);
-    if (!plan.prefix || grouped_) return;
-    prefix_ = Screen::prefix(team, sample);
-    if (dense_ && !prefix_pays(*prefix_, sample, rows.positions())) {
-      prefix_.reset();
-    } else {
-      codes_ = prefix_->encode_rows(team, rows.positions());
+    if (plan.prefix) {
+      prefix_ = Screen::prefix(team, sample);
+      if (dense_ && !prefix_pays(*prefix_, sample, rows.positions())) prefix_.reset();
     }
+    if (plan.groups && ((!prefix_ && k >= kCentresForGroups) || groups_forced())) {
+      group(team, sample);
+    }
+    if (grouped_) prefix_.reset();
+    if (prefix_) codes_ = prefix_->encode_rows(team, rows.positions());
   }
 
   GroupedCentres* grouped() { return grouped_ ? &*grouped_ : nullptr; }
@@ -275,11 +275,12 @@ class Greedy {
     active_nearest_.clear();
   }
 
-  // Lowers the threshold until some row is above it.
+  // Lowers the threshold until some row is above it. Of the rows that catch up then, most turn out
+  // to be below it: how many have to, for enough to stay above it, is learned on the way.
   void refill() {
     write_back();
-    for (int64_t wanted = kActive; active_.empty(); wanted *= 2) {
-      std::vector<int64_t> pending = split(wanted);
+    while (active_.empty()) {
+      std::vector<int64_t> pending = split(wanted_);
       catch_up(pending);
       // The first time, and after a crowd of equal bounds, there may be far too many.
       std::vector<double> above;
@@ -292,6 +293,9 @@ class Greedy {
         threshold_ = std::max(threshold_, std::nextafter(*least, kTaken));
       }
       activate(pending);
+      const int64_t count = static_cast<int64_t>(active_.size());
+      if (count < kActive / 2) wanted_ = std::min(x_.n, 2 * wanted_);
+      if (count > kActive) wanted_ = std::max(kActive, wanted_ / 2);
     }
   }
 
@@ -336,9 +340,8 @@ class Greedy {
     }
     // Rows that have seen as many centres side by side: their tiles are then rectangles.
     sort_pending([this](int64_t row) { return bounds_.seen[row]; });
-    const scan::Screening screening = centres() >= kBlockColumns
-                                          ? codebook_.screening(pending_, centres_)
-                                          : scan::Screening();
+    const scan::Screening screening =
+        centres() >= kBlockColumns ? codebook_.screening(pending_, centres_) : scan::Screening();
     scan_pairs(team_, pending_, centres_, screening, operation);
   }
 
@@ -401,13 +404,14 @@ class Greedy {
   ScanSide centres_;  // all so far
   ScanSide pending_;  // those that catch up
   const DotsFn dots_;
-  Bounds bounds_;  // of active rows as they were when they became active
+  Bounds bounds_;                       // of active rows as they were when they became active
   std::vector<int64_t> active_;         // rows above the threshold
   std::vector<double> active_nearest_;  // their distances
   std::vector<double> active_size_;     // their norms, squared for the Euclidean metric
   std::vector<double> inner_;
-  int64_t added_ = 0;       // centres that the groups hold
-  int64_t up_to_date_ = 0;  // centres that active rows have seen
+  int64_t added_ = 0;         // centres that the groups hold
+  int64_t up_to_date_ = 0;    // centres that active rows have seen
+  int64_t wanted_ = kActive;  // rows to catch up at a time
   double threshold_ = kInfinity;
   int64_t farthest_ = -1;  // of the active rows
 };
@@ -415,7 +419,8 @@ class Greedy {
 }  // namespace
 
 KCenter kcenter_greedy(const Matrix& x, int64_t k, double radius, Metric metric, int64_t start,
-                       const std::vector<int64_t>& selected, const Context& context) {
+                       const std::vector<int64_t>& selected, bool distances,
+                       const Context& context) {
   Greedy greedy(x, k, metric, context);
   for (const int64_t centre : selected) greedy.add(centre);
   KCenter out;
@@ -428,7 +433,7 @@ KCenter kcenter_greedy(const Matrix& x, int64_t k, double radius, Metric metric,
     out.radii.push_back(distance);
     greedy.add(next);
   }
-  out.distances = greedy.distances();
+  if (distances) out.distances = greedy.distances();
   return out;
 }
 

@@ -145,11 +145,7 @@ class Scanner {
  public:
   Scanner(Team& team, const ScanSide& x, const ScanSide& y, const Screening& screening,
           Operation& operation)
-      : team_(team),
-        x_(x),
-        y_(y),
-        operation_(operation),
-        screening_(screening) {}
+      : team_(team), x_(x), y_(y), operation_(operation), screening_(screening) {}
 
   void band(int64_t begin, int64_t end, int worker) {
     const ColumnRange all = ranges(begin, end);
@@ -233,7 +229,8 @@ class Scanner {
     for (int64_t p = begin; p < end; ++p) confirm_survivors(p, p - begin, tile, work);
   }
 
-  ScreenCodes dense_codes(int64_t band, int64_t band_end, int64_t tile, Workspace<Operation>& work) {
+  ScreenCodes dense_codes(int64_t band, int64_t band_end, int64_t tile,
+                          Workspace<Operation>& work) {
     if (work.dense.share.empty()) {
       work.dense = screening_.dense->encode_rows(x_.positions(), band, band_end);
     }

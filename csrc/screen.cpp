@@ -487,7 +487,8 @@ int32_t Screen::never() { return -kNever; }
 
 int32_t Screen::start(int32_t a, double bar) const {
   if (a == -kNever) return a;
-  const double needed = (map_.wanted(bar) - delta_ * longest_ * longest_ - slack_) / (step_ * step_) - 1e-6;
+  const double needed =
+      (map_.wanted(bar) - delta_ * longest_ * longest_ - slack_) / (step_ * step_) - 1e-6;
   const double limit = static_cast<double>(kBar);
   if (needed < -limit) return kAlways;
   return a - static_cast<int32_t>(std::floor(std::min(limit, needed)));

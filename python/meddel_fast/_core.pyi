@@ -20,6 +20,7 @@ def kcenter_greedy(
     cosine: bool,
     start: int,
     selected: list[int],
+    distances: bool,
     threads: int,
     /,
 ) -> tuple[_Int, _Float, _Float]: ...

@@ -90,6 +90,7 @@ def kcenter_greedy(
     metric: str = "euclidean",
     start: int = 0,
     selected: Any | None = None,
+    distances: bool = True,
     threads: int | None = None,
 ) -> KCenterResult:
     """Choose k samples, each the one farthest from all chosen before it.
@@ -145,7 +146,7 @@ def kcenter_greedy(
     k = check_int("k", k, 1, rows.n - len(centres), why)
     start = check_int("start", start, 0, rows.n - 1)
     out = _core.kcenter_greedy(
-        rows.array, k, -1.0, metric == "cosine", start, centres.tolist(), threads
+        rows.array, k, -1.0, metric == "cosine", start, centres.tolist(), bool(distances), threads
     )
     return KCenterResult(*rows.back(*out))
 

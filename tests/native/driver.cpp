@@ -75,7 +75,7 @@ uint64_t run_all(int threads) {
   const Context context{threads, [] {}};
   Hash hash;
   for (const Metric metric : {Metric::kEuclidean, Metric::kCosine}) {
-    const KCenter centres = kcenter_greedy(x, 60, -1.0, metric, 0, {}, context);
+    const KCenter centres = kcenter_greedy(x, 60, -1.0, metric, 0, {}, true, context);
     hash.add(centres.indices);
     hash.add(centres.radii);
     hash.add(centres.distances);
