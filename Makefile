@@ -70,12 +70,12 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m pytest bench -q --benchmark-only --benchmark-json=build/bench/results.json $(BENCH)
 	$(BIN)/python bench/table.py build/bench/results.json
 
-# make sanitize  every operation under address, undefined-behaviour and thread sanitizers
+# make sanitize  every kernel and operation under address, undefined-behaviour and thread sanitizers
 sanitize: $(VENV)/.test
 	@for kind in address,undefined thread; do \
 	  dir=build/sanitize-$${kind%%,*}; \
 	  cmake -S . -B $$dir -DMEDDEL_PYTHON=OFF -DMEDDEL_DRIVER=ON -DMEDDEL_SANITIZE=$$kind >/dev/null && \
-	  cmake --build $$dir -j 2 >/dev/null && echo "== $$kind" && $$dir/driver || exit 1; \
+	  cmake --build $$dir -j 2 >/dev/null && echo "== $$kind" && $$dir/kernels_test && $$dir/driver || exit 1; \
 	done
 
 # make clean   what was built here, not .venv

@@ -5,16 +5,22 @@ from __future__ import annotations
 import platform
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from meddel_fast import _core
 
 ROOT = Path(__file__).resolve().parents[1]
 CROSS = "aarch64-linux-gnu"
 
 
-def hashes(build: Path, options: list[str], emulator: list[str]) -> dict[str, set[str]]:
-    """Build tests/native/driver and run it: instruction set -> hashes of all results."""
+Run = Callable[[str], str]
+
+
+def programs(build: Path, options: list[str], emulator: list[str]) -> Run:
+    """Build tests/native; the function that runs one of its programs and returns what it prints."""
     cmake = shutil.which("cmake")
     if cmake is None:
         pytest.skip("needs cmake")
@@ -22,25 +28,30 @@ def hashes(build: Path, options: list[str], emulator: list[str]) -> dict[str, se
     subprocess.run([cmake, "-S", ROOT, "-B", build, *common], check=True, capture_output=True)
     built = subprocess.run([cmake, "--build", build, "-j", "2"], capture_output=True, text=True)
     assert built.returncode == 0, built.stdout + built.stderr
-    done = subprocess.run(
-        [*emulator, build / "driver"], capture_output=True, text=True, timeout=250
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    lines = [line.split() for line in done.stdout.splitlines() if line != "all equal"]
+
+    def run(program: str) -> str:
+        done = subprocess.run(
+            [*emulator, build / program], capture_output=True, text=True, timeout=250
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+def hashes(run: Run) -> dict[str, set[str]]:
+    """Instruction set -> hashes of all results."""
+    lines = [line.split() for line in run("driver").splitlines() if line != "all equal"]
     return {isa: {h for name, h in lines if name == isa} for isa, _ in lines}
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    return hashes(tmp_path_factory.mktemp("native"), [], [])
+def here(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return programs(tmp_path_factory.mktemp("native"), [], [])
 
 
-def test_every_isa_gives_the_same_bits(here: dict[str, set[str]]) -> None:
-    assert "scalar" in here
-    assert len(set.union(*here.values())) == 1
-
-
-def test_arm_gives_the_same_bits(here: dict[str, set[str]], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def arm(tmp_path_factory: pytest.TempPathFactory) -> Run:
     if platform.machine() == "aarch64":
         pytest.skip("this is one")
     if not (shutil.which(f"{CROSS}-g++") and shutil.which("qemu-aarch64")):
@@ -49,4 +60,27 @@ def test_arm_gives_the_same_bits(here: dict[str, set[str]], tmp_path: Path) -> N
         "-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64",
         f"-DCMAKE_CXX_COMPILER={CROSS}-g++", "-DCMAKE_EXE_LINKER_FLAGS=-static",
     ]  # fmt: skip
-    assert set.union(*hashes(tmp_path, options, ["qemu-aarch64"]).values()) == here["scalar"]
+    return programs(tmp_path_factory.mktemp("arm"), options, ["qemu-aarch64"])
+
+
+def test_every_isa_gives_the_same_bits(here: Run) -> None:
+    found = hashes(here)
+    assert "scalar" in found
+    assert len(set.union(*found.values())) == 1
+
+
+def test_every_kernel_does_what_its_contract_says(here: Run) -> None:
+    tested = here("kernels_test").split()
+    assert set(_core.available_isas()) <= set(tested)
+    # Alder Lake's instruction, tried in the form that AVX-512 has of it.
+    assert ("avx512vnni" in tested) <= ("avxvnni" in tested)
+
+
+def test_arm_gives_the_same_bits(here: Run, arm: Run) -> None:
+    found = hashes(arm)
+    assert list(found) == ["neondot", "neon", "scalar"]
+    assert set.union(*found.values()) == hashes(here)["scalar"]
+
+
+def test_every_arm_kernel_does_what_its_contract_says(arm: Run) -> None:
+    assert arm("kernels_test").split() == ["neondot", "neon", "scalar"]

@@ -7,6 +7,9 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 namespace meddel {
@@ -23,7 +26,7 @@ bool always() { return true; }
 
 // Read from the CPU itself: __builtin_cpu_supports answered 0 for everything under one compiler.
 struct Cpu {
-  uint32_t leaf1_ecx = 0, leaf7_ebx = 0, leaf7_ecx = 0, xcr0 = 0;
+  uint32_t leaf1_ecx = 0, leaf7_ebx = 0, leaf7_ecx = 0, leaf7_1_eax = 0, xcr0 = 0;
 
   Cpu() {
     uint32_t eax, ebx, ecx, edx;
@@ -31,6 +34,7 @@ struct Cpu {
     if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) {
       leaf7_ebx = ebx;
       leaf7_ecx = ecx;
+      if (eax >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx)) leaf7_1_eax = eax;
     }
     if (leaf1_ecx >> 27 & 1) {  // OSXSAVE: the system tells which registers it saves
       __asm__("xgetbv" : "=a"(xcr0), "=d"(edx) : "c"(0));
@@ -54,11 +58,27 @@ bool has_avx2() {  // FMA, F16C, AVX2; YMM saved
   return has(cpu().leaf1_ecx, {12, 29}) && has(cpu().leaf7_ebx, {5}) && has(cpu().xcr0, {1, 2});
 }
 
+#if defined(MEDDEL_AVXVNNI)
+bool has_avxvnni() { return has_avx2() && has(cpu().leaf7_1_eax, {4}); }
+#endif
+
 bool has_avx512() {  // F, DQ, BW, VL; ZMM and masks saved
   return has_avx2() && has(cpu().leaf7_ebx, {16, 17, 30, 31}) && has(cpu().xcr0, {5, 6, 7});
 }
 
 bool has_avx512vnni() { return has_avx512() && has(cpu().leaf7_ecx, {11}); }
+
+#elif defined(__aarch64__)
+
+bool has_neondot() {
+#if defined(__APPLE__)
+  return true;
+#elif defined(__linux__)
+  return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#else
+  return false;
+#endif
+}
 
 #endif
 
@@ -67,7 +87,13 @@ constexpr Row kTable[] = {
 #if defined(__x86_64__)
     {&kAvx512VnniKernels, has_avx512vnni},
     {&kAvx512Kernels, has_avx512},
+#if defined(MEDDEL_AVXVNNI)
+    {&kAvxVnniKernels, has_avxvnni},
+#endif
     {&kAvx2Kernels, has_avx2},
+#elif defined(__aarch64__)
+    {&kNeonDotKernels, has_neondot},
+    {&kNeonKernels, always},
 #endif
     {&kScalarKernels, always},
 };

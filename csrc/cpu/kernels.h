@@ -76,7 +76,10 @@ struct Kernels {
 // Tables of the leaf files; defined only for the architecture they belong to.
 extern const Kernels kScalarKernels;
 extern const Kernels kAvx2Kernels;
+extern const Kernels kAvxVnniKernels;
 extern const Kernels kAvx512Kernels;
 extern const Kernels kAvx512VnniKernels;
+extern const Kernels kNeonKernels;
+extern const Kernels kNeonDotKernels;
 
 }  // namespace meddel

@@ -78,12 +78,6 @@ void dots(const void* x_data, const void* y_data, int64_t ld, const int64_t* row
 }
 
 template <class T>
-void widen_row(const void* x_data, int64_t d, float* out) {
-  const T* x = static_cast<const T*>(x_data);
-  for (int64_t i = 0; i < d; ++i) out[i] = widen(x[i]);
-}
-
-template <class T>
 void scale_row(const void* x_data, int64_t d, double scale, float* out) {
   const T* x = static_cast<const T*>(x_data);
   for (int64_t i = 0; i < d; ++i) {
@@ -114,6 +108,17 @@ Sixteen load16_tail(const T* p, int64_t count) {
 }
 
 inline const Float32* elements(const float* x) { return reinterpret_cast<const Float32*>(x); }
+
+template <class T>
+void widen_row(const void* x_data, int64_t d, float* out) {
+  const T* x = static_cast<const T*>(x_data);
+  const int64_t whole = d & ~int64_t{15};
+  for (int64_t i = 0; i < whole; i += 16) {
+    const Sixteen values = load16(x + i);
+    __builtin_memcpy(out + i, &values, sizeof values);
+  }
+  for (int64_t i = whole; i < d; ++i) out[i] = widen(x[i]);
+}
 
 inline void add_product(Sixteen& sum, const Sixteen& a, const Sixteen& b) {
   for (int v = 0; v < kParts; ++v) sum.part[v] += a.part[v] * b.part[v];

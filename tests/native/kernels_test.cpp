@@ -1,0 +1,283 @@
+// Every kernel of every instruction set that this CPU can run, against a few plain lines each, for
+// many sizes. Arrays are as long as the contract says, so that a sanitizer sees a step beyond them.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "cpu/isa.h"
+#include "matrix.h"
+
+namespace meddel {
+
+#if defined(MEDDEL_AVXVNNI_EVEX)
+extern const Kernels kAvxVnniEvexKernels;
+#endif
+
+namespace {
+
+constexpr double kUnit = 0x1p-24;
+constexpr int64_t kLongest = 130;
+
+int failures = 0;
+
+void expect(bool holds, const Kernels& k, const char* what, int dtype, int64_t size) {
+  if (holds) return;
+  if (++failures <= 20) {
+    std::printf("%s: %s, type %d, size %d\n", k.name, what, dtype, static_cast<int>(size));
+  }
+}
+
+std::mt19937& random() {
+  static std::mt19937 generator(5);
+  return generator;
+}
+
+int64_t below(int64_t n) { return static_cast<int64_t>(random()() % static_cast<uint32_t>(n)); }
+
+// Finite numbers of a type, as it stores them: of size 1, or of any size, zeros, the least and the
+// greatest. Int8 has but one kind.
+std::vector<uint8_t> made(int dtype, int64_t count, bool extreme) {
+  const int64_t size = item_size(static_cast<DType>(dtype));
+  std::vector<uint8_t> out(static_cast<size_t>(count * size));
+  for (int64_t i = 0; i < count; ++i) {
+    uint32_t bits = random()();
+    if (dtype == 1 && !extreme) bits = (bits & 0x83ff) | static_cast<uint32_t>(13 + below(3)) << 10;
+    if (dtype == 1 && (bits & 0x7c00) == 0x7c00) bits &= 0x83ff;
+    if ((dtype == 0 || dtype == 2) && !extreme) {
+      bits = (bits & 0x807fffff) | static_cast<uint32_t>(125 + below(3)) << 23;
+    }
+    if ((dtype == 0 || dtype == 2) && (bits & 0x7f800000) == 0x7f800000) bits &= 0x807fffff;
+    if (dtype != 3 && extreme && below(4) == 0) {
+      const uint32_t fp16[] = {0, 0x8000, 1, 0x7bff}, fp32[] = {0, 0x80000000, 1, 0x7f7fffff};
+      bits = dtype == 1 ? fp16[below(4)] : fp32[below(4)];
+    }
+    if (dtype == 2) bits >>= 16;
+    std::memcpy(&out[static_cast<size_t>(i * size)], &bits, static_cast<size_t>(size));
+  }
+  return out;
+}
+
+double element(const std::vector<uint8_t>& x, int dtype, int64_t i) {
+  const uint8_t* p = &x[static_cast<size_t>(i * item_size(static_cast<DType>(dtype)))];
+  if (dtype == 3) return static_cast<int8_t>(*p);
+  if (dtype == 0) {
+    float value;
+    std::memcpy(&value, p, sizeof value);
+    return static_cast<double>(value);
+  }
+  uint16_t half;
+  std::memcpy(&half, p, sizeof half);
+  if (dtype == 2) {
+    const uint32_t bits = static_cast<uint32_t>(half) << 16;
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return static_cast<double>(value);
+  }
+  const int exponent = half >> 10 & 31, fraction = half & 1023;
+  const double size =
+      exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
+  return half & 0x8000 ? -size : size;
+}
+
+std::vector<double> elements(const std::vector<uint8_t>& x, int dtype, int64_t first, int64_t d) {
+  std::vector<double> out;
+  for (int64_t i = 0; i < d; ++i) out.push_back(element(x, dtype, first + i));
+  return out;
+}
+
+double truth(const std::vector<double>& x, const std::vector<double>& y) {
+  double s[8] = {};
+  for (size_t i = 0; i < x.size(); ++i) s[i % 8] += x[i] * y[i];
+  return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+}
+
+double size_of(const std::vector<double>& x) { return std::sqrt(truth(x, x)); }
+
+bool same_bits(double a, double b) { return std::memcmp(&a, &b, sizeof a) == 0; }
+
+void test_dots(const Kernels& k, int dtype, int64_t d, bool extreme) {
+  const int64_t count = 1 + below(9), ld = d + below(3);
+  const auto x = made(dtype, d, extreme), y = made(dtype, (count - 1) * ld + d, extreme);
+  const auto wide = elements(x, dtype, 0, d);
+  std::vector<int64_t> rows, all;
+  for (int64_t c = 0; c < count; ++c) {
+    rows.push_back(below(count));
+    all.push_back(c);
+  }
+  std::vector<double> inner(static_cast<size_t>(count));
+  std::vector<float> rough(static_cast<size_t>(count));
+  for (const auto* chosen : {&rows, &all}) {
+    const int64_t* given = chosen == &all ? nullptr : rows.data();
+    k.dots[dtype](x.data(), y.data(), ld, given, count, d, inner.data());
+    k.rough_dots[dtype](x.data(), y.data(), ld, chosen->data(), count, d, rough.data());
+    for (int64_t c = 0; c < count; ++c) {
+      const int64_t first = (*chosen)[static_cast<size_t>(c)] * ld;
+      const auto row = elements(y, dtype, first, d);
+      const double expected = truth(wide, row), n = static_cast<double>(d + 8) * kUnit;
+      const size_t at = static_cast<size_t>(first * item_size(static_cast<DType>(dtype)));
+      expect(same_bits(inner[static_cast<size_t>(c)], expected), k, "dots", dtype, d);
+      expect(same_bits(k.dot[dtype](x.data(), &y[at], d), expected), k, "dot", dtype, d);
+      if (extreme && dtype != 3) continue;  // fp32 sums overflow
+      const double off = std::abs(static_cast<double>(rough[static_cast<size_t>(c)]) - expected);
+      expect(off <= n / (1.0 - n) * size_of(wide) * size_of(row), k, "rough_dots", dtype, d);
+    }
+  }
+}
+
+void test_rows(const Kernels& k, int dtype, int64_t d) {
+  const size_t length = static_cast<size_t>(d);
+  for (const bool extreme : {false, true}) {
+    const auto x = made(dtype, d, extreme);
+    std::vector<float> out(length);
+    k.widen[dtype](x.data(), d, out.data());
+    for (int64_t i = 0; i < d; ++i) {
+      const double value = static_cast<double>(out[static_cast<size_t>(i)]);
+      expect(same_bits(value, element(x, dtype, i)), k, "widen", dtype, d);
+    }
+    expect(k.finite[dtype](x.data(), d), k, "finite", dtype, d);
+    if (dtype == 3) continue;
+    const size_t size = x.size() / length;
+    for (const uint32_t bad : {0x7f800000u, 0xff800000u, 0x7f800001u, 0x7fc00000u}) {
+      // The same number in 16 bits, if it is one there: 5 bits of exponent, or 8.
+      const uint32_t fp16 = (bad >> 16 & 0x8000) | 0x7c00 | (bad & 0x7fffff ? 1 : 0);
+      const uint32_t bits = dtype == 0 ? bad : dtype == 1 ? fp16 : bad >> 16;
+      auto spoilt = x;
+      std::memcpy(&spoilt[static_cast<size_t>(below(d)) * size], &bits, size);
+      expect(!k.finite[dtype](spoilt.data(), d), k, "not finite", dtype, d);
+    }
+  }
+  const auto x = made(dtype, d, false);
+  const auto centre = made(0, d, false);
+  std::vector<float> c(length), out(length);
+  std::memcpy(c.data(), centre.data(), centre.size());
+  const float scale = dtype == 3 ? 0.013f : 0.37f;
+  const double sum = static_cast<double>(k.point[dtype](x.data(), d, scale, c.data(), out.data()));
+  double square = 0.0;
+  for (int64_t i = 0; i < d; ++i) {
+    const double product = element(x, dtype, i) * static_cast<double>(scale);
+    const double value = static_cast<double>(out[static_cast<size_t>(i)]);
+    const double expected = product - element(centre, 0, i);
+    const double off = (std::abs(product) + std::abs(expected)) * kUnit;
+    expect(std::abs(value - expected) <= off * 1.001, k, "point", dtype, d);
+    square += value * value;
+  }
+  expect(std::abs(sum - square) <= (static_cast<double>(d) / 16 + 20) * kUnit * square, k,
+         "the sum of point", dtype, d);
+}
+
+void test_quantise(const Kernels& k, int64_t d) {
+  const auto x = made(0, d, false);
+  std::vector<float> row(static_cast<size_t>(d));
+  std::memcpy(row.data(), x.data(), x.size());
+  for (const float step : {0.001f, 0.0093f, 1.0f / 127, 0.5f}) {
+    std::vector<int8_t> code(row.size());
+    const double sum = static_cast<double>(k.quantise(row.data(), d, step, code.data()));
+    double square = 0.0;
+    for (size_t i = 0; i < row.size(); ++i) {
+      const double wanted = static_cast<double>(row[i]) / static_cast<double>(step);
+      const double q = std::max(-127.0, std::min(127.0, wanted));
+      expect(std::abs(static_cast<double>(code[i]) - q) <= 0.5 + 1e-4, k, "code", 0, d);
+      const double rest = static_cast<double>(row[i]) - static_cast<double>(step) * code[i];
+      square += rest * rest;
+    }
+    // Each rest is off by a rounding of the product and of the difference.
+    const double off = 4.0 * kUnit * size_of(elements(x, 0, 0, d)) + 1e-6 * std::sqrt(square);
+    expect(std::abs(std::sqrt(sum) - std::sqrt(square)) <= off, k, "quantise", 0, d);
+  }
+}
+
+void test_multiply(const Kernels& k, int64_t inner) {
+  const int64_t rows = 1 + below(9), ld = inner + below(3), columns = 16 * (1 + below(9));
+  const auto x = made(0, (rows - 1) * ld + inner, false), y = made(0, inner * columns, false);
+  std::vector<float> a(x.size() / 4), b(y.size() / 4), out(static_cast<size_t>(rows * columns));
+  std::memcpy(a.data(), x.data(), x.size());
+  std::memcpy(b.data(), y.data(), y.size());
+  k.multiply(a.data(), ld, rows, b.data(), inner, columns, out.data());
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < columns; ++c) {
+      double sum = 0.0, size = 0.0;
+      for (int64_t i = 0; i < inner; ++i) {
+        const double product = element(x, 0, r * ld + i) * element(y, 0, i * columns + c);
+        sum += product;
+        size += std::abs(product);
+      }
+      const double off =
+          std::abs(static_cast<double>(out[static_cast<size_t>(r * columns + c)]) - sum);
+      expect(off <= static_cast<double>(inner + 2) * kUnit * size, k, "multiply", 0, inner);
+    }
+  }
+}
+
+int8_t code(bool extreme) {
+  return static_cast<int8_t>(extreme ? (below(2) ? 127 : -127) : below(255) - 127);
+}
+
+void test_screen(const Kernels& k, int64_t width, bool extreme) {
+  const int64_t rows = 4 * (1 + below(3)), blocks = 1 + below(9), columns = 16 * blocks;
+  const int64_t stride = columns + below(3);
+  const auto length = [](int64_t n) { return static_cast<size_t>(n); };
+  std::vector<uint8_t> x(length(rows * width));
+  std::vector<int8_t> y(length(columns * width));
+  std::vector<int32_t> x_start(length(rows)), y_start(length(columns));
+  for (auto& byte : x) byte = static_cast<uint8_t>(code(extreme) + k.bias);
+  for (auto& byte : y) byte = code(extreme);
+  for (auto& start : x_start) start = static_cast<int32_t>(below(200'001) - 100'000);
+  for (auto& start : y_start) start = static_cast<int32_t>(below(200'001) - 100'000);
+  std::vector<int32_t> out(length((rows - 1) * stride + columns)), counts(length(rows));
+  std::vector<uint16_t> found(length((rows - 1) * stride + columns));
+  k.scores(x.data(), x_start.data(), rows, y.data(), y_start.data(), blocks, width, out.data(),
+           stride);
+  k.screen(x.data(), x_start.data(), rows, y.data(), y_start.data(), blocks, width, found.data(),
+           stride, counts.data());
+  for (int64_t r = 0; r < rows; ++r) {
+    int32_t count = 0;
+    for (int64_t c = 0; c < columns; ++c) {
+      int32_t sum = x_start[length(r)] + y_start[length(c)];
+      for (int64_t i = 0; i < width; ++i) {
+        const uint8_t byte = x[length(r * width + i)];
+        const int32_t a = k.bias == 0 ? static_cast<int8_t>(byte) : byte;
+        sum += a * y[length(c / 16 * 16 * width + i / 4 * 64 + c % 16 * 4 + i % 4)];
+      }
+      expect(out[length(r * stride + c)] == sum, k, "scores", 3, width);
+      if (sum < 0) continue;
+      const bool listed = count < counts[length(r)] && found[length(r * stride + count)] == c;
+      expect(listed, k, "screen", 3, width);
+      ++count;
+    }
+    expect(count == counts[length(r)], k, "the number of survivors", 3, width);
+  }
+}
+
+void test(const Kernels& k) {
+  for (int64_t d = 1; d <= kLongest; ++d) {
+    for (int dtype = 0; dtype < kDTypes; ++dtype) {
+      test_dots(k, dtype, d, false);
+      test_dots(k, dtype, d, true);
+      test_rows(k, dtype, d);
+    }
+    test_quantise(k, d);
+    test_multiply(k, d);
+  }
+  for (int64_t width = 4; width <= kLongest; width += 4) {
+    for (int repeat = 0; repeat < 4; ++repeat) test_screen(k, width, repeat % 2 == 1);
+  }
+  std::printf("%s\n", k.name);
+}
+
+}  // namespace
+}  // namespace meddel
+
+int main() {
+  for (const std::string& isa : meddel::available_isas()) {
+    meddel::use_isa(isa);
+    meddel::test(meddel::kernels());
+#if defined(MEDDEL_AVXVNNI_EVEX)
+    if (isa == "avx512vnni") meddel::test(meddel::kAvxVnniEvexKernels);
+#endif
+  }
+  return meddel::failures == 0 ? 0 : 1;
+}
