@@ -67,7 +67,7 @@ check: $(VENV)/.test
 # make bench   the kernels against the common ways to do the same (BENCH=--bench-n=50000 and so on)
 bench: $(VENV)/.bench
 	@mkdir -p build/bench
-	$(BIN)/python -m pytest bench -q --benchmark-only --benchmark-json=build/bench/results.json $(BENCH)
+	$(BIN)/python -m pytest bench -q --benchmark-only --benchmark-quiet --benchmark-json=build/bench/results.json $(BENCH)
 	$(BIN)/python bench/table.py build/bench/results.json
 
 # make sanitize  every operation under address, undefined-behaviour and thread sanitizers
