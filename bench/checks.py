@@ -50,7 +50,9 @@ def same_pairs(
 ) -> None:
     """The same pairs, but for some at the threshold."""
     n = len(x)
-    different = np.setxor1d(found[0] * n + found[1], wanted[0] * n + wanted[1])
+    mine, others = (np.sort(i * n + j) for i, j in (found, wanted))
+    assert np.all(mine[1:] != mine[:-1]), "a pair was found twice"
+    different = np.setxor1d(mine, others, assume_unique=True)
     a, b = (x[rows].astype(np.float64) for rows in (different // n, different % n))
     cosine = np.einsum("ij,ij->i", a, b)
     cosine /= np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
