@@ -14,7 +14,7 @@ TORCH ?= torch==2.13.0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo example test lint types check bench sanitize clean
+.PHONY: help demo example test lint types check bench bench-goals bench-large sanitize clean
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
@@ -64,11 +64,19 @@ types: $(VENV)/.test
 check: $(VENV)/.test
 	MEDDEL_BUILD_DIR=build/test $(BIN)/python -m pytest
 
-# make bench   the kernels against the common ways to do the same (BENCH=--bench-n=50000 and so on)
+# make bench   the kernels against the common ways to do the same (BENCH="--bench-n=50000 --bench-threads=all" and so on)
 bench: $(VENV)/.bench
 	@mkdir -p build/bench
-	$(BIN)/python -m pytest bench -q --benchmark-only --benchmark-json=build/bench/results.json $(BENCH)
+	$(BIN)/python -m pytest bench -q --benchmark-only --benchmark-quiet --benchmark-json=build/bench/results.json $(BENCH)
 	$(BIN)/python bench/table.py build/bench/results.json
+
+# make bench-goals   what the project wants to reach, and what is measured; minutes on one thread
+bench-goals: $(VENV)/.bench
+	$(BIN)/python bench/goals.py $(BENCH)
+
+# make bench-large   a million samples: time, threads, memory (BENCH="--n 200000 --limit 300" and so on)
+bench-large: $(VENV)/.bench
+	$(BIN)/python bench/large.py $(BENCH)
 
 # make sanitize  every kernel and operation under address, undefined-behaviour and thread sanitizers
 sanitize: $(VENV)/.test

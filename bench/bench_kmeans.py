@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import checks
 import data
 import numpy as np
 import peers
@@ -11,7 +12,8 @@ from conftest import OURS, Race
 import meddel_fast as mf
 
 ASSIGN = {
-    "numpy": peers.numpy_assign, "torch": peers.torch_assign, "faiss": peers.faiss_assign,
+    "numpy": peers.numpy_assign, "torch": peers.torch_assign,
+    "torch bf16": peers.torch_bf16_assign, "faiss": peers.faiss_assign,
     "scikit-learn": peers.sklearn_assign,
 }  # fmt: skip
 LLOYD = {"scikit-learn": peers.sklearn_kmeans, "faiss": peers.faiss_kmeans}
@@ -39,7 +41,7 @@ def bench_assign(race: Race, name: str, who: str) -> None:
     def agrees(found: peers.Int) -> None:
         """The same centroid, or one about as near."""
         chosen, best = (np.einsum("ij,ij->i", rows, centroids[v]) for v in (found, wanted))
-        np.testing.assert_allclose(chosen, best, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(chosen, best, rtol=0, atol=checks.rounding(who))
 
     call = ours if who == OURS else lambda: ASSIGN[who](rows, centroids)
     race.run(f"assign to {len(centroids)}", who, call, agrees)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import checks
 import data
 import numpy as np
 import peers
@@ -11,8 +12,8 @@ from conftest import OURS, Race
 import meddel_fast as mf
 
 PEERS = {
-    "numpy": peers.numpy_topk, "torch": peers.torch_topk, "faiss": peers.faiss_topk,
-    "scikit-learn": peers.sklearn_topk,
+    "numpy": peers.numpy_topk, "torch": peers.torch_topk, "torch bf16": peers.torch_bf16_topk,
+    "faiss": peers.faiss_topk, "scikit-learn": peers.sklearn_topk,
 }  # fmt: skip
 SLOW = {"scikit-learn"}
 
@@ -20,8 +21,7 @@ SLOW = {"scikit-learn"}
 @pytest.mark.parametrize("who", [OURS, *PEERS])
 @pytest.mark.parametrize(("name", "k"), [*((name, 1) for name in data.NAMES), ("clustered", 10)])
 def bench_topk(race: Race, name: str, k: int, who: str) -> None:
-    if who in SLOW:
-        race.skip_slow(name)
+    race.skip_slow(who in SLOW and name in data.MADE[1:])
     x = race.samples(name)
     rows = peers.unit(x)
 
@@ -31,7 +31,7 @@ def bench_topk(race: Race, name: str, k: int, who: str) -> None:
     wanted = peers.numpy_topk(rows, k) if who == OURS else ours()
 
     def agrees(found: peers.Floats) -> None:
-        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=checks.rounding(who))
 
     call = ours if who == OURS else lambda: PEERS[who](rows, k)
     race.run(f"top {k}", who, call, agrees, heavy=True)

@@ -11,9 +11,9 @@ from typing import Any
 
 import data
 import numpy as np
+import peers
 import pytest
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from meddel_fast import _core
 
@@ -41,19 +41,7 @@ def threads(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture(scope="session", autouse=True)
 def _same_threads_for_all(threads: int) -> Iterator[None]:
-    try:
-        import torch
-
-        torch.set_num_threads(threads)
-    except ImportError:
-        pass
-    try:
-        import faiss
-
-        faiss.omp_set_num_threads(threads)
-    except ImportError:
-        pass
-    with threadpool_limits(threads):
+    with peers.on_threads(threads):
         yield
 
 
@@ -76,21 +64,22 @@ class Race:
         self.benchmark.extra_info |= {"data": name, "n": x.shape[0], "d": x.shape[1]}
         return x
 
-    def skip_slow(self, name: str) -> None:
-        """Peers that take ten times as long run on one kind of made data unless asked for."""
-        if name in ("video", "isotropic") and not self.request.config.getoption("--bench-slow"):
+    def skip_slow(self, slow: bool) -> None:
+        """Leave out what takes ten times as long as the rest, unless asked for."""
+        if slow and not self.request.config.getoption("--bench-slow"):
             pytest.skip("slow peer: --bench-slow runs it on all data")
 
     def run(
         self, workload: str, who: str, call: Callable[[], Any], check: Callable[[Any], None],
         heavy: bool = False,
     ) -> None:  # fmt: skip
-        """Check the answer, then measure; a heavy peer runs once, and is checked after it."""
+        """Check the answer, then measure; a peer with much to do runs once, checked after it."""
         info = self.benchmark.extra_info
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         info |= {"workload": workload, "who": who, "threads": self.threads}
+        info["inexact"] = who in peers.INEXACT
         self.benchmark.group = f"{workload}, {info['data']}, {threads}"
-        if heavy and who != OURS:
+        if heavy and who != OURS and info["n"] >= 10_000:
             check(self.benchmark.pedantic(call, rounds=1))
             return
         began = time.perf_counter()

@@ -1,7 +1,8 @@
-"""Arrays to measure on: made ones of several shapes, and real features where they are at hand."""
+"""Arrays to measure on: made ones of several shapes, and real ones where they are at hand."""
 
 from __future__ import annotations
 
+import csv
 import os
 from pathlib import Path
 
@@ -11,28 +12,44 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-NAMES = ["clustered", "video", "isotropic", "real"]
+MADE = ["clustered", "video", "isotropic", "text"]
+NAMES = [*MADE, "real", "frames"]
 
 
 def make(name: str, n: int, d: int) -> Floats:
     """Return n x d samples; the real ones have their own size."""
-    rng = np.random.default_rng(0)
     if name == "real":
-        return _real()
-    x = {"clustered": _clustered, "video": _video, "isotropic": _isotropic}[name](rng, n, d)
-    return np.ascontiguousarray(x, dtype=np.float32)
+        return np.load(_real_data() / "embeddings_effnet_lite0_f32.npy")
+    if name == "frames":
+        return _frames(_real_data())
+    shapes = {"clustered": _clustered, "video": _video, "isotropic": _normal, "text": _text}
+    return np.ascontiguousarray(shapes[name](np.random.default_rng(0), n, d), dtype=np.float32)
+
+
+def threshold(rows: Floats, share: float) -> float:
+    """Cosine that about this share of all pairs of unit rows reach, from a sample of them."""
+    rng = np.random.default_rng(0)
+    sample = rows[rng.choice(len(rows), size=min(2000, len(rows)), replace=False)]
+    cosines = (sample @ sample.T)[np.triu_indices(len(sample), 1)]
+    return float(np.quantile(cosines, 1 - share))
 
 
 def _normal(rng: np.random.Generator, n: int, d: int) -> Floats:
     return rng.standard_normal(size=(n, d), dtype=np.float32)
 
 
-def _clustered(rng: np.random.Generator, n: int, d: int) -> Floats:
-    """200 gaussian clusters; every tenth sample is a near duplicate of another."""
-    x = 1.2 * _normal(rng, 200, d)[rng.integers(200, size=n)] + _normal(rng, n, d)
+def _with_near_duplicates(rng: np.random.Generator, x: Floats) -> Floats:
+    """Every tenth sample becomes a near duplicate of another."""
+    n, d = x.shape
     copies = rng.choice(n, size=n // 10, replace=False)
     x[copies] = x[rng.integers(n, size=len(copies))] + 0.1 * _normal(rng, len(copies), d)
     return x
+
+
+def _clustered(rng: np.random.Generator, n: int, d: int) -> Floats:
+    """200 gaussian clusters that overlap: cosine .59 within one."""
+    x = 1.2 * _normal(rng, 200, d)[rng.integers(200, size=n)] + _normal(rng, n, d)
+    return _with_near_duplicates(rng, x)
 
 
 def _video(rng: np.random.Generator, n: int, d: int) -> Floats:
@@ -46,14 +63,29 @@ def _video(rng: np.random.Generator, n: int, d: int) -> Floats:
     return np.concatenate(walks) @ (_normal(rng, 24, d) / np.float32(np.sqrt(d))) + noise
 
 
-def _isotropic(rng: np.random.Generator, n: int, d: int) -> Floats:
-    return _normal(rng, n, d)
+def _text(rng: np.random.Generator, n: int, d: int) -> Floats:
+    """Like sentence embeddings: variances that fall as 1/i, along no particular axes."""
+    axes, _ = np.linalg.qr(_normal(rng, d, d))
+    scale = np.float32(1) / np.sqrt(np.arange(1, d + 1, dtype=np.float32))
+    return _with_near_duplicates(rng, _normal(rng, n, d)) @ (scale[:, None] * axes)
 
 
-def _real() -> Floats:
-    """Features of 1,600 endoscopy frames, beside the repository or at MEDDEL_DATA."""
+def _real_data() -> Path:
+    """The folder of 1,612 endoscopy frames, beside the repository or at MEDDEL_DATA."""
     default = Path(__file__).resolve().parents[2] / "shared" / "data"
-    path = Path(os.environ.get("MEDDEL_DATA", default)) / "embeddings_effnet_lite0_f32.npy"
-    if not path.is_file():
-        pytest.skip(f"real embeddings not found at {path} (set MEDDEL_DATA)")
-    return np.load(path)
+    folder = Path(os.environ.get("MEDDEL_DATA", default))
+    if not (folder / "manifest.csv").is_file():
+        pytest.skip(f"real data not found at {folder} (set MEDDEL_DATA)")
+    return folder
+
+
+def _frames(folder: Path) -> Floats:
+    """The frames themselves: thumbnails of 24 x 24 pixels, less the mean one."""
+    image = pytest.importorskip("PIL.Image")
+    thumbnails = []
+    with (folder / "manifest.csv").open(newline="") as manifest:
+        for row in csv.DictReader(manifest):
+            with image.open(folder / row["file"]) as frame:
+                thumbnails.append(np.asarray(frame.convert("RGB").resize((24, 24))))
+    x = np.stack(thumbnails).reshape(len(thumbnails), -1) / np.float32(255)
+    return x - x.mean(axis=0)

@@ -6,15 +6,40 @@ A library that is not installed skips its rows.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 Floats = NDArray[np.float32]
 Int = NDArray[np.int64]
 BLOCK = 1024
+LIBRARIES = (
+    "torch", "faiss", "sklearn.cluster", "sklearn.neighbors", "skmatter.sample_selection",
+    "fpsample",
+)  # fmt: skip
+INEXACT = {"torch bf16"}  # fast, but its answer is only about right
+
+
+@contextlib.contextmanager
+def on_threads(threads: int) -> Iterator[None]:
+    """Load the libraries, so that no peer is timed loading its own, and give each so many."""
+    loaded = {}
+    for name in LIBRARIES:
+        with contextlib.suppress(ImportError):
+            loaded[name] = importlib.import_module(name)
+    if "torch" in loaded:
+        loaded["torch"].set_num_threads(threads)
+    if "faiss" in loaded:
+        loaded["faiss"].omp_set_num_threads(threads)
+    with threadpool_limits(threads):
+        yield
 
 
 def unit(x: Floats) -> Floats:
@@ -27,7 +52,7 @@ def _torch(x: Floats) -> tuple[Any, Any]:
     return torch, torch.from_numpy(x)
 
 
-def _flat_index(x: Floats) -> Any:
+def flat_index(x: Floats) -> Any:
     index = pytest.importorskip("faiss").IndexFlatIP(x.shape[1])
     index.add(x)
     return index
@@ -47,8 +72,9 @@ def numpy_pairs(x: Floats, threshold: float) -> tuple[Int, Int]:
     return i, j
 
 
-def torch_pairs(x: Floats, threshold: float) -> tuple[Int, Int]:
+def torch_pairs(x: Floats, threshold: float, dtype: str = "float32") -> tuple[Int, Int]:
     torch, rows = _torch(x)
+    rows = rows.to(getattr(torch, dtype))
     found = []
     for begin in range(0, len(x), BLOCK):
         near = (rows[begin : begin + BLOCK] @ rows[begin:].T >= threshold).nonzero()
@@ -57,9 +83,18 @@ def torch_pairs(x: Floats, threshold: float) -> tuple[Int, Int]:
     return i, j
 
 
+def torch_bf16_pairs(x: Floats, threshold: float) -> tuple[Int, Int]:
+    return torch_pairs(x, threshold, "bfloat16")
+
+
+def faiss_range(index: Any, queries: Floats, threshold: float) -> tuple[Int, Int]:
+    below = float(np.nextafter(np.float32(threshold), np.float32(-1)))
+    limits, _, j = index.range_search(queries, below)
+    return np.repeat(np.arange(len(queries)), np.diff(limits.astype(np.int64))), j
+
+
 def faiss_pairs(x: Floats, threshold: float) -> tuple[Int, Int]:
-    limits, _, j = _flat_index(x).range_search(x, float(np.nextafter(np.float32(threshold), 0)))
-    i = np.repeat(np.arange(len(x)), np.diff(limits.astype(np.int64)))
+    i, j = faiss_range(flat_index(x), x, threshold)
     return i[i < j], j[i < j]
 
 
@@ -116,19 +151,25 @@ def numpy_topk(x: Floats, k: int) -> Floats:
     return out
 
 
-def torch_topk(x: Floats, k: int) -> Floats:
-    _, rows = _torch(x)
+def torch_topk(x: Floats, k: int, dtype: str = "float32") -> Floats:
+    torch, rows = _torch(x)
+    rows = rows.to(getattr(torch, dtype))
     out = []
     for begin in range(0, len(x), BLOCK):
         similarity = rows[begin : begin + BLOCK] @ rows.T
         similarity.diagonal(begin).fill_(-np.inf)
-        out.append(similarity.topk(k, dim=1).values.numpy())
+        out.append(similarity.topk(k, dim=1).values.float().numpy())
     return np.concatenate(out)
+
+
+def torch_bf16_topk(x: Floats, k: int) -> Floats:
+    return torch_topk(x, k, "bfloat16")
 
 
 def faiss_topk(x: Floats, k: int) -> Floats:
     """Finds the row itself too, which is left out by taking one more and dropping it."""
-    similarity, index = _flat_index(x).search(x, k + 1)
+    faiss = pytest.importorskip("faiss")
+    similarity, index = faiss.knn(x, x, k + 1, metric=faiss.METRIC_INNER_PRODUCT)
     other = index != np.arange(len(x))[:, None]
     other[other.all(axis=1), -1] = False  # more copies of a row than k: it may not find itself
     return similarity[other].reshape(len(x), k)
@@ -161,16 +202,52 @@ def numpy_centres(x: Floats, k: int) -> Int:
     return centres
 
 
-def torch_centres(x: Floats, k: int) -> Int:
-    """The loop found in DeepCore, anomalib and their like: differences to one centre at a time."""
+def anomalib_centres(x: Floats, k: int) -> Int:
+    """As in anomalib 2.7: the norm of the differences to the last centre, minimum, maximum."""
     torch, rows = _torch(x)
-    nearest = torch.full((len(x),), np.inf)
-    centres = [0]
+    centres, nearest = [0], torch.full((len(x), 1), np.inf)
     while len(centres) < k:
-        distance = torch.linalg.norm(rows - rows[centres[-1]], dim=1)
+        distance = torch.linalg.norm(rows - rows[centres[-1]], ord=2, dim=1, keepdim=True)
+        nearest = torch.minimum(nearest, distance)
+        centres.append(int(torch.max(nearest.squeeze(1), dim=0).indices))
+    return np.array(centres)
+
+
+def torch_cluster_centres(x: Floats, k: int) -> Int:
+    """As torch_cluster's fps on the CPU, whose C++ calls the same operations of torch."""
+    torch, rows = _torch(x)
+    centres, nearest = [0], torch.full((len(x),), np.inf)
+    while len(centres) < k:
+        distance = (rows - rows[centres[-1]]).pow_(2).sum(1)
         nearest = torch.minimum(nearest, distance)
         centres.append(int(nearest.argmax()))
     return np.array(centres)
+
+
+def deepcore_centres(x: Floats, k: int) -> Int:
+    """As in DeepCore: a matrix row of distances a centre, those not chosen picked out each time."""
+    torch, rows = _torch(x)
+    matrix = -torch.ones(max(k - 1, 0), len(x))
+    left = torch.ones(len(x), dtype=torch.bool)
+    centres, nearest = [0], torch.full((len(x),), np.inf)
+    for row in matrix:
+        last = centres[-1]
+        left[last], nearest[last] = False, -1
+        row[left] = _euclidean(torch, rows[last : last + 1], rows[left])[0]
+        nearest = torch.min(nearest, row)
+        centres.append(int(torch.argmax(nearest)))
+    return np.array(centres)
+
+
+def _euclidean(torch: Any, x: Any, y: Any) -> Any:
+    squares = torch.pow(x, 2).sum(1, keepdim=True) + torch.pow(y, 2).sum(1)
+    return squares.addmm_(x, y.T, alpha=-2).clamp(min=1e-12).sqrt()
+
+
+def fpsample_centres(x: Floats, k: int) -> Int:
+    """Its plain sampling: the faster ones take 8 dimensions at most."""
+    fpsample = pytest.importorskip("fpsample")
+    return fpsample.fps_sampling(x, k, start_idx=0).astype(np.int64)
 
 
 def skmatter_centres(x: Floats, k: int) -> Int:
@@ -191,15 +268,19 @@ def numpy_assign(x: Floats, centroids: Floats) -> Int:
     return np.concatenate([(x[b : b + BLOCK] @ centroids.T).argmax(axis=1) for b in blocks])
 
 
-def torch_assign(x: Floats, centroids: Floats) -> Int:
+def torch_assign(x: Floats, centroids: Floats, dtype: str = "float32") -> Int:
     torch, rows = _torch(x)
-    other = torch.from_numpy(centroids).T
+    rows, other = (v.to(getattr(torch, dtype)) for v in (rows, torch.from_numpy(centroids).T))
     blocks = range(0, len(x), BLOCK)
     return torch.cat([(rows[b : b + BLOCK] @ other).argmax(dim=1) for b in blocks]).numpy()
 
 
+def torch_bf16_assign(x: Floats, centroids: Floats) -> Int:
+    return torch_assign(x, centroids, "bfloat16")
+
+
 def faiss_assign(x: Floats, centroids: Floats) -> Int:
-    return _flat_index(centroids).search(x, 1)[1][:, 0]
+    return flat_index(centroids).search(x, 1)[1][:, 0]
 
 
 def sklearn_assign(x: Floats, centroids: Floats) -> Int:
@@ -213,15 +294,16 @@ def sklearn_assign(x: Floats, centroids: Floats) -> Int:
 def sklearn_kmeans(x: Floats, init: Floats, iterations: int) -> float:
     cluster = pytest.importorskip("sklearn.cluster")
     model = cluster.KMeans(len(init), init=init, n_init=1, max_iter=iterations, tol=0)
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it did not converge
         return float(model.fit(x).inertia_)
 
 
-def faiss_kmeans(x: Floats, init: Floats, iterations: int) -> float:
+def faiss_kmeans(x: Floats, init: Floats, iterations: int, spherical: bool = False) -> float:
     faiss = pytest.importorskip("faiss")
-    model = faiss.Kmeans(x.shape[1], len(init), niter=iterations, max_points_per_centroid=len(x))
+    model = faiss.Kmeans(
+        x.shape[1], len(init), niter=iterations, max_points_per_centroid=len(x),
+        spherical=spherical,
+    )  # fmt: skip
     model.train(x, init_centroids=init)
     return float(model.index.search(x, 1)[0].sum())
