@@ -314,11 +314,24 @@ class Scanner {
     return std::accumulate(work.counts.begin(), work.counts.begin() + rows, int64_t{0});
   }
 
+  // The best of the columns gives the row a bar, which leaves few of the others; where it takes more
+  // to have one (the k best are wanted), all are confirmed in the order of their bounds.
   void take_by_scores(const Screen& screen, int64_t p, const int32_t* scores, int64_t tile,
                       Workspace<Operation>& work) {
     const ColumnRange range = operation_.range(p);
-    for (int64_t q = std::max(tile, range.begin); q < std::min(tile_end(tile), range.end); ++q) {
-      if (operation_.counts(p, q)) work.confirmer.add(q, screen.bound(scores[q - tile]));
+    const int64_t begin = std::max(tile, range.begin), end = std::min(tile_end(tile), range.end);
+    int64_t best = -1;
+    for (int64_t q = begin; q < end; ++q) {
+      if ((best < 0 || scores[q - tile] > scores[best - tile]) && operation_.counts(p, q)) best = q;
+    }
+    if (best < 0) return;
+    work.confirmer.add(best);
+    work.confirmer.settle(p);
+    const double bar = operation_.bar(p);
+    const int32_t start = screen.start(0, bar);
+    for (int64_t q = begin; q < end; ++q) {
+      if (q == best || scores[q - tile] + start < 0 || !operation_.counts(p, q)) continue;
+      work.confirmer.add(q, bar == -kInfinity ? screen.bound(scores[q - tile]) : kInfinity);
     }
     work.confirmer.settle(p);
   }
