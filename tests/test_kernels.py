@@ -207,3 +207,33 @@ def test_real_embeddings(screen: str, real_data: Any) -> None:
     assert_same(mf.similar_pairs(x, threshold=0.95), reference.similar_pairs(x, threshold=0.95))
     assert_same(mf.redundancy(x), reference.redundancy(x))
     assert_same(mf.kcenter_greedy(x, 40), reference.kcenter_greedy(x, 40))
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_kcenter_ends_at_a_radius(
+    isa: str, screen: str, metric: str, rng: np.random.Generator
+) -> None:
+    x = clustered(rng, 150, 70)
+    whole = mf.kcenter_greedy(x, 100, metric=metric)
+    for k in (1, 7, 60):
+        # Equal to a radius that occurs: the centre that would have it is not chosen any more.
+        radius = float(whole.radii[k])
+        result = mf.kcenter_greedy(x, radius=radius, metric=metric)
+        assert_same(result, reference.kcenter_greedy(x, 150, radius=radius, metric=metric))
+        assert len(result.indices) <= k
+        assert result.distances.max() <= radius
+        more = mf.kcenter_greedy(x, radius=np.nextafter(radius, 0), metric=metric, distances=False)
+        assert len(more.indices) > len(result.indices)
+        assert more.distances is None
+        assert_same(more[:2], [field[: len(more.indices)] for field in whole[:2]])
+
+
+def test_kcenter_radius_with_k_and_selected(isa: str, rng: np.random.Generator) -> None:
+    x = np.repeat(clustered(rng, 30, 9), 2, axis=0)
+    distinct = len(np.unique(x, axis=0))
+    assert len(mf.kcenter_greedy(x, radius=0.0).indices) == distinct
+    assert len(mf.kcenter_greedy(x, 5, radius=0.0).indices) == 5
+    every = mf.kcenter_greedy(x, radius=0.0).indices
+    none = mf.kcenter_greedy(x, radius=0.0, selected=every)
+    assert len(none.indices) == 0
+    assert not none.distances.any()

@@ -85,15 +85,16 @@ class DeduplicateResult(NamedTuple):
 
 def kcenter_greedy(
     x: Any,
-    k: int,
+    k: int | None = None,
     *,
+    radius: float | None = None,
     metric: str = "euclidean",
     start: int = 0,
     selected: Any | None = None,
     distances: bool = True,
     threads: int | None = None,
 ) -> KCenterResult:
-    """Choose k samples, each the one farthest from all chosen before it.
+    """Choose samples, each the one farthest from all chosen before it.
 
     The greedy 2-approximation of the k-center problem (Gonzalez 1985), the core-set selection of
     Sener and Savarese (2018).
@@ -102,26 +103,32 @@ def kcenter_greedy(
     ----------
     x : array of shape (n, d)
         Samples.
-    k : int
+    k : int, optional
         How many to choose, 1 to n (to n less the already selected ones).
+    radius : float, optional
+        Stop when every sample is within this distance of a centre. Give k, radius or both:
+        whichever ends first.
     metric : {"euclidean", "cosine"}
         Cosine distance is 1 - cosine, not less than 0.
     start : int
         The first one chosen; not used when some are selected already.
     selected : int array of shape (m,), optional
         Samples that are centres already; they are not chosen again nor returned.
+    distances : bool
+        Whether the distances of all samples are wanted. The choice alone takes less time: most
+        samples need not be compared with most centres for it.
     threads : int, optional
         See the module.
 
     Returns
     -------
-    indices : int64 array of shape (k,)
-        The chosen samples, in order.
-    radii : float64 array of shape (k,)
+    indices : int64 array of shape (c,)
+        The chosen samples, in order; c = k unless radius ended it.
+    radii : float64 array of shape (c,)
         Distance of each, when chosen, to the centres before it; infinite for a first one.
         Never rising.
     distances : float64 array of shape (n,)
-        Distance of each sample to its nearest centre; 0 for centres.
+        Distance of each sample to its nearest centre; 0 for centres. None if not wanted.
 
     Raises
     ------
@@ -143,12 +150,19 @@ def kcenter_greedy(
         if len(np.unique(centres)) < len(centres):
             raise ValueError("selected must not hold a sample twice")
     why = " (the rows of x less the selected ones)" if len(centres) else " (the rows of x)"
-    k = check_int("k", k, 1, rows.n - len(centres), why)
+    if k is None and radius is None:
+        raise ValueError("give k, radius or both: neither came")
+    limit = -1.0 if radius is None else check_float("radius", radius, 0.0, float(np.finfo("d").max))
+    if k is not None or len(centres) == rows.n:
+        k = check_int("k", rows.n if k is None else k, 1, rows.n - len(centres), why)
+    else:
+        k = rows.n - len(centres)
     start = check_int("start", start, 0, rows.n - 1)
-    out = _core.kcenter_greedy(
-        rows.array, k, -1.0, metric == "cosine", start, centres.tolist(), bool(distances), threads
+    indices, radii, nearest = _core.kcenter_greedy(
+        rows.array, k, limit, metric == "cosine", start, centres.tolist(), bool(distances), threads
     )
-    return KCenterResult(*rows.back(*out))
+    indices, radii, nearest = rows.back(indices, radii, nearest)
+    return KCenterResult(indices, radii, nearest if distances else None)
 
 
 def similar_pairs(

@@ -70,16 +70,21 @@ def kcenter_greedy(
     x: NDArray[Any],
     k: int,
     *,
+    radius: float = -1.0,
     metric: str = "euclidean",
     start: int = 0,
     selected: Int | None = None,
 ) -> tuple[Int, Float, Float]:
-    """Farthest-point selection; a selected sample has distance 0 and is never chosen again."""
+    """Farthest-point selection; a selected sample has distance 0 and is never chosen again.
+
+    Ends before a centre whose distance would be ``radius`` or less.
+    """
     x = widen(x)
     nearest = np.full(len(x), np.inf)
     taken = np.zeros(len(x), dtype=bool)
     indices: list[int] = []
     radii: list[float] = []
+    root = (lambda v: v) if metric == "cosine" else np.sqrt
 
     def add(centre: int) -> None:
         row = x[centre : centre + 1]
@@ -97,10 +102,11 @@ def kcenter_greedy(
         centre = int(np.argmax(np.where(taken, -1.0, nearest)))
         if not taken.any():
             centre = start
+        if root(nearest[centre]) <= radius:
+            break
         indices.append(centre)
         radii.append(float(nearest[centre]))
         add(centre)
-    root = (lambda v: v) if metric == "cosine" else np.sqrt
     return np.array(indices, dtype=np.int64), root(np.array(radii)), root(nearest)
 
 
