@@ -1,0 +1,90 @@
+"""Groups leave out no pair that counts: sets large enough for whole groups to be skipped, with
+neighbours on both sides of every border between groups."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from samples import assert_same
+
+import meddel_fast as mf
+from meddel_fast import _core, reference
+
+N, D = 1100, 68
+
+
+@pytest.fixture(autouse=True, params=["grouped", "always"])
+def grouped(request: pytest.FixtureRequest) -> Iterator[None]:
+    _core.use_screen(request.param)
+    yield
+    _core.use_screen("auto")
+
+
+def made(shape: str) -> NDArray[np.float32]:
+    rng = np.random.default_rng(len(shape))
+    if shape == "surface":  # three dimensions: groups are patches that touch each other
+        x = rng.normal(size=(N, 3)) @ rng.normal(size=(3, D))
+    elif shape == "walk":
+        x = np.cumsum(rng.normal(size=(N, 5)), axis=0) @ rng.normal(size=(5, D))
+    else:  # clusters apart, and rows between two of them
+        centres = 4 * rng.normal(size=(12, D))
+        x = centres[rng.integers(12, size=N)] + rng.normal(size=(N, D))
+        a, b = rng.integers(12, size=(2, N // 8))
+        part = rng.random((N // 8, 1))
+        x[: N // 8] = part * centres[a] + (1 - part) * centres[b]
+    x[5], x[N // 2] = 0, 3 * x[7]
+    return (x + 1e-3 * rng.normal(size=x.shape)).astype(np.float32)
+
+
+@functools.cache
+def truth(shape: str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    x = made(shape)
+    return x, reference.cosine(reference.widen(x), reference.widen(x))
+
+
+SHAPES = ["surface", "walk", "bridges"]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_pairs(isa: str, shape: str) -> None:
+    x, cosine = truth(shape)
+    for share in (0.0005, 0.01, 0.1):
+        threshold = float(np.quantile(cosine[np.triu_indices(N, 1)], 1 - share))
+        i, j = np.nonzero(np.triu(cosine >= threshold, 1))
+        assert_same(mf.similar_pairs(x, threshold=threshold, threads=2), (i, j, cosine[i, j]))
+        i, j = np.nonzero(cosine[:300] >= threshold)
+        pairs = mf.similar_pairs(x[:300], x, threshold=threshold, threads=1)
+        assert_same(pairs, (i, j, cosine[i, j]))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_nearest(isa: str, shape: str) -> None:
+    x, cosine = truth(shape)
+    order = np.random.default_rng(0).permutation(N)
+    calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
+        ("topk_similarity", (None, 1), {}), ("topk_similarity", (None, 4), {}),
+        ("redundancy", (), {}), ("redundancy", (), {"order": order}),
+    ]  # fmt: skip
+    for name, args, kwargs in calls:
+        lent = mock.patch.object(reference, "cosine", side_effect=lambda _x, _y: cosine.copy())
+        with lent:
+            wanted = getattr(reference, name)(x, *args, **kwargs)
+        assert_same(getattr(mf, name)(x, *args, threads=1, **kwargs), wanted)
+
+
+@functools.cache
+def centres(shape: str, metric: str) -> Any:
+    return reference.kcenter_greedy(made(shape), 260, metric=metric)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_kcenter(isa: str, shape: str, metric: str) -> None:
+    got = mf.kcenter_greedy(made(shape), 260, metric=metric, threads=2)
+    assert_same(got, centres(shape, metric))
