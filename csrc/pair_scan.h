@@ -314,8 +314,8 @@ class Scanner {
     return std::accumulate(work.counts.begin(), work.counts.begin() + rows, int64_t{0});
   }
 
-  // The best of the columns gives the row a bar, which leaves few of the others; where it takes more
-  // to have one (the k best are wanted), all are confirmed in the order of their bounds.
+  // The best of the columns gives the row a bar, which leaves few of the others; where it takes
+  // more to have one (the k best are wanted), all are confirmed in the order of their bounds.
   void take_by_scores(const Screen& screen, int64_t p, const int32_t* scores, int64_t tile,
                       Workspace<Operation>& work) {
     const ColumnRange range = operation_.range(p);

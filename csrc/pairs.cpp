@@ -5,6 +5,7 @@
 #include <limits>
 #include <memory>
 #include <numeric>
+#include <tuple>
 
 #include "pair_scan.h"
 #include "truth.h"
@@ -57,7 +58,10 @@ class CollectPairs {
   }
 
   void finish_band(int64_t begin, int64_t end) {
-    for (int64_t p = begin; p < end; ++p) add(static_cast<int64_t>(found_[p].size()) % kCounted);
+    for (int64_t p = begin; p < end; ++p) {
+      add(static_cast<int64_t>(found_[p].size()) % kCounted);
+      found_[p].shrink_to_fit();
+    }
   }
 
   // The pairs of positions, or of rows (the lower first where x and y are one), sorted.
@@ -73,6 +77,8 @@ class CollectPairs {
   }
 
  private:
+  using Row = std::vector<std::pair<int64_t, double>>;
+
   // Pairs of a row are counted by so many, so that a flood of them is noticed early.
   static constexpr int64_t kCounted = 1024;
 
@@ -81,7 +87,8 @@ class CollectPairs {
     if (total > max_pairs_) throw TooManyPairs(total);
   }
 
-  // Sorts the pairs by counting their first index, then those of one by the second.
+  // Sorts the pairs by counting their first index, then those of one by the second. Little is held
+  // twice: what was collected is freed before the first indices are written.
   template <class Name>
   Pairs result(const Name& name) {
     std::vector<int64_t> begin(static_cast<size_t>(x_.x->n) + 1, 0);
@@ -89,25 +96,26 @@ class CollectPairs {
     std::partial_sum(begin.begin(), begin.end(), begin.begin());
     std::vector<int64_t> next(begin.begin(), begin.end() - 1);
     const size_t total = static_cast<size_t>(begin.back());
-    std::vector<std::pair<int64_t, double>> sorted(total);
+    Pairs out{{}, std::vector<int64_t>(total), std::vector<double>(total)};
     for (size_t p = 0; p < found_.size(); ++p) {
       for (const auto& [q, similarity] : found_[p]) {
         const auto [i, j] = name(static_cast<int64_t>(p), q);
-        sorted[next[i]++] = {j, similarity};
+        out.j[next[i]] = j;
+        out.similarity[next[i]++] = similarity;
       }
-      std::vector<std::pair<int64_t, double>>().swap(found_[p]);
+      Row().swap(found_[p]);
     }
-    Pairs out;
     out.i.reserve(total);
-    out.j.reserve(total);
-    out.similarity.reserve(total);
+    Row row;
     for (int64_t i = 0; i < x_.x->n; ++i) {
-      std::sort(sorted.begin() + begin[i], sorted.begin() + begin[i + 1]);
-      for (int64_t k = begin[i]; k < begin[i + 1]; ++k) {
-        out.i.push_back(i);
-        out.j.push_back(sorted[k].first);
-        out.similarity.push_back(sorted[k].second);
+      row.clear();
+      for (int64_t k = begin[i]; k < begin[i + 1]; ++k)
+        row.push_back({out.j[k], out.similarity[k]});
+      std::sort(row.begin(), row.end());
+      for (size_t k = 0; k < row.size(); ++k) {
+        std::tie(out.j[begin[i] + k], out.similarity[begin[i] + k]) = row[k];
       }
+      out.i.insert(out.i.end(), row.size(), i);
     }
     return out;
   }
@@ -124,7 +132,7 @@ class CollectPairs {
   const Ordering* const ordering_;
   const double threshold_;
   const int64_t max_pairs_;
-  std::vector<std::vector<std::pair<int64_t, double>>> found_;
+  std::vector<Row> found_;  // by position of x
   std::atomic<int64_t> count_{0};
 };
 
