@@ -206,11 +206,10 @@ PYBIND11_MODULE(_core, m) {
   m.def("available_isas", &available_isas);
   m.def("use_isa", &use_isa);
   m.def("use_screen", [](const std::string& mode) {
-    const std::pair<const char*, ScreenMode> modes[] = {{"auto", ScreenMode::kAuto},
-                                                        {"always", ScreenMode::kAlways},
-                                                        {"grouped", ScreenMode::kGrouped},
-                                                        {"dense", ScreenMode::kDense},
-                                                        {"never", ScreenMode::kNever}};
+    const std::pair<const char*, ScreenMode> modes[] = {
+        {"auto", ScreenMode::kAuto},   {"always", ScreenMode::kAlways},
+        {"wide", ScreenMode::kWide},   {"grouped", ScreenMode::kGrouped},
+        {"dense", ScreenMode::kDense}, {"never", ScreenMode::kNever}};
     for (const auto& [name, value] : modes) {
       if (mode == name) return use_screen(value);
     }

@@ -176,16 +176,6 @@ Groups::Side Groups::nothing() const {
           std::vector<int64_t>(static_cast<size_t>(count()), 0)};
 }
 
-Groups::Side Groups::at_centres(const Side& side) const {
-  Side out = side;
-  for (int64_t a = 0; a < centres_; ++a) {
-    for (int64_t b = 0; b < centres_; ++b) {
-      out.extent[a * centres_ + b] = static_cast<float>(offset(a, b));
-    }
-  }
-  return out;
-}
-
 // The products, of up to 127^2 an element, and the terms here are rounded to fp32 (2^-24 of them),
 // for which `extent` makes room.
 void Groups::include(Side& side, int64_t group, const int32_t* products, double tau) const {

@@ -32,6 +32,24 @@ class Groups {
   // one takes the rows that cannot be screened.
   int64_t count() const { return centres_ + 1; }
 
+  // The rows of a side in groups.
+  struct Side {
+    std::vector<int32_t> group;  // by position
+    // Centres x centres: what is at least the largest q_u'q_B - q_u'q_A + tau_u D / s^2 of A's
+    // rows.
+    std::vector<float> extent;
+    std::vector<int64_t> members;  // by group: their number
+  };
+  Side assign(Team& team, const Positions& side) const;
+
+  // The highest score of a row of group a of x and a row of group b of y: [a * count() + b].
+  std::vector<double> reach(const Side& x, const Side& y) const;
+
+  // The share of all pairs of a row of x and a row of y whose groups reach a bar.
+  double left_over(const Side& x, const Side& y, const std::vector<double>& reach,
+                   double bar) const;
+
+ private:
   // Calls take(k, products) with the products of row k of some codes and all centres.
   template <class Take>
   void each_row(const RowCodes& rows, int64_t begin, int64_t end, const Take& take) const {
@@ -45,33 +63,16 @@ class Groups {
     }
   }
 
-  // The rows of a side in groups.
-  struct Side {
-    std::vector<int32_t> group;  // by position
-    // Centres x centres: what is at least the largest q_u'q_B - q_u'q_A + tau_u D / s^2 of A's
-    // rows.
-    std::vector<float> extent;
-    std::vector<int64_t> members;  // by group: their number
-  };
-  Side assign(Team& team, const Positions& side) const;
-
-  // As if all rows stood at their groups' centres.
-  Side at_centres(const Side& side) const;
-
   // No rows; and one more of a group, by its products with all centres and its tau.
   Side nothing() const;
   void include(Side& side, int64_t group, const int32_t* products, double tau) const;
 
-  int64_t centres() const { return centres_; }
-  const Codes& packed() const { return packed_; }  // of the centres
-
-  // Of all pairs of centres, [a * centres() + b]:
+  // Of all pairs of centres, [a * centres + b]:
   struct Geometry {
     std::vector<int32_t> inner;    // q_A'q_B
     std::vector<double> distance;  // D
     std::vector<float> unit;       // at least D / s^2: a distance of 1 in products
   };
-  const Geometry& geometry() const { return geometry_; }
 
   // What to add to s^2 (products) to get from q_u'q_B - q_u'q_A to <w_u - c_A, c_B - c_A>, negated.
   int64_t offset(int64_t a, int64_t b) const {
@@ -81,14 +82,6 @@ class Groups {
   // m_AB of a side's rows; requires centres at a distance.
   double extent(const Side& side, int64_t a, int64_t b) const;
 
-  // The highest score of a row of group a of x and a row of group b of y: [a * count() + b].
-  std::vector<double> reach(const Side& x, const Side& y) const;
-
-  // The share of all pairs of a row of x and a row of y whose groups reach a bar.
-  double left_over(const Side& x, const Side& y, const std::vector<double>& reach,
-                   double bar) const;
-
- private:
   void seed(Team& team, const RowCodes& sample);
   void refine(Team& team, const RowCodes& sample);
   void arrange();

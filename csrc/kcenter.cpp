@@ -7,7 +7,6 @@
 #include <optional>
 
 #include "cpu/isa.h"
-#include "grouped_centres.h"
 #include "pair_scan.h"
 
 namespace meddel {
@@ -18,19 +17,13 @@ namespace {
 // farthest active row falls to the threshold. Then it is lowered, and the rows that come above it
 // catch up with the centres that they have not seen: many rows with many centres at a time, which
 // screens can do, instead of all rows with one centre at a time, which is bound by memory. Each
-// (row, centre) pair is looked at once at most, nearly all of them in the screens, or not even
-// there where their groups are far apart.
+// (row, centre) pair is looked at once at most, nearly all of them in the screens.
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kTaken = -1.0;       // below every distance: a centre is never the farthest
-constexpr int64_t kActive = 256;      // rows to have active: 0.4 MiB of 384 fp32, within L2
+constexpr int64_t kActive = 256;      // rows to have active: 0.4 MiB of 384 fp32, within L2,
+constexpr int64_t kLeastActive = 64;  // or fewer, where they would be much of all
 constexpr int64_t kAskedRows = 4096;  // whose bounds tell where the next threshold is
-// Groups cost as much as comparing each row with about K + 60 centres (K groups): they are made for
-// more centres than this, and kept where they leave out half of the pairs.
-constexpr int64_t kCentresForGroups = 3000;
-constexpr double kGroupsLeave = 0.5;
-constexpr int64_t kGroupedRows = 256;  // of which one thread makes codes at a time
-constexpr int64_t kFewCentres = 32;    // with which rows are compared without screens
 
 // The distances of rows to the nearest centre that they have seen (squared for the Euclidean
 // metric), and how many centres, the first ones, that takes account of.
@@ -83,31 +76,31 @@ class CatchUp {
 // What rows are screened by when they catch up, and the codes of the centres.
 class Codebook {
  public:
-  Codebook(Team& team, const ScanSide& rows, Metric metric, int64_t k) : rows_(rows) {
+  Codebook(Team& team, const ScanSide& rows, Metric metric, int64_t k) {
     const ScreenPlan plan = plan_screens(static_cast<double>(rows.size()) * static_cast<double>(k),
                                          static_cast<double>(rows.size()), rows.x->d);
     if (!plan.prefix && !plan.dense) return;
-    const Sample sample(metric, rows.positions(), rows.positions());
-    if (plan.dense) dense_ = Screen::dense(sample);
+    const Sample sample(metric, rows.positions(), rows.positions(), plan);
+    if (plan.dense) {
+      dense_ = Screen::dense(sample);
+      dense_rows_.emplace(team, *dense_, rows);
+    }
     if (plan.prefix) {
-      prefix_ = Screen::prefix(team, sample);
-      if (dense_ && !prefix_pays(*prefix_, sample, rows.positions())) prefix_.reset();
+      const double pairs = static_cast<double>(rows.size()) * static_cast<double>(k);
+      prefix_ = choose_prefix(team, sample, dense_ ? &*dense_ : nullptr, rows.positions(),
+                              rows.positions(), pairs, typical_bar(sample));
     }
-    if (plan.groups && ((!prefix_ && k >= kCentresForGroups) || groups_forced())) {
-      group(team, sample);
-    }
-    if (grouped_) prefix_.reset();
     if (prefix_) codes_ = prefix_->encode_rows(team, rows.positions());
   }
-
-  GroupedCentres* grouped() { return grouped_ ? &*grouped_ : nullptr; }
-  const Screen& dense() const { return *dense_; }
 
   // Screens for some rows against all centres, which may only have become more since the last time.
   scan::Screening screening(const ScanSide& x, const ScanSide& centres) {
     scan::Screening out;
     if (dense_) {
       out.dense = &*dense_;
+      out.x_dense = [this, &x](int64_t begin, int64_t end) {
+        return (*dense_rows_)(x, begin, end);
+      };
       encode_tiles(centres);
       out.y_dense = [this](int64_t tile, Codes&) -> const Codes& {
         return tiles_[tile / scan::kTileColumns];
@@ -125,18 +118,6 @@ class Codebook {
   }
 
  private:
-  void group(Team& team, const Sample& sample) {
-    Groups groups(team, *dense_, rows_.positions());
-    Groups::Side side = groups.assign(team, rows_.positions());
-    // Rows are asked one by one: most stand near their group's centre.
-    const std::vector<double> reach = groups.reach(groups.at_centres(side), side);
-    if (!groups_forced() &&
-        groups.left_over(side, side, reach, typical_bar(sample)) > kGroupsLeave) {
-      return;
-    }
-    grouped_.emplace(*dense_, std::move(groups), rows_.positions(), std::move(side));
-  }
-
   // Codes of whole tiles stay; those of the last one, and what follows, are made anew.
   void encode_tiles(const ScanSide& centres) {
     const int64_t whole = encoded_ / scan::kTileColumns;
@@ -159,10 +140,9 @@ class Codebook {
     packed_count_ = centres.size();
   }
 
-  const ScanSide& rows_;
   std::optional<Screen> prefix_;
   std::optional<Screen> dense_;
-  std::optional<GroupedCentres> grouped_;
+  std::optional<DenseRows> dense_rows_;
   RowCodes codes_;  // of prefix, of all rows
   Codes packed_;    // of prefix, of the centres
   std::vector<Codes> tiles_;
@@ -181,7 +161,8 @@ class Greedy {
         centres_(rows_),
         pending_(rows_),
         dots_(kernels().dots[static_cast<int>(x.dtype)]),
-        bounds_(x.n) {
+        bounds_(x.n),
+        most_active_(std::clamp(x.n / 256, kLeastActive, kActive)) {
     centres_.rows.clear();
   }
 
@@ -287,15 +268,15 @@ class Greedy {
       for (const int64_t row : pending) {
         if (bounds_.nearest[row] > threshold_) above.push_back(bounds_.nearest[row]);
       }
-      if (static_cast<int64_t>(above.size()) > 2 * kActive) {
-        const auto least = above.begin() + kActive;
+      if (static_cast<int64_t>(above.size()) > 2 * most_active_) {
+        const auto least = above.begin() + most_active_;
         std::nth_element(above.begin(), least, above.end(), std::greater<double>());
         threshold_ = std::max(threshold_, std::nextafter(*least, kTaken));
       }
       activate(pending);
       const int64_t count = static_cast<int64_t>(active_.size());
-      if (count < kActive / 2) wanted_ = std::min(x_.n, 2 * wanted_);
-      if (count > kActive) wanted_ = std::max(kActive, wanted_ / 2);
+      if (count < most_active_ / 2) wanted_ = std::min(x_.n, 2 * wanted_);
+      if (count > most_active_) wanted_ = std::max(most_active_, wanted_ / 2);
     }
   }
 
@@ -329,71 +310,12 @@ class Greedy {
     if (rows.empty()) return;
     pending_.rows = std::move(rows);
     CatchUp operation(pending_, centres_, metric_, bounds_);
-    if (GroupedCentres* grouped = codebook_.grouped()) {
-      for (; added_ < centres(); ++added_) grouped->add(centres_.rows[added_]);
-      sort_pending([grouped](int64_t row) { return grouped->group_of(row); });
-      team_.run_range(pending_.size(), kGroupedRows, [&](int64_t begin, int64_t end, int worker) {
-        team_.checkpoint(worker);
-        compare(*grouped, begin, end, operation);
-      });
-      return;
-    }
     // Rows that have seen as many centres side by side: their tiles are then rectangles.
-    sort_pending([this](int64_t row) { return bounds_.seen[row]; });
+    std::stable_sort(pending_.rows.begin(), pending_.rows.end(),
+                     [this](int64_t a, int64_t b) { return bounds_.seen[a] < bounds_.seen[b]; });
     const scan::Screening screening =
         centres() >= kBlockColumns ? codebook_.screening(pending_, centres_) : scan::Screening();
     scan_pairs(team_, pending_, centres_, screening, operation);
-  }
-
-  template <class Key>
-  void sort_pending(const Key& key) {
-    std::stable_sort(pending_.rows.begin(), pending_.rows.end(),
-                     [&](int64_t a, int64_t b) { return key(a) < key(b); });
-  }
-
-  // Compares the pending rows [begin, end), which stand by group, with centres in groups.
-  void compare(const GroupedCentres& grouped, int64_t begin, int64_t end, CatchUp& operation) {
-    const Screen& dense = codebook_.dense();
-    RowCodes codes = dense.encode_rows(pending_.positions(), begin, end);
-    codes.bytes.resize(codes.bytes.size() + static_cast<size_t>(4 * dense.width()));
-    scan::Confirmer<CatchUp> confirmer(pending_, centres_, operation);
-    GroupedCentres::Workspace work;
-    for (int64_t p = begin; p < end;) {
-      GroupedCentres::Quad quad{codes, p - begin, 0, grouped.group_of(pending_.rows[p]), {}, {}};
-      for (; quad.rows < 4 && p + quad.rows < end; ++quad.rows) {
-        const int64_t row = pending_.rows[p + quad.rows];
-        if (grouped.group_of(row) != quad.group) break;
-        quad.seen[quad.rows] = bounds_.seen[row];
-        quad.bar[quad.rows] = operation.bar(p + quad.rows);
-      }
-      compare(grouped, quad, p, operation, confirmer, work);
-      p += quad.rows;
-    }
-    operation.finish_band(begin, end);
-  }
-
-  void compare(const GroupedCentres& grouped, GroupedCentres::Quad& quad, int64_t p,
-               CatchUp& operation, scan::Confirmer<CatchUp>& confirmer,
-               GroupedCentres::Workspace& work) {
-    const int64_t first = *std::min_element(quad.seen, quad.seen + quad.rows);
-    if (centres() - first <= kFewCentres) {
-      for (int64_t r = 0; r < quad.rows; ++r) {
-        for (int64_t c = quad.seen[r]; c < centres(); ++c) confirmer.add(c);
-        confirmer.settle(p + r);
-      }
-      return;
-    }
-    const auto settle = [&] {
-      for (int64_t r = 0; r < quad.rows; ++r) {
-        for (const int64_t c : work.found[r]) confirmer.add(c);
-        confirmer.settle(p + r);
-        quad.bar[r] = operation.bar(p + r);
-      }
-    };
-    grouped.find_own(quad, work);
-    settle();
-    grouped.find_others(quad, work);
-    settle();
   }
 
   const Matrix& x_;
@@ -409,9 +331,9 @@ class Greedy {
   std::vector<double> active_nearest_;  // their distances
   std::vector<double> active_size_;     // their norms, squared for the Euclidean metric
   std::vector<double> inner_;
-  int64_t added_ = 0;         // centres that the groups hold
-  int64_t up_to_date_ = 0;    // centres that active rows have seen
-  int64_t wanted_ = kActive;  // rows to catch up at a time
+  int64_t up_to_date_ = 0;  // centres that active rows have seen
+  const int64_t most_active_;
+  int64_t wanted_ = most_active_;  // rows to catch up at a time
   double threshold_ = kInfinity;
   int64_t farthest_ = -1;  // of the active rows
 };

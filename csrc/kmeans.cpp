@@ -291,13 +291,20 @@ class Lloyd {
     const double pairs = static_cast<double>(x_.n) * static_cast<double>(k_);
     const ScreenPlan plan = plan_screens(pairs, static_cast<double>(k_), x_.d);
     if (!plan.prefix && !plan.dense) return;
-    const Sample sample(metric_, rows_.positions(), centroids.positions());
+    const Sample sample(metric_, rows_.positions(), centroids.positions(), plan);
     if (plan.dense) {
       dense_ = Screen::dense(sample);
       screening_.dense = &*dense_;
+      dense_rows_.emplace(team_, *dense_, rows_);
+      screening_.x_dense = [this](int64_t begin, int64_t end) {
+        return (*dense_rows_)(rows_, begin, end);
+      };
     }
     if (plan.prefix) {
-      prefix_ = Screen::prefix(team_, sample);
+      prefix_ = choose_prefix(team_, sample, screening_.dense, rows_.positions(),
+                              centroids.positions(), pairs, typical_bar(sample));
+    }
+    if (prefix_) {
       screening_.prefix = &*prefix_;
       prefix_codes_ = prefix_->encode_rows(team_, rows_.positions());
       screening_.x_codes = [this](int64_t begin, int64_t end) {
@@ -313,6 +320,7 @@ class Lloyd {
   const ScanSide rows_;
   std::optional<Screen> prefix_;
   std::optional<Screen> dense_;
+  std::optional<DenseRows> dense_rows_;
   RowCodes prefix_codes_;  // of all rows
   Codes centroid_codes_;
   scan::Screening screening_;

@@ -14,10 +14,10 @@ constexpr int64_t kGrain = 256;
 }  // namespace
 
 std::vector<double> squared_norms(Team& team, const Matrix& x) {
-  const auto dot = kernels().dot[static_cast<int>(x.dtype)];
+  const auto squares = kernels().squares[static_cast<int>(x.dtype)];
   std::vector<double> out(static_cast<size_t>(x.n));
   team.run_range(x.n, kGrain, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; ++i) out[i] = dot(x.row(i), x.row(i), x.d);
+    squares(x.row(begin), x.ld, end - begin, x.d, &out[begin]);
   });
   return out;
 }

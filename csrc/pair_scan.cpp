@@ -3,44 +3,43 @@
 namespace meddel {
 namespace {
 
-// Dense codes that are kept between bands: within the quarter of the input that an operation may
-// take, beside the prefix's codes and the norms.
+// Dense codes that are kept between bands, and the prefix's: within the quarter of the input that
+// an operation may take, beside the norms.
 constexpr int64_t kKeptBytes = int64_t{1} << 26;
-constexpr double kKeptShare = 0.15;
+constexpr double kKeptShare = 0.21;
 
 }  // namespace
+
+DenseRows::DenseRows(Team& team, const Screen& dense, const ScanSide& all) : dense_(dense) {
+  if (all.size() * dense.width() > kKeptBytes) return;
+  held_ = dense.encode_rows(team, all.positions());
+}
+
+RowCodes DenseRows::operator()(const ScanSide& side, int64_t begin, int64_t end) const {
+  return held_ ? held_->gather(&side.rows[begin], end - begin, dense_.width())
+               : dense_.encode_rows(side.positions(), begin, end);
+}
 
 ScanScreens::ScanScreens(Team& team, Metric metric, ScanSide& x, ScanSide& y, double pairs,
                          double regroup, std::optional<double> bar) {
   const ScreenPlan plan = plan_screens(pairs, pairs / static_cast<double>(x.size()), x.x->d);
   if (!plan.prefix && !plan.dense) return;
-  const Sample sample(metric, x.positions(), y.positions());
+  const Sample sample(metric, x.positions(), y.positions(), plan);
+  const bool asks = plan.prefix || plan.groups;
+  const double typical = bar || !asks ? bar.value_or(0.0) : typical_bar(sample);
   if (plan.dense) {
     dense_ = Screen::dense(sample);
     screening_.dense = &*dense_;
-    if (plan.groups && regroup > 0.0) {
-      group(team, x, y, regroup, bar ? *bar : typical_bar(sample));
-    }
-    const int64_t tiles = (y.size() + scan::kTileColumns - 1) / scan::kTileColumns;
-    const double input = static_cast<double>(y.x->n * y.x->d * item_size(y.x->dtype));
-    const int64_t bytes = std::max(kKeptBytes, static_cast<int64_t>(kKeptShare * input));
-    const int64_t kept = std::min(tiles, bytes / (scan::kTileColumns * dense_->width()));
-    kept_.resize(static_cast<size_t>(kept));
-    made_ = std::make_unique<std::once_flag[]>(static_cast<size_t>(kept));
-    screening_.y_dense = [this, &y, kept](int64_t begin, Codes& own) -> const Codes& {
-      const int64_t tile = begin / scan::kTileColumns;
-      const int64_t end = std::min(begin + scan::kTileColumns, y.size());
-      const auto encode = [&](Codes& out) { out = dense_->encode(y.positions(), begin, end); };
-      if (tile >= kept) {
-        encode(own);
-        return own;
-      }
-      std::call_once(made_[tile], [&] { encode(kept_[tile]); });
-      return kept_[tile];
+    screening_.x_dense = [this, &x](int64_t begin, int64_t end) {
+      return dense_->encode_rows(x.positions(), begin, end);
     };
+    if (plan.groups && regroup > 0.0) pairs *= group(team, x, y, regroup, typical);
   }
   if (plan.prefix) {
-    prefix_ = Screen::prefix(team, sample);
+    prefix_ =
+        choose_prefix(team, sample, screening_.dense, x.positions(), y.positions(), pairs, typical);
+  }
+  if (prefix_) {
     screening_.prefix = &*prefix_;
     y_codes_ = prefix_->encode(team, y.positions());
     screening_.y_codes = &y_codes_;
@@ -48,15 +47,38 @@ ScanScreens::ScanScreens(Team& team, Metric metric, ScanSide& x, ScanSide& y, do
       return prefix_->encode_rows(x.positions(), begin, end);
     };
   }
+  if (dense_) keep_tiles(y);
 }
 
-void ScanScreens::group(Team& team, ScanSide& x, ScanSide& y, double regroup, double bar) {
+void ScanScreens::keep_tiles(const ScanSide& y) {
+  const int64_t tiles = (y.size() + scan::kTileColumns - 1) / scan::kTileColumns;
+  const double input = static_cast<double>(y.x->n * y.x->d * item_size(y.x->dtype));
+  const double prefix = static_cast<double>(y_codes_.packed.size());
+  const int64_t bytes = std::max(kKeptBytes, static_cast<int64_t>(kKeptShare * input - prefix));
+  const int64_t kept = std::min(tiles, bytes / (scan::kTileColumns * dense_->width()));
+  kept_.resize(static_cast<size_t>(kept));
+  made_ = std::make_unique<std::once_flag[]>(static_cast<size_t>(kept));
+  screening_.y_dense = [this, &y, kept](int64_t begin, Codes& own) -> const Codes& {
+    const int64_t tile = begin / scan::kTileColumns;
+    const int64_t end = std::min(begin + scan::kTileColumns, y.size());
+    const auto encode = [&](Codes& out) { out = dense_->encode(y.positions(), begin, end); };
+    if (tile >= kept) {
+      encode(own);
+      return own;
+    }
+    std::call_once(made_[tile], [&] { encode(kept_[tile]); });
+    return kept_[tile];
+  };
+}
+
+double ScanScreens::group(Team& team, ScanSide& x, ScanSide& y, double regroup, double bar) {
   const Groups groups(team, *dense_, y.positions());
   const bool one_side = &x == &y;
   Groups::Side columns = groups.assign(team, y.positions());
   Groups::Side rows = one_side ? columns : groups.assign(team, x.positions());
   std::vector<double> reach = groups.reach(rows, columns);
-  if (!groups_forced() && groups.left_over(rows, columns, reach, bar) > regroup) return;
+  const double left = groups.left_over(rows, columns, reach, bar);
+  if (!groups_forced() && left > regroup) return 1.0;
   screening_.groups = groups.count();
   screening_.reach = std::move(reach);
   const auto arrange = [&](ScanSide& side, std::vector<int32_t> group) {
@@ -72,6 +94,7 @@ void ScanScreens::group(Team& team, ScanSide& x, ScanSide& y, double regroup, do
   };
   screening_.y_group = arrange(y, std::move(columns.group));
   screening_.x_group = one_side ? screening_.y_group : arrange(x, std::move(rows.group));
+  return left;
 }
 
 namespace scan {

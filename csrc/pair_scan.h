@@ -41,6 +41,7 @@ struct Screening {
   const Screen* dense = nullptr;
   const Codes* y_codes = nullptr;                     // of prefix
   std::function<RowCodes(int64_t, int64_t)> x_codes;  // of prefix, for a range of positions
+  std::function<RowCodes(int64_t, int64_t)> x_dense;  // likewise of dense
   // Dense codes of the columns of the tile that begins at a position; made in the second argument,
   // unless they are kept elsewhere.
   std::function<const Codes&(int64_t, Codes&)> y_dense;
@@ -56,6 +57,20 @@ struct Screening {
 
 }  // namespace scan
 
+// The dense codes of rows that are scanned again and again: held where they take little memory,
+// else made anew each time.
+class DenseRows {
+ public:
+  DenseRows(Team& team, const Screen& dense, const ScanSide& all);
+
+  // Of positions [begin, end) of a side with rows of the same matrix.
+  RowCodes operator()(const ScanSide& side, int64_t begin, int64_t end) const;
+
+ private:
+  const Screen& dense_;
+  std::optional<RowCodes> held_;  // by row
+};
+
 // The screens of one scan. Requires that x and y outlive it, and are changed by nobody else.
 class ScanScreens {
  public:
@@ -69,7 +84,9 @@ class ScanScreens {
   const scan::Screening& screening() const { return screening_; }
 
  private:
-  void group(Team& team, ScanSide& x, ScanSide& y, double regroup, double bar);
+  // Returns the share of the pairs that is left to look at.
+  double group(Team& team, ScanSide& x, ScanSide& y, double regroup, double bar);
+  void keep_tiles(const ScanSide& y);
 
   std::optional<Screen> prefix_;
   std::optional<Screen> dense_;
@@ -96,10 +113,14 @@ void scan_pairs(Team& team, const ScanSide& x, const ScanSide& y, const scan::Sc
 
 namespace scan {
 
-// With more survivors a row of a tile than this (6 %), a tile goes to the dense screen, and so do
-// the next ones without asking again.
-constexpr int64_t kTooMany = 16;
+// Where more than this share survives, a tile goes to the dense screen, and so do the next ones
+// without asking again.
+constexpr double kTooMany = 0.06;
 constexpr int64_t kDenseTiles = 64;
+
+// With at least as many survivors of the prefix, the rows of a tile are worth having the tile's
+// dense codes one after the other (some 20 us, once a band), to look at the survivors alone.
+constexpr double kRefined = 128.0;
 
 // Rows a band: many for the sake of the columns' data, which a band reads once, few enough for all
 // threads to have some, and of few groups.
@@ -123,6 +144,8 @@ struct Workspace {
   Codes tile;       // dense codes of the columns of a tile, likewise
   const Codes* tile_codes = nullptr;
   int64_t tile_begin = -1;
+  std::vector<int8_t> unpacked;  // the same of the tile at unpacked_begin
+  int64_t unpacked_begin = -1;
   int64_t dense_tiles = 0;  // tiles to come that go to the dense screen at once
   std::vector<int32_t> starts;
   std::vector<bool> taken;  // rows that are done with the tile
@@ -132,12 +155,12 @@ struct Workspace {
   Confirmer<Operation> confirmer;
 };
 
-// Codes of a screen: of rows from the band's begin on, and of columns.
+// Codes of a screen: of rows from the band's begin on, and of columns from a piece's first on.
 struct ScreenCodes {
   const Screen& screen;
   const RowCodes& rows;
-  const Codes& columns;
-  int64_t column;  // where the tile's codes begin
+  const int8_t* packed;
+  const int32_t* starts;
 };
 
 template <class Operation>
@@ -194,101 +217,145 @@ class Scanner {
 
   int64_t tile_end(int64_t tile) const { return std::min(tile + kTileColumns, y_.size()); }
 
+  // Some rows of a band, and the columns of a tile that any of them wants; they begin `skipped`
+  // after the tile, a multiple of kBlockColumns.
+  struct Piece {
+    int64_t band;
+    int64_t band_end;
+    int64_t begin;
+    int64_t end;
+    int64_t tile;
+    int64_t skipped;
+    int64_t columns;
+
+    int64_t rows() const { return end - begin; }
+    int64_t first() const { return tile + skipped; }
+    int64_t blocks() const { return (columns + kBlockColumns - 1) / kBlockColumns; }
+  };
+
   void columns(int64_t begin, int64_t end, int64_t tile, Workspace<Operation>& work) {
     for (int64_t p = begin; p < end; p += kTileRows) {
       const int64_t last = std::min(end, p + kTileRows);
       const ColumnRange wanted = ranges(p, last);
-      if (tile + kTileColumns <= wanted.begin || tile >= wanted.end) continue;
+      const int64_t from = std::max(tile, wanted.begin), to = std::min(tile_end(tile), wanted.end);
+      if (from >= to) continue;
       if (screening_.prefix || screening_.dense) {
-        screened(begin, end, p, last, tile, work);
+        const int64_t skipped = (from - tile) / kBlockColumns * kBlockColumns;
+        screened({begin, end, p, last, tile, skipped, to - tile - skipped}, work);
       } else {
         for (int64_t row = p; row < last; ++row) confirm_all(row, tile, work);
       }
     }
   }
 
-  void screened(int64_t band, int64_t band_end, int64_t begin, int64_t end, int64_t tile,
-                Workspace<Operation>& work) {
+  void screened(const Piece& piece, Workspace<Operation>& work) {
     std::fill(work.taken.begin(), work.taken.end(), false);
-    const int64_t wanted = choose_rows(begin, end, tile, work);
+    const int64_t wanted = choose_rows(piece, work);
     if (wanted == 0) return;
     bool dense = screening_.prefix == nullptr || work.dense_tiles > 0;
     if (!dense) {
-      apply({*screening_.prefix, work.prefix, *screening_.y_codes, tile}, band, begin, end, tile,
-            work);
-      if (screening_.dense && survivors(end - begin, work) > kTooMany * wanted) {
+      const int64_t first = piece.first();
+      apply({*screening_.prefix, work.prefix,
+             &screening_.y_codes->packed[first * screening_.prefix->width()],
+             &screening_.y_codes->start[first]},
+            piece, work);
+      const int64_t left = survivors(piece, work);
+      if (screening_.dense && left > kTooMany * static_cast<double>(wanted * piece.columns)) {
         work.dense_tiles = kDenseTiles;
         dense = true;
-        choose_rows(begin, end, tile, work);
+        choose_rows(piece, work);
+      } else if (screening_.dense && left >= refined_from_) {
+        refine(piece, work);
       }
     }
     if (dense) {
       --work.dense_tiles;
-      apply(dense_codes(band, band_end, tile, work), band, begin, end, tile, work);
+      apply(dense_codes(piece, work), piece, work);
     }
-    for (int64_t p = begin; p < end; ++p) confirm_survivors(p, p - begin, tile, work);
+    for (int64_t p = piece.begin; p < piece.end; ++p) {
+      confirm_survivors(p, p - piece.begin, piece.first(), work);
+    }
   }
 
-  ScreenCodes dense_codes(int64_t band, int64_t band_end, int64_t tile,
-                          Workspace<Operation>& work) {
+  // Leaves of the prefix's survivors what survives the dense screen as well.
+  void refine(const Piece& piece, Workspace<Operation>& work) {
+    const ScreenCodes codes = dense_codes(piece, work);
+    const int64_t width = codes.screen.width();
+    if (work.unpacked_begin != piece.tile) {
+      work.unpacked = work.tile_codes->unpack(width);
+      work.unpacked_begin = piece.tile;
+    }
+    const int8_t* columns = &work.unpacked[piece.skipped * chunked(width)];
+    for (int64_t r = 0; r < piece.rows(); ++r) {
+      int32_t& count = work.counts[r];
+      if (count == 0) continue;
+      const int64_t p = piece.begin + r, at = p - piece.band;
+      const int32_t start = codes.screen.start(codes.rows.share[at], operation_.bar(p));
+      count = kernels().refine(&codes.rows.bytes[at * width], start, columns, codes.starts, width,
+                               &work.columns[r * kTileColumns], count);
+    }
+  }
+
+  ScreenCodes dense_codes(const Piece& piece, Workspace<Operation>& work) {
     if (work.dense.share.empty()) {
-      work.dense = screening_.dense->encode_rows(x_.positions(), band, band_end);
+      work.dense = screening_.x_dense(piece.band, piece.band_end);
     }
-    if (work.tile_begin != tile) {
-      work.tile_codes = &screening_.y_dense(tile, work.tile);
-      work.tile_begin = tile;
+    if (work.tile_begin != piece.tile) {
+      work.tile_codes = &screening_.y_dense(piece.tile, work.tile);
+      work.tile_begin = piece.tile;
     }
-    return {*screening_.dense, work.dense, *work.tile_codes, 0};
+    return {*screening_.dense, work.dense,
+            &work.tile_codes->packed[piece.skipped * screening_.dense->width()],
+            &work.tile_codes->start[piece.skipped]};
   }
 
   // Marks the rows that have to look at a tile (starts 0, else never); returns their number.
-  int64_t choose_rows(int64_t begin, int64_t end, int64_t tile, Workspace<Operation>& work) const {
+  int64_t choose_rows(const Piece& piece, Workspace<Operation>& work) const {
     std::fill(work.starts.begin(), work.starts.end(), Screen::never());
     int64_t count = 0;
-    for (int64_t p = begin; p < end;) {
+    for (int64_t p = piece.begin; p < piece.end;) {
       // Rows of one group are asked about together.
-      int64_t next = end;
+      int64_t next = piece.end;
       double reach = kInfinity;
       if (screening_.groups > 0) {
-        for (next = p + 1; next < end && screening_.x_group[next] == screening_.x_group[p];) ++next;
-        reach = screening_.highest(p, next, tile, tile_end(tile));
+        const auto& group = screening_.x_group;
+        for (next = p + 1; next < piece.end && group[next] == group[p];) ++next;
+        reach = screening_.highest(p, next, piece.first(), piece.first() + piece.columns);
       }
       for (; p < next; ++p) {
-        if (work.taken[p - begin] || reach < operation_.bar(p)) continue;
-        work.starts[p - begin] = 0;
+        if (work.taken[p - piece.begin] || reach < operation_.bar(p)) continue;
+        work.starts[p - piece.begin] = 0;
         ++count;
       }
     }
     return count;
   }
 
-  // Screens the chosen ones of the rows [begin, end) against the columns of a tile. Rows without a
-  // bar take what they need from the tile by the bounds' order at once.
-  void apply(const ScreenCodes& codes, int64_t band, int64_t begin, int64_t end, int64_t tile,
-             Workspace<Operation>& work) {
-    const int64_t rows = (end - begin + 3) / 4 * 4, first = begin - band;
-    const int64_t blocks = (tile_end(tile) - tile + kBlockColumns - 1) / kBlockColumns;
+  // Screens the chosen ones of a piece's rows. Rows without a bar take what they need from the tile
+  // by the bounds' order at once.
+  void apply(const ScreenCodes& codes, const Piece& piece, Workspace<Operation>& work) {
+    const int64_t rows = (piece.rows() + 3) / 4 * 4, first = piece.begin - piece.band;
     const int64_t width = codes.screen.width();
-    const int8_t* packed = &codes.columns.packed[codes.column * width];
-    const int32_t* column_starts = &codes.columns.start[codes.column];
     std::fill_n(work.counts.begin(), rows, 0);
     for (int64_t r = 0; r < rows; r += 4) {
       bool unseen = false;
-      for (int64_t k = r; k < std::min(r + 4, end - begin); ++k) {
+      for (int64_t k = r; k < std::min(r + 4, piece.rows()); ++k) {
         if (work.starts[k] == Screen::never()) continue;
-        const double bar = operation_.bar(begin + k);
+        const double bar = operation_.bar(piece.begin + k);
         const bool none = bar == -kInfinity;
         unseen = unseen || none;
         work.starts[k] = none ? kUnseen : codes.screen.start(codes.rows.share[first + k], bar);
       }
       if (!unseen) continue;
       kernels().scores(&codes.rows.bytes[(first + r) * width], &codes.rows.share[first + r], 4,
-                       packed, column_starts, blocks, width, work.scores.data(), kTileColumns);
+                       codes.packed, codes.starts, piece.blocks(), width, work.scores.data(),
+                       kTileColumns);
       for (int64_t k = r; k < r + 4; ++k) {
         if (work.starts[k] != kUnseen) continue;
         work.starts[k] = Screen::never();
         work.taken[k] = true;
-        take_by_scores(codes.screen, begin + k, &work.scores[(k - r) * kTileColumns], tile, work);
+        take_by_scores(codes.screen, piece.begin + k, &work.scores[(k - r) * kTileColumns], piece,
+                       work);
       }
     }
     // Four rows at a time; runs of those that have one to look at.
@@ -296,9 +363,9 @@ class Scanner {
       int64_t last = r;
       while (last < rows && !none_starts(&work.starts[last])) last += 4;
       if (last > r) {
-        kernels().screen(&codes.rows.bytes[(first + r) * width], &work.starts[r], last - r, packed,
-                         column_starts, blocks, width, &work.columns[r * kTileColumns],
-                         kTileColumns, &work.counts[r]);
+        kernels().screen(&codes.rows.bytes[(first + r) * width], &work.starts[r], last - r,
+                         codes.packed, codes.starts, piece.blocks(), width,
+                         &work.columns[r * kTileColumns], kTileColumns, &work.counts[r]);
       }
       r = std::max(last, r + 4);
     }
@@ -310,28 +377,46 @@ class Scanner {
     return std::all_of(starts, starts + 4, [](int32_t s) { return s == Screen::never(); });
   }
 
-  int64_t survivors(int64_t rows, const Workspace<Operation>& work) const {
-    return std::accumulate(work.counts.begin(), work.counts.begin() + rows, int64_t{0});
+  double survivors(const Piece& piece, const Workspace<Operation>& work) const {
+    const auto begin = work.counts.begin();
+    return static_cast<double>(std::accumulate(begin, begin + piece.rows(), int64_t{0}));
   }
 
   // The best of the columns gives the row a bar, which leaves few of the others; where it takes
   // more to have one (the k best are wanted), all are confirmed in the order of their bounds.
-  void take_by_scores(const Screen& screen, int64_t p, const int32_t* scores, int64_t tile,
+  void take_by_scores(const Screen& screen, int64_t p, int32_t* scores, const Piece& piece,
                       Workspace<Operation>& work) {
+    constexpr int32_t kOut = -1'200'000'000;  // below all sums of rows that count (screen.cpp)
     const ColumnRange range = operation_.range(p);
-    const int64_t begin = std::max(tile, range.begin), end = std::min(tile_end(tile), range.end);
-    int64_t best = -1;
-    for (int64_t q = begin; q < end; ++q) {
-      if ((best < 0 || scores[q - tile] > scores[best - tile]) && operation_.counts(p, q)) best = q;
+    const int64_t first = piece.first(), columns = piece.blocks() * kBlockColumns;
+    const int64_t begin = std::max(first, range.begin);
+    const int64_t end = std::min(first + piece.columns, range.end);
+    if (begin >= end) return;
+    std::fill(scores, scores + (begin - first), kOut);
+    std::fill(scores + (end - first), scores + columns, kOut);
+    int64_t best = first + kernels().highest(scores, columns);
+    if (!operation_.counts(p, best)) {
+      for (int64_t q = begin; q < end; ++q) {
+        if (!operation_.counts(p, q)) scores[q - first] = kOut;
+      }
+      best = first + kernels().highest(scores, columns);
+      if (scores[best - first] == kOut) return;
     }
-    if (best < 0) return;
     work.confirmer.add(best);
     work.confirmer.settle(p);
     const double bar = operation_.bar(p);
-    const int32_t start = screen.start(0, bar);
-    for (int64_t q = begin; q < end; ++q) {
-      if (q == best || scores[q - tile] + start < 0 || !operation_.counts(p, q)) continue;
-      work.confirmer.add(q, bar == -kInfinity ? screen.bound(scores[q - tile]) : kInfinity);
+    if (bar == -kInfinity) {
+      for (int64_t q = begin; q < end; ++q) {
+        if (q == best || !operation_.counts(p, q)) continue;
+        work.confirmer.add(q, screen.bound(scores[q - first]));
+      }
+    } else {
+      const int32_t start = screen.start(0, bar);
+      const int32_t count = kernels().at_least(scores, columns, start, work.columns.data());
+      for (int32_t c = 0; c < count; ++c) {
+        const int64_t q = first + work.columns[c];
+        if (q != best && operation_.counts(p, q)) work.confirmer.add(q);
+      }
     }
     work.confirmer.settle(p);
   }
@@ -344,11 +429,11 @@ class Scanner {
     work.confirmer.settle(p);
   }
 
-  void confirm_survivors(int64_t p, int64_t r, int64_t tile, Workspace<Operation>& work) {
+  void confirm_survivors(int64_t p, int64_t r, int64_t first, Workspace<Operation>& work) {
     const ColumnRange range = operation_.range(p);
     const uint16_t* found = &work.columns[r * kTileColumns];
     for (int32_t k = 0; k < work.counts[r]; ++k) {
-      const int64_t q = tile + found[k];
+      const int64_t q = first + found[k];
       if (q < range.begin || q >= range.end || !operation_.counts(p, q)) continue;
       work.confirmer.add(q);
     }
@@ -360,6 +445,7 @@ class Scanner {
   const ScanSide& y_;
   Operation& operation_;
   const Screening& screening_;
+  const double refined_from_ = screens_forced() ? 1.0 : kRefined;
 };
 
 }  // namespace scan

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
 #include "cpu/isa.h"
@@ -11,11 +12,12 @@
 namespace meddel {
 namespace {
 
-constexpr int64_t kSampleRows = 2048;
-constexpr int64_t kKept = 60;        // dimensions kept, with 4 for the remainder: one cache line
-constexpr int kPasses = 2;           // of subspace iteration
-constexpr int kRemainder = 4;        // integers that hold the remainder's length
-constexpr int64_t kEncodeRows = 64;  // rows projected at a time
+constexpr int64_t kSampleRows = 2048;        // tell the directions of a prefix,
+constexpr int64_t kFewSampleRows = 512;      // and these where the mean and the steps are
+constexpr int64_t kKept[] = {60, 124, 252};  // dimensions; with the remainder, whole cache lines
+constexpr int kPasses = 2;                   // of subspace iteration
+constexpr int kRemainder = 4;                // integers that hold the remainder's length
+constexpr int64_t kEncodeRows = 64;          // rows projected at a time
 
 // Bounds of the accumulator's parts, so that sums stay within 32 bits: a row's share is within
 // kShare, or kAlways or -kNever, which decide alone; the bar's share is at most kBar; kWidest
@@ -81,13 +83,13 @@ std::vector<double> random_matrix(int64_t rows, int64_t columns) {
   return out;
 }
 
-// Rows spread evenly over both sides.
+// About so many rows spread evenly over both sides.
 template <class Take>
-void each_sampled(const Positions& x, const Positions& y, const Take& take) {
+void each_sampled(const Positions& x, const Positions& y, int64_t wanted, const Take& take) {
   const bool one_side = &x.rows == &y.rows;
   for (const Positions* side : {&x, &y}) {
     const int64_t size = static_cast<int64_t>(side->rows.size());
-    const int64_t count = std::min(size, one_side ? kSampleRows : kSampleRows / 2);
+    const int64_t count = std::min(size, one_side ? wanted : wanted / 2);
     for (int64_t s = 0; s < count; ++s) take(*side, side->rows[s * size / count]);
     if (one_side) break;
   }
@@ -129,11 +131,13 @@ double PointMap::wanted(double bar) const {
   return metric == Metric::kCosine ? bar : 0.5 * alpha * alpha * bar;
 }
 
-Sample::Sample(Metric metric, const Positions& x, const Positions& y)
+Sample::Sample(Metric metric, const Positions& x, const Positions& y, const ScreenPlan& plan)
     : map{metric, x.x.d, 1.0f, std::vector<float>(static_cast<size_t>(x.x.d), 0.0f)} {
+  const int64_t wanted = plan.prefix ? kSampleRows : kFewSampleRows;
   if (metric == Metric::kEuclidean) {
     std::vector<double> norms;
-    each_sampled(x, y, [&](const Positions& side, int64_t i) { norms.push_back(side.norms[i]); });
+    each_sampled(x, y, wanted,
+                 [&](const Positions& side, int64_t i) { norms.push_back(side.norms[i]); });
     const double typical = std::clamp(quantile(std::move(norms), 0.98), kLeastNorm, kGreatestNorm);
     map.scale = static_cast<float>(1.0 / typical);
   }
@@ -142,7 +146,7 @@ Sample::Sample(Metric metric, const Positions& x, const Positions& y)
     points.clear();
     squares.clear();
     std::vector<float> point(d);
-    each_sampled(x, y, [&](const Positions& side, int64_t i) {
+    each_sampled(x, y, wanted, [&](const Positions& side, int64_t i) {
       const float square = map(side, i, point.data());
       if (square == std::numeric_limits<float>::infinity()) return;
       points.insert(points.end(), point.begin(), point.end());
@@ -151,7 +155,9 @@ Sample::Sample(Metric metric, const Positions& x, const Positions& y)
   };
   collect();
   std::vector<double> total(d, 0.0);
-  for (size_t p = 0; p < points.size(); ++p) total[p % d] += static_cast<double>(points[p]);
+  for (size_t p = 0; p < points.size(); p += d) {
+    for (size_t e = 0; e < d; ++e) total[e] += static_cast<double>(points[p + e]);
+  }
   double square = 0.0;
   for (size_t e = 0; e < d; ++e) {
     const double mean = squares.empty() ? 0.0 : total[e] / static_cast<double>(squares.size());
@@ -181,8 +187,8 @@ Screen::Screen(const Sample& sample, int64_t kept, bool dense)
       epsilon_(1.01 * kUnit * (2.0 * map_.longest + map_.mean_norm)),
       off_(static_cast<double>(d_ + 320) / 16.0 * kUnit) {}
 
-Screen Screen::prefix(Team& team, const Sample& sample) {
-  Screen screen(sample, std::min(sample.map.d, kKept), false);
+Screen Screen::prefix(Team& team, const Sample& sample, int64_t kept) {
+  Screen screen(sample, std::min(sample.map.d, kept), false);
   screen.learn_basis(team, sample);
   screen.measure_basis();
   screen.learn_step(sample);
@@ -414,7 +420,7 @@ Codes Screen::encode(Team& team, const Positions& side) const {
 RowCodes Screen::encode_rows(const Positions& side, int64_t begin, int64_t end) const {
   const int32_t bias = kernels().bias;
   const int64_t count = round_up(end - begin, 4);
-  RowCodes out{std::vector<uint8_t>(static_cast<size_t>(count * width_)),
+  RowCodes out{std::vector<uint8_t>(static_cast<size_t>(count * width_ + kChunk)),
                std::vector<int32_t>(static_cast<size_t>(count), -kNever),
                std::vector<double>(static_cast<size_t>(count), 0.0)};
   each_code(side, begin, end, [&](int64_t p, const int8_t* code, int32_t a, double tau) {
@@ -429,12 +435,12 @@ RowCodes Screen::encode_rows(const Positions& side, int64_t begin, int64_t end) 
 RowCodes Screen::encode_rows(Team& team, const Positions& side) const {
   const int64_t size = static_cast<int64_t>(side.rows.size());
   const int64_t count = round_up(size, 4);
-  RowCodes out{std::vector<uint8_t>(static_cast<size_t>(count * width_)),
+  RowCodes out{std::vector<uint8_t>(static_cast<size_t>(count * width_ + kChunk)),
                std::vector<int32_t>(static_cast<size_t>(count)),
                {}};
   team.run_range(size, 16 * kEncodeRows, [&](int64_t begin, int64_t end, int) {
     const RowCodes part = encode_rows(side, begin, end);
-    std::copy(part.bytes.begin(), part.bytes.end(), &out.bytes[begin * width_]);
+    std::copy(part.bytes.begin(), part.bytes.end() - kChunk, &out.bytes[begin * width_]);
     std::copy(part.share.begin(), part.share.end(), &out.share[begin]);
   });
   return out;
@@ -442,7 +448,7 @@ RowCodes Screen::encode_rows(Team& team, const Positions& side) const {
 
 RowCodes RowCodes::gather(const int64_t* rows, int64_t count, int64_t width) const {
   const int64_t padded = round_up(count, 4);
-  RowCodes out{std::vector<uint8_t>(static_cast<size_t>(padded * width)),
+  RowCodes out{std::vector<uint8_t>(static_cast<size_t>(padded * width + kChunk)),
                std::vector<int32_t>(static_cast<size_t>(padded), -kNever),
                {}};
   for (int64_t k = 0; k < count; ++k) {
@@ -467,6 +473,17 @@ Codes RowCodes::pack(const int64_t* rows, int64_t count, int64_t width) const {
   return out;
 }
 
+std::vector<int8_t> Codes::unpack(int64_t width) const {
+  const int64_t stride = chunked(width), count = blocks() * kBlockColumns;
+  std::vector<int8_t> out(static_cast<size_t>(count * stride), 0);
+  for (int64_t k = 0; k < count; ++k) {
+    const int8_t* from = &packed[k / kBlockColumns * kBlockColumns * width + k % kBlockColumns * 4];
+    int8_t* to = &out[k * stride];
+    for (int64_t c = 0; c < width; c += 4) std::memcpy(to + c, from + c * kBlockColumns, 4);
+  }
+  return out;
+}
+
 double Screen::bound(int32_t sum) const {
   return map_.score((static_cast<double>(sum) + 1.001) * step_ * step_ +
                     delta_ * longest_ * longest_ + slack_);
@@ -474,11 +491,6 @@ double Screen::bound(int32_t sum) const {
 
 double Screen::highest_score(double gap) const {
   return map_.score(map_.most() - 0.5 * gap * gap + slack_);
-}
-
-double Screen::farthest(double bar) const {
-  const double square = 2.0 * (map_.most() + slack_ - map_.wanted(bar));
-  return square > 0.0 ? std::sqrt(square) * (1.0 + 1e-12) : 0.0;
 }
 
 bool RowCodes::fits(int64_t k) const { return share[k] != kAlways && share[k] != -kNever; }
@@ -516,28 +528,66 @@ double typical_bar(const Sample& sample) {
   return sample.map.score(sample.map.most() + best[asked / 2]);
 }
 
-bool prefix_pays(const Screen& prefix, const Sample& sample, const Positions& side) {
+namespace {
+
+// The share of some pairs of x and y that a screen leaves at a bar.
+double left_over(const Screen& screen, const Positions& x, const Positions& y, double bar) {
   constexpr int64_t kRows = 64, kColumns = 1024;
-  constexpr double kMostSurvivors = 0.06;
-  const int64_t size = static_cast<int64_t>(side.rows.size()), count = std::min(size, kColumns);
-  std::vector<int64_t> rows;
-  for (int64_t k = 0; k < count; ++k) rows.push_back(side.rows[k * size / count]);
-  const Positions some{side.x, side.norms, rows};
-  const int64_t asked = std::min(count, kRows);
-  const Codes columns = prefix.encode(some, 0, count);
-  const RowCodes codes = prefix.encode_rows(some, 0, asked);
-  const double bar = typical_bar(sample);
+  const auto some = [](const Positions& side, int64_t wanted) {
+    const int64_t size = static_cast<int64_t>(side.rows.size()), count = std::min(size, wanted);
+    std::vector<int64_t> rows;
+    for (int64_t k = 0; k < count; ++k) rows.push_back(side.rows[k * size / count]);
+    return rows;
+  };
+  const std::vector<int64_t> asked = some(x, kRows), others = some(y, kColumns);
+  const int64_t rows = static_cast<int64_t>(asked.size());
+  const int64_t count = static_cast<int64_t>(others.size());
+  const RowCodes codes = screen.encode_rows({x.x, x.norms, asked}, 0, rows);
+  const Codes columns = screen.encode({y.x, y.norms, others}, 0, count);
   std::vector<int32_t> starts;
-  for (const int32_t share : codes.share) starts.push_back(prefix.start(share, bar));
+  for (const int32_t share : codes.share) starts.push_back(screen.start(share, bar));
   const int64_t padded = columns.blocks() * kBlockColumns;
   std::vector<uint16_t> found(starts.size() * static_cast<size_t>(padded));
   std::vector<int32_t> counts(starts.size());
-  kernels().screen(codes.bytes.data(), starts.data(), static_cast<int64_t>(starts.size()),
-                   columns.packed.data(), columns.start.data(), columns.blocks(), prefix.width(),
-                   found.data(), padded, counts.data());
-  int64_t survivors = 0;
-  for (const int32_t c : counts) survivors += c;
-  return static_cast<double>(survivors) < kMostSurvivors * static_cast<double>(asked * count);
+  kernels().screen(codes.bytes.data(), starts.data(), codes.size(), columns.packed.data(),
+                   columns.start.data(), columns.blocks(), screen.width(), found.data(), padded,
+                   counts.data());
+  const int64_t survivors = std::accumulate(counts.begin(), counts.end(), int64_t{0});
+  return static_cast<double>(survivors) / static_cast<double>(rows * count);
+}
+
+}  // namespace
+
+std::optional<Screen> choose_prefix(Team& team, const Sample& sample, const Screen* dense,
+                                    const Positions& x, const Positions& y, double pairs,
+                                    double bar) {
+  if (mode.load() == ScreenMode::kWide) return Screen::prefix(team, sample, kKept[1]);
+  if (mode.load() != ScreenMode::kAuto || dense == nullptr) {
+    return Screen::prefix(team, sample, kKept[0]);
+  }
+  // In multiply-adds of int8, of which dense products take d: a code of m dimensions takes 8 m d,
+  // learning them 4e9 for 60 (15 ms), more than twice that for twice as many, and a survivor some
+  // 15 ns.
+  const double d = static_cast<double>(sample.map.d);
+  const double survivor = 2.0 * d + 4000.0, rows = static_cast<double>(x.rows.size());
+  const double codes = &x.rows == &y.rows ? rows : rows + static_cast<double>(y.rows.size());
+  const double row_bytes = static_cast<double>(sample.map.d * item_size(x.x.dtype));
+  std::optional<Screen> best;
+  double least = pairs * d;
+  for (const int64_t kept : kKept) {
+    const double m = static_cast<double>(kept), width = m + kRemainder;
+    // Wider ones must not take much memory either.
+    if (kept > kKept[0] && (width > d / 2.0 || width > row_bytes / 8.0)) break;
+    const double once = 8.0 * m * d * codes + 4e9 * std::pow(m / 60.0, 1.3) * d / 384.0;
+    if (once + pairs * width > least) break;
+    Screen prefix = Screen::prefix(team, sample, kept);
+    const double left = left_over(prefix, x, y, bar);
+    const double cost = once + pairs * (width + std::min(left * survivor, d));
+    if (cost > least) continue;
+    least = cost;
+    best.emplace(std::move(prefix));
+  }
+  return best;
 }
 
 ScreenPlan plan_screens(double pairs, double columns, int64_t d) {
@@ -547,7 +597,9 @@ ScreenPlan plan_screens(double pairs, double columns, int64_t d) {
   const bool prefix = d <= kWidestPrefix, dense = d <= kWidest;
   switch (mode.load()) {
     case ScreenMode::kAlways:
-      return {prefix, dense && d > kKept, dense && d > kKept};
+      return {prefix, dense && d > kKept[0], dense && d > kKept[0]};
+    case ScreenMode::kWide:
+      return {prefix, dense && d > kKept[1], false};
     case ScreenMode::kGrouped:
       return {false, dense, dense};
     case ScreenMode::kDense:
@@ -561,11 +613,14 @@ ScreenPlan plan_screens(double pairs, double columns, int64_t d) {
   // products), and a prefix code as much as about 500 dense products.
   if (pairs * static_cast<double>(d) < 1e6) return {false, false, false};
   const bool worth = pairs > 3e7 && columns > 1000.0;
-  return {prefix && (worth || (d <= kKept && pairs > 3e6)), dense && d > kKept,
-          dense && d > kKept && pairs > 1e8 && columns > 4000.0};
+  const bool narrow = d <= kKept[0];
+  return {prefix && (worth || (narrow && pairs > 3e6)), dense && !narrow,
+          dense && !narrow && pairs > 1e8 && columns > 4000.0};
 }
 
 void use_screen(ScreenMode chosen) { mode = chosen; }
+
+bool screens_forced() { return mode != ScreenMode::kAuto; }
 
 bool groups_forced() { return mode == ScreenMode::kAlways || mode == ScreenMode::kGrouped; }
 

@@ -58,8 +58,10 @@
 
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <vector>
 
+#include "cpu/kernels.h"
 #include "matrix.h"
 #include "parallel.h"
 #include "truth.h"
@@ -68,6 +70,9 @@ namespace meddel {
 
 constexpr int64_t kBlockColumns = 16;  // positions a block of packed codes
 
+// A code's length as Kernels::refine wants it.
+inline int64_t chunked(int64_t width) { return (width + kChunk - 1) / kChunk * kChunk; }
+
 // The codes of one side of a scan, by position, in blocks of kBlockColumns: [group][position][4],
 // a group being 4 of the code's integers. Positions beyond the last never survive.
 struct Codes {
@@ -75,12 +80,15 @@ struct Codes {
   std::vector<int32_t> start;  // a, less what the kernels' bias on the other side adds
 
   int64_t blocks() const { return static_cast<int64_t>(start.size()) / kBlockColumns; }
+
+  // The same codes, of `width` integers each, one after the other as Kernels::refine wants them.
+  std::vector<int8_t> unpack(int64_t width) const;
 };
 
 // The codes of some rows of the other side, one after the other with the kernels' bias, and their
 // a; filled up to a multiple of 4 rows with such as never survive.
 struct RowCodes {
-  std::vector<uint8_t> bytes;
+  std::vector<uint8_t> bytes;  // and kChunk more, which the kernels may read
   std::vector<int32_t> share;
   std::vector<double> tau;  // by row, where encode_rows made these of a range
 
@@ -122,10 +130,18 @@ struct PointMap {
   double longest = std::numeric_limits<double>::infinity();  // W
 };
 
+// Which screens serve a scan of so many pairs of rows of d elements, `columns` of them a row.
+struct ScreenPlan {
+  bool prefix;  // if a sample says so
+  bool dense;
+  bool groups;  // likewise
+};
+ScreenPlan plan_screens(double pairs, double columns, int64_t d);
+
 // The points of some rows, spread evenly over both sides of a scan (one side when they are the same
 // object); at least one, of zeros if need be.
 struct Sample {
-  Sample(Metric metric, const Positions& x, const Positions& y);
+  Sample(Metric metric, const Positions& x, const Positions& y, const ScreenPlan& plan);
 
   int64_t count() const { return static_cast<int64_t>(squares.size()); }
 
@@ -136,7 +152,8 @@ struct Sample {
 
 class Screen {
  public:
-  static Screen prefix(Team& team, const Sample& sample);
+  // Keeps so many dimensions, or all if there are no more.
+  static Screen prefix(Team& team, const Sample& sample, int64_t kept);
   static Screen dense(const Sample& sample);
 
   int64_t width() const { return width_; }  // integers a code, a multiple of 4
@@ -155,9 +172,6 @@ class Screen {
 
   // What the score of two rows is at most when their points are at least `gap` apart.
   double highest_score(double gap) const;
-
-  // The other way round: points farther apart than this have a score below bar.
-  double farthest(double bar) const;
 
   // The start of a row that is not to survive with anything.
   static int32_t never();
@@ -202,21 +216,17 @@ class Screen {
 // The median score of some of the sampled rows and the nearest of the others.
 double typical_bar(const Sample& sample);
 
-// Whether a prefix leaves few enough of the pairs of a side's rows at that score.
-bool prefix_pays(const Screen& prefix, const Sample& sample, const Positions& side);
+// The prefix that costs least beside a dense screen (null: none), by what it leaves of some pairs
+// of x and y at a bar, in a scan of so many pairs; none where it costs more than it saves.
+std::optional<Screen> choose_prefix(Team& team, const Sample& sample, const Screen* dense,
+                                    const Positions& x, const Positions& y, double pairs,
+                                    double bar);
 
-// Which screens serve a scan of so many pairs of rows of d elements, `columns` of them a row.
-struct ScreenPlan {
-  bool prefix;
-  bool dense;
-  bool groups;
-};
-ScreenPlan plan_screens(double pairs, double columns, int64_t d);
-
-// By the scan's size (the default), or, for tests: all, the dense one with groups, the dense one
-// alone, or none.
-enum class ScreenMode { kAuto, kAlways, kGrouped, kDense, kNever };
+// By the scan's size (the default), or, for tests: all, the same with a wider prefix but no groups,
+// the dense one with groups, the dense one alone, or none.
+enum class ScreenMode { kAuto, kAlways, kWide, kGrouped, kDense, kNever };
 void use_screen(ScreenMode mode);
+bool screens_forced();
 bool groups_forced();
 
 }  // namespace meddel

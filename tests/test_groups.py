@@ -16,10 +16,10 @@ from samples import assert_same
 import meddel_fast as mf
 from meddel_fast import _core, reference
 
-N, D = 1100, 68
+N, D = 1100, 132
 
 
-@pytest.fixture(autouse=True, params=["grouped", "always"])
+@pytest.fixture(autouse=True, params=["grouped", "always", "wide"])
 def grouped(request: pytest.FixtureRequest) -> Iterator[None]:
     _core.use_screen(request.param)
     yield

@@ -93,6 +93,19 @@ Sums add_products(const Sums& sums, int32_t four, const Group& b) {
            multiply_add_bytes(sums.part[3], a, b.part[3])}};
 }
 
+Sums add_chunk(const Sums& sums, const uint8_t* x, const Group& b) {
+  const Group a = load_group(reinterpret_cast<const int8_t*>(x));
+  return {{multiply_add_bytes(sums.part[0], a.part[0], b.part[0]),
+           multiply_add_bytes(sums.part[1], a.part[1], b.part[1]),
+           multiply_add_bytes(sums.part[2], a.part[2], b.part[2]),
+           multiply_add_bytes(sums.part[3], a.part[3], b.part[3])}};
+}
+
+int32_t add_sums(const Sums& sums) {
+  return vaddvq_s32(
+      vaddq_s32(vaddq_s32(sums.part[0], sums.part[1]), vaddq_s32(sums.part[2], sums.part[3])));
+}
+
 Sums common_bits(const Sums& a, const Sums& b) {
   return {{vandq_s32(a.part[0], b.part[0]), vandq_s32(a.part[1], b.part[1]),
            vandq_s32(a.part[2], b.part[2]), vandq_s32(a.part[3], b.part[3])}};

@@ -74,6 +74,20 @@ Sums add_products(const Sums& sums, int32_t four, const Group& b) {
   return {multiply_add_bytes(sums.low, a, b.low), multiply_add_bytes(sums.high, a, b.high)};
 }
 
+Sums add_chunk(const Sums& sums, const uint8_t* x, const Group& b) {
+  const __m256i* p = reinterpret_cast<const __m256i*>(x);
+  return {multiply_add_bytes(sums.low, _mm256_loadu_si256(p), b.low),
+          multiply_add_bytes(sums.high, _mm256_loadu_si256(p + 1), b.high)};
+}
+
+int32_t add_sums(const Sums& sums) {
+  const __m256i eight = _mm256_add_epi32(sums.low, sums.high);
+  const __m128i four =
+      _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+  const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
+}
+
 Sums common_bits(const Sums& a, const Sums& b) {
   return {_mm256_and_si256(a.low, b.low), _mm256_and_si256(a.high, b.high)};
 }

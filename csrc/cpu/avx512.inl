@@ -1,5 +1,6 @@
 // What the AVX-512 leaf files share: eight doubles are one register, and so are sixteen floats and
-// the sums of a block.
+// the sums of a block. multiply_add_bytes(sum, a, b), of the leaf file, adds to each 32 bits the
+// products of their bytes.
 #include "cpu/types.inl"
 #include "cpu/widen_avx2.inl"
 
@@ -57,6 +58,16 @@ Sums start_sums(const int32_t* y_start, int32_t x_start) {
 }
 
 Group load_group(const int8_t* y) { return _mm512_loadu_si512(y); }
+
+Sums add_products(Sums sums, int32_t four, Group b) {
+  return multiply_add_bytes(sums, _mm512_set1_epi32(four), b);
+}
+
+Sums add_chunk(Sums sums, const uint8_t* x, Group b) {
+  return multiply_add_bytes(sums, _mm512_loadu_si512(x), b);
+}
+
+int32_t add_sums(Sums sums) { return _mm512_reduce_add_epi32(sums); }
 
 Sums common_bits(Sums a, Sums b) { return _mm512_and_si512(a, b); }
 

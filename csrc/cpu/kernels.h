@@ -17,6 +17,9 @@ using DotFn = double (*)(const void* x, const void* y, int64_t d);
 using DotsFn = void (*)(const void* x, const void* y, int64_t ld, const int64_t* rows,
                         int64_t count, int64_t d, double* out);
 
+// out[r] = <x_r, x_r> of count rows, ld elements apart; the same bits as DotFn.
+using SquaresFn = void (*)(const void* x, int64_t ld, int64_t count, int64_t d, double* out);
+
 // The d elements as fp32, exactly.
 using WidenFn = void (*)(const void* x, int64_t d, float* out);
 
@@ -56,11 +59,27 @@ using ScoresFn = void (*)(const uint8_t* x, const int32_t* x_start, int64_t rows
                           const int32_t* y_start, int64_t blocks, int64_t width, int32_t* out,
                           int64_t stride);
 
+// The sign test for the listed columns of one code of x, where y's codes stand one after the other,
+// filled up with zeros to a multiple of kChunk (and x's may be read so far): keeps those that
+// survive in `columns`, in order, and returns their number.
+constexpr int64_t kChunk = 64;
+using RefineFn = int32_t (*)(const uint8_t* x, int32_t x_start, const int8_t* y,
+                             const int32_t* y_start, int64_t width, uint16_t* columns,
+                             int32_t count);
+
+// The first of the highest of n >= 1 scores.
+using HighestFn = int64_t (*)(const int32_t* scores, int64_t n);
+
+// Lists the columns with scores[c] + start >= 0, rising, and returns their number; n is a multiple
+// of 16.
+using AtLeastFn = int32_t (*)(const int32_t* scores, int64_t n, int32_t start, uint16_t* columns);
+
 // Every array of four is indexed by DType: fp32, fp16, bf16, int8.
 struct Kernels {
   const char* name;
   DotFn dot[4];
   DotsFn dots[4];
+  SquaresFn squares[4];
   WidenFn widen[4];
   ScaleFn scale[4];
   PointFn point[4];
@@ -70,6 +89,9 @@ struct Kernels {
   RoughDotsFn rough_dots[4];
   ScreenFn screen;
   ScoresFn scores;
+  RefineFn refine;
+  HighestFn highest;
+  AtLeastFn at_least;
   int32_t bias;  // what screen wants added to each byte of x (VNNI multiplies unsigned by signed)
 };
 

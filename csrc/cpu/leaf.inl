@@ -9,6 +9,7 @@
 //   Sums         16 sums of 32 bits, for the columns of a block
 //   Group        four codes of each of them
 //     start_sums(y_start, x_start), load_group(y), add_products(sums, four, group),
+//     add_chunk(sums, x, group) (64 bytes of x, four for each sum), add_sums(sums) (all sixteen),
 //     common_bits(a, b), survivors(sums) (one bit for each that is >= 0), store_sums(sums, out)
 //   kScreenBlocks, kScreenBias, kTileFloats (vectors a tile of multiply)
 
@@ -75,6 +76,32 @@ void dots(const void* x_data, const void* y_data, int64_t ld, const int64_t* row
     out[c + 3] = add_lanes(s3);
   }
   for (; c < count; ++c) out[c] = dot<T>(x, y + at(c) * ld, d);
+}
+
+// Four at a time, as in dots.
+template <class T>
+void squares(const void* x_data, int64_t ld, int64_t count, int64_t d, double* out) {
+  const T* x = static_cast<const T*>(x_data);
+  const int64_t whole = d & ~int64_t{7};
+  int64_t r = 0;
+  for (; r + 4 <= count; r += 4) {
+    Lanes sum[4];
+    MEDDEL_UNROLL for (int k = 0; k < 4; ++k) sum[k] = zero_lanes();
+    for (int64_t i = 0; i < whole; i += 8) {
+      MEDDEL_UNROLL for (int k = 0; k < 4; ++k) {
+        const Lanes a = load_lanes(x + (r + k) * ld + i);
+        sum[k] = multiply_add(a, a, sum[k]);
+      }
+    }
+    MEDDEL_UNROLL for (int k = 0; k < 4; ++k) {
+      if (whole < d) {
+        const Lanes a = load_tail(x + (r + k) * ld + whole, d - whole);
+        sum[k] = multiply_add(a, a, sum[k]);
+      }
+      out[r + k] = add_lanes(sum[k]);
+    }
+  }
+  for (; r < count; ++r) out[r] = dot<T>(x + r * ld, x + r * ld, d);
 }
 
 template <class T>
@@ -189,13 +216,14 @@ float quantise(const float* x, int64_t d, float step, int8_t* code) {
 template <class T, class Bits, Bits kExponent>
 bool finite(const void* x_data, int64_t d) {
   const T* x = static_cast<const T*>(x_data);
-  bool bad = false;
+  Bits most = 0;
   for (int64_t i = 0; i < d; ++i) {
     Bits bits;
     __builtin_memcpy(&bits, x + i, sizeof bits);
-    bad |= (bits & kExponent) == kExponent;
+    bits &= kExponent;
+    most = bits > most ? bits : most;
   }
-  return !bad;
+  return most != kExponent;
 }
 
 bool always_finite(const void*, int64_t) { return true; }
@@ -357,6 +385,42 @@ void scores(const uint8_t* x, const int32_t* x_start, int64_t rows, const int8_t
   score_blocks<1>(b, x, x_start, rows, y, y_start, blocks, width, out, stride);
 }
 
+int32_t refine(const uint8_t* x, int32_t x_start, const int8_t* y, const int32_t* y_start,
+               int64_t width, uint16_t* columns, int32_t count) {
+  constexpr int32_t kNone[16] = {};
+  const int64_t stride = (width + kChunk - 1) / kChunk * kChunk;
+  int32_t kept = 0;
+  for (int32_t k = 0; k < count; ++k) {
+    const uint16_t column = columns[k];
+    const int8_t* code = y + column * stride;
+    Sums sums = start_sums(kNone, 0);
+    for (int64_t i = 0; i < stride; i += kChunk) {
+      sums = add_chunk(sums, x + i, load_group(code + i));
+    }
+    columns[kept] = column;
+    kept += x_start + y_start[column] + add_sums(sums) >= 0;
+  }
+  return kept;
+}
+
+int64_t highest(const int32_t* scores, int64_t n) {
+  int32_t most = scores[0];
+  for (int64_t c = 1; c < n; ++c) most = scores[c] > most ? scores[c] : most;
+  int64_t at = 0;
+  while (scores[at] != most) ++at;
+  return at;
+}
+
+int32_t at_least(const int32_t* scores, int64_t n, int32_t start, uint16_t* columns) {
+  int32_t count = 0;
+  for (int64_t c = 0; c < n; c += 16) {
+    for (uint32_t mask = survivors(start_sums(scores + c, start)); mask != 0; mask &= mask - 1) {
+      columns[count++] = static_cast<uint16_t>(c + __builtin_ctz(mask));
+    }
+  }
+  return count;
+}
+
 // Inner products in fp32, in any order: for bounds, not for results. Four sums of sixteen at a
 // time, whether of four rows or of one, fill the pipe.
 template <class T, int kRows>
@@ -405,6 +469,7 @@ constexpr Kernels make_kernels(const char* name) {
       name,
       {dot<Float32>, dot<Float16>, dot<BFloat16>, dot<Int8>},
       {dots<Float32>, dots<Float16>, dots<BFloat16>, dots<Int8>},
+      {squares<Float32>, squares<Float16>, squares<BFloat16>, squares<Int8>},
       {widen_row<Float32>, widen_row<Float16>, widen_row<BFloat16>, widen_row<Int8>},
       {scale_row<Float32>, scale_row<Float16>, scale_row<BFloat16>, scale_row<Int8>},
       {point<Float32>, point<Float16>, point<BFloat16>, point<Int8>},
@@ -415,6 +480,9 @@ constexpr Kernels make_kernels(const char* name) {
       {rough_dots<Float32>, rough_dots<Float16>, rough_dots<BFloat16>, rough_dots<Int8>},
       screen,
       scores,
+      refine,
+      highest,
+      at_least,
       kScreenBias,
   };
 }

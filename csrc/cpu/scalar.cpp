@@ -90,15 +90,31 @@ Sums start_sums(const int32_t* y_start, int32_t x_start) {
 }
 
 // Codes keep within 127, so two products stay within 16 bits.
+Ints multiply_add_words(const Ints& sum, Shorts even, Shorts odd, const Group& b, int j) {
+  const Ints pairs = reinterpret_cast<Ints>(even * b.even[j] + odd * b.odd[j]);
+  return sum + ((pairs << 16 >> 16) + (pairs >> 16));
+}
+
 Sums add_products(const Sums& sums, int32_t four, const Group& b) {
   const Shorts bytes = reinterpret_cast<Shorts>(Ints{four, four, four, four});
   const Shorts even = bytes << 8 >> 8, odd = bytes >> 8;
   Sums out;
+  for (int j = 0; j < 4; ++j) out.part[j] = multiply_add_words(sums.part[j], even, odd, b, j);
+  return out;
+}
+
+Sums add_chunk(const Sums& sums, const uint8_t* x, const Group& b) {
+  const Group a = load_group(reinterpret_cast<const int8_t*>(x));
+  Sums out;
   for (int j = 0; j < 4; ++j) {
-    const Ints pairs = reinterpret_cast<Ints>(even * b.even[j] + odd * b.odd[j]);
-    out.part[j] = sums.part[j] + ((pairs << 16 >> 16) + (pairs >> 16));
+    out.part[j] = multiply_add_words(sums.part[j], a.even[j], a.odd[j], b, j);
   }
   return out;
+}
+
+int32_t add_sums(const Sums& sums) {
+  const Ints all = (sums.part[0] + sums.part[1]) + (sums.part[2] + sums.part[3]);
+  return (all[0] + all[1]) + (all[2] + all[3]);
 }
 
 Sums common_bits(const Sums& a, const Sums& b) {

@@ -128,6 +128,17 @@ void test_dots(const Kernels& k, int dtype, int64_t d, bool extreme) {
   }
 }
 
+void test_squares(const Kernels& k, int dtype, int64_t d, bool extreme) {
+  const int64_t count = 1 + below(9), ld = d + below(3);
+  const auto x = made(dtype, (count - 1) * ld + d, extreme);
+  std::vector<double> out(static_cast<size_t>(count));
+  k.squares[dtype](x.data(), ld, count, d, out.data());
+  for (int64_t r = 0; r < count; ++r) {
+    const auto row = elements(x, dtype, r * ld, d);
+    expect(same_bits(out[static_cast<size_t>(r)], truth(row, row)), k, "squares", dtype, d);
+  }
+}
+
 void test_rows(const Kernels& k, int dtype, int64_t d) {
   const size_t length = static_cast<size_t>(d);
   for (const bool extreme : {false, true}) {
@@ -252,18 +263,65 @@ void test_screen(const Kernels& k, int64_t width, bool extreme) {
   }
 }
 
+void test_refine(const Kernels& k, int64_t width, bool extreme) {
+  const auto length = [](int64_t n) { return static_cast<size_t>(n); };
+  const int64_t stride = (width + kChunk - 1) / kChunk * kChunk, columns = 1 + below(40);
+  std::vector<uint8_t> x(length(stride));
+  std::vector<int8_t> y(length(columns * stride), 0);
+  std::vector<int32_t> y_start(length(columns));
+  for (auto& byte : x) byte = static_cast<uint8_t>(code(extreme) + k.bias);
+  for (auto& start : y_start) start = static_cast<int32_t>(below(200'001) - 100'000);
+  const int32_t x_start = static_cast<int32_t>(below(200'001) - 100'000);
+  std::vector<uint16_t> listed, wanted;
+  for (int64_t c = 0; c < columns; ++c) {
+    int32_t sum = x_start + y_start[length(c)];
+    for (int64_t i = 0; i < width; ++i) {
+      y[length(c * stride + i)] = code(extreme);
+      const int32_t a = k.bias == 0 ? static_cast<int8_t>(x[length(i)]) : x[length(i)];
+      sum += a * y[length(c * stride + i)];
+    }
+    if (below(3) == 0) continue;
+    listed.push_back(static_cast<uint16_t>(c));
+    if (sum >= 0) wanted.push_back(static_cast<uint16_t>(c));
+  }
+  const int32_t kept = k.refine(x.data(), x_start, y.data(), y_start.data(), width, listed.data(),
+                                static_cast<int32_t>(listed.size()));
+  listed.resize(length(std::min<int64_t>(kept, static_cast<int64_t>(listed.size()))));
+  expect(listed == wanted, k, "refine", 3, width);
+}
+
+void test_scores(const Kernels& k, int64_t n) {
+  std::vector<int32_t> scores(static_cast<size_t>(n));
+  for (auto& score : scores) score = static_cast<int32_t>(below(n) - n / 2);
+  const auto most = std::max_element(scores.begin(), scores.end());
+  expect(k.highest(scores.data(), n) == most - scores.begin(), k, "highest", 3, n);
+  const int32_t start = static_cast<int32_t>(below(n) - n / 2);
+  std::vector<uint16_t> listed(scores.size()), wanted;
+  for (size_t c = 0; c < scores.size(); ++c) {
+    if (scores[c] + start >= 0) wanted.push_back(static_cast<uint16_t>(c));
+  }
+  listed.resize(static_cast<size_t>(k.at_least(scores.data(), n, start, listed.data())));
+  expect(listed == wanted, k, "at_least", 3, n);
+}
+
 void test(const Kernels& k) {
   for (int64_t d = 1; d <= kLongest; ++d) {
     for (int dtype = 0; dtype < kDTypes; ++dtype) {
       test_dots(k, dtype, d, false);
       test_dots(k, dtype, d, true);
+      test_squares(k, dtype, d, false);
+      test_squares(k, dtype, d, true);
       test_rows(k, dtype, d);
     }
     test_quantise(k, d);
     test_multiply(k, d);
   }
   for (int64_t width = 4; width <= kLongest; width += 4) {
-    for (int repeat = 0; repeat < 4; ++repeat) test_screen(k, width, repeat % 2 == 1);
+    for (int repeat = 0; repeat < 4; ++repeat) {
+      test_screen(k, width, repeat % 2 == 1);
+      test_refine(k, width, repeat % 2 == 1);
+    }
+    test_scores(k, 4 * width);
   }
   std::printf("%s\n", k.name);
 }
