@@ -87,12 +87,14 @@ def run_case(send: Connection, case: str, path: Path, threads: int) -> None:
     task = CASES[case](x, threads)
     forget_peak()
     before = resident("VmRSS")
+    worked = time.process_time()
     took, answer = tasks.clock(task.ours)
+    worked = time.process_time() - worked
     beyond = resident("VmHWM") - before
     held = sum(part.nbytes for part in answer if isinstance(part, np.ndarray))
     task.check(answer)
     memory = {"memory": beyond / x.nbytes, "answer": held / x.nbytes}
-    send.send({"seconds": took, **memory, "peers": {}})
+    send.send({"seconds": took, "cores": worked / took, **memory, "peers": {}})
     del answer
     with peers.on_threads(threads):
         for who, peer in task.peers.items():
@@ -180,7 +182,8 @@ def lines(rows: list[Row]) -> list[tuple[str, ...]]:
         took, single = row.get("seconds"), alone.get((row["case"], row["data"]))
         gain = f"{single / took:.2f}x" if took and single and row["threads"] > 1 else "-"
         memory = f"{row['memory']:.0%} ({row['answer']:.0%})" if took else "-"
-        left = (row["case"], row["data"], str(row["threads"]))
+        cores = f"{row['threads']} ({row['cores']:.1f})" if took else str(row["threads"])
+        left = (row["case"], row["data"], cores)
         left = (*left, outcome(row), gain, memory)
         for who, peer in row["peers"].items() or [("-", None)]:
             its = "-" if peer is None else seconds(peer["seconds"]) + " *" * peer["extrapolated"]
@@ -217,6 +220,7 @@ def main() -> None:
     load = f"load {options.load:.1f} at the start"
     print(f"{options.n:,} x {options.d} fp32, {_core.isa()}, {load}")
     print(table([HEADER, *lines(rows)], case=6))
+    print("threads: asked for (cores that worked, on average: fewer on a busy machine)")
     print("memory: the most held beyond the input, as a share of it (of which the answer)")
     print("* extrapolated from a part of the peer's work")
     if (options.n, options.d) >= (1_000_000, 384):
