@@ -223,7 +223,7 @@ def main() -> None:
     print("threads: asked for (cores that worked, on average: fewer on a busy machine)")
     print("memory: the most held beyond the input, as a share of it (of which the answer)")
     print("* extrapolated from a part of the peer's work")
-    if (options.n, options.d) >= (1_000_000, 384):
+    if options.n >= 1_000_000 and options.d >= 384:
         print("\n".join(goals(rows)))
     if stopped or any(row.get("failed") for row in rows):
         sys.exit("stopped" if stopped else "a case failed")
