@@ -14,7 +14,7 @@ TORCH ?= torch==2.13.0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo example test lint types check bench bench-goals bench-large sanitize clean
+.PHONY: help demo example test lint types check bench bench-text bench-goals bench-large sanitize clean
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
@@ -64,11 +64,19 @@ types: $(VENV)/.test
 check: $(VENV)/.test
 	MEDDEL_BUILD_DIR=build/test $(BIN)/python -m pytest
 
-# make bench   the kernels against the common ways to do the same (BENCH="--bench-n=50000 --bench-threads=all" and so on)
+$(VENV)/.bench-text: $(VENV)/.torch pyproject.toml
+	$(BIN)/pip install -q ".[bench-text]"
+	@touch $@
+
+# make bench   the kernels against the common ways to do the same, on one thread and on all (BENCH="--bench-n=50000 --bench-threads=1" and so on)
 bench: $(VENV)/.bench
 	@mkdir -p build/bench
 	$(BIN)/python -m pytest bench -q --benchmark-only --benchmark-quiet --benchmark-json=build/bench/results.json $(BENCH)
 	$(BIN)/python bench/table.py build/bench/results.json
+
+# make bench-text   embeddings of 50,000 sentences that this machine holds, for the benchmarks; once, minutes
+bench-text: $(VENV)/.bench-text
+	$(BIN)/python bench/embed_text.py $(BENCH)
 
 # make bench-goals   what the project wants to reach, and what is measured; minutes on one thread
 bench-goals: $(VENV)/.bench

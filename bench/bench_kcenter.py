@@ -11,7 +11,8 @@ from conftest import OURS, Race
 import meddel_fast as mf
 
 PEERS = {
-    "numpy": peers.numpy_centres, "anomalib loop": peers.anomalib_centres,
+    "numpy": peers.numpy_centres, "numpy pass": peers.numpy_pass_centres,
+    "anomalib loop": peers.anomalib_centres,
     "torch_cluster loop": peers.torch_cluster_centres, "DeepCore loop": peers.deepcore_centres,
     "skmatter FPS": peers.skmatter_centres, "skmatter Voronoi": peers.skmatter_voronoi_centres,
     "fpsample": peers.fpsample_centres,
@@ -23,7 +24,7 @@ SLOW = {"torch_cluster loop", "DeepCore loop", "skmatter FPS", "fpsample"}
 @pytest.mark.parametrize("percent", [0.5, 5])
 @pytest.mark.parametrize("name", data.NAMES)
 def bench_kcenter(race: Race, name: str, percent: float, who: str) -> None:
-    race.skip_slow(who in SLOW and name in data.MADE[1:])
+    race.skip_slow(who in SLOW, name in data.QUICK)
     x = race.samples(name)
     k = max(2, int(len(x) * percent / 100))
 

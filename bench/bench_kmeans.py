@@ -21,7 +21,9 @@ ITERATIONS = 10
 
 
 def some(x: peers.Floats, k: int) -> peers.Floats:
-    return x[np.random.default_rng(1).choice(len(x), size=k, replace=False)]
+    """k different rows: of two equal centroids one stays empty, and each fills it its own way."""
+    different = np.unique(x, axis=0)
+    return different[np.random.default_rng(1).choice(len(different), size=k, replace=False)]
 
 
 @pytest.mark.parametrize("who", [OURS, *ASSIGN])
@@ -62,7 +64,8 @@ def bench_lloyd(race: Race, name: str, who: str) -> None:
     wanted = peers.sklearn_kmeans(x, init, ITERATIONS) if who == OURS else ours()
 
     def agrees(found: float) -> None:
-        assert abs(found - wanted) < 0.01 * wanted  # rounding, and how empty clusters are filled
+        # Measured: 5e-7 by rounding; 2e-4 where one iteration of ten on isotropic data is missing.
+        assert abs(found - wanted) < 1e-5 * wanted
 
     call = ours if who == OURS else lambda: LLOYD[who](x, init, ITERATIONS)
     race.run(f"k-means, {len(init)} x {ITERATIONS}", who, call, agrees, heavy=True)

@@ -26,7 +26,7 @@ CASES = [
 @pytest.mark.parametrize("who", [OURS, *PEERS])
 @pytest.mark.parametrize(("name", "share"), CASES)
 def bench_pairs(race: Race, name: str, share: float | None, who: str) -> None:
-    race.skip_slow(who in SLOW and (name in data.MADE[1:] or share is not None))
+    race.skip_slow(who in SLOW, name in data.QUICK and share is None)
     x = race.samples(name)
     rows = peers.unit(x)
     threshold = NEAR if share is None else data.threshold(rows, share)

@@ -19,7 +19,7 @@ PEERS = {"SemDeDup loop": peers.semdedup_redundancy, "numpy": peers.numpy_redund
 @pytest.mark.parametrize("name", data.NAMES)
 def bench_redundancy(race: Race, name: str, size: int | None, who: str) -> None:
     # Without clusters the loop holds an n x n matrix.
-    race.skip_slow(size is None and who == "SemDeDup loop" and name in data.MADE[1:])
+    race.skip_slow(size is None and who == "SemDeDup loop", name in data.QUICK)
     x = race.samples(name)
     labels = np.zeros(len(x), np.int64)
     if size is not None:

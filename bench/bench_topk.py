@@ -21,17 +21,23 @@ SLOW = {"scikit-learn"}
 @pytest.mark.parametrize("who", [OURS, *PEERS])
 @pytest.mark.parametrize(("name", "k"), [*((name, 1) for name in data.NAMES), ("clustered", 10)])
 def bench_topk(race: Race, name: str, k: int, who: str) -> None:
-    race.skip_slow(who in SLOW and name in data.MADE[1:])
+    race.skip_slow(who in SLOW, name in data.QUICK)
     x = race.samples(name)
     rows = peers.unit(x)
 
-    def ours() -> peers.Floats:
-        return mf.topk_similarity(x, k=k, threads=race.threads).similarity
+    def ours() -> tuple[peers.Floats, peers.Int]:
+        return mf.topk_similarity(x, k=k, threads=race.threads)
 
-    wanted = peers.numpy_topk(rows, k) if who == OURS else ours()
+    wanted = peers.numpy_topk(rows, k) if who == OURS else ours()[0]
 
-    def agrees(found: peers.Floats) -> None:
-        np.testing.assert_allclose(found, wanted, rtol=0, atol=checks.rounding(who))
+    def agrees(found: peers.Floats | tuple[peers.Floats, peers.Int]) -> None:
+        similarity = found
+        if isinstance(found, tuple):
+            similarity, index = found
+            assert np.all(index != np.arange(len(x))[:, None])
+            own = np.einsum("id,ikd->ik", rows, rows[index])
+            np.testing.assert_allclose(similarity, own, rtol=0, atol=checks.rounding(who))
+        np.testing.assert_allclose(similarity, wanted, rtol=0, atol=checks.rounding(who))
 
     call = ours if who == OURS else lambda: PEERS[who](rows, k)
     race.run(f"top {k}", who, call, agrees, heavy=True)

@@ -18,11 +18,12 @@ def rounding(who: str) -> float:
 
 
 def greedy(x: Floats, centres: Int, rows: Int | None = None) -> None:
-    """Each centre is as far as any sample (any of some rows) from those before it, but for fp32.
+    """From sample 0 on, each is as far as any (of some rows) from those before it, but for fp32.
 
     It need not be the same selection: of two that are about as far either may come first, and
     from there on all others differ.
     """
+    assert centres[0] == 0
     assert len(np.unique(centres)) == len(centres)
     chosen = x[centres].astype(np.float64)
     own, farthest = np.empty(len(centres)), np.zeros(len(centres))

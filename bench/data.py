@@ -13,15 +13,20 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 MADE = ["clustered", "video", "isotropic", "text"]
-NAMES = [*MADE, "real", "frames"]
+NAMES = [*MADE, "real", "frames", "sentences"]
+QUICK = ["clustered", "real", "frames"]  # where slow peers run too
+ROOT = Path(__file__).resolve().parents[1]
+SENTENCES = Path(os.environ.get("MEDDEL_SENTENCES", ROOT / "build" / "bench" / "sentences.npy"))
 
 
 def make(name: str, n: int, d: int) -> Floats:
-    """Return n x d samples; the real ones have their own size."""
+    """Return n x d samples; the real ones have their own size, sentences n at most."""
     if name == "real":
         return np.load(_real_data() / "embeddings_effnet_lite0_f32.npy")
     if name == "frames":
         return _frames(_real_data())
+    if name == "sentences":
+        return _sentences(n)
     shapes = {"clustered": _clustered, "video": _video, "isotropic": _normal, "text": _text}
     return np.ascontiguousarray(shapes[name](np.random.default_rng(0), n, d), dtype=np.float32)
 
@@ -72,7 +77,7 @@ def _text(rng: np.random.Generator, n: int, d: int) -> Floats:
 
 def _real_data() -> Path:
     """The folder of 1,612 endoscopy frames, beside the repository or at MEDDEL_DATA."""
-    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    default = ROOT.parent / "shared" / "data"
     folder = Path(os.environ.get("MEDDEL_DATA", default))
     if not (folder / "manifest.csv").is_file():
         pytest.skip(f"real data not found at {folder} (set MEDDEL_DATA)")
@@ -89,3 +94,11 @@ def _frames(folder: Path) -> Floats:
                 thumbnails.append(np.asarray(frame.convert("RGB").resize((24, 24))))
     x = np.stack(thumbnails).reshape(len(thumbnails), -1) / np.float32(255)
     return x - x.mean(axis=0)
+
+
+def _sentences(n: int) -> Floats:
+    """Embeddings of real sentences, of length 1, as embed_text.py makes them: n spread over all."""
+    if not SENTENCES.is_file():
+        pytest.skip(f"no sentence embeddings at {SENTENCES} (bench/embed_text.py makes them)")
+    x = np.load(SENTENCES)
+    return x[np.linspace(0, len(x) - 1, min(n, len(x))).astype(int)]
