@@ -16,7 +16,7 @@ from samples import assert_same
 import meddel_fast as mf
 from meddel_fast import _core, reference
 
-PARTS = [0.02, 0.27, 0.45, 0.52, 0.77, 0.9, 0.97]
+PARTS = [0.27, 0.77, 0.97]
 
 
 @pytest.fixture(params=["dense", "grouped"])
@@ -51,7 +51,7 @@ def truth(part: float) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
 def test_pairs_of_exact_codes(isa: str, dense: None, part: float) -> None:
     x, cosine = truth(part)
     values = np.unique(cosine[np.triu_indices(len(x), 1)])
-    for threshold in values[np.linspace(0, len(values) - 1, 25).astype(int)].tolist():
+    for threshold in values[np.linspace(0, len(values) - 1, 15).astype(int)].tolist():
         i, j = np.nonzero(np.triu(cosine >= threshold, 1))
         got = mf.similar_pairs(x, threshold=min(threshold, 1.0), threads=1)
         assert_same(got, (i, j, cosine[i, j]))
