@@ -115,12 +115,14 @@ py::tuple kcenter_greedy_py(const py::array& x_array, int64_t k, double radius, 
 }
 
 py::tuple similar_pairs_py(const py::array& x_array, const std::optional<py::array>& y_array,
-                           double threshold, int64_t max_pairs, int threads) {
+                           int64_t begin, int64_t end, double threshold, int64_t max_pairs,
+                           int threads) {
   const Matrix x = matrix(x_array);
   const Matrix y = y_array ? matrix(*y_array) : x;
   MEDDEL_CHECK(x.d == y.d && x.dtype == y.dtype, "x and y must agree in width and type");
+  MEDDEL_CHECK(0 <= begin && begin < end && end <= x.n, "begin and end must be a range of rows");
   return pairs_tuple(call(threads, [&](const Context& context) {
-    return similar_pairs(x, y_array ? &y : nullptr, threshold, max_pairs, context);
+    return similar_pairs(x, y_array ? &y : nullptr, {begin, end}, threshold, max_pairs, context);
   }));
 }
 

@@ -125,7 +125,9 @@ void Groups::refine(Team& team, const RowCodes& sample) {
       ++count[nearest[k]];
       int32_t* total = &sum[nearest[k] * width_];
       const uint8_t* bytes = &sample.bytes[k * width_];
-      for (int64_t c = 0; c < width_; ++c) total[c] += bytes[c] - kernels().bias;
+      for (int64_t c = 0; c < width_; ++c) {
+        total[c] += static_cast<int8_t>(bytes[c] - kernels().bias);
+      }
     }
     std::vector<int8_t> codes = codes_;
     for (size_t e = 0; e < codes.size(); ++e) {

@@ -15,10 +15,24 @@ namespace {
 
 constexpr double kNone = -std::numeric_limits<double>::infinity();
 
-// One set against itself (y null: both sides are the same object), or two sets.
+// One set against itself (y null: both sides are the same object), or two sets. A range of one set
+// is compared with itself and all that follows: two sides unless nothing follows.
 struct TwoSides {
-  TwoSides(Team& team, const Matrix& x, const Matrix* y) : left(all_rows(team, x)) {
-    if (y != nullptr) other.reset(new ScanSide(all_rows(team, *y)));
+  TwoSides(Team& team, const Matrix& x, const Matrix* y) : TwoSides(team, x, y, {0, x.n}) {}
+
+  TwoSides(Team& team, const Matrix& x, const Matrix* y, const RowRange& range)
+      : left(make_side(team, x, rows_of(range))) {
+    if (y != nullptr) {
+      other.reset(new ScanSide(all_rows(team, *y)));
+    } else if (range.end < x.n) {
+      other.reset(new ScanSide{&x, rows_of({range.begin, x.n}), left.squares, left.norms});
+    }
+  }
+
+  static std::vector<int64_t> rows_of(const RowRange& range) {
+    std::vector<int64_t> rows(static_cast<size_t>(range.end - range.begin));
+    std::iota(rows.begin(), rows.end(), range.begin);
+    return rows;
   }
 
   ScanSide& right() { return other ? *other : left; }
@@ -31,12 +45,14 @@ class CollectPairs {
  public:
   static constexpr bool kRising = false;
 
-  // With an ordering (x and y are one), the columns of a row are the earlier ones of its group;
-  // without, the later ones (x and y are one) or all.
-  CollectPairs(const ScanSide& x, const ScanSide& y, const Ordering* ordering, double threshold,
-               int64_t max_pairs)
+  // With an ordering, the columns of a row are the earlier ones of its group. Without, they are all
+  // of y, or, in one set, those of later rows: y then holds the rows of x and all that follow.
+  CollectPairs(const ScanSide& x, const ScanSide& y, bool one_set, const Ordering* ordering,
+               double threshold, int64_t max_pairs)
       : x_(x),
         y_(y),
+        one_set_(one_set),
+        triangle_(one_set && std::equal(x.rows.begin(), x.rows.end(), y.rows.begin())),
         ordering_(ordering),
         threshold_(threshold),
         max_pairs_(max_pairs),
@@ -45,9 +61,11 @@ class CollectPairs {
   Metric metric() const { return Metric::kCosine; }
   ColumnRange range(int64_t p) const {
     if (ordering_ != nullptr) return {ordering_->begin[p], p};
-    return {&x_ == &y_ ? p + 1 : 0, y_.size()};
+    return {triangle_ ? p + 1 : 0, y_.size()};
   }
-  bool counts(int64_t, int64_t) const { return true; }
+  bool counts(int64_t p, int64_t q) const {
+    return !one_set_ || triangle_ || x_.rows[p] < y_.rows[q];
+  }
   double bar(int64_t) const { return threshold_; }
 
   void take(int64_t p, int64_t q, double inner) {
@@ -64,15 +82,15 @@ class CollectPairs {
     }
   }
 
-  // The pairs of positions, or of rows (the lower first where x and y are one), sorted.
+  // The pairs of positions, or of rows (the lower first in one set), sorted.
   Pairs positions() {
     return result([](int64_t p, int64_t q) { return std::pair<int64_t, int64_t>(p, q); });
   }
   Pairs rows() {
     return result([this](int64_t p, int64_t q) {
       const int64_t i = x_.rows[p], j = y_.rows[q];
-      return &x_ == &y_ && j < i ? std::pair<int64_t, int64_t>(j, i)
-                                 : std::pair<int64_t, int64_t>(i, j);
+      return one_set_ && j < i ? std::pair<int64_t, int64_t>(j, i)
+                               : std::pair<int64_t, int64_t>(i, j);
     });
   }
 
@@ -129,6 +147,8 @@ class CollectPairs {
 
   const ScanSide& x_;
   const ScanSide& y_;
+  const bool one_set_;
+  const bool triangle_;  // x and y begin with the same rows: each pair is looked at once
   const Ordering* const ordering_;
   const double threshold_;
   const int64_t max_pairs_;
@@ -254,15 +274,16 @@ constexpr double kRegroupEarlier = 0.3;
 
 }  // namespace
 
-Pairs similar_pairs(const Matrix& x, const Matrix* y, double threshold, int64_t max_pairs,
-                    const Context& context) {
+Pairs similar_pairs(const Matrix& x, const Matrix* y, const RowRange& range, double threshold,
+                    int64_t max_pairs, const Context& context) {
   Team team(context);
-  TwoSides sides(team, x, y);
-  const double n = static_cast<double>(x.n);
-  const double pairs = y == nullptr ? 0.5 * n * (n - 1.0) : n * static_cast<double>(y->n);
+  TwoSides sides(team, x, y, range);
+  const double n = static_cast<double>(sides.left.size());
+  const double pairs =
+      n * static_cast<double>(sides.right().size()) - (y == nullptr ? 0.5 * n * (n + 1.0) : 0.0);
   const ScanScreens screens(team, Metric::kCosine, sides.left, sides.right(), pairs, kRegroup,
                             threshold);
-  CollectPairs collect(sides.left, sides.right(), nullptr, threshold, max_pairs);
+  CollectPairs collect(sides.left, sides.right(), y == nullptr, nullptr, threshold, max_pairs);
   scan_pairs(team, sides.left, sides.right(), screens.screening(), collect);
   return collect.rows();
 }
@@ -309,7 +330,7 @@ Pairs earlier_pairs(const Matrix& x, double threshold, const Ordering& ordering,
   Team team(context);
   ScanSide side = make_side(team, x, ordering.rows);
   const ScanScreens screens(team, Metric::kCosine, side, side, pairs_of(ordering), 0.0);
-  CollectPairs collect(side, side, &ordering, threshold, max_pairs);
+  CollectPairs collect(side, side, true, &ordering, threshold, max_pairs);
   scan_pairs(team, side, side, screens.screening(), collect);
   return collect.positions();
 }

@@ -23,10 +23,17 @@ struct TooManyPairs : std::runtime_error {
   int64_t found;
 };
 
-// Every pair with cosine >= threshold, sorted by (i, j): i < j within x when y is null, else row i
-// of x with row j of y. Throws TooManyPairs soon after more than max_pairs are found.
-Pairs similar_pairs(const Matrix& x, const Matrix* y, double threshold, int64_t max_pairs,
-                    const Context& context);
+// Rows [begin, end) of a matrix.
+struct RowRange {
+  int64_t begin;
+  int64_t end;
+};
+
+// Every pair with cosine >= threshold whose i is in the range, sorted by (i, j): i < j within x
+// when y is null, else row i of x with row j of y. Throws TooManyPairs soon after more than
+// max_pairs are found. Requires 0 <= begin < end <= rows of x.
+Pairs similar_pairs(const Matrix& x, const Matrix* y, const RowRange& range, double threshold,
+                    int64_t max_pairs, const Context& context);
 
 // The samples of a set in a stated order, in groups: only pairs within a group count.
 struct Ordering {

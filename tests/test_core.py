@@ -81,8 +81,11 @@ def test_unknown_isa_is_an_error_that_lists_the_available() -> None:
     assert "got 'sse9'" in done.stderr
 
 
-@pytest.mark.parametrize("call", ["kcenter_greedy(x, 30_000)", "similar_pairs(x, threshold=0.99)",
-                                  "topk_similarity(x, k=5)", "kmeans(x, 5000)"])  # fmt: skip
+@pytest.mark.parametrize(
+    "call", ["mf.kcenter_greedy(x, 30_000)", "mf.similar_pairs(x, threshold=0.99)",
+             "mf.topk_similarity(x, k=5)", "mf.kmeans(x, 5000)",
+             "sum(1 for _ in mf.iter_similar_pairs(x, threshold=-1, max_pairs=500_000))"],
+)  # fmt: skip
 def test_ctrl_c_stops_within_a_second(call: str) -> None:
     code = (
         "import signal, numpy as np, meddel_fast as mf\n"
@@ -90,7 +93,7 @@ def test_ctrl_c_stops_within_a_second(call: str) -> None:
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "x = np.random.default_rng(0).normal(size=(150_000, 256)).astype(np.float32)\n"
         "print('ready', flush=True)\n"
-        f"try: mf.{call}\n"
+        f"try: {call}\n"
         "except KeyboardInterrupt: print('stopped', flush=True)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as run:

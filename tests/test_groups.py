@@ -28,6 +28,9 @@ def grouped(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def made(shape: str) -> NDArray[np.float32]:
     rng = np.random.default_rng(len(shape))
+    if shape == "circle":  # steps between the codes are as long as the way to the next row
+        angle = rng.uniform(0, 2 * np.pi, size=N)
+        return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
     if shape == "surface":  # three dimensions: groups are patches that touch each other
         x = rng.normal(size=(N, 3)) @ rng.normal(size=(3, D))
     elif shape == "walk":
@@ -48,7 +51,7 @@ def truth(shape: str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     return x, reference.cosine(reference.widen(x), reference.widen(x))
 
 
-SHAPES = ["surface", "walk", "bridges"]
+SHAPES = ["surface", "walk", "bridges", "circle"]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -58,6 +61,9 @@ def test_pairs(isa: str, shape: str) -> None:
         threshold = float(np.quantile(cosine[np.triu_indices(N, 1)], 1 - share))
         i, j = np.nonzero(np.triu(cosine >= threshold, 1))
         assert_same(mf.similar_pairs(x, threshold=threshold, threads=2), (i, j, cosine[i, j]))
+        parts = list(mf.iter_similar_pairs(x, threshold=threshold, max_pairs=len(i) // 2))
+        assert len(parts) > 1
+        assert_same([np.concatenate(p) for p in zip(*parts, strict=True)], (i, j, cosine[i, j]))
         i, j = np.nonzero(cosine[:300] >= threshold)
         pairs = mf.similar_pairs(x[:300], x, threshold=threshold, threads=1)
         assert_same(pairs, (i, j, cosine[i, j]))
@@ -80,11 +86,15 @@ def test_nearest(isa: str, shape: str) -> None:
 
 @functools.cache
 def centres(shape: str, metric: str) -> Any:
-    return reference.kcenter_greedy(made(shape), 260, metric=metric)
+    return reference.kcenter_greedy(made(shape), 700 if shape == "circle" else 260, metric=metric)
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_kcenter(isa: str, shape: str, metric: str) -> None:
-    got = mf.kcenter_greedy(made(shape), 260, metric=metric, threads=2)
-    assert_same(got, centres(shape, metric))
+    x, wanted = made(shape), centres(shape, metric)
+    k = len(wanted[0])
+    assert_same(mf.kcenter_greedy(x, k, metric=metric, threads=2), wanted)
+    args = {"metric": metric, "selected": wanted[0][: k // 2], "distances": False}
+    warm = mf.kcenter_greedy(x, k - k // 2, **args)
+    assert_same(warm[:2], [field[k // 2 :] for field in wanted[:2]])

@@ -31,12 +31,16 @@ def operations(n: int) -> dict[str, tuple[Any, Any]]:
         "greedy": ("deduplicate", (0.9,), {"rule": "greedy", "order": order}),
         "components": ("deduplicate", (0.9,), {"rule": "components", "order": order}),
         "kmeans": ("kmeans", (min(n, 4),), {"max_iterations": 5}),
+        "kmeans_one": ("kmeans", (1,), {"max_iterations": 2, "seed": 1}),
         "kmeans_euclidean": ("kmeans", (min(n, 4),), {"max_iterations": 5, "spherical": False}),
     }
     if n > 1:
         calls["topk"] = ("topk_similarity", (None, k), {})
         if len(order) > 2:
-            calls["kcenter_warm"] = ("kcenter_greedy", (1,), {"selected": order[:2]})
+            warm = {"selected": order[:2], "radius": 1e-3}
+            calls["kcenter_warm"] = ("kcenter_greedy", (min(k, n - 2),), warm)
+            warm = {**warm, "metric": "cosine"}
+            calls["kcenter_warm_cosine"] = ("kcenter_greedy", (min(k, n - 2),), warm)
 
     def pair(name: str, args: Any, kwargs: Any) -> tuple[Any, Any]:
         return (
@@ -79,6 +83,14 @@ def test_adversarial(isa: str, screen: str, name: str, rng: np.random.Generator)
 
 def test_wide(isa: str, screen: str, rng: np.random.Generator) -> None:
     check_all(clustered(rng, 20, 4096))
+
+
+def test_wide_ends_of_int8(isa: str, screen: str) -> None:
+    """The largest products that there are, in the longest rows that are tested."""
+    x = np.random.default_rng(0).choice(np.array([-128, 127], np.int8), size=(9, 4096))
+    x[:6] = np.array([-128, 127, -128, -128, 127, 0], np.int8)[:, None]
+    x[4, 5] = -128
+    check_all(x)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
@@ -166,16 +178,37 @@ def test_flushed_subnormals_do_not_leak_in(rng: np.random.Generator) -> None:
         assert_same(result, wanted)
 
 
-def test_permutation(rng: np.random.Generator) -> None:
+def test_permutation(screen: str, rng: np.random.Generator) -> None:
     """A permuted input gives the permuted answer (no ties here)."""
     x = rng.normal(size=(200, 30)).astype(np.float32)
     shuffle = rng.permutation(200)
-    start = int(np.flatnonzero(shuffle == 0)[0])
-    plain, mixed = mf.kcenter_greedy(x, 50), mf.kcenter_greedy(x[shuffle], 50, start=start)
-    np.testing.assert_array_equal(plain.indices, shuffle[mixed.indices])
-    np.testing.assert_array_equal(plain.distances[shuffle], mixed.distances)
+    back = np.argsort(shuffle)  # where a sample has gone
+    mixed, labels = x[shuffle], rng.integers(3, size=200)
+
+    def check(name: str, args: Any, moved: Any, samples: str, **kwargs: Any) -> None:
+        """Compare, by the fields' letters: an index of samples, a row a sample, or both."""
+        one = getattr(mf, name)(x, *args, **kwargs)
+        other = getattr(mf, name)(mixed, *args, **{**kwargs, **moved})
+        for a, b, kind in zip(one, other, samples, strict=False):
+            b = shuffle[b] if kind in "ib" else b
+            np.testing.assert_array_equal(a, b[back] if kind in "rb" else b, err_msg=name)
+
+    for metric in ("euclidean", "cosine"):
+        for selected in (None, np.arange(4)):
+            moved = {"start": back[0], "selected": None if selected is None else back[:4]}
+            check("kcenter_greedy", (50,), moved, "i.r", metric=metric, selected=selected)
+    moved = {"order": back, "labels": labels[shuffle]}
+    order = np.arange(200)
+    check("redundancy", (), {"order": back}, "r", order=order)
+    check("redundancy", (), moved, "r", order=order, labels=labels)
+    for rule in ("semdedup", "greedy", "components"):
+        check("deduplicate", (0.4,), moved, "rbr", rule=rule, order=order, labels=labels)
+    check("topk_similarity", (None, 5), {}, "rb")
+    for spherical in (True, False):  # (updated centroids depend on the order of their sums)
+        kwargs = {"init": x[:7], "max_iterations": 0, "spherical": spherical}
+        check("kmeans", (7,), {}, "r.r", **kwargs)
     pairs = {frozenset(p) for p in zip(*mf.similar_pairs(x, threshold=0.3)[:2], strict=True)}
-    other = mf.similar_pairs(x[shuffle], threshold=0.3)
+    other = mf.similar_pairs(mixed, threshold=0.3)
     assert {frozenset((shuffle[i], shuffle[j])) for i, j in zip(*other[:2], strict=True)} == pairs
 
 

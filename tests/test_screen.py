@@ -164,6 +164,16 @@ def test_pairs_on_both_sides_of_the_threshold(isa: str, d: int, threshold: float
         straddling(d, threshold, around).check_pairs(threshold)
 
 
+@pytest.mark.parametrize("threshold", [0.95, 0.5])
+@pytest.mark.parametrize("d", [16, 130])
+def test_rules_on_both_sides_of_the_threshold(isa: str, d: int, threshold: float) -> None:
+    case = straddling(d, threshold, "isotropic")
+    labels = np.arange(len(case.x)) % 2
+    for rule in ("semdedup", "greedy", "components"):
+        case.check("deduplicate", threshold, rule=rule)
+        case.check("deduplicate", threshold, rule=rule, labels=labels, threads=2)
+
+
 @pytest.mark.parametrize("around", ["flat", "crowd"])
 def test_very_wide_pairs_on_both_sides(isa: str, around: str) -> None:
     straddling(1500, 0.95, around).check_pairs(0.95)
@@ -187,6 +197,25 @@ def test_near_ties_are_ranked_by_the_truth(isa: str, d: int, threshold: float) -
     for k in (1, 2, 7, 81, 160, 200):
         got = mf.topk_similarity(u, y, k, threads=1)
         assert_same(got, (similarity[:, :k], indices[:, :k]))
+
+
+@functools.cache
+def nearest_by_an_ulp(d: int) -> list[tuple[Any, ...]]:
+    """Calls that look for the nearest of rows that one is about equally near to, and answers."""
+    u, y, _ = one_query(d, 0.95)
+    x = np.concatenate([y, u])
+    out: list[tuple[str, Any, dict[str, Any]]] = [("redundancy", (), {})]
+    for metric, spherical in (("cosine", True), ("euclidean", False)):
+        init = {"init": y, "spherical": spherical, "max_iterations": 0}
+        given = {"metric": metric, "selected": np.arange(len(y))}
+        out += [("kmeans", (len(y),), init), ("kcenter_greedy", (1,), given)]
+    return [(x, *call, getattr(reference, call[0])(x, *call[1], **call[2])) for call in out]
+
+
+@pytest.mark.parametrize("d", [16, 130])
+def test_nearest_by_an_ulp(isa: str, d: int) -> None:
+    for x, name, args, kwargs, wanted in nearest_by_an_ulp(d):
+        assert_same(getattr(mf, name)(x, *args, **kwargs, threads=1), wanted)
 
 
 @pytest.mark.parametrize("d", [7, 33, 60, 100, 384])
@@ -236,6 +265,24 @@ def test_centres_that_are_caught_up_with(isa: str, shape: str, d: int, metric: s
     """More rows than k-center keeps exact, so that most see centres late, in blocks."""
     x, wanted = centres(shape, d, metric)
     assert_same(mf.kcenter_greedy(x, 120, metric=metric, threads=1), wanted)
+
+
+@functools.cache
+def warm_centres(shape: str, metric: str) -> tuple[Any, Any]:
+    """Some centres given, the end at a distance that occurs."""
+    x, (chosen, radii, _) = centres(shape, 70, metric)
+    args = {"metric": metric, "selected": chosen[50::-2].copy(), "radius": float(radii[90])}
+    return args, reference.kcenter_greedy(x, len(x), **args)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("shape", ["isotropic", "norms"])
+def test_warm_start_and_radius_of_many(isa: str, shape: str, metric: str) -> None:
+    x, _ = centres(shape, 70, metric)
+    args, wanted = warm_centres(shape, metric)
+    assert len(wanted[0]) > 30
+    assert_same(mf.kcenter_greedy(x, threads=2, **args), wanted)
+    assert_same(mf.kcenter_greedy(x, threads=1, distances=False, **args)[:2], wanted[:2])
 
 
 UNLIKE = {  # kind: d, threshold

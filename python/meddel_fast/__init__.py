@@ -7,6 +7,7 @@ The map of the package; imports go down only:
 ``benchmark``           the whole run, from folders of images to a NormDEL table and a report
 ``embed``, ``pretrain``, ``downstream``, ``normdel``, ``report``     one stage each
 ``data``, ``selectors`` images and manifests; ``select(embeddings, budget) -> Selection``
+``pair_stream``         ``iter_similar_pairs``: similar pairs by ranges of rows
 ``ops``                 the kernels' public functions: checks, picks the device, one call
 ``reference``           the truth they are held to, in plain numpy
 ``_core``               the C++ extension
@@ -29,6 +30,7 @@ from meddel_fast.ops import (
     similar_pairs,
     topk_similarity,
 )
+from meddel_fast.pair_stream import iter_similar_pairs
 
 if TYPE_CHECKING:
     from meddel_fast import selectors
@@ -39,6 +41,7 @@ __all__ = [
     "__version__",
     "deduplicate",
     "del_score",
+    "iter_similar_pairs",
     "kcenter_greedy",
     "kmeans",
     "normdel",

@@ -25,7 +25,14 @@ def kcenter_greedy(
     /,
 ) -> tuple[_Int, _Float, _Float]: ...
 def similar_pairs(
-    x: _Array, y: _Array | None, threshold: float, max_pairs: int, threads: int, /
+    x: _Array,
+    y: _Array | None,
+    begin: int,
+    end: int,
+    threshold: float,
+    max_pairs: int,
+    threads: int,
+    /,
 ) -> tuple[_Int, _Int, _Float]: ...
 def redundancy(
     x: _Array, order: _Int | None, labels: _Int | None, threads: int, /

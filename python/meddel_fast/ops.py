@@ -207,6 +207,10 @@ def similar_pairs(
     MemoryError
         When more than max_pairs are found; the message says how many there were so far.
 
+    See Also
+    --------
+    iter_similar_pairs : the same in chunks, for more pairs than fit into memory.
+
     Notes
     -----
     O(n m d) at worst, no (n, m) matrix in memory.
@@ -216,12 +220,22 @@ def similar_pairs(
     limit = _max_pairs(max_pairs)
     first, second = check_two(x, y, threads)
     try:
-        out = _core.similar_pairs(
-            first.array, None if second is None else second.array, threshold, limit, threads
-        )
+        return pairs_of_range(first, second, range(first.n), threshold, limit, threads)
     except OverflowError as error:
-        raise _too_many_pairs(error, limit, threshold) from None
-    return SimilarPairsResult(*first.back(*out))
+        way_out = "iterate over iter_similar_pairs, which holds a part of them at a time"
+        raise _too_many_pairs(error, limit, threshold, way_out) from None
+
+
+def pairs_of_range(
+    x: Rows, y: Rows | None, rows: range, threshold: float, max_pairs: int, threads: int
+) -> SimilarPairsResult:
+    """Return the pairs of :func:`similar_pairs` whose i is among these adjacent rows of x.
+
+    Raises OverflowError, with how many there were so far, soon after max_pairs are found.
+    """
+    other = None if y is None else y.array
+    out = _core.similar_pairs(x.array, other, rows.start, rows.stop, threshold, max_pairs, threads)
+    return SimilarPairsResult(*x.back(*out))
 
 
 def redundancy(
@@ -462,7 +476,8 @@ def deduplicate(
             rows.array, threshold, rule, order, labels, limit, threads
         )
     except OverflowError as error:
-        raise _too_many_pairs(error, limit, threshold) from None
+        way_out = "pass labels to compare inside clusters only"
+        raise _too_many_pairs(error, limit, threshold, way_out) from None
     keep = representative == np.arange(rows.n)
     return DeduplicateResult(*rows.back(keep, representative, similarity))
 
@@ -477,9 +492,11 @@ def _max_pairs(max_pairs: int | None) -> int:
     return free // 2 // PAIR_BYTES
 
 
-def _too_many_pairs(error: OverflowError, limit: int, threshold: float) -> MemoryError:
+def _too_many_pairs(
+    error: OverflowError, limit: int, threshold: float, way_out: str
+) -> MemoryError:
     found = error.args[0]
     return MemoryError(
         f"more than max_pairs = {limit} pairs have a cosine of {threshold} or more: gave up after "
-        f"{found}; raise the threshold, or pass labels to compare inside clusters only"
+        f"{found}; raise the threshold, or {way_out}"
     )

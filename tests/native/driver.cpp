@@ -69,6 +69,20 @@ void run_kmeans(const Matrix& x, const std::vector<float>& rows, const Context& 
   }
 }
 
+// One set, and two; in ranges of many rows, few and one.
+void run_pairs(const Matrix& x, const Context& context, Hash& hash) {
+  const Matrix y{x.row(kRows / 2), kRows / 2, kColumns, kColumns, x.dtype};
+  for (const Matrix* other : {static_cast<const Matrix*>(nullptr), &y}) {
+    const RowRange ranges[] = {{0, kRows}, {0, 300}, {300, 301}, {301, 320}, {320, kRows}};
+    for (const RowRange& range : ranges) {
+      const Pairs pairs = similar_pairs(x, other, range, 0.3, 1'000'000, context);
+      hash.add(pairs.i);
+      hash.add(pairs.j);
+      hash.add(pairs.similarity);
+    }
+  }
+}
+
 uint64_t run_all(int threads) {
   const std::vector<float> rows = made_rows();
   const Matrix x{rows.data(), kRows, kColumns, kColumns, DType::kFloat32};
@@ -80,10 +94,7 @@ uint64_t run_all(int threads) {
     hash.add(centres.radii);
     hash.add(centres.distances);
   }
-  const Pairs pairs = similar_pairs(x, nullptr, 0.3, 1'000'000, context);
-  hash.add(pairs.i);
-  hash.add(pairs.j);
-  hash.add(pairs.similarity);
+  run_pairs(x, context, hash);
   const Ordering ordering = make_ordering(kRows, nullptr, nullptr);
   const Redundancy highest = redundancy(x, ordering, context);
   hash.add(highest.similarity);

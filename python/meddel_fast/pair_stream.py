@@ -1,0 +1,89 @@
+"""Similar pairs chunk by chunk, where all at once might not fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from meddel_fast.arrays import Rows, check_float, check_int, check_two, resolve_threads
+from meddel_fast.ops import SimilarPairsResult, pairs_of_range
+
+# The rows of a chunk follow from what the last one held. An attempt that finds too many pairs is
+# lost work, of up to max_pairs pairs: on clusters, and on walks whose frames lie in order, these
+# lost the least (simulated for 3 to 100 chunks).
+FILLED = 0.6  # of max_pairs, aimed at
+GROWTH = 4  # at most so many times the last chunk's rows
+FEWER = 16  # where too many were found: divide by this before there is a chunk to go by, then by 2
+
+
+def iter_similar_pairs(
+    x: Any,
+    y: Any | None = None,
+    *,
+    threshold: float = 0.95,
+    max_pairs: int = 10_000_000,
+    threads: int | None = None,
+) -> Iterator[SimilarPairsResult]:
+    """Find every pair of samples whose cosine is at or above a threshold, chunk by chunk.
+
+    Put together, the chunks are what :func:`similar_pairs` returns, however many pairs that is;
+    one chunk serves where no more than max_pairs are found. The input is checked by the call; it
+    must not change before the last chunk.
+
+    Parameters
+    ----------
+    x : array of shape (n, d)
+        Samples.
+    y : array of shape (m, d), optional
+        A second set: pairs are then between the two. Where the types differ both are widened to
+        float32.
+    threshold : float
+        From -1 to 1.
+    max_pairs : int
+        Pairs a chunk, at least 1. All pairs of one row of x come in one chunk, though, be they
+        more.
+    threads : int, optional
+        See the module :mod:`meddel_fast.ops`.
+
+    Yields
+    ------
+    SimilarPairsResult
+        i, j and similarity as of :func:`similar_pairs`, for some rows i that follow those of the
+        chunk before; at least one chunk, some may be empty.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For input of wrong type or shape, with NaN or infinities, or out of range.
+
+    Notes
+    -----
+    Memory, beside what :func:`similar_pairs` takes for rows: while a chunk is made 44 bytes for
+    each of up to max_pairs pairs (of a row's, if they are more) and 16 MiB a thread; then 24 bytes
+    for each pair of the chunk, until it is dropped.
+    """
+    threads = resolve_threads(threads)
+    threshold = check_float("threshold", threshold, -1.0, 1.0)
+    max_pairs = check_int("max_pairs", max_pairs, 1)
+    return _chunks(*check_two(x, y, threads), threshold, max_pairs, threads)
+
+
+def _chunks(
+    x: Rows, y: Rows | None, threshold: float, max_pairs: int, threads: int
+) -> Iterator[SimilarPairsResult]:
+    """Take as many rows at a time as seem to hold few enough pairs; fewer if they do not."""
+    most_of_a_row = x.n if y is None else y.n
+    begin, size = 0, x.n
+    while begin < x.n:
+        rows = range(begin, min(x.n, begin + size))
+        limit = max_pairs if len(rows) > 1 else max(max_pairs, most_of_a_row)
+        try:
+            chunk = pairs_of_range(x, y, rows, threshold, limit, threads)
+        except OverflowError:
+            size = max(1, len(rows) // (2 if begin else FEWER))
+            continue
+        filled = len(chunk.i) / (FILLED * max_pairs)
+        yield chunk
+        del chunk  # while the next one is made
+        begin = rows.stop
+        size = max(1, int(len(rows) / max(filled, 1 / GROWTH)))
