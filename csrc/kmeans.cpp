@@ -78,62 +78,80 @@ class Seeding {
   std::vector<double> blocks_;
 };
 
+// By row: the nearest centroid, and its score.
+struct Assignment {
+  explicit Assignment(int64_t n)
+      : labels(static_cast<size_t>(n), -1), best(static_cast<size_t>(n), -kInfinity) {}
+
+  std::vector<double> distances(Metric metric) const {
+    std::vector<double> out;
+    out.reserve(best.size());
+    for (const double s : best) out.push_back(metric == Metric::kCosine ? cosine_distance(s) : -s);
+    return out;
+  }
+
+  std::vector<int64_t> labels;
+  std::vector<double> best;
+};
+
 // Nearest centroid per row: the operation of a pair scan.
 class Nearest {
  public:
   static constexpr bool kRising = true;
 
-  Nearest(const ScanSide& x, const ScanSide& centroids, Metric metric)
+  Nearest(const ScanSide& x, const ScanSide& centroids, Metric metric, Assignment& out)
       : x_(x),
         centroids_(centroids),
         metric_(metric),
-        labels(static_cast<size_t>(x.size()), -1),
-        best_(static_cast<size_t>(x.size()), -kInfinity) {}
+        out_(out),
+        settled_(x.size()),
+        moved_(centroids.size()) {}
 
-  // Lets every row begin with a centroid: a bar from the start.
-  void begin_with(Team& team, const std::vector<int64_t>& guess) {
+  // Goes on from an assignment since which the centroids of the first `moved` positions have moved.
+  // The rows from position `settled` on belong to others: theirs is still the nearest of these, so
+  // that only those that moved can be nearer. The rest begin with their last one, for a bar.
+  void go_on(Team& team, int64_t settled, int64_t moved) {
+    settled_ = settled;
+    moved_ = moved;
     const WidenFn widen = kernels().widen[static_cast<int>(x_.x->dtype)];
     const DotFn dot = kernels().dot[static_cast<int>(DType::kFloat32)];
-    team.run_range(x_.size(), kBlockRows, [&](int64_t begin, int64_t end, int) {
-      std::vector<float> row(static_cast<size_t>(x_.x->d));
+    team.run_range(settled, kBlockRows, [&](int64_t begin, int64_t end, int) {
+      std::vector<float> wide(static_cast<size_t>(x_.x->d));
       for (int64_t p = begin; p < end; ++p) {
-        widen(x_.data(p), x_.x->d, row.data());
-        take(p, guess[p], dot(row.data(), centroids_.data(guess[p]), x_.x->d));
+        const int64_t row = x_.rows[p], label = out_.labels[row];
+        widen(x_.data(p), x_.x->d, wide.data());
+        const double inner = dot(wide.data(), centroids_.x->row(label), x_.x->d);
+        out_.best[row] = score(metric_, inner, x_.squares[row], centroids_.squares[label],
+                               x_.norms[row], centroids_.norms[label]);
       }
     });
   }
 
   Metric metric() const { return metric_; }
-  ColumnRange range(int64_t) const { return {0, centroids_.size()}; }
-  bool counts(int64_t p, int64_t q) const { return labels[p] != q; }
-  double bar(int64_t p) const { return best_[p]; }
+  ColumnRange range(int64_t p) const { return {0, p < settled_ ? centroids_.size() : moved_}; }
+  bool counts(int64_t p, int64_t q) const { return out_.labels[x_.rows[p]] != centroids_.rows[q]; }
+  double bar(int64_t p) const { return out_.best[x_.rows[p]]; }
 
   void take(int64_t p, int64_t q, double inner) {
     const double found =
         score(metric_, inner, x_.square(p), centroids_.square(q), x_.norm(p), centroids_.norm(q));
-    double& best = best_[p];
-    if (found > best || (found == best && q < labels[p])) {
+    const int64_t row = x_.rows[p], centroid = centroids_.rows[q];
+    double& best = out_.best[row];
+    if (found > best || (found == best && centroid < out_.labels[row])) {
       best = found;
-      labels[p] = q;
+      out_.labels[row] = centroid;
     }
   }
 
   void finish_band(int64_t, int64_t) {}
 
-  double distance(int64_t p) const {
-    return metric_ == Metric::kCosine ? cosine_distance(best_[p]) : -best_[p];
-  }
-
  private:
   const ScanSide& x_;
   const ScanSide& centroids_;
   const Metric metric_;
-
- public:
-  std::vector<int64_t> labels;
-
- private:
-  std::vector<double> best_;
+  Assignment& out_;
+  int64_t settled_;
+  int64_t moved_;
 };
 
 // <v, v> in the lanes of the truth. Elements are full fp64 here, so multiply and add must not be
@@ -152,7 +170,7 @@ class CentroidSum {
         worker_(worker),
         x_(x),
         scale_(scale),
-        widen_(kernels().widen[static_cast<int>(x.dtype)]),
+        widen_(x.dtype == DType::kFloat32 ? nullptr : kernels().widen[static_cast<int>(x.dtype)]),
         row_(static_cast<size_t>(x.d)),
         part_(static_cast<size_t>(x.d)),
         total_(static_cast<size_t>(x.d)) {}
@@ -171,10 +189,14 @@ class CentroidSum {
 
  private:
   void add(int64_t i) {
-    widen_(x_.row(i), x_.d, row_.data());
     const double scale = scale_.empty() ? 1.0 : scale_[i];
     if (scale == 0.0) return;  // a zero row has no direction
-    for (size_t e = 0; e < part_.size(); ++e) part_[e] += static_cast<double>(row_[e]) / scale;
+    const float* row = static_cast<const float*>(x_.row(i));
+    if (widen_ != nullptr) {
+      widen_(x_.row(i), x_.d, row_.data());
+      row = row_.data();
+    }
+    kernels().add(row, x_.d, scale, part_.data());
   }
 
   Team& team_;
@@ -228,9 +250,18 @@ class Lloyd {
   Lloyd(const Matrix& x, int64_t k, Metric metric, const Context& context)
       : x_(x), k_(k), metric_(metric), team_(context), rows_(all_rows(team_, x)) {}
 
-  // Labels, given the last ones (empty the first time).
-  Nearest assign(const ScanSide& centroids, const std::vector<int64_t>& last) {
-    if (last.empty()) learn(centroids);
+  // Goes on from the last assignment (null the first time), given which centroids have moved since.
+  // Puts rows and centroids into another order.
+  Assignment assign(ScanSide& centroids, const Assignment* last, const std::vector<bool>& moved) {
+    if (last == nullptr) learn(centroids);
+    const auto split = [](std::vector<int64_t>& rows, const auto& first) {
+      return std::stable_partition(rows.begin(), rows.end(), first) - rows.begin();
+    };
+    int64_t settled = x_.n, fresh = k_;
+    if (last != nullptr) {
+      settled = split(rows_.rows, [&](int64_t i) { return moved[last->labels[i]]; });
+      fresh = split(centroids.rows, [&](int64_t c) { return moved[c]; });
+    }
     std::vector<Codes> dense_tiles;
     if (screening_.dense != nullptr) {
       for (int64_t tile = 0; tile < k_; tile += scan::kTileColumns) {
@@ -245,28 +276,25 @@ class Lloyd {
       centroid_codes_ = prefix_->encode(team_, centroids.positions());
       screening_.y_codes = &centroid_codes_;
     }
-    Nearest nearest(rows_, centroids, metric_);
-    if (!last.empty()) nearest.begin_with(team_, last);
+    Assignment out = last == nullptr ? Assignment(x_.n) : *last;
+    Nearest nearest(rows_, centroids, metric_, out);
+    if (last != nullptr) nearest.go_on(team_, settled, fresh);
     scan_pairs(team_, rows_, centroids, screening_, nearest);
-    return nearest;
+    return out;
   }
 
   ScanSide side(const Matrix& centroids) { return all_rows(team_, centroids); }
 
-  std::vector<double> distances(const Nearest& nearest) const {
-    std::vector<double> out(static_cast<size_t>(x_.n));
-    for (int64_t i = 0; i < x_.n; ++i) out[i] = nearest.distance(i);
-    return out;
-  }
-
-  std::vector<float> update(const Nearest& nearest) {
+  // Makes the centroids of the marked clusters, and of those without members, anew.
+  void update(const Assignment& nearest, const std::vector<bool>& changed,
+              std::vector<float>& centroids) {
     const bool spherical = metric_ == Metric::kCosine;
     const Members members(nearest.labels.data(), x_.n, k_);
     std::vector<int64_t> refill(static_cast<size_t>(k_), -1);
-    if (members.some_empty()) refill = refill_empty(members, distances(nearest).data(), k_);
+    if (members.some_empty()) refill = refill_empty(members, nearest.distances(metric_).data(), k_);
     const std::vector<double> none;
-    std::vector<float> centroids(static_cast<size_t>(k_ * x_.d));
     team_.run(k_, [&](int64_t c, int worker) {
+      if (!changed[c] && refill[c] < 0) return;
       CentroidSum sum(team_, worker, x_, spherical ? rows_.norms : none);
       const int64_t* rows = members.rows.data();
       const std::vector<double>& total =
@@ -278,12 +306,11 @@ class Lloyd {
       } else if (spherical) {
         divisor = std::sqrt(squared_norm(total.data(), x_.d));
       }
-      if (divisor == 0.0) return;  // members cancel out, or have no direction: a zero centroid
+      // Members cancel out, or have no direction: a zero centroid.
       for (int64_t e = 0; e < x_.d; ++e) {
-        centroids[c * x_.d + e] = static_cast<float>(total[e] / divisor);
+        centroids[c * x_.d + e] = divisor == 0.0 ? 0.0f : static_cast<float>(total[e] / divisor);
       }
     });
-    return centroids;
   }
 
  private:
@@ -317,7 +344,7 @@ class Lloyd {
   const int64_t k_;
   const Metric metric_;
   Team team_;
-  const ScanSide rows_;
+  ScanSide rows_;
   std::optional<Screen> prefix_;
   std::optional<Screen> dense_;
   std::optional<DenseRows> dense_rows_;
@@ -341,21 +368,46 @@ std::vector<int64_t> kmeans_plus_plus(const Matrix& x, bool spherical,
   return seeds;
 }
 
+namespace {
+
+// The clusters that rows have left or joined.
+std::vector<bool> changed_clusters(const Assignment* last, const Assignment& now, int64_t k) {
+  std::vector<bool> changed(static_cast<size_t>(k), last == nullptr);
+  for (size_t i = 0; last != nullptr && i < now.labels.size(); ++i) {
+    if (now.labels[i] == last->labels[i]) continue;
+    changed[now.labels[i]] = changed[last->labels[i]] = true;
+  }
+  return changed;
+}
+
+}  // namespace
+
 KMeans kmeans(const Matrix& x, std::vector<float> centroids, int64_t k, bool spherical,
               int64_t max_iterations, const Context& context) {
-  Lloyd lloyd(x, k, spherical ? Metric::kCosine : Metric::kEuclidean, context);
   KMeans out{{}, std::move(centroids), {}, 0.0, 0, false};
+  const Metric metric = spherical ? Metric::kCosine : Metric::kEuclidean;
+  Lloyd lloyd(x, k, metric, context);
+  std::optional<Assignment> last;
+  std::vector<bool> moved;
   for (;;) {
     const Matrix matrix{out.centroids.data(), k, x.d, x.d, DType::kFloat32};
-    const ScanSide side = lloyd.side(matrix);
-    const Nearest nearest = lloyd.assign(side, out.labels);
-    out.converged = nearest.labels == out.labels;
-    out.labels = nearest.labels;
+    ScanSide side = lloyd.side(matrix);
+    Assignment nearest = lloyd.assign(side, last ? &*last : nullptr, moved);
+    const std::vector<bool> changed = changed_clusters(last ? &*last : nullptr, nearest, k);
+    out.converged = last && std::find(changed.begin(), changed.end(), true) == changed.end();
     if (out.converged || out.iterations == max_iterations) {
-      out.distances = lloyd.distances(nearest);
+      out.distances = nearest.distances(metric);
+      out.labels = std::move(nearest.labels);
       break;
     }
-    out.centroids = lloyd.update(nearest);
+    const std::vector<float> before = out.centroids;
+    lloyd.update(nearest, changed, out.centroids);
+    moved.assign(static_cast<size_t>(k), false);
+    for (int64_t c = 0; c < k; ++c) {
+      const auto* row = &out.centroids[c * x.d];
+      moved[c] = !std::equal(row, row + x.d, &before[c * x.d]);
+    }
+    last.emplace(std::move(nearest));
     ++out.iterations;
   }
   std::vector<double> blocks;

@@ -23,6 +23,9 @@ using SquaresFn = void (*)(const void* x, int64_t ld, int64_t count, int64_t d, 
 // The d elements as fp32, exactly.
 using WidenFn = void (*)(const void* x, int64_t d, float* out);
 
+// sum[i] += x[i] / divisor in fp64, each rounded on its own.
+using AddFn = void (*)(const float* x, int64_t d, double divisor, double* sum);
+
 // The d elements times scale, each rounded to fp32 once.
 using ScaleFn = void (*)(const void* x, int64_t d, double scale, float* out);
 
@@ -81,6 +84,7 @@ struct Kernels {
   DotsFn dots[4];
   SquaresFn squares[4];
   WidenFn widen[4];
+  AddFn add;
   ScaleFn scale[4];
   PointFn point[4];
   FiniteFn finite[4];

@@ -147,6 +147,14 @@ void widen_row(const void* x_data, int64_t d, float* out) {
   for (int64_t i = whole; i < d; ++i) out[i] = widen(x[i]);
 }
 
+void add(const float* x, int64_t d, double divisor, double* sum) {
+  if (divisor == 1.0) {
+    for (int64_t i = 0; i < d; ++i) sum[i] += static_cast<double>(x[i]);
+  } else {
+    for (int64_t i = 0; i < d; ++i) sum[i] += static_cast<double>(x[i]) / divisor;
+  }
+}
+
 inline void add_product(Sixteen& sum, const Sixteen& a, const Sixteen& b) {
   for (int v = 0; v < kParts; ++v) sum.part[v] += a.part[v] * b.part[v];
 }
@@ -471,6 +479,7 @@ constexpr Kernels make_kernels(const char* name) {
       {dots<Float32>, dots<Float16>, dots<BFloat16>, dots<Int8>},
       {squares<Float32>, squares<Float16>, squares<BFloat16>, squares<Int8>},
       {widen_row<Float32>, widen_row<Float16>, widen_row<BFloat16>, widen_row<Int8>},
+      add,
       {scale_row<Float32>, scale_row<Float16>, scale_row<BFloat16>, scale_row<Int8>},
       {point<Float32>, point<Float16>, point<BFloat16>, point<Int8>},
       {finite<Float32, uint32_t, 0x7f800000u>, finite<Float16, uint16_t, 0x7c00>,

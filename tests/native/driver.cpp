@@ -117,7 +117,8 @@ int main() {
   bool equal = true;
   for (const std::string& isa : meddel::available_isas()) {
     using Mode = meddel::ScreenMode;
-    for (const auto mode : {Mode::kNever, Mode::kAlways, Mode::kWide, Mode::kGrouped, Mode::kDense}) {
+    for (const auto mode :
+         {Mode::kNever, Mode::kAlways, Mode::kWide, Mode::kGrouped, Mode::kDense}) {
       meddel::use_isa(isa);
       meddel::use_screen(mode);
       const uint64_t hash = meddel::run_all(mode == Mode::kNever ? 1 : 3);

@@ -263,6 +263,19 @@ void test_screen(const Kernels& k, int64_t width, bool extreme) {
   }
 }
 
+void test_add(const Kernels& k, int64_t d) {
+  const auto bytes = made(0, d, false);
+  std::vector<float> x(static_cast<size_t>(d));
+  std::memcpy(x.data(), bytes.data(), bytes.size());
+  for (const double divisor : {1.0, 0.7}) {
+    std::vector<double> sum(x.size(), 0.1);
+    k.add(x.data(), d, divisor, sum.data());
+    for (size_t i = 0; i < x.size(); ++i) {
+      expect(same_bits(sum[i], 0.1 + static_cast<double>(x[i]) / divisor), k, "add", 0, d);
+    }
+  }
+}
+
 void test_refine(const Kernels& k, int64_t width, bool extreme) {
   const auto length = [](int64_t n) { return static_cast<size_t>(n); };
   const int64_t stride = (width + kChunk - 1) / kChunk * kChunk, columns = 1 + below(40);
@@ -313,6 +326,7 @@ void test(const Kernels& k) {
       test_squares(k, dtype, d, true);
       test_rows(k, dtype, d);
     }
+    test_add(k, d);
     test_quantise(k, d);
     test_multiply(k, d);
   }
