@@ -42,16 +42,16 @@ def add_members(
     current = tl.full((), -1, tl.int64)
     for at in range(tl.load(begin + cluster), last, AHEAD):
         for ahead in tl.static_range(AHEAD):
-            inside = at + ahead < last
-            i = tl.load(members + at + ahead, mask=inside, other=0)
-            wanted = inside & (element < d)
-            value = tl.load(x + i * stride + element, mask=wanted, other=0).to(tl.float64)
+            member = tl.full((), 0, tl.int64) + at + ahead
+            inside = member < last
+            i = tl.load(members + member, mask=inside, other=0)
+            value = tl.load(x + i * stride + element, mask=element < d, other=0).to(tl.float64)
             if SCALED:  # a zero row has no direction, and is zeros anyway
                 size = tl.load(sizes + i, mask=inside, other=0.0)
                 value = value / tl.where(size > 0, size, 1.0)
             fresh = inside & (i // BLOCK_ROWS != current)
             whole = tl.where(fresh, whole + part, whole)
-            part = tl.where(fresh, 0.0, part) + value
+            part = tl.where(fresh, 0.0, part) + tl.where(inside, value, 0.0)
             current = tl.where(fresh, i // BLOCK_ROWS, current)
     tl.store(total + cluster * d + element, whole + part, mask=element < d)
 

@@ -59,9 +59,7 @@ def nearest(
     rows = Side(with_bars(screens, left.codes, bar), row_key, row_label)
     best = Best(left.n, k, left.device)
     reach = left.reach(right, tuning.tile)
-    for p, q in join(
-        rows, columns, reach, mask=mask, tile=tuning.tile, capacity=tuning.capacity
-    ):
+    for p, q in join(rows, columns, reach, mask=mask, tile=tuning.tile, capacity=tuning.capacity):
         score = left.scores(right, p, q, cosine=cosine)
         kept = score >= bar[p]
         best.add(left.order[p[kept]], right.order[q[kept]], score[kept])
