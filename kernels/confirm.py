@@ -7,9 +7,9 @@ distances.
 Lane j of 8 sums the products of elements i with i mod 8 = j in rising i, the lanes are added as
 ((0+4)+(2+6))+((1+5)+(3+7)). A product of two inputs is exact in fp64, so it does not matter whether
 the compiler fuses it with the addition. A sum of two does not depend on which comes first, so the
-lanes are added by reductions over axes of two. What follows the inner product is done by operations of one rounding each:
-square roots in a kernel, the rest by torch, whose additions, products and divisions of fp64 are
-IEEE's and which fuses nothing.
+lanes are added by reductions over axes of two. What follows is done by operations of one rounding
+each: square roots in a kernel, the rest by torch, whose additions, products and divisions of fp64
+are IEEE's and which fuses nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def inner_products(
     PAIRS: tl.constexpr,
     AHEAD: tl.constexpr,
 ):
-    """out[k] = <x[i[k]], y[j[k]]> for int64 indices i and j."""
+    """Write ``<x[i], y[j]>`` for int64 indices i and j."""
     at = tl.program_id(0).to(tl.int64) * PAIRS + tl.arange(0, PAIRS)
     inside = at < pairs
     left = x + tl.load(i + at, mask=inside, other=0) * x_stride
@@ -107,7 +107,7 @@ def squared_norms(x: Rows) -> Tensor:
 
 @triton.jit
 def square_roots(x, out, size, BLOCK: tl.constexpr):
-    """out = sqrt(x), fp64, rounded to nearest."""
+    """Write fp64 square roots, rounded to nearest."""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     tl.store(out + at, tl.sqrt(tl.load(x + at, mask=at < size, other=0.0)), mask=at < size)
 

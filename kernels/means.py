@@ -92,7 +92,7 @@ def add_blocks(
     BLOCKS: tl.constexpr,
     AHEAD: tl.constexpr,
 ):
-    """out[b] = the sum of values[b BLOCK_ROWS :] up to the block's end, one after the other."""
+    """Write the sum of each block of values, one added after the other."""
     block = tl.program_id(0).to(tl.int64) * BLOCKS + tl.arange(0, BLOCKS)
     total = tl.zeros((BLOCKS,), tl.float64)
     for first in range(0, BLOCK_ROWS, AHEAD):
