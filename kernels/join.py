@@ -5,9 +5,9 @@ Public: :func:`join`, with :class:`Side`, :class:`Mask` and :class:`Reach`.
 Positions of both sides are cut into tiles. A first kernel takes the coarse screen's product of each
 tile on the tensor cores, K = 64, and lists the tiles in which any sum is not negative: that is one
 addition and one maximum a pair. A second one goes through the list: it repeats the coarse product,
-takes the fine one (all dimensions) for the same tile, and writes the pairs that pass both and count;
-a tile reserves its room with one atomic addition, as element-wise ones spill registers. Neither
-waits for the host in between.
+takes the fine one (all dimensions) for the same tile, and writes the pairs that pass both and
+count; a tile reserves its room with one atomic addition, as element-wise ones spill registers. The
+host waits for neither in between.
 
 Which pairs count: all, or those of a row and another position, or of a row and a column with a
 lower key (:class:`Mask`); with labels, only those of equal labels. A :class:`Reach` further says
@@ -115,20 +115,20 @@ class Reach:
 
 @triton.jit
 def _wide(index):
-    """An index in 64 bits; the interpreter's loops count in Python's integers, which have no .to."""
+    # Of 64 bits: the interpreter's loops count in Python's integers, which have no .to.
     return tl.zeros((), tl.int64) + index
 
 
 @triton.jit
-def _codes(base, tile_index, at, size, WIDTH: tl.constexpr, TILE_: tl.constexpr, k):
+def codes_of_tile(base, tile_index, at, size, WIDTH: tl.constexpr, TILE: tl.constexpr, k):
     """Load the integers k of a tile's codes, zeros beyond the last position."""
-    start = base + _wide(tile_index) * (TILE_ * WIDTH)
-    inside = tile_index * TILE_ + at < size
+    start = base + _wide(tile_index) * (TILE * WIDTH)
+    inside = tile_index * TILE + at < size
     return tl.load(start + at[:, None] * WIDTH + k[None, :], mask=inside[:, None], other=0)
 
 
 @triton.jit
-def _by_position(base, position, size, beyond):
+def by_position(base, position, size, beyond):
     return tl.load(base + position, mask=position < size, other=beyond)
 
 
@@ -146,21 +146,21 @@ def flag_tiles(
     m,
     n_bucket,
     m_bucket,
-    NEVER_: tl.constexpr,
-    TILE_: tl.constexpr,
+    NEVER: tl.constexpr,
+    TILE: tl.constexpr,
 ):
     """List the tiles (row, column) of an item in which a sum of the coarse screen is >= 0."""
     number = tl.program_id(0).to(tl.int64)
     row = tl.load(item + 3 * number)
     first = tl.load(item + 3 * number + 1)
     last = tl.load(item + 3 * number + 2)
-    at = tl.arange(0, TILE_)
+    at = tl.arange(0, TILE)
     k = tl.arange(0, 64)
-    left = _codes(row_code, row, at, n, 64, TILE_, k)
-    start = _by_position(row_start, row * TILE_ + at, n, NEVER_)
+    left = codes_of_tile(row_code, row, at, n, 64, TILE, k)
+    start = by_position(row_start, row * TILE + at, n, NEVER)
     for column in range(first, last):
-        right = _codes(column_code, column, at, m, 64, TILE_, k)
-        share = _by_position(column_share, column * TILE_ + at, m, NEVER_)
+        right = codes_of_tile(column_code, column, at, m, 64, TILE, k)
+        share = by_position(column_share, column * TILE + at, m, NEVER)
         total = tl.dot(left, right.T, out_dtype=tl.int32) + (start[:, None] + share[None, :])
         if tl.max(total) >= 0:
             slot = _wide(tl.atomic_add(tile_count, 1))
@@ -169,7 +169,7 @@ def flag_tiles(
 
 
 @triton.jit
-def _counts(
+def pairs_that_count(
     row_key,
     column_key,
     row_label,
@@ -186,12 +186,12 @@ def _counts(
     if MASK == 1:
         counts &= p[:, None] != q[None, :]
     if MASK == 2:
-        row = _by_position(row_key, p, n, 0)
-        column = _by_position(column_key, q, m, 0)
+        row = by_position(row_key, p, n, 0)
+        column = by_position(column_key, q, m, 0)
         counts &= column[None, :] < row[:, None]
     if LABELS:
-        row = _by_position(row_label, p, n, 0)
-        column = _by_position(column_label, q, m, 0)
+        row = by_position(row_label, p, n, 0)
+        column = by_position(column_label, q, m, 0)
         counts &= column[None, :] == row[:, None]
     return counts
 
@@ -221,8 +221,8 @@ def collect_pairs(
     WIDTH: tl.constexpr,
     MASK: tl.constexpr,
     LABELS: tl.constexpr,
-    NEVER_: tl.constexpr,
-    TILE_: tl.constexpr,
+    NEVER: tl.constexpr,
+    TILE: tl.constexpr,
     PART: tl.constexpr,
     STEP: tl.constexpr,
 ):
@@ -232,33 +232,33 @@ def collect_pairs(
 
     Those beyond the capacity are counted only. WIDTH is 0 where there is no fine screen.
     """
-    down = tl.arange(0, TILE_)
+    down = tl.arange(0, TILE)
     across = tl.arange(0, PART)
     k = tl.arange(0, 64)
-    count = tl.load(tile_count) * (TILE_ // PART)
+    count = tl.load(tile_count) * (TILE // PART)
     for number in range(tl.program_id(0), count, tl.num_programs(0)):
-        tile = tiles + 2 * _wide(number // (TILE_ // PART))
+        tile = tiles + 2 * _wide(number // (TILE // PART))
         row = tl.load(tile)
-        column = tl.load(tile + 1) * (TILE_ // PART) + number % (TILE_ // PART)
-        p = row * TILE_ + down
+        column = tl.load(tile + 1) * (TILE // PART) + number % (TILE // PART)
+        p = row * TILE + down
         q = column * PART + across
-        left = _codes(row_code, row, down, n, 64, TILE_, k)
-        right = _codes(column_code, column, across, m, 64, PART, k)
-        start = _by_position(row_start, p, n, NEVER_)
-        share = _by_position(column_share, q, m, NEVER_)
+        left = codes_of_tile(row_code, row, down, n, 64, TILE, k)
+        right = codes_of_tile(column_code, column, across, m, 64, PART, k)
+        start = by_position(row_start, p, n, NEVER)
+        share = by_position(column_share, q, m, NEVER)
         total = tl.dot(left, right.T, out_dtype=tl.int32) + (start[:, None] + share[None, :])
         least = total
         if WIDTH > 0:
-            sums = tl.zeros((TILE_, PART), tl.int32)
+            sums = tl.zeros((TILE, PART), tl.int32)
             for step in range(0, WIDTH, STEP):
                 part = step + tl.arange(0, STEP)
-                a = _codes(row_dense, row, down, n, WIDTH, TILE_, part)
-                b = _codes(column_dense, column, across, m, WIDTH, PART, part)
+                a = codes_of_tile(row_dense, row, down, n, WIDTH, TILE, part)
+                b = codes_of_tile(column_dense, column, across, m, WIDTH, PART, part)
                 sums = tl.dot(a, b.T, acc=sums, out_dtype=tl.int32)
-            start = _by_position(row_dense_start, p, n, NEVER_)
-            share = _by_position(column_dense_share, q, m, NEVER_)
+            start = by_position(row_dense_start, p, n, NEVER)
+            share = by_position(column_dense_share, q, m, NEVER)
             least = tl.minimum(least, sums + (start[:, None] + share[None, :]))
-        found = (least >= 0) & _counts(
+        found = (least >= 0) & pairs_that_count(
             row_key, column_key, row_label, column_label, p, q, n, m, MASK, LABELS
         )
         flags = found.to(tl.int32)
@@ -266,7 +266,7 @@ def collect_pairs(
         some = tl.sum(by_row)
         if some > 0:
             base = tl.atomic_add(pair_count, some.to(tl.int64))
-            room = tl.minimum(tl.maximum(capacity - base, 0), PART * TILE_).to(tl.int32)
+            room = tl.minimum(tl.maximum(capacity - base, 0), PART * TILE).to(tl.int32)
             slot = (tl.cumsum(by_row) - by_row)[:, None] + tl.cumsum(flags, 1) - flags
             pair = (p.to(tl.int64) << 32)[:, None] | q.to(tl.int64)[None, :]
             tl.store(pairs + base + slot, pair, mask=(flags > 0) & (slot < room))
@@ -339,7 +339,7 @@ def _run(
     coarse, across = rows.codes[0], columns.codes[0]
     flag_tiles[(len(part),)](
         coarse.code, coarse.share, across.code, across.share, part, tiles, tile_count, n, m,
-        n.bit_length(), m.bit_length(), NEVER_=NEVER, TILE_=tile, **OPTIONS,
+        n.bit_length(), m.bit_length(), NEVER=NEVER, TILE=tile, **OPTIONS,
     )  # fmt: skip
     fine, fine_across = rows.codes[-1], columns.codes[-1]
     width = fine.code.shape[1] if len(rows.codes) > 1 else 0
@@ -352,6 +352,7 @@ def _run(
         unused if rows.label is None else rows.label,
         unused if columns.label is None else columns.label,
         tiles, tile_count, found, pair_count, len(found), n, m,
-        WIDTH=width, MASK=int(mask), LABELS=rows.label is not None, NEVER_=NEVER, TILE_=tile, PART=tile // 2, STEP=DENSE_WIDTH, **OPTIONS,
+        WIDTH=width, MASK=int(mask), LABELS=rows.label is not None, NEVER=NEVER,
+        TILE=tile, PART=tile // 2, STEP=DENSE_WIDTH, **OPTIONS,
     )  # fmt: skip
     return int(pair_count)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 CHUNK_BYTES = 1 << 26  # of a chunk widened to fp64; the pipelines hold a few such at a time
+BLOCK_ROWS = 1024  # chunks are whole blocks of the contract's sums over samples
 
 
 class Rows:
@@ -41,10 +42,12 @@ class Rows:
     def chunks(self, *, whole: bool = False) -> Iterator[tuple[int, Tensor]]:
         """Yield (first row, rows on the device), in order, some CHUNK_BYTES each as fp64.
 
-        A chunk is valid until the next one is asked for. With `whole`, rows that are on the device
-        come at once.
+        A chunk begins at a multiple of BLOCK_ROWS and is valid until the next one is asked for.
+        With `whole`, rows that are on the device come at once.
         """
-        size = self.n if whole and self.resident else max(1, CHUNK_BYTES // (8 * self.d))
+        size = max(1, CHUNK_BYTES // (8 * self.d) // BLOCK_ROWS) * BLOCK_ROWS
+        if whole and self.resident:
+            size = self.n
         if not self.resident and self.device.type == "cuda":
             yield from self._sent(size)
             return

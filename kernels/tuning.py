@@ -14,8 +14,8 @@ class Config(NamedTuple):
     stages: int
 
 
-# Sizes of tiles are the caller's, as other kernels read what one writes by tile. "dense" kernels hold
-# a tile of sums and what becomes of it: with fewer than 8 warps they spill.
+# Sizes of tiles are the caller's, as other kernels read what one writes by tile. "dense" kernels
+# hold a tile of sums and what becomes of it: with fewer than 8 warps they spill.
 CONFIGS = {
     "coarse": {"w4s2": Config(4, 2), "w4s3": Config(4, 3), "w8s3": Config(8, 3)},
     "dense": {"w8s2": Config(8, 2), "w8s3": Config(8, 3), "w8s4": Config(8, 4)},
