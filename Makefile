@@ -23,7 +23,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # One stamp a set of extras; any change of source or settings installs again.
-SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc python -type f -not -path '*/__pycache__/*')
+SOURCES := pyproject.toml CMakeLists.txt $(shell find cmake csrc python tests/native -type f -not -path '*/__pycache__/*')
 
 $(VENV)/.torch: | $(BIN)/python
 	$(BIN)/pip install -q "$(TORCH)"
@@ -34,7 +34,7 @@ $(VENV)/.demo: $(VENV)/.torch $(SOURCES)
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.torch $(SOURCES)
-	$(BIN)/pip install -q --config-settings=cmake.define.MEDDEL_WERROR=ON --config-settings=build-dir=build/test ".[benchmark,test,lint]"
+	$(BIN)/pip install -q --config-settings=cmake.define.MEDDEL_WERROR=ON --config-settings=cmake.define.MEDDEL_CUDA_ON_HOST=ON --config-settings=build-dir=build/test ".[benchmark,test,lint]"
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.torch $(SOURCES)
