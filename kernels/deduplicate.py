@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from meddel_fast.kernels import confirm
+from meddel_fast.kernels import confirm, cuda
 from meddel_fast.kernels.best import Best
 from meddel_fast.kernels.pairs import similar_pairs
 from meddel_fast.kernels.prepared import DEFAULT, Tuning
@@ -67,7 +67,7 @@ def deduplicate(
         if rule == "greedy":
             similarity, neighbor = _greedy(x.n, earlier, later, found)
         else:
-            first = _first_of_component(place[earlier], place[later], x.n)[place]
+            first = cuda.components(place[earlier], place[later], x.n)[place]
             neighbor = first if order is None else order[first]
             norms = confirm.roots(squares)
             similarity = confirm.scores(
@@ -102,21 +102,3 @@ def _greedy(n: int, earlier: Tensor, later: Tensor, similarity: Tensor) -> tuple
     best.add(later[covers], earlier[covers], similarity[covers])
     score, column = best.result()
     return score[:, 0], column[:, 0]
-
-
-def _first_of_component(a: Tensor, b: Tensor, n: int) -> Tensor:
-    """Return the lowest member of each one's component, of numbers [0, n) joined by pairs (a, b).
-
-    Every root takes the lowest root that a pair joins it to, then paths are halved until all point
-    at roots; that ends when the two of every pair have one root.
-    """
-    root = torch.arange(n, device=a.device)
-    while True:
-        low = torch.minimum(root[a], root[b])
-        lower = root.scatter_reduce(0, root[a], low, "amin")
-        lower = lower.scatter_reduce(0, root[b], low, "amin")
-        while not torch.equal(lower, lower[lower]):
-            lower = lower[lower]
-        if torch.equal(lower, root):
-            return root
-        root = lower

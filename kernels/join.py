@@ -129,6 +129,7 @@ def codes_of_tile(base, tile_index, at, size, WIDTH: tl.constexpr, TILE: tl.cons
 
 @triton.jit
 def by_position(base, position, size, beyond):
+    """Load the values of positions, `beyond` after the last one."""
     return tl.load(base + position, mask=position < size, other=beyond)
 
 

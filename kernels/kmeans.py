@@ -177,7 +177,7 @@ def kmeans_plus_plus(
 
 
 def _draw(weight: Tensor, blocks: NDArray[np.float64], uniform: float) -> int:
-    """Return the row where the running sum of weights, blocks first, exceeds the uniform's share."""
+    """Return the row where the running sum of weights exceeds the uniform's share."""
     target = min(uniform * blocks[-1], np.nextafter(blocks[-1], 0.0))
     block = int(np.argmax(blocks > target))
     rows = weight[block * BLOCK_ROWS : (block + 1) * BLOCK_ROWS].cpu().numpy()

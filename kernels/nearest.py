@@ -1,7 +1,8 @@
 """The k most similar columns of each row: what top-k, redundancy and k-means assignment share.
 
-Public: :func:`nearest`. Each row's bar, a score that its k-th best has at least, comes from the most
-promising columns near it in the order of rough clusters; one join with those bars leaves few pairs.
+Public: :func:`nearest`. Each row's bar, a score that its k-th best has at least, comes from the
+most promising columns near it in the order of rough clusters; one join with those bars leaves few
+pairs.
 """
 
 from __future__ import annotations

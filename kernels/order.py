@@ -68,7 +68,7 @@ def _nearest(rows: Tensor, centres: Tensor) -> Tensor:
 
 
 def _along(centres: Tensor) -> Tensor:
-    """Return an order of the centres: by group of a coarser clustering, groups along a direction."""
+    """Return an order of the centres: by coarser groups, and these along a direction."""
     groups = max(1, int(len(centres) ** 0.5))
     coarse = _lloyd(centres, groups)
     spread = coarse.float() - coarse.float().mean(0)

@@ -16,9 +16,9 @@ What differs from the derivation:
   leaves room for the few operations that a bound itself takes.
 * |w~|^2 is summed in any order: off by at most (d + 2) UNIT of itself.
 * alpha, the reciprocal of the truth's norm, is kept in fp64: |alpha x| is 1 to within
-  (d + 8) 2^-53. That, and the distance between a real score and the truth's, (d + 8) 2^-52 for cosines and
-  (d + 8) 2^-46 for squared distances, is within slack = (d + 64) UNIT. fp64 holds the squares of
-  all fp32 numbers, so that no row is too long or too short for a cosine.
+  (d + 8) 2^-53. That, and the distance between a real score and the truth's, (d + 8) 2^-52 for
+  cosines and (d + 8) 2^-46 for squared distances, is within slack = (d + 64) UNIT. fp64 holds the
+  squares of all fp32 numbers, so that no row is too long or too short for a cosine.
 * A prefix code has 60 dimensions and 4 for the remainder: one tensor-core step of K = 64. A set of
   at most 64 dimensions has the dense codes alone.
 * Dense codes are integers in [-top, top], top being 127, or less where d > 16384, so that a product

@@ -4,7 +4,8 @@ Public: :func:`bars`. A kernel takes the dense products of a row tile and a colu
 of each group of columns, the one with the largest sum for each row: a sum with its column in the
 low bits, so that one maximum a pair finds both. The k largest of a row's groups are k distinct
 columns; the lowest of their scores, worked out by the truth, is at most the row's k-th highest
-score. Nothing about the sums needs a proof: worse columns make a lower bar, which lets more through.
+score. Nothing about the sums needs a proof: worse columns make a lower bar, which lets more
+through.
 """
 
 from __future__ import annotations
