@@ -13,6 +13,8 @@ tensors too, which is how it is tested without a GPU.
 ``confirm``       fp64 inner products of listed pairs in the contract's order
 ``means``         sums of clusters in the contract's order
 ``order``         rows in the order of rough clusters, so that survivors gather in few tiles
+``cuda``          the CUDA extension: loops that live on the device
+``kcenter``       farthest-point selection, by catching up in the join and selecting in one block
 ``pairs`` ...     one pipeline per operation: ``pairs``, ``topk``, ``redundancy``, ``kmeans``
 ================  =================================================================================
 """
