@@ -112,10 +112,8 @@ def kcenter_greedy(
     cuda.require()
     known = 0 if selected is None else len(selected)
     greedy = _Greedy(x, squares, known + k, cosine, Sizes() if sizes is None else sizes)
-    if known:
-        greedy.add(selected)
-    else:
-        greedy.add(torch.tensor([start], device=x.device))
+    first = torch.tensor([start], device=x.device)
+    greedy.add(selected if selected is not None and known else first)
     greedy.catch_up(torch.arange(x.n, device=x.device))
     ended = False
     while greedy.count < known + k and not ended:
