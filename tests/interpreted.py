@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import pytest
 import torch
 from close_calls import SHAPES, near_ties, powers_of_two, straddle
 from numpy.typing import NDArray
-from samples import ADVERSARIAL, DTYPES, adversarial, as_reference, assert_same, clustered, of_type
+from samples import ADVERSARIAL, DTYPES, adversarial, assert_same, clustered, of_type
 from test_kernels import operations
 
 import meddel_fast as mf
@@ -90,10 +89,11 @@ def test_this_is_the_interpreter() -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_types(dtype: str, extension: bool, rng: np.random.Generator) -> None:
-    check_all(of_type(clustered(rng, 70, 67), dtype), extension)
+    few = ("pairs_95", "redundancy_labels", "topk", "greedy", "kmeans", "kmeans_euclidean")
+    check_all(of_type(clustered(rng, 50, 67), dtype), extension, few)
 
 
-@pytest.mark.parametrize(("n", "d"), [(1, 5), (2, 64), (3, 65), (31, 1), (33, 129), (130, 9)])
+@pytest.mark.parametrize(("n", "d"), [(1, 5), (2, 64), (3, 65), (33, 1), (70, 129)])
 def test_shapes(n: int, d: int, extension: bool, rng: np.random.Generator) -> None:
     check_all(clustered(rng, n, d), extension)
 
@@ -101,7 +101,7 @@ def test_shapes(n: int, d: int, extension: bool, rng: np.random.Generator) -> No
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_adversarial(name: str, extension: bool, rng: np.random.Generator) -> None:
     """All rows equal, so that everything survives; zeros; extreme norms; ties."""
-    few = ("pairs_0", "redundancy_labels", "topk", "greedy", "kmeans", "kmeans_euclidean")
+    few = ("pairs_0", "redundancy_labels", "topk", "kmeans_euclidean")
     check_all(adversarial(name, rng, 40, 70), extension, few)
 
 
@@ -173,7 +173,7 @@ def test_kmeans_refills_empty_clusters(rng: np.random.Generator) -> None:
 
 
 def test_kmeans_of_several_blocks(rng: np.random.Generator) -> None:
-    x = clustered(rng, 2 * reference.BLOCK_ROWS + 100, 3)
+    x = clustered(rng, reference.BLOCK_ROWS + 100, 3)
     settings = {"init": x[:2].copy(), "max_iterations": 1}
     assert_same(mf.kmeans(x, 2, **settings), reference.kmeans(x, 2, **settings))
 
@@ -192,7 +192,7 @@ def sums_of_blocks(x: NDArray[np.float64], labels: NDArray[np.int64], k: int) ->
 def test_sums_in_the_order_of_the_contract(
     resident: bool, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
-    n, d, k = 2 * reference.BLOCK_ROWS + 77, 131, 3
+    n, d, k = reference.BLOCK_ROWS + 77, 131, 3
     x = (rng.normal(size=(n, d)) * 10.0 ** rng.integers(-9, 9, size=(n, 1))).astype(np.float32)
     x[7] = 0
     labels = rng.integers(k, size=n)
@@ -238,7 +238,7 @@ def test_rows_that_stay_in_host_memory(
 def test_too_many_pairs() -> None:
     x = np.ones((80, 4), np.float32)
     assert len(mf.similar_pairs(x, max_pairs=3160).i) == 3160
-    with pytest.raises(MemoryError, match="more than max_pairs = 3159 pairs have a cosine of 0.95"):
+    with pytest.raises(MemoryError, match="more than max_pairs = 3159 pairs have a cosine"):
         mf.similar_pairs(x, max_pairs=3159)
     with pytest.raises(MemoryError, match="gave up after 3160; raise the threshold"):
         mf.deduplicate(x, rule="greedy", max_pairs=100)
@@ -267,7 +267,11 @@ def test_results_come_in_kind(rng: np.random.Generator) -> None:
         (np.zeros((4, 0)), ValueError, r"must have at least one row and one column, got \(4, 0\)"),
         (np.zeros((2, 2), int), TypeError, "x must be float32, float16, .* got int64"),
         (torch.zeros((2, 2), dtype=torch.int32), TypeError, "x must be float32, .* got int32"),
-        (np.array([[1, 2], [3, np.nan]]), ValueError, "finite in fp32, got NaN or infinity in row 1"),
+        (
+            np.array([[1, 2], [3, np.nan]]),
+            ValueError,
+            "finite in fp32, got NaN or infinity in row 1",
+        ),
         (np.array([[1e39, 2], [3, np.inf]]), ValueError, "got NaN or infinity in row 0"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The Triton kernels: in the interpreter against reference.py, and compiled for each kind of GPU."""
+"""What runs on a GPU, held to reference.py in Triton's interpreter."""
 
 from __future__ import annotations
 
