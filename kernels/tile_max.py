@@ -62,10 +62,13 @@ def tile_max(
 ):
     """Write, by row from tile `band` on and by group, the largest sum | column % TILE, or NONE.
 
-    The grid is (row tiles, column tiles of the longest reach); out is (rows, slots).
+    A program has one pair of tiles, those of a row tile follow each other; out is (rows, slots).
     """
-    row = band + tl.program_id(0)
-    column = tl.load(first + row).to(tl.int32) + tl.program_id(1)
+    across = slots // (TILE // GROUP)
+    down = tl.program_id(0) // across
+    along = tl.program_id(0) % across
+    row = band + down
+    column = tl.load(first + row).to(tl.int32) + along
     if column < tl.load(last + row):
         at = tl.arange(0, TILE)
         p = row * TILE + at
@@ -82,8 +85,8 @@ def tile_max(
         )
         marked = tl.where(counts, (sums & -TILE) | at[None, :], NONE)
         best = tl.max(marked.reshape(TILE, TILE // GROUP, GROUP), 2)
-        slot = tl.program_id(1) * (TILE // GROUP) + tl.arange(0, TILE // GROUP)
-        line = (tl.program_id(0) * TILE + at).to(tl.int64) * slots
+        slot = along * (TILE // GROUP) + tl.arange(0, TILE // GROUP)
+        line = (down * TILE + at).to(tl.int64) * slots
         tl.store(out + line[:, None] + slot[None, :], best)
 
 
@@ -158,7 +161,7 @@ def _table(
     left, right = rows.codes[-1].code, columns.codes[-1].code
     tiles = min(tiles, len(reach.first) - band)
     out = torch.full((tiles * tile, slots), NONE, dtype=torch.int32, device=left.device)
-    tile_max[(tiles, slots // (tile // group))](
+    tile_max[(tiles * slots // (tile // group),)](
         left, right, share,
         share if rows.key is None else rows.key,
         share if columns.key is None else columns.key,

@@ -15,7 +15,9 @@ from samples import ADVERSARIAL, adversarial, as_reference, clustered, of_type
 
 from meddel_fast import reference
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+
+import torch
 
 from meddel_fast.kernels.rows import Rows
 from meddel_fast.kernels.screen import ALWAYS, Codes, Screen, learn
@@ -100,7 +102,7 @@ def test_pairs_on_both_sides_of_a_threshold(
 
 @pytest.mark.parametrize("kind", ["zeros", "outside", "spikes", "short", "long"])
 def test_rows_unlike_the_sample(kind: str, rng: np.random.Generator) -> None:
-    """Step, longest code and largest remainder are learnt from rows that do not prepare for them."""
+    """Step, longest code and largest remainder come from rows that do not prepare for them."""
     d = 130
     x = rng.normal(size=(40, d)).astype(np.float32)
     sample = x.copy()
