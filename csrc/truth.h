@@ -9,7 +9,7 @@
 
 #include <cmath>
 
-// What runs on GPUs too. (nvcc fuses no product of these with a sum where that would show.)
+// For what runs on GPUs too, where the build forbids to fuse products with sums.
 #if defined(__CUDACC__)
 #define MEDDEL_HD __host__ __device__
 #else

@@ -105,11 +105,11 @@ def kcenter_select(
     Parameters
     ----------
     distances : fp64 tensor of shape (n, n)
-        Of :func:`distance_matrix`; 1 <= n <= MOST_ACTIVE.
+        Of :func:`distance_matrix`; 1 <= n <= 4096.
     rows : int64 tensor of shape (n,)
         Rising.
     nearest : fp64 tensor of shape (n,)
-        To the centres so far; afterwards to the new ones as well, and TAKEN for these.
+        To the centres so far; afterwards to the new ones as well, and -1 for these.
     before : (float, int)
         All other rows have a distance less than the first, or equal to it and an index not less
         than the second.

@@ -67,6 +67,7 @@ def extension() -> Iterator[bool]:
         patch.syspath_prepend(str(build))
         import _cuda_on_host as host
 
+        patch.setattr(cuda, "_cuda", host)
         patch.setattr(
             cuda, "_launch", lambda name, _device, *arguments: getattr(host, name)(*arguments, 0)
         )

@@ -74,8 +74,6 @@ void components_py(Address i, Address j, int64_t count, int64_t n, Address roots
 }  // namespace
 
 PYBIND11_MODULE(MEDDEL_CUDA_MODULE, m) {
-  m.attr("MOST_ACTIVE") = KCenterSelect::kMost;
-  m.attr("TAKEN") = KCenterSelect::kTaken;
   m.def("device_names", &device_names);
   m.def("inner_products", &inner_products_py);
   m.def("distance_matrix", &distance_matrix_py);

@@ -2,9 +2,6 @@
 
 _Matrix = tuple[int, int, int, int, str]
 
-MOST_ACTIVE: int
-TAKEN: float
-
 def device_names() -> list[str]: ...
 def inner_products(
     x: _Matrix, i: int, y: _Matrix, j: int, count: int, out: int, stream: int, /
