@@ -52,7 +52,11 @@ def deduplicate(
     ------
     OverflowError
         As :func:`similar_pairs`.
+    RuntimeError
+        For components, if the CUDA extension was not built.
     """
+    if rule == "components":
+        cuda.require()
     own = torch.arange(x.n, device=x.device)
     if rule == "semdedup":
         similarity, neighbor = redundancy(x, squares, order=order, labels=labels, tuning=tuning)

@@ -103,13 +103,17 @@ def kcenter_greedy(
         Distance of each, when chosen, to the centres before it; infinite for a first one.
     distances : fp64 tensor of shape (n,) or None
         Of each row to its nearest centre; 0 for centres.
+
+    Raises
+    ------
+    RuntimeError
+        If the CUDA extension was not built.
     """
+    cuda.require()
     known = 0 if selected is None else len(selected)
     greedy = _Greedy(x, squares, known + k, cosine, Sizes() if sizes is None else sizes)
-    if known:
-        greedy.add(selected)
-    else:
-        greedy.add(torch.tensor([start], device=x.device))
+    first = torch.tensor([start], device=x.device)
+    greedy.add(selected if selected is not None and known else first)
     greedy.catch_up(torch.arange(x.n, device=x.device))
     ended = False
     while greedy.count < known + k and not ended:

@@ -22,5 +22,6 @@ def device(monkeypatch: pytest.MonkeyPatch) -> torch.device:
     def launch(name: str, device: torch.device, *arguments: object) -> None:
         getattr(host, name)(*arguments, 0)
 
+    monkeypatch.setattr(cuda, "_cuda", host)
     monkeypatch.setattr(cuda, "_launch", launch)
     return torch.device("cpu")

@@ -46,10 +46,13 @@ def test_the_cases_on_the_host() -> None:
     assert "skipped" not in done.stdout
 
 
-@pytest.mark.skipif(hardware()["cuda_built"], reason="the CUDA extension was built")
-def test_without_the_extension_the_error_says_how_to_get_it() -> None:
+def test_without_the_extension_the_error_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cuda, "_cuda", None)
+    rows = Rows(torch.ones(4, 2), torch.device("cpu"))
     with pytest.raises(RuntimeError, match="needs the CUDA extension, which was not built"):
-        cuda.require()
+        kcenter_greedy(rows, torch.full((4,), 2.0, dtype=torch.float64), 2)
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])

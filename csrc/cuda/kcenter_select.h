@@ -82,15 +82,15 @@ struct KCenterSelect {
     Selected done{0, 0};
     while (done.count < a.most) {
       const Farthest next = over_block(block, mine, shared.found[done.count % 2]);
-      const int64_t row = a.rows[next.position];
-      if (next.distance < a.tau || (next.distance == a.tau && row >= a.border)) break;
+      if (next.distance < a.tau) break;
+      if (next.distance == a.tau && a.rows[next.position] >= a.border) break;
       const double shown = a.metric == Metric::kCosine ? next.distance : std::sqrt(next.distance);
       if (shown <= a.radius) {
         done.ended = 1;
         break;
       }
       if (block.thread() == 0) {
-        a.centres[done.count] = row;
+        a.centres[done.count] = a.rows[next.position];
         a.radii[done.count] = shown;
       }
       ++done.count;

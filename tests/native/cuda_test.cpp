@@ -161,6 +161,12 @@ struct Active {
   }
 };
 
+std::vector<int64_t> first_rows(int64_t n) {
+  std::vector<int64_t> rows(static_cast<size_t>(n));
+  std::iota(rows.begin(), rows.end(), int64_t{0});
+  return rows;
+}
+
 Active active_rows(const Matrix& x, Metric metric, std::vector<int64_t> rows, int64_t centre) {
   const std::vector<double> size = sizes(x, metric);
   Active out{std::move(rows), {}, {}, {}, {}, {}};
@@ -174,21 +180,23 @@ Active active_rows(const Matrix& x, Metric metric, std::vector<int64_t> rows, in
   return out;
 }
 
-// All rows are active: the selection is the CPU's k-center.
-void test_select_all(int64_t n, int64_t k, double radius, Metric metric, bool few) {
+// All rows are active: the selection is the CPU's k-center. With at_radius, it ends before the
+// centre in the middle, whose distance is the radius.
+void test_select_all(int64_t n, int64_t k, bool at_radius, Metric metric, bool few) {
   const Made rows = made(DType::kInt8, n, few ? 3 : 20, few ? 3 : 20, 0, few);
   const int64_t start = below(n);
-  const KCenter wanted = kcenter_greedy(rows.x, k + 1, radius, metric, start, {}, true, {1, [] {}});
-  std::vector<int64_t> every(static_cast<size_t>(n));
-  std::iota(every.begin(), every.end(), int64_t{0});
-  Active active = active_rows(rows.x, metric, every, start);
+  const auto greedy = [&](double radius) {
+    return kcenter_greedy(rows.x, k + 1, radius, metric, start, {}, true, {1, [] {}});
+  };
+  const double radius = at_radius ? greedy(-1.0).radii[static_cast<size_t>(k / 2)] : -1.0;
+  const KCenter wanted = greedy(radius);
+  Active active = active_rows(rows.x, metric, first_rows(n), start);
   active.select(0.0, n, radius, k, metric);
   active.centres.insert(active.centres.begin(), start);
   active.radii.insert(active.radii.begin(), wanted.radii[0]);
   expect(same(active.centres, wanted.indices), "centres", n, k);
   expect(same(active.radii, wanted.radii), "radii", n, k);
-  const auto found = static_cast<int64_t>(active.centres.size());
-  expect((active.selected.ended == 1) == (found < k + 1), "the radius ended it", n, k);
+  expect((active.selected.ended == 1) == at_radius, "the radius ended it", n, k);
   for (int64_t i = 0; i < n; ++i) {
     const double nearest = std::max(0.0, active.nearest[static_cast<size_t>(i)]);
     const double shown = metric == Metric::kCosine ? nearest : std::sqrt(nearest);
@@ -196,37 +204,33 @@ void test_select_all(int64_t n, int64_t k, double radius, Metric metric, bool fe
   }
 }
 
-// Some rows are active, the others all come after (tau, border): it ends just where a row that is
-// not active would be next, and until then is as if all were.
-void test_select_above(int64_t n, int64_t wanted_active, Metric metric) {
+// Those rows are active that come first after one centre, the others all come after (tau, border):
+// the selection is the CPU's until that might be a row that is not active.
+void test_select_above(int64_t n, int64_t count, Metric metric) {
   const Made rows = made(DType::kInt8, n, 3, 3, 0, true);
-  std::vector<int64_t> every(static_cast<size_t>(n));
-  std::iota(every.begin(), every.end(), int64_t{0});
-  Active all = active_rows(rows.x, metric, every, 0);
-  std::vector<int64_t> order = every;
+  const Active all = active_rows(rows.x, metric, first_rows(n), 0);
+  std::vector<int64_t> order = all.rows;
   std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
     return all.nearest[static_cast<size_t>(a)] > all.nearest[static_cast<size_t>(b)];
   });
-  const int64_t border = order[static_cast<size_t>(wanted_active)];
+  const int64_t border = order[static_cast<size_t>(count)];
   const double tau = all.nearest[static_cast<size_t>(border)];
-  order.resize(static_cast<size_t>(wanted_active));
+  order.resize(static_cast<size_t>(count));
   std::sort(order.begin(), order.end());
   Active some = active_rows(rows.x, metric, order, 0);
   some.select(tau, border, -1.0, n - 1, metric);
-  all.select(0.0, n, -1.0, n - 1, metric);
-  std::vector<int64_t> until;
-  for (const int64_t centre : all.centres) {
-    if (!std::binary_search(order.begin(), order.end(), centre)) break;
-    until.push_back(centre);
+
+  const KCenter wanted = kcenter_greedy(rows.x, n, -1.0, metric, 0, {}, true, {1, [] {}});
+  const double shown = metric == Metric::kCosine ? tau : std::sqrt(tau);
+  size_t next = 1;
+  while (next < wanted.indices.size() &&
+         (wanted.radii[next] > shown ||
+          (wanted.radii[next] == shown && wanted.indices[next] < border))) {
+    ++next;
   }
-  // It may end earlier only by what all rows would choose from both sides of the border.
-  const bool prefix = some.centres.size() <= until.size() &&
-                      std::equal(some.centres.begin(), some.centres.end(), until.begin());
-  expect(prefix && !some.centres.empty(), "centres above a border", n, wanted_active);
-  const size_t next = some.centres.size();
-  if (next == all.centres.size()) return;
-  const double farthest = metric == Metric::kCosine ? tau : std::sqrt(tau);
-  expect(all.radii[next] <= farthest, "ends at the border only", n, wanted_active);
+  const std::vector<int64_t> until(wanted.indices.begin() + 1,
+                                   wanted.indices.begin() + static_cast<int64_t>(next));
+  expect(same(some.centres, until), "centres above a border", n, count);
 }
 
 void test_components(int64_t n, int64_t count, bool chain) {
@@ -277,12 +281,14 @@ void test_all() {
   }
   for (const Metric metric : {Metric::kEuclidean, Metric::kCosine}) {
     for (const bool few : {false, true}) {
-      run(test_select_all, 2, 1, -1.0, metric, few);
-      run(test_select_all, 60, 59, -1.0, metric, few);
-      run(test_select_all, 1100, 9, -1.0, metric, few);
-      run(test_select_all, 60, 40, metric == Metric::kCosine ? 0.5 : 1.5, metric, few);
+      run(test_select_all, 2, 1, false, metric, few);
+      run(test_select_all, 60, 59, false, metric, few);
+      run(test_select_all, 1100, 99, false, metric, few);
+      run(test_select_all, 60, 20, true, metric, few);
     }
-    for (const int64_t active : {1, 5, 20, 39}) run(test_select_above, 40, active, metric);
+    for (int repeat = 0; repeat < 4; ++repeat) {
+      for (const int64_t active : {1, 5, 12, 20, 38}) run(test_select_above, 40, active, metric);
+    }
   }
   for (const int64_t count : {0, 1, 40, 300, 2000}) run(test_components, 500, count, false);
   run(test_components, 500, 499, true);
