@@ -13,8 +13,13 @@ tensors too, which is how it is tested without a GPU.
 ``confirm``       fp64 inner products of listed pairs in the contract's order
 ``means``         sums of clusters in the contract's order
 ``order``         rows in the order of rough clusters, so that survivors gather in few tiles
-``cuda``          the CUDA extension: loops that live on the device
-``kcenter``       farthest-point selection, by catching up in the join and selecting in one block
-``pairs`` ...     one pipeline per operation: ``pairs``, ``topk``, ``redundancy``, ``kmeans``
+``prepared``      what every pipeline begins with: norms, screens, codes, order
+``nearest``       the k best columns of each row: what ``topk``, ``redundancy``, ``kmeans`` share
+``best``          the k best of what a join lets through
+``cuda``          the CUDA extension's functions, for loops that live on the device
+``tuning``        the configurations that autotuning chooses from
 ================  =================================================================================
+
+Pipelines, one per operation: ``pairs``, ``topk``, ``redundancy``, ``kmeans``, ``deduplicate``,
+``kcenter``. They take :class:`rows.Rows` with their squared norms and return tensors on the device.
 """

@@ -54,7 +54,6 @@ def nearest(
     row_key, column_key = (None, None) if keys is None else keys
     row_label, column_label = (None, None) if labels is None else labels
     columns = Side(right.codes, column_key, column_label)
-
     if bar is None:
         bar = _bars(left, columns, right, k, cosine, mask, (row_key, row_label), tuning)
     rows = Side(with_bars(screens, left.codes, bar), row_key, row_label)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from meddel_fast.kernels import confirm, order
-from meddel_fast.kernels.join import TILE, Reach
+from meddel_fast.kernels.join import CAPACITY, TILE, Reach
 from meddel_fast.kernels.rows import Rows
 from meddel_fast.kernels.screen import Codes, Screen, learn
 
@@ -34,7 +34,7 @@ class Tuning:
 
     tile: int = TILE
     clusters: int | None = None
-    capacity: int = 1 << 24
+    capacity: int = CAPACITY
     window: int = 1 << 14
 
 
@@ -54,7 +54,7 @@ class Prepared:
     order : int64 tensor (n,)
         The row at each position.
     cluster, label : int64 tensors (n,)
-        By position, neither ever falling inside one label; label is None where there is none.
+        By position: labels rise, clusters rise within a label; label is None where there is none.
     codes : list of Codes
         Coarse to fine, by position.
     """

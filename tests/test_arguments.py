@@ -196,6 +196,8 @@ def test_unusable_devices(call: Any) -> None:
             call(X, device=device)
     with pytest.raises(ValueError, match="device must be 'cpu', 'cuda' or 'cuda:N', got 'meta'"):
         call(torch.zeros((3, 4), device="meta"))
+    with pytest.raises(ValueError, match="x must be on the CPU, which is to work on it, got meta"):
+        call(torch.zeros((3, 4), device="meta"), device="cpu")
     call(torch.from_numpy(X), device="cpu")
     if torch.cuda.is_available():
         pytest.skip("the rest is for machines without a GPU")

@@ -85,10 +85,18 @@ def test_types(dtype: str, rng: np.random.Generator) -> None:
     check(of_type(clustered(rng, 70, 100), dtype))
 
 
-@pytest.mark.parametrize(("shape", "d"), [("isotropic", 4096), ("constant", 20000)])
-def test_very_wide(shape: str, d: int, rng: np.random.Generator) -> None:
-    """Beyond 16384 columns the codes have fewer levels, so that sums stay within 32 bits."""
-    check(SHAPES[shape](rng, 6, d))
+def test_very_wide(rng: np.random.Generator) -> None:
+    check(SHAPES["isotropic"](rng, 6, 4096))
+
+
+def test_sums_of_very_wide_rows_stay_within_32_bits() -> None:
+    """Beyond 16384 columns the codes have fewer levels; here all elements take the last of them."""
+    x = np.full((40, 20000), 0.1, np.float32)
+    x[::10] *= -1
+    (_, screen) = learn([rows_of(x)], cosine=True)
+    codes = screen.encode(*rows_of(x))
+    assert int(codes.code.abs().max()) == screen.top
+    check(x)
 
 
 @pytest.mark.parametrize("d", [4, 64, 128, 384])
@@ -100,20 +108,31 @@ def test_pairs_on_both_sides_of_a_threshold(
     check(powers_of_two(rng, np.concatenate(parts)))
 
 
-@pytest.mark.parametrize("kind", ["zeros", "outside", "spikes", "short", "long"])
+@pytest.mark.parametrize("kind", ["zeros", "outside", "inside", "spikes", "short", "long"])
 def test_rows_unlike_the_sample(kind: str, rng: np.random.Generator) -> None:
-    """Step, longest code and largest remainder come from rows that do not prepare for them."""
-    d = 130
-    x = rng.normal(size=(40, d)).astype(np.float32)
-    sample = x.copy()
+    """Step, longest code and largest remainder come from rows that do not prepare for them.
+
+    From zeros; from rows half of which is within 24 dimensions, while the others lie outside (too
+    far for the remainder's integers); from rows that are long outside, while the others lie within;
+    from a crowd, while the others have a spike; from rows of other norms.
+    """
+    d, inside = 400, 24
+    x = rng.normal(size=(60, d)).astype(np.float32)
+    sample = rng.normal(size=(300, d)).astype(np.float32)
     if kind == "zeros":
         sample[:] = 0
     elif kind == "outside":
-        sample[:, 20:] = 0
+        sample[:, :inside] *= np.float32(np.sqrt(d / inside))
+        x[:, :inside] = 0
+    elif kind == "inside":
+        sample[:, :inside] *= 2
+        x[:, inside:] = 0
     elif kind == "spikes":
-        x[::2, 7] = 90
+        sample = SHAPES["crowd"](rng, 300, d)
+        x[:, 5] = 20
     else:
         x *= np.float32(1e-6 if kind == "short" else 1e3)
+    x[30:] = x[:30] + 0.1 * x[30:]
     check(x, sample=sample)
     check(x, sample, sample=sample)
 

@@ -89,7 +89,8 @@ def choose_device(device: Any | None, **samples: Any) -> Any | None:
     chosen = None if wanted == "cpu" else _cuda_device(wanted)
     for name, home in away.items():
         if home != str(chosen):
-            raise ValueError(f"{name} must be on the CPU or on {chosen or 'it'}, got {home}")
+            wanted = "the CPU" if chosen is None else f"the CPU or {chosen}"
+            raise ValueError(f"{name} must be on {wanted}, which is to work on it, got {home}")
     return chosen
 
 
