@@ -10,6 +10,7 @@ DATA_ROOT ?= ../shared/data
 # The CPU build is enough for all of this, and plain `torch` would fetch gigabytes of CUDA. Where
 # the index has no such file, or you have a torch already, set TORCH (for example TORCH=torch).
 TORCH ?= torch==2.13.0
+TRITON ?= triton==3.9.0
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -23,18 +24,24 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # One stamp a set of extras; any change of source or settings installs again.
-SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc python -type f -not -path '*/__pycache__/*')
+SOURCES := pyproject.toml CMakeLists.txt $(shell find cmake csrc kernels python tests/native -type f -not -path '*/__pycache__/*')
 
 $(VENV)/.torch: | $(BIN)/python
 	$(BIN)/pip install -q "$(TORCH)"
+	@touch $@
+
+# For the tests of the GPU's kernels, which run in its interpreter and compile without a GPU. Its own
+# file alone: the CPU's torch asks for none, and a torch with CUDA brings the one it wants.
+$(VENV)/.triton: $(VENV)/.torch
+	$(BIN)/python -c "import triton" 2>/dev/null || $(BIN)/pip install -q --no-deps "$(TRITON)"
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.torch $(SOURCES)
 	$(BIN)/pip install -q ".[benchmark]"
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.torch $(SOURCES)
-	$(BIN)/pip install -q --config-settings=cmake.define.MEDDEL_WERROR=ON --config-settings=build-dir=build/test ".[benchmark,test,lint]"
+$(VENV)/.test: $(VENV)/.triton $(SOURCES)
+	$(BIN)/pip install -q --config-settings=cmake.define.MEDDEL_WERROR=ON --config-settings=cmake.define.MEDDEL_CUDA_ON_HOST=ON --config-settings=build-dir=build/test ".[benchmark,test,lint]"
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.torch $(SOURCES)
@@ -91,7 +98,8 @@ sanitize: $(VENV)/.test
 	@for kind in address,undefined thread; do \
 	  dir=build/sanitize-$${kind%%,*}; \
 	  cmake -S . -B $$dir -DMEDDEL_PYTHON=OFF -DMEDDEL_DRIVER=ON -DMEDDEL_SANITIZE=$$kind >/dev/null && \
-	  cmake --build $$dir -j 2 >/dev/null && echo "== $$kind" && $$dir/kernels_test && $$dir/driver || exit 1; \
+	  cmake --build $$dir -j 2 >/dev/null && echo "== $$kind" && $$dir/kernels_test && $$dir/driver && \
+	  { [ $$kind = thread ] || $$dir/cuda_test; } || exit 1; \
 	done
 
 # make clean   what was built here, not .venv

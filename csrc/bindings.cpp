@@ -217,7 +217,6 @@ PYBIND11_MODULE(_core, m) {
     }
     MEDDEL_CHECK(false, "mode must be auto, always, grouped, dense or never, got '" << mode << "'");
   });
-  m.def("cuda_built", [] { return false; });
   m.def("first_nonfinite_row", &first_nonfinite_row_py);
   m.def("kcenter_greedy", &kcenter_greedy_py);
   m.def("similar_pairs", &similar_pairs_py);

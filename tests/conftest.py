@@ -30,6 +30,15 @@ def screen(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
+def device() -> str:
+    """The GPU, where there is one."""
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    return "cuda"
+
+
+@pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20240117)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Callable
 from typing import Any
@@ -13,13 +14,13 @@ import meddel_fast as mf
 
 X = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
 
-CALLS: dict[str, Callable[[Any], Any]] = {
-    "kcenter_greedy": lambda x: mf.kcenter_greedy(x, 1),
-    "similar_pairs": lambda x: mf.similar_pairs(x),
-    "redundancy": lambda x: mf.redundancy(x),
-    "topk_similarity": lambda x: mf.topk_similarity(x, X, 1),
-    "kmeans": lambda x: mf.kmeans(x, 1),
-    "deduplicate": lambda x: mf.deduplicate(x),
+CALLS: dict[str, Callable[..., Any]] = {
+    "kcenter_greedy": lambda x, **more: mf.kcenter_greedy(x, 1, **more),
+    "similar_pairs": lambda x, **more: mf.similar_pairs(x, **more),
+    "redundancy": lambda x, **more: mf.redundancy(x, **more),
+    "topk_similarity": lambda x, **more: mf.topk_similarity(x, X, 1, **more),
+    "kmeans": lambda x, **more: mf.kmeans(x, 1, **more),
+    "deduplicate": lambda x, **more: mf.deduplicate(x, **more),
 }
 
 
@@ -185,3 +186,34 @@ def test_too_many_pairs() -> None:
         mf.deduplicate(x, rule="components", max_pairs=100)
     assert len(mf.similar_pairs(x, max_pairs=300 * 299 // 2).i) == 300 * 299 // 2
     assert mf.deduplicate(x, max_pairs=0).keep.sum() == 1  # semdedup holds no pairs
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_unusable_devices(call: Any) -> None:
+    torch = pytest.importorskip("torch")
+    for device in ("meta", "cuda x", "gpu", 0, ""):
+        with pytest.raises(ValueError, match="device must be 'cpu', 'cuda' or 'cuda:N', got"):
+            call(X, device=device)
+    with pytest.raises(ValueError, match="device must be 'cpu', 'cuda' or 'cuda:N', got 'meta'"):
+        call(torch.zeros((3, 4), device="meta"))
+    with pytest.raises(ValueError, match="x must be on the CPU, which is to work on it, got meta"):
+        call(torch.zeros((3, 4), device="meta"), device="cpu")
+    call(torch.from_numpy(X), device="cpu")
+    if torch.cuda.is_available():
+        pytest.skip("the rest is for machines without a GPU")
+    for device in ("cuda", "cuda:1", torch.device("cuda")):
+        with pytest.raises(RuntimeError, match="torch finds no CUDA device here"):
+            call(X, device=device)
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("torch", "triton"):
+        with monkeypatch.context() as patch:
+            real = importlib.util.find_spec
+            patch.setattr(
+                importlib.util,
+                "find_spec",
+                lambda asked, name=name, real=real: None if asked == name else real(asked),
+            )
+            with pytest.raises(RuntimeError, match=f"needs {name}: pip install 'meddel-fast"):
+                mf.redundancy(X, device="cuda")

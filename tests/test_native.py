@@ -76,6 +76,10 @@ def test_every_kernel_does_what_its_contract_says(here: Run) -> None:
     assert ("avx512vnni" in tested) <= ("avxvnni" in tested)
 
 
+def test_the_gpu_code_does_what_its_contract_says(here: Run) -> None:
+    assert here("cuda_test") == "cuda on host\n"
+
+
 def test_arm_gives_the_same_bits(here: Run, arm: Run) -> None:
     found = hashes(arm)
     assert list(found) == ["neondot", "neon", "scalar"]

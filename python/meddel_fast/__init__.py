@@ -11,6 +11,8 @@ The map of the package; imports go down only:
 ``ops``                 the kernels' public functions: checks, picks the device, one call
 ``reference``           the truth they are held to, in plain numpy
 ``_core``               the C++ extension
+``gpu``, ``kernels``    the same on a GPU, in Triton and in the CUDA extension
+``_cuda``               the CUDA extension, where it was built
 ======================  ===========================================================================
 
 Only numpy is imported here; what needs torch, transformers or pyarrow imports it when used.

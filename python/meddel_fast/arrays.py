@@ -7,9 +7,11 @@ adjacent elements of a supported type, so a memory-mapped ``.npy`` stays on disk
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -66,12 +68,54 @@ def is_torch(x: Any) -> bool:
     return torch is not None and isinstance(x, torch.Tensor)
 
 
+def choose_device(device: Any | None, **samples: Any) -> Any | None:
+    """Return the GPU to work on, as a torch.device, or None for the CPU.
+
+    Without `device` it is where the samples (by argument) live; a GPU that is named takes them from
+    the CPU too.
+
+    Raises
+    ------
+    ValueError
+        If the name is none, or the samples live elsewhere.
+    RuntimeError
+        If the GPU cannot be used here: the message says what is missing.
+    """
+    homes = {name: str(array.device) for name, array in samples.items() if is_torch(array)}
+    away = {name: home for name, home in homes.items() if home != "cpu"}
+    wanted = next(iter(away.values()), "cpu") if device is None else str(device)
+    if wanted != "cpu" and wanted.partition(":")[0] != "cuda":
+        raise ValueError(f"device must be 'cpu', 'cuda' or 'cuda:N', got {wanted!r}")
+    chosen = None if wanted == "cpu" else _cuda_device(wanted)
+    for name, home in away.items():
+        if home != str(chosen):
+            wanted = "the CPU" if chosen is None else f"the CPU or {chosen}"
+            raise ValueError(f"{name} must be on {wanted}, which is to work on it, got {home}")
+    return chosen
+
+
+def _cuda_device(name: str) -> Any:
+    for needed in ("torch", "triton"):
+        if importlib.util.find_spec(needed) is None:
+            raise RuntimeError(f"device {name!r} needs {needed}: pip install 'meddel-fast[gpu]'")
+    torch = importlib.import_module("torch")
+    if not torch.cuda.is_available():
+        raise RuntimeError(f"device {name!r} cannot be used: torch finds no CUDA device here")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device must be 'cpu', 'cuda' or 'cuda:N', got {name!r}") from None
+    index = torch.cuda.current_device() if device.index is None else device.index
+    if index >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise ValueError(f"device must be one of the {count} CUDA devices here, got {name!r}")
+    return torch.device("cuda", index)
+
+
 def to_numpy(name: str, x: Any) -> NDArray[Any]:
     """Return x as an array that shares its memory where it can (bf16 comes as uint16)."""
     if not is_torch(x):
         return np.asarray(x)
-    if x.device.type != "cpu":
-        raise ValueError(f"{name} must be on the CPU (this build has no CUDA), got {x.device}")
     torch = sys.modules["torch"]
     x = x.detach()
     if x.dtype == torch.bfloat16:
@@ -97,6 +141,10 @@ class Rows:
         """Number of columns."""
         return int(self.array.shape[1])
 
+    def floats(self, which: Any = slice(None)) -> NDArray[np.float32]:
+        """Return all or some of the rows in fp32, exactly."""
+        return np.ascontiguousarray(replace(self, array=self.array[which]).widened().array)
+
     def back(self, *arrays: NDArray[Any]) -> tuple[Any, ...]:
         """Return results as torch tensors when the input was one, else as they are."""
         return tuple(map(sys.modules["torch"].from_numpy, arrays)) if self.torch else arrays
@@ -121,7 +169,7 @@ def _supported_type(name: str, x: NDArray[Any], bfloat16: bool) -> NDArray[Any]:
     return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
 
 
-def _adjacent(x: NDArray[Any]) -> NDArray[Any]:
+def adjacent(x: NDArray[Any]) -> NDArray[Any]:
     """Return x, copied only if elements are not adjacent or aligned, or rows run backwards."""
     row, element = x.strides
     adjacent = x.shape[1] == 1 or element == x.itemsize
@@ -148,7 +196,7 @@ def check_rows(name: str, x: Any, threads: int) -> Rows:
         raise ValueError(f"{name} must be a 2-d float array, got shape {array.shape}")
     if 0 in array.shape:
         raise ValueError(f"{name} must have at least one row and one column, got {array.shape}")
-    array = _adjacent(_supported_type(name, array, bfloat16))
+    array = adjacent(_supported_type(name, array, bfloat16))
     bad = _core.first_nonfinite_row(array, threads)
     if bad >= 0:
         raise ValueError(f"{name} must be finite in fp32, got NaN or infinity in row {bad}")
@@ -169,8 +217,8 @@ def check_two(x: Any, y: Any | None, threads: int) -> tuple[Rows, Rows | None]:
 
 
 def check_index_vector(name: str, value: Any, n: int | None) -> NDArray[np.int64]:
-    """Return a 1-d vector of integers (of length n, if given) as int64."""
-    array = to_numpy(name, value)
+    """Return a 1-d vector of integers (of length n, if given), from any device, as int64."""
+    array = to_numpy(name, value.cpu() if is_torch(value) else value)
     if array.size == 0 and array.ndim == 1:
         array = array.astype(np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu":

@@ -3,8 +3,13 @@
 All take numpy arrays or torch tensors of shape (n, d) in float32, float16, bfloat16 (torch),
 float64 (rounded to float32 first) or int8, contiguous or not, also memory-mapped, and return
 arrays of the kind that came in. All are exact: results equal those of
-:mod:`meddel_fast.reference` bit for bit, on every instruction set and for any number of threads,
-and ties go to the lowest index. A zero row has cosine 0 to everything.
+:mod:`meddel_fast.reference` bit for bit, on every device and instruction set and for any number of
+threads, and ties go to the lowest index. A zero row has cosine 0 to everything.
+
+``device=None`` works where the samples live: on the GPU for CUDA tensors, with results on it, on
+its current stream. ``device="cuda"`` (or ``"cuda:1"``) sends numpy arrays and CPU tensors there, in
+chunks where they do not fit, and brings the results back. That takes torch, triton and, for
+k-center and the rule "components", the CUDA extension.
 
 ``threads=None`` means MEDDEL_THREADS, else all cores that the process may use. Ctrl-C stops a
 running call within a second.
@@ -12,6 +17,7 @@ running call within a second.
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import Any, NamedTuple
 
@@ -19,7 +25,6 @@ import numpy as np
 
 from meddel_fast import _core
 from meddel_fast.arrays import (
-    Rows,
     check_choice,
     check_float,
     check_index_vector,
@@ -28,6 +33,7 @@ from meddel_fast.arrays import (
     check_order,
     check_rows,
     check_two,
+    choose_device,
     resolve_threads,
 )
 
@@ -97,6 +103,7 @@ def kcenter_greedy(
     selected: Any | None = None,
     distances: bool = True,
     threads: int | None = None,
+    device: Any | None = None,
 ) -> KCenterResult:
     """Choose samples, each the one farthest from all chosen before it.
 
@@ -121,7 +128,7 @@ def kcenter_greedy(
     distances : bool
         Whether the distances of all samples are wanted. The choice alone takes less time: most
         samples need not be compared with most centres for it.
-    threads : int, optional
+    threads, device : optional
         See the module.
 
     Returns
@@ -138,6 +145,8 @@ def kcenter_greedy(
     ------
     TypeError, ValueError
         For input of wrong type or shape, with NaN or infinities, or out of range.
+    RuntimeError
+        If the device cannot be used.
 
     Notes
     -----
@@ -145,7 +154,8 @@ def kcenter_greedy(
     """
     threads = resolve_threads(threads)
     check_choice("metric", metric, ("euclidean", "cosine"))
-    rows = check_rows("x", x, threads)
+    on = choose_device(device, x=x)
+    core, rows = _core_of(on), _checked("x", x, threads, on)
     centres = np.zeros(0, dtype=np.int64)
     if selected is not None:
         centres = check_index_vector("selected", selected, None)
@@ -162,7 +172,7 @@ def kcenter_greedy(
     else:
         k = rows.n - len(centres)
     start = check_int("start", start, 0, rows.n - 1)
-    indices, radii, nearest = _core.kcenter_greedy(
+    indices, radii, nearest = core.kcenter_greedy(
         rows.array, k, limit, metric == "cosine", start, centres.tolist(), bool(distances), threads
     )
     indices, radii, nearest = rows.back(indices, radii, nearest)
@@ -176,6 +186,7 @@ def similar_pairs(
     threshold: float = 0.95,
     max_pairs: int | None = None,
     threads: int | None = None,
+    device: Any | None = None,
 ) -> SimilarPairsResult:
     """Find every pair of samples whose cosine is at or above a threshold.
 
@@ -190,7 +201,7 @@ def similar_pairs(
         From -1 to 1. (For 'strictly above t' pass ``numpy.nextafter(t, 2)``.)
     max_pairs : int, optional
         Give up beyond so many. By default what fits into half of the free memory.
-    threads : int, optional
+    threads, device : optional
         See the module.
 
     Returns
@@ -204,6 +215,8 @@ def similar_pairs(
     ------
     TypeError, ValueError
         For input of wrong type or shape, with NaN or infinities, or out of range.
+    RuntimeError
+        If the device cannot be used.
     MemoryError
         When more than max_pairs are found; the message says how many there were so far.
 
@@ -217,24 +230,28 @@ def similar_pairs(
     """
     threads = resolve_threads(threads)
     threshold = check_float("threshold", threshold, -1.0, 1.0)
-    limit = _max_pairs(max_pairs)
-    first, second = check_two(x, y, threads)
+    on = choose_device(device, x=x, y=y)
+    first, second = checked_two(x, y, threads, on)
+    limit = _max_pairs(max_pairs, on)
     try:
-        return pairs_of_range(first, second, range(first.n), threshold, limit, threads)
+        return pairs_of_range(first, second, range(first.n), threshold, limit, threads, on)
     except OverflowError as error:
         way_out = "iterate over iter_similar_pairs, which holds a part of them at a time"
         raise _too_many_pairs(error, limit, threshold, way_out) from None
 
 
 def pairs_of_range(
-    x: Rows, y: Rows | None, rows: range, threshold: float, max_pairs: int, threads: int
+    x: Any, y: Any | None, rows: range, threshold: float, max_pairs: int, threads: int, on: Any
 ) -> SimilarPairsResult:
     """Return the pairs of :func:`similar_pairs` whose i is among these adjacent rows of x.
 
-    Raises OverflowError, with how many there were so far, soon after max_pairs are found.
+    Takes the sets of :func:`checked_two`. Raises OverflowError, with how many there were so far,
+    soon after max_pairs are found.
     """
-    other = None if y is None else y.array
-    out = _core.similar_pairs(x.array, other, rows.start, rows.stop, threshold, max_pairs, threads)
+    out = _core_of(on).similar_pairs(
+        x.array, None if y is None else y.array, rows.start, rows.stop, threshold, max_pairs,
+        threads,
+    )  # fmt: skip
     return SimilarPairsResult(*x.back(*out))
 
 
@@ -244,6 +261,7 @@ def redundancy(
     order: Any | None = None,
     labels: Any | None = None,
     threads: int | None = None,
+    device: Any | None = None,
 ) -> RedundancyResult:
     """Find, for each sample, the most similar earlier one.
 
@@ -258,7 +276,7 @@ def redundancy(
         A permutation: the samples from first to last. Default: by index.
     labels : int array of shape (n,), optional
         Clusters: only samples of the same one are compared.
-    threads : int, optional
+    threads, device : optional
         See the module.
 
     Returns
@@ -272,21 +290,29 @@ def redundancy(
     ------
     TypeError, ValueError
         For input of wrong type or shape, with NaN or infinities, or out of range.
+    RuntimeError
+        If the device cannot be used.
 
     Notes
     -----
     O(d sum of squared cluster sizes) at worst.
     """
     threads = resolve_threads(threads)
-    rows = check_rows("x", x, threads)
-    out = _core.redundancy(
+    on = choose_device(device, x=x)
+    core, rows = _core_of(on), _checked("x", x, threads, on)
+    out = core.redundancy(
         rows.array, check_order(order, rows.n), check_labels(labels, rows.n), threads
     )
     return RedundancyResult(*rows.back(*out))
 
 
 def topk_similarity(
-    x: Any, y: Any | None = None, k: int = 1, *, threads: int | None = None
+    x: Any,
+    y: Any | None = None,
+    k: int = 1,
+    *,
+    threads: int | None = None,
+    device: Any | None = None,
 ) -> TopKResult:
     """Find the k most similar samples of a set for each sample.
 
@@ -299,7 +325,7 @@ def topk_similarity(
         are widened to float32.
     k : int
         1 to m (to n - 1 without y).
-    threads : int, optional
+    threads, device : optional
         See the module.
 
     Returns
@@ -313,20 +339,23 @@ def topk_similarity(
     ------
     TypeError, ValueError
         For input of wrong type or shape, with NaN or infinities, or out of range.
+    RuntimeError
+        If the device cannot be used.
 
     Notes
     -----
     O(n m d) at worst, no (n, m) matrix in memory.
     """
     threads = resolve_threads(threads)
-    first, second = check_two(x, y, threads)
+    on = choose_device(device, x=x, y=y)
+    core, (first, second) = _core_of(on), checked_two(x, y, threads, on)
     if second is None:
         if first.n < 2:
             raise ValueError("x must have at least 2 rows when y is not given, got 1")
         k = check_int("k", k, 1, first.n - 1, " (the other rows of x)")
     else:
         k = check_int("k", k, 1, second.n, " (the rows of y)")
-    out = _core.topk_similarity(first.array, None if second is None else second.array, k, threads)
+    out = core.topk_similarity(first.array, None if second is None else second.array, k, threads)
     return TopKResult(*first.back(*out))
 
 
@@ -339,6 +368,7 @@ def kmeans(
     seed: int = 0,
     init: Any | None = None,
     threads: int | None = None,
+    device: Any | None = None,
 ) -> KMeansResult:
     """Cluster samples by Lloyd's k-means, seeded by k-means++.
 
@@ -360,7 +390,7 @@ def kmeans(
         Of k-means++ (Arthur and Vassilvitskii 2007), which is not run when init is given.
     init : float array of shape (k, d), optional
         First centroids.
-    threads : int, optional
+    threads, device : optional
         See the module.
 
     Returns
@@ -382,6 +412,8 @@ def kmeans(
     ------
     TypeError, ValueError
         For input of wrong type or shape, with NaN or infinities, or out of range.
+    RuntimeError
+        If the device cannot be used.
 
     Notes
     -----
@@ -390,27 +422,23 @@ def kmeans(
     threads = resolve_threads(threads)
     max_iterations = check_int("max_iterations", max_iterations, 0)
     seed = check_int("seed", seed, 0)
-    rows = check_rows("x", x, threads)
+    on = choose_device(device, x=x, init=init)
+    core, rows = _core_of(on), _checked("x", x, threads, on)
     k = check_int("k", k, 1, rows.n, " (the rows of x)")
-    centroids = _first_centroids(rows, k, bool(spherical), seed, init, threads)
-    labels, centroids, distances, inertia, iterations, converged = _core.kmeans(
+    if init is None:
+        uniforms = np.random.default_rng(seed).random(k).tolist()
+        seeds = core.kmeans_plus_plus(rows.array, bool(spherical), uniforms, threads)
+        centroids = rows.floats(seeds)
+    else:
+        given = _checked("init", init, threads, on)
+        if (given.n, given.d) != (k, rows.d):
+            raise ValueError(f"init must have shape {(k, rows.d)}, got {(given.n, given.d)}")
+        centroids = given.floats()
+    labels, centroids, distances, inertia, iterations, converged = core.kmeans(
         rows.array, centroids, max_iterations, bool(spherical), threads
     )
     labels, centroids, distances = rows.back(labels, centroids, distances)
     return KMeansResult(labels, centroids, distances, inertia, iterations, converged)
-
-
-def _first_centroids(
-    rows: Rows, k: int, spherical: bool, seed: int, init: Any | None, threads: int
-) -> Any:
-    if init is None:
-        uniforms = np.random.default_rng(seed).random(k).tolist()
-        seeds = _core.kmeans_plus_plus(rows.array, spherical, uniforms, threads)
-        return Rows(rows.array[seeds], rows.torch, rows.bfloat16).widened().array
-    given = check_rows("init", init, threads)
-    if (given.n, given.d) != (k, rows.d):
-        raise ValueError(f"init must have shape {(k, rows.d)}, got {(given.n, given.d)}")
-    return np.ascontiguousarray(given.widened().array)
 
 
 def deduplicate(
@@ -422,6 +450,7 @@ def deduplicate(
     labels: Any | None = None,
     max_pairs: int | None = None,
     threads: int | None = None,
+    device: Any | None = None,
 ) -> DeduplicateResult:
     """Decide which samples to keep so that near duplicates are left out.
 
@@ -445,7 +474,7 @@ def deduplicate(
     max_pairs : int, optional
         Rules greedy and components hold all similar pairs: give up beyond so many. By default what
         fits into half of the free memory.
-    threads : int, optional
+    threads, device : optional
         See the module.
 
     Returns
@@ -462,29 +491,55 @@ def deduplicate(
     ------
     TypeError, ValueError
         For input of wrong type or shape, with NaN or infinities, or out of range.
+    RuntimeError
+        If the device cannot be used.
     MemoryError
         When more than max_pairs are found.
     """
     threads = resolve_threads(threads)
     threshold = check_float("threshold", threshold, -1.0, 1.0)
     check_choice("rule", rule, ("semdedup", "greedy", "components"))
-    limit = _max_pairs(max_pairs)
-    rows = check_rows("x", x, threads)
+    on = choose_device(device, x=x)
+    core, rows = _core_of(on), _checked("x", x, threads, on)
+    limit = _max_pairs(max_pairs, on)
     order, labels = check_order(order, rows.n), check_labels(labels, rows.n)
     try:
-        representative, similarity = _core.deduplicate(
+        representative, similarity = core.deduplicate(
             rows.array, threshold, rule, order, labels, limit, threads
         )
     except OverflowError as error:
         way_out = "pass labels to compare inside clusters only"
         raise _too_many_pairs(error, limit, threshold, way_out) from None
-    keep = representative == np.arange(rows.n)
+    keep = similarity != similarity  # NaN
     return DeduplicateResult(*rows.back(keep, representative, similarity))
 
 
-def _max_pairs(max_pairs: int | None) -> int:
+# One of two: _core with checked numpy arrays, or gpu, the same functions with samples on their way
+# to the device.
+
+
+def _core_of(on: Any | None) -> Any:
+    return _core if on is None else _gpu()
+
+
+def _gpu() -> Any:
+    return importlib.import_module("meddel_fast.gpu")  # imports torch and triton
+
+
+def _checked(name: str, x: Any, threads: int, on: Any | None) -> Any:
+    return check_rows(name, x, threads) if on is None else _gpu().Samples(name, x, on)
+
+
+def checked_two(x: Any, y: Any | None, threads: int, on: Any | None) -> tuple[Any, Any]:
+    """Check one set or two, for the CPU (None) or a device, and return them as _core takes them."""
+    return check_two(x, y, threads) if on is None else _gpu().two_samples(x, y, on)
+
+
+def _max_pairs(max_pairs: int | None, on: Any | None) -> int:
     if max_pairs is not None:
         return check_int("max_pairs", max_pairs, 0)
+    if on is not None:
+        return int(_gpu().room_for_pairs(on))
     try:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):  # not told by this system

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from meddel_fast.arrays import Rows, check_float, check_int, check_two, resolve_threads
-from meddel_fast.ops import SimilarPairsResult, pairs_of_range
+from meddel_fast.arrays import check_float, check_int, choose_device, resolve_threads
+from meddel_fast.ops import SimilarPairsResult, checked_two, pairs_of_range
 
 # The rows of a chunk follow from what the last one held. An attempt that finds too many pairs is
 # lost work, of up to max_pairs pairs: on clusters, and on walks whose frames lie in order, these
@@ -23,6 +23,7 @@ def iter_similar_pairs(
     threshold: float = 0.95,
     max_pairs: int = 10_000_000,
     threads: int | None = None,
+    device: Any | None = None,
 ) -> Iterator[SimilarPairsResult]:
     """Find every pair of samples whose cosine is at or above a threshold, chunk by chunk.
 
@@ -42,7 +43,7 @@ def iter_similar_pairs(
     max_pairs : int
         Pairs a chunk, at least 1. All pairs of one row of x come in one chunk, though, be they
         more.
-    threads : int, optional
+    threads, device : optional
         See the module :mod:`meddel_fast.ops`.
 
     Yields
@@ -59,17 +60,18 @@ def iter_similar_pairs(
     Notes
     -----
     Memory, beside what :func:`similar_pairs` takes for rows: while a chunk is made 44 bytes for
-    each of up to max_pairs pairs (of a row's, if they are more) and 16 MiB a thread; then 24 bytes
+    each of up to max_pairs pairs (of a row's, if they are more; 96 on a GPU) and 16 MiB a thread; then 24 bytes
     for each pair of the chunk, until it is dropped.
     """
     threads = resolve_threads(threads)
     threshold = check_float("threshold", threshold, -1.0, 1.0)
     max_pairs = check_int("max_pairs", max_pairs, 1)
-    return _chunks(*check_two(x, y, threads), threshold, max_pairs, threads)
+    on = choose_device(device, x=x, y=y)
+    return _chunks(*checked_two(x, y, threads, on), threshold, max_pairs, threads, on)
 
 
 def _chunks(
-    x: Rows, y: Rows | None, threshold: float, max_pairs: int, threads: int
+    x: Any, y: Any | None, threshold: float, max_pairs: int, threads: int, on: Any
 ) -> Iterator[SimilarPairsResult]:
     """Take as many rows at a time as seem to hold few enough pairs; fewer if they do not."""
     most_of_a_row = x.n if y is None else y.n
@@ -78,7 +80,7 @@ def _chunks(
         rows = range(begin, min(x.n, begin + size))
         limit = max_pairs if len(rows) > 1 else max(max_pairs, most_of_a_row)
         try:
-            chunk = pairs_of_range(x, y, rows, threshold, limit, threads)
+            chunk = pairs_of_range(x, y, rows, threshold, limit, threads, on)
         except OverflowError:
             size = max(1, len(rows) // (2 if begin else FEWER))
             continue

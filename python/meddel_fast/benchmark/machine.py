@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def hardware() -> dict[str, Any]:
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "isa": _core.isa(),
         "available_isas": list(_core.available_isas()),
-        "cuda_built": _core.cuda_built(),
+        "cuda_built": find_spec("meddel_fast._cuda") is not None,
     }
 
 
@@ -53,7 +54,11 @@ def _processor() -> str:
 
 
 def cuda_device() -> str | None:
-    """Name the CUDA device that torch sees; None without torch, a driver or a device."""
+    """Name the first CUDA device that the kernels, or without them torch, find; None without."""
+    if find_spec("meddel_fast._cuda") is not None:
+        from meddel_fast import _cuda
+
+        return next(iter(_cuda.device_names()), None)
     try:
         import torch
     except ImportError:
