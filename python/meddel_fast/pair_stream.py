@@ -59,9 +59,9 @@ def iter_similar_pairs(
 
     Notes
     -----
-    Memory, beside what :func:`similar_pairs` takes for rows: while a chunk is made 44 bytes for
-    each of up to max_pairs pairs (of a row's, if they are more; 96 on a GPU) and 16 MiB a thread; then 24 bytes
-    for each pair of the chunk, until it is dropped.
+    Memory, beside what :func:`similar_pairs` takes for rows: while a chunk is made 44 bytes (96 on
+    a GPU) for each of up to max_pairs pairs, or of a row's, if they are more, and 16 MiB a thread;
+    then 24 bytes for each pair of the chunk, until it is dropped.
     """
     threads = resolve_threads(threads)
     threshold = check_float("threshold", threshold, -1.0, 1.0)
