@@ -34,6 +34,35 @@ ScanSide make_side(Team& team, const Matrix& x, std::vector<int64_t> rows);
 // All rows of x, in order.
 ScanSide all_rows(Team& team, const Matrix& x);
 
+// What the score of two rows is at most, given their inner product as worked out in fp32.
+//
+// |fl(<x, y>) - <x, y>| <= gamma_d |x||y| for any order of summation, as long as nothing over- or
+// underflows: hence the range of norms. The truth itself is off the real score by what screen.h
+// says of slack.
+class RoughScore {
+ public:
+  RoughScore(Metric metric, int64_t d)
+      : cosines_(metric == Metric::kCosine),
+        roundings_(static_cast<double>(d + 8) * 0x1p-24),
+        off_(static_cast<double>(d + 16) * (cosines_ ? 0x1p-52 : 0x1p-51)) {}
+
+  // Infinite where the product tells nothing.
+  double operator()(float product, double xx, double yy, double x_norm, double y_norm) const {
+    const double norms = x_norm * y_norm, xy = static_cast<double>(product);
+    if (!(norms > 1e-25 && norms < 1e37) || roundings_ > 0.5) {
+      return std::numeric_limits<double>::infinity();
+    }
+    const double gamma = roundings_ / (1.0 - roundings_);
+    if (cosines_) return xy / norms + (gamma + off_);
+    return 2.0 * (xy + gamma * norms) - (xx + yy) + off_ * (xx + yy);
+  }
+
+ private:
+  const bool cosines_;
+  const double roundings_;
+  const double off_;
+};
+
 namespace scan {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -58,6 +87,7 @@ class Confirmer {
         widen_(x.x->dtype == y.x->dtype ? nullptr : kernels().widen[static_cast<int>(x.x->dtype)]),
         dots_(kernels().dots[static_cast<int>(y.x->dtype)]),
         rough_dots_(kernels().rough_dots[static_cast<int>(y.x->dtype)]),
+        rough_score_(operation.metric(), x.x->d),
         widened_(static_cast<size_t>(widen_ != nullptr ? x.x->d : 0)) {}
 
   // A column for the next call of settle, with an upper bound on its score.
@@ -103,29 +133,18 @@ class Confirmer {
   }
 
   // Works out the fp32 products of the candidates [begin, end) and leaves those that they do not
-  // put below the bar; returns their end. |fl(<x, y>) - <x, y>| <= gamma_d |x||y| for any order of
-  // summation, as long as nothing over- or underflows: hence the range of norms. The truth itself
-  // is off the real score by what screen.h says of slack.
+  // put below the bar; returns their end.
   int64_t leave_rough(int64_t p, const void* row, int64_t begin, int64_t end) {
-    const double n = static_cast<double>(x_.x->d + 8) * 0x1p-24, gamma = n / (1.0 - n);
-    if (begin == end || n > 0.5) return end;
-    const bool cosines = operation_.metric() == Metric::kCosine;
-    const double off = static_cast<double>(x_.x->d + 16) * (cosines ? 0x1p-52 : 0x1p-51);
+    if (begin == end) return end;
     for (int64_t k = begin; k < end; ++k) {
       rows_[k - begin] = y_.rows[candidates_[k].position];
     }
     rough_dots_(row, y_.x->data, y_.x->ld, rows_.data(), end - begin, y_.x->d, rough_.data());
-    const double x = x_.norm(p), square = x_.square(p);
     for (int64_t k = begin; k < end; ++k) {
       const int64_t q = candidates_[k].position;
-      const double norms = x * y_.norm(q), rough = static_cast<double>(rough_[k - begin]);
-      if (!(norms > 1e-25 && norms < 1e37)) continue;
-      if (cosines) {
-        candidates_[k].bound = rough / norms + (gamma + off);
-      } else {
-        const double squares = square + y_.square(q);
-        candidates_[k].bound = 2.0 * (rough + gamma * norms) - squares + off * squares;
-      }
+      candidates_[k].bound = std::min(
+          candidates_[k].bound,
+          rough_score_(rough_[k - begin], x_.square(p), y_.square(q), x_.norm(p), y_.norm(q)));
     }
     return drop_below(operation_.bar(p), begin, end);
   }
@@ -154,6 +173,7 @@ class Confirmer {
   const WidenFn widen_;
   const DotsFn dots_;
   const RoughDotsFn rough_dots_;
+  const RoughScore rough_score_;
   std::vector<Candidate> candidates_;
   std::vector<int64_t> rows_;
   std::vector<float> widened_;

@@ -23,7 +23,11 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kTaken = -1.0;       // below every distance: a centre is never the farthest
 constexpr int64_t kActive = 256;      // rows to have active: 0.4 MiB of 384 fp32, within L2,
 constexpr int64_t kLeastActive = 64;  // or fewer, where they would be much of all
-constexpr int64_t kAskedRows = 4096;  // whose bounds tell where the next threshold is
+// As many centres cost as much as to begin with codes and stale bounds (40 to 60 passes over all
+// rows, from 1,612 x 1,280 to 200,000 x 384): up to here all rows are active from start to end.
+constexpr int64_t kFewCentres = 24;
+constexpr int64_t kUpdatedRows = 1024;  // by one thread at a time
+constexpr int64_t kAskedRows = 4096;    // whose bounds tell where the next threshold is
 
 // The distances of rows to the nearest centre that they have seen (squared for the Euclidean
 // metric), and how many centres, the first ones, that takes account of.
@@ -34,6 +38,11 @@ struct Bounds {
   std::vector<double> nearest;
   std::vector<int32_t> seen;
 };
+
+// Scores below it are of centres farther than a distance.
+double bar_of(Metric metric, double distance) {
+  return metric == Metric::kCosine ? 1.0 - distance - 0x1p-50 : -distance;
+}
 
 // Rows that catch up: the operation of a pair scan of some rows against all centres so far.
 class CatchUp {
@@ -47,10 +56,7 @@ class CatchUp {
   ColumnRange range(int64_t p) const { return {bounds_.seen[x_.rows[p]], centres_.size()}; }
   bool counts(int64_t, int64_t) const { return true; }
 
-  double bar(int64_t p) const {
-    const double best = bounds_.nearest[x_.rows[p]];
-    return metric_ == Metric::kCosine ? 1.0 - best - 0x1p-50 : -best;
-  }
+  double bar(int64_t p) const { return bar_of(metric_, bounds_.nearest[x_.rows[p]]); }
 
   void take(int64_t p, int64_t q, double inner) {
     const double s =
@@ -152,18 +158,25 @@ class Codebook {
 
 class Greedy {
  public:
+  // For so many centres in the end.
   Greedy(const Matrix& x, int64_t k, Metric metric, const Context& context)
       : x_(x),
         metric_(metric),
+        few_(k <= kFewCentres && !screens_forced()),  // tests force screens to see them at work
         team_(context),
         rows_(all_rows(team_, x)),
-        codebook_(team_, rows_, metric, k),
+        codebook_(team_, rows_, metric, few_ ? 0 : k),
         centres_(rows_),
         pending_(rows_),
         dots_(kernels().dots[static_cast<int>(x.dtype)]),
+        rough_dots_(kernels().rough_dots[static_cast<int>(x.dtype)]),
+        rough_score_(metric, x.d),
         bounds_(x.n),
         most_active_(std::clamp(x.n / 256, kLeastActive, kActive)) {
     centres_.rows.clear();
+    if (!few_) return;
+    threshold_ = kTaken;
+    activate(rows_.rows);
   }
 
   void add(int64_t centre) {
@@ -186,10 +199,9 @@ class Greedy {
   }
 
   std::vector<double> distances() {
+    update_active();
     write_back();
-    std::vector<int64_t> all(static_cast<size_t>(x_.n));
-    std::iota(all.begin(), all.end(), int64_t{0});
-    catch_up(std::move(all));
+    catch_up(rows_.rows);
     std::vector<double> out;
     out.reserve(bounds_.nearest.size());
     for (const double nearest : bounds_.nearest) out.push_back(shown(std::max(0.0, nearest)));
@@ -203,35 +215,71 @@ class Greedy {
 
   int64_t centres() const { return centres_.size(); }
 
-  // Takes account of the last centre in the active rows, and finds the farthest of them (they stand
-  // in rising order).
+  // Takes account of the last centres in the active rows, and finds the farthest of them (they
+  // stand in rising order).
   void update_active() {
-    const int64_t count = static_cast<int64_t>(active_.size()), centre = centres_.rows.back();
-    inner_.resize(active_.size());
-    dots_(x_.row(centre), x_.data, x_.ld, active_.data(), count, x_.d, inner_.data());
-    const double square = rows_.squares[centre], norm = rows_.norms[centre];
-    farthest_ = -1;
-    double most = kTaken;
-    for (int64_t k = 0; k < count; ++k) {
-      double nearest = active_nearest_[k];
-      if (active_[k] == centre) nearest = kTaken;
-      const double distance = metric_ == Metric::kCosine
-                                  ? cosine_distance(cosine(inner_[k], active_size_[k], norm))
-                                  : squared_distance(inner_[k], active_size_[k], square);
-      nearest = std::min(nearest, distance);
-      active_nearest_[k] = nearest;
-      if (nearest > most) {
-        most = nearest;
-        farthest_ = k;
+    const int64_t count = static_cast<int64_t>(active_.size());
+    for (; up_to_date_ < centres(); ++up_to_date_) {
+      const int64_t centre = centres_.rows[up_to_date_];
+      if (count <= kUpdatedRows) {
+        farthest_ = update(centre, 0, count);
+        continue;
+      }
+      std::vector<int64_t> farthest(static_cast<size_t>((count - 1) / kUpdatedRows + 1));
+      team_.run_range(count, kUpdatedRows, [&](int64_t begin, int64_t end, int) {
+        farthest[begin / kUpdatedRows] = update(centre, begin, end);
+      });
+      farthest_ = farthest[0];
+      for (const int64_t k : farthest) {
+        if (active_nearest_[k] > active_nearest_[farthest_]) farthest_ = k;
       }
     }
-    up_to_date_ = centres();
+  }
+
+  // The same for one centre and some of them: returns the farthest, or -1 of none.
+  int64_t update(int64_t centre, int64_t begin, int64_t end) {
+    double inner[kUpdatedRows];
+    if (!few_)
+      dots_(x_.row(centre), x_.data, x_.ld, active_.data() + begin, end - begin, x_.d, inner);
+    int64_t farthest = -1;
+    for (int64_t k = begin; k < end; ++k) {
+      const int64_t row = active_[k];
+      double& nearest = active_nearest_[k];
+      if (row == centre) {
+        nearest = kTaken;
+      } else if (!few_) {
+        nearest = std::min(nearest, distance(centre, row, inner[k - begin]));
+      } else if (may_be_nearer(centre, row, nearest)) {
+        double product;
+        dots_(x_.row(centre), x_.data, x_.ld, &row, 1, x_.d, &product);
+        nearest = std::min(nearest, distance(centre, row, product));
+      }
+      if (farthest < 0 || nearest > active_nearest_[farthest]) farthest = k;
+    }
+    return farthest;
+  }
+
+  // Two rows' distance (squared for the Euclidean metric), by their product.
+  double distance(int64_t x, int64_t y, double product) const {
+    return metric_ == Metric::kCosine
+               ? cosine_distance(cosine(product, rows_.norms[y], rows_.norms[x]))
+               : squared_distance(product, rows_.squares[y], rows_.squares[x]);
+  }
+
+  // Where memory is the limit, fp32 products in a row at a time take half as long as the truth's
+  // in four rows.
+  bool may_be_nearer(int64_t centre, int64_t row, double nearest) const {
+    if (nearest == kInfinity || nearest == kTaken) return nearest == kInfinity;
+    float product;
+    rough_dots_(x_.row(centre), x_.data, x_.ld, &row, 1, x_.d, &product);
+    const double most = rough_score_(product, rows_.squares[centre], rows_.squares[row],
+                                     rows_.norms[centre], rows_.norms[row]);
+    return most >= bar_of(metric_, nearest);
   }
 
   void activate(const std::vector<int64_t>& rows) {
     active_.clear();
     active_nearest_.clear();
-    active_size_.clear();
     farthest_ = -1;
     for (const int64_t row : rows) {
       const double nearest = bounds_.nearest[row];
@@ -241,7 +289,6 @@ class Greedy {
       }
       active_.push_back(row);
       active_nearest_.push_back(nearest);
-      active_size_.push_back(metric_ == Metric::kCosine ? rows_.norms[row] : rows_.squares[row]);
     }
     up_to_date_ = centres();
   }
@@ -320,18 +367,19 @@ class Greedy {
 
   const Matrix& x_;
   const Metric metric_;
+  const bool few_;
   Team team_;
   ScanSide rows_;  // all
   Codebook codebook_;
   ScanSide centres_;  // all so far
   ScanSide pending_;  // those that catch up
   const DotsFn dots_;
+  const RoughDotsFn rough_dots_;
+  const RoughScore rough_score_;
   Bounds bounds_;                       // of active rows as they were when they became active
   std::vector<int64_t> active_;         // rows above the threshold
   std::vector<double> active_nearest_;  // their distances
-  std::vector<double> active_size_;     // their norms, squared for the Euclidean metric
-  std::vector<double> inner_;
-  int64_t up_to_date_ = 0;  // centres that active rows have seen
+  int64_t up_to_date_ = 0;              // centres that active rows have seen
   const int64_t most_active_;
   int64_t wanted_ = most_active_;  // rows to catch up at a time
   double threshold_ = kInfinity;
@@ -343,7 +391,7 @@ class Greedy {
 KCenter kcenter_greedy(const Matrix& x, int64_t k, double radius, Metric metric, int64_t start,
                        const std::vector<int64_t>& selected, bool distances,
                        const Context& context) {
-  Greedy greedy(x, k, metric, context);
+  Greedy greedy(x, k + static_cast<int64_t>(selected.size()), metric, context);
   for (const int64_t centre : selected) greedy.add(centre);
   KCenter out;
   while (static_cast<int64_t>(out.indices.size()) < k) {

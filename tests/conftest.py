@@ -21,9 +21,9 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     _core.use_isa("")
 
 
-@pytest.fixture(params=["never", "always", "grouped", "dense"])
+@pytest.fixture(params=["auto", "never", "always", "grouped", "dense"])
 def screen(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Run the test without screens, and with them even where they would not pay."""
+    """Run the test as is, without screens, and with them even where they would not pay."""
     _core.use_screen(request.param)
     yield request.param
     _core.use_screen("auto")
