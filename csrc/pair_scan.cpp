@@ -6,7 +6,7 @@ namespace {
 // Dense codes that are kept between bands, and the prefix's: within the quarter of the input that
 // an operation may take, beside the norms.
 constexpr int64_t kKeptBytes = int64_t{1} << 26;
-constexpr double kKeptShare = 0.21;
+constexpr double kKeptShare = 0.17;
 
 }  // namespace
 
