@@ -275,7 +275,9 @@ def pretrain(
 
         return train(rows, indices, target, values, device=device, progress=progress)
 
-    typer.echo(show_work("pretrain", "steps", work))
+    from meddel_fast.speed import told
+
+    typer.echo(show_work("pretrain", "steps", work, speed=lambda: told(target)))
 
 
 @app.command()
