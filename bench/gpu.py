@@ -87,6 +87,7 @@ class Bench:
 
     def race(self, make: Callable[[Bench], Task]) -> None:
         """Check and time ours, then the peers; what fails is noted, and the next one begins."""
+        self._release()
         try:
             task = make(self)
             self._race(task)
@@ -94,12 +95,12 @@ class Bench:
             self._fail(make.__name__, OURS, error)
             return
         for who, peer in task.peers.items():
+            self._release()
             try:
                 seconds, extrapolated = gpu_peers.timed(self.clock, peer.make(), PATIENCE)
                 self._add(task.name, who, seconds, peer.work, extrapolated=extrapolated)
             except Exception as error:
                 self._fail(task.name, who, error)
-            self._release()
 
     def _race(self, task: Task) -> None:
         before = self._allocated()
@@ -109,7 +110,6 @@ class Bench:
         del answer
         times = self.clock.runs(task.ours)
         self._add(task.name, OURS, median(times), task.work, runs=times, first=first, memory=peak)
-        self._release()
 
     def _add(
         self, name: str, who: str, seconds: float, work: roofline.Work, **more: object
@@ -126,7 +126,6 @@ class Bench:
         self.failed = True
         said = f"{type(error).__name__}: {error}"[:500]
         self.results.add(self.part, workload=name, data=self.data, failed=who, error=said)
-        self._release()
 
     def _allocated(self, kind: str = "") -> int:
         if self.device.type != "cuda":
@@ -162,7 +161,7 @@ def join(b: Bench) -> Task:
 
 def kcenter(b: Bench) -> Task:
     x, k = b.x, b.size.centres
-    unit = "fp16" if x.dtype == torch.float16 else "fp32"
+    unit, mark = ("fp16", " ~") if x.dtype == torch.float16 else ("fp32", "")
     work = roofline.plain(x, b.size.n * k, k, unit)
     return Task(
         f"k-center, k = {k}",
@@ -170,8 +169,8 @@ def kcenter(b: Bench) -> Task:
         roofline.screened(x, None),
         lambda found: gpu_checks.kcenter(x, found),
         {
-            "torch loop": Peer(lambda: gpu_peers.centres_by_product(x, k), work),
-            "torch_cluster style": Peer(lambda: gpu_peers.centres_by_difference(x, k), work),
+            f"torch loop{mark}": Peer(lambda: gpu_peers.centres_by_product(x, k), work),
+            f"torch_cluster style{mark}": Peer(lambda: gpu_peers.centres_by_difference(x, k), work),
         },
     )
 
@@ -188,7 +187,7 @@ def kmeans(b: Bench) -> Task:
         f"k-means, {len(init)} x {iterations}",
         lambda: mf.kmeans(x, len(init), init=init, max_iterations=iterations, device=b.device),
         roofline.screened(x, pairs * (iterations + 1), iterations + 1),
-        lambda found: gpu_checks.kmeans(x, found),
+        lambda found: gpu_checks.kmeans(x, iterations, found),
         {
             "torch bf16 ~": peer(torch.bfloat16, "bf16"),
             "torch fp32": peer(torch.float32, "fp32"),
@@ -276,10 +275,10 @@ def cases(results: Results, part: str, clock: Clock) -> bool:
         for name, call in calls.items():
             got, wanted = call(x.to(clock.device), device=clock.device), call(x)
             for ours, cpus in zip(got, wanted, strict=True):
-                torch.testing.assert_close(
-                    torch.as_tensor(ours).cpu(), torch.as_tensor(cpus), rtol=0, atol=0,
-                    equal_nan=True,
-                )  # fmt: skip
+                if not isinstance(cpus, Tensor):
+                    assert ours == cpus, f"{name}: {ours} on the device, {cpus} on the CPU"
+                    continue
+                torch.testing.assert_close(ours.cpu(), cpus, rtol=0, atol=0, equal_nan=True)
             results.add(part, case=name, dtype=str(dtype).removeprefix("torch."))
     return True
 

@@ -54,8 +54,9 @@ def redundancy(x: Tensor, labels: Tensor, found: mf.RedundancyResult) -> None:
     torch.testing.assert_close(found.similarity[rows], wanted, rtol=0, atol=EPS)
 
 
-def kmeans(x: Tensor, found: mf.KMeansResult) -> None:
-    """Each has the centroid of highest cosine."""
+def kmeans(x: Tensor, iterations: int, found: mf.KMeansResult) -> None:
+    """Each has the centroid of highest cosine, and no iteration was saved that peers make."""
+    assert found.iterations == iterations, f"converged after {found.iterations}"
     rows = sample(x)
     near = _unit(x[rows]) @ _unit(found.centroids).T
     chosen = near.gather(1, found.labels[rows][:, None])[:, 0]

@@ -169,9 +169,14 @@ def summary(content: Row) -> str:
     text += [f"at the most: {name} {rate / 1e12:.2f} T/s" for name, rate in ceilings.items()]
     timed = _timed([row for row in rows if "seconds" in row and "who" in row], ceilings)
     if timed:
-        note = "* run on a part, and extrapolated; GB/s and Top/s count what roofline.py says"
+        note = "* run on a part, and extrapolated; ~ inexact; roofline.py says what is counted"
         text += ["", table([HEADER, *timed], case=3), note]
     text += [f"{r['what']}: {r['value']:.4g} {r['unit']}" for r in rows if "what" in r]
+    text += [
+        f"FAILED: {r['workload']}, {r['data']}, {r['failed']}: {r['error']}"
+        for r in rows
+        if "failed" in r
+    ]
     return "\n".join(text)
 
 

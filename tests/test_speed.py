@@ -148,6 +148,7 @@ def test_frames_are_staged_for_a_copy_that_does_not_wait(device: str) -> None:
     assert compute.send(staged).cpu().tolist() == list(range(6))
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_no_step_waits_for_the_device(device: str, data: Manifest, tmp_path: Path) -> None:
     run = make_run(tmp_path, replace(TINY, compile="off"), device)
     inputs = run._fetch(frames(data, TINY.image_size), 0)
