@@ -275,9 +275,12 @@ def pretrain(
 
         return train(rows, indices, target, values, device=device, progress=progress)
 
-    from meddel_fast.speed import told
+    def speed() -> str:
+        from meddel_fast.speed import told
 
-    typer.echo(show_work("pretrain", "steps", work, speed=lambda: told(target)))
+        return told(target)
+
+    typer.echo(show_work("pretrain", "steps", work, speed))
 
 
 @app.command()

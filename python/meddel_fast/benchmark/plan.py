@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FULL = "full-100"
 GROUPS = ("make", "data", "encoder", "pretrain", "embed", "select", "evaluate", "score", "report")
-# Fields of PretrainConfig that cannot change the weights.
+# Fields of PretrainConfig that cannot change the weights, but for how they are rounded.
 _NO_EFFECT = ("checkpoint_every", "workers", "compile")
 
 
