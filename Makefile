@@ -15,7 +15,7 @@ TRITON ?= triton==3.9.0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo example test lint types check bench bench-text bench-goals bench-large sanitize clean
+.PHONY: help demo example test lint types check bench bench-text bench-goals bench-large bench-gpu sanitize clean
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
@@ -92,6 +92,10 @@ bench-goals: $(VENV)/.bench
 # make bench-large   a million samples: time, threads, memory (BENCH="--n 200000 --limit 300" and so on)
 bench-large: $(VENV)/.bench
 	$(BIN)/python bench/large.py $(BENCH)
+
+# make bench-gpu     all that needs a GPU, in one call of at most ten minutes; no network (BENCH=--dry-run: what runs without)
+bench-gpu:
+	PYTHON=$(PYTHON) bench/run_on_gpu.sh $(BENCH)
 
 # make sanitize  every kernel and operation under address, undefined-behaviour and thread sanitizers
 sanitize: $(VENV)/.test

@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import data
-
 OURS = "ours"
 HEADER = ("workload", "data", "n x d", "threads", "ours", "peer", "its time", "ratio")
 CASE = 5  # columns that are the same for all peers of a case
@@ -22,6 +20,8 @@ def seconds(value: float) -> str:
 
 def rows(results: dict[str, Any]) -> list[tuple[str, ...]]:
     """One row a peer, the fastest first: medians, and how many times as long as ours it takes."""
+    import data  # here alone: the tables themselves need neither numpy nor pytest
+
     cases: dict[tuple[Any, ...], dict[str, float]] = {}
     for result in results["benchmarks"]:
         info = result["extra_info"]

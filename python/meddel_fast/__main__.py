@@ -275,7 +275,12 @@ def pretrain(
 
         return train(rows, indices, target, values, device=device, progress=progress)
 
-    typer.echo(show_work("pretrain", "steps", work))
+    def speed() -> str:
+        from meddel_fast.speed import told
+
+        return told(target)
+
+    typer.echo(show_work("pretrain", "steps", work, speed))
 
 
 @app.command()

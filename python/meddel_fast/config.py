@@ -17,6 +17,7 @@ else:
     pass
 
 PRECISIONS = ("auto", "fp32", "bf16")
+COMPILE = ("auto", "on", "off")
 POOLINGS = ("mean", "cls")
 USES = ("pretrain", "test")
 SPLITS = ("train", "val", "test")
@@ -44,7 +45,8 @@ def _check_choice(owner: object, name: str, choices: tuple[str, ...]) -> None:
 class PretrainConfig:
     """MAE pre-training. The defaults are ViT-Base as in the paper; `steps` is for every ratio.
 
-    `checkpoint_every` and `workers` do not change the result.
+    `checkpoint_every` and `workers` do not change the result, `compile` only how it is rounded:
+    ``"auto"`` lets ``torch.compile`` have the step where a trial on a GPU shows that it pays.
     """
 
     image_size: int = 224
@@ -65,6 +67,7 @@ class PretrainConfig:
     betas: tuple[float, float] = (0.9, 0.95)
     crop: bool = True
     precision: str = "auto"
+    compile: str = "auto"
     checkpoint_every: int = 200
     workers: int = 0
     seed: int = 0
@@ -88,6 +91,7 @@ class PretrainConfig:
         _check(all(0 <= b < 1 for b in self.betas), self, "betas", "two numbers in [0, 1)")
         _check(self.workers >= 0, self, "workers", "0 or greater")
         _check_choice(self, "precision", PRECISIONS)
+        _check_choice(self, "compile", COMPILE)
         for whole, part in (
             ("image_size", "patch_size"),
             ("hidden_size", "heads"),

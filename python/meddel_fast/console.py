@@ -118,14 +118,19 @@ def _end_soon_after_interrupt() -> None:
     threading.Thread(target=wait, daemon=True, name="interrupt").start()
 
 
-def show_work(name: str, unit: str, work: Callable[[Progress], Any]) -> Any:
+def show_work(
+    name: str,
+    unit: str,
+    work: Callable[[Progress], Any],
+    speed: Callable[[], str] | None = None,
+) -> Any:
     """Do `work` with a bar on the terminal (stderr), or with plain lines; return its result."""
     from rich.console import Console
 
     from meddel_fast.benchmark.display import watch
     from meddel_fast.benchmark.stage import Stage
 
-    stage = Stage(name, (), dict, work, unit=unit)
+    stage = Stage(name, (), dict, work, unit=unit, speed=speed)
     with watch([stage], Console(stderr=True)) as watcher:
         watcher.begin(stage, "new")
         start = time.monotonic()

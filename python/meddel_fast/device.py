@@ -9,15 +9,19 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+
+K = TypeVar("K")
 
 
 class Stream(IntEnum):
@@ -59,6 +63,19 @@ class Compute:
         return torch.autocast(
             self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16
         )
+
+    def stage(self, array: NDArray[Any]) -> Tensor:
+        """Make a tensor that :meth:`send` copies to the device while the host goes on.
+
+        For a GPU in page-locked memory, of which torch keeps a pool; filling it is work for the
+        thread that loads. On the CPU it is the array's own memory.
+        """
+        tensor = torch.from_numpy(array)
+        return tensor.pin_memory() if self.device.type == "cuda" else tensor
+
+    def send(self, staged: Tensor) -> Tensor:
+        """Copy a staged tensor to the device, in the order of its current stream."""
+        return staged.to(self.device, non_blocking=True)
 
 
 def choose(device: str | torch.device = "auto", precision: str = "auto") -> Compute:
@@ -103,6 +120,27 @@ def _cpu_flag(name: str) -> bool:
     """One of torch's private CPU probes; False where this torch does not have it."""
     probe = getattr(torch.cpu, name, None)
     return bool(probe is not None and probe())
+
+
+def arrays(flow: Iterable[tuple[K, Tensor]]) -> Iterator[tuple[K, NDArray[Any]]]:
+    """Give tensors as arrays, each while its device works on the next one."""
+    held: tuple[K, Tensor, torch.cuda.Event | None] | None = None
+    for key, tensor in flow:
+        copy, copied = tensor.to("cpu", non_blocking=True), None  # into page-locked memory
+        if tensor.is_cuda:
+            copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            copied.record(torch.cuda.current_stream(tensor.device))
+        if held is not None:
+            yield _landed(*held)
+        held = key, copy, copied
+    if held is not None:
+        yield _landed(*held)
+
+
+def _landed(key: K, copy: Tensor, copied: torch.cuda.Event | None) -> tuple[K, NDArray[Any]]:
+    if copied is not None:
+        copied.synchronize()
+    return key, copy.numpy()
 
 
 def rng_at(seed: int, stream: Stream, *place: int) -> np.random.Generator:

@@ -9,7 +9,7 @@ that are mirrored at random.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -21,12 +21,20 @@ from torch import Tensor
 
 from meddel_fast.config import DownstreamConfig
 from meddel_fast.data.manifest import Manifest
-from meddel_fast.device import Compute, Stream, choose, deterministic, rng_at, torch_seed
+from meddel_fast.device import (
+    Compute,
+    Stream,
+    arrays,
+    choose,
+    deterministic,
+    rng_at,
+    torch_seed,
+)
 from meddel_fast.files import Progress, StrPath, write_json
 from meddel_fast.loader import Frames, Store, batch_indices, frames, prefetch
 from meddel_fast.optimise import cosine, make_optimizer
 from meddel_fast.segmentation import Head, scores, segmentation_loss
-from meddel_fast.vit import Encoder, fingerprint, load_encoder, to_device
+from meddel_fast.vit import Encoder, fingerprint, load_encoder
 
 _WARMUP = 0.05  # share of the steps
 # A pre-trained encoder wants smaller steps than the new head on top of it.
@@ -144,7 +152,7 @@ class _Task:
         losses = []
         for step, (inputs, truth) in zip(steps, prefetch(fetch, steps), strict=True):
             logits = self._head(self._tokens(inputs))
-            loss = segmentation_loss(logits, to_device(truth, self._compute).float())
+            loss = segmentation_loss(logits, self._compute.send(truth).float())
             loss.backward()  # type: ignore[no-untyped-call]
             for optimizer, peak in optimizers:
                 for group in optimizer.param_groups:
@@ -168,14 +176,25 @@ class _Task:
         source = self._source(manifest)
         masks = frames(manifest, self._config.image_size, masks=True)
         threshold = math.log(self._config.threshold / (1 - self._config.threshold))
+        batches = _batches(len(manifest))
+        staged = prefetch(lambda rows: self._stage(source[rows], masks[rows]), batches)
+
+        def count() -> Iterator[tuple[int, Tensor]]:
+            for rows, (inputs, wanted) in zip(batches, staged, strict=True):
+                predicted = self._head(self._tokens(inputs)) > threshold
+                truth = self._compute.send(wanted).bool()
+                cells = (
+                    ~truth & ~predicted,
+                    ~truth & predicted,
+                    truth & ~predicted,
+                    truth & predicted,
+                )
+                yield len(rows), torch.stack([cell.sum(dim=(1, 2)) for cell in cells], dim=1)
+
         parts = []
-        for rows in _batches(len(manifest)):
-            predicted = self._head(self._tokens(source[rows])) > threshold
-            truth = to_device(masks[rows], self._compute).bool()
-            cells = [~truth & ~predicted, ~truth & predicted, truth & ~predicted, truth & predicted]
-            counts = torch.stack([cell.sum(dim=(1, 2)) for cell in cells], dim=1)
-            parts.append(counts.cpu().numpy().reshape(-1, 2, 2))
-            self._tick(len(rows))
+        for images, counts in arrays(count()):
+            parts.append(counts.reshape(-1, 2, 2))
+            self._tick(images)
         return np.concatenate(parts)
 
     def _source(self, manifest: Manifest) -> Frames | NDArray[np.float16]:
@@ -188,29 +207,35 @@ class _Task:
         tokens = _TOKENS.get(key)
         if tokens is None and _TOKENS.room(2 * n * grid * grid * width):
             tokens = np.empty((n, grid, grid, width), np.float16)
-            images = prefetch(pool.__getitem__, _batches(n))
-            for rows, batch in zip(_batches(n), images, strict=True):
-                tokens[rows] = self._tokens(batch).cpu().numpy()
+            images = prefetch(lambda rows: self._compute.stage(pool[rows]), _batches(n))
+            flow = ((rows, self._tokens(i)) for rows, i in zip(_batches(n), images, strict=True))
+            for rows, found in arrays(flow):
+                tokens[rows] = found
                 self._tick(len(rows))
             _TOKENS.put(key, tokens)
         else:
             self._tick(n)
         return pool if tokens is None else tokens
 
-    def _tokens(self, batch: NDArray[Any]) -> Tensor:
+    def _stage(self, *batch: NDArray[Any]) -> list[Tensor]:
+        return [self._compute.stage(part) for part in batch]
+
+    def _tokens(self, staged: Tensor) -> Tensor:
         """Patch tokens (b, g, g, d), fp32, of images, or of tokens already computed."""
-        if batch.dtype == np.float16:
-            return torch.from_numpy(batch).to(self._compute.device).float()
+        batch = self._compute.send(staged)
+        if batch.dtype == torch.float16:
+            return batch.float()
         train = not self._config.freeze_encoder and torch.is_grad_enabled()
         with torch.set_grad_enabled(train), self._compute.autocast():
-            patches: Tensor = self._encoder(to_device(batch, self._compute)).patches
+            patches: Tensor = self._encoder(batch).patches
         return patches
 
     @torch.no_grad()
     def _standardise(self, source: Frames | NDArray[np.float16]) -> None:
         n = len(source)
         some = np.unique(np.linspace(0, n - 1, min(n, _STATISTICS)).astype(np.int64))
-        parts = [self._tokens(source[some[rows]]) for rows in _batches(len(some))]
+        stage = self._compute.stage
+        parts = [self._tokens(stage(source[some[rows]])) for rows in _batches(len(some))]
         self._head.standardise(torch.cat(parts))
 
     def _optimizers(self) -> list[tuple[torch.optim.Optimizer, float]]:
@@ -227,15 +252,15 @@ class _Task:
 
     def _fetch(
         self, source: Frames | NDArray[np.float16], masks: Frames, step: int
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Give inputs and masks of one step, a function of the seed and the step's number."""
+    ) -> list[Tensor]:
+        """Give a step's staged inputs and masks, a function of the seed and the step's number."""
         rows = batch_indices(self._seed, step, self._config.batch_size, len(masks))
         inputs, truth = source[rows], masks[rows]
         if not self._config.freeze_encoder:
             mirrored = rng_at(self._seed, Stream.FLIP, step).random(len(rows)) < 0.5
             inputs[mirrored] = inputs[mirrored, :, ::-1]
             truth[mirrored] = truth[mirrored, :, ::-1]
-        return inputs, truth
+        return self._stage(inputs, truth)
 
 
 def _batches(n: int) -> list[NDArray[np.int64]]:

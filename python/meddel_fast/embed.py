@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from meddel_fast.data.manifest import Manifest
-from meddel_fast.device import Compute, choose, deterministic
+from meddel_fast.device import Compute, arrays, choose, deterministic
 from meddel_fast.files import (
     Progress,
     StrPath,
@@ -27,7 +28,7 @@ from meddel_fast.files import (
     write_json,
 )
 from meddel_fast.loader import Frames, frames, prefetch
-from meddel_fast.vit import Encoder, fingerprint, load_encoder, to_device
+from meddel_fast.vit import Encoder, fingerprint, load_encoder
 
 _DTYPES = ("float32", "float16")
 _POOLINGS = ("mean", "cls")
@@ -189,7 +190,8 @@ def embed(
         for first in range(len(shards) * shard_size, len(manifest), shard_size):
             rows = np.arange(first, min(first + shard_size, len(manifest)))
             array = np.empty((len(rows), model.width), dtype)
-            for start, part in _embed_rows(model, pool, rows, batch_size, pooling, compute):
+            flow = _embed_rows(model, pool, rows, batch_size, pooling, compute)
+            for start, part in arrays(flow):
                 array[start : start + len(part)] = part
                 if progress is not None:
                     progress(int(first + start + len(part)), len(manifest))
@@ -224,8 +226,8 @@ def _embed_rows(
     batch_size: int,
     pooling: str,
     compute: Compute,
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Embeddings of `rows` in batches, each with the place of its first row.
+) -> Iterator[tuple[int, Tensor]]:
+    """Embeddings, fp32 on the device, of `rows` in batches, each with the place of its first row.
 
     The last batch is filled up with its last image: in products of one shape, equal images get
     equal embeddings.
@@ -233,11 +235,12 @@ def _embed_rows(
     starts = range(0, len(rows), batch_size)
     # A take past the end is clipped to the last row.
     batches = (rows.take(np.arange(s, s + batch_size), mode="clip") for s in starts)
-    for start, images in zip(starts, prefetch(pool.__getitem__, batches), strict=True):
+    staged = prefetch(lambda batch: compute.stage(pool[batch]), batches)
+    for start, images in zip(starts, staged, strict=True):
         with compute.autocast():
-            tokens = encoder(to_device(images, compute))
+            tokens = encoder(compute.send(images))
         pooled = tokens.cls if pooling == "cls" else tokens.patches.mean(dim=(1, 2))
-        yield start, pooled[: len(rows) - start].cpu().numpy()
+        yield start, pooled[: len(rows) - start]
 
 
 def _check_finite(array: NDArray[Any], first: int, manifest: Manifest) -> None:

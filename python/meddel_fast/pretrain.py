@@ -17,7 +17,7 @@ import warnings
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -49,7 +49,8 @@ from meddel_fast.files import (
 )
 from meddel_fast.loader import Frames, batch_indices, frames, prefetch
 from meddel_fast.optimise import cosine, make_optimizer
-from meddel_fast.vit import build_mae, normalise, preprocessor, to_device
+from meddel_fast.speed import Speed, seconds_a_call
+from meddel_fast.vit import build_mae, normalise, preprocessor
 
 if TYPE_CHECKING:
     from transformers import ViTMAEForPreTraining
@@ -62,6 +63,10 @@ _LOG_COLUMNS = ("step", "loss", "learning_rate", "images_per_s")
 _RECORD = "pretrain.json"
 _WEIGHTS = "model.safetensors"
 _FLUSH = 20  # steps between two looks at the loss: each one waits for the device
+# "auto" tries to compile where the steps come to more seconds than this. Compiling takes a minute
+# or two of a ViT-Base, and what it may save is a part of the step.
+_COMPILE_PAYS = 600
+_GAIN = 0.97  # share of the plain step's time that a compiled one must stay under
 
 
 class Batch(NamedTuple):
@@ -70,6 +75,14 @@ class Batch(NamedTuple):
     images: NDArray[np.uint8]  # (b, size, size, 3)
     crops: NDArray[np.float32]  # (b, 2, 3), output to input coordinates in [-1, 1]
     noise: NDArray[np.float32]  # (b, patches), ranks decide which patches are masked
+
+
+class Inputs(NamedTuple):
+    """A batch as tensors."""
+
+    images: Tensor
+    crops: Tensor
+    noise: Tensor
 
 
 def pretrain(
@@ -83,8 +96,8 @@ def pretrain(
 ) -> Path:
     """Pre-train a MAE on some of a manifest's images.
 
-    Killed and started again it goes on from its last checkpoint; finished before with the same
-    settings, images and precision, it returns at once.
+    Killed and started again it goes on from its last checkpoint, on whatever device; finished
+    before with the same settings, images and precision, it returns at once.
 
     Parameters
     ----------
@@ -95,7 +108,8 @@ def pretrain(
         ``None`` takes all.
     out
         Folder; gets ``model/`` (``config.json``, ``model.safetensors`` and what made them),
-        ``loss.csv`` (step, loss, learning_rate, images_per_s) and, while running, ``checkpoint/``.
+        ``loss.csv`` (step, loss, learning_rate, images_per_s) and, while running, ``checkpoint/``;
+        on a GPU also ``speed.json``, see :class:`meddel_fast.speed.Speed`.
     config
         Architecture, schedule, seed.
     device
@@ -130,7 +144,6 @@ def pretrain(
         "images": len(chosen),
         "data": manifest.take(chosen).fingerprint,
         "precision": compute.precision,
-        "device": compute.device.type,
     }
     model_folder = out / "model"
     remove_leftovers(out)
@@ -139,7 +152,7 @@ def pretrain(
         with deterministic():
             run = _Run(chosen, out, config, compute, sha256_json(record))
             run.train(pool, progress)
-            _write_model(model_folder, run.model, config, record)
+            _write_model(model_folder, run.model, config, record, compute.device.type)
     shutil.rmtree(out / "checkpoint", ignore_errors=True)
     if progress is not None:
         progress(config.steps, config.steps)
@@ -159,16 +172,22 @@ class _Run:
     ) -> None:
         self.chosen, self.config, self.compute, self.key = chosen, config, compute, key
         self.model = build_mae(config, compute).train()
+        self._network: Any = self.model  # or what torch.compile made of it
         self.optimizer = make_optimizer(
             self.model.parameters(), config.learning_rate, config.weight_decay, config.betas
         )
+        self._out = out
         self._checkpoint = out / "checkpoint" / "last.safetensors"
         self._log = out / "loss.csv"
         self._rows: list[list[str]] = []
+        self._images, self._seconds = 0, 0.0
 
     def train(self, pool: Frames, progress: Progress | None) -> None:
         """Take the steps that are left."""
         config, losses = self.config, list[Tensor]()
+        speed = self.measure(pool) if self.compute.device.type == "cuda" else None
+        if speed is None and config.compile == "on":
+            self._network = torch.compile(self.model)
         first = self._resume()
         left = range(first, config.steps)
         began = time.perf_counter()
@@ -186,19 +205,63 @@ class _Run:
                 began = time.perf_counter()
             if progress is not None:
                 progress(done, config.steps)
+        if speed is not None and self._seconds:
+            speed.save(self._out, self._images / self._seconds)
 
-    def _fetch(self, pool: Frames, step: int) -> Batch:
-        return make_batch(pool, self.chosen, self.config, step)
+    def measure(self, pool: Frames) -> Speed:
+        """Time the bare step, and settle whether it is compiled; the network stays as it is.
 
-    def _step(self, step: int, batch: Batch) -> Tensor:
-        config, device = self.config, self.compute.device
-        pixels = normalise(to_device(batch.images, self.compute))
+        A run that is started again keeps to what its first start settled, so that it ends in the
+        same weights.
+        """
+        device, setting = self.compute.device, self.config.compile
+        inputs = Inputs(*map(self.compute.send, self._fetch(pool, 0)))
+        before = {name: value.clone() for name, value in self.model.state_dict().items()}
+        earlier = Speed.load(self._out) if setting == "auto" else None
+        if earlier is not None and (earlier.key, earlier.device) == (self.key, device.type):
+            setting = "on" if earlier.compiled else "off"
+        seconds, compiled = math.inf, False
+        if setting != "on":
+            seconds = seconds_a_call(partial(self._step, 0, inputs), device)
+        if setting == "on" or (setting == "auto" and self.config.steps * seconds > _COMPILE_PAYS):
+            seconds, compiled = self._compile(inputs, seconds, setting == "on")
+        self.model.load_state_dict(before)
+        self.optimizer.state.clear()
+        speed = Speed(self.key, device.type, compiled, self.config.batch_size / seconds)
+        speed.save(self._out)
+        return speed
+
+    def _compile(self, inputs: Inputs, plain: float, wanted: bool) -> tuple[float, bool]:
+        """Compile the network if that is wanted or faster; give the step's time and which."""
+        self._network = torch.compile(self.model)
+        try:
+            seconds = seconds_a_call(partial(self._step, 0, inputs), self.compute.device)
+        except Exception as error:  # whatever its compilers say
+            if wanted:
+                raise
+            warnings.warn(f"not compiled: {error}", RuntimeWarning, stacklevel=5)
+            seconds = math.inf
+        if wanted or seconds < _GAIN * plain:
+            return seconds, True
+        self._network = self.model
+        self.optimizer.zero_grad(set_to_none=True)
+        return plain, False
+
+    def _fetch(self, pool: Frames, step: int) -> Inputs:
+        batch = make_batch(pool, self.chosen, self.config, step)
+        return Inputs(*(self.compute.stage(part) for part in batch))
+
+    def _step(self, step: int, inputs: Inputs) -> Tensor:
+        """Take one step, without waiting for the device."""
+        config = self.config
+        images, crops, noise = map(self.compute.send, inputs)
+        pixels = normalise(images)
         if config.crop:
-            pixels = crop(pixels, torch.from_numpy(batch.crops).to(device))
+            pixels = crop(pixels, crops)
         for group in self.optimizer.param_groups:
             group["lr"] = cosine(step, config.steps, config.warmup_steps, config.learning_rate)
         with self.compute.autocast():
-            loss: Tensor = self.model(pixels, noise=torch.from_numpy(batch.noise).to(device)).loss
+            loss: Tensor = self._network(pixels, noise=noise).loss
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -218,7 +281,10 @@ class _Run:
     def _flush(self, done: int, losses: list[Tensor], began: float) -> None:
         """Note the last steps' losses, in the log's rows."""
         config, values = self.config, torch.stack(losses).tolist()
-        rate = len(values) * config.batch_size / (time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        rate = len(values) * config.batch_size / seconds
+        self._images += len(values) * config.batch_size
+        self._seconds += seconds
         for step, loss in enumerate(values, done - len(values)):
             if not math.isfinite(loss):
                 raise FloatingPointError(
@@ -271,21 +337,25 @@ def _check_indices(indices: ArrayLike | None, n: int) -> NDArray[np.int64]:
 def _settings(config: PretrainConfig) -> dict[str, object]:
     """Give the settings that decide the result; the precision is recorded as settled."""
     settings = asdict(config)
-    for name in ("checkpoint_every", "workers", "precision"):
+    for name in ("checkpoint_every", "workers", "precision", "compile"):
         del settings[name]
     return settings
 
 
 def _write_model(
-    folder: Path, model: ViTMAEForPreTraining, config: PretrainConfig, record: dict[str, object]
+    folder: Path,
+    model: ViTMAEForPreTraining,
+    config: PretrainConfig,
+    record: dict[str, object],
+    device: str,
 ) -> None:
     with atomic_directory(folder, replace=True) as temporary:
         with quiet_transformers():
             model.save_pretrained(temporary)
         write_json(temporary / "preprocessor_config.json", preprocessor(config.image_size))
         weights = sha256_file(temporary / _WEIGHTS)
-        whole = {**record, "key": sha256_json(record), "weights_sha256": weights}
-        write_json(temporary / _RECORD, whole)
+        made = {"key": sha256_json(record), "device": device, "weights_sha256": weights}
+        write_json(temporary / _RECORD, {**record, **made})
 
 
 def _is_finished(folder: Path, record: dict[str, object]) -> bool:

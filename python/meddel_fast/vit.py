@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -86,15 +87,18 @@ def normalise(
     images: Tensor, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD
 ) -> Tensor:
     """Float32 (b, 3, h, w) for a ViT, from uint8 (b, h, w, 3)."""
-    pixels = images.permute(0, 3, 1, 2).to(torch.float32)
-    scale = 1 / (255 * torch.tensor(std, device=images.device).view(1, 3, 1, 1))
-    shift = torch.tensor(mean, device=images.device).view(1, 3, 1, 1) * 255
-    return (pixels - shift) * scale
+    shift, scale = _shift_and_scale(mean, std, images.device)
+    return (images.permute(0, 3, 1, 2).to(torch.float32) - shift) * scale
 
 
-def to_device(batch: NDArray[np.uint8], compute: Compute) -> Tensor:
-    """Copy a uint8 batch to the device."""
-    return torch.from_numpy(batch).to(compute.device, non_blocking=True)
+@lru_cache(maxsize=8)
+def _shift_and_scale(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Make the numbers of :func:`normalise` once: sending them would make each step wait."""
+    with torch.inference_mode(False):
+        scale = 1 / (255 * torch.tensor(std, device=device).view(1, 3, 1, 1))
+        return torch.tensor(mean, device=device).view(1, 3, 1, 1) * 255, scale
 
 
 def build_mae(config: PretrainConfig, compute: Compute) -> ViTMAEForPreTraining:

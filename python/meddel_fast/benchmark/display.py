@@ -143,7 +143,7 @@ class Board:
         else:
             row.worked += 1
             row.seconds += seconds
-            row.speed = row.meter.speed() if row.meter else ""
+            row.speed = _speed(stage, row.meter)
         row.current, row.meter = "", None
 
     def __rich__(self) -> Table:
@@ -156,6 +156,11 @@ class Board:
         elapsed = clock(time.monotonic() - self.started)
         grid.add_row("", Text(f"elapsed {elapsed}", style="dim"))
         return grid
+
+
+def _speed(stage: Stage, meter: Meter | None) -> str:
+    known = stage.speed() if stage.speed is not None else ""
+    return known or (meter.speed() if meter else "")
 
 
 def _cells(row: Row) -> tuple[Text, Text, ProgressBar | Text, Text, Text, Text]:
@@ -206,7 +211,7 @@ class Lines:
     def end(self, stage: Stage, skipped: bool, seconds: float) -> None:
         """See `stage.Watcher`."""
         self.number += 1
-        speed = self.meter.speed()
+        speed = "" if skipped else _speed(stage, self.meter)
         how = f"done in {clock(seconds)}" + (f" ({speed})" if speed else "")
         text = "skipped, already done" if skipped else how
         self._print(f"[{self.number}/{self.stages}] {stage.name}: {text}")

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 FULL = "full-100"
 GROUPS = ("make", "data", "encoder", "pretrain", "embed", "select", "evaluate", "score", "report")
-# Fields of PretrainConfig that cannot change the weights.
-_NO_EFFECT = ("checkpoint_every", "workers")
+# Fields of PretrainConfig that cannot change the weights, but for how they are rounded.
+_NO_EFFECT = ("checkpoint_every", "workers", "compile")
 
 
 def tag(selector: str, ratio: float) -> str:
@@ -244,7 +244,13 @@ class _Plan:
             pretrain(pool, kept(), folder, config, device=self.config.device, progress=progress)
 
         outputs = (folder / "model", folder / "loss.csv")
-        return Stage(name, outputs, inputs, work, partial=(folder,))
+
+        def speed() -> str:
+            from meddel_fast.speed import told
+
+            return told(folder)
+
+        return Stage(name, outputs, inputs, work, partial=(folder,), speed=speed)
 
     def embed(self) -> Stage:
         folder = self.out / "embeddings"

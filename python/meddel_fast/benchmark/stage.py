@@ -50,6 +50,8 @@ class Stage:
         Further files and folders that an interrupted work leaves to go on from.
     unit
         What the work's progress counts; empty when a rate would say nothing.
+    speed
+        Tells how fast the work was, when it knows better than its progress shows; else empty.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Stage:
     work: Callable[[Progress], None]
     partial: tuple[Path, ...] = ()
     unit: str = "steps"
+    speed: Callable[[], str] | None = None
 
     @property
     def group(self) -> str:
