@@ -69,6 +69,8 @@
 namespace meddel {
 
 constexpr int64_t kBlockColumns = 16;  // positions a block of packed codes
+constexpr int kRemainder = 4;          // integers of a prefix code that hold the remainder's length
+constexpr int64_t kWidest = 16384;     // dimensions of a dense code at most
 
 // A code's length as Kernels::refine wants it.
 inline int64_t chunked(int64_t width) { return (width + kChunk - 1) / kChunk * kChunk; }
