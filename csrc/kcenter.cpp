@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <optional>
 
 #include "cpu/isa.h"
@@ -23,8 +22,8 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kTaken = -1.0;       // below every distance: a centre is never the farthest
 constexpr int64_t kActive = 256;      // rows to have active: 0.4 MiB of 384 fp32, within L2,
 constexpr int64_t kLeastActive = 64;  // or fewer, where they would be much of all
-// As many centres cost as much as to begin with codes and stale bounds (40 to 60 passes over all
-// rows, from 1,612 x 1,280 to 200,000 x 384): up to here all rows are active from start to end.
+// Codes and stale bounds cost about as much as so many passes over all rows (1,612 x 1,280 and
+// 50,000 x 384): up to here all rows are active from start to end.
 constexpr int64_t kFewCentres = 24;
 constexpr int64_t kUpdatedRows = 1024;  // by one thread at a time
 constexpr int64_t kAskedRows = 4096;    // whose bounds tell where the next threshold is
@@ -239,8 +238,9 @@ class Greedy {
   // The same for one centre and some of them: returns the farthest, or -1 of none.
   int64_t update(int64_t centre, int64_t begin, int64_t end) {
     double inner[kUpdatedRows];
-    if (!few_)
+    if (!few_) {
       dots_(x_.row(centre), x_.data, x_.ld, active_.data() + begin, end - begin, x_.d, inner);
+    }
     int64_t farthest = -1;
     for (int64_t k = begin; k < end; ++k) {
       const int64_t row = active_[k];
