@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 import meddel_fast.console
 from meddel_fast import __version__
-from meddel_fast.__main__ import app
+from meddel_fast.cli import app
 from meddel_fast.config import ConfigError
 from meddel_fast.console import explain, parse_budget
 from meddel_fast.files import read_json
@@ -64,7 +64,7 @@ def test_version_and_help_come_without_torch() -> None:
     code = (
         "import sys\n"
         "from typer.testing import CliRunner\n"
-        "from meddel_fast.__main__ import app\n"
+        "from meddel_fast.cli import app\n"
         "for option in ('--version', '--help'):\n"
         "    result = CliRunner().invoke(app, [option])\n"
         "    assert result.exit_code == 0\n"
@@ -214,7 +214,7 @@ def test_disk_that_fills_up_while_writing(embeddings: Path, tmp_path: Path) -> N
     code = (
         "import resource, sys\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
-        "from meddel_fast.__main__ import main\n"
+        "from meddel_fast.cli import main\n"
         f"sys.argv = ['meddel-fast', 'select', {str(embeddings)!r}, '--budget', '5', "
         f"'--out', {str(out)!r}]\n"
         "main()\n"

@@ -3,7 +3,7 @@
 The map of the package; imports go down only:
 
 ======================  ===========================================================================
-``__main__``            the command line, ``meddel-fast``
+``cli``                 the command line, ``meddel-fast``
 ``benchmark``           the whole run, from folders of images to a NormDEL table and a report
 ``embed``, ``pretrain``, ``downstream``, ``normdel``, ``report``     one stage each
 ``data``, ``selectors`` images and manifests; ``select(embeddings, budget) -> Selection``

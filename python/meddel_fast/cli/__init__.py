@@ -1,0 +1,65 @@
+"""The command line, ``meddel-fast``: a module a command, put together here.
+
+Every command but ``run`` and ``info`` works in two ways: on files given as arguments, or, with
+``--config``, on a run, of which it brings the stages up to its own up to date.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+try:
+    import typer
+except ImportError:
+    sys.exit("meddel-fast: the command line needs: pip install 'meddel-fast[benchmark]'")
+
+from meddel_fast.cli.data import data
+from meddel_fast.cli.embed import embed
+from meddel_fast.cli.evaluate import evaluate
+from meddel_fast.cli.pretrain import pretrain
+from meddel_fast.cli.run import info, run
+from meddel_fast.cli.score import report, score
+from meddel_fast.cli.select import select
+from meddel_fast.console import guarded, show_tracebacks
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (run, data, embed, select, pretrain, evaluate, score, report, info):
+    app.command()(guarded(command))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from meddel_fast import __version__
+
+        typer.echo(f"meddel-fast {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    traceback: Annotated[
+        bool, typer.Option("--traceback", help="Show where an error came from.")
+    ] = False,
+) -> None:
+    """Choose the data a foundation model is pre-trained on, and measure what it is worth."""
+    if traceback:
+        show_tracebacks()
+
+
+def main() -> None:
+    """Start the command line."""
+    # Threads that sleep while they wait: with a competitor on one of two cores a training step
+    # takes 0.15 s instead of 0.39 s, and 0.07 instead of 0.27 s of processor time (torch 2.13).
+    # Read once, when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    app(prog_name="meddel-fast")

@@ -1,0 +1,61 @@
+"""``meddel-fast evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from meddel_fast.cli.options import (
+    ConfigOption,
+    DeviceOption,
+    OutOption,
+    RootOption,
+    SetOption,
+    need,
+    run_stages,
+)
+from meddel_fast.config import DownstreamConfig
+from meddel_fast.config_file import from_table, parse_settings
+from meddel_fast.console import show_work
+
+
+def evaluate(
+    model: Annotated[Path | None, typer.Argument(help="Folder of the encoder.")] = None,
+    manifest: Annotated[Path | None, typer.Argument(help="Manifest with masks.")] = None,
+    out: OutOption = None,
+    test: Annotated[
+        Path | None, typer.Option(help="Manifest to test on, when it is another one.")
+    ] = None,
+    train_split: Annotated[list[str], typer.Option(help="Repeatable.")] = ["train"],  # noqa: B006
+    test_split: Annotated[list[str], typer.Option(help="Repeatable.")] = ["test"],  # noqa: B006
+    seed: Annotated[int, typer.Option(help="Seed of the head.")] = 0,
+    set_: SetOption = None,
+    device: DeviceOption = "auto",
+    config: ConfigOption = None,
+    data_root: RootOption = None,
+) -> None:
+    """Train a segmentation head on an encoder and measure it on the test split."""
+    if config is not None:
+        typer.echo(run_stages(config, data_root, out, "evaluate") / "evaluate")
+        return
+    from meddel_fast.data.manifest import Manifest
+    from meddel_fast.files import read_json, write_json
+
+    folder = need(model, "the folder of an encoder")
+    rows = Manifest.load(need(manifest, "a manifest"))
+    tested = rows if test is None else Manifest.load(test)
+    size = {"image_size": read_json(folder / "config.json").get("image_size", 224)}
+    values = from_table(DownstreamConfig, size | parse_settings(set_ or []), "--set")
+    parts = (rows.splits(train_split).with_masks(), tested.splits(test_split).with_masks())
+
+    def work(progress: Any) -> Any:
+        from meddel_fast.downstream import evaluate as measure
+
+        return measure(folder, *parts, values, seed=seed, device=device, progress=progress)
+
+    result = show_work("evaluate", "steps", work)
+    if out is not None:
+        write_json(out, result)
+    typer.echo(f"mIoU {result['miou']:.4f}  Dice {result['dice']:.4f}  ({result['images']} images)")

@@ -1,0 +1,59 @@
+"""``meddel-fast pretrain``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from meddel_fast.cli.options import (
+    ConfigOption,
+    DeviceOption,
+    OutOption,
+    RootOption,
+    SetOption,
+    need,
+    run_stages,
+)
+from meddel_fast.config import ConfigError, PretrainConfig
+from meddel_fast.config_file import from_table, parse_settings
+from meddel_fast.console import show_work
+
+
+def pretrain(
+    manifest: Annotated[Path | None, typer.Argument(help="Manifest of the pool.")] = None,
+    selection: Annotated[
+        Path | None, typer.Option(help="What `select` kept of the pool; all without it.")
+    ] = None,
+    out: OutOption = None,
+    set_: SetOption = None,
+    device: DeviceOption = "auto",
+    config: ConfigOption = None,
+    data_root: RootOption = None,
+) -> None:
+    """Pre-train a masked autoencoder on a pool or a selection; goes on from its checkpoint."""
+    if config is not None:
+        typer.echo(run_stages(config, data_root, out, "pretrain") / "pretrain")
+        return
+    from meddel_fast.data.manifest import Manifest
+    from meddel_fast.selectors import Selection
+
+    rows, target = Manifest.load(need(manifest, "a manifest")), need(out, "--out FOLDER")
+    chosen = None if selection is None else Selection.load(selection)
+    if chosen is not None and chosen.n != len(rows):
+        raise ConfigError(f"{selection} is of {chosen.n} samples, {manifest} has {len(rows)}")
+    indices = None if chosen is None else chosen.indices
+    values = from_table(PretrainConfig, parse_settings(set_ or []), "--set")
+
+    def work(progress: Any) -> Any:
+        from meddel_fast.pretrain import pretrain as train
+
+        return train(rows, indices, target, values, device=device, progress=progress)
+
+    def speed() -> str:
+        from meddel_fast.speed import told
+
+        return told(target)
+
+    typer.echo(show_work("pretrain", "steps", work, speed))

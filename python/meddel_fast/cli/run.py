@@ -1,0 +1,42 @@
+"""The whole run, and what this machine is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meddel_fast.cli.options import RootOption, print_table, run_stages
+
+
+def run(
+    config: Annotated[Path, typer.Argument(help="Settings of the run, a TOML file.")],
+    data_root: RootOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run directory, instead of the config's.")
+    ] = None,
+) -> None:
+    """Run the whole benchmark; done stages are skipped, a stopped run goes on."""
+    where = run_stages(config, data_root, out, None)
+    print_table(where)
+    typer.echo(f"\nReport: {where / 'report' / 'report.html'}")
+
+
+def info() -> None:
+    """Show versions, instruction sets, threads and devices."""
+    from meddel_fast.benchmark.machine import cuda_device, hardware, versions
+
+    found, machine = versions(), hardware()
+    lines = {name: version or "not installed" for name, version in found.items()}
+    built = "built" if machine["cuda_built"] else "not built"
+    lines |= {
+        "processor": machine["processor"],
+        "threads": str(machine["threads"]),
+        "memory": f"{machine['memory_gib']} GiB",
+        "instruction set": f"{machine['isa']} (available: {', '.join(machine['available_isas'])})",
+        "CUDA": f"kernels {built}, {cuda_device() or 'no CUDA device'}",
+    }
+    width = max(map(len, lines))
+    for name, value in lines.items():
+        typer.echo(f"{name:<{width}}  {value}")

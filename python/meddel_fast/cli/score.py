@@ -1,0 +1,59 @@
+"""``meddel-fast score`` and ``report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meddel_fast.cli.options import (
+    ConfigOption,
+    OutOption,
+    RootOption,
+    need,
+    print_table,
+    run_stages,
+)
+
+
+def score(
+    results: Annotated[
+        Path | None, typer.Argument(help="A run directory, or a CSV with columns miou, retained.")
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="Weight of the retained share.")] = 1.0,
+    out: OutOption = None,
+    config: ConfigOption = None,
+    data_root: RootOption = None,
+) -> None:
+    """Print the table of a run, or add DEL and NormDEL to results of your own (fractions)."""
+    if config is not None:
+        print_table(run_stages(config, data_root, out, "score"))
+        return
+    path = need(results, "a run directory or a CSV file")
+    if path.is_dir():
+        print_table(path)
+        return
+    from meddel_fast.benchmark.score import score_csv
+    from meddel_fast.files import write_text
+
+    text = score_csv(path, alpha)
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        write_text(out, text)
+
+
+def report(
+    run_dir: Annotated[Path | None, typer.Argument(help="Run directory.")] = None,
+    out: OutOption = None,
+    config: ConfigOption = None,
+    data_root: RootOption = None,
+) -> None:
+    """Write the report of a run: one HTML file."""
+    if config is not None:
+        typer.echo(run_stages(config, data_root, out, "report") / "report" / "report.html")
+        return
+    from meddel_fast.report import render
+
+    typer.echo(render(need(run_dir, "a run directory"), out))
