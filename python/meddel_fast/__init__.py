@@ -23,6 +23,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from meddel_fast._version import __version__
 from meddel_fast.normdel import del_score, normdel
 from meddel_fast.ops import (
     deduplicate,
@@ -36,8 +37,6 @@ from meddel_fast.pair_stream import iter_similar_pairs
 
 if TYPE_CHECKING:
     from meddel_fast import selectors
-
-__version__ = "0.1.0"
 
 __all__ = [
     "__version__",
