@@ -15,7 +15,8 @@ from meddel_fast import _core
 
 STUB = Path(meddel_fast.__file__).with_name("_core.pyi")
 KINDS = {  # of the stub's names and of pybind11's
-    "NDArray": "array", "_Array": "array", "_Int": "array", "_Float": "array", "ndarray": "array", "Annotated": "array",
+    "NDArray": "array", "_Array": "array", "_Int": "array", "_Float": "array", "ndarray": "array",
+    "Annotated": "array",
     "int": "int", "SupportsInt": "int", "float": "float", "SupportsFloat": "float", "bool": "bool",
     "str": "str", "list": "list", "Sequence": "list", "None": "None", "object": "object",
     "Any": "object", "Callable": "callable", "handle": "object",
