@@ -15,7 +15,7 @@ TRITON ?= triton==3.9.0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo example test lint types check docs wheel bench bench-text bench-goals bench-large bench-gpu sanitize clean
+.PHONY: help demo example test lint types check docs wheel fuzz soak mutants coverage bench bench-text bench-goals bench-large bench-gpu sanitize clean
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
@@ -125,6 +125,30 @@ sanitize: $(VENV)/.test
 	  cmake --build $$dir -j 2 >/dev/null && echo "== $$kind" && $$dir/kernels_test && $$dir/driver && \
 	  { [ $$kind = thread ] || $$dir/cuda_test; } || exit 1; \
 	done
+
+SECONDS ?= 60
+SEED ?= 0
+
+# make fuzz    the bindings and every reader of files under sanitizers (SECONDS=60 SEED=0)
+fuzz: $(VENV)/.test
+	tests/fuzz/run.sh $(CURDIR)/$(BIN)/python $(SECONDS) $(SEED)
+
+# make soak    two hours of it, and 600 faults of the disk
+soak: $(VENV)/.test
+	$(MAKE) fuzz SECONDS=3600 SEED=$$RANDOM
+	MEDDEL_FAULTS=600 $(BIN)/python -m pytest -q tests/test_faults.py
+
+MODULE ?= normdel
+TESTS ?= tests/test_normdel.py
+
+# make mutants  a module changed in one place at a time: what its tests do not notice (MODULE=selectors/kcenter TESTS=tests/test_selectors.py)
+mutants: $(VENV)/.test
+	$(BIN)/pip install -q "cosmic-ray>=8"
+	tests/mutants.sh $(CURDIR)/$(BIN)/python $(MODULE) "$(TESTS)"
+
+# make coverage  lines that the tests reach, in Python and in C++, into build/coverage
+coverage: $(VENV)/.test
+	tests/coverage.sh $(CURDIR)/$(BIN)/python
 
 # make clean   what was built here, not .venv
 clean:
