@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -45,6 +45,8 @@ _BATCH = 64  # images a forward pass when nothing is trained
 # Tokens of frozen encoders, float16 (n, g, g, d): every seed trains its head on the same ones.
 _TOKENS: Store[NDArray[np.float16]] = Store(share=0.25)
 
+R = TypeVar("R", bound="HeadRun")
+
 
 def evaluate(
     encoder: StrPath,
@@ -55,6 +57,7 @@ def evaluate(
     seed: int,
     out: StrPath | None = None,
     device: str | torch.device = "auto",
+    offline: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Train a segmentation head on one set of images and score it on another.
@@ -62,7 +65,7 @@ def evaluate(
     Parameters
     ----------
     encoder
-        Folder of a pre-trained model (or a name in the local Hugging Face cache).
+        Folder of a pre-trained model, or a name on the Hugging Face Hub.
     train, test
         Manifests whose usable rows all have masks.
     config
@@ -73,6 +76,8 @@ def evaluate(
         JSON file to write the result to.
     device
         ``"auto"``, or a torch device.
+    offline
+        Never ask the network: a name must be in the local cache.
     progress
         Called as ``progress(done, total)``: one for each image that a frozen encoder looks at,
         each training step and each scored image.
@@ -100,21 +105,18 @@ def evaluate(
     """
     _check_masks("train", train)
     _check_masks("test", test)
-    compute = choose(device, config.precision)
-    model = load_encoder(encoder, compute, image_size=config.image_size)
-    encoded = len(train) + len(test) if config.freeze_encoder else 0
-    tick = _counter(progress, encoded + config.steps + len(test))
-    task = _Task(model, fingerprint(encoder, model), config, compute, seed, tick)
+    size = (len(train), len(test))
+    run = start(HeadRun, encoder, size, config, seed, device, offline, progress)
     with deterministic():
-        loss = task.train(train)
-        confusions = task.test(test)
+        loss = run.train(train)
+        confusions = run.test(test)
     result = {
         **scores(confusions),
         "images": len(test),
         "train_images": len(train),
         "train_loss": loss,
         "seed": seed,
-        "precision": compute.precision,
+        "precision": run.compute.precision,
         "settings": asdict(config),
     }
     if out is not None:
@@ -122,7 +124,33 @@ def evaluate(
     return result
 
 
-class _Task:
+def start(
+    kind: type[R],
+    encoder: StrPath,
+    size: tuple[int, int],
+    config: DownstreamConfig,
+    seed: int,
+    device: str | torch.device,
+    offline: bool,
+    progress: Progress | None,
+) -> R:
+    """Load the encoder and put a new head on it; `size` counts training and test images."""
+    compute = choose(device, config.precision)
+    model = load_encoder(encoder, compute, image_size=config.image_size, offline=offline)
+    encoded = sum(size) if config.freeze_encoder else 0
+    tick = _counter(progress, encoded + config.steps + size[1])
+    return kind(model, fingerprint(encoder, model), config, compute, seed, tick)
+
+
+class Pixels(Protocol):
+    """Masks by rows: ``pixels[rows]`` is uint8 (b, size, size)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]: ...
+
+
+class HeadRun:
     """One head on its encoder, being trained and tested."""
 
     def __init__(
@@ -135,7 +163,7 @@ class _Task:
         tick: Callable[[int], None],
     ) -> None:
         self._encoder, self._key, self._config = encoder, key, config
-        self._compute, self._seed, self._tick = compute, seed, tick
+        self.compute, self._seed, self._tick = compute, seed, tick
         with torch_seed(seed, Stream.HEAD):
             head = Head(encoder.width, config.head_hidden, encoder.grid, config.image_size)
         self._head = head.to(compute.device)
@@ -144,7 +172,7 @@ class _Task:
         """Train on a manifest; return the mean loss of the last tenth of the steps."""
         config = self._config
         source = self._source(manifest)
-        masks = frames(manifest, config.image_size, masks=True)
+        masks = self._truth(manifest)
         self._standardise(source)
         optimizers = self._optimizers()
         steps, warmup = range(config.steps), round(_WARMUP * config.steps)
@@ -152,7 +180,7 @@ class _Task:
         losses = []
         for step, (inputs, truth) in zip(steps, prefetch(fetch, steps), strict=True):
             logits = self._head(self._tokens(inputs))
-            loss = segmentation_loss(logits, self._compute.send(truth).float())
+            loss = segmentation_loss(logits, self.compute.send(truth).float())
             loss.backward()  # type: ignore[no-untyped-call]
             for optimizer, peak in optimizers:
                 for group in optimizer.param_groups:
@@ -174,7 +202,7 @@ class _Task:
         """Confusion matrices (n, 2, 2) of a manifest's images."""
         self._encoder.eval()
         source = self._source(manifest)
-        masks = frames(manifest, self._config.image_size, masks=True)
+        masks = self._truth(manifest)
         threshold = math.log(self._config.threshold / (1 - self._config.threshold))
         batches = _batches(len(manifest))
         staged = prefetch(lambda rows: self._stage(source[rows], masks[rows]), batches)
@@ -182,7 +210,7 @@ class _Task:
         def count() -> Iterator[tuple[int, Tensor]]:
             for rows, (inputs, wanted) in zip(batches, staged, strict=True):
                 predicted = self._head(self._tokens(inputs)) > threshold
-                truth = self._compute.send(wanted).bool()
+                truth = self.compute.send(wanted).bool()
                 cells = (
                     ~truth & ~predicted,
                     ~truth & predicted,
@@ -197,17 +225,36 @@ class _Task:
             self._tick(images)
         return np.concatenate(parts)
 
+    @torch.inference_mode()
+    def chances(self, manifest: Manifest) -> Iterator[NDArray[np.float32]]:
+        """Yield how likely each pixel is polyp, (size, size), image by image."""
+        self._encoder.eval()
+        source = self._source(manifest)
+        batches = _batches(len(manifest))
+        staged = prefetch(lambda rows: self._stage(source[rows]), batches)
+        flow = (
+            (len(rows), self._head(self._tokens(inputs)).sigmoid())
+            for rows, (inputs,) in zip(batches, staged, strict=True)
+        )
+        for images, found in arrays(flow):
+            yield from found
+            self._tick(images)
+
+    def _truth(self, manifest: Manifest) -> Pixels:
+        """Give what the head is to find, 0 and 1."""
+        return frames(manifest, self._config.image_size, masks=True)
+
     def _source(self, manifest: Manifest) -> Frames | NDArray[np.float16]:
         """Give what is fed in: a frozen encoder's tokens where they fit in memory, else images."""
         n, grid, width = len(manifest), self._encoder.grid, self._encoder.width
         pool = frames(manifest, self._config.image_size)
         if not self._config.freeze_encoder:
             return pool
-        key = (self._key, self._compute, manifest.fingerprint, self._config.image_size)
+        key = (self._key, self.compute, manifest.fingerprint, self._config.image_size)
         tokens = _TOKENS.get(key)
         if tokens is None and _TOKENS.room(2 * n * grid * grid * width):
             tokens = np.empty((n, grid, grid, width), np.float16)
-            images = prefetch(lambda rows: self._compute.stage(pool[rows]), _batches(n))
+            images = prefetch(lambda rows: self.compute.stage(pool[rows]), _batches(n))
             flow = ((rows, self._tokens(i)) for rows, i in zip(_batches(n), images, strict=True))
             for rows, found in arrays(flow):
                 tokens[rows] = found
@@ -218,15 +265,15 @@ class _Task:
         return pool if tokens is None else tokens
 
     def _stage(self, *batch: NDArray[Any]) -> list[Tensor]:
-        return [self._compute.stage(part) for part in batch]
+        return [self.compute.stage(part) for part in batch]
 
     def _tokens(self, staged: Tensor) -> Tensor:
         """Patch tokens (b, g, g, d), fp32, of images, or of tokens already computed."""
-        batch = self._compute.send(staged)
+        batch = self.compute.send(staged)
         if batch.dtype == torch.float16:
             return batch.float()
         train = not self._config.freeze_encoder and torch.is_grad_enabled()
-        with torch.set_grad_enabled(train), self._compute.autocast():
+        with torch.set_grad_enabled(train), self.compute.autocast():
             patches: Tensor = self._encoder(batch).patches
         return patches
 
@@ -234,7 +281,7 @@ class _Task:
     def _standardise(self, source: Frames | NDArray[np.float16]) -> None:
         n = len(source)
         some = np.unique(np.linspace(0, n - 1, min(n, _STATISTICS)).astype(np.int64))
-        stage = self._compute.stage
+        stage = self.compute.stage
         parts = [self._tokens(stage(source[some[rows]])) for rows in _batches(len(some))]
         self._head.standardise(torch.cat(parts))
 
@@ -251,7 +298,7 @@ class _Task:
         ]
 
     def _fetch(
-        self, source: Frames | NDArray[np.float16], masks: Frames, step: int
+        self, source: Frames | NDArray[np.float16], masks: Pixels, step: int
     ) -> list[Tensor]:
         """Give a step's staged inputs and masks, a function of the seed and the step's number."""
         rows = batch_indices(self._seed, step, self._config.batch_size, len(masks))
