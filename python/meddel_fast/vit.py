@@ -142,17 +142,23 @@ def _initialise(model: ViTMAEForPreTraining) -> None:
     trained, at zero, so that the decoder cannot know where a masked patch lies; and a deviation of
     0.02 is too small for narrow networks.
     """
-    for module in model.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d):
-            nn.init.xavier_uniform_(module.weight.flatten(1))  # a view: fills the weight itself
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+    initialise_linear(model)
     grid = _side(model.config.image_size) // _side(model.config.patch_size)
     embeddings, decoder = model.vit.embeddings, model.decoder
     for positions in (embeddings.position_embeddings, decoder.decoder_pos_embed):
         positions.copy_(torch.from_numpy(sine_cosine(grid, positions.shape[-1])))
     for token in (embeddings.cls_token, decoder.mask_token):
         nn.init.normal_(token, std=0.02)
+
+
+@torch.no_grad()
+def initialise_linear(model: nn.Module) -> None:
+    """Draw the weights of linear layers and convolutions as MAE's own code does."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.xavier_uniform_(module.weight.flatten(1))  # a view: fills the weight itself
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def sine_cosine(grid: int, width: int) -> NDArray[np.float64]:
