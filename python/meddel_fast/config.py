@@ -97,7 +97,9 @@ class PretrainConfig:
         _check_positive(self, "decoder_hidden_size", "decoder_layers", "decoder_heads")
         _check_positive(self, "learning_rate", "checkpoint_every")
         _check(0 < self.mask_ratio < 1, self, "mask_ratio", "between 0 and 1, both excluded")
-        _check(0 <= self.warmup_steps <= self.steps, self, "warmup_steps", f"0 to {self.steps}")
+        if not self.epochs:  # with them the steps are not known yet
+            _check(self.warmup_steps <= self.steps, self, "warmup_steps", f"0 to {self.steps}")
+        _check(self.warmup_steps >= 0, self, "warmup_steps", "0 or greater")
         _check(self.weight_decay >= 0, self, "weight_decay", "0 or greater")
         _check(all(0 <= b < 1 for b in self.betas), self, "betas", "two numbers in [0, 1)")
         _check(self.workers >= 0, self, "workers", "0 or greater")

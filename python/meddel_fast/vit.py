@@ -236,6 +236,34 @@ def load_encoder(
     return encoder.to(compute.device).eval().requires_grad_(False)
 
 
+def check_there(name: StrPath, offline: bool = True) -> None:
+    """Refuse an encoder that is neither a folder nor, `offline`, in the local cache.
+
+    Raises
+    ------
+    FileNotFoundError
+        It is not there. Without `offline` the network is not asked yet.
+    """
+    name = str(name)
+    _check_folder(name)
+    if Path(name).is_dir() or not offline:
+        return
+    from transformers.utils.hub import cached_file
+
+    found = cached_file(
+        name,
+        "config.json",
+        local_files_only=True,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    if found is None:
+        raise FileNotFoundError(
+            f"encoder: {name!r} is no folder with a model, nor in the local Hugging Face cache "
+            "(offline)"
+        )
+
+
 def fingerprint(name: StrPath, encoder: Encoder | None = None) -> str:
     """Hash that changes with an encoder's weights and settings.
 

@@ -44,6 +44,8 @@ class Task:
     ----------
     name
         As ``[[data]] tasks`` has it.
+    settings
+        Class of its settings, one of `config`.
     wants
         What an image must have, for messages: "a mask".
     usable
@@ -58,6 +60,7 @@ class Task:
     """
 
     name: str
+    settings: type[Any]
     wants: str
     usable: Callable[[Manifest, Any], Manifest]
     evaluate: Evaluate

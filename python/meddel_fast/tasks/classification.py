@@ -239,6 +239,7 @@ def _features(
 
 CLASSIFICATION = Task(
     name="classification",
+    settings=ClassificationConfig,
     wants='a label (a mask, with labels = "lesion")',
     usable=usable,
     evaluate=evaluate,

@@ -118,6 +118,7 @@ def true_boxes(manifest: Manifest, config: LocalisationConfig) -> list[Boxes]:
 
 LOCALISATION = Task(
     name="localisation",
+    settings=LocalisationConfig,
     wants="boxes or a mask",
     usable=usable,
     evaluate=evaluate,

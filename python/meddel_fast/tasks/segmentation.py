@@ -39,6 +39,7 @@ def evaluate(
 
 SEGMENTATION = Task(
     name="segmentation",
+    settings=DownstreamConfig,
     wants="a mask",
     usable=usable,
     evaluate=evaluate,
