@@ -116,7 +116,7 @@ def evaluate(
         "train_images": len(train),
         "train_loss": loss,
         "seed": seed,
-        "precision": run.compute.precision,
+        "precision": run.precision,
         "settings": asdict(config),
     }
     if out is not None:
@@ -163,10 +163,15 @@ class HeadRun:
         tick: Callable[[int], None],
     ) -> None:
         self._encoder, self._key, self._config = encoder, key, config
-        self.compute, self._seed, self._tick = compute, seed, tick
+        self._compute, self._seed, self._tick = compute, seed, tick
         with torch_seed(seed, Stream.HEAD):
             head = Head(encoder.width, config.head_hidden, encoder.grid, config.image_size)
         self._head = head.to(compute.device)
+
+    @property
+    def precision(self) -> str:
+        """The precision it computes in."""
+        return self._compute.precision
 
     def train(self, manifest: Manifest) -> float:
         """Train on a manifest; return the mean loss of the last tenth of the steps."""
@@ -180,7 +185,7 @@ class HeadRun:
         losses = []
         for step, (inputs, truth) in zip(steps, prefetch(fetch, steps), strict=True):
             logits = self._head(self._tokens(inputs))
-            loss = segmentation_loss(logits, self.compute.send(truth).float())
+            loss = segmentation_loss(logits, self._compute.send(truth).float())
             loss.backward()  # type: ignore[no-untyped-call]
             for optimizer, peak in optimizers:
                 for group in optimizer.param_groups:
@@ -210,7 +215,7 @@ class HeadRun:
         def count() -> Iterator[tuple[int, Tensor]]:
             for rows, (inputs, wanted) in zip(batches, staged, strict=True):
                 predicted = self._head(self._tokens(inputs)) > threshold
-                truth = self.compute.send(wanted).bool()
+                truth = self._compute.send(wanted).bool()
                 cells = (
                     ~truth & ~predicted,
                     ~truth & predicted,
@@ -250,11 +255,11 @@ class HeadRun:
         pool = frames(manifest, self._config.image_size)
         if not self._config.freeze_encoder:
             return pool
-        key = (self._key, self.compute, manifest.fingerprint, self._config.image_size)
+        key = (self._key, self._compute, manifest.fingerprint, self._config.image_size)
         tokens = _TOKENS.get(key)
         if tokens is None and _TOKENS.room(2 * n * grid * grid * width):
             tokens = np.empty((n, grid, grid, width), np.float16)
-            images = prefetch(lambda rows: self.compute.stage(pool[rows]), _batches(n))
+            images = prefetch(lambda rows: self._compute.stage(pool[rows]), _batches(n))
             flow = ((rows, self._tokens(i)) for rows, i in zip(_batches(n), images, strict=True))
             for rows, found in arrays(flow):
                 tokens[rows] = found
@@ -265,15 +270,15 @@ class HeadRun:
         return pool if tokens is None else tokens
 
     def _stage(self, *batch: NDArray[Any]) -> list[Tensor]:
-        return [self.compute.stage(part) for part in batch]
+        return [self._compute.stage(part) for part in batch]
 
     def _tokens(self, staged: Tensor) -> Tensor:
         """Patch tokens (b, g, g, d), fp32, of images, or of tokens already computed."""
-        batch = self.compute.send(staged)
+        batch = self._compute.send(staged)
         if batch.dtype == torch.float16:
             return batch.float()
         train = not self._config.freeze_encoder and torch.is_grad_enabled()
-        with torch.set_grad_enabled(train), self.compute.autocast():
+        with torch.set_grad_enabled(train), self._compute.autocast():
             patches: Tensor = self._encoder(batch).patches
         return patches
 
@@ -281,7 +286,7 @@ class HeadRun:
     def _standardise(self, source: Frames | NDArray[np.float16]) -> None:
         n = len(source)
         some = np.unique(np.linspace(0, n - 1, min(n, _STATISTICS)).astype(np.int64))
-        stage = self.compute.stage
+        stage = self._compute.stage
         parts = [self._tokens(stage(source[some[rows]])) for rows in _batches(len(some))]
         self._head.standardise(torch.cat(parts))
 

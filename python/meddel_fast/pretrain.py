@@ -1,7 +1,7 @@
 """Masked pre-training on a subset of a manifest, by one of `methods`.
 
-Whatever the subset, a run takes the same number of optimiser steps, so that ratios differ in data
-and not in compute. What a step does follows from the settings, the subset and the step's number
+A run takes the steps of its settings, whatever the subset, so that ratios differ in data and not in
+compute. What a step does follows from the settings, the subset and the step's number
 alone; weights and optimiser moments are all that has to be saved, and a killed run that is started
 again ends in the weights of an unbroken one (on the same machine, with as many threads).
 """

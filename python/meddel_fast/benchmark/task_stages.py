@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from meddel_fast.benchmark.stage import Stage, listing, settings
+from meddel_fast.benchmark.stage import Stage, settings
 from meddel_fast.benchmark.task_scores import task_rows, write_tasks
 from meddel_fast.config import ConfigError, DataConfig, ReferenceConfig, RunConfig
 from meddel_fast.files import Progress, read_json, write_json
@@ -113,9 +113,12 @@ def _stage(plan: _Plan, evaluation: Evaluation) -> Stage:
     path, chosen = path_of(plan, evaluation), plan.config.settings_of(task)
 
     def inputs() -> dict[str, Any]:
-        model = plan.records.digest(plan.model(tag)) if reference is None else given_key(reference)
+        from meddel_fast.benchmark.plan import _encoder_key
+
         return {
-            "model": model,
+            "model": plan.records.digest(plan.model(tag))
+            if reference is None
+            else _encoder_key(reference.path),
             "train": rows(plan, data, task, data.train_splits).fingerprint,
             "test": rows(plan, data, task, data.test_splits).fingerprint,
             "config": settings(chosen),
@@ -137,12 +140,6 @@ def _stage(plan: _Plan, evaluation: Evaluation) -> Stage:
         write_json(path, result)
 
     return Stage(f"evaluate/{evaluation.label}", (path,), inputs, work, unit="")
-
-
-def given_key(reference: ReferenceConfig) -> Mapping[str, Any] | str:
-    """Identify a reference: a folder by its files, a hub name by itself."""
-    folder = Path(reference.path)
-    return {"files": listing(folder)} if folder.is_dir() else reference.path
 
 
 def digests(plan: _Plan, tags: list[str]) -> list[str]:

@@ -207,7 +207,10 @@ def _labels(manifest: Manifest, config: ClassificationConfig) -> list[str]:
     from meddel_fast.loader import frames
 
     masks = frames(manifest, config.image_size, masks=True)
-    return ["lesion" if masks[np.array([i])].any() else "no lesion" for i in range(len(manifest))]
+    size = config.batch_size
+    chunks = (range(i, min(i + size, len(manifest))) for i in range(0, len(manifest), size))
+    found = np.concatenate([masks[np.array(rows)].any(axis=(1, 2)) for rows in chunks])
+    return ["lesion" if lesion else "no lesion" for lesion in found]
 
 
 def _features(
