@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from meddel_fast.config import (
+    ClassificationConfig,
     ConfigError,
     DataConfig,
     DownstreamConfig,
     EncoderConfig,
+    GeneralisationConfig,
+    LocalisationConfig,
     PretrainConfig,
+    ReferenceConfig,
     RunConfig,
 )
 
@@ -108,6 +112,29 @@ def _data_sets(tables: Any, base: Path) -> tuple[DataConfig, ...]:
     )
 
 
+def _task_settings(tables: dict[str, Any], downstream: dict[str, Any]) -> dict[str, Any]:
+    """Read ``[tasks.NAME]``; what localisation shares with segmentation is that of [downstream]."""
+    given = _convert(tables.get("tasks", {}), dict[str, Any], "[tasks]")
+    given = {name: _convert(t, dict[str, Any], f"[tasks.{name}]") for name, t in given.items()}
+    _known_keys(given, ["classification", "localisation"], "[tasks]")
+    size = {"image_size": downstream["image_size"]}
+    classes, boxes = (given.get(name, {}) for name in ("classification", "localisation"))
+    return {
+        "classification": from_table(
+            ClassificationConfig, size | classes, "[tasks.classification]"
+        ),
+        "localisation": from_table(LocalisationConfig, downstream | boxes, "[tasks.localisation]"),
+    }
+
+
+def _references(tables: Any) -> tuple[ReferenceConfig, ...]:
+    if not isinstance(tables, list):
+        raise ConfigError(f"[[references]] must be a list of tables, got {tables!r}")
+    return tuple(
+        from_table(ReferenceConfig, t, f"[[references]] {i + 1}") for i, t in enumerate(tables)
+    )
+
+
 def read_toml(path: str | Path) -> dict[str, Any]:
     """Read the tables of a TOML file; an error names the file."""
     path = Path(path)
@@ -150,8 +177,9 @@ def load_config(
     ----------
     path : path
         The file. Its tables: ``[run]``, one or more ``[[data]]``, ``[encoder]``,
-        ``[selectors.NAME]``, ``[pretrain]``, ``[downstream]``; their keys are the fields of the
-        classes of this module.
+        ``[selectors.NAME]``, ``[pretrain]``, ``[downstream]``, ``[tasks.NAME]``,
+        ``[[references]]``, ``[generalisation]``; their keys are the fields of the classes of
+        `config`.
     data_root : path, optional
         Data paths are relative to it; without it, to the folder of the file.
     out : path, optional
@@ -161,7 +189,8 @@ def load_config(
     -------
     RunConfig
         With absolute paths. Without an ``image_size``, ``[downstream]`` takes that of
-        ``[pretrain]``.
+        ``[pretrain]``, and the tasks that of ``[downstream]``; localisation takes all that it
+        shares with ``[downstream]`` from there.
 
     Raises
     ------
@@ -173,6 +202,7 @@ def load_config(
     path = Path(path)
     tables = read_toml(path)
     known = ["run", "data", "encoder", "selectors", "pretrain", "downstream"]
+    known += ["tasks", "references", "generalisation"]
     try:
         _known_keys(tables, known, "top level")
         return _run_config(tables, path.resolve().parent, data_root, out)
@@ -195,6 +225,7 @@ def _run_config(
     options = _convert(tables.get("selectors", {}), dict[str, Any], "[selectors]")
     pretrain: PretrainConfig = from_table(PretrainConfig, tables.get("pretrain", {}), "[pretrain]")
     downstream = {"image_size": pretrain.image_size, **tables.get("downstream", {})}
+    across = tables.get("generalisation")
     base = folder if data_root is None else Path(data_root).resolve()
     config: RunConfig = from_table(
         RunConfig,
@@ -209,5 +240,10 @@ def _run_config(
         encoder=from_table(EncoderConfig, tables.get("encoder", {}), "[encoder]"),
         pretrain=pretrain,
         downstream=from_table(DownstreamConfig, downstream, "[downstream]"),
+        **_task_settings(tables, downstream),
+        references=_references(tables.get("references", [])),
+        generalisation=None
+        if across is None
+        else from_table(GeneralisationConfig, across, "[generalisation]"),
     )
     return config

@@ -25,6 +25,7 @@ TITLES = {
     "embed": "embed",
     "select": "select",
     "evaluate": "evaluate",
+    "generalisation": "generalise",
     "score": "score",
     "report": "report",
 }

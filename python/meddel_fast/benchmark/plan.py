@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from meddel_fast.benchmark import task_stages
 from meddel_fast.benchmark.score import planted_rows, score_rows, write_scores
 from meddel_fast.benchmark.stage import Records, Stage, listing, settings
 from meddel_fast.config import ConfigError, DataConfig, PretrainConfig, RunConfig
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from meddel_fast.data.manifest import Manifest
 
 FULL = "full-100"
-GROUPS = ("make", "data", "encoder", "pretrain", "embed", "select", "evaluate", "score", "report")
+GROUPS = (
+    *("make", "data", "encoder", "pretrain", "embed", "select"),
+    *("evaluate", "generalisation", "score", "report"),
+)
 # Fields of PretrainConfig that cannot change the weights, but for how they are rounded.
 _NO_EFFECT = ("checkpoint_every", "workers", "compile")
 
@@ -44,6 +48,8 @@ def build(config: RunConfig, records: Records) -> list[Stage]:
     ConfigError
         An unknown selector, or an option that it does not have.
     """
+    from meddel_fast.benchmark import generalisation
+
     check_selectors(config)
     plan = _Plan(config, records)
     own = not config.encoder.path
@@ -57,14 +63,15 @@ def build(config: RunConfig, records: Records) -> list[Stage]:
         *([plan.pretrain(FULL, None)] if full_first else []),
         plan.embed(),
         *(plan.select(s) for s in config.selectors if min(config.ratios) < 1),
-        *(plan.pretrain(t, plan.selection(t)) for t, _, _ in scored if t != FULL),
+        *(plan.pretrain(t, plan.selection(t), r) for t, _, r in scored if t != FULL),
         *(
             plan.evaluate(t, d, seed)
             for t, _, _ in scored
-            for d in config.data
-            if "test" in d.use
+            for d in task_stages.segmented(config)
             for seed in config.seeds
         ),
+        *task_stages.stages(plan, [t for t, _, _ in scored]),
+        *(stage for source in generalisation.sources(plan) for stage in source.stages()),
         plan.score(),
         plan.report(),
     ]
@@ -74,7 +81,8 @@ def check_selectors(config: RunConfig) -> None:
     """Refuse unknown selectors and unknown options of selectors."""
     from meddel_fast.selectors import check_options
 
-    for name in config.selectors:
+    across = config.generalisation.selectors if config.generalisation else ()
+    for name in dict.fromkeys((*config.selectors, *across)):
         try:
             check_options(name, config.selector_options.get(name, {}))
         except (TypeError, ValueError) as error:
@@ -136,6 +144,10 @@ class _Plan:
             )
         return rows
 
+    def head_rows(self, data: DataConfig) -> Manifest:
+        """Give the rows that the head which segments a data set is trained on."""
+        return self.with_masks(data, data.train_splits)
+
     def truths(self) -> dict[str, Path]:
         """Find what was planted, for the sets of the pool that say so."""
         paths = {d.name: self.root(d) / "truth.parquet" for d in self.config.data}
@@ -184,10 +196,10 @@ class _Plan:
         sets = [d for d in self.config.data if "pretrain" in d.use]
 
         def inputs() -> dict[str, Any]:
-            for data in self.config.data:  # what would fail in hours fails now
-                if "test" in data.use:
-                    self.with_masks(data, data.train_splits)
-                    self.with_masks(data, data.test_splits)
+            task_stages.check(self)  # what would fail in hours fails now
+            for data in task_stages.segmented(self.config):
+                self.head_rows(data)
+                self.with_masks(data, data.test_splits)
             return {
                 "sets": [
                     [d.name, d.pretrain_splits, self.records.digest(self.manifest_path(d.name))]
@@ -212,15 +224,21 @@ class _Plan:
     def own_encoder(self) -> Stage:
         steps = self.config.encoder.steps
         warmup = min(self.config.pretrain.warmup_steps, steps // 10)
-        config = replace(self.config.pretrain, steps=steps, warmup_steps=warmup)
+        config = replace(self.config.pretrain, steps=steps, warmup_steps=warmup, epochs={})
         return self._pretraining("encoder", self.out / "encoder", None, config)
 
-    def pretrain(self, name: str, selection: Path | None) -> Stage:
+    def pretrain(self, name: str, selection: Path | None, ratio: float = 1.0) -> Stage:
         folder = self.out / "pretrain" / name
-        return self._pretraining(f"pretrain/{name}", folder, selection, self.config.pretrain)
+        config = self.config.pretrain
+        return self._pretraining(f"pretrain/{name}", folder, selection, config, ratio)
 
     def _pretraining(
-        self, name: str, folder: Path, selection: Path | None, config: PretrainConfig
+        self,
+        name: str,
+        folder: Path,
+        selection: Path | None,
+        config: PretrainConfig,
+        ratio: float = 1.0,
     ) -> Stage:
         config = replace(config, seed=config.seed + self.config.seed)
 
@@ -229,11 +247,16 @@ class _Plan:
 
             return None if selection is None else Selection.load(selection).indices
 
+        def settled() -> PretrainConfig:
+            rows = kept()
+            pool = self.manifest(self.pool_path)
+            return config.at_ratio(ratio, len(pool) if rows is None else len(rows))
+
         def inputs() -> dict[str, Any]:
             return {
                 "pool": self.pool_fingerprint(),
                 "kept": sha256_json(kept()),
-                "config": settings(config, without=_NO_EFFECT),
+                "config": settings(settled(), without=_NO_EFFECT),
             }
 
         def work(progress: Progress) -> None:
@@ -241,7 +264,7 @@ class _Plan:
 
             self.use_threads()
             pool = self.manifest(self.pool_path)
-            pretrain(pool, kept(), folder, config, device=self.config.device, progress=progress)
+            pretrain(pool, kept(), folder, settled(), device=self.config.device, progress=progress)
 
         outputs = (folder / "model", folder / "loss.csv")
 
@@ -317,7 +340,7 @@ class _Plan:
         def inputs() -> dict[str, Any]:
             return {
                 "model": self.records.digest(self.model(name)),
-                "train": self.with_masks(data, data.train_splits).fingerprint,
+                "train": self.head_rows(data).fingerprint,
                 "test": self.with_masks(data, data.test_splits).fingerprint,
                 "config": settings(self.config.downstream),
                 "seed": seed,
@@ -329,7 +352,7 @@ class _Plan:
             self.use_threads()
             result = evaluate(
                 self.model(name),
-                self.with_masks(data, data.train_splits),
+                self.head_rows(data),
                 self.with_masks(data, data.test_splits),
                 self.config.downstream,
                 seed=seed,
@@ -342,15 +365,20 @@ class _Plan:
 
     def score(self) -> Stage:
         folder = self.out / "score"
-        data = [d for d in self.config.data if "test" in d.use]
+        data = task_stages.segmented(self.config)
         scored = tags(self.config)
+        names = [t for t, _, _ in scored]
         paths = [
             self.result(t, d, s) for t, _, _ in scored for d in data for s in self.config.seeds
         ]
 
         def inputs() -> dict[str, Any]:
+            from meddel_fast.benchmark import generalisation
+
+            across = [path for one in generalisation.sources(self) for path in one.results()]
             return {
-                "results": [self.records.digest(p) for p in paths],
+                "results": [self.records.digest(p) for p in [*paths, *across]],
+                "tasks": task_stages.digests(self, names),
                 "selections": [
                     self.records.digest(self.selection(t)) for t, _, _ in scored if t != FULL
                 ],
@@ -360,6 +388,7 @@ class _Plan:
             }
 
         def work(progress: Progress) -> None:
+            from meddel_fast.benchmark import generalisation
             from meddel_fast.selectors import Selection
 
             pool = self.manifest(self.pool_path)
@@ -374,9 +403,13 @@ class _Plan:
                     for d in data
                 }
                 share = (len(kept[name]), len(pool))
-                rows += score_rows(selector, ratio, share, results, self.config.alpha)
+                if data:
+                    rows += score_rows(selector, ratio, share, results, self.config.alpha)
             planted = planted_rows(pool.ids, [(s, r, kept[t]) for t, s, r in scored], self.truths())
             write_scores(folder, rows, planted)
+            shares = {name: (len(rows), len(pool)) for name, rows in kept.items()}
+            task_stages.write(self, folder, scored, shares)
+            generalisation.write(self, folder)
             progress(len(rows), len(rows))
 
         return Stage("score", (folder,), inputs, work, unit="")
