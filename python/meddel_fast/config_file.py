@@ -11,6 +11,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from meddel_fast.config import (
     ConfigError,
+    CostConfig,
     DataConfig,
     DownstreamConfig,
     EncoderConfig,
@@ -150,8 +151,8 @@ def load_config(
     ----------
     path : path
         The file. Its tables: ``[run]``, one or more ``[[data]]``, ``[encoder]``,
-        ``[selectors.NAME]``, ``[pretrain]``, ``[downstream]``; their keys are the fields of the
-        classes of this module.
+        ``[selectors.NAME]``, ``[pretrain]``, ``[downstream]``, ``[cost]``; their keys are the
+        fields of the classes of `config`.
     data_root : path, optional
         Data paths are relative to it; without it, to the folder of the file.
     out : path, optional
@@ -172,7 +173,7 @@ def load_config(
     """
     path = Path(path)
     tables = read_toml(path)
-    known = ["run", "data", "encoder", "selectors", "pretrain", "downstream"]
+    known = ["run", "data", "encoder", "selectors", "pretrain", "downstream", "cost"]
     try:
         _known_keys(tables, known, "top level")
         return _run_config(tables, path.resolve().parent, data_root, out)
@@ -209,5 +210,6 @@ def _run_config(
         encoder=from_table(EncoderConfig, tables.get("encoder", {}), "[encoder]"),
         pretrain=pretrain,
         downstream=from_table(DownstreamConfig, downstream, "[downstream]"),
+        cost=from_table(CostConfig, tables.get("cost", {}), "[cost]"),
     )
     return config

@@ -27,6 +27,7 @@ TITLES = {
     "evaluate": "evaluate",
     "score": "score",
     "report": "report",
+    "verify": "verify",
 }
 _PLAIN_INTERVAL = 15.0  # seconds between the plain lines of one stage
 

@@ -22,6 +22,7 @@ from meddel_fast.cli.pretrain import pretrain
 from meddel_fast.cli.run import info, run
 from meddel_fast.cli.score import report, score
 from meddel_fast.cli.select import select
+from meddel_fast.cli.verify import verify
 from meddel_fast.console import guarded, show_tracebacks
 
 app = typer.Typer(
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, data, embed, select, pretrain, evaluate, score, report, info):
+for command in (run, data, embed, select, pretrain, evaluate, score, report, verify, info):
     app.command()(guarded(command))
 
 
