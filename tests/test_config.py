@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from meddel_fast.config import ConfigError, DownstreamConfig, EncoderConfig, PretrainConfig
+from meddel_fast.config import (
+    ConfigError,
+    CostConfig,
+    DownstreamConfig,
+    EncoderConfig,
+    PretrainConfig,
+)
 from meddel_fast.config_file import from_table, load_config, parse_settings
 
 MINIMAL = """
@@ -35,6 +41,9 @@ def test_minimal_config_has_the_documented_defaults(tmp_path: Path) -> None:
     assert config.selectors == ("random", "kcenter", "meddel")
     assert config.seeds == (0, 1, 2)
     assert config.alpha == 1.0
+    assert config.alphas == (0.0, 0.5, 1.0, 2.0)
+    assert config.repeats == 1
+    assert config.cost == CostConfig()
     assert config.pretrain == PretrainConfig()
     assert config.downstream == DownstreamConfig()
     assert config.encoder == EncoderConfig()
@@ -167,6 +176,10 @@ def test_what_is_wrong_is_named(tmp_path: Path, change: str, message: str) -> No
         ("selectors = []", "selectors must be given, each once"),
         ("threads = 0", "threads must be greater than 0"),
         ("alpha = -1", "alpha must be 0 or greater"),
+        ("alpha = inf", "alpha must be 0 or greater"),
+        ("alphas = [1, -1]", "alphas must be numbers of 0 or more"),
+        ("alphas = [1, 1]", "alphas must be given, each once"),
+        ("repeats = 0", "repeats must be greater than 0"),
         ("seed = '1'", "seed must be a whole number"),
         ("colour = 1", "\\[run\\]: unknown key 'colour'; known keys: name, seed, ratios"),
     ],
@@ -174,6 +187,15 @@ def test_what_is_wrong_is_named(tmp_path: Path, change: str, message: str) -> No
 def test_wrong_run_values(tmp_path: Path, line: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config(write(tmp_path, MINIMAL.replace("[run]", f"[run]\n{line}")))
+
+
+def test_cost(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, MINIMAL + "[cost]\ncpu_watts = 20\n"))
+    assert config.cost == CostConfig(cpu_watts=20.0, gpu_watts=400.0)
+    with pytest.raises(ConfigError, match="\\[cost\\] gpu_watts must be 0 or greater"):
+        load_config(write(tmp_path, MINIMAL + "[cost]\ngpu_watts = -1\n"))
+    with pytest.raises(ConfigError, match="\\[cost\\]: unknown key 'watts'"):
+        load_config(write(tmp_path, MINIMAL + "[cost]\nwatts = 1\n"))
 
 
 def test_missing_pieces(tmp_path: Path) -> None:

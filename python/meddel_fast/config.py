@@ -320,8 +320,24 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class CostConfig:
+    """Power that the machine is assumed to draw while it works, for the estimate of the energy."""
+
+    cpu_watts: float = 65.0
+    gpu_watts: float = 400.0
+
+    def __post_init__(self) -> None:
+        for name in ("cpu_watts", "gpu_watts"):
+            _check(0 <= getattr(self, name) < float("inf"), self, name, "0 or greater")
+
+
+@dataclass(frozen=True)
 class RunConfig:
-    """A whole run. `seeds` are those of the downstream heads, `seed` that of everything before."""
+    """A whole run. `seeds` are those of the downstream heads, `seed` that of everything before.
+
+    Repetition r of `repeats` selects (where the method draws) and pre-trains with ``seed + r``.
+    `alpha` is the weight of the tables, `alphas` those of the sweep.
+    """
 
     name: str
     out: Path
@@ -330,7 +346,9 @@ class RunConfig:
     ratios: tuple[float, ...] = (1.0, 0.33, 0.1, 0.05)
     selectors: tuple[str, ...] = ("random", "kcenter", "meddel")
     seeds: tuple[int, ...] = (0, 1, 2)
+    repeats: int = 1
     alpha: float = 1.0
+    alphas: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0)
     device: str = "auto"
     threads: int | None = None
     selector_options: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -341,14 +359,19 @@ class RunConfig:
     localisation: LocalisationConfig = field(default_factory=LocalisationConfig)
     references: tuple[ReferenceConfig, ...] = ()
     generalisation: GeneralisationConfig | None = None
+    cost: CostConfig = field(default_factory=CostConfig)
 
     def __post_init__(self) -> None:
         _check(bool(self.name.strip()), self, "name", "a name")
-        _check(self.alpha >= 0, self, "alpha", "0 or greater")
+        _check(0 <= self.alpha < float("inf"), self, "alpha", "0 or greater")
+        _check(
+            all(0 <= a < float("inf") for a in self.alphas), self, "alphas", "numbers of 0 or more"
+        )
+        _check_positive(self, "repeats")
         _check(self.threads is None or self.threads > 0, self, "threads", "greater than 0")
         _check(bool(self.ratios), self, "ratios", "at least one ratio")
         _check(all(0 < r <= 1 for r in self.ratios), self, "ratios", "fractions in (0, 1]")
-        for values in ("ratios", "selectors", "seeds"):
+        for values in ("ratios", "selectors", "seeds", "alphas"):
             given = getattr(self, values)
             _check(bool(given) and len(set(given)) == len(given), self, values, "given, each once")
         names = [d.name for d in self.data]

@@ -12,6 +12,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from meddel_fast.config import (
     ClassificationConfig,
     ConfigError,
+    CostConfig,
     DataConfig,
     DownstreamConfig,
     EncoderConfig,
@@ -178,8 +179,8 @@ def load_config(
     path : path
         The file. Its tables: ``[run]``, one or more ``[[data]]``, ``[encoder]``,
         ``[selectors.NAME]``, ``[pretrain]``, ``[downstream]``, ``[tasks.NAME]``,
-        ``[[references]]``, ``[generalisation]``; their keys are the fields of the classes of
-        `config`.
+        ``[[references]]``, ``[generalisation]``, ``[cost]``; their keys are the fields of the
+        classes of `config`.
     data_root : path, optional
         Data paths are relative to it; without it, to the folder of the file.
     out : path, optional
@@ -202,7 +203,7 @@ def load_config(
     path = Path(path)
     tables = read_toml(path)
     known = ["run", "data", "encoder", "selectors", "pretrain", "downstream"]
-    known += ["tasks", "references", "generalisation"]
+    known += ["tasks", "references", "generalisation", "cost"]
     try:
         _known_keys(tables, known, "top level")
         return _run_config(tables, path.resolve().parent, data_root, out)
@@ -245,5 +246,6 @@ def _run_config(
         generalisation=None
         if across is None
         else from_table(GeneralisationConfig, across, "[generalisation]"),
+        cost=from_table(CostConfig, tables.get("cost", {}), "[cost]"),
     )
     return config

@@ -33,6 +33,7 @@ from meddel_fast.device import (
 from meddel_fast.files import Progress, StrPath, write_json
 from meddel_fast.loader import Frames, Store, batch_indices, frames, prefetch
 from meddel_fast.optimise import cosine, make_optimizer
+from meddel_fast.predictions import Predictions, confusion_matrices, pack
 from meddel_fast.segmentation import Head, scores, segmentation_loss
 from meddel_fast.vit import Encoder, fingerprint, load_encoder
 
@@ -56,6 +57,7 @@ def evaluate(
     *,
     seed: int,
     out: StrPath | None = None,
+    predictions: StrPath | None = None,
     device: str | torch.device = "auto",
     offline: bool = True,
     progress: Progress | None = None,
@@ -74,6 +76,8 @@ def evaluate(
         Of the head's first weights, the order of the images and their mirroring.
     out
         JSON file to write the result to.
+    predictions
+        File for the predicted masks, see :class:`meddel_fast.predictions.Predictions`.
     device
         ``"auto"``, or a torch device.
     offline
@@ -109,9 +113,11 @@ def evaluate(
     run = start(HeadRun, encoder, size, config, seed, device, offline, progress)
     with deterministic():
         loss = run.train(train)
-        confusions = run.test(test)
+        found = run.test(test)
+    if predictions is not None:
+        found.save(predictions)
     result = {
-        **scores(confusions),
+        **scores(found.confusions),
         "images": len(test),
         "train_images": len(train),
         "train_loss": loss,
@@ -203,32 +209,28 @@ class HeadRun:
         return last
 
     @torch.inference_mode()
-    def test(self, manifest: Manifest) -> NDArray[np.int64]:
-        """Confusion matrices (n, 2, 2) of a manifest's images."""
+    def test(self, manifest: Manifest) -> Predictions:
+        """Predict the masks of a manifest's images, and hold them against the truth."""
         self._encoder.eval()
         source = self._source(manifest)
         masks = self._truth(manifest)
         threshold = math.log(self._config.threshold / (1 - self._config.threshold))
         batches = _batches(len(manifest))
-        staged = prefetch(lambda rows: self._stage(source[rows], masks[rows]), batches)
+        staged = prefetch(
+            lambda rows: (self._compute.stage(source[rows]), masks[rows].astype(np.bool_)), batches
+        )
 
-        def count() -> Iterator[tuple[int, Tensor]]:
-            for rows, (inputs, wanted) in zip(batches, staged, strict=True):
-                predicted = self._head(self._tokens(inputs)) > threshold
-                truth = self._compute.send(wanted).bool()
-                cells = (
-                    ~truth & ~predicted,
-                    ~truth & predicted,
-                    truth & ~predicted,
-                    truth & predicted,
-                )
-                yield len(rows), torch.stack([cell.sum(dim=(1, 2)) for cell in cells], dim=1)
+        def predict() -> Iterator[tuple[NDArray[np.bool_], Tensor]]:
+            for inputs, truth in staged:
+                yield truth, self._head(self._tokens(inputs)) > threshold
 
-        parts = []
-        for images, counts in arrays(count()):
-            parts.append(counts.reshape(-1, 2, 2))
-            self._tick(images)
-        return np.concatenate(parts)
+        bits, confusions = [], []
+        for truth, predicted in arrays(predict()):
+            bits.append(pack(predicted))
+            confusions.append(confusion_matrices(truth, predicted))
+            self._tick(len(truth))
+        size = self._config.image_size
+        return Predictions(manifest.ids, np.concatenate(bits), size, np.concatenate(confusions))
 
     @torch.inference_mode()
     def chances(self, manifest: Manifest) -> Iterator[NDArray[np.float32]]:

@@ -24,7 +24,10 @@ REFUSED = (ValueError, TypeError)
 
 def samples(rng: np.random.Generator) -> NDArray[Any]:
     """Few rows of any width: clusters, ties, zero rows, hard scales; often no plain C array."""
-    n, d = int(rng.integers(1, 70)), int(rng.choice([1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 64, 65, 130]))
+    n, d = (
+        int(rng.integers(1, 70)),
+        int(rng.choice([1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 64, 65, 130])),
+    )
     x = rng.normal(size=(max(1, n // 8), d))[rng.integers(max(1, n // 8), size=n)]
     x = x + rng.choice([0.0, 1e-7, 0.01, 1.0]) * rng.normal(size=(n, d))
     x[rng.random(n) < 0.05] = 0
@@ -92,7 +95,11 @@ def spoil(
     if kind == 4:
         return x, args, {**kwargs, "threads": [0, -1, "two", 1.5, 2**40][rng.integers(5)]}
     if kind == 5:
-        return x, args, {**kwargs, "order": [np.arange(len(x)) + 1, np.zeros(3), "no"][rng.integers(3)]}
+        return (
+            x,
+            args,
+            {**kwargs, "order": [np.arange(len(x)) + 1, np.zeros(3), "no"][rng.integers(3)]},
+        )
     if kind == 6 and args:
         return x, (junk[rng.integers(len(junk))], *args[1:]), kwargs
     name = str(rng.choice(["threshold", "k", "labels", "start", "selected", "metric", "nothing"]))

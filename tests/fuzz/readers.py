@@ -89,7 +89,11 @@ def make_embeddings(folder: Path) -> Path:
     from meddel_fast.files import sha256_file, write_json
 
     np.save(folder / "shard-00000.npy", np.ones((4, 3), np.float32))
-    shard = {"name": "shard-00000.npy", "rows": 4, "sha256": sha256_file(folder / "shard-00000.npy")}
+    shard = {
+        "name": "shard-00000.npy",
+        "rows": 4,
+        "sha256": sha256_file(folder / "shard-00000.npy"),
+    }
     index = {"complete": True, "shape": [4, 3], "dtype": "float32", "shards": [shard], "key": "k"}
     write_json(folder / "index.json", index)
     return folder / "index.json"
@@ -228,7 +232,19 @@ def mutate_json(rng: np.random.Generator, value: Any) -> Any:
         else:
             value[key] = mutate_json(rng, value[key])
         return value
-    junk: list[Any] = [None, -1, 10**30, 1.5, "", "../../../etc/passwd", [], {}, True, [[1]], "x" * 999]
+    junk: list[Any] = [
+        None,
+        -1,
+        10**30,
+        1.5,
+        "",
+        "../../../etc/passwd",
+        [],
+        {},
+        True,
+        [[1]],
+        "x" * 999,
+    ]
     return junk[rng.integers(len(junk))]
 
 

@@ -28,6 +28,7 @@ TITLES = {
     "generalisation": "generalise",
     "score": "score",
     "report": "report",
+    "verify": "verify",
 }
 _PLAIN_INTERVAL = 15.0  # seconds between the plain lines of one stage
 

@@ -43,6 +43,7 @@ class _Source(_Plan):
             ),
             ratios=(across.ratio,),
             selectors=across.selectors,
+            repeats=1,
             selector_options={s: o for s, o in options.items() if s in across.selectors},
             references=(),
             generalisation=None,
@@ -75,8 +76,8 @@ class _Source(_Plan):
         stages = [
             self.pool(),
             self.embed(),
-            *(self.select(selector) for selector in self.across.selectors),
-            *(self.pretrain(t, self.selection(t), self.across.ratio) for t, _ in self.tags),
+            *(self.select(selector, 0) for selector in self.across.selectors),
+            *(self.pretrain(t, self.selection(t), 0, self.across.ratio) for t, _ in self.tags),
             *(
                 self.evaluate(t, data, seed)
                 for t, _ in self.tags

@@ -10,11 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from meddel_fast.arrays import check_int
 from meddel_fast.benchmark import task_stages
-from meddel_fast.benchmark.score import planted_rows, score_rows, write_scores
+from meddel_fast.benchmark.results import predictions_path, repeated, result_path
+from meddel_fast.benchmark.share import share_training
 from meddel_fast.benchmark.stage import Records, Stage, listing, settings
 from meddel_fast.config import ConfigError, DataConfig, PretrainConfig, RunConfig
-from meddel_fast.files import Progress, read_json, sha256_file, sha256_json, write_json
+from meddel_fast.files import Progress, sha256_file, sha256_json, write_json
+from meddel_fast.selectors import DRAW_NOTHING
 
 if TYPE_CHECKING:
     from meddel_fast.data.manifest import Manifest
@@ -53,19 +56,30 @@ def build(config: RunConfig, records: Records) -> list[Stage]:
     check_selectors(config)
     plan = _Plan(config, records)
     own = not config.encoder.path
-    scored = tags(config)
+    scored, repeats = tags(config), range(config.repeats)
     full_first = (own and not config.encoder.steps) or 1.0 in config.ratios
     return [
         *(plan.make(d) for d in config.data if d.made is not None),
         *(plan.scan(d) for d in config.data),
         plan.pool(),
         *([plan.own_encoder()] if own and config.encoder.steps else []),
-        *([plan.pretrain(FULL, None)] if full_first else []),
+        *([plan.pretrain(FULL, None, 0)] if full_first else []),
         plan.embed(),
-        *(plan.select(s) for s in config.selectors if min(config.ratios) < 1),
-        *(plan.pretrain(t, plan.selection(t), r) for t, _, r in scored if t != FULL),
         *(
-            plan.evaluate(t, d, seed)
+            plan.select(s, repeat)
+            for repeat in repeats
+            for s in config.selectors
+            if min(config.ratios) < 1 and (repeat == 0 or s not in DRAW_NOTHING)
+        ),
+        *(
+            plan.pretrain(repeated(t, repeat), plan.selected(t, s, repeat), repeat, ratio)
+            for repeat in repeats
+            for t, s, ratio in scored
+            if (t, repeat) != (FULL, 0)
+        ),
+        *(
+            plan.evaluate(repeated(t, repeat), d, seed)
+            for repeat in repeats
             for t, _, _ in scored
             for d in task_stages.segmented(config)
             for seed in config.seeds
@@ -98,6 +112,7 @@ class _Plan:
         self.out = config.out
         self.pool_path = self.out / "data" / "pretrain.parquet"
         self._manifests: dict[tuple[Path, str], Manifest] = {}
+        self._trained: dict[str, tuple[str, Path]] = {}  # inputs -> stage and folder that has them
 
     # Where things are
 
@@ -113,8 +128,14 @@ class _Plan:
     def selection(self, name: str) -> Path:
         return self.out / "select" / f"{name}.parquet"
 
+    def selected(self, name: str, selector: str, repeat: int) -> Path | None:
+        """Give the selection of a repetition; None for all data."""
+        if name == FULL:
+            return None
+        return self.selection(name if selector in DRAW_NOTHING else repeated(name, repeat))
+
     def result(self, name: str, data: DataConfig, seed: int) -> Path:
-        return self.out / "evaluate" / name / f"{data.name}-seed{seed}.json"
+        return result_path(self.out, name, data.name, seed)
 
     @property
     def embedding_model(self) -> Path:
@@ -227,9 +248,9 @@ class _Plan:
         config = replace(self.config.pretrain, steps=steps, warmup_steps=warmup, epochs={})
         return self._pretraining("encoder", self.out / "encoder", None, config)
 
-    def pretrain(self, name: str, selection: Path | None, ratio: float = 1.0) -> Stage:
+    def pretrain(self, name: str, selection: Path | None, repeat: int, ratio: float = 1.0) -> Stage:
         folder = self.out / "pretrain" / name
-        config = self.config.pretrain
+        config = replace(self.config.pretrain, seed=self.config.pretrain.seed + repeat)
         return self._pretraining(f"pretrain/{name}", folder, selection, config, ratio)
 
     def _pretraining(
@@ -241,6 +262,7 @@ class _Plan:
         ratio: float = 1.0,
     ) -> Stage:
         config = replace(config, seed=config.seed + self.config.seed)
+        shared: list[tuple[str, Path]] = []  # the stage that trains this, known with the inputs
 
         def kept() -> Any:
             from meddel_fast.selectors import Selection
@@ -253,18 +275,28 @@ class _Plan:
             return config.at_ratio(ratio, len(pool) if rows is None else len(rows))
 
         def inputs() -> dict[str, Any]:
-            return {
+            found = {
                 "pool": self.pool_fingerprint(),
                 "kept": sha256_json(kept()),
                 "config": settings(settled(), without=_NO_EFFECT),
             }
+            shared.append(self._trained.setdefault(sha256_json(found), (name, folder)))
+            return found
 
         def work(progress: Progress) -> None:
             from meddel_fast.pretrain import pretrain
 
+            first, source = shared[-1]
+            if first != name:
+                share_training(source, folder)
+                return
             self.use_threads()
             pool = self.manifest(self.pool_path)
             pretrain(pool, kept(), folder, settled(), device=self.config.device, progress=progress)
+
+        def note() -> dict[str, Any]:
+            first, _ = shared[-1]
+            return {"shared_with": first} if first != name else {}
 
         outputs = (folder / "model", folder / "loss.csv")
 
@@ -273,7 +305,7 @@ class _Plan:
 
             return told(folder)
 
-        return Stage(name, outputs, inputs, work, partial=(folder,), speed=speed)
+        return Stage(name, outputs, inputs, work, partial=(folder,), speed=speed, note=note)
 
     def embed(self) -> Stage:
         folder = self.out / "embeddings"
@@ -306,10 +338,12 @@ class _Plan:
 
         return Stage("embed", (folder,), inputs, work, unit="images")
 
-    def select(self, name: str) -> Stage:
+    def select(self, name: str, repeat: int) -> Stage:
         ratios = sorted((r for r in self.config.ratios if r < 1), reverse=True)
-        paths = tuple(self.selection(tag(name, r)) for r in ratios)
+        paths = tuple(self.selection(repeated(tag(name, r), repeat)) for r in ratios)
         options = {"seed": self.config.seed, **self.config.selector_options.get(name, {})}
+        if repeat:
+            options["seed"] = check_int(f"[selectors.{name}] seed", options["seed"], 0) + repeat
 
         def inputs() -> dict[str, Any]:
             folder = self.out / "embeddings"
@@ -332,10 +366,11 @@ class _Plan:
                 selection.save(path, ids)
             progress(len(ratios), len(ratios))
 
-        return Stage(f"select/{name}", paths, inputs, work, unit="")
+        return Stage(f"select/{repeated(name, repeat)}", paths, inputs, work, unit="")
 
     def evaluate(self, name: str, data: DataConfig, seed: int) -> Stage:
         path = self.result(name, data, seed)
+        masks = predictions_path(path)
 
         def inputs() -> dict[str, Any]:
             return {
@@ -356,61 +391,50 @@ class _Plan:
                 self.with_masks(data, data.test_splits),
                 self.config.downstream,
                 seed=seed,
+                predictions=masks,
                 device=self.config.device,
                 progress=progress,
             )
             write_json(path, result)
 
-        return Stage(f"evaluate/{name}/{data.name}-seed{seed}", (path,), inputs, work, unit="")
+        stage = f"evaluate/{name}/{data.name}-seed{seed}"
+        return Stage(stage, (path, masks), inputs, work, unit="")
 
     def score(self) -> Stage:
         folder = self.out / "score"
         data = task_stages.segmented(self.config)
-        scored = tags(self.config)
-        names = [t for t, _, _ in scored]
-        paths = [
-            self.result(t, d, s) for t, _, _ in scored for d in data for s in self.config.seeds
-        ]
+        scored, repeats = tags(self.config), range(self.config.repeats)
+        names = [repeated(t, repeat) for repeat in repeats for t, _, _ in scored]
+        paths = [self.result(n, d, s) for n in names for d in data for s in self.config.seeds]
+        logs = [self.out / "pretrain" / name / "loss.csv" for name in names]
 
         def inputs() -> dict[str, Any]:
             from meddel_fast.benchmark import generalisation
 
+            digest = self.records.digest
             across = [path for one in generalisation.sources(self) for path in one.results()]
             return {
-                "results": [self.records.digest(p) for p in [*paths, *across]],
-                "tasks": task_stages.digests(self, names),
-                "selections": [
-                    self.records.digest(self.selection(t)) for t, _, _ in scored if t != FULL
-                ],
+                "results": [[digest(p), digest(predictions_path(p))] for p in paths],
+                "across": [digest(p) for p in across],
+                "tasks": task_stages.digests(self, [t for t, _, _ in scored]),
+                "selections": [digest(self.selection(t)) for t, _, _ in scored if t != FULL],
+                "training": [digest(p) for p in logs],
                 "pool": self.pool_fingerprint(),
                 "planted": {name: sha256_file(path) for name, path in self.truths().items()},
                 "alpha": self.config.alpha,
+                "alphas": self.config.alphas,
+                "cost": settings(self.config.cost),
             }
 
         def work(progress: Progress) -> None:
             from meddel_fast.benchmark import generalisation
-            from meddel_fast.selectors import Selection
+            from meddel_fast.benchmark.summary import score_run
 
             pool = self.manifest(self.pool_path)
-            kept = {
-                t: range(len(pool)) if t == FULL else Selection.load(self.selection(t)).indices
-                for t, _, _ in scored
-            }
-            rows = []
-            for name, selector, ratio in scored:
-                results = {
-                    d.name: [read_json(self.result(name, d, s)) for s in self.config.seeds]
-                    for d in data
-                }
-                share = (len(kept[name]), len(pool))
-                if data:
-                    rows += score_rows(selector, ratio, share, results, self.config.alpha)
-            planted = planted_rows(pool.ids, [(s, r, kept[t]) for t, s, r in scored], self.truths())
-            write_scores(folder, rows, planted)
-            shares = {name: (len(rows), len(pool)) for name, rows in kept.items()}
+            shares = score_run(self.config, scored, pool, self.truths())
             task_stages.write(self, folder, scored, shares)
             generalisation.write(self, folder)
-            progress(len(rows), len(rows))
+            progress(1, 1)
 
         return Stage("score", (folder,), inputs, work, unit="")
 

@@ -34,6 +34,9 @@ def evaluate(
         str, typer.Option(help="segmentation, classification or localisation.")
     ] = "segmentation",
     seed: Annotated[int, typer.Option(help="Seed of the head.")] = 0,
+    predictions: Annotated[
+        Path | None, typer.Option(help="File for the predicted masks (.npz).")
+    ] = None,
     set_: SetOption = None,
     device: DeviceOption = "auto",
     config: ConfigOption = None,
@@ -61,7 +64,15 @@ def evaluate(
     def work(progress: Any) -> Any:
         from meddel_fast.downstream import evaluate as measure
 
-        return measure(folder, *parts, values, seed=seed, device=device, progress=progress)
+        return measure(
+            folder,
+            *parts,
+            values,
+            seed=seed,
+            predictions=predictions,
+            device=device,
+            progress=progress,
+        )
 
     result = show_work("evaluate", "steps", work)
     if out is not None:

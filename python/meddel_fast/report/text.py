@@ -69,8 +69,9 @@ def score_table(rows: Rows) -> str:
     Parameters
     ----------
     rows
-        The rows of ``score/scores.json``: selector, ratio, kept, dataset, seeds, and mean and
-        deviation of mIoU and NormDEL as fractions.
+        The rows of ``score/scores.json``: selector, ratio, kept, dataset, seeds, and mean,
+        deviation and, where they are known, both ends of the 95 % interval of mIoU and NormDEL as
+        fractions.
 
     Returns
     -------
@@ -91,17 +92,23 @@ def score_table(rows: Rows) -> str:
         for column in columns:
             name, metric = column
             star = "*" if key in best[column] else " "
-            spread = name == sets[-1]  # one column of deviations fits a terminal
+            spread = name == sets[-1]  # the spread of one data set fits a terminal
             cells.append(_cell(found[name], metric, spread) + star if name in found else "-")
         lines.append(cells)
     seeds = max(int(row["seeds"]) for row in rows)
-    runs = f"means ± standard deviations of {seeds} seeds" if seeds > 1 else "one seed"
+    if any("miou_low" in row for row in rows):
+        runs = f"means of {seeds} seeds [95 % interval]" if seeds > 1 else "[95 % interval]"
+    else:
+        runs = f"means ± standard deviations of {seeds} seeds" if seeds > 1 else "one seed"
     note = f"Per cent, {runs}; * best of the column."
     return "\n".join([*_aligned(lines), note])
 
 
 def _cell(row: Mapping[str, Any], metric: str, spread: bool) -> str:
     mean, deviation = (100 * float(row[f"{metric}_{kind}"]) for kind in ("mean", "std"))
+    if spread and f"{metric}_low" in row:
+        low, high = (100 * float(row[f"{metric}_{end}"]) for end in ("low", "high"))
+        return f"{mean:.2f} [{low:.1f}, {high:.1f}]"
     return f"{mean:.2f} ±{deviation:.2f}" if spread and int(row["seeds"]) > 1 else f"{mean:.2f}"
 
 

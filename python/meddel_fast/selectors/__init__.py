@@ -28,6 +28,7 @@ from meddel_fast.selectors.random import random
 from meddel_fast.selectors.semdedup import semdedup, semdedup_ladder
 
 __all__ = [
+    "DRAW_NOTHING",
     "LADDERS",
     "REASONS",
     "SELECTORS",
@@ -55,6 +56,9 @@ LADDERS: dict[str, Callable[..., list[Selection]]] = {
     "semdedup": semdedup_ladder,
     "meddel": meddel_ladder,
 }
+
+DRAW_NOTHING = frozenset({"kcenter"})
+"""Methods that take a seed for the common interface only: every seed selects the same."""
 
 
 def select(name: str, x: Any, budget: int | float, **options: Any) -> Selection:
