@@ -14,6 +14,7 @@ from meddel_fast.config import (
     DataConfig,
     DownstreamConfig,
     EncoderConfig,
+    LeakageConfig,
     PretrainConfig,
     RunConfig,
 )
@@ -150,8 +151,8 @@ def load_config(
     ----------
     path : path
         The file. Its tables: ``[run]``, one or more ``[[data]]``, ``[encoder]``,
-        ``[selectors.NAME]``, ``[pretrain]``, ``[downstream]``; their keys are the fields of the
-        classes of this module.
+        ``[leakage]``, ``[selectors.NAME]``, ``[pretrain]``, ``[downstream]``; their keys are the
+        fields of the classes of this module.
     data_root : path, optional
         Data paths are relative to it; without it, to the folder of the file.
     out : path, optional
@@ -172,7 +173,7 @@ def load_config(
     """
     path = Path(path)
     tables = read_toml(path)
-    known = ["run", "data", "encoder", "selectors", "pretrain", "downstream"]
+    known = ["run", "data", "encoder", "leakage", "selectors", "pretrain", "downstream"]
     try:
         _known_keys(tables, known, "top level")
         return _run_config(tables, path.resolve().parent, data_root, out)
@@ -207,6 +208,7 @@ def _run_config(
             for name, table in options.items()
         },
         encoder=from_table(EncoderConfig, tables.get("encoder", {}), "[encoder]"),
+        leakage=from_table(LeakageConfig, tables.get("leakage", {}), "[leakage]"),
         pretrain=pretrain,
         downstream=from_table(DownstreamConfig, downstream, "[downstream]"),
     )

@@ -18,6 +18,7 @@ except ImportError:
 from meddel_fast.cli.data import data
 from meddel_fast.cli.embed import embed
 from meddel_fast.cli.evaluate import evaluate
+from meddel_fast.cli.leakage import leakage
 from meddel_fast.cli.pretrain import pretrain
 from meddel_fast.cli.run import info, run
 from meddel_fast.cli.score import report, score
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, data, embed, select, pretrain, evaluate, score, report, info):
+for command in (run, data, embed, leakage, select, pretrain, evaluate, score, report, info):
     app.command()(guarded(command))
 
 
