@@ -15,6 +15,7 @@ from PIL import Image
 from meddel_fast.benchmark.score import PLANTED_COLUMNS, SCORE_COLUMNS, as_csv
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.files import sha256_file, write_json, write_text
+from meddel_fast.leakage import Samples, audit
 from meddel_fast.normdel import normdel
 from meddel_fast.selectors import select_ladder
 
@@ -110,6 +111,7 @@ def write_run(
         np.save(folder / "embeddings" / f"shard-{i:05}.npy", shard)
     listed = [{"name": f"shard-{i:05}.npy", "rows": len(s)} for i, s in enumerate(shards)]
     write_json(folder / "embeddings" / "index.json", {"complete": True, "shards": listed})
+    write_leakage(folder, manifest, embeddings)
     scores = made_up_scores(len(manifest), selectors)
     write_json(folder / "score" / "scores.json", scores)
     write_text(folder / "score" / "scores.csv", as_csv(SCORE_COLUMNS, scores))
@@ -129,6 +131,19 @@ def write_run(
     return folder
 
 
+def write_leakage(folder: Path, manifest: Manifest, embeddings: np.ndarray) -> None:
+    """Write an audit of two test sets: the pool's first four frames, and nothing like the pool."""
+    table = manifest.table.slice(0, 4)
+    rows = [{**row, "id": f"test {row['id']}", "split": "test"} for row in table.to_pylist()]
+    test = Manifest.from_rows("kvasir", manifest.root, rows)
+    test.save(folder / "data" / "kvasir.parquet")
+    pool = Samples(manifest.ids, embeddings, manifest.column("sha256"))
+    near = Samples(test.ids, embeddings[:4] + np.float32(1e-4), test.column("sha256"))
+    far = np.random.default_rng(1).normal(size=(5, embeddings.shape[1]))
+    tests = {"kvasir": near, "clinic": Samples([f"far {i}" for i in range(5)], far)}
+    audit(pool, tests, threshold=0.999, centre=False).save(folder / "leakage")
+
+
 def _planted(tags: list[tuple[str, str, float]]) -> list[dict[str, object]]:
     kinds = {"near_duplicate": (300, 0.3), "exact_duplicate": (60, 0.06), "disruptive": (40, 0.04),
              "normal": (600, 0.6)}  # fmt: skip
@@ -143,6 +158,14 @@ def _planted(tags: list[tuple[str, str, float]]) -> list[dict[str, object]]:
                 "removed": removed, "share_of_kept": kept,
             })  # fmt: skip
     return rows
+
+
+def large_run(folder: Path, n: int = 10_000, images: int = 250) -> Path:
+    """Write a run of n frames, which share some images: as hard to compress as if they did not."""
+    rows = write_frames(folder / "frames", [f"frame-{i:03}.jpg" for i in range(images)])
+    named = [{**rows[i % images], "id": f"images/a-video-{i:05}.jpg"} for i in range(n)]
+    manifest = Manifest.from_rows("pretrain", folder / "frames", named)
+    return write_run(folder / "run", manifest, made_up_embeddings(n))
 
 
 def small_run(folder: Path, names: list[str] | None = None) -> Path:

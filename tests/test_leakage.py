@@ -70,6 +70,10 @@ def test_finds_what_the_reference_finds(
         assert np.array_equal(found.test_row[of], j[order])
         assert np.array_equal(found.similarity[of], cosine[i, j][order])
         assert np.array_equal(found.same_bytes[of], same[i, j][order])
+        (closest,) = [c for c in found.closest if c["dataset"] == name]
+        assert closest["similarity"] == cosine.max()
+        i, j = np.unravel_index(np.argmax(cosine.T), cosine.T.shape)[::-1]
+        assert (closest["pool_id"], closest["test_id"][1:]) == (f"p{i}", f"{j}")
         steps = [s for s in found.ladder if s["dataset"] == name]
         assert [s["threshold"] for s in steps] == list(LADDER)
         for s in steps:
@@ -84,8 +88,7 @@ def test_finds_what_the_reference_finds(
     assert first["share"] == first["touched"] / 26
     assert first["same_bytes"] == 3
     assert second["same_bytes"] == 0
-    if threshold == 1.0 and not centre:
-        assert (second["pairs"], second["highest"]) == (0, None)
+    assert second["highest"] == found.closest[1]["similarity"]
 
 
 def test_a_common_component_hides_what_is_near_unless_it_is_taken_out(

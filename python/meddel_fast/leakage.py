@@ -73,6 +73,9 @@ class Leakage:
     ladder
         For each test set and threshold of :data:`LADDER` a row: ``dataset``, ``threshold``,
         ``test_images`` and ``pool_images``, how many have a counterpart at or above it.
+    closest
+        For each test set its most similar pair, found to be leakage or not: ``dataset``,
+        ``pool_id``, ``test_id``, ``similarity``.
     dataset : str, shape (p,)
         The pairs' test set.
     pool_row, test_row : int64, shape (p,)
@@ -90,6 +93,7 @@ class Leakage:
     pool: int
     tests: dict[str, int]
     ladder: list[dict[str, Any]]
+    closest: list[dict[str, Any]]
     dataset: NDArray[np.object_]
     pool_row: NDArray[np.int64]
     test_row: NDArray[np.int64]
@@ -113,12 +117,12 @@ class Leakage:
         Returns
         -------
         list of dict
-            ``dataset``, ``images``, ``touched`` (test images in a pair), ``share`` of the test
+            ``dataset``, ``images``, ``touched`` (test images in a pair), ``share`` (of the test
             images, ``pool_touched`` (pool images in a pair), ``pairs``, ``same_bytes`` (pairs) and
             ``highest`` (cosine; None without pairs).
         """
         rows = []
-        for name, images in self.tests.items():
+        for (name, images), closest in zip(self.tests.items(), self.closest, strict=True):
             of = self.dataset == name
             touched = len(np.unique(self.test_row[of]))
             rows.append({
@@ -129,7 +133,7 @@ class Leakage:
                 "pool_touched": len(np.unique(self.pool_row[of])),
                 "pairs": int(of.sum()),
                 "same_bytes": int(self.same_bytes[of].sum()),
-                "highest": float(self.similarity[of].max()) if of.any() else None,
+                "highest": closest["similarity"],
             })  # fmt: skip
         return rows
 
@@ -141,6 +145,7 @@ class Leakage:
         about = {
             "format": _FORMAT, "threshold": self.threshold, "centred": self.centred,
             "pool": self.pool, "tests": self.tests, "ladder": self.ladder,
+            "closest": self.closest,
         }  # fmt: skip
         text = pa.string()
         table = pa.table(
@@ -233,14 +238,23 @@ def audit(
             )
     mean = np.asarray(np.mean(x, axis=0, dtype=np.float64)) if centre else None
     x = _less(x, mean)
-    found, ladder = [], []
+    found, ladder, closest = [], [], []
     for name, test in tests.items():
         y = _less(test.embeddings, mean)
         found.append(_pairs_of(name, pool, x, test, y, threshold, max_pairs, threads))
-        ladder += _ladder(name, x, y, threads)
+        from_test = ops.topk_similarity(y, x, 1, threads=threads)
+        from_pool = ops.topk_similarity(x, y, 1, threads=threads).similarity
+        ladder += _ladder(name, from_test.similarity, from_pool)
+        best = int(np.argmax(from_test.similarity))
+        closest.append({
+            "dataset": name,
+            "pool_id": pool.ids[int(from_test.indices[best, 0])],
+            "test_id": test.ids[best],
+            "similarity": float(from_test.similarity[best, 0]),
+        })  # fmt: skip
     columns = (np.concatenate(parts) for parts in zip(*found, strict=True))
     sizes = {name: len(test.ids) for name, test in tests.items()}
-    return Leakage(threshold, centre, len(pool.ids), sizes, ladder, *columns)
+    return Leakage(threshold, centre, len(pool.ids), sizes, ladder, closest, *columns)
 
 
 def _less(x: NDArray[Any], mean: NDArray[np.float64] | None) -> NDArray[Any]:
@@ -299,11 +313,9 @@ def _cosines(
 
 
 def _ladder(
-    name: str, x: NDArray[Any], y: NDArray[Any], threads: int | None
+    name: str, from_test: NDArray[np.float64], from_pool: NDArray[np.float64]
 ) -> list[dict[str, Any]]:
-    """Count the images with a counterpart at each threshold, from the nearest one of each."""
-    from_test = ops.topk_similarity(y, x, 1, threads=threads).similarity[:, 0]
-    from_pool = ops.topk_similarity(x, y, 1, threads=threads).similarity[:, 0]
+    """Count the images with a counterpart at each threshold, by the nearest one of each."""
     return [
         {
             "dataset": name,

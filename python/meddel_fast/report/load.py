@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.files import read_json
+from meddel_fast.leakage import PAIRS, Leakage
 from meddel_fast.selectors import Selection
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class Run:
     selections: dict[str, Selection]
     pool: Manifest | None
     embeddings: NDArray[Any] | None
+    leakage: Leakage | None
     losses: dict[str, NDArray[np.float64]]
     seconds: dict[str, float]
 
@@ -53,6 +56,15 @@ class Run:
     def selectors(self) -> list[str]:
         """Methods in the order of the config, without the full pool."""
         return list(dict.fromkeys(t.selector for t in self.tags if t.selector != FULL))
+
+    @cached_property
+    def compared(self) -> NDArray[Any] | None:
+        """The embeddings as the selectors saw them: less their mean if the run was set so."""
+        x = self.embeddings
+        if x is None or not self.about.get("config", {}).get("encoder", {}).get("centre", False):
+            return x
+        centred: NDArray[Any] = (x - x.mean(axis=0, dtype=np.float64)).astype(np.float32)
+        return centred
 
     @property
     def alpha(self) -> float:
@@ -80,7 +92,7 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
         for tag in tags
         if (path := folder / "select" / f"{tag.name}.parquet").is_file()
     }
-    scores = folder / "score" / "scores.json"
+    scores, leakage = folder / "score" / "scores.json", folder / "leakage"
     return Run(
         folder=folder,
         about=about,
@@ -90,6 +102,7 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
         selections=selections,
         pool=_pool(folder / "data" / "pretrain.parquet"),
         embeddings=_embeddings(folder / "embeddings"),
+        leakage=Leakage.load(leakage) if (leakage / PAIRS).is_file() else None,
         losses=_losses(folder / "pretrain", tags),
         seconds=_seconds(folder / "stages"),
     )
