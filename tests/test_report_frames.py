@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import itertools
+import json
 import re
 import shutil
 from importlib.resources import files
@@ -21,6 +22,7 @@ from PIL import Image
 from report_page import Page, column, frame_data
 
 from meddel_fast import reference
+from meddel_fast.normdel import normdel
 from meddel_fast.report import frames, render, thumbnails
 from meddel_fast.report.load import load_run
 from meddel_fast.report.text import escape, visible
@@ -164,6 +166,43 @@ def test_ten_thousand_frames_stay_below_ten_megabytes(tmp_path: Path) -> None:
     for tag in data["tags"].values():
         near = column(data, tag["near"])
         assert np.array_equal(near == NONE, np.array(list(tag["fate"])) == "0")
+
+
+def test_statistics_and_costs_are_shown_where_a_run_has_them(
+    run_dir: Path, source: str, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_dir, run)
+    fake_run.write_statistics(run)
+    text = render(run).read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.open == []
+    rows = json.loads((run / "score" / "scores.json").read_text())
+    for row in rows:
+        low, high = (100 * row[f"normdel_{end}"] for end in ("low", "high"))
+        assert f"<small>[{low:.2f}, {high:.2f}]</small>" in text
+    tips = [str(a["data-tip"]) for _, a in page.tags if "data-tip" in a]
+    assert all("[" in tip for tip in tips)
+    sections = {
+        name: text[text.index(f'<section id="{name}">') :].partition("</section>")[0]
+        for name in ("worth", "costs")
+    }
+    worth, costs = sections.values()
+    assert worth.count("<tr data-style") == len(rows) + 10 + 3 + 3
+    # an interval without 0 is bold, one with 0 is not
+    assert "<strong>\u22122.00</strong> <small>[\u22123.00, \u22121.00]</small>" in worth
+    assert ">\u22122.00 <small>[\u22125.00, +1.00]</small>" in worth
+    assert worth.count("<strong>") == 2 * sum(row["ratio"] < 0.1 for row in rows)
+    assert "NormDEL by &alpha;, on the mean of the data sets" in worth
+    full = next(row for row in rows if row["selector"] == "full" and row["dataset"] == "mean")
+    assert f"{100 * normdel(full['miou_mean'], 1.0, 0.0):.2f} <small>rank 1</small>" in worth
+    assert "95\u00a0% intervals" in worth
+    assert costs.count("<tr data-style") == 10
+    assert "12.5 s" in costs
+    assert costs.count("<td>&ndash;</td>") == 10 * 4  # what the file does not have
+    assert 'download="statistics.json"' in text
+    for name in ("worth", "costs"):
+        assert f'<section id="{name}">' not in source
 
 
 # Pictures and text

@@ -5,6 +5,7 @@ load         reads a run directory
 text         numbers and names; the score table for the terminal
 figures      line charts as SVG
 results      headline, score table, curves, losses
+worth        differences, alpha sweep, areas, ranks, costs
 made         planted truth, times, settings
 tables       tables that sort
 thumbnails   small pictures, each embedded once
@@ -24,7 +25,7 @@ from pathlib import Path
 from string import Template
 
 from meddel_fast.files import write_text
-from meddel_fast.report import embedmap, frames, galleries, leaks, made, results
+from meddel_fast.report import embedmap, frames, galleries, leaks, made, results, worth
 from meddel_fast.report.load import Run, load_run
 from meddel_fast.report.text import escape, number, score_table
 from meddel_fast.report.thumbnails import Thumbnails
@@ -72,6 +73,8 @@ def _page(run: Run) -> str:
     sections = [
         ("results", "Results", results.headline(run) + results.table(run)),
         ("curves", "Less data, how much worse?", results.curves(run)),
+        ("worth", "What is a difference worth?", worth.worth(run)),
+        ("costs", "What it costs", worth.costs(run)),
         ("planted", "Planted frames", made.planted(run)),
         ("leakage", "Test images in the pool", leaked),
         ("selections", "What was kept, what was dropped",

@@ -40,6 +40,8 @@ class Run:
     tags: list[Tag]
     scores: list[dict[str, Any]]
     planted: list[dict[str, Any]]
+    statistics: dict[str, Any]
+    costs: list[dict[str, Any]]
     selections: dict[str, Selection]
     pool: Manifest | None
     embeddings: NDArray[Any] | None
@@ -93,12 +95,15 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
         if (path := folder / "select" / f"{tag.name}.parquet").is_file()
     }
     scores, leakage = folder / "score" / "scores.json", folder / "leakage"
+    statistics = folder / "score" / "statistics.json"
     return Run(
         folder=folder,
         about=about,
         tags=tags,
         scores=read_json(scores) if scores.is_file() else [],
         planted=_planted(folder / "score" / "planted.csv"),
+        statistics=read_json(statistics) if statistics.is_file() else {},
+        costs=_costs(folder / "score" / "costs.csv"),
         selections=selections,
         pool=_pool(folder / "data" / "pretrain.parquet"),
         embeddings=_embeddings(folder / "embeddings"),
@@ -141,6 +146,18 @@ def _planted(path: Path) -> list[dict[str, Any]]:
                 "removed": int(row["removed"]),
                 "share_of_kept": float(row["share_of_kept"]),
             }
+            for row in csv.DictReader(file)
+        ]
+
+
+def _costs(path: Path) -> list[dict[str, Any]]:
+    """Read numbers as such; None where there is none."""
+    if not path.is_file():
+        return []
+    words = ("selector", "device")
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            {k: v if k in words else float(v) if v else None for k, v in row.items()}
             for row in csv.DictReader(file)
         ]
 

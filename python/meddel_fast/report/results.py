@@ -24,11 +24,15 @@ from meddel_fast.report.text import (
 )
 
 METRICS = (("normdel", "NormDEL"), ("miou", "mIoU"), ("dice", "Dice"))
+DOWNLOADS = (
+    *("scores.csv", "scores.json", "planted.csv", "costs.csv", "statistics.json"),
+    *("differences.csv", "alphas.csv", "areas.csv", "ranks.csv"),
+)
 _NOTE = (
     '<p class="note"><span class="star">★</span> best of the column; '
     "<strong>bold</strong>: best at its share of the data. Per cent, mean ± sample standard "
-    "deviation over the seeds of the segmentation heads. Column heads sort, selectors can be "
-    "left out.</p>"
+    "deviation over the seeds of the segmentation heads, or in brackets the mean\u2019s interval. "
+    "Column heads sort, selectors can be left out.</p>"
 )
 _LOSS_POINTS = 60  # a curve is averaged to at most this many
 
@@ -143,19 +147,34 @@ def _cell(row: Mapping[str, Any] | None, marks: Mapping[str, tuple[bool, bool]])
         return "<td>&ndash;</td>"
     values, spans = "", ""
     for metric, _ in METRICS:
-        mean, deviation = (100 * float(row[f"{metric}_{k}"]) for k in ("mean", "std"))
+        mean = 100 * float(row[f"{metric}_mean"])
         overall, local = marks[metric]
         values += f' data-{metric}="{mean:.6f}"'
         shown = f"<strong>{mean:.2f}</strong>" if local else f"{mean:.2f}"
-        shown += f" <small>±{deviation:.2f}</small>" if int(row["seeds"]) > 1 else ""
+        shown += f" <small>{_spread(row, metric)}</small>"
         star = '<span class="star" title="best of the column">★</span>' if overall else ""
         spans += f'<span class="m {metric}">{star}{shown}</span>'
     return f"<td{values}>{spans}</td>"
 
 
+def _spread(row: Mapping[str, Any], metric: str) -> str:
+    """Write the interval of a mean, or the deviation over seeds where it has none."""
+    ends = _interval(row, metric)
+    if ends is not None:
+        return f"[{ends[0]:.2f}, {ends[1]:.2f}]"
+    return f"±{100 * float(row[f'{metric}_std']):.2f}" if int(row["seeds"]) > 1 else ""
+
+
+def _interval(row: Mapping[str, Any], metric: str) -> tuple[float, float] | None:
+    """Give the ends of a mean's interval in per cent, where the run has them."""
+    if row.get(f"{metric}_low") is None:
+        return None
+    return 100 * float(row[f"{metric}_low"]), 100 * float(row[f"{metric}_high"])
+
+
 def _downloads(run: Run) -> str:
     links = []
-    for name in ("scores.csv", "scores.json", "planted.csv"):
+    for name in DOWNLOADS:
         path = run.folder / "score" / name
         if path.is_file():
             kind = "text/csv" if name.endswith("csv") else "application/json"
@@ -207,9 +226,8 @@ def _curve(
     def point(selector: str, ratio: float, shared: bool = False) -> Point:
         row = grouped[selector, ratio][dataset]
         mean, error = (100 * float(row[f"{metric}_{k}"]) for k in ("mean", "std"))
-        spread = f" ± {error:.2f}" if int(row["seeds"]) > 1 else ""
-        tip = f"{selector}, {percent(ratio)} kept: {name} {mean:.2f}{spread}"
-        return Point(ratio, mean, error, tip, shared)
+        tip = f"{selector}, {percent(ratio)} kept: {name} {mean:.2f} {_spread(row, metric)}"
+        return Point(ratio, mean, error, tip.rstrip(), shared, _interval(row, metric))
 
     whole = dataset in grouped.get((FULL, 1.0), {})
     series = []
