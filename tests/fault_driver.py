@@ -1,10 +1,10 @@
 """Runs a benchmark in forked children on a disk that fails, with native/faults.c preloaded.
 
-``python fault_driver.py CONFIG OUT SEED FAULTS``: a first child runs undisturbed, into OUT/whole, and
-counts the calls that change files. FAULTS children then work on OUT/broken, each with one fault at a
-call drawn at random; where one finishes after all, and at the end, the results must be those of the
-undisturbed run, and the next begins anew. The heavy imports are paid for once. Prints a line a child,
-and fails where one ends in another way than its fault should make it end.
+``python fault_driver.py CONFIG OUT SEED FAULTS``: a first child runs undisturbed, into OUT/whole,
+and counts the calls that change files. FAULTS children then work on OUT/broken, each with one fault
+at a call drawn at random; where one finishes after all, and at the end, the results must be those
+of the undisturbed run, and the next begins anew. The heavy imports are paid for once. Prints a line
+a child, and fails where one ends in another way than its fault should make it end.
 """
 
 from __future__ import annotations

@@ -324,18 +324,20 @@ def test_plan(tiny: Path) -> None:
         ("kcenter-25", "kcenter", 0.25),
         ("meddel-25", "meddel", 0.25),
     ]
-    assert names[:7] == [
+    assert names[:9] == [
         "make/made",
         "data/made",
         "data/pretrain",
         "pretrain/full-100",
         "embed",
+        "leakage/embed-made",
+        "leakage/audit",
         "select/kcenter",
         "select/meddel",
     ]
-    assert names[7:9] == ["pretrain/kcenter-25", "pretrain/meddel-25"]
+    assert names[9:11] == ["pretrain/kcenter-25", "pretrain/meddel-25"]
     assert names[-2:] == ["score", "report"]
-    assert len(names) == 9 + 3 * 2 + 2
+    assert len(names) == 11 + 3 * 2 + 2
 
 
 def test_plan_of_repetitions(tiny: Path) -> None:
@@ -535,6 +537,8 @@ KILLS = (
     "pretrain/full-100:end",
     "embed:begin",
     "embed:end",
+    "leakage/embed-made:end",
+    "leakage/audit:end",
     "select/kcenter:begin",
     "select/meddel:end",
     "pretrain/meddel-25:middle",

@@ -146,7 +146,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         ("[selectors.d4]\nk = 1\n", "\\[selectors.d4\\] is given, but run.selectors names only"),
         ("[selectors]\nmeddel = 1\n", "\\[selectors.meddel\\] must be a table, got 1"),
         ("[[data]]\nname = 'made'\npath = 'x'\n", "\\[\\[data\\]\\] names must differ"),
-        ("[[data]]\nname = 'mean'\npath = 'x'\n", "name must be other than 'mean' and 'pretrain'"),
+        ("[[data]]\nname = 'mean'\npath = 'x'\n", "name must be other than 'mean', 'pretrain'"),
         ("[[data]]\nname = '../x'\npath = 'x'\n", "name must be letters, digits"),
         ("[[data]]\nname = 'x'\n", "path must be given, or `made`, not both"),
         ("[[data]]\npath = 'x'\n", "\\[\\[data\\]\\] 2: missing key 'name'"),

@@ -301,7 +301,10 @@ class DataConfig:
     def __post_init__(self) -> None:
         _check_name(self, "name")
         _check(
-            self.name not in ("mean", "pretrain"), self, "name", "other than 'mean' and 'pretrain'"
+            self.name not in ("mean", "pretrain", "pool"),
+            self,
+            "name",
+            "other than 'mean', 'pretrain' and 'pool'",
         )
         _check(
             (self.path is None) != (self.made is None), self, "path", "given, or `made`, not both"
@@ -332,6 +335,22 @@ class CostConfig:
 
 
 @dataclass(frozen=True)
+class LeakageConfig:
+    """The audit for test images that the pool holds too, or nearly so (see `leakage.audit`).
+
+    The cosine is that of the embeddings which the selectors see, centred or not. With `exclude`,
+    the images of the pool that are in a pair are taken out before selection and pre-training: all
+    shares are then those of what is left.
+    """
+
+    threshold: float = 0.98
+    exclude: bool = False
+
+    def __post_init__(self) -> None:
+        _check(-1 <= self.threshold <= 1, self, "threshold", "a cosine, -1 to 1")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """A whole run. `seeds` are those of the downstream heads, `seed` that of everything before.
 
@@ -353,6 +372,7 @@ class RunConfig:
     threads: int | None = None
     selector_options: dict[str, dict[str, Any]] = field(default_factory=dict)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    leakage: LeakageConfig = field(default_factory=LeakageConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     downstream: DownstreamConfig = field(default_factory=DownstreamConfig)
     classification: ClassificationConfig = field(default_factory=ClassificationConfig)
@@ -380,6 +400,11 @@ class RunConfig:
         for use in USES:
             if not any(use in d.use for d in self.data):
                 raise ConfigError(f'no [[data]] set has "{use}" in its `use`: at least one must')
+        if self.leakage.exclude and not self.encoder.path and not self.encoder.steps:
+            raise ConfigError(
+                "[leakage] exclude needs an encoder that is there before the pool is cleaned: "
+                "[encoder] must have a path, or steps greater than 0"
+            )
         across = self.generalisation
         named = set(self.selectors) | set(across.selectors if across else ())
         unused = sorted(set(self.selector_options) - named)

@@ -17,6 +17,7 @@ from meddel_fast.config import (
     DownstreamConfig,
     EncoderConfig,
     GeneralisationConfig,
+    LeakageConfig,
     LocalisationConfig,
     PretrainConfig,
     ReferenceConfig,
@@ -178,9 +179,9 @@ def load_config(
     ----------
     path : path
         The file. Its tables: ``[run]``, one or more ``[[data]]``, ``[encoder]``,
-        ``[selectors.NAME]``, ``[pretrain]``, ``[downstream]``, ``[tasks.NAME]``,
-        ``[[references]]``, ``[generalisation]``, ``[cost]``; their keys are the fields of the
-        classes of `config`.
+        ``[leakage]``, ``[selectors.NAME]``, ``[pretrain]``, ``[downstream]``,
+        ``[tasks.NAME]``, ``[[references]]``, ``[generalisation]``, ``[cost]``; their keys are the
+        fields of the classes of `config`.
     data_root : path, optional
         Data paths are relative to it; without it, to the folder of the file.
     out : path, optional
@@ -202,7 +203,7 @@ def load_config(
     """
     path = Path(path)
     tables = read_toml(path)
-    known = ["run", "data", "encoder", "selectors", "pretrain", "downstream"]
+    known = ["run", "data", "encoder", "leakage", "selectors", "pretrain", "downstream"]
     known += ["tasks", "references", "generalisation", "cost"]
     try:
         _known_keys(tables, known, "top level")
@@ -239,6 +240,7 @@ def _run_config(
             for name, table in options.items()
         },
         encoder=from_table(EncoderConfig, tables.get("encoder", {}), "[encoder]"),
+        leakage=from_table(LeakageConfig, tables.get("leakage", {}), "[leakage]"),
         pretrain=pretrain,
         downstream=from_table(DownstreamConfig, downstream, "[downstream]"),
         **_task_settings(tables, downstream),

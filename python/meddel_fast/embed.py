@@ -20,6 +20,7 @@ from meddel_fast.device import Compute, arrays, choose, deterministic
 from meddel_fast.files import (
     Progress,
     StrPath,
+    atomic_directory,
     read_json,
     remove_leftovers,
     sha256_file,
@@ -104,6 +105,39 @@ class Embeddings:
         centred: NDArray[np.float32] = (self.array - mean).astype(np.float32)
         return centred
 
+    def take(self, rows: NDArray[np.int64], manifest: Manifest, out: StrPath) -> Embeddings:
+        """Write some of the rows to a folder, as :func:`embed` does for a part of the images.
+
+        Parameters
+        ----------
+        rows
+            Rows (k,), in the order of `manifest`.
+        manifest
+            The k images.
+        out
+            Folder; what is in it gives way.
+
+        Raises
+        ------
+        ValueError
+            There are not as many rows as images.
+        """
+        if len(rows) != len(manifest):
+            raise ValueError(
+                f"rows must be one for each of {len(manifest)} images, got {len(rows)}"
+            )
+        settings = {k: v for k, v in self.index.items() if k not in ("key", "complete", "shards")}
+        settings |= {"manifest": manifest.fingerprint, "shape": [len(rows), self.array.shape[1]]}
+        size = settings["shard_size"]
+        with atomic_directory(out, replace=True) as folder:
+            shards = [
+                _write_shard(folder, first // size, self.array[rows[first : first + size]])
+                for first in range(0, len(rows), size)
+            ]
+            finished = {"key": _key(settings), "complete": True, "shards": shards}
+            write_json(folder / _INDEX, settings | finished)
+        return Embeddings.load(out)
+
 
 def embed(
     manifest: Manifest,
@@ -180,8 +214,7 @@ def embed(
         "batch_size": batch_size,
         "precision": compute.precision,
     }
-    # The encoder's place says nothing about its content, which has a hash of its own.
-    key = sha256_json({name: value for name, value in settings.items() if name != "encoder"})
+    key = _key(settings)
     remove_leftovers(out)
     shards = _finished_shards(out, key)
     _remove_others(out, shards)
@@ -204,6 +237,11 @@ def embed(
     if progress is not None:
         progress(len(manifest), len(manifest))
     return Embeddings.load(out)
+
+
+def _key(settings: dict[str, Any]) -> str:
+    """Hash the settings, but the encoder's place: its content has a hash of its own."""
+    return sha256_json({name: value for name, value in settings.items() if name != "encoder"})
 
 
 def _check(manifest: Manifest, batch_size: int, dtype: str, shard_size: int, pooling: str) -> None:

@@ -1,7 +1,7 @@
 """Files that were changed at random, for every reader: ``python readers.py SECONDS SEED [NAME …]``.
 
-A reader gives what the file says or refuses it with one of the errors that the command line explains in
-a line: no other exception, no crash, no hang, and no more memory than a bomb of a header asks for.
+A reader gives what the file says or refuses it with one of the errors that the command line
+explains in a line: no other exception, no crash, no hang, and no more memory than it has a right to.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def read_manifest(path: Path) -> None:
     from meddel_fast.data.manifest import Manifest
 
     manifest = Manifest.load(path)
-    manifest.fingerprint, manifest.image_paths(), manifest.split("train")  # noqa: B018
+    manifest.fingerprint, manifest.image_paths(), manifest.split("train")
 
 
 def make_selection(folder: Path) -> Path:
@@ -82,7 +82,7 @@ def read_selection(path: Path) -> None:
     from meddel_fast.selectors import Selection
 
     selection = Selection.load(path)
-    selection.counts(), selection.mask  # noqa: B018
+    selection.counts(), selection.mask
 
 
 def make_embeddings(folder: Path) -> Path:
@@ -198,7 +198,7 @@ TOKENS = (b"-1", b"9999999999999999999", b"nan", b"null", b"[]", b"{}", b"\x00",
 
 
 def mutate(rng: np.random.Generator, data: bytes) -> bytes:
-    """Change a file in one to four places: bits, bytes, cuts, copies, tokens, and values of JSON."""
+    """Change a file in one to four places: bits, bytes, cuts, copies, tokens, JSON values."""
     changed = bytearray(data)
     is_json = data.startswith(b"{")
     for _ in range(int(rng.integers(1, 5))):

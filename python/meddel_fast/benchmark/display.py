@@ -23,6 +23,7 @@ TITLES = {
     "encoder": "train encoder",
     "pretrain": "pre-train",
     "embed": "embed",
+    "leakage": "audit leakage",
     "select": "select",
     "evaluate": "evaluate",
     "generalisation": "generalise",

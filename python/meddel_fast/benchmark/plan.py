@@ -5,13 +5,13 @@ Only this file knows how the modules are put together; `stage` runs what is plan
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meddel_fast.arrays import check_int
-from meddel_fast.benchmark import task_stages
+from meddel_fast.benchmark import leak_stages, task_stages
 from meddel_fast.benchmark.results import predictions_path, repeated, result_path
 from meddel_fast.benchmark.share import share_training
 from meddel_fast.benchmark.stage import Records, Stage, listing, settings
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FULL = "full-100"
 GROUPS = (
-    *("make", "data", "encoder", "pretrain", "embed", "select"),
+    *("make", "data", "encoder", "pretrain", "embed", "leakage", "select"),
     *("evaluate", "generalisation", "score", "report"),
 )
 # Fields of PretrainConfig that cannot change the weights, but for how they are rounded.
@@ -55,16 +55,21 @@ def build(config: RunConfig, records: Records) -> list[Stage]:
 
     check_selectors(config)
     plan = _Plan(config, records)
+    clean = config.leakage.exclude
+    whole = _Plan(config, records, "pool") if clean else plan
     own = not config.encoder.path
     scored, repeats = tags(config), range(config.repeats)
     full_first = (own and not config.encoder.steps) or 1.0 in config.ratios
+    full = [plan.pretrain(FULL, None, 0)] if full_first else []
     return [
         *(plan.make(d) for d in config.data if d.made is not None),
         *(plan.scan(d) for d in config.data),
-        plan.pool(),
-        *([plan.own_encoder()] if own and config.encoder.steps else []),
-        *([plan.pretrain(FULL, None, 0)] if full_first else []),
-        plan.embed(),
+        whole.pool(),
+        *([whole.own_encoder()] if own and config.encoder.steps else []),
+        *([] if clean else full),
+        whole.embed(),
+        *leak_stages.stages(whole),
+        *([leak_stages.clean(whole, plan), *full] if clean else []),
         *(
             plan.select(s, repeat)
             for repeat in repeats
@@ -104,13 +109,18 @@ def check_selectors(config: RunConfig) -> None:
 
 
 class _Plan:
-    """Makes the stages of one run; each method one kind of stage."""
+    """Makes the stages of one run; each method one kind of stage.
 
-    def __init__(self, config: RunConfig, records: Records) -> None:
+    `pool` is "pretrain", or "pool" for the stages that see the pool with what leaked into it.
+    """
+
+    def __init__(self, config: RunConfig, records: Records, pool: str = "pretrain") -> None:
         self.config = config
         self.records = records
         self.out = config.out
-        self.pool_path = self.out / "data" / "pretrain.parquet"
+        self.pool_path = self.out / "data" / f"{pool}.parquet"
+        beside = "" if pool == "pretrain" else "leakage"
+        self.embeddings = self.out / beside / "embeddings"
         self._manifests: dict[tuple[Path, str], Manifest] = {}
         self._trained: dict[str, tuple[str, Path]] = {}  # inputs -> stage and folder that has them
 
@@ -234,13 +244,13 @@ class _Plan:
             parts = [
                 self.manifest(self.manifest_path(d.name)).splits(d.pretrain_splits) for d in sets
             ]
-            pool = Manifest.concat(parts, "pretrain")
+            pool = Manifest.concat(parts, self.pool_path.stem)
             if len(pool) == 0:
                 raise ConfigError("no usable image in the pretrain_splits of the data sets")
             pool.save(self.pool_path)
             progress(len(pool), len(pool))
 
-        return Stage("data/pretrain", (self.pool_path,), inputs, work, unit="")
+        return Stage(f"data/{self.pool_path.stem}", (self.pool_path,), inputs, work, unit="")
 
     def own_encoder(self) -> Stage:
         steps = self.config.encoder.steps
@@ -308,7 +318,9 @@ class _Plan:
         return Stage(name, outputs, inputs, work, partial=(folder,), speed=speed, note=note)
 
     def embed(self) -> Stage:
-        folder = self.out / "embeddings"
+        return self.embedding("embed", self.embeddings, lambda: self.manifest(self.pool_path))
+
+    def embedding(self, name: str, folder: Path, rows: Callable[[], Manifest]) -> Stage:
         encoder = self.config.encoder
         own = not encoder.path
         local = self.embedding_model if own else Path(encoder.path)
@@ -317,14 +329,14 @@ class _Plan:
         def inputs() -> dict[str, Any]:
             weights = self.records.digest(local) if own else _encoder_key(where)
             fixed = settings(encoder, without=("path", "steps", "batch_size"))
-            return {"pool": self.pool_fingerprint(), "encoder": weights, **fixed}
+            return {"pool": rows().fingerprint, "encoder": weights, **fixed}
 
         def work(progress: Progress) -> None:
             from meddel_fast.embed import embed
 
             self.use_threads()
             embed(
-                self.manifest(self.pool_path),
+                rows(),
                 where,
                 folder,
                 image_size=encoder.image_size,
@@ -336,7 +348,7 @@ class _Plan:
                 progress=progress,
             )
 
-        return Stage("embed", (folder,), inputs, work, unit="images")
+        return Stage(name, (folder,), inputs, work, unit="images")
 
     def select(self, name: str, repeat: int) -> Stage:
         ratios = sorted((r for r in self.config.ratios if r < 1), reverse=True)
@@ -346,9 +358,8 @@ class _Plan:
             options["seed"] = check_int(f"[selectors.{name}] seed", options["seed"], 0) + repeat
 
         def inputs() -> dict[str, Any]:
-            folder = self.out / "embeddings"
             return {
-                "embeddings": self.records.digest(folder),
+                "embeddings": self.records.digest(self.embeddings),
                 "centre": self.config.encoder.centre,
                 "ratios": ratios,
                 "options": options,
@@ -358,7 +369,7 @@ class _Plan:
             from meddel_fast.embed import Embeddings
             from meddel_fast.selectors import select_ladder
 
-            embeddings = Embeddings.load(self.out / "embeddings")
+            embeddings = Embeddings.load(self.embeddings)
             x = embeddings.centred if self.config.encoder.centre else embeddings.array
             ids = self.manifest(self.pool_path).ids
             found = select_ladder(name, x, ratios, threads=self.config.threads, **options)
@@ -443,8 +454,9 @@ class _Plan:
 
         def inputs() -> dict[str, Any]:
             score = self.records.digest(self.out / "score")
+            leakage = self.records.digest(leak_stages.pairs_path(self))
             config = settings(self.config, without=("out", "threads", "device"))
-            return {"score": score, "config": config}
+            return {"score": score, "leakage": leakage, "config": config}
 
         def work(progress: Progress) -> None:
             from meddel_fast.report import render

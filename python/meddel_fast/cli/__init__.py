@@ -19,6 +19,7 @@ from meddel_fast.cli.data import data
 from meddel_fast.cli.embed import embed
 from meddel_fast.cli.evaluate import evaluate
 from meddel_fast.cli.leaderboard import leaderboard
+from meddel_fast.cli.leakage import leakage
 from meddel_fast.cli.pretrain import pretrain
 from meddel_fast.cli.run import info, run
 from meddel_fast.cli.score import report, score
@@ -36,6 +37,7 @@ for command in (
     run,
     data,
     embed,
+    leakage,
     select,
     pretrain,
     evaluate,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,12 +11,26 @@ from meddel_fast.report.load import FULL
 
 MEAN = "mean"  # the row that averages the data sets
 
+_UNSEEN = ("Cc", "Cf", "Cs")
+
 Rows = Sequence[Mapping[str, Any]]
 
 
+def visible(value: object) -> str:
+    """Write what has no looks of its own as an escape, as Python does.
+
+    That is control characters, marks that turn the direction of writing, which could make a name
+    look like another one, and bytes of file names that are no text.
+    """
+    return "".join(
+        c.encode("unicode_escape").decode() if unicodedata.category(c) in _UNSEEN else c
+        for c in str(value)
+    )
+
+
 def escape(value: object) -> str:
-    """Make text safe for HTML, between tags and inside quoted attributes."""
-    return html.escape(str(value), quote=True)
+    """Make text safe for HTML, between tags and inside quoted attributes, and all of it visible."""
+    return html.escape(visible(value), quote=True)
 
 
 def percent(ratio: float, digits: int = 4) -> str:
