@@ -86,7 +86,7 @@
   const card = document.getElementById("map-card");
   const fates = [
     ["kept", "kept"], ["duplicate", "redundant"],
-    ["disruptive", "disruptive"], ["budget", "left out"],
+    ["disruptive", "disruptive"], ["budget", "left out"], ["excluded", "excluded"],
   ];
   const sheet = new Image();
   let places = [];
