@@ -13,7 +13,7 @@ from meddel_fast.selectors.task import Choice, Task, ranked
 
 
 @selector(
-    paper="Loshchilov & Hutter 2016; Wu et al. 2024 (OptiDEL)",
+    paper="Loshchilov & Hutter 2016",
     cost="O(n log n), and the score's own",
     good_for="what a model cannot do yet: MAE errors, losses, uncertainties",
     weights="Multiply the score.",
