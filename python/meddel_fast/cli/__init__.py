@@ -17,6 +17,7 @@ except ImportError:
 
 from meddel_fast.cli.data import data
 from meddel_fast.cli.embed import embed
+from meddel_fast.cli.errors import errors, tile
 from meddel_fast.cli.evaluate import evaluate
 from meddel_fast.cli.pretrain import pretrain
 from meddel_fast.cli.run import info, run
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, data, embed, select, pretrain, evaluate, score, report, info):
+for command in (run, data, embed, select, pretrain, errors, tile, evaluate, score, report, info):
     app.command()(guarded(command))
 
 
