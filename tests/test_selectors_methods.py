@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from meddel_fast import reference
 from meddel_fast.selectors import select
 from meddel_fast.selectors.base import random_keys
-from meddel_fast.selectors.graph import Heap
 from meddel_fast.selectors.numbers import exp, log
 
 Float = NDArray[np.float64]
@@ -474,20 +473,3 @@ def test_exp_and_log_are_right_to_two_units() -> None:
     y = np.concatenate([rng.uniform(0, 3, 20_000), np.exp(rng.uniform(-600, 600, 20_000)), [1.0]])
     truth = np.array([math.log(v) for v in y])
     assert np.all(np.abs(log(y) - truth) <= np.maximum(2 * np.spacing(np.abs(truth)), 1e-16))
-
-
-def test_heap_is_an_argmax() -> None:
-    rng = np.random.default_rng(1)
-    values = rng.integers(0, 8, 40).astype(np.float64)
-    heap = Heap(values, np.array([4, 9]))
-    free = np.setdiff1d(np.arange(40), [4, 9])
-    while len(free):
-        best = free[np.argmax(values[free])]
-        assert heap.take() == best
-        free = free[free != best]
-        some = rng.integers(0, 40, 5)
-        some = np.unique(some)
-        change = rng.integers(-3, 3, len(some)).astype(np.float64)
-        values[some] += change
-        heap.add(some, change)
-        assert np.array_equal(heap.values, values)

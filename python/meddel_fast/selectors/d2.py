@@ -9,7 +9,7 @@ import numpy as np
 
 from meddel_fast.arrays import check_float
 from meddel_fast.selectors.compose import selector
-from meddel_fast.selectors.graph import Heap, check_neighbors, nearest
+from meddel_fast.selectors.graph import check_neighbors, nearest
 from meddel_fast.selectors.numbers import exp
 from meddel_fast.selectors.task import Choice, Task, scores_by_rank
 
@@ -18,7 +18,7 @@ NEIGHBORS = 10
 
 @selector(
     paper="Maharana, Yadav & Bansal 2024",
-    cost="O(n^2 d) at worst for the graph; then O((n + b) k log n)",
+    cost="O(n^2 d) at worst for the graph; then O(b n)",
     good_for="a difficulty score at hand: hard samples without their neighbours",
     weights="Multiply the score.",
     per_sample={"score": "fiu"},
@@ -65,18 +65,17 @@ def d2(
     for column in range(indices.shape[1]):
         values = values + messages[:, column]
     fade = exp(-reverse * squared)
-    heap = Heap(values, task.selected)
-    for j in task.selected.tolist():
-        heap.add(indices[j], -fade[j] * heap.value(j))
     order: list[int] = []
     rungs: dict[int, Choice] = {}
     settings = {"neighbors": indices.shape[1], "forward": forward, "reverse": reverse}
-    for count in range(len(task.selected) + 1, max(task.counts) + 1):
-        j = heap.take()
+    for place in range(max(task.counts)):
+        first = place < len(task.selected)
+        j = int(task.selected[place]) if first else int(np.argmax(values))
         order.append(j)
-        heap.add(indices[j], -fade[j] * heap.value(j))
-        if count in task.counts:
-            chosen = np.array(order)
-            rungs[count] = Choice(chosen, scores_by_rank(chosen, heap.values), settings)
+        values[indices[j]] -= fade[j] * values[j]
+        values[j] = -np.inf  # and so it stays
+        if place + 1 in task.counts:
+            chosen = np.array(order[len(task.selected) :])
+            rungs[place + 1] = Choice(chosen, scores_by_rank(chosen, values), settings)
     for count in task.counts:
         yield rungs[count]

@@ -19,12 +19,23 @@ class Directions:
     def __init__(self, x: Any, threads: int | None) -> None:
         self._rows = arrays.check_rows("x", x, arrays.resolve_threads(threads))
         self.n, self.d = self._rows.n, self._rows.d
+        squares = [reference.squared_norm(self._wide(block)) for block in self.blocks()]
+        self._squares = np.concatenate(squares)
+        self._norms = np.sqrt(self._squares)
 
     def exact(self, which: Any) -> NDArray[np.float64]:
         """Return some of the directions (a slice, or indices)."""
-        rows = self._rows.floats(which).astype(np.float64)
-        norm = np.sqrt(reference.squared_norm(rows))[:, None]
+        rows, norm = self._wide(which), self._norms[which, None]
         return np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 0)
+
+    def self_similarity(self) -> NDArray[np.float64]:
+        """Return the cosine of each sample to itself as the kernels would: 1 but for its rounding.
+
+        It has to be rounded alike, so that copies of a sample tie with it.
+        """
+        product = self._norms * self._norms
+        out: NDArray[np.float64] = np.zeros(self.n)
+        return np.divide(self._squares, product, out=out, where=product > 0)
 
     def mean(self, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         """Return the (weighted) mean, (d,); rows are added in the order of their index."""
@@ -47,16 +58,5 @@ class Directions:
         for low in range(0, self.n, _BLOCK):
             yield slice(low, low + _BLOCK)
 
-
-def self_similarity(x: Any, threads: int | None) -> NDArray[np.float64]:
-    """Return the cosine of each sample to itself as the kernels would: 1 but for its rounding.
-
-    It has to be rounded alike, so that copies of a sample tie with it.
-    """
-    rows = arrays.check_rows("x", x, arrays.resolve_threads(threads))
-    out = np.empty(rows.n)
-    for low in range(0, rows.n, _BLOCK):
-        square = reference.squared_norm(rows.floats(slice(low, low + _BLOCK)).astype(np.float64))
-        norm = np.sqrt(square) * np.sqrt(square)
-        out[low : low + _BLOCK] = np.divide(square, norm, out=np.zeros_like(norm), where=norm > 0)
-    return out
+    def _wide(self, which: Any) -> NDArray[np.float64]:
+        return self._rows.floats(which).astype(np.float64)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from meddel_fast.arrays import check_choice, check_float
 from meddel_fast.selectors.base import random_keys
 from meddel_fast.selectors.compose import selector
-from meddel_fast.selectors.directions import self_similarity
+from meddel_fast.selectors.directions import Directions
 from meddel_fast.selectors.graph import Edges, check_neighbors, edges_to, nearest
 from meddel_fast.selectors.task import Choice, Task, scores_by_rank
 
@@ -104,7 +104,7 @@ def facility(
     check_choice("greedy", greedy, ("lazy", "stochastic"))
     epsilon = check_float("epsilon", epsilon, 1e-9, 1.0)
     similarity, indices = nearest(task, check_neighbors(neighbors, task.n))
-    own = self_similarity(task.x, task.threads)
+    own = Directions(task.x, task.threads).self_similarity()
     edges = edges_to(indices, np.maximum(similarity, 0.0), own)
     settings = {"neighbors": indices.shape[1], "greedy": greedy}
     if greedy == "lazy":
@@ -144,7 +144,7 @@ def craig(task: Task, *, neighbors: int | None = None) -> Iterator[Choice]:
     """
     similarity, indices = nearest(task, check_neighbors(neighbors, task.n))
     distance = np.sqrt(np.maximum(2.0 - 2.0 * similarity, 0.0))
-    own = np.sqrt(np.maximum(2.0 - 2.0 * self_similarity(task.x, task.threads), 0.0))
+    own = np.sqrt(np.maximum(2.0 - 2.0 * Directions(task.x, task.threads).self_similarity(), 0.0))
     largest = float(max(np.max(distance, initial=0.0), np.max(own)))
     edges = edges_to(indices, largest - distance, largest - own)
     settings = {"neighbors": indices.shape[1], "largest": largest}

@@ -1,4 +1,4 @@
-"""The neighbour graph that greedy methods work on, and the heap they choose from.
+"""The neighbour graph that greedy methods work on.
 
 Cosines come from :func:`meddel_fast.ops.topk_similarity`, exact; sums over them run in one order,
 by rising index. With all other samples as neighbours a method is exact; with fewer it takes the
@@ -7,7 +7,6 @@ similarity to all others for 0, and needs memory and time for n k entries instea
 
 from __future__ import annotations
 
-import heapq
 from typing import NamedTuple
 
 import numpy as np
@@ -83,59 +82,20 @@ def edges_to(
         Whether an edge leads both ways, once, when either sample has the other as a neighbour.
     """
     n, k = indices.shape
-    source = np.concatenate([np.repeat(np.arange(n), k), np.arange(n)])
-    target = np.concatenate([indices.ravel(), np.arange(n)])
-    value = np.concatenate([values.ravel(), own])
+    if k == n - 1:  # all pairs: every edge leads both ways
+        whole = np.empty((n, n))
+        np.put_along_axis(whole, indices, values, axis=1)
+        np.fill_diagonal(whole, own)
+        return Edges(np.arange(n + 1) * n, np.tile(np.arange(n), n), whole.T.ravel())
+    target = np.column_stack([indices, np.arange(n)]).ravel()
+    source = np.repeat(np.arange(n), k + 1)
+    value = np.column_stack([values, own]).ravel()
     if symmetric:
         key = np.concatenate([target * n + source, source * n + target])
         key, first = np.unique(key, return_index=True)
         target, source = np.divmod(key, n)
         value = np.concatenate([value, value])[first]
     else:
-        order = np.lexsort((source, target))
+        order = np.argsort(target, kind="stable")  # sources rise already
         source, target, value = source[order], target[order], value[order]
     return Edges(np.searchsorted(target, np.arange(n + 1)), source, value)
-
-
-class Heap:
-    """The highest of values that change, ties to the lowest index; each is taken once.
-
-    Parameters
-    ----------
-    values : shape (n,)
-        First values.
-    taken : int64
-        Samples that are not to be had.
-    """
-
-    def __init__(self, values: NDArray[np.float64], taken: NDArray[np.int64]) -> None:
-        self._values: list[float] = values.tolist()
-        self._there = [True] * len(values)
-        for i in taken.tolist():
-            self._there[i] = False
-        self._entries = [(-v, i) for i, v in enumerate(self._values) if self._there[i]]
-        heapq.heapify(self._entries)
-
-    def take(self) -> int:
-        """Return the sample with the highest value, and take it out."""
-        while True:
-            negative, i = heapq.heappop(self._entries)
-            if self._there[i] and -negative == self._values[i]:
-                self._there[i] = False
-                return i
-
-    def add(self, samples: NDArray[np.int64], amounts: NDArray[np.float64]) -> None:
-        """Add an amount to the value of each of some samples."""
-        for i, amount in zip(samples.tolist(), amounts.tolist(), strict=True):
-            self._values[i] += amount
-            if self._there[i] and amount:
-                heapq.heappush(self._entries, (-self._values[i], i))
-
-    def value(self, i: int) -> float:
-        """Return the value of a sample as it is now."""
-        return self._values[i]
-
-    @property
-    def values(self) -> NDArray[np.float64]:
-        """All values as they are now; those of taken samples too."""
-        return np.array(self._values)

@@ -76,7 +76,7 @@ class _Screen:
         """
         d = self._directions.d
         rough = self._fp32 @ w.astype(np.float32)
-        norm = float(np.sqrt(reference.squared_norm(w[None])[0]))
+        norm = float(np.sqrt(np.dot(w, w)))  # to within the room for second-order terms
         slack = 1.01 * (d + 4) * 2.0**-24 * norm + d * 2.0**-126
         rough[~free] = -np.inf
         near = np.flatnonzero(rough >= float(rough.max()) - 2.0 * slack)

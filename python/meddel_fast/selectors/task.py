@@ -85,11 +85,14 @@ def ranked(
 
 
 def scores_by_rank(order: NDArray[np.int64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return len(order) .. 1 for the samples of `order`, and for the rest `others` shifted below 1.
+    """Return len(order) .. 1 for the samples of `order`, for the rest `others` less their highest.
 
     For methods whose own values, at the time of each choice, do not fall along the order.
     """
-    scores = np.minimum(others - np.max(others), 0.0)
+    rest = np.isfinite(others)
+    rest[order] = False
+    scores = np.zeros(len(others))
+    scores[rest] = others[rest] - np.max(others[rest], initial=-np.inf)
     scores[order] = np.arange(len(order), 0, -1)
     return scores
 
