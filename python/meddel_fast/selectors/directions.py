@@ -34,8 +34,9 @@ class Directions:
         It has to be rounded alike, so that copies of a sample tie with it.
         """
         product = self._norms * self._norms
-        out: NDArray[np.float64] = np.zeros(self.n)
-        return np.divide(self._squares, product, out=out, where=product > 0)
+        cosine = np.zeros(self.n)
+        np.divide(self._squares, product, out=cosine, where=product > 0)
+        return cosine
 
     def mean(self, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         """Return the (weighted) mean, (d,); rows are added in the order of their index."""
