@@ -1,7 +1,7 @@
 """Files that were changed at random, for every reader: ``python readers.py SECONDS SEED [NAME …]``.
 
 A reader gives what the file says or refuses it with one of the errors that the command line
-explains in a line: no other exception, no crash, no hang, and no more memory than it has a right to.
+explains in a line: no other exception, no crash, no hang, and no more memory than is its due.
 """
 
 from __future__ import annotations

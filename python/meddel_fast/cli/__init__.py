@@ -17,6 +17,7 @@ except ImportError:
 
 from meddel_fast.cli.data import data
 from meddel_fast.cli.embed import embed
+from meddel_fast.cli.errors import errors, tile
 from meddel_fast.cli.evaluate import evaluate
 from meddel_fast.cli.leaderboard import leaderboard
 from meddel_fast.cli.leakage import leakage
@@ -40,6 +41,8 @@ for command in (
     leakage,
     select,
     pretrain,
+    errors,
+    tile,
     evaluate,
     score,
     report,

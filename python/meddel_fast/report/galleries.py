@@ -20,6 +20,7 @@ FATES = {
     "duplicate": "dropped: redundant",
     "disruptive": "dropped: disruptive",
     "budget": "left out: others were wanted more",
+    "excluded": "left out: not to be chosen from",
 }
 
 

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from meddel_fast import arrays
 from meddel_fast.files import atomic_path
 
-REASONS = ("kept", "duplicate", "disruptive", "budget")
-"""Why a sample is where it is; "budget": nothing is wrong with it, others were wanted more."""
+REASONS = ("kept", "duplicate", "disruptive", "budget", "excluded")
+"""Why a sample is where it is; "budget": nothing is wrong with it, others were wanted more;
+"excluded": it was not to be chosen from."""
 
 _FORMAT = 1
 _METADATA_KEY = b"meddel_fast.selection"
@@ -48,7 +49,8 @@ class Selection:
     distance : float64, shape (n,)
         Distance to the cluster's centroid or to the nearest centre; NaN for methods without one.
     cluster : int64, shape (n,)
-        Cluster of each sample; -1 for methods without clusters.
+        Cluster of each sample, or the kept sample that stands for it (facility, craig); -1 where
+        there is none.
     settings
         The options, with what the method found on its way (JSON values only).
     """
@@ -206,7 +208,7 @@ def check_rows(x: Any, threads: int | None) -> Any:
     return x if arrays.is_torch(x) else np.asarray(x)
 
 
-def check_budget(budget: Any, n: int) -> int:
+def check_budget(budget: Any, n: int, excluded: int = 0) -> int:
     """Return the number of samples to keep.
 
     Parameters
@@ -215,7 +217,9 @@ def check_budget(budget: Any, n: int) -> int:
         An int is a count in 1..n; a float is a share in (0, 1], of which the count is
         ``max(1, floor(share * n + 0.5))``.
     n
-        Number of samples.
+        Number of samples to choose from.
+    excluded
+        Number of samples that are left out of these.
     """
     if isinstance(budget, bool | np.bool_) or not isinstance(budget, numbers.Real):
         raise TypeError(
@@ -225,7 +229,8 @@ def check_budget(budget: Any, n: int) -> int:
     if isinstance(budget, numbers.Integral):
         count = int(budget)
         if not 1 <= count <= n:
-            raise ValueError(f"budget must be from 1 to {n} (the rows of x), got {count}")
+            rows = f"the rows of x less {excluded} excluded" if excluded else "the rows of x"
+            raise ValueError(f"budget must be from 1 to {n} ({rows}), got {count}")
         return count
     share = float(budget)
     if not 0.0 < share <= 1.0:

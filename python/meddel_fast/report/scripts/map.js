@@ -8,7 +8,7 @@
   const card = document.getElementById("map-card");
   const fates = [
     ["kept", "kept"], ["duplicate", "redundant"],
-    ["disruptive", "disruptive"], ["budget", "left out"],
+    ["disruptive", "disruptive"], ["budget", "left out"], ["excluded", "excluded"],
   ];
   let places = [];
   let fateOf = []; // index into `fates`, by point
