@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from meddel_fast.cli.options import ConfigOption, OutOption, RootOption, SetOption, need, run_stages
+from meddel_fast.cli.selection_file import reuse
 from meddel_fast.config import ConfigError
 from meddel_fast.config_file import parse_settings
 from meddel_fast.console import load_embeddings, parse_budget
@@ -29,10 +30,17 @@ def select(
     kept: Annotated[
         Path | None, typer.Option(help="Also list the kept images here; needs --manifest.")
     ] = None,
+    saved: Annotated[
+        Path | None,
+        typer.Option("--from", help="Show a saved selection; --out .txt, .csv or .npy lists it."),
+    ] = None,
     config: ConfigOption = None,
     data_root: RootOption = None,
 ) -> None:
     """Select the samples that are worth keeping, exactly as many as asked for."""
+    if saved is not None:
+        reuse(saved, out, manifest, kept)
+        return
     if config is not None:
         typer.echo(run_stages(config, data_root, out, "select") / "select")
         return
@@ -52,7 +60,7 @@ def select(
         raise ConfigError("--kept needs --manifest")
     options = parse_settings(set_ or [])
     found = choose(method, x, count, seed=seed, threads=threads, **options)
-    found.save(target, None if rows is None else rows.ids)
+    found.save(target, None if rows is None else rows.ids, data=x)
     if rows is not None and kept is not None:
         write_text(kept, "".join(f"{p}\n" for p in rows.take(found.indices).image_paths()))
     fates = ", ".join(f"{reason} {n}" for reason, n in found.counts().items() if n)
