@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from meddel_fast.cli.options import ConfigOption, OutOption, RootOption, SetOption, need, run_stages
+from meddel_fast.cli.selection_file import reuse
 from meddel_fast.config import ConfigError
 from meddel_fast.config_file import parse_settings
 from meddel_fast.console import load_embeddings, parse_budget
@@ -48,6 +49,10 @@ def select(
         Path | None, typer.Option(help="Also list the kept images here; needs --manifest.")
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Show the methods, and end.")] = False,
+    saved: Annotated[
+        Path | None,
+        typer.Option("--from", help="Show a saved selection; --out .txt, .csv or .npy lists it."),
+    ] = None,
     config: ConfigOption = None,
     data_root: RootOption = None,
 ) -> None:
@@ -57,6 +62,9 @@ def select(
     """
     if list_:
         typer.echo(method_lines())
+        return
+    if saved is not None:
+        reuse(saved, out, manifest, kept)
         return
     if config is not None:
         typer.echo(run_stages(config, data_root, out, "select") / "select")
@@ -81,7 +89,9 @@ def select(
     options = parse_settings(set_ or []) | _arrays(array or [], rows)
     found = choose(method, x, counts, seed=seed, threads=threads, **options)
     for text, selection in zip(budgets, found, strict=True):
-        _write(selection, _named(target, text), rows, None if kept is None else _named(kept, text))
+        path = _named(target, text)
+        selection.save(path, None if rows is None else rows.ids, data=x)
+        _tell(selection, path, rows, None if kept is None else _named(kept, text))
 
 
 def method_lines() -> str:
@@ -104,10 +114,9 @@ def _named(path: Path, budget: str) -> Path:
     return Path(str(path).replace(_BUDGET, budget.strip()))
 
 
-def _write(selection: Selection, target: Path, rows: Manifest | None, kept: Path | None) -> None:
+def _tell(selection: Selection, target: Path, rows: Manifest | None, kept: Path | None) -> None:
     from meddel_fast.files import write_text
 
-    selection.save(target, None if rows is None else rows.ids)
     if rows is not None and kept is not None:
         paths = rows.take(selection.indices).image_paths()
         write_text(kept, "".join(f"{path}\n" for path in paths))

@@ -87,7 +87,7 @@ METHODS: dict[str, Method] = {f.method.name: f.method for f in _ALL}
 
 SELECTORS: dict[str, Selector] = {f.method.name: f for f in _ALL}
 
-DRAW_NOTHING = frozenset({"kcenter", "moderate", "graphcut", "herding", "d2", "loss"})
+DRAW_NOTHING = frozenset({"kcenter", "graphcut", "herding", "d2", "loss"})
 """Methods that take a seed for the common interface only: every seed selects the same."""
 
 
