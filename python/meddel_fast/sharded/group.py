@@ -107,6 +107,10 @@ class TorchGroup:
         """Leave, once all processes are done; ends the process group if this class began it."""
         if self._owner and self._dist.is_initialized():
             self._talk(self._dist.barrier)  # or the store may end while others still ask it
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._owner and self._dist.is_initialized():
             self._dist.destroy_process_group()
 
     def __enter__(self) -> TorchGroup:
@@ -115,6 +119,8 @@ class TorchGroup:
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if kind is None:
             self.close()
+        else:
+            self._leave()  # at once, so that the others notice
 
     def _gather_equal(self, array: NDArray[Any], nbytes: int) -> list[NDArray[np.uint8]]:
         own = np.zeros(nbytes, np.uint8)
