@@ -7,6 +7,8 @@ The map of the package; imports go down only:
 ``benchmark``           the whole run, from folders of images to a NormDEL table and a report
 ``embed``, ``pretrain``, ``downstream``, ``normdel``, ``report``     one stage each
 ``data``, ``selectors`` images and manifests; ``select(embeddings, budget) -> Selection``
+``sharded``             the operations on parts of rows: larger than memory, or than one machine
+``store``               embeddings in files, opened and read a range at a time
 ``pair_stream``         ``iter_similar_pairs``: similar pairs by ranges of rows
 ``ops``                 the kernels' public functions: checks, picks the device, one call
 ``reference``           the truth they are held to, in plain numpy
@@ -34,6 +36,7 @@ from meddel_fast.ops import (
     topk_similarity,
 )
 from meddel_fast.pair_stream import iter_similar_pairs
+from meddel_fast.store import open_store
 
 if TYPE_CHECKING:
     from meddel_fast import selectors
@@ -46,6 +49,7 @@ __all__ = [
     "kcenter_greedy",
     "kmeans",
     "normdel",
+    "open_store",
     "redundancy",
     "selectors",
     "similar_pairs",
