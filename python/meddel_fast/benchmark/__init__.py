@@ -6,7 +6,6 @@
 ``stage``      keys, records, validity; skipping and resuming
 ``score``      means, deviations, NormDEL, planted truth
 ``display``    the live list, or plain lines
-``lock``       one process per run directory
 ``machine``    versions and hardware, for ``run.json`` and ``meddel-fast info``
 =============  ===================================================================================
 """
@@ -18,12 +17,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meddel_fast.benchmark.lock import LockedError, lock
 from meddel_fast.benchmark.machine import hardware, versions
 from meddel_fast.benchmark.plan import GROUPS, build, tags
 from meddel_fast.benchmark.stage import Records, settings
 from meddel_fast.config import ConfigError, RunConfig
 from meddel_fast.files import read_json, remove_leftovers, write_json
+from meddel_fast.lock import LockedError, lock
 
 if TYPE_CHECKING:
     from rich.console import Console
