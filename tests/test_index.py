@@ -138,6 +138,26 @@ def test_removal_readmits_and_what_follows(tmp_path: Path) -> None:
     assert_is_greedy(index, x, names(0, 6))
 
 
+def test_removal_heeds_ties_and_covers_that_fell(tmp_path: Path) -> None:
+    threshold = float(np.cos(np.deg2rad(30)))
+    # The third and the second are as near to the last; the first covers the second.
+    angles = np.deg2rad([45, 20, -20, 0])
+    x = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    index = built(tmp_path / "tie", x, 1, threshold=threshold)
+    assert index.result().representative.tolist() == [0, 0, 2, 2]
+    index.remove(["sample 0"])
+    assert index.result().representative.tolist() == [0, 1, 0]
+    assert_is_greedy(index, x[1:], names(1, 3))
+    # A square on the sphere, its sides pairs: the second is kept, so that the third falls, which
+    # covered the last as well as the first did.
+    side = np.sin(np.deg2rad(18))
+    x = np.array([[side, 0, 1], [0, side, 1], [-side, 0, 1], [0, -side, 1]], np.float32)
+    index = built(tmp_path / "square", x, 1, threshold=threshold)
+    assert index.kept == ["sample 0", "sample 2"]
+    assert index.remove(["sample 0"]) == (1, ["sample 1", "sample 3"], ["sample 2"])
+    assert_is_greedy(index, x[1:], names(1, 3))
+
+
 def test_many_copies_of_one_sample(tmp_path: Path, rng: np.random.Generator) -> None:
     n = 6_000  # 18 million pairs, which are never held together
     x = np.tile(rng.normal(size=(1, 8)).astype(np.float32), (n, 1))
@@ -392,3 +412,38 @@ def test_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen.clear()
     index.verify(progress=lambda *call: seen.append(call))
     assert seen[-1] == (20, 20)
+
+
+def test_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    testing = pytest.importorskip("typer.testing")
+    pytest.importorskip("pyarrow")
+    import meddel_fast.console
+    from meddel_fast.cli import app
+
+    monkeypatch.setattr(meddel_fast.console, "_end_soon_after_interrupt", lambda: None)
+
+    def index(*arguments: object, status: int = 0) -> str:
+        result = testing.CliRunner().invoke(app, ["index", *map(str, arguments)])
+        assert result.exit_code == status, result.output
+        return str(result.output)
+
+    x = np.repeat(rng.normal(size=(5, 4)).astype(np.float32), 2, axis=0)
+    np.save(tmp_path / "x.npy", x)
+    (tmp_path / "ids").write_text("".join(f"{name}\n" for name in names(0, 10)))
+    path = tmp_path / "index"
+    assert "empty" in index("create", path, "--width", 4, "--threshold", 0.99)
+    assert "5 of 10 new samples kept" in index(
+        "add", path, tmp_path / "x.npy", "--ids", tmp_path / "ids"
+    )
+    assert "give --manifest or --ids" in index("add", path, tmp_path / "x.npy", status=2)
+    assert "1 removed, 1 kept again, 0 no longer" in index("remove", path, "sample 2")
+    assert "'sample 2' is not in the index" in index("remove", path, "sample 2", status=2)
+    index("compact", path)
+    assert "whole, 5 of 9 kept" in index("verify", path)
+    assert "threshold 0.99" in index("show", path, "--kept", tmp_path / "kept")
+    assert (tmp_path / "kept").read_text().splitlines() == [f"sample {i}" for i in (0, 3, 4, 6, 8)]
+    (rows,) = path.glob("*-rows.npy")
+    rows.write_bytes(rows.read_bytes()[:-1] + b"\0")
+    assert "rows.npy is damaged" in index("verify", path, status=2)

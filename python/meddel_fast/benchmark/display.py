@@ -27,6 +27,8 @@ TITLES = {
     "evaluate": "evaluate",
     "score": "score",
     "report": "report",
+    "index": "index",
+    "verify": "verify",
 }
 _PLAIN_INTERVAL = 15.0  # seconds between the plain lines of one stage
 

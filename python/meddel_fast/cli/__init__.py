@@ -18,6 +18,7 @@ except ImportError:
 from meddel_fast.cli.data import data
 from meddel_fast.cli.embed import embed
 from meddel_fast.cli.evaluate import evaluate
+from meddel_fast.cli.index import app as index
 from meddel_fast.cli.pretrain import pretrain
 from meddel_fast.cli.run import info, run
 from meddel_fast.cli.score import report, score
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 for command in (run, data, embed, select, pretrain, evaluate, score, report, info):
     app.command()(guarded(command))
+app.add_typer(index, name="index")
 
 
 def _version(wanted: bool) -> None:
