@@ -13,13 +13,17 @@ k-center and the rule "components", the CUDA extension.
 
 ``threads=None`` means MEDDEL_THREADS, else all cores that the process may use. Ctrl-C stops a
 running call within a second.
+
+``progress`` is called as ``progress(done, total)``, see :func:`meddel_fast.progress.reporting`;
+units are centres for k-center (as many again for the distances at the end), seeds and then rows
+times iterations for k-means, rows for the others. A GPU reports nothing.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -36,6 +40,10 @@ from meddel_fast.arrays import (
     choose_device,
     resolve_threads,
 )
+from meddel_fast.progress import reports
+
+if TYPE_CHECKING:
+    from meddel_fast.files import Progress
 
 # Held for a pair at the peak, as measured on 10 million: (index, cosine) as it is collected, which
 # the allocator keeps when it is freed, and (index, index, cosine) in the result.
@@ -93,6 +101,7 @@ class DeduplicateResult(NamedTuple):
     similarity: Any
 
 
+@reports
 def kcenter_greedy(
     x: Any,
     k: int | None = None,
@@ -104,6 +113,7 @@ def kcenter_greedy(
     distances: bool = True,
     threads: int | None = None,
     device: Any | None = None,
+    progress: Progress | None = None,
 ) -> KCenterResult:
     """Choose samples, each the one farthest from all chosen before it.
 
@@ -128,7 +138,7 @@ def kcenter_greedy(
     distances : bool
         Whether the distances of all samples are wanted. The choice alone takes less time: most
         samples need not be compared with most centres for it.
-    threads, device : optional
+    threads, device, progress : optional
         See the module.
 
     Returns
@@ -179,6 +189,7 @@ def kcenter_greedy(
     return KCenterResult(indices, radii, nearest if distances else None)
 
 
+@reports
 def similar_pairs(
     x: Any,
     y: Any | None = None,
@@ -187,6 +198,7 @@ def similar_pairs(
     max_pairs: int | None = None,
     threads: int | None = None,
     device: Any | None = None,
+    progress: Progress | None = None,
 ) -> SimilarPairsResult:
     """Find every pair of samples whose cosine is at or above a threshold.
 
@@ -201,7 +213,7 @@ def similar_pairs(
         From -1 to 1. (For 'strictly above t' pass ``numpy.nextafter(t, 2)``.)
     max_pairs : int, optional
         Give up beyond so many. By default what fits into half of the free memory.
-    threads, device : optional
+    threads, device, progress : optional
         See the module.
 
     Returns
@@ -255,6 +267,7 @@ def pairs_of_range(
     return SimilarPairsResult(*x.back(*out))
 
 
+@reports
 def redundancy(
     x: Any,
     *,
@@ -262,6 +275,7 @@ def redundancy(
     labels: Any | None = None,
     threads: int | None = None,
     device: Any | None = None,
+    progress: Progress | None = None,
 ) -> RedundancyResult:
     """Find, for each sample, the most similar earlier one.
 
@@ -276,7 +290,7 @@ def redundancy(
         A permutation: the samples from first to last. Default: by index.
     labels : int array of shape (n,), optional
         Clusters: only samples of the same one are compared.
-    threads, device : optional
+    threads, device, progress : optional
         See the module.
 
     Returns
@@ -306,6 +320,7 @@ def redundancy(
     return RedundancyResult(*rows.back(*out))
 
 
+@reports
 def topk_similarity(
     x: Any,
     y: Any | None = None,
@@ -313,6 +328,7 @@ def topk_similarity(
     *,
     threads: int | None = None,
     device: Any | None = None,
+    progress: Progress | None = None,
 ) -> TopKResult:
     """Find the k most similar samples of a set for each sample.
 
@@ -325,7 +341,7 @@ def topk_similarity(
         are widened to float32.
     k : int
         1 to m (to n - 1 without y).
-    threads, device : optional
+    threads, device, progress : optional
         See the module.
 
     Returns
@@ -359,6 +375,7 @@ def topk_similarity(
     return TopKResult(*first.back(*out))
 
 
+@reports
 def kmeans(
     x: Any,
     k: int,
@@ -369,6 +386,7 @@ def kmeans(
     init: Any | None = None,
     threads: int | None = None,
     device: Any | None = None,
+    progress: Progress | None = None,
 ) -> KMeansResult:
     """Cluster samples by Lloyd's k-means, seeded by k-means++.
 
@@ -390,7 +408,7 @@ def kmeans(
         Of k-means++ (Arthur and Vassilvitskii 2007), which is not run when init is given.
     init : float array of shape (k, d), optional
         First centroids.
-    threads, device : optional
+    threads, device, progress : optional
         See the module.
 
     Returns
@@ -441,6 +459,7 @@ def kmeans(
     return KMeansResult(labels, centroids, distances, inertia, iterations, converged)
 
 
+@reports
 def deduplicate(
     x: Any,
     threshold: float = 0.95,
@@ -451,6 +470,7 @@ def deduplicate(
     max_pairs: int | None = None,
     threads: int | None = None,
     device: Any | None = None,
+    progress: Progress | None = None,
 ) -> DeduplicateResult:
     """Decide which samples to keep so that near duplicates are left out.
 
@@ -474,7 +494,7 @@ def deduplicate(
     max_pairs : int, optional
         Rules greedy and components hold all similar pairs: give up beyond so many. By default what
         fits into half of the free memory.
-    threads, device : optional
+    threads, device, progress : optional
         See the module.
 
     Returns

@@ -10,7 +10,7 @@ import typer
 from meddel_fast.cli.options import ConfigOption, OutOption, RootOption, SetOption, need, run_stages
 from meddel_fast.config import ConfigError
 from meddel_fast.config_file import parse_settings
-from meddel_fast.console import load_embeddings, parse_budget
+from meddel_fast.console import load_embeddings, parse_budget, show_work
 
 
 def select(
@@ -51,7 +51,11 @@ def select(
     elif kept is not None:
         raise ConfigError("--kept needs --manifest")
     options = parse_settings(set_ or [])
-    found = choose(method, x, count, seed=seed, threads=threads, **options)
+    found = show_work(
+        "select",
+        "",
+        lambda p: choose(method, x, count, seed=seed, threads=threads, progress=p, **options),
+    )
     found.save(target, None if rows is None else rows.ids)
     if rows is not None and kept is not None:
         write_text(kept, "".join(f"{p}\n" for p in rows.take(found.indices).image_paths()))

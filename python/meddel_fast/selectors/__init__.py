@@ -20,6 +20,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from meddel_fast.arrays import check_choice
+from meddel_fast.files import Progress
+from meddel_fast.progress import reporting
 from meddel_fast.selectors.base import REASONS, Selection
 from meddel_fast.selectors.kcenter import kcenter
 from meddel_fast.selectors.meddel import meddel, meddel_ladder
@@ -57,7 +59,14 @@ LADDERS: dict[str, Callable[..., list[Selection]]] = {
 }
 
 
-def select(name: str, x: Any, budget: int | float, **options: Any) -> Selection:
+def select(
+    name: str,
+    x: Any,
+    budget: int | float,
+    *,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Selection:
     """Select by a method's name.
 
     Parameters
@@ -69,6 +78,9 @@ def select(name: str, x: Any, budget: int | float, **options: Any) -> Selection:
     budget
         A count in 1..n (int), or a share in (0, 1] (float), of which the count is
         ``max(1, floor(share * n + 0.5))``.
+    progress
+        Called as ``progress(done, total)`` by each pass in turn, see
+        :func:`meddel_fast.progress.reporting`.
     **options
         The method's own, and ``seed`` and ``threads``.
 
@@ -79,17 +91,24 @@ def select(name: str, x: Any, budget: int | float, **options: Any) -> Selection:
         was wanted and what came.
     """
     check_options(name, options)
-    return SELECTORS[name](x, budget, **options)
+    with reporting(progress):
+        return SELECTORS[name](x, budget, **options)
 
 
 def select_ladder(
-    name: str, x: Any, budgets: Sequence[int | float], **options: Any
+    name: str,
+    x: Any,
+    budgets: Sequence[int | float],
+    *,
+    progress: Progress | None = None,
+    **options: Any,
 ) -> list[Selection]:
     """Return :func:`select` for several budgets, from one pass where the method has one."""
     check_options(name, options)
-    if name in LADDERS:
-        return LADDERS[name](x, budgets, **options)
-    return [SELECTORS[name](x, budget, **options) for budget in budgets]
+    with reporting(progress):
+        if name in LADDERS:
+            return LADDERS[name](x, budgets, **options)
+        return [SELECTORS[name](x, budget, **options) for budget in budgets]
 
 
 def check_options(name: str, options: dict[str, Any]) -> None:
