@@ -5,8 +5,11 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <chrono>
+#include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "check.h"
@@ -54,16 +57,58 @@ Matrix matrix(const py::array& x) {
   return {x.data(), n, d, n == 1 ? d : x.strides(0) / size, dtype};
 }
 
+// Whom this thread's operations tell how far they are: a function of (done, total), or null. The
+// caller of report_to holds it.
+thread_local PyObject* progress_of_thread = nullptr;
+
+// Hands progress on at most ten times a second, and once more at the end.
+class Progress {
+ public:
+  void operator()(int64_t done, int64_t total) {
+    done_ = std::max(done, total == total_ ? done_ : 0);
+    total_ = total;
+    const auto now = Clock::now();
+    if (now - last_ < std::chrono::milliseconds(100)) return;
+    last_ = now;
+    tell(done_);
+  }
+
+  void finish() {
+    if (total_ > 0) tell(total_);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  void tell(int64_t done) {
+    const py::gil_scoped_acquire acquire;
+    PyObject* const told = std::exchange(progress_of_thread, nullptr);  // not what it calls itself
+    PyObject* const result = PyObject_CallFunction(told, "LL", static_cast<long long>(done),
+                                                   static_cast<long long>(total_));
+    progress_of_thread = told;
+    if (result == nullptr) throw py::error_already_set();
+    Py_DECREF(result);
+  }
+
+  Clock::time_point last_ = Clock::now();
+  int64_t done_ = 0;
+  int64_t total_ = 0;
+};
+
 // Runs an operation without the GIL; a pending signal's handler, run between chunks, may raise.
 template <class Operation>
 auto call(int threads, const Operation& operation) {
   MEDDEL_CHECK(threads >= 1, "threads must be at least 1, got " << threads);
-  const Context context{threads, [] {
-                          py::gil_scoped_acquire acquire;
-                          if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-                        }};
+  Progress progress;
+  Context context{threads, [] {
+                    py::gil_scoped_acquire acquire;
+                    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+                  }};
+  if (progress_of_thread != nullptr) context.progress = std::ref(progress);
   py::gil_scoped_release release;
-  return operation(context);
+  auto result = operation(context);
+  progress.finish();
+  return result;
 }
 
 // Hands a vector over to numpy without a copy.
@@ -401,6 +446,11 @@ PYBIND11_MODULE(_core, m) {
       if (mode == name) return use_screen(value);
     }
     MEDDEL_CHECK(false, "mode must be auto, always, grouped, dense or never, got '" << mode << "'");
+  });
+  m.def("report_to", [](const py::object& progress) {
+    PyObject* const before =
+        std::exchange(progress_of_thread, progress.is_none() ? nullptr : progress.ptr());
+    return before == nullptr ? py::object(py::none()) : py::reinterpret_borrow<py::object>(before);
   });
   m.def("first_nonfinite_row", &first_nonfinite_row_py);
   m.def("kcenter_greedy", &kcenter_greedy_py);

@@ -133,6 +133,13 @@ class Greedy {
     bounds_.seen[centre] = std::numeric_limits<int32_t>::max();
   }
 
+  // Tells that so many of `total` centres are chosen; the last pass over all rows, if there is to
+  // be one, counts as `span` more.
+  void announce(int64_t done, int64_t total, int64_t span = 0) {
+    team_.announce(done, total, span);
+    team_.checkpoint(0);
+  }
+
   // The row, not a centre, that is farthest from all centres. Requires a centre and a row.
   int64_t farthest() {
     update_active();
@@ -343,7 +350,9 @@ KCenter kcenter_greedy(const Matrix& x, int64_t k, double radius, Metric metric,
   Greedy greedy(x, k + static_cast<int64_t>(selected.size()), metric, context);
   for (const int64_t centre : selected) greedy.add(centre);
   KCenter out;
+  const int64_t total = distances ? 2 * k : k;
   while (static_cast<int64_t>(out.indices.size()) < k) {
+    greedy.announce(static_cast<int64_t>(out.indices.size()), total);
     const bool first = selected.empty() && out.indices.empty();
     const int64_t next = first ? start : greedy.farthest();
     const double distance = greedy.distance(next);
@@ -352,7 +361,10 @@ KCenter kcenter_greedy(const Matrix& x, int64_t k, double radius, Metric metric,
     out.radii.push_back(distance);
     greedy.add(next);
   }
-  if (distances) out.distances = greedy.distances();
+  if (distances) {
+    greedy.announce(k, total, k);
+    out.distances = greedy.distances();
+  }
   return out;
 }
 

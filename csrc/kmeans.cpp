@@ -35,7 +35,9 @@ class Seeding {
         taken_(static_cast<size_t>(x.n), false),
         blocks_(static_cast<size_t>((x.n + kBlockRows - 1) / kBlockRows)) {}
 
-  void add(int64_t seed) {
+  // The seed is the `number`-th of `total`.
+  void add(int64_t seed, int64_t number, int64_t total) {
+    team_.announce(number, total);
     taken_[seed] = true;
     team_.run_range(x_.n, kBlockRows, [&](int64_t begin, int64_t end, int) {
       double inner[kBlockRows];
@@ -188,6 +190,13 @@ class Lloyd {
   Lloyd(const Matrix& x, int64_t k, Metric metric, const Context& context)
       : x_(x), k_(k), metric_(metric), team_(context), rows_(all_rows(team_, x)) {}
 
+  // Tells, before an assignment, how many of at most `total` were made.
+  void announce(int64_t made, int64_t total) {
+    assigned_ = made * x_.n;
+    to_assign_ = total * x_.n;
+    team_.announce(assigned_, to_assign_);
+  }
+
   // Goes on from the last assignment (null the first time), given which centroids have moved since.
   // Puts rows and centroids into another order.
   Assignment assign(ScanSide& centroids, const Assignment* last, const std::vector<bool>& moved) {
@@ -217,6 +226,7 @@ class Lloyd {
     Assignment out = last == nullptr ? Assignment(x_.n) : *last;
     Nearest nearest(rows_, centroids, metric_, out);
     if (last != nullptr) nearest.go_on(team_, settled, fresh);
+    team_.announce(assigned_, to_assign_, x_.n);
     scan_pairs(team_, rows_, centroids, screening_, nearest);
     return out;
   }
@@ -292,6 +302,8 @@ class Lloyd {
   RowCodes prefix_codes_;  // of all rows
   Codes centroid_codes_;
   scan::Screening screening_;
+  int64_t assigned_ = 0;
+  int64_t to_assign_ = 0;
 };
 
 }  // namespace
@@ -301,10 +313,11 @@ std::vector<int64_t> kmeans_plus_plus(const Matrix& x, bool spherical,
   Seeding seeding(x, spherical, context);
   const double first = uniforms[0] * static_cast<double>(x.n);
   std::vector<int64_t> seeds = {std::min(static_cast<int64_t>(first), x.n - 1)};
-  seeding.add(seeds.back());
+  const int64_t k = static_cast<int64_t>(uniforms.size());
+  seeding.add(seeds.back(), 0, k);
   for (size_t s = 1; s < uniforms.size(); ++s) {
     seeds.push_back(seeding.draw(uniforms[s]));
-    seeding.add(seeds.back());
+    seeding.add(seeds.back(), static_cast<int64_t>(s), k);
   }
   return seeds;
 }
@@ -332,6 +345,7 @@ KMeans kmeans(const Matrix& x, std::vector<float> centroids, int64_t k, bool sph
   std::vector<bool> moved;
   for (;;) {
     const Matrix matrix{out.centroids.data(), k, x.d, x.d, DType::kFloat32};
+    lloyd.announce(out.iterations, max_iterations + 1);
     ScanSide side = lloyd.side(matrix);
     Assignment nearest = lloyd.assign(side, last ? &*last : nullptr, moved);
     const std::vector<bool> changed = changed_clusters(last ? &*last : nullptr, nearest, k);

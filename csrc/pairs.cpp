@@ -284,6 +284,7 @@ Pairs similar_pairs(const Matrix& x, const Matrix* y, const RowRange& range, dou
   const ScanScreens screens(team, Metric::kCosine, sides.left, sides.right(), pairs, kRegroup,
                             threshold);
   CollectPairs collect(sides.left, sides.right(), y == nullptr, nullptr, threshold, max_pairs);
+  team.announce(0, sides.left.size(), sides.left.size());
   scan_pairs(team, sides.left, sides.right(), screens.screening(), collect);
   return collect.rows();
 }
@@ -321,6 +322,7 @@ Redundancy redundancy(const Matrix& x, const Ordering& ordering, const Context& 
     for (int64_t p = 0; p < x.n; ++p) place[ordering.rows[p]] = p;
   }
   HighestEarlier highest(side, ordering, place, out);
+  team.announce(0, x.n, x.n);
   scan_pairs(team, side, side, screens.screening(), highest);
   return out;
 }
@@ -331,6 +333,7 @@ Pairs earlier_pairs(const Matrix& x, double threshold, const Ordering& ordering,
   ScanSide side = make_side(team, x, ordering.rows);
   const ScanScreens screens(team, Metric::kCosine, side, side, pairs_of(ordering), 0.0);
   CollectPairs collect(side, side, true, &ordering, threshold, max_pairs);
+  team.announce(0, x.n, x.n);
   scan_pairs(team, side, side, screens.screening(), collect);
   return collect.positions();
 }
@@ -341,6 +344,7 @@ TopK topk_similarity(const Matrix& x, const Matrix* y, int64_t k, const Context&
   const double pairs = static_cast<double>(x.n) * static_cast<double>(sides.right().size());
   const ScanScreens screens(team, Metric::kCosine, sides.left, sides.right(), pairs, kRegroup);
   BestK best(sides.left, sides.right(), k);
+  team.announce(0, x.n, x.n);
   scan_pairs(team, sides.left, sides.right(), screens.screening(), best);
   return best.result();
 }

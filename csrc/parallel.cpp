@@ -107,6 +107,26 @@ void Team::checkpoint(int worker) {
   if (now - last_poll_ns_ < kPollNs) return;
   last_poll_ns_ = now;
   context_.poll();
+  report();
+}
+
+void Team::announce(int64_t done, int64_t total, int64_t span) {
+  units_done_ = done;
+  units_ = total;
+  span_ = span;
+  if (context_.progress) context_.progress(done, total);
+}
+
+void Team::report() {
+  if (!context_.progress || units_ == 0) return;
+  int64_t done = units_done_;
+  if (span_ > 0) {  // chunks that were handed out, but for those that threads may be at
+    const int64_t chunks = std::min(chunks_, next_.load(std::memory_order_relaxed));
+    done += static_cast<int64_t>(static_cast<double>(span_) *
+                                 static_cast<double>(std::max(int64_t{0}, chunks - size())) /
+                                 static_cast<double>(chunks_));
+  }
+  context_.progress(done, units_);
 }
 
 void Team::run(int64_t chunks, const std::function<void(int64_t, int)>& body) {
@@ -130,6 +150,7 @@ void Team::run(int64_t chunks, const std::function<void(int64_t, int)>& body) {
     std::unique_lock<std::mutex> lock(mutex_);
     done_.wait(lock, [&] { return busy_.load() == 0; });
   }
+  span_ = 0;
   if (error_) std::rethrow_exception(error_);
 }
 

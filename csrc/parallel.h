@@ -15,9 +15,12 @@ namespace meddel {
 
 // What an operation needs from its caller. poll, called from the caller's own thread several times
 // a second, may throw to cancel (Ctrl-C); the exception reaches the caller after all threads rest.
+// progress, empty where nobody asks, is called from there too, as often, with how much of how much
+// is done, and may throw likewise.
 struct Context {
   int threads = 1;
   std::function<void()> poll;
+  std::function<void(int64_t done, int64_t total)> progress = {};
 };
 
 class Team {
@@ -40,10 +43,15 @@ class Team {
   // chunk that may take a second calls this every few milliseconds.
   void checkpoint(int worker);
 
+  // For progress: `done` of `total` units are done, and the next run is worth `span` more, chunk by
+  // chunk. Other runs count for nothing. Called by the thread that calls run.
+  void announce(int64_t done, int64_t total, int64_t span = 0);
+
  private:
   void serve(int worker);
   void work(int worker);
   void fail();
+  void report();
 
   const Context& context_;
   std::vector<std::thread> workers_;
@@ -59,6 +67,9 @@ class Team {
   const std::function<void(int64_t, int)>* body_ = nullptr;
   std::exception_ptr error_;
   int64_t last_poll_ns_ = 0;
+  int64_t units_done_ = 0;
+  int64_t units_ = 0;
+  int64_t span_ = 0;
 };
 
 }  // namespace meddel

@@ -26,7 +26,6 @@ from rich.console import Console
 
 from meddel_fast.benchmark import run
 from meddel_fast.benchmark.display import Board, Lines, Meter, clock
-from meddel_fast.benchmark.lock import LockedError, lock
 from meddel_fast.benchmark.plan import FULL, build, tag, tags
 from meddel_fast.benchmark.score import (
     PLANTED_COLUMNS,
@@ -39,6 +38,7 @@ from meddel_fast.benchmark.stage import Records, Stage, digest, listing
 from meddel_fast.config import ConfigError
 from meddel_fast.config_file import load_config
 from meddel_fast.files import read_json, write_text
+from meddel_fast.lock import LockedError, lock
 from meddel_fast.normdel import normdel
 
 TINY = """
@@ -415,7 +415,7 @@ def test_foreign_directories_are_refused(tiny: Path, tmp_path: Path) -> None:
 HOLD = """
 import sys, time
 from pathlib import Path
-from meddel_fast.benchmark.lock import lock
+from meddel_fast.lock import lock
 with lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -19,13 +19,17 @@ Such calls run on the CPU.
 
 ``threads=None`` means MEDDEL_THREADS, else all cores that the process may use. Ctrl-C stops a
 running call within a second.
+
+``progress`` is called as ``progress(done, total)``, see :func:`meddel_fast.progress.reporting`;
+units are centres for k-center (as many again for the distances at the end), seeds and then rows
+times iterations for k-means, rows for the others. A GPU reports nothing.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +47,11 @@ from meddel_fast.arrays import (
     choose_device,
     resolve_threads,
 )
+from meddel_fast.progress import reports
 from meddel_fast.store import LocalRows, Store
+
+if TYPE_CHECKING:
+    from meddel_fast.files import Progress
 
 # Held for a pair at the peak, as measured on 10 million: (index, cosine) as it is collected, which
 # the allocator keeps when it is freed, and (index, index, cosine) in the result.
@@ -101,6 +109,7 @@ class DeduplicateResult(NamedTuple):
     similarity: Any
 
 
+@reports
 def kcenter_greedy(
     x: Any,
     k: int | None = None,
@@ -114,6 +123,7 @@ def kcenter_greedy(
     group: Any | None = None,
     threads: int | None = None,
     device: Any | None = None,
+    progress: Progress | None = None,
 ) -> KCenterResult:
     """Choose samples, each the one farthest from all chosen before it.
 
@@ -138,7 +148,7 @@ def kcenter_greedy(
     distances : bool
         Whether the distances of all samples are wanted. The choice alone takes less time: most
         samples need not be compared with most centres for it.
-    memory, group, threads, device : optional
+    memory, group, threads, device, progress : optional
         See the module.
 
     Returns
@@ -203,6 +213,7 @@ def check_centres(
     return k, limit, centres, check_int("start", start, 0, n - 1)
 
 
+@reports
 def similar_pairs(
     x: Any,
     y: Any | None = None,
@@ -213,6 +224,7 @@ def similar_pairs(
     group: Any | None = None,
     threads: int | None = None,
     device: Any | None = None,
+    progress: Progress | None = None,
 ) -> SimilarPairsResult:
     """Find every pair of samples whose cosine is at or above a threshold.
 
@@ -227,7 +239,7 @@ def similar_pairs(
         From -1 to 1. (For 'strictly above t' pass ``numpy.nextafter(t, 2)``.)
     max_pairs : int, optional
         Give up beyond so many. By default what fits into half of the free memory.
-    memory, group, threads, device : optional
+    memory, group, threads, device, progress : optional
         See the module.
 
     Returns
@@ -287,6 +299,7 @@ def pairs_of_range(
     return SimilarPairsResult(*x.back(*out))
 
 
+@reports
 def redundancy(
     x: Any,
     *,
@@ -296,6 +309,7 @@ def redundancy(
     group: Any | None = None,
     threads: int | None = None,
     device: Any | None = None,
+    progress: Progress | None = None,
 ) -> RedundancyResult:
     """Find, for each sample, the most similar earlier one.
 
@@ -310,7 +324,7 @@ def redundancy(
         A permutation: the samples from first to last. Default: by index.
     labels : int array of shape (n,), optional
         Clusters: only samples of the same one are compared.
-    memory, group, threads, device : optional
+    memory, group, threads, device, progress : optional
         See the module.
 
     Returns
@@ -346,6 +360,7 @@ def redundancy(
     return RedundancyResult(*rows.back(*out))
 
 
+@reports
 def topk_similarity(
     x: Any,
     y: Any | None = None,
@@ -355,6 +370,7 @@ def topk_similarity(
     group: Any | None = None,
     threads: int | None = None,
     device: Any | None = None,
+    progress: Progress | None = None,
 ) -> TopKResult:
     """Find the k most similar samples of a set for each sample.
 
@@ -367,7 +383,7 @@ def topk_similarity(
         are widened to float32.
     k : int
         1 to m (to n - 1 without y).
-    memory, group, threads, device : optional
+    memory, group, threads, device, progress : optional
         See the module.
 
     Returns
@@ -407,6 +423,7 @@ def topk_similarity(
     return TopKResult(*first.back(*out))
 
 
+@reports
 def kmeans(
     x: Any,
     k: int,
@@ -419,6 +436,7 @@ def kmeans(
     group: Any | None = None,
     threads: int | None = None,
     device: Any | None = None,
+    progress: Progress | None = None,
 ) -> KMeansResult:
     """Cluster samples by Lloyd's k-means, seeded by k-means++.
 
@@ -440,7 +458,7 @@ def kmeans(
         Of k-means++ (Arthur and Vassilvitskii 2007), which is not run when init is given.
     init : float array of shape (k, d), optional
         First centroids.
-    memory, group, threads, device : optional
+    memory, group, threads, device, progress : optional
         See the module.
 
     Returns
@@ -497,6 +515,7 @@ def kmeans(
     return KMeansResult(labels, centroids, distances, inertia, iterations, converged)
 
 
+@reports
 def deduplicate(
     x: Any,
     threshold: float = 0.95,
@@ -509,6 +528,7 @@ def deduplicate(
     group: Any | None = None,
     threads: int | None = None,
     device: Any | None = None,
+    progress: Progress | None = None,
 ) -> DeduplicateResult:
     """Decide which samples to keep so that near duplicates are left out.
 
@@ -532,7 +552,7 @@ def deduplicate(
     max_pairs : int, optional
         Rules greedy and components hold all similar pairs: give up beyond so many. By default what
         fits into half of the free memory.
-    memory, group, threads, device : optional
+    memory, group, threads, device, progress : optional
         See the module.
 
     Returns

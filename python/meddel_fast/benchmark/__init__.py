@@ -16,7 +16,6 @@
 ``leaderboard``   results of many runs with where they came from; `standings` compares them,
                   `leaderboard_page` and `rank_plot` show them
 ``display``       the live list, or plain lines
-``lock``          one process per run directory
 ``machine``       versions and hardware, for ``run.json`` and ``meddel-fast info``
 ================  ================================================================================
 """
@@ -28,12 +27,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meddel_fast.benchmark.lock import LockedError, lock
 from meddel_fast.benchmark.machine import hardware, versions
 from meddel_fast.benchmark.plan import GROUPS, build, tags
 from meddel_fast.benchmark.stage import Records, settings
 from meddel_fast.config import ConfigError, RunConfig
 from meddel_fast.files import read_json, remove_leftovers, write_json
+from meddel_fast.lock import LockedError, lock
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -29,6 +29,7 @@ TITLES = {
     "generalisation": "generalise",
     "score": "score",
     "report": "report",
+    "index": "index",
     "verify": "verify",
 }
 _PLAIN_INTERVAL = 15.0  # seconds between the plain lines of one stage
@@ -58,8 +59,9 @@ class Meter:
     last: float = 0.0
 
     def update(self, now: float, done: int, total: int) -> None:
-        """Take in a progress call made at `now` seconds."""
-        self.first = self.first or (now, done)
+        """Take in a progress call made at `now` seconds; a pass that begins anew is timed anew."""
+        if self.first is None or done < self.done or total != self.total:
+            self.first = (now, done)
         self.done, self.total, self.last = done, total, now
 
     @property

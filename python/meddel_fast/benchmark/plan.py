@@ -372,7 +372,8 @@ class _Plan:
             embeddings = Embeddings.load(self.embeddings)
             x = embeddings.centred if self.config.encoder.centre else embeddings.array
             ids = self.manifest(self.pool_path).ids
-            found = select_ladder(name, x, ratios, threads=self.config.threads, **options)
+            threads = self.config.threads
+            found = select_ladder(name, x, ratios, threads=threads, progress=progress, **options)
             for path, selection in zip(paths, found, strict=True):
                 selection.save(path, ids)
             progress(len(ratios), len(ratios))

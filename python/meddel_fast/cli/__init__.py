@@ -19,6 +19,7 @@ from meddel_fast.cli.data import data
 from meddel_fast.cli.embed import embed
 from meddel_fast.cli.errors import errors, tile
 from meddel_fast.cli.evaluate import evaluate
+from meddel_fast.cli.index import app as index
 from meddel_fast.cli.leaderboard import leaderboard
 from meddel_fast.cli.leakage import leakage
 from meddel_fast.cli.pretrain import pretrain
@@ -51,6 +52,7 @@ for command in (
     info,
 ):
     app.command()(guarded(command))
+app.add_typer(index, name="index")
 
 
 def _version(wanted: bool) -> None:

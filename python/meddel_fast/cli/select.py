@@ -11,7 +11,7 @@ from meddel_fast.cli.options import ConfigOption, OutOption, RootOption, SetOpti
 from meddel_fast.cli.selection_file import reuse
 from meddel_fast.config import ConfigError
 from meddel_fast.config_file import parse_settings
-from meddel_fast.console import load_embeddings, parse_budget
+from meddel_fast.console import load_embeddings, parse_budget, show_work
 
 if TYPE_CHECKING:
     from meddel_fast.data.manifest import Manifest
@@ -87,7 +87,11 @@ def select(
     elif kept is not None:
         raise ConfigError("--kept needs --manifest")
     options = parse_settings(set_ or []) | _arrays(array or [], rows)
-    found = choose(method, x, counts, seed=seed, threads=threads, **options)
+    found = show_work(
+        "select",
+        "",
+        lambda p: choose(method, x, counts, seed=seed, threads=threads, progress=p, **options),
+    )
     for text, selection in zip(budgets, found, strict=True):
         path = _named(target, text)
         selection.save(path, None if rows is None else rows.ids, data=x)

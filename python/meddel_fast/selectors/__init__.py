@@ -31,6 +31,8 @@ from collections.abc import Sequence
 from typing import Any, overload
 
 from meddel_fast.arrays import check_choice
+from meddel_fast.files import Progress
+from meddel_fast.progress import reporting
 from meddel_fast.selectors.base import REASONS, Selection
 from meddel_fast.selectors.ccs import ccs
 from meddel_fast.selectors.compose import Method, Selector
@@ -92,10 +94,21 @@ DRAW_NOTHING = frozenset({"kcenter", "graphcut", "herding", "d2", "loss"})
 
 
 @overload
-def select(name: str, x: Any, budget: int | float, **options: Any) -> Selection: ...
+def select(
+    name: str, x: Any, budget: int | float, *, progress: Progress | None = None, **options: Any
+) -> Selection: ...
 @overload
-def select(name: str, x: Any, budget: Sequence[int | float], **options: Any) -> list[Selection]: ...
-def select(name: str, x: Any, budget: Any, **options: Any) -> Selection | list[Selection]:
+def select(
+    name: str,
+    x: Any,
+    budget: Sequence[int | float],
+    *,
+    progress: Progress | None = None,
+    **options: Any,
+) -> list[Selection]: ...
+def select(
+    name: str, x: Any, budget: Any, *, progress: Progress | None = None, **options: Any
+) -> Selection | list[Selection]:
     """Select by a method's name.
 
     Parameters
@@ -108,6 +121,9 @@ def select(name: str, x: Any, budget: Any, **options: Any) -> Selection | list[S
         A count in 1..n (int), or a share in (0, 1] (float), of which the count is
         ``max(1, floor(share * n + 0.5))``; or a list of them, for a list of selections that share
         their clusters, neighbours and greedy order.
+    progress
+        Called as ``progress(done, total)`` by each pass in turn, see
+        :func:`meddel_fast.progress.reporting`.
     **options
         The method's own, and those that all have: ``seed``, ``threads``, ``exclude``, ``groups``,
         ``group_rule``, ``weights`` and ``selected`` (``help(mf.selectors.kcenter)`` explains them).
@@ -119,16 +135,21 @@ def select(name: str, x: Any, budget: Any, **options: Any) -> Selection | list[S
         was wanted and what came.
     """
     check_options(name, options)
-    found: Selection | list[Selection] = SELECTORS[name](x, budget, **options)
+    with reporting(progress):
+        found: Selection | list[Selection] = SELECTORS[name](x, budget, **options)
     return found
 
 
 def select_ladder(
-    name: str, x: Any, budgets: Sequence[int | float], **options: Any
+    name: str,
+    x: Any,
+    budgets: Sequence[int | float],
+    *,
+    progress: Progress | None = None,
+    **options: Any,
 ) -> list[Selection]:
     """Return :func:`select` for several budgets."""
-    check_options(name, options)
-    return SELECTORS[name](x, list(budgets), **options)
+    return select(name, x, list(budgets), progress=progress, **options)
 
 
 def check_options(name: str, options: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""One run per run directory."""
+"""One writer per directory: a run of the benchmark, or an index that is being changed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def lock(folder: Path) -> Iterator[None]:
             holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
             raise LockedError(
                 f"{folder} is in use by another run (process {holder}): wait for it, stop it, or "
-                "choose another folder with --out"
+                "choose another folder"
             ) from None
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
