@@ -30,8 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, data, embed, select, pretrain, evaluate, score, report, info):
+for command in (run, embed, select, pretrain, evaluate, score, report, info):
     app.command()(guarded(command))
+app.add_typer(data, name="data")
 
 
 def _version(wanted: bool) -> None:
