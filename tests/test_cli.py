@@ -353,7 +353,9 @@ def test_data_check_and_build(cli: CliRunner, tmp_path: Path) -> None:
     done = process("data", "check", tmp_path, "kvasir-seg", "--json")
     assert done.returncode == 1
     assert json.loads(done.stdout)[0]["parts"][0]["found"] == 4
-    lines(cli, "data", "check", tmp_path / "Kvasir-SEG", status=1)  # nothing there is a mistake
+    assert "kvasir-seg: off ." in lines(cli, "data", "check", tmp_path / "Kvasir-SEG", status=1)
+    (tmp_path / "empty").mkdir()
+    lines(cli, "data", "check", tmp_path / "empty", status=1)  # nothing there is a mistake
     said = lines(cli, "data", "check", tmp_path, "kvasir", status=2)
     assert "no data set 'kvasir' in the registry" in said
     assert "4 images" in lines(cli, "data", "build", tmp_path, "--out", out)

@@ -92,7 +92,7 @@ def scan_folder(
     found = _Found(whole, follow_links, sampling or Sampling())
     images, masks = _pairs(found, require_masks)
     base = whole.parent if whole.is_file() else whole
-    table = _splits_file(base, splits, found.folder)
+    table = _splits_file(whole, splits, found.folder)
     if table is not None and not any(table.find(Path(place(path))) for path in images.values()):
         raise ValueError(
             f"splits: no image of {root / 'images'} is listed in {table.path}; images here are "
@@ -230,7 +230,8 @@ def _splits_file(root: Path, splits: StrPath | None, images: Path) -> Splits | N
     own = root / "splits.csv"
     if splits is None and not own.is_file():
         return None
-    return Splits(own if splits is None else Path(splits), root, images)
+    base = root if root.is_dir() else root.parent
+    return Splits(own if splits is None else Path(splits), base, images)
 
 
 def _row(

@@ -108,8 +108,10 @@ class DataSet:
         return sum(known) if len(known) == len(counts) else None
 
     def locate(self, root: StrPath) -> list[Path]:
-        """Find the folders and archives below `root` that are named like this data set."""
+        """Find the folders and archives that are named like this data set: below `root`, or it."""
         names = {plain(name) for name in (self.key, self.name, *self.folders)}
+        if plain(Path(root).resolve().name) in names:
+            return [Path(root).resolve()]
         found = []
         for path in sorted(Path(root).resolve().iterdir()):
             archive = path.is_file() and path.suffix.lower() in ARCHIVES

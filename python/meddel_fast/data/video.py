@@ -77,7 +77,8 @@ class _Clip:
             count = sum(1 for _ in self._frames)
             self._open()
             return _Index(list(range(count)), [], {})
-        ordered = sorted(places)
+        # an edit list cuts frames off, of which others may depend: decoded, but never shown
+        ordered = sorted(places.keys() - {p.pts for p in packets if p.is_discard})
         return _Index(ordered, [n for n, stamp in enumerate(ordered) if stamp in keys], places)
 
     def frame(self, index: _Index, number: int) -> Any:

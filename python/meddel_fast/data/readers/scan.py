@@ -117,7 +117,8 @@ def scan_set(
     if not samples:
         named = ", ".join(map(str, roots))
         raise ValueError(f"root: {named} has no layout of {data.key} ({data.layout})")
-    base = roots[0] if len(roots) == 1 and roots[0].is_dir() else roots[0].parent
+    single = len(roots) == 1 and roots[0].is_dir()
+    base = roots[0] if single else Path(os.path.commonpath([path.parent for path in roots]))
     table = None
     if splits is not None:
         table = Splits(Path(splits), base, Path(place(samples[0].image)).parent)

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from meddel_fast.data.address import SUFFIXES, VIDEOS, ImageError, place
+from meddel_fast.data.reading import is_inside
 from meddel_fast.data.sources import Sampling, files, open_file
 
 MAX_TABLE = 256 << 20
@@ -73,6 +74,8 @@ class Tree:
         items = []
         for root in roots:
             for path in _walk(root):
+                if not is_inside(path, [root.resolve()]) and path.suffix.lower() not in SUFFIXES:
+                    continue  # what leads out of the data set: images are reported, others unread
                 for found in files(path):
                     parts = PurePosixPath(os.path.relpath(place(found), root.parent)).parts
                     items.append(Item(found, parts))
