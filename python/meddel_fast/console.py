@@ -43,7 +43,8 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError) as error:
             _fail(explain(error))
         except ImportError as error:
-            _fail(f"{error}; pip install 'meddel-fast[benchmark]' brings what the benchmark needs")
+            hint = "; pip install 'meddel-fast[benchmark]' brings what the benchmark needs"
+            _fail(f"{error}{'' if 'pip install' in str(error) else hint}")
         except MemoryError:
             _fail("out of memory: smaller batches or image sizes need less")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from meddel_fast.data.address import ImageError
@@ -60,7 +60,7 @@ class SetReport:
     key: str
     status: str
     where: tuple[str, ...] = ()
-    parts: tuple[PartReport, ...] = field(default=())
+    parts: tuple[PartReport, ...] = ()
     problem: str = ""
     download: str = ""
 
@@ -123,9 +123,7 @@ def check(
         where, parts, problem = found[data.key]
         told = []
         for part in parts:
-            start = done
-            tell = _shifted(progress, start, total)
-            told.append(_part(part, root, quick, workers, tell))
+            told.append(_part(part, root, quick, workers, _shifted(progress, done, total)))
             done += len(part.samples)
         reports.append(_set(data, root, where, told, problem))
     return reports
@@ -143,11 +141,11 @@ def _part(
     unit = "videos" if videos else "images"
     known = part.videos if videos else part.images
     expected = () if known is None else (known, *part.also)
-    present = [sample for sample in samples if not sample.reason]
+    present = [replace(sample, split="") for sample in samples if not sample.reason]
     if not present:
         return PartReport(part.name, unit, "missing", expected=expected)
     rows = [] if quick else rows_of(present, root, min_size=1, workers=workers, progress=progress)
-    bad = [row for row in rows if row["status"] != "ok" and not row["reason"].startswith("not li")]
+    bad = [row for row in rows if row["status"] != "ok"]
     absent = [sample for sample in samples if sample.reason]
     count = len(present)
     status = "complete"

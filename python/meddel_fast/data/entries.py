@@ -181,6 +181,7 @@ EDD2020 = DataSet(
     parts=(
         Part(
             "images",
+            # The text files in bbox/: unverified.
             (Pairs("originalimages", "masks", "bbox", classes=True),),
             386,
             also=(380,),
@@ -343,6 +344,7 @@ POLYPGEN = DataSet(
             (Pairs(r"images(c[1-6])", r"masksc[1-6]", r"bboxc[1-6]", suffix="_mask"),),
             1_537,
         ),
+        # Folders and names below sequenceData/, and the text files of boxes: unverified.
         Part(
             "positive sequences",
             (

@@ -94,7 +94,7 @@ KVASIR_CAPSULE = DataSet(
     "labelled_videos/, unlabelled_videos/",
     folders=(),
     parts=(
-        # The class folders come as compressed tars (unverified): unpack those first.
+        # Unverified: the class folders come as compressed tars, which have to be unpacked first.
         Part("labelled images", (Capsule(),), 47_238),
         Part("labelled videos", (Videos("labelledvideos"),), videos=43),
         Part("unlabelled videos", (Videos("unlabelledvideos"),), videos=74),

@@ -43,9 +43,8 @@ class Pairs:
         CSV with the columns ``frame_id`` and ``sequence_id``: the frames' video.
     one
         The release holds its images in several formats: take the first folder in which one is.
-    masked
-        Images without a mask do not count as found, so that the layout is only taken for what it
-        is.
+
+    Images without a mask do not count as found.
     """
 
     images: str = "images"
@@ -58,7 +57,6 @@ class Pairs:
     splits: tuple[tuple[str, str], ...] = ()
     table: str = ""
     one: bool = False
-    masked: bool = True
 
     def find(self, tree: Tree) -> list[Sample]:
         """Find the images that lie in a folder of images, with their masks."""
@@ -69,7 +67,7 @@ class Pairs:
         seen: set[_Place] = set()
         for item, anchor, group, below in images:
             found = masks.get(self._key(below), [])
-            if (self.masked and not found) or (self.one and below in seen):
+            if not found or (self.one and below in seen):
                 continue
             seen.add(below)
             if anchor not in besides:
@@ -187,10 +185,8 @@ class _Beside:
         ]
 
 
-def _nearest(found: list[_Mask], anchor: _Place) -> tuple[Path | None, str | None]:
+def _nearest(found: list[_Mask], anchor: _Place) -> tuple[Path, str | None]:
     """Choose, of the masks with an image's name, those that lie nearest to it in the tree."""
-    if not found:
-        return None, None
     most = max(_common(mask[0], anchor) for mask in found)
     near = [mask for mask in found if _common(mask[0], anchor) == most]
     first, label = near[0][1:]

@@ -69,7 +69,7 @@ def scan_set(
 ) -> Manifest:
     """Read a data set of the registry from the folder or archive of its release.
 
-    Splits are the release's own where it has such, else those of `splits`, else dealt as by
+    Splits are those of `splits`, else the release's own, else dealt as by
     :func:`meddel_fast.data.folder.scan_folder`, whole groups together.
 
     Parameters
@@ -81,7 +81,7 @@ def scan_set(
     name
         Name of the manifest; the key if not given.
     splits
-        CSV file as for ``scan_folder``; it replaces the release's own splits.
+        CSV file as for ``scan_folder``.
     require_masks
         Skip images without a mask.
     sampling
