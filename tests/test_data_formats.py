@@ -28,6 +28,7 @@ from containers import (  # noqa: E402
     zipped,
 )
 
+from meddel_fast.config import DataConfig  # noqa: E402
 from meddel_fast.data import archive  # noqa: E402
 from meddel_fast.data.address import ImageError, member, parse, place, union  # noqa: E402
 from meddel_fast.data.folder import scan_folder  # noqa: E402
@@ -449,6 +450,10 @@ def test_a_video_that_ends_early_loses_only_its_end(tmp_path: Path, videos: Path
     ]:
         with open_image(path) as image:
             assert numbers(np.asarray(image)) == number
+
+
+def test_settings_of_a_run_sample_alike() -> None:
+    assert Sampling() == Sampling(DataConfig.stride, DataConfig.scene)
 
 
 @pytest.mark.parametrize("options", [{"stride": 0}, {"scene": -0.1}, {"scene": 1.0}])

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,9 +33,11 @@ from meddel_fast.data.sources import Sampling
 
 DATA = Path(os.environ.get("MEDDEL_DATA", Path(__file__).parents[1] / "../shared/data"))
 
+Shrink = Callable[[str, dict[str, int]], None]
+
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shrink]:
     """A function that gives an entry the counts of a made release."""
 
     def shrink(key: str, counts: dict[str, int]) -> None:
@@ -132,10 +134,10 @@ def judge(manifest: Manifest, made: Release, packed: bool) -> None:
 
 @pytest.mark.parametrize("release", list(RELEASES))
 def test_a_release_in_a_folder_and_in_an_archive(
-    tmp_path: Path, release: str, small: object
+    tmp_path: Path, release: str, small: Shrink
 ) -> None:
     key, made = release.split(" ")[0], RELEASES[release]()
-    small(key, made.parts)  # type: ignore[operator]
+    small(key, made.parts)
     root = tmp_path / "open"
     made.write(root)
     (folder,) = known_set(key).locate(root)
@@ -157,9 +159,9 @@ def test_a_release_in_a_folder_and_in_an_archive(
 
 
 @pytest.mark.parametrize("key", list(data_sets()))
-def test_what_is_missing_broken_or_off_in_count(tmp_path: Path, key: str, small: object) -> None:
+def test_what_is_missing_broken_or_off_in_count(tmp_path: Path, key: str, small: Shrink) -> None:
     made = RELEASES[key]()
-    small(key, made.parts)  # type: ignore[operator]
+    small(key, made.parts)
     entry = known_set(key)
     missing = report(tmp_path, key)
     assert (missing.status, missing.parts, missing.download) == ("missing", (), entry.download)
@@ -195,6 +197,21 @@ def test_what_is_missing_broken_or_off_in_count(tmp_path: Path, key: str, small:
         without = report(tmp_path, key)
         optional = next(p.optional for p in entry.parts if p.name == gone)
         assert without.status == ("complete" if optional else "partial")
+
+
+def test_packed_files_that_have_to_be_unpacked_first(tmp_path: Path, small: Shrink) -> None:
+    (tmp_path / "CVC-ClinicDB.rar").write_bytes(b"Rar!")
+    missing = report(tmp_path, "cvc-clinicdb")
+    assert missing.status == "missing"
+    assert missing.problem == "unpack first: CVC-ClinicDB.rar"
+    made = RELEASES["kvasir-capsule"]()
+    made.write(tmp_path)
+    (tmp_path / "Kvasir-Capsule" / "labelled_images" / "Blood.tar.gz").write_bytes(b"")
+    packed = report(tmp_path, "kvasir-capsule", quick=True)
+    assert packed.status == "off"
+    assert packed.problem == "unpack first: Kvasir-Capsule/labelled_images/Blood.tar.gz"
+    small("kvasir-capsule", made.parts)
+    assert report(tmp_path, "kvasir-capsule", quick=True).problem == ""
 
 
 def test_images_that_a_table_lists_and_that_are_not_there(tmp_path: Path) -> None:
@@ -239,7 +256,7 @@ def test_broken_tables(tmp_path: Path, key: str, file: str, text: str, message: 
     assert Path(file).name in found.problem
 
 
-def test_videos_of_a_release(tmp_path: Path, small: object) -> None:
+def test_videos_of_a_release(tmp_path: Path, small: Shrink) -> None:
     pytest.importorskip("av")
     made = RELEASES["kvasir-capsule"]()
     made.write(tmp_path)
@@ -247,7 +264,7 @@ def test_videos_of_a_release(tmp_path: Path, small: object) -> None:
     for name in ("labelled_videos/a.mp4", "unlabelled_videos/b.mp4", "unlabelled_videos/c.mp4"):
         write_video(top / name, "libx264", 20)
     counts = {**made.parts, "labelled videos": 1, "unlabelled videos": 2}
-    small("kvasir-capsule", counts)  # type: ignore[operator]
+    small("kvasir-capsule", counts)
     assert report(tmp_path, "kvasir-capsule").status == "complete"
     manifest = scan_set(top, "kvasir-capsule", sampling=Sampling(stride=8))
     clips = [row for row in manifest.table.to_pylist() if ".mp4::" in row["id"]]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from meddel_fast.cli.options import ConfigOption, OutOption, RootOption, SetOption, need, run_stages
-from meddel_fast.config import ConfigError
+from meddel_fast.config import ConfigError, DataConfig
 from meddel_fast.config_file import parse_settings
 from meddel_fast.console import guarded, show_work, summary
 
@@ -103,10 +103,12 @@ def build(
     name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
     splits: Annotated[Path | None, typer.Option(help="CSV with columns file, split.")] = None,
     require_masks: Annotated[bool, typer.Option(help="Skip images without a mask.")] = False,
-    stride: Annotated[int, typer.Option(help="Take every n-th frame of a video.")] = 25,
+    stride: Annotated[
+        int, typer.Option(help="Take every n-th frame of a video.")
+    ] = DataConfig.stride,
     scene: Annotated[
         float, typer.Option(help="Of these only such as differ from the last by this, 0 to 1.")
-    ] = 0.0,
+    ] = DataConfig.scene,
     config: ConfigOption = None,
     data_root: RootOption = None,
 ) -> None:

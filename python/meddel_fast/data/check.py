@@ -54,7 +54,8 @@ class SetReport:
 
     ``status`` is "complete", "missing" (no folder of its name), "unrecognised" (a folder in which
     no layout fits), "corrupt", "off" (in count) or "partial" (a part is missing); ``where`` are the
-    folders and archives, ``download`` is where to get what is not there.
+    folders and archives, ``problem`` what else is to say, ``download`` where to get what is not
+    there.
     """
 
     key: str
@@ -176,6 +177,9 @@ def _set(
     else:
         status = next((s for s in ("off", "missing") if s in states), "complete")
         status = "partial" if status == "missing" else status
+    if status in ("missing", "unrecognised", "partial", "off") and (packed := data.packed(root)):
+        named = ", ".join(path.relative_to(root).as_posix() for path in packed[:_EXAMPLES])
+        problem = f"unpack first: {named}"
     places = tuple(path.relative_to(root).as_posix() for path in where)
     download = "" if status == "complete" else data.download
     return SetReport(data.key, status, places, tuple(counted), problem, download)

@@ -16,6 +16,9 @@ from meddel_fast.data.address import ARCHIVES
 from meddel_fast.data.readers.tree import Layout, plain
 from meddel_fast.files import StrPath
 
+PACKED = (".rar", ".7z", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+"""Ends of packed files that have to be unpacked before they are read."""
+
 
 @dataclass(frozen=True)
 class Citation:
@@ -120,6 +123,13 @@ class DataSet:
         folders = {path.name for path in found if path.is_dir()}
         # an archive beside the folder that it was unpacked to is not read a second time
         return [path for path in found if path.is_dir() or path.stem not in folders]
+
+    def packed(self, root: StrPath) -> list[Path]:
+        """Find files of this data set that are packed in a way that cannot be read in place."""
+        names = {plain(name) for name in (self.key, self.name, *self.folders)}
+        near = [p for p in sorted(Path(root).iterdir()) if plain(p.name.split(".")[0]) in names]
+        inside = (p for where in self.locate(root) if where.is_dir() for p in where.rglob("*"))
+        return sorted({p for p in [*near, *inside] if p.name.lower().endswith(PACKED)})
 
 
 @lru_cache(maxsize=1)
