@@ -62,21 +62,34 @@ def write_video(
     b_frames: int = 2,
     scenes: int = 1,
     container: str | None = None,
+    cut: int = 0,
 ) -> None:
-    """A video whose frame i has a white bar at column i, over a ground that tells the scene."""
+    """A video whose frame i has a white bar at column i, over a ground that tells the scene.
+
+    The first `cut` frames are in the file, but before the start of the clip (an edit list).
+    """
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w", format=container) as output:
+    options = {"avoid_negative_ts": "disabled"} if cut else {}
+    with av.open(str(path), "w", format=container, options=options) as output:
         stream = output.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt = 128, 48, "yuv420p"
         stream.codec_context.gop_size = gop
         stream.codec_context.max_b_frames = b_frames
+
+        def write(packets: list[Any]) -> None:
+            for packet in packets:
+                if cut:
+                    shift = cut * round(1 / (25 * packet.time_base))
+                    packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                output.mux(packet)
+
         for number in range(count):
             pixels = np.full((48, 128, 3), 40 + 120 * (number * scenes // count % 2), np.uint8)
             pixels[:, 2 * number : 2 * number + 2] = 255
-            output.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        output.mux(stream.encode())
+            write(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        write(stream.encode())
 
 
 def write_dicom(path: Path, pixels: np.ndarray, kind: str = "MONOCHROME2", **more: Any) -> None:

@@ -57,6 +57,19 @@ def test_minimal_config_has_the_documented_defaults(tmp_path: Path) -> None:
     )
 
 
+def test_data_set_of_the_registry_and_its_videos(tmp_path: Path) -> None:
+    text = MINIMAL.replace("made = {videos = 4}", 'path = "sets/k"\nset = "kvasir-seg"\nstride = 5')
+    (data,) = load_config(write(tmp_path, text)).data
+    assert (data.set, data.stride, data.scene) == ("kvasir-seg", 5, 0.0)
+    for old, new, message in (
+        ("stride = 5", "stride = 0", "stride must be greater than 0"),
+        ("stride = 5", "scene = 1.0", r"scene must be in \[0, 1\)"),
+        ('path = "sets/k"', "made = {videos = 4}", "set must be given with `path`"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            load_config(write(tmp_path, text.replace(old, new)))
+
+
 def test_default_architecture_is_the_papers() -> None:
     # MAE's ViT-Base: width 768, 12 layers of 12 heads; decoder 512 wide, 8 layers of 16 heads.
     config = PretrainConfig()

@@ -284,13 +284,19 @@ class EncoderConfig:
 class DataConfig:
     """One data set, and which of its splits serve pre-training, head training and test.
 
-    Either a folder (`path`), or frames that the run makes itself (`made`, the options of
-    `data.made.make_frames`). `tasks` are those that a test set is for.
+    Either a folder or archive (`path`), or frames that the run makes itself (`made`, the options of
+    `data.made.make_frames`). `set` is the key of a data set of the registry (``meddel-fast data
+    list``), whose reader is then used in place of that for ``images/`` and ``masks/``. Of videos
+    every `stride`-th frame is taken, with `scene` above 0 only one that differs from the last by
+    that much (`data.video.scenes`). `tasks` are those that a test set is for.
     """
 
     name: str
     path: Path | None = None
     made: dict[str, Any] | None = None
+    set: str = ""
+    stride: int = 25
+    scene: float = 0.0
     splits: Path | None = None
     use: tuple[str, ...] = USES
     pretrain_splits: tuple[str, ...] = ("train",)
@@ -309,6 +315,9 @@ class DataConfig:
         _check(
             (self.path is None) != (self.made is None), self, "path", "given, or `made`, not both"
         )
+        _check(not self.set or self.path is not None, self, "set", "given with `path`")
+        _check(self.stride > 0, self, "stride", "greater than 0")
+        _check(0 <= self.scene < 1, self, "scene", "in [0, 1)")
         _check(bool(self.use) and set(self.use) <= set(USES), self, "use", f"some of {list(USES)}")
         for splits in ("pretrain_splits", "train_splits", "test_splits"):
             given = set(getattr(self, splits))

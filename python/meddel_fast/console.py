@@ -47,9 +47,9 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             _fail(explain(error))
         except ImportError as error:
             told = explain(error)
-            if told == _OUT_OF_MEMORY:
-                _fail(told)
-            _fail(f"{error}; pip install 'meddel-fast[benchmark]' brings what the benchmark needs")
+            hint = "; pip install 'meddel-fast[benchmark]' brings what the benchmark needs"
+            known = told == _OUT_OF_MEMORY or "pip install" in told
+            _fail(told if known else told + hint)
         except MemoryError:
             _fail(_OUT_OF_MEMORY)
 

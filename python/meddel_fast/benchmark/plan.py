@@ -54,6 +54,7 @@ def build(config: RunConfig, records: Records) -> list[Stage]:
     from meddel_fast.benchmark import generalisation
 
     check_selectors(config)
+    check_sets(config)
     plan = _Plan(config, records)
     clean = config.leakage.exclude
     whole = _Plan(config, records, "pool") if clean else plan
@@ -106,6 +107,18 @@ def check_selectors(config: RunConfig) -> None:
             check_options(name, config.selector_options.get(name, {}))
         except (TypeError, ValueError) as error:
             raise ConfigError(f"selectors: {error}") from None
+
+
+def check_sets(config: RunConfig) -> None:
+    """Refuse data sets that the registry does not have."""
+    from meddel_fast.data.registry import known_set
+
+    for data in config.data:
+        if data.set:
+            try:
+                known_set(data.set)
+            except ValueError as error:
+                raise ConfigError(f"[[data]] '{data.name}' set: {error}") from None
 
 
 class _Plan:
@@ -214,12 +227,16 @@ class _Plan:
         def inputs() -> dict[str, Any]:
             files = listing(root)
             splits = None if data.splits is None else sha256_file(data.splits)
-            return {"root": str(root), "files": files, "splits": splits}
+            read_as = {"set": data.set, "stride": data.stride, "scene": data.scene}
+            return {"root": str(root), "files": files, "splits": splits, **read_as}
 
         def work(progress: Progress) -> None:
-            from meddel_fast.data.folder import scan_folder
+            from meddel_fast.data.build import scan
+            from meddel_fast.data.sources import Sampling
 
-            scan_folder(root, name=data.name, splits=data.splits, progress=progress).save(path)
+            sampling = Sampling(data.stride, data.scene)
+            options = {"name": data.name, "splits": data.splits, "sampling": sampling}
+            scan(root, data.set, **options, progress=progress).save(path)
 
         return Stage(f"data/{data.name}", (path,), inputs, work, unit="files")
 

@@ -187,7 +187,12 @@ def digest(path: Path, like: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
 
 def listing(root: Path) -> str:
-    """Hash the paths, sizes and modification times of all files below `root`."""
+    """Hash the path, size and modification time of a file, or of all files below a folder."""
+    if root.is_file():
+        status = root.stat()
+        return hashlib.sha256(
+            f"{root}\0{status.st_size}\0{status.st_mtime_ns}".encode()
+        ).hexdigest()
     if not root.is_dir():
         raise FileNotFoundError(f"data folder not found: {root}")
     lines = []

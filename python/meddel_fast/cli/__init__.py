@@ -37,7 +37,6 @@ app = typer.Typer(
 )
 for command in (
     run,
-    data,
     embed,
     leakage,
     select,
@@ -52,6 +51,7 @@ for command in (
     info,
 ):
     app.command()(guarded(command))
+app.add_typer(data, name="data")
 app.add_typer(index, name="index")
 
 

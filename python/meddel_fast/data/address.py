@@ -105,11 +105,6 @@ def parse(path: StrPath) -> Address:
     return Address(Path(file), tuple(parts), index)
 
 
-def is_part(path: StrPath) -> bool:
-    """Tell an address of a part from a plain file's path."""
-    return PART in os.fspath(path)
-
-
 def member(path: StrPath, name: str) -> Path:
     """Address a member of the archive at `path`."""
     return Path(f"{os.fspath(path)}{PART}{name}")

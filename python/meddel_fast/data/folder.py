@@ -11,7 +11,7 @@ from typing import Any
 from meddel_fast.data.address import ARCHIVES, PART, SUFFIXES, member, parse, place
 from meddel_fast.data.archive import open_archive
 from meddel_fast.data.manifest import Manifest
-from meddel_fast.data.reading import File, is_inside, is_utf8, read_all, readable, unfit
+from meddel_fast.data.reading import File, is_inside, make_row, read_all, unfit
 from meddel_fast.data.sources import Sampling, is_known, units
 from meddel_fast.data.splits import Splits, deal_splits, plain_stem
 from meddel_fast.files import Progress, StrPath
@@ -92,7 +92,7 @@ def scan_folder(
     found = _Found(whole, follow_links, sampling or Sampling())
     images, masks = _pairs(found, require_masks)
     base = whole.parent if whole.is_file() else whole
-    table = _splits_file(base, splits, found.folder)
+    table = _splits_file(whole, splits, found.folder)
     if table is not None and not any(table.find(Path(place(path))) for path in images.values()):
         raise ValueError(
             f"splits: no image of {root / 'images'} is listed in {table.path}; images here are "
@@ -115,6 +115,13 @@ def _check(min_size: int, workers: int | None) -> None:
         raise ValueError(f"min_size: wanted at least 1 pixel, got {min_size}")
     if workers is not None and workers < 1:
         raise ValueError(f"workers: wanted at least 1 thread, got {workers}")
+
+
+def has_images(root: Path) -> bool:
+    """Tell whether a folder or archive has the part ``images``."""
+    if not root.exists() or (root.is_file() and root.suffix.lower() not in ARCHIVES):
+        return False
+    return _Found(root.resolve(), False, Sampling()).part("images") is not None
 
 
 class _Found:
@@ -223,7 +230,8 @@ def _splits_file(root: Path, splits: StrPath | None, images: Path) -> Splits | N
     own = root / "splits.csv"
     if splits is None and not own.is_file():
         return None
-    return Splits(own if splits is None else Path(splits), root, images)
+    base = root if root.is_dir() else root.parent
+    return Splits(own if splits is None else Path(splits), base, images)
 
 
 def _row(
@@ -240,25 +248,12 @@ def _row(
     reason = image.reason or unfit(image.info, mask, min_size, require_masks)
     if splits is not None and listing is None:
         reason = reason or f"not listed in {splits.path.name}"
-    if not is_utf8(image.path) or (mask and not is_utf8(mask.path)):
-        reason, mask = "name is not UTF-8", None
-    relative = readable(image.path.relative_to(root))
-    return {
-        "id": relative,
-        "image": relative,
-        "mask": mask and mask.path.relative_to(root).as_posix(),
-        "sha256": image.sha256,
-        "mask_sha256": mask and mask.sha256,
-        "bytes": image.size,
-        "width": image.info.width,
-        "height": image.info.height,
-        "mode": image.info.mode,
+    told = {
         "split": listing.split if listing else "",
         "group": listing.group if listing else stem.rpartition("/")[0],
         "frame": listing.frame if listing else -1 if index is None else index,
-        "status": "skipped" if reason else "ok",
-        "reason": reason,
     }
+    return make_row(root, image, mask, reason, told)
 
 
 def _missing_row(stem: str, splits: Splits) -> dict[str, Any]:

@@ -48,7 +48,8 @@ SCHEMA = pa.schema(
 )
 """The columns of a manifest.
 
-``id`` is unique; ``image`` and ``mask`` are posix paths relative to the root; ``width`` and
+``id`` is unique; ``image`` and ``mask`` are posix paths relative to the root, or addresses of parts
+of files (`address`), whose hashes and sizes are those of `sources`; ``width`` and
 ``height`` are those of the upright image (EXIF applied), 0 where the file could not be read;
 ``mode`` is Pillow's name for the pixels as stored; ``split`` is train, val or test ("" in rows that
 were skipped before they got one); ``group`` is the video, sequence or patient; ``frame`` its

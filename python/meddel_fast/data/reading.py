@@ -6,10 +6,11 @@ import hashlib
 import os
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from meddel_fast.data.address import ARCHIVES, HOLDERS, PART, UNION, Address, parse, union
 from meddel_fast.data.archive import open_archive
@@ -140,15 +141,33 @@ def unfit(info: ImageInfo, mask: File | None, min_size: int, require_masks: bool
     return ""
 
 
-def is_utf8(path: Path) -> bool:
-    """Tell whether a name can be written to a manifest."""
+def make_row(
+    root: Path, image: File, mask: File | None, reason: str, told: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Make the manifest's row of an image; `told` holds the columns that no file tells."""
+    if not _is_utf8(image.path) or (mask and not _is_utf8(mask.path)):
+        reason, mask = "name is not UTF-8", None
+    # names that are no UTF-8 are written with their bytes escaped
+    relative = image.path.relative_to(root).as_posix().encode(errors="backslashreplace").decode()
+    return {
+        "id": relative,
+        "image": relative,
+        "mask": mask and mask.path.relative_to(root).as_posix(),
+        "sha256": image.sha256,
+        "mask_sha256": mask and mask.sha256,
+        "bytes": image.size,
+        "width": image.info.width,
+        "height": image.info.height,
+        "mode": image.info.mode,
+        "status": "skipped" if reason else "ok",
+        "reason": reason,
+        **told,
+    }
+
+
+def _is_utf8(path: Path) -> bool:
     try:
         str(path).encode()
     except UnicodeEncodeError:  # bytes that are no UTF-8, smuggled through by the file system
         return False
     return True
-
-
-def readable(path: Path) -> str:
-    """Write a path with what is not UTF-8 escaped."""
-    return path.as_posix().encode(errors="backslashreplace").decode()

@@ -33,7 +33,7 @@ from meddel_fast.data.address import (
     member,
     parse,
 )
-from meddel_fast.data.archive import open_archive, state
+from meddel_fast.data.archive import Archive, open_archive, state
 from meddel_fast.files import StrPath
 
 
@@ -144,19 +144,45 @@ def units(path: Path, sampling: Sampling, below: str = "") -> list[Path]:
 
 
 def _members(path: Path, address: Address, sampling: Sampling, below: str) -> list[Path]:
+    """List the units of an archive's members."""
     if len(address.members) > 1:
         return [path]  # deeper than archives are read, which is said when it is opened
     archive = open_archive(address.file, *address.members)
-    names = sorted([*archive.names, *archive.refused])
     found: list[Path] = []
-    for name in names:
-        hidden = any(part.startswith(".") and part != ".." for part in name.split("/"))
-        outside = bool(below) and not name.startswith(f"{below}/")
-        if hidden or outside or name.startswith("__MACOSX/") or not is_known(name):
-            continue
-        where = member(path, name)
-        found += [where] if name in archive.refused else units(where, sampling)
+    for name in _shown(archive):
+        if is_known(name) and (not below or name.startswith(f"{below}/")):
+            where = member(path, name)
+            found += [where] if name in archive.refused else units(where, sampling)
     return found
+
+
+def files(path: Path) -> list[Path]:
+    """List what a file holds, by address: itself, or an archive's members, one level deep.
+
+    Of any kind, hidden ones passed over. An archive that cannot be read is listed itself.
+    """
+    address = parse(path)
+    if address.suffix not in ARCHIVES or len(address.members) > 1:
+        return [path]
+    try:
+        archive = open_archive(address.file, *address.members)
+    except (ImageError, OSError):
+        return [path]
+    found: list[Path] = []
+    for name in _shown(archive):
+        where = member(path, name)
+        found += [where] if name in archive.refused else files(where)
+    return found
+
+
+def _shown(archive: Archive) -> list[str]:
+    """Sort the names of an archive, without hidden files and what a Mac adds."""
+    return sorted(
+        name
+        for name in [*archive.names, *archive.refused]
+        if not name.startswith("__MACOSX/")
+        and not any(part.startswith(".") and part != ".." for part in name.split("/"))
+    )
 
 
 def is_known(name: StrPath) -> bool:

@@ -28,7 +28,7 @@ STRIDE = 25
 """Frames from one that a scan takes to the next: about a second of an endoscope's video."""
 
 _OPEN = 4  # clips that a thread keeps open; each holds a decoder and its reference frames
-_INDEXED = 32  # clips whose index is kept: about 0.2 KB a frame, 20 MB for an hour
+_INDEXED = 16  # clips whose index is kept: about 0.2 KB a frame, 20 MB for an hour
 _SMALL = (32, 32)  # what the scene filter compares
 
 Opener = Callable[[], str | BinaryIO]
@@ -53,6 +53,7 @@ class _Clip:
     def __init__(self, path: StrPath, opener: Opener) -> None:
         self.path = path
         self._opener = opener
+        self._seeks = True  # until packets differ after a seek
         self._open()
 
     def _open(self) -> None:
@@ -65,7 +66,6 @@ class _Clip:
         self._stream.codec_context.thread_count = 1  # the callers are threads already
         self._frames = self._container.decode(self._stream)
         self._next = 0  # rank of the frame that the decoder gives next, -1 when unknown
-        self._seeks = True  # until a seek goes wrong
 
     def index(self) -> _Index:
         """Read the index of the clip."""
@@ -77,7 +77,8 @@ class _Clip:
             count = sum(1 for _ in self._frames)
             self._open()
             return _Index(list(range(count)), [], {})
-        ordered = sorted(places)
+        # an edit list cuts frames off, of which others may depend: decoded, but never shown
+        ordered = sorted(places.keys() - {p.pts for p in packets if p.is_discard})
         return _Index(ordered, [n for n, stamp in enumerate(ordered) if stamp in keys], places)
 
     def frame(self, index: _Index, number: int) -> Any:
@@ -95,13 +96,13 @@ class _Clip:
             if found is not None:
                 return found
         self._open()
-        self._seeks = near == 0
         return self._decode_to(index, number)
 
     def _checked(self, index: _Index) -> Iterator[Any]:
         """Decode on after a seek, as long as the packets are those of the index."""
         for packet in self._container.demux(self._stream):
             if packet.size and index.packets.get(packet.pts) != (packet.pos, packet.size):
+                self._seeks = False
                 return
             yield from packet.decode()
 
