@@ -75,7 +75,8 @@ def test_version_and_help_come_without_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert f"meddel-fast {__version__}" in done.stdout
-    for command in ("run", "data", "embed", "select", "pretrain", "evaluate", "score", "report"):
+    for command in ("run", "data", "embed", "select", "pretrain", "evaluate", "score", "report",
+                    "verify", "leaderboard"):  # fmt: skip
         assert f" {command} " in done.stdout
 
 

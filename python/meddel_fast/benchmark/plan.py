@@ -57,7 +57,7 @@ def build(config: RunConfig, records: Records) -> list[Stage]:
         *(plan.scan(d) for d in config.data),
         plan.pool(),
         *([plan.own_encoder()] if own and config.encoder.steps else []),
-        *([plan.pretrain(FULL, None, 0)] if full_first else []),
+        *([plan.pretrain(FULL, None)] if full_first else []),
         plan.embed(),
         *(
             plan.select(s, repeat)
@@ -236,7 +236,7 @@ class _Plan:
         config = replace(self.config.pretrain, steps=steps, warmup_steps=warmup)
         return self._pretraining("encoder", self.out / "encoder", None, config)
 
-    def pretrain(self, name: str, selection: Path | None, repeat: int) -> Stage:
+    def pretrain(self, name: str, selection: Path | None, repeat: int = 0) -> Stage:
         folder = self.out / "pretrain" / name
         config = replace(self.config.pretrain, seed=self.config.pretrain.seed + repeat)
         return self._pretraining(f"pretrain/{name}", folder, selection, config)
@@ -316,7 +316,7 @@ class _Plan:
 
         return Stage("embed", (folder,), inputs, work, unit="images")
 
-    def select(self, name: str, repeat: int) -> Stage:
+    def select(self, name: str, repeat: int = 0) -> Stage:
         ratios = sorted((r for r in self.config.ratios if r < 1), reverse=True)
         paths = tuple(self.selection(repeated(tag(name, r), repeat)) for r in ratios)
         options = {"seed": self.config.seed, **self.config.selector_options.get(name, {})}
