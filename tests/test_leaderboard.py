@@ -120,6 +120,19 @@ def test_runs_of_other_protocols_are_told_apart(copy: Callable[..., Path]) -> No
     assert len(standings(entries)) == 4
 
 
+def test_a_given_encoder_counts_by_its_content(copy: Callable[..., Path]) -> None:
+    def given(about: dict[str, Any]) -> None:
+        about["config"]["encoder"]["path"] = f"/{about['name']}/model"
+
+    same, moved, other = copy("a", given), copy("b", given), copy("c", given)
+    index = other / "embeddings" / "index.json"
+    index.write_text(json.dumps(read_json(index) | {"encoder_sha256": "0" * 64}))
+    own = copy("d")
+    found = [collect([run])[0][0].row["protocol"] for run in (same, moved, other, own)]
+    assert found[0] == found[1]
+    assert len(set(found)) == 3
+
+
 def test_what_only_says_where_does_not_tell_runs_apart(copy: Callable[..., Path]) -> None:
     def elsewhere(about: dict[str, Any]) -> None:
         config = about["config"]

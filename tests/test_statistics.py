@@ -25,6 +25,7 @@ from meddel_fast.benchmark.bootstrap import (
     run_weights,
 )
 from meddel_fast.benchmark.ranks import critical_difference, rank
+from meddel_fast.benchmark.share import share_training
 from meddel_fast.benchmark.statistics import (
     all_statistics,
     alpha_sweep,
@@ -399,6 +400,28 @@ def test_equal_subsets_are_trained_once(finished_run: Path) -> None:
         assert (ours / "loss.csv").read_bytes() == (theirs / "loss.csv").read_bytes()
         weights = [f / "model" / "model.safetensors" for f in (ours, theirs)]
         assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_sharing_links_or_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError("no links here")
+
+    if not links:
+        monkeypatch.setattr("os.link", refuse)
+    first, second = tmp_path / "first", tmp_path / "second"
+    (first / "model").mkdir(parents=True)
+    (first / "model" / "weights").write_text("w")
+    (first / "loss.csv").write_text("step\n")
+    (second / "checkpoint").mkdir(parents=True)  # left by a start of its own
+    for _ in range(2):  # stopped half-way, it is done again
+        share_training(first, second)
+        assert sorted(p.name for p in second.rglob("*")) == ["loss.csv", "model", "weights"]
+        assert (second / "model" / "weights").read_text() == "w"
+        assert (second / "loss.csv").read_text() == "step\n"
+    assert ((first / "loss.csv").stat().st_nlink == 2) == links
 
 
 def test_repetitions_draw_and_train_anew(finished_run: Path) -> None:

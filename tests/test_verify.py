@@ -21,7 +21,7 @@ from meddel_fast.cli import app
 from meddel_fast.data.images import load_mask
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.files import read_json
-from meddel_fast.predictions import Predictions, confusion_matrices, pack
+from meddel_fast.predictions import Predictions, confusion_matrices, load_confusions, pack
 
 
 def made_up(n: int = 3, size: int = 9) -> Predictions:
@@ -83,6 +83,9 @@ def test_predictions_come_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.confusions, whole.confusions)
     assert whole.masks.shape == (3, 9, 9)
     assert whole.bits.shape == (3, 11)  # 81 bits
+    ids, confusions = load_confusions(path)
+    assert ids == whole.ids
+    np.testing.assert_array_equal(confusions, whole.confusions)
     many = made_up(200, 64)
     many.save(path)
     assert path.stat().st_size < 200 * (512 + 64)  # a bit a pixel; noise does not compress
@@ -101,8 +104,18 @@ def test_files_that_hold_no_predictions(tmp_path: Path) -> None:
     np.savez(path, ids=np.array([object()]), allow_pickle=True)
     with pytest.raises(ValueError, match="holds no predictions"):
         Predictions.load(path)
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(ValueError, match="holds no predictions"):
+        Predictions.load(path)
+    replace(whole, confusions=whole.confusions[1:]).save(path)
+    for load in (Predictions.load, load_confusions):
+        with pytest.raises(ValueError, match=r"wanted ids \(n,\) and confusions \(n, 2, 2\)"):
+            load(path)
     replace(whole, size=12).save(path)
-    with pytest.raises(ValueError, match="wanted n ids, masks and confusions"):
+    with pytest.raises(
+        ValueError, match=r"wanted 3 masks of 12 pixels a side, has bits of shape \(3, 11\)"
+    ):
         Predictions.load(path)
 
 

@@ -8,15 +8,22 @@ masks at the size they were scored at, rows of ``numpy.packbits``; ``size``, the
 from __future__ import annotations
 
 import zipfile
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.files import StrPath, atomic_path
 
-_ARRAYS = {"ids": "U", "bits": "u", "size": "i", "confusions": "i"}
+_KINDS = {"ids": "U", "bits": "u", "size": "i", "confusions": "i"}
+_DAMAGES = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 def confusion_matrices(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -98,31 +105,46 @@ class Predictions:
         ValueError
             The file is damaged, or holds something else.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"no predictions at {path}")
-        try:
-            # opened here: numpy leaves a file open that is none of its own
-            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                found = {name: arrays[name] for name in _ARRAYS}
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            EOFError,
-            zipfile.BadZipFile,
-        ) as error:
-            raise ValueError(f"{path} holds no predictions: {error}") from error
-        kinds = {name: array.dtype.kind for name, array in found.items()}
-        n, size = found["ids"].size, int(found["size"]) if found["size"].ndim == 0 else 0
-        shapes = [found[name].shape for name in ("ids", "bits", "confusions")]
-        if kinds != _ARRAYS or shapes != [(n,), (n, -(-size * size // 8)), (n, 2, 2)]:
+        found = _read(path, ("ids", "bits", "size", "confusions"))
+        n, size = len(found["ids"]), int(found["size"]) if found["size"].ndim == 0 else 0
+        if found["bits"].shape != (n, -(-size * size // 8)):
             raise ValueError(
-                f"{path} holds no predictions: wanted n ids, masks and confusions, has "
-                f"shapes {shapes} for a size of {size}"
+                f"{path} holds no predictions: wanted {n} masks of {size} pixels a side, has bits "
+                f"of shape {found['bits'].shape}"
             )
         return cls(found["ids"].tolist(), found["bits"], size, found["confusions"])
+
+
+def load_confusions(path: StrPath) -> tuple[list[str], NDArray[np.int64]]:
+    """Read ids and confusion matrices alone: thousands of masks need not be unpacked for them.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :meth:`Predictions.load`.
+    """
+    found = _read(path, ("ids", "confusions"))
+    return found["ids"].tolist(), found["confusions"]
+
+
+def _read(path: StrPath, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Read some arrays; those of images have one entry an id."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no predictions at {path}")
+    try:
+        # opened here: numpy leaves a file open that is none of its own
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in names}
+    except _DAMAGES as error:
+        raise ValueError(f"{path} holds no predictions: {error}") from error
+    kinds = {name: array.dtype.kind for name, array in found.items()}
+    n = found["ids"].size
+    shapes = found["ids"].shape, found["confusions"].shape
+    if kinds != {name: _KINDS[name] for name in names} or shapes != ((n,), (n, 2, 2)):
+        raise ValueError(
+            f"{path} holds no predictions: wanted ids (n,) and confusions (n, 2, 2), has {shapes}"
+        )
+    return found
 
 
 def pack(masks: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -113,7 +113,12 @@ def _entries(
     pool = Manifest.load(run_dir / "data" / "pretrain.parquet")
     data = {d["name"]: _data_hash(run_dir, d) for d in config["data"] if "test" in d["use"]}
     shared = {
-        "protocol": protocol(about, pool.fingerprint, read_json(results[0].path)["precision"]),
+        "protocol": protocol(
+            about,
+            pool.fingerprint,
+            read_json(results[0].path)["precision"],
+            read_json(run_dir / "embeddings" / "index.json")["encoder_sha256"],
+        ),
         "pool": len(pool),
         "pool_hash": pool.fingerprint,
         "run": about["name"],
@@ -146,7 +151,7 @@ def _entries(
     return entries
 
 
-def protocol(about: Mapping[str, Any], pool_hash: str, precision: str) -> str:
+def protocol(about: Mapping[str, Any], pool_hash: str, precision: str, encoder: str) -> str:
     """Hash all that must be equal for results to be compared.
 
     Parameters
@@ -157,13 +162,16 @@ def protocol(about: Mapping[str, Any], pool_hash: str, precision: str) -> str:
         Fingerprint of the pool.
     precision
         What "auto" came to on the run's device.
+    encoder
+        Hash of the encoder's files. It counts where the encoder was given; one that the run
+        trained is a matter of its seed.
     """
     config = about["config"]
     how = {key: value for key, value in config.items() if key not in _COMPARED}
     how["pretrain"] = {k: v for k, v in config["pretrain"].items() if k not in _NO_EFFECT}
     how["encoder"] = {k: v for k, v in config["encoder"].items() if k != "batch_size"}
-    if how["encoder"]["path"]:  # wherever a folder lies; other weights need another name
-        how["encoder"]["path"] = Path(how["encoder"]["path"]).name
+    if how["encoder"]["path"]:
+        how["encoder"]["path"] = encoder
     version = str(about.get("versions", {}).get("meddel-fast", ""))
     series = ".".join(version.split(".")[:2])
     parts = {"settings": how, "pool": pool_hash, "series": series, "precision": precision}

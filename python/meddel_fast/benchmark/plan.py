@@ -61,7 +61,7 @@ def build(config: RunConfig, records: Records) -> list[Stage]:
     own = not config.encoder.path
     scored, repeats = tags(config), range(config.repeats)
     full_first = (own and not config.encoder.steps) or 1.0 in config.ratios
-    full = [plan.pretrain(FULL, None, 0)] if full_first else []
+    full = [plan.pretrain(FULL, None)] if full_first else []
     return [
         *(plan.make(d) for d in config.data if d.made is not None),
         *(plan.scan(d) for d in config.data),
@@ -275,7 +275,9 @@ class _Plan:
         config = replace(self.config.pretrain, steps=steps, warmup_steps=warmup, epochs={})
         return self._pretraining("encoder", self.out / "encoder", None, config)
 
-    def pretrain(self, name: str, selection: Path | None, repeat: int, ratio: float = 1.0) -> Stage:
+    def pretrain(
+        self, name: str, selection: Path | None, repeat: int = 0, ratio: float = 1.0
+    ) -> Stage:
         folder = self.out / "pretrain" / name
         config = replace(self.config.pretrain, seed=self.config.pretrain.seed + repeat)
         return self._pretraining(f"pretrain/{name}", folder, selection, config, ratio)
@@ -367,7 +369,7 @@ class _Plan:
 
         return Stage(name, (folder,), inputs, work, unit="images")
 
-    def select(self, name: str, repeat: int) -> Stage:
+    def select(self, name: str, repeat: int = 0) -> Stage:
         ratios = sorted((r for r in self.config.ratios if r < 1), reverse=True)
         paths = tuple(self.selection(repeated(tag(name, r), repeat)) for r in ratios)
         options = {"seed": self.config.seed, **self.config.selector_options.get(name, {})}

@@ -19,7 +19,7 @@ from meddel_fast.benchmark.statistics import (
     rank_rows,
     with_mean,
 )
-from meddel_fast.predictions import Predictions
+from meddel_fast.predictions import load_confusions
 
 Spread = tuple[float, float, float]
 """Mean, and both ends of its interval."""
@@ -100,10 +100,10 @@ class _Group:
             return self._drawn[key, tuple(runs)]
         found = {}
         for name, entries in sorted(self.by[key].items()):
-            parts = [Predictions.load(entries[run].predictions) for run in runs]
-            if any(part.ids != parts[0].ids for part in parts):
+            parts = [load_confusions(entries[run].predictions) for run in runs]
+            if any(ids != parts[0][0] for ids, _ in parts):
                 raise ValueError(f"{name}: results of {key[0]} were tested on different images")
-            counts = np.stack([part.confusions for part in parts])
+            counts = np.stack([confusions for _, confusions in parts])
             dataset = str(entries[runs[0]].row["dataset"])
             found[name] = resample({key: counts}, runs, dataset)[key]
         self._drawn[key, tuple(runs)] = found

@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.benchmark.bootstrap import Run, resample
-from meddel_fast.benchmark.cost import COST_COLUMNS, bytes_kept, cost_row, training_steps
+from meddel_fast.benchmark.cost import (
+    COST_COLUMNS,
+    STEADY_COLUMNS,
+    bytes_kept,
+    cost_row,
+    training_steps,
+)
 from meddel_fast.benchmark.results import Result, list_results, repeated
 from meddel_fast.benchmark.score import as_csv, planted_rows, score_rows, write_scores
 from meddel_fast.benchmark.statistics import (
@@ -23,7 +29,7 @@ from meddel_fast.benchmark.statistics import (
 )
 from meddel_fast.benchmark.task_stages import segmented
 from meddel_fast.files import atomic_directory, read_json, write_json, write_text
-from meddel_fast.predictions import Predictions
+from meddel_fast.predictions import load_confusions
 from meddel_fast.selectors import Selection
 
 if TYPE_CHECKING:
@@ -71,7 +77,7 @@ def score_run(
     for cost in costs if sets else ():
         key = (cost["selector"], cost["ratio"])
         written = {name: [read_json(r.path) for r in found] for name, found in results[key].items()}
-        steady = {name: cost[name] for name in ("kept_bytes", "saved_bytes", "steps")}
+        steady = {name: cost[name] for name in STEADY_COLUMNS}
         share = (len(kept[key]), len(pool))
         for row in score_rows(*key, share, written, config.alpha):
             scores.append({**row, **spans[key][row["dataset"]], **steady})
@@ -106,15 +112,15 @@ def sample_table(results: Mapping[Key, Mapping[str, Sequence[Result]]]) -> Table
         counts: dict[Key, NDArray[np.int64]] = {}
         seen: set[tuple[tuple[str, ...], tuple[Run, ...]]] = set()
         for key, sets in results.items():
-            found = [Predictions.load(result.predictions) for result in sets[name]]
+            found = [load_confusions(result.predictions) for result in sets[name]]
             runs = tuple((result.repeat, result.seed) for result in sets[name])
-            seen |= {(tuple(one.ids), runs) for one in found}
+            seen |= {(tuple(ids), runs) for ids, _ in found}
             if len(seen) > 1:
                 raise ValueError(
                     f"{name}: selections must be tested on the same images by the same runs, "
                     f"those of {key[0]} at {key[1]:g} differ"
                 )
-            counts[key] = np.stack([one.confusions for one in found])
+            counts[key] = np.stack([confusions for _, confusions in found])
         for key, sample in resample(counts, runs, name).items():
             table[key][name] = sample
     return table
