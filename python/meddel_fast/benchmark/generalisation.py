@@ -76,7 +76,7 @@ class _Source(_Plan):
             self.pool(),
             self.embed(),
             *(self.select(selector) for selector in self.across.selectors),
-            *(self.pretrain(t, self.selection(t), self.across.ratio) for t, _ in self.tags),
+            *(self.pretrain(t, self.selection(t), ratio=self.across.ratio) for t, _ in self.tags),
             *(
                 self.evaluate(t, data, seed)
                 for t, _ in self.tags

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meddel_fast.benchmark import task_stages
+from meddel_fast.benchmark import beyond, task_stages
 from meddel_fast.benchmark.score import planted_rows, score_rows, write_scores
 from meddel_fast.benchmark.stage import Records, Stage, listing, settings
 from meddel_fast.config import ConfigError, DataConfig, PretrainConfig, RunConfig
@@ -48,8 +48,6 @@ def build(config: RunConfig, records: Records) -> list[Stage]:
     ConfigError
         An unknown selector, or an option that it does not have.
     """
-    from meddel_fast.benchmark import generalisation
-
     check_selectors(config)
     plan = _Plan(config, records)
     own = not config.encoder.path
@@ -63,15 +61,14 @@ def build(config: RunConfig, records: Records) -> list[Stage]:
         *([plan.pretrain(FULL, None)] if full_first else []),
         plan.embed(),
         *(plan.select(s) for s in config.selectors if min(config.ratios) < 1),
-        *(plan.pretrain(t, plan.selection(t), r) for t, _, r in scored if t != FULL),
+        *(plan.pretrain(t, plan.selection(t), ratio=r) for t, _, r in scored if t != FULL),
         *(
             plan.evaluate(t, d, seed)
             for t, _, _ in scored
             for d in task_stages.segmented(config)
             for seed in config.seeds
         ),
-        *task_stages.stages(plan, [t for t, _, _ in scored]),
-        *(stage for source in generalisation.sources(plan) for stage in source.stages()),
+        *beyond.stages(plan),
         plan.score(),
         plan.report(),
     ]
@@ -367,18 +364,14 @@ class _Plan:
         folder = self.out / "score"
         data = task_stages.segmented(self.config)
         scored = tags(self.config)
-        names = [t for t, _, _ in scored]
         paths = [
             self.result(t, d, s) for t, _, _ in scored for d in data for s in self.config.seeds
         ]
 
         def inputs() -> dict[str, Any]:
-            from meddel_fast.benchmark import generalisation
-
-            across = [path for one in generalisation.sources(self) for path in one.results()]
             return {
-                "results": [self.records.digest(p) for p in [*paths, *across]],
-                "tasks": task_stages.digests(self, names),
+                "results": [self.records.digest(p) for p in paths],
+                "beyond": beyond.digests(self),
                 "selections": [
                     self.records.digest(self.selection(t)) for t, _, _ in scored if t != FULL
                 ],
@@ -388,7 +381,6 @@ class _Plan:
             }
 
         def work(progress: Progress) -> None:
-            from meddel_fast.benchmark import generalisation
             from meddel_fast.selectors import Selection
 
             pool = self.manifest(self.pool_path)
@@ -407,9 +399,7 @@ class _Plan:
                     rows += score_rows(selector, ratio, share, results, self.config.alpha)
             planted = planted_rows(pool.ids, [(s, r, kept[t]) for t, s, r in scored], self.truths())
             write_scores(folder, rows, planted)
-            shares = {name: (len(rows), len(pool)) for name, rows in kept.items()}
-            task_stages.write(self, folder, scored, shares)
-            generalisation.write(self, folder)
+            beyond.write_tables(self)
             progress(len(rows), len(rows))
 
         return Stage("score", (folder,), inputs, work, unit="")
