@@ -20,7 +20,7 @@ from frames import blob_frames
 from rich.console import Console
 from typer.testing import CliRunner
 
-from meddel_fast.benchmark import run, task_stages
+from meddel_fast.benchmark import beyond, run
 from meddel_fast.benchmark.generalisation import COLUMNS, sources
 from meddel_fast.benchmark.plan import _Plan, build
 from meddel_fast.benchmark.stage import Records
@@ -151,8 +151,8 @@ def test_plans_list_the_stages_and_do_nothing(tmp_path: Path) -> None:
         # 11 sets, pool, full, embed, 2 selections, 10 pre-trainings, 11 x 8 x 3 evaluations, 8 x 3
         # of the reference, 4 x (pool, embed, 2, 2, 2 x 4 x 3) across, score, report
         ("paper", ["--data-root", "/data"], 11 + 3 + 12 + 264 + 24 + 4 * 30 + 2),
-        # 2 sets made and read; classification once and localisation 3 times a tag; 2 x 18 across
-        ("cpu", [], 4 + 3 + 12 + 66 + 44 + 2 * 18 + 2),
+        # 2 sets made and read; classification once and localisation twice a tag; 2 x 14 across
+        ("cpu", [], 4 + 3 + 12 + 44 + 33 + 2 * 14 + 2),
     ):
         arguments = ["run", str(CONFIGS / f"{name}.toml"), "--plan", "--out", str(out), *options]
         result = CliRunner().invoke(app, arguments)
@@ -191,9 +191,15 @@ def test_every_config_of_the_folder_is_tested() -> None:
         ("[pretrain]\nepochs = {'2' = 4}\n", "epochs must be a table of numbers"),
         ("[pretrain]\nepochs = {'half' = 4}\n", "epochs must be a table of numbers"),
         ("[pretrain]\nepochs = {'1' = 0}\n", "epochs must be a table of numbers"),
+        ("[pretrain]\nepochs = {'1' = inf}\n", "epochs must be a table of numbers"),
+        ("[pretrain]\nepochs = {'0.5' = 1, '0.50' = 2}\n", "epochs must be a table of numbers"),
         ("[pretrain]\nepochs = {'1' = 4}\n", "epochs must have every ratio .* got none for 0.05"),
         ("[[data]]\nname = 'd'\npath = 'd'\ntasks = ['detection']\n", "tasks must be some of"),
         ("[[data]]\nname = 'd'\npath = 'd'\ntasks = []\n", "tasks must be some of"),
+        (
+            "[[data]]\nname = 'd'\npath = 'd'\ntasks = ['localisation', 'localisation']\n",
+            "each once",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, change: str, message: str) -> None:
@@ -226,8 +232,8 @@ def test_segmentation_alone_has_nothing_more(tmp_path: Path) -> None:
     text = TINY.replace(', "classification", "localisation"', "")
     config = load_config(write(tmp_path, text))
     plan = _Plan(config, Records(config.out))
-    assert task_stages.stages(plan, ["full-100"]) == []
-    assert sources(plan) == []
+    assert beyond.stages(plan) == []
+    assert beyond.digests(plan) == []
     names = [stage.name for stage in build(config, Records(config.out))]
     assert not [name for name in names if name.count("/") > 2 or "generalisation" in name]
 

@@ -16,9 +16,11 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
+from meddel_fast import config as known
 from meddel_fast.config import ClassificationConfig, DownstreamConfig, LocalisationConfig
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.downstream import evaluate as segment
+from meddel_fast.methods import METHODS
 from meddel_fast.pretrain import pretrain
 from meddel_fast.tasks import TASKS
 from meddel_fast.tasks.boxes import (
@@ -74,6 +76,14 @@ def test(data: Manifest) -> Manifest:
 @pytest.fixture(scope="module")
 def model(data: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pretrain(data, None, tmp_path_factory.mktemp("mae"), replace(TINY, steps=20))
+
+
+def test_the_settings_know_the_tasks_and_methods() -> None:
+    assert tuple(TASKS) == known.TASKS
+    assert tuple(METHODS) == known.METHODS
+    for task in TASKS.values():
+        assert task.primary == task.scores[0]
+        task.settings()
 
 
 # Boxes

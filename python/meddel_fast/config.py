@@ -6,6 +6,7 @@ them from TOML.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -106,12 +107,7 @@ class PretrainConfig:
         _check_choice(self, "precision", PRECISIONS)
         _check_choice(self, "compile", COMPILE)
         _check_choice(self, "method", METHODS)
-        _check(
-            all(_is_ratio(r) and type(e) in (int, float) and e > 0 for r, e in self.epochs.items()),
-            self,
-            "epochs",
-            'a table of numbers greater than 0 by ratios in (0, 1], such as {"0.5" = 400}',
-        )
+        self._check_epochs()
         for whole, part in (
             ("image_size", "patch_size"),
             ("hidden_size", "heads"),
@@ -124,6 +120,16 @@ class PretrainConfig:
                 whole,
                 f"a multiple of {part} ({divisor})",
             )
+
+    def _check_epochs(self) -> None:
+        numbers = [e for e in self.epochs.values() if type(e) in (int, float) and 0 < e < math.inf]
+        ratios = {float(r) for r in self.epochs if _is_ratio(r)}
+        _check(
+            len(ratios) == len(numbers) == len(self.epochs),
+            self,
+            "epochs",
+            'a table of numbers greater than 0 by ratios in (0, 1], such as {"0.5" = 400}',
+        )
 
     def epochs_at(self, ratio: float) -> float | None:
         """Epochs that `epochs` has for a ratio; None when it has none."""
@@ -322,8 +328,9 @@ class DataConfig:
         for splits in ("pretrain_splits", "train_splits", "test_splits"):
             given = set(getattr(self, splits))
             _check(bool(given) and given <= set(SPLITS), self, splits, f"some of {list(SPLITS)}")
-        tasks = set(self.tasks)
-        _check(bool(tasks) and tasks <= set(TASKS), self, "tasks", f"some of {list(TASKS)}")
+        known = bool(self.tasks) and set(self.tasks) <= set(TASKS)
+        once = len(set(self.tasks)) == len(self.tasks)
+        _check(known and once, self, "tasks", f"some of {list(TASKS)}, each once")
         overlap = set(self.test_splits) & (set(self.train_splits) | set(self.pretrain_splits))
         if "test" in self.use and overlap:
             raise ConfigError(

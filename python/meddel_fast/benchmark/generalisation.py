@@ -76,8 +76,8 @@ class _Source(_Plan):
         stages = [
             self.pool(),
             self.embed(),
-            *(self.select(selector, 0) for selector in self.across.selectors),
-            *(self.pretrain(t, self.selection(t), 0, self.across.ratio) for t, _ in self.tags),
+            *(self.select(selector) for selector in self.across.selectors),
+            *(self.pretrain(t, self.selection(t), ratio=self.across.ratio) for t, _ in self.tags),
             *(
                 self.evaluate(t, data, seed)
                 for t, _ in self.tags

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meddel_fast.arrays import check_int
-from meddel_fast.benchmark import leak_stages, task_stages
+from meddel_fast.benchmark import beyond, leak_stages, task_stages
 from meddel_fast.benchmark.results import predictions_path, repeated, result_path
 from meddel_fast.benchmark.share import share_training
 from meddel_fast.benchmark.stage import Records, Stage, listing, settings
@@ -51,8 +51,6 @@ def build(config: RunConfig, records: Records) -> list[Stage]:
     ConfigError
         An unknown selector, or an option that it does not have.
     """
-    from meddel_fast.benchmark import generalisation
-
     check_selectors(config)
     check_sets(config)
     plan = _Plan(config, records)
@@ -90,8 +88,7 @@ def build(config: RunConfig, records: Records) -> list[Stage]:
             for d in task_stages.segmented(config)
             for seed in config.seeds
         ),
-        *task_stages.stages(plan, [t for t, _, _ in scored]),
-        *(stage for source in generalisation.sources(plan) for stage in source.stages()),
+        *beyond.stages(plan),
         plan.score(),
         plan.report(),
     ]
@@ -440,14 +437,10 @@ class _Plan:
         logs = [self.out / "pretrain" / name / "loss.csv" for name in names]
 
         def inputs() -> dict[str, Any]:
-            from meddel_fast.benchmark import generalisation
-
             digest = self.records.digest
-            across = [path for one in generalisation.sources(self) for path in one.results()]
             return {
                 "results": [[digest(p), digest(predictions_path(p))] for p in paths],
-                "across": [digest(p) for p in across],
-                "tasks": task_stages.digests(self, [t for t, _, _ in scored]),
+                "beyond": beyond.digests(self),
                 "selections": [digest(self.selection(t)) for t, _, _ in scored if t != FULL],
                 "training": [digest(p) for p in logs],
                 "pool": self.pool_fingerprint(),
@@ -458,13 +451,10 @@ class _Plan:
             }
 
         def work(progress: Progress) -> None:
-            from meddel_fast.benchmark import generalisation
             from meddel_fast.benchmark.summary import score_run
 
-            pool = self.manifest(self.pool_path)
-            shares = score_run(self.config, scored, pool, self.truths())
-            task_stages.write(self, folder, scored, shares)
-            generalisation.write(self, folder)
+            score_run(self.config, scored, self.manifest(self.pool_path), self.truths())
+            beyond.write_tables(self)
             progress(1, 1)
 
         return Stage("score", (folder,), inputs, work, unit="")

@@ -42,7 +42,7 @@ def score_run(
     tags: Sequence[tuple[str, str, float]],
     pool: Manifest,
     truths: Mapping[str, Path],
-) -> dict[str, tuple[int, int]]:
+) -> None:
     """Write ``score/``: scores, planted frames, costs and statistics of segmentation.
 
     Parameters
@@ -55,11 +55,6 @@ def score_run(
         The manifest that was selected from.
     truths
         See `score.planted_rows`.
-
-    Returns
-    -------
-    dict
-        Tag -> (kept, pool), in images.
     """
     out = config.out
     sets = [d.name for d in segmented(config)]
@@ -87,7 +82,6 @@ def score_run(
         write_text(folder / "costs.csv", as_csv(COST_COLUMNS, costs))
         if sets:
             write_statistics(folder, all_statistics(table, retained, config.alpha, config.alphas))
-    return {t: (len(kept[s, r]), len(pool)) for t, s, r in tags}
 
 
 def group(results: Sequence[Result]) -> dict[Key, dict[str, list[Result]]]:

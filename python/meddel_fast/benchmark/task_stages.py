@@ -6,7 +6,6 @@ there is nothing here, and no ``score/tasks.csv``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -58,11 +57,13 @@ def _pairs(config: RunConfig, every: bool) -> list[tuple[DataConfig, str]]:
     ]
 
 
-def evaluations(config: RunConfig, tags: list[str]) -> list[Evaluation]:
-    """List what is evaluated here: the other tasks of each tag, then each reference."""
+def evaluations(config: RunConfig) -> list[Evaluation]:
+    """List what is evaluated here: the other tasks of each selection, then each reference."""
+    from meddel_fast.benchmark.plan import tags
+
     own = [
         Evaluation(tag, data, task, seed)
-        for tag in tags
+        for tag, _, _ in tags(config)
         for data, task in _pairs(config, every=False)
         for seed in _seeds(config, task)
     ]
@@ -103,9 +104,9 @@ def path_of(plan: _Plan, evaluation: Evaluation) -> Path:
     return plan.out / "evaluate" / f"{evaluation.label}.json"
 
 
-def stages(plan: _Plan, tags: list[str]) -> list[Stage]:
+def stages(plan: _Plan) -> list[Stage]:
     """List the stages, one for each of :func:`evaluations`."""
-    return [_stage(plan, evaluation) for evaluation in evaluations(plan.config, tags)]
+    return [_stage(plan, evaluation) for evaluation in evaluations(plan.config)]
 
 
 def _stage(plan: _Plan, evaluation: Evaluation) -> Stage:
@@ -142,33 +143,32 @@ def _stage(plan: _Plan, evaluation: Evaluation) -> Stage:
     return Stage(f"evaluate/{evaluation.label}", (path,), inputs, work, unit="")
 
 
-def digests(plan: _Plan, tags: list[str]) -> list[str]:
+def digests(plan: _Plan) -> list[str]:
     """Give the hashes of all results here."""
-    return [plan.records.digest(path_of(plan, e)) for e in evaluations(plan.config, tags)]
+    return [plan.records.digest(path_of(plan, one)) for one in evaluations(plan.config)]
 
 
-def write(
-    plan: _Plan,
-    folder: Path,
-    scored: list[tuple[str, str, float]],
-    shares: Mapping[str, tuple[int, int]],
-) -> None:
+def write(plan: _Plan, folder: Path) -> None:
     """Write the table of all tasks and references; nothing when there are no others."""
-    config = plan.config
+    from meddel_fast.benchmark.plan import FULL, tags
+    from meddel_fast.selectors import Selection
+
+    config, pool = plan.config, len(plan.manifest(plan.pool_path))
+    scored, others = tags(config), evaluations(config)
+    if not others:
+        return
     found: dict[str, dict[str, dict[str, list[Any]]]] = {}
     for data in segmented(config):
         for tag, _, _ in scored:
             runs = [read_json(plan.result(tag, data, seed)) for seed in config.seeds]
             found.setdefault(tag, {}).setdefault(SEGMENTATION, {})[data.name] = runs
-    others = evaluations(config, [tag for tag, _, _ in scored])
     for one in others:
         sets = found.setdefault(one.tag, {}).setdefault(one.task, {})
         sets.setdefault(one.data.name, []).append(read_json(path_of(plan, one)))
-    if not others:
-        return
     table = []
     for tag, selector, ratio in scored:
-        table += task_rows(selector, ratio, shares[tag], found[tag], config.alpha)
+        kept = pool if tag == FULL else len(Selection.load(plan.selection(tag)))
+        table += task_rows(selector, ratio, (kept, pool), found[tag], config.alpha)
     for reference in config.references:
         results = found[f"reference/{reference.name}"]
         table += task_rows(reference.name, 1.0, None, results, config.alpha)
