@@ -23,6 +23,7 @@ from meddel_fast.files import StrPath, atomic_path, write_json
 PAIRS, SUMMARY = "pairs.parquet", "summary.json"
 LADDER = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
 MAX_PAIRS = 10_000_000
+CLOSEST = 24
 
 _FORMAT = 1
 _METADATA_KEY = b"meddel_fast.leakage"
@@ -74,8 +75,8 @@ class Leakage:
         For each test set and threshold of :data:`LADDER` a row: ``dataset``, ``threshold``,
         ``test_images`` and ``pool_images``, how many have a counterpart at or above it.
     closest
-        For each test set its most similar pair, found to be leakage or not: ``dataset``,
-        ``pool_id``, ``test_id``, ``similarity``.
+        Of each test set the `CLOSEST` images that are most like the pool, at or below the
+        threshold as well: ``dataset``, ``pool_id``, ``test_id``, ``similarity``, falling.
     dataset : str, shape (p,)
         The pairs' test set.
     pool_row, test_row : int64, shape (p,)
@@ -122,8 +123,9 @@ class Leakage:
             ``highest`` (cosine; None without pairs).
         """
         rows = []
-        for (name, images), closest in zip(self.tests.items(), self.closest, strict=True):
+        for name, images in self.tests.items():
             of = self.dataset == name
+            highest = max(c["similarity"] for c in self.closest if c["dataset"] == name)
             touched = len(np.unique(self.test_row[of]))
             rows.append({
                 "dataset": name,
@@ -133,7 +135,7 @@ class Leakage:
                 "pool_touched": len(np.unique(self.pool_row[of])),
                 "pairs": int(of.sum()),
                 "same_bytes": int(self.same_bytes[of].sum()),
-                "highest": closest["similarity"],
+                "highest": highest,
             })  # fmt: skip
         return rows
 
@@ -245,13 +247,15 @@ def audit(
         from_test = ops.topk_similarity(y, x, 1, threads=threads)
         from_pool = ops.topk_similarity(x, y, 1, threads=threads).similarity
         ladder += _ladder(name, from_test.similarity, from_pool)
-        best = int(np.argmax(from_test.similarity))
-        closest.append({
-            "dataset": name,
-            "pool_id": pool.ids[int(from_test.indices[best, 0])],
-            "test_id": test.ids[best],
-            "similarity": float(from_test.similarity[best, 0]),
-        })  # fmt: skip
+        closest += [
+            {
+                "dataset": name,
+                "pool_id": pool.ids[int(from_test.indices[j, 0])],
+                "test_id": test.ids[j],
+                "similarity": float(from_test.similarity[j, 0]),
+            }
+            for j in np.argsort(-from_test.similarity[:, 0], kind="stable")[:CLOSEST].tolist()
+        ]
     columns = (np.concatenate(parts) for parts in zip(*found, strict=True))
     sizes = {name: len(test.ids) for name, test in tests.items()}
     return Leakage(threshold, centre, len(pool.ids), sizes, ladder, closest, *columns)
