@@ -269,6 +269,17 @@ def test_real_frames(real_data: Path) -> None:
     across = audit(samples(x[kvasir]), {"clinic": samples(x[clinic], "t")}, centre=False)
     within = audit(samples(x[train]), {"clinic": samples(x[clinic & ~train], "t")}, centre=False)
     assert [len(across), len(within)] == [0, 0]
+    # What no cosine of 0.98 tells: the official split has frames on both sides, with other insets.
+    val = np.array([r["dataset"] == "kvasir_seg" and r["split"] == "val" for r in rows])
+    names = [
+        [Path(r["file"]).stem for r, k in zip(rows, m, strict=True) if k] for m in (kvasir, val)
+    ]
+    pool, test = (Samples(n, x[m]) for n, m in zip(names, (kvasir, val), strict=True))
+    found = audit(pool, {"val": test}, centre=False)
+    assert len(found) == 0
+    closest = found.closest[0]
+    assert closest["pool_id"] == "cju77g99iyxc00817zqi2ppor"
+    assert closest["test_id"] == "cjyztzaqtrv430848l8xgcerw"
     cut = x[kvasir][:80], x[clinic][:60]
     cosine = reference.cosine(*map(reference.widen, cut))
     found = audit(samples(cut[0]), {"c": samples(cut[1], "t")}, threshold=0.7, centre=False)
