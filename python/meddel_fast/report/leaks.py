@@ -84,31 +84,34 @@ class _Pairs:
         self._tests = {name: _paths(data / f"{name}.parquet") for name in found.tests}
 
     def blocks(self) -> str:
-        """Show the most similar pairs of each test set, and what is closest below the threshold."""
+        """Show the most similar pairs of each test set, and the closest images that are in none."""
         found, blocks = self._found, ""
         for name in found.tests:
             rows = np.flatnonzero(found.dataset == name)
-            pairs = list(zip(found.pool_id[rows], found.test_id[rows], strict=True))
-            told = zip(pairs, found.similarity[rows], found.same_bytes[rows], strict=True)
-            below = [
-                ((c["pool_id"], c["test_id"]), c["similarity"], False)
+            told = [
+                (found.pool_id[r], found.test_id[r], found.similarity[r], bool(found.same_bytes[r]))
+                for r in rows[:PAIRS]
+            ]
+            left = [
+                (c["pool_id"], c["test_id"], c["similarity"], False)
                 for c in found.closest
-                if c["dataset"] == name and c["similarity"] < found.threshold
+                if c["dataset"] == name
             ]
             for title, shown in (
-                (f"{name}: the most similar of {number(len(rows))} pairs", list(told)),
-                (f"{name}: not found, the closest below the threshold",
-                 [one for one in below if one[0] not in pairs]),
-            ):  # fmt: skip
-                figures = "".join(self._figure(name, *one) for one in shown[:PAIRS])
+                (f"{name}: the most similar of {number(len(rows))} pairs", told),
+                (f"{name}: not found, the closest below the threshold", left[:PAIRS]),
+            ):
+                figures = "".join(self._figure(name, *one) for one in shown)
                 if figures:
                     blocks += f'<h4>{escape(title)}</h4><div class="frames">{figures}</div>'
         return blocks
 
-    def _figure(self, name: str, pair: tuple[str, str], similarity: float, same_bytes: bool) -> str:
+    def _figure(
+        self, name: str, pool_id: str, test_id: str, similarity: float, same_bytes: bool
+    ) -> str:
         images = (
-            (pair[0], "pool", self._pool.get(pair[0])),
-            (pair[1], "test", self._tests[name].get(pair[1])),
+            (pool_id, "pool", self._pool.get(pool_id)),
+            (test_id, "test", self._tests[name].get(test_id)),
         )
         frames = "".join(self._frame(text, of, path) for text, of, path in images)
         same = ", same file" if same_bytes else ""
