@@ -165,7 +165,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
         row["dataset"] = f"<i>{row['dataset']}</i>"
     leakage = Leakage.load(run / "leakage")
     leakage.pool_id[:] = leakage.test_id[:] = evil
-    leakage.closest[1]["test_id"] = evil
+    leakage.closest[-1]["test_id"] = evil
     leakage.save(run / "leakage")
     (run / "score" / "scores.json").write_text(json.dumps(scores))
     source = render(run).read_text(encoding="utf-8")

@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from meddel_fast import ops
 from meddel_fast.arrays import check_float
 from meddel_fast.files import StrPath, atomic_path, write_json
+from meddel_fast.ops import TopKResult
 
 PAIRS, SUMMARY = "pairs.parquet", "summary.json"
 LADDER = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
 MAX_PAIRS = 10_000_000
+CLOSEST = 24
 
 _FORMAT = 1
 _METADATA_KEY = b"meddel_fast.leakage"
@@ -74,8 +76,8 @@ class Leakage:
         For each test set and threshold of :data:`LADDER` a row: ``dataset``, ``threshold``,
         ``test_images`` and ``pool_images``, how many have a counterpart at or above it.
     closest
-        For each test set its most similar pair, found to be leakage or not: ``dataset``,
-        ``pool_id``, ``test_id``, ``similarity``.
+        Of the images of each test set that are in no pair, the `CLOSEST` that are most like the
+        pool: ``dataset``, ``pool_id``, ``test_id``, ``similarity``, falling.
     dataset : str, shape (p,)
         The pairs' test set.
     pool_row, test_row : int64, shape (p,)
@@ -122,8 +124,10 @@ class Leakage:
             ``highest`` (cosine; None without pairs).
         """
         rows = []
-        for (name, images), closest in zip(self.tests.items(), self.closest, strict=True):
+        for name, images in self.tests.items():
             of = self.dataset == name
+            nearest = [c["similarity"] for c in self.closest if c["dataset"] == name]
+            highest = float(max([*nearest, self.similarity[of].max(initial=-np.inf)]))
             touched = len(np.unique(self.test_row[of]))
             rows.append({
                 "dataset": name,
@@ -133,7 +137,7 @@ class Leakage:
                 "pool_touched": len(np.unique(self.pool_row[of])),
                 "pairs": int(of.sum()),
                 "same_bytes": int(self.same_bytes[of].sum()),
-                "highest": closest["similarity"],
+                "highest": highest,
             })  # fmt: skip
         return rows
 
@@ -245,13 +249,7 @@ def audit(
         from_test = ops.topk_similarity(y, x, 1, threads=threads)
         from_pool = ops.topk_similarity(x, y, 1, threads=threads).similarity
         ladder += _ladder(name, from_test.similarity, from_pool)
-        best = int(np.argmax(from_test.similarity))
-        closest.append({
-            "dataset": name,
-            "pool_id": pool.ids[int(from_test.indices[best, 0])],
-            "test_id": test.ids[best],
-            "similarity": float(from_test.similarity[best, 0]),
-        })  # fmt: skip
+        closest += _closest(name, pool.ids, test.ids, from_test, found[-1][2])
     columns = (np.concatenate(parts) for parts in zip(*found, strict=True))
     sizes = {name: len(test.ids) for name, test in tests.items()}
     return Leakage(threshold, centre, len(pool.ids), sizes, ladder, closest, *columns)
@@ -309,6 +307,26 @@ def _cosines(
     return [
         float(ops.topk_similarity(x[a : a + 1], y[b : b + 1], 1, threads=1).similarity[0, 0])
         for a, b in zip(i.tolist(), j.tolist(), strict=True)
+    ]
+
+
+def _closest(
+    name: str,
+    pool_ids: Sequence[str],
+    test_ids: Sequence[str],
+    nearest: TopKResult,
+    touched: NDArray[np.int64],
+) -> list[dict[str, Any]]:
+    """List the test images that are most like the pool, but for those `touched`."""
+    order = np.argsort(-nearest.similarity[:, 0], kind="stable")
+    return [
+        {
+            "dataset": name,
+            "pool_id": pool_ids[int(nearest.indices[j, 0])],
+            "test_id": test_ids[j],
+            "similarity": float(nearest.similarity[j, 0]),
+        }
+        for j in order[~np.isin(order, touched)][:CLOSEST].tolist()
     ]
 
 

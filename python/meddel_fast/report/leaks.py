@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from meddel_fast.leakage import Leakage
 from meddel_fast.report.load import Run
 from meddel_fast.report.tables import DOWN, UP, number_cell, sortable
 from meddel_fast.report.text import escape, number, percent
 from meddel_fast.report.thumbnails import Thumbnails
 
-PAIRS = 16  # of each test set
+PAIRS = 12  # of each test set, found and not found
 
 
 def leaks(run: Run, thumbnails: Thumbnails) -> str:
@@ -82,29 +84,26 @@ class _Pairs:
         self._tests = {name: _paths(data / f"{name}.parquet") for name in found.tests}
 
     def blocks(self) -> str:
-        """Show the most similar pairs of each test set, or the closest one where none was found."""
-        blocks = ""
-        for closest in self._found.closest:
-            name = closest["dataset"]
-            rows = (self._found.dataset == name).nonzero()[0]
-            if len(rows):
-                title = f"{name}: the most similar of {number(len(rows))} pairs"
-                figures = "".join(
-                    self._figure(
-                        name,
-                        self._found.pool_id[row],
-                        self._found.test_id[row],
-                        float(self._found.similarity[row]),
-                        bool(self._found.same_bytes[row]),
-                    )
-                    for row in rows[:PAIRS]
-                )
-            else:
-                title = f"{name}: no pair; the closest call"
-                figures = self._figure(
-                    name, closest["pool_id"], closest["test_id"], closest["similarity"], False
-                )
-            blocks += f'<h4>{escape(title)}</h4><div class="frames">{figures}</div>'
+        """Show the most similar pairs of each test set, and the closest images that are in none."""
+        found, blocks = self._found, ""
+        for name in found.tests:
+            rows = np.flatnonzero(found.dataset == name)
+            told = [
+                (found.pool_id[r], found.test_id[r], found.similarity[r], bool(found.same_bytes[r]))
+                for r in rows[:PAIRS]
+            ]
+            left = [
+                (c["pool_id"], c["test_id"], c["similarity"], False)
+                for c in found.closest
+                if c["dataset"] == name
+            ]
+            for title, shown in (
+                (f"{name}: the most similar of {number(len(rows))} pairs", told),
+                (f"{name}: not found, the closest below the threshold", left[:PAIRS]),
+            ):
+                figures = "".join(self._figure(name, *one) for one in shown)
+                if figures:
+                    blocks += f'<h4>{escape(title)}</h4><div class="frames">{figures}</div>'
         return blocks
 
     def _figure(
