@@ -19,7 +19,7 @@ from meddel_fast.report import galleries, render, score_table
 from meddel_fast.report.embedmap import principal_plane
 from meddel_fast.report.figures import Axis, Point, Series, chart, marker, style_of
 from meddel_fast.report.text import best_rows, data_sets, duration
-from meddel_fast.selectors import select
+from meddel_fast.selectors import REASONS, select
 
 
 @pytest.fixture(scope="module")
@@ -362,3 +362,16 @@ def test_score_table_of_one_data_set_and_of_nothing() -> None:
     assert lines[0].split() == ["only"]
     assert "±" in lines[3]
     assert score_table([]) == "No scores yet."
+
+
+def test_every_reason_has_its_words_and_its_colour() -> None:
+    folder = Path(galleries.__file__).parent
+    script, style = ((folder / f"page.{kind}").read_text() for kind in ("js", "css"))
+    assert list(galleries.FATES) == list(REASONS)
+    shown = script[
+        script.index("const fates = [") : script.index("];", script.index("const fates"))
+    ]
+    assert re.findall(r'\["(\w+)", ', shown) == list(REASONS)  # the map's codes are places here
+    for reason in REASONS:
+        assert f"--{reason}: " in style
+        assert f".fate.{reason} " in style

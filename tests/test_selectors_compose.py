@@ -289,3 +289,19 @@ def test_own_options_are_checked(
 ) -> None:
     with pytest.raises(error, match=text):
         select(name, blobs(), 3, **options)
+
+
+def test_budgets_of_numpy_are_plain_numbers(tmp_path: Any) -> None:
+    ladder = select("random", blobs(), np.array([3, 9]))
+    assert [type(s.settings["budget"]) for s in ladder] == [int, int]
+    one = select("random", blobs(), np.int64(9))
+    assert same(one, ladder[1])
+    one.save(tmp_path / "s.parquet")
+
+
+def test_an_excluded_start_gives_way_to_the_next() -> None:
+    mask = np.arange(N) < 4
+    found = select("kcenter", blobs(), 5, exclude=mask, start=2)
+    assert found.order[0] == 4
+    assert found.settings["start"] == 2
+    assert select("kcenter", blobs(), 2, exclude=~mask, start=30).order[0] == 3

@@ -324,10 +324,10 @@ def test_stratified_shares_are_met() -> None:
 def test_weighted_draws_are_in_proportion() -> None:
     x, weights = np.ones((4, 1)), np.array([1.0, 2.0, 3.0, 4.0])
     firsts = np.bincount(
-        [select("random", x, 1, seed=s, weights=weights).order[0] for s in range(4000)], minlength=4
+        [select("random", x, 1, seed=s, weights=weights).order[0] for s in range(1500)], minlength=4
     )
     # 4 standard deviations of a binomial share
-    assert np.abs(firsts / 4000 - weights / 10).max() < 4 * math.sqrt(0.25 / 4000)
+    assert np.abs(firsts / 1500 - weights / 10).max() < 4 * math.sqrt(0.25 / 1500)
 
 
 # Distances to centroids

@@ -153,7 +153,9 @@ def selector(
         )  # fmt: skip
 
         def select(x: Any, budget: Any, **options: Any) -> Selection | list[Selection]:
-            several = isinstance(budget, Sequence | np.ndarray) and not isinstance(budget, str)
+            if isinstance(budget, np.ndarray | np.generic):
+                budget = budget.tolist()  # plain numbers, which settings can be saved with
+            several = isinstance(budget, Sequence) and not isinstance(budget, str)
             found = _run(method, x, list(budget) if several else [budget], options)
             return found if several else found[0]
 
@@ -206,12 +208,11 @@ def _run(method: Method, x: Any, budgets: list[Any], options: dict[str, Any]) ->
     )
     check_choice("group_rule", shared["group_rule"], GROUP_RULES)
     groups = check_groups(shared["groups"], pool, n, task.selected, counts)
-    named = {name: value for name, value in own.items() if name in method.positions}
     for name in method.per_sample:
         if own.get(name) is not None:
             own[name] = _check_per_sample(name, own[name], n, method.per_sample[name])[pool]
-    for name, value in named.items():
-        own[name] = min(int(np.searchsorted(pool, check_int(name, value, 0, n - 1))), task.n - 1)
+    named = {k: check_int(k, v, 0, n - 1) for k, v in own.items() if k in method.positions}
+    own |= {k: min(int(np.searchsorted(pool, v)), task.n - 1) for k, v in named.items()}
     if groups is not None and shared["group_rule"] == "split":
         choices = _split(method, task, own, groups)
     else:

@@ -14,6 +14,7 @@ from meddel_fast.arrays import check_choice, check_float
 from meddel_fast.selectors.base import Selection, to_numpy
 from meddel_fast.selectors.clusters import KEEP, Clusters, cluster_rows, sweep_order
 from meddel_fast.selectors.compose import selector
+from meddel_fast.selectors.forest import joins
 from meddel_fast.selectors.semdedup import redundancy_within, threshold_at
 from meddel_fast.selectors.task import Choice, Task
 
@@ -56,6 +57,7 @@ class Problem(NamedTuple):
     label: NDArray[np.int64]
     order: NDArray[np.int64]
     pool: NDArray[np.int64]
+    selected: NDArray[np.int64]
     rule: str
     threads: int | None
 
@@ -149,10 +151,13 @@ def meddel(
         **found.settings,
     }
     order = np.concatenate([sweep, outcasts])
-    problem = Problem(task.x, label, order, pool, rule, task.threads)
-    cutter = _by_quantile(problem) if rule == "semdedup" else _by_threshold(problem)
-    for count in task.counts:
-        new = count - len(task.selected)
+    problem = Problem(task.x, label, order, pool, task.selected, rule, task.threads)
+    wanted = [count - len(task.selected) for count in task.counts]
+    if len(pool) and rule == "semdedup":
+        cutter = _by_quantile(problem)
+    elif len(pool):
+        cutter = _by_threshold(problem, min(*wanted, len(pool)))
+    for new in wanted:
         cut = cutter(min(new, len(pool))) if len(pool) else None
         returned = max(0, new - len(pool))
         yield _assemble(cut, outcasts, returned, found, {"returned": returned, **settings})
@@ -218,8 +223,11 @@ def _by_quantile(problem: Problem) -> Callable[[int], Cut]:
     return cut
 
 
-def _by_threshold(problem: Problem) -> Callable[[int], Cut]:
-    """Prepare the cuts of the other rules: a threshold found by bisection for each budget."""
+def _by_threshold(problem: Problem, least: int) -> Callable[[int], Cut]:
+    """Prepare the cuts of the other rules: a threshold found by bisection for each budget.
+
+    `least` is the smallest budget that will be asked for.
+    """
     n = len(problem.order)
     pool = problem.pool
     levels: dict[float, Level] = {}
@@ -237,8 +245,16 @@ def _by_threshold(problem: Problem) -> Callable[[int], Cut]:
             levels[threshold] = Level(*(to_numpy(field) for field in result))
         return levels[threshold]
 
+    def count_at(threshold: float) -> int:
+        return int(level(threshold).keep[pool].sum())
+
+    if problem.rule == "components":
+        kept = _kept_components(problem, least, count_at)
+    else:
+        kept = _kept_greedily(problem, count_at)
+
     def cut(count: int) -> Cut:
-        low, high = _bracket(lambda threshold: int(level(threshold).keep[pool].sum()), count)
+        low, high = _bracket(lambda threshold: kept(threshold, count), count)
         # Below 0 nothing is asked of a pair and nothing stays; above 1 nothing is dropped.
         below = np.zeros(n, dtype=bool) if low is None else level(low).keep
         above = np.ones(n, dtype=bool) if high is None else level(high).keep
@@ -259,6 +275,65 @@ def _by_threshold(problem: Problem) -> Callable[[int], Cut]:
         )
 
     return cut
+
+
+Kept = Callable[[float, int], int]
+"""How many samples of the pool a threshold keeps, or a number on the same side of the count."""
+
+
+def _semdedup_thresholds(problem: Problem) -> NDArray[np.float64]:
+    """Return M of the pool, ascending: "semdedup" keeps at a threshold the samples below it."""
+    found = redundancy_within(problem.x, problem.label, problem.order, problem.threads)
+    return np.sort(found.similarity[problem.pool])
+
+
+def _kept_components(problem: Problem, least: int, count_at: Callable[[float], int]) -> Kept:
+    """Count components by the thresholds at which they join, which one pass finds.
+
+    The first of a component repeats no earlier sample, so "semdedup" keeps it too: where that rule
+    keeps fewer than `least`, so does this one, and no lower threshold is of interest.
+    """
+    m = _semdedup_thresholds(problem)
+    floor = float(m[least - 1])
+    found = joins(problem.x, problem.label, problem.pool, problem.selected, floor, problem.threads)
+
+    def kept(threshold: float, count: int) -> int:
+        if threshold < floor:
+            return -1
+        if found is None:
+            return count_at(threshold)
+        return len(problem.pool) - len(found) + int(np.searchsorted(found, threshold))
+
+    return kept
+
+
+def _kept_greedily(problem: Problem, count_at: Callable[[float], int]) -> Kept:
+    """Count what "greedy" keeps, at as high thresholds as will do: low ones find too many pairs.
+
+    What "semdedup" keeps "greedy" keeps too, which rules out high thresholds. Low ones are ruled
+    out by the first of those that bisection comes to (1 - 2^-j), from above, that keeps fewer than
+    wanted.
+    """
+    m = _semdedup_thresholds(problem)
+    floors: dict[int, float] = {}
+
+    def floor(count: int) -> float:
+        step = 2.0**-52
+        while step < 1.0 and (
+            np.searchsorted(m, 1.0 - step) > count or count_at(1.0 - step) >= count
+        ):
+            step *= 2.0
+        return 1.0 - step
+
+    def kept(threshold: float, count: int) -> int:
+        at_least = int(np.searchsorted(m, threshold))
+        if at_least > count:
+            return at_least
+        if count not in floors:
+            floors[count] = floor(count)
+        return -1 if threshold < floors[count] else count_at(threshold)
+
+    return kept
 
 
 def _bracket(kept: Callable[[float], int], count: int) -> tuple[float | None, float | None]:
