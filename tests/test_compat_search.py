@@ -43,7 +43,8 @@ def sets(rng: np.random.Generator) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def test_search_is_brute_force(
     rng: np.random.Generator, name: str, distance: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_search, "SPARE", 2)  # so that bounds have to decide
+    monkeypatch.setattr(_search, "SPARE", 1)  # so that bounds have to decide
+    monkeypatch.setattr(_search, "MORE", 2)
     rows, queries = sets(rng)[name]
     values = truth(queries, rows, distance)
     made = _search.Search(rows, distance)

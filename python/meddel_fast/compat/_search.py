@@ -1,17 +1,19 @@
 """Exact search by Euclidean distance or inner product, on kernels that compare cosines.
 
-Rows u and queries v are lifted to vectors whose cosine is what is asked for. Distances: rows are
-centred and scaled to norms of at most 1, then
+Rows and queries are centred (for distances) and scaled so that rows u have norms of at most 1;
+queries v get the same. They are lifted to vectors whose cosine is what is asked for:
 
-    a = (u, |u|^2 / 2, 1, t, 0)      |a| = A = sqrt(3) by the choice of t
-    b = (v, -1, -|v|^2 / 2, 0, w)    |b| = B, and |b| = 1 + |v|^2 / 2 for w = 0
-    <a, b> = -|u - v|^2 / 2
+    distances       a = (u, (h - h') / p, q, t, 0)    h = |u|^2 / 2, h' in the middle of all h
+                    b = (v, -p, -(g - g') / q, 0, w)  g = |v|^2 / 2, g' in the middle of all g
+                    <a, b> = h' + g' - |u - v|^2 / 2
+    inner products  a = (u, t, 0), b = (v, 0, w), <a, b> = <u, v>
 
-and likewise a = (u, t, 0), b = (v, 0, w) for inner products, A = sqrt(3/2). The lifted vectors are
-rounded to fp32, which turns each by an angle of at most 2^-24, so that their cosine is off by less
-than ``ERROR``. That, and the rounding of the truth itself, widen every bound below; what is within
-the bounds is worked out by the truth (:mod:`meddel_fast.reference`), and a query for which the
-bounds do not settle the answer is compared with all rows.
+p and q share the sizes evenly between the two sides. t makes all |a| = A; w all |b| = B where one
+threshold is to serve all queries, else it is 0, as the term of g is then. Lifted vectors are
+scaled to length 1 and rounded to fp32, which turns each by an angle of at most 2^-24, so that a
+cosine is off by less than ``ERROR``. That, and the rounding of the truth, widen every bound below;
+what is within the bounds is worked out by the truth (:mod:`meddel_fast.reference`), and a query
+that they do not settle is asked again with more candidates, all rows in the end.
 """
 
 from __future__ import annotations
@@ -25,12 +27,15 @@ from meddel_fast import ops
 from meddel_fast.pair_stream import iter_similar_pairs
 
 Float = NDArray[np.float64]
+Floats = NDArray[np.float32]
 Int = NDArray[np.int64]
 
 ERROR = 1.3e-7  # two angles of 2^-24, 1.20e-7, and what fp64 adds
-SPARE = 16  # candidates beyond k: few queries are left undecided, at little cost
+SPARE = 4  # candidates beyond k, so that the last of them tells that no other is as good
+MORE = 8  # times the candidates for a query that is not settled
 PAIRS = 2_000_000  # held at a time
-BLOCK_BYTES = 1 << 25
+ROOM = 1.1  # squared length of lifted vectors over what it must be: no cosine comes near 1
+BLOCK_BYTES = 1 << 22  # of products; five times as fast as blocks that leave the cache
 
 
 class Found(NamedTuple):
@@ -39,6 +44,14 @@ class Found(NamedTuple):
     limits: Int
     rows: Int
     value: Float
+
+
+class Lifted(NamedTuple):
+    """Lifted vectors at length 1, the lengths they had, half the squared norms of what they lift."""
+
+    vectors: Floats
+    lengths: Float
+    half: Float
 
 
 class Search:
@@ -60,20 +73,13 @@ class Search:
         self.by_distance = squared_distance
         self.threads = threads
         self._squares = _squared_norms(self.rows)
-        wide = self.rows.astype(np.float64)
-        self._centre = wide.mean(axis=0) if squared_distance else np.zeros(self.rows.shape[1])
-        wide -= self._centre
-        self._scale = float(np.sqrt(np.einsum("ij,ij->i", wide, wide).max())) or 1.0
-        wide /= self._scale
-        square = np.einsum("ij,ij->i", wide, wide)[:, None]
-        one, zero = np.ones_like(square), np.zeros_like(square)
+        self._centre: Float = np.zeros(self.rows.shape[1])
         if squared_distance:
-            self._length = np.sqrt(3.0)
-            ends = [square / 2, one, np.sqrt(2.0 - square - square * square / 4), zero]
-        else:
-            self._length = np.sqrt(1.5)
-            ends = [np.sqrt(1.5 - square), zero]
-        self._lifted = np.concatenate([wide, *ends], axis=1).astype(np.float32)
+            self._centre = self.rows.mean(axis=0, dtype=np.float64)
+        self._scale = 1.0
+        self._scale = float(np.sqrt(_square(self._unit(self.rows)).max())) or 1.0
+        self._p = _half_range(_square(self._unit(self.rows)) / 2) ** 0.5
+        self._plain = self._lift_rows(0.0)
 
     def top(self, queries: Any, k: int) -> tuple[Float, Int]:
         """Find the k best rows for each query, k from 1 to m.
@@ -86,35 +92,55 @@ class Search:
             Rows, rising among equal values.
         """
         queries = np.asarray(queries, dtype=np.float32)
-        lifted, lengths = self._lift(queries, common=False)
-        count = min(len(self.rows), k + SPARE)
-        cosine, index = ops.topk_similarity(lifted, self._lifted, count, threads=self.threads)
+        value = np.empty((len(queries), k))
+        index = np.empty((len(queries), k), np.int64)
+        left, count = np.arange(len(queries)), min(len(self.rows), k + SPARE)
+        while len(left):
+            size, unsettled = max(1, PAIRS // count), []
+            for begin in range(0, len(left), size):
+                part = left[begin : begin + size]
+                *best, settled = self._top(queries[part], k, count)
+                value[part], index[part] = best
+                unsettled.append(part[~settled])
+            left, count = np.concatenate(unsettled), min(len(self.rows), MORE * count)
+        return value, index
+
+    def _top(self, queries: Floats, k: int, count: int) -> tuple[Float, Int, NDArray[np.bool_]]:
+        """Find the k best of so many candidates, and whether no other row is as good."""
+        lifted = self._lift_queries(queries, None)
+        vectors = lifted.vectors, self._plain.vectors
+        cosine, index = ops.topk_similarity(*vectors, count, threads=self.threads)
         squares = _squared_norms(queries)
         who = np.repeat(np.arange(len(queries)), count)
         value = self._values(queries, squares, who, index.reshape(-1)).reshape(index.shape)
-        value, index = self._best(value, index, k)
-        if count < len(self.rows):
-            scale, slack = self._scale_of(lengths), self._slack(squares)
-            beyond = scale * (cosine[:, -1] + ERROR)  # as good as a row that is no candidate can be
-            worst = value[:, -1]
-            certain = worst < beyond - slack if self.by_distance else worst > beyond + slack
-            for i in np.flatnonzero(~certain):
-                value[i], index[i] = self._against_all(queries[i : i + 1], squares[i : i + 1], k)
-        return value, index
+        order = np.lexsort((index, value if self.by_distance else -value), axis=1)[:, :k]
+        value, index = (np.take_along_axis(v, order, 1) for v in (value, index))
+        if count == len(self.rows):
+            return value, index, np.ones(len(queries), dtype=bool)
+        # What a row that is no candidate may have at the best.
+        beyond = self._value_of(cosine[:, -1] + ERROR, lifted)
+        worst, slack = value[:, -1], self._slack(squares)
+        settled = worst < beyond - slack if self.by_distance else worst > beyond + slack
+        return value, index, settled
 
     def within(self, queries: Any, limit: float) -> Found:
         """Find all rows at a squared distance below the limit, or an inner product above it."""
         queries = np.asarray(queries, dtype=np.float32)
-        lifted, lengths = self._lift(queries, common=True)
+        share = _half_range(_square(self._unit(queries)) / 2) ** 0.5
+        lifted, rows = self._lift_queries(queries, share), self._lift_rows(share)
         squares = _squared_norms(queries)
         slack = float(self._slack(squares).max())
-        sign = 1.0 if self.by_distance else -1.0
-        lowest = (limit + sign * slack) / float(self._scale_of(lengths)[0]) - ERROR
+        product = float(rows.lengths[0] * lifted.lengths[0])
+        if self.by_distance:
+            apart = (limit + slack) / self._scale**2
+            lowest = (_middle(rows.half) + _middle(lifted.half) - apart / 2) / product
+        else:
+            lowest = (limit - slack) / (self._scale**2 * product)
         counts = np.zeros(len(queries), dtype=np.int64)
         indices, values = [], []
         for chunk in iter_similar_pairs(
-            lifted, self._lifted, threshold=float(np.clip(lowest, -1.0, 1.0)), max_pairs=PAIRS,
-            threads=self.threads,
+            lifted.vectors, rows.vectors, threshold=float(np.clip(lowest - ERROR, -1.0, 1.0)),
+            max_pairs=PAIRS, threads=self.threads,
         ):  # fmt: skip
             value = self._values(queries, squares, chunk.i, chunk.j)
             good = value < limit if self.by_distance else value > limit
@@ -124,26 +150,46 @@ class Search:
         limits = np.concatenate([[0], np.cumsum(counts)])
         return Found(limits, np.concatenate(indices), np.concatenate(values))
 
-    def _lift(
-        self, queries: NDArray[np.float32], common: bool
-    ) -> tuple[NDArray[np.float32], Float]:
-        """Lift the queries, and return what length they had; in common: all the same."""
-        v = (queries.astype(np.float64) - self._centre) / (self._scale if self.by_distance else 1.0)
-        square = np.einsum("ij,ij->i", v, v)[:, None]
-        length = 1.0 + square / 2 if self.by_distance else np.sqrt(square)
-        # A query of length 0 stands at a right angle to all rows.
-        longest = np.broadcast_to(length.max(), length.shape) if common else length
-        longest = np.where(longest > 0.0, longest, 1.0)
-        rest = np.sqrt(np.maximum(longest**2 - length**2, 0.0))
-        zero = np.zeros_like(square)
-        ends = [zero - 1.0, -square / 2, zero, rest] if self.by_distance else [zero, rest]
-        lifted = np.concatenate([v, *ends], axis=1) / longest
-        return lifted.astype(np.float32), longest[:, 0]
+    def _unit(self, x: Floats) -> Float:
+        unit: Float = x.astype(np.float64)
+        unit -= self._centre
+        unit /= self._scale
+        return unit
 
-    def _scale_of(self, lengths: Float) -> Float:
-        """Return what a cosine of 1 stands for, as a squared distance or an inner product."""
-        scale: Float = self._length * lengths * self._scale
-        return -2.0 * self._scale * scale if self.by_distance else scale
+    def _lift_rows(self, share: float) -> Lifted:
+        """Lift the rows; `share` is q of the module's text."""
+        u = self._unit(self.rows)
+        half, parts = _square(u)[:, None] / 2, [u]
+        if self.by_distance:
+            parts += [(half - _middle(half)) / (self._p or 1.0), np.full_like(half, share)]
+        square = _square(np.concatenate(parts, axis=1))[:, None]
+        longest = ROOM * square.max() or 1.0
+        parts += [np.sqrt(longest - square), np.zeros_like(half)]
+        vectors = np.concatenate(parts, axis=1) / np.sqrt(longest)
+        return Lifted(vectors.astype(np.float32), np.full(len(u), np.sqrt(longest)), half[:, 0])
+
+    def _lift_queries(self, queries: Floats, share: float | None) -> Lifted:
+        """Lift queries, to a common length where there is a share, each to its own without."""
+        v = self._unit(queries)
+        half, parts = _square(v)[:, None] / 2, [v]
+        if self.by_distance:
+            rest = np.zeros_like(half)
+            if share is not None:
+                rest = (_middle(half) - half) / (share or 1.0)
+            parts += [np.full_like(half, -self._p), rest]
+        square = _square(np.concatenate(parts, axis=1))[:, None]
+        longest = square.copy() if share is None else np.full_like(square, square.max())
+        longest[longest == 0.0] = 1.0  # of w alone, and so at a right angle to all rows
+        parts += [np.zeros_like(half), np.sqrt(longest - square)]
+        vectors = np.concatenate(parts, axis=1) / np.sqrt(longest)
+        return Lifted(vectors.astype(np.float32), np.sqrt(longest[:, 0]), half[:, 0])
+
+    def _value_of(self, cosine: Float, lifted: Lifted) -> Float:
+        """Return what cosines of queries that have lengths of their own stand for."""
+        product: Float = cosine * lifted.lengths * self._plain.lengths[0]
+        if self.by_distance:
+            product = 2 * (lifted.half + _middle(self._plain.half) - product)
+        return self._scale**2 * product
 
     def _slack(self, squares: Float) -> Float:
         """Return how far rounding may take the truth from what real numbers would give."""
@@ -151,22 +197,12 @@ class Search:
         slack: Float = (self.rows.shape[1] + 16) * 2.0**-52 * sizes * sizes
         return slack
 
-    def _values(self, queries: NDArray[np.float32], squares: Float, i: Int, j: Int) -> Float:
+    def _values(self, queries: Floats, squares: Float, i: Int, j: Int) -> Float:
         """Return the truth of pairs."""
         product = inner_of_pairs(queries, self.rows, i, j)
         if not self.by_distance:
             return product
         return np.maximum(0.0, (squares[i] + self._squares[j]) - 2.0 * product)
-
-    def _best(self, value: Float, index: Int, k: int) -> tuple[Float, Int]:
-        key = value if self.by_distance else -value
-        order = np.lexsort((index, key), axis=1)[:, :k]
-        return np.take_along_axis(value, order, 1), np.take_along_axis(index, order, 1)
-
-    def _against_all(self, query: NDArray[np.float32], squares: Float, k: int) -> tuple[Float, Int]:
-        every = np.arange(len(self.rows))
-        value = self._values(query, squares, np.zeros_like(every), every)
-        return self._best(value[None], every[None], k)
 
 
 def inner_of_pairs(x: NDArray[Any], y: NDArray[Any], i: Int, j: Int) -> Float:
@@ -186,6 +222,20 @@ def inner_of_pairs(x: NDArray[Any], y: NDArray[Any], i: Int, j: Int) -> Float:
     return out
 
 
-def _squared_norms(x: NDArray[np.float32]) -> Float:
+def _squared_norms(x: Floats) -> Float:
     own = np.arange(len(x))
     return inner_of_pairs(x, x, own, own)
+
+
+def _middle(half: Float) -> float:
+    return float(half.max() + half.min()) / 2
+
+
+def _half_range(half: Float) -> float:
+    return float(half.max() - half.min()) / 2
+
+
+def _square(x: Float) -> Float:
+    """Squared norms of rows, as any order of adding gives them."""
+    square: Float = np.einsum("ij,ij->i", x, x)
+    return square
