@@ -16,14 +16,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from meddel_fast.arrays import SUPPORTED, is_torch, to_numpy
-from meddel_fast.files import StrPath, read_json, sha256_file
+
+if TYPE_CHECKING:
+    from meddel_fast.files import StrPath
 
 _INDEX = "index.json"
 _SUFFIXES = (".npy", ".safetensors", ".parquet")
@@ -287,6 +289,8 @@ class Store:
         wanted = self._unchecked.get(number)
         if wanted is None:
             return
+        from meddel_fast.files import sha256_file
+
         name = self._shards[number].name
         if sha256_file(name) != wanted:
             raise ValueError(f"shard {name} is damaged: its hash is not the index's")
@@ -370,6 +374,8 @@ def _open_shard(path: Path, tensor: str | None = None, column: str | None = None
 def _open_folder(folder: Path) -> Store:
     if not (folder / _INDEX).is_file():
         raise FileNotFoundError(f"{folder} holds no embeddings: it has no {_INDEX}")
+    from meddel_fast.files import read_json
+
     index = read_json(folder / _INDEX)
     try:
         complete, shape, listed = index["complete"], tuple(index["shape"]), index["shards"]
