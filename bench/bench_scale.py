@@ -1,4 +1,4 @@
-"""Cost of work on parts: against the number of rows, the budget and the processes; and what follows.
+"""Cost of work on parts: against the number of rows, the budget, the processes; what follows.
 
 Each case runs in a process of its own, on a store of made video-like rows (fp16), and reports wall
 and CPU seconds, the most memory that it had of its own (RssAnon, sampled) and in all (VmHWM), how
@@ -207,12 +207,22 @@ def measure(options: argparse.Namespace) -> list[Row]:
 
 def line_of(row: Row) -> str:
     """Return a line of docs/scale.md's table."""
-    own = (row["anonymous"] - row["before"]) / 1e6
-    return (
-        f"| {row['operation']} | {row['n']:,} x {row['d']} | {row['memory']} | {row['ranks']} "
-        f"| {row['seconds']:.1f} s | {row['cpu']:.1f} s | {own:.0f} MB | {row['peak'] / 1e6:.0f} MB "
-        f"| {row['passes']:.1f} | {row['sent'] / 1e6:.1f} MB | {row['hash'][:8]} |"
-    )
+    return "| " + " | ".join(value(row) for value in COLUMNS.values()) + " |"
+
+
+COLUMNS: dict[str, Callable[[Row], str]] = {
+    "operation": lambda row: row["operation"],
+    "rows": lambda row: f"{row['n']:,} x {row['d']}",
+    "memory": lambda row: row["memory"],
+    "ranks": lambda row: str(row["ranks"]),
+    "wall": lambda row: f"{row['seconds']:.1f} s",
+    "CPU": lambda row: f"{row['cpu']:.1f} s",
+    "own memory": lambda row: f"{(row['anonymous'] - row['before']) / 1e6:.0f} MB",
+    "in all": lambda row: f"{row['peak'] / 1e6:.0f} MB",
+    "passes": lambda row: f"{row['passes']:.1f}",
+    "sent a rank": lambda row: f"{row['sent'] / 1e6:.1f} MB",
+    "bits": lambda row: row["hash"][:8],
+}
 
 
 def exponent(points: list[tuple[float, float]]) -> tuple[float, float]:
@@ -223,10 +233,8 @@ def exponent(points: list[tuple[float, float]]) -> tuple[float, float]:
 
 
 def report(rows: list[Row]) -> None:
-    print(
-        "| operation | rows | memory | ranks | wall | CPU | own memory | in all | passes | sent a rank | bits |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    print("| " + " | ".join(COLUMNS) + " |")
+    print("|---" * len(COLUMNS) + "|")
     for row in rows:
         print(line_of(row))
     for operation in dict.fromkeys(row["operation"] for row in rows):
@@ -237,9 +245,8 @@ def report(rows: list[Row]) -> None:
         if len(points) < 3:
             continue
         a, b = exponent(points)
-        print(
-            f"{operation}: CPU seconds ~ n^{b:.2f} ({points[-1][0]:,} rows: {a * points[-1][0] ** b:.1f})"
-        )
+        most = points[-1][0]
+        print(f"{operation}: CPU seconds ~ n^{b:.2f} ({most:,} rows: {a * most**b:.1f})")
     for n in (10**7, 10**8):
         for gpus in (1, 8):
             print(predicted(n, 768, gpus))

@@ -271,6 +271,23 @@ def test_wrong_arguments(files: Path, call: Operation, message: str) -> None:
         call(open_store(files / "float32.npy"))
 
 
+@pytest.mark.parametrize("name", ["random", "kcenter", "semdedup", "meddel", "prototypes"])
+def test_selectors_take_stores(streamed: None, files: Path, name: str) -> None:
+    store = open_store(files / "float16.npy", memory=ROOMY)
+    found = mf.selectors.select(name, store, 0.05)
+    wanted = mf.selectors.select(name, sample("float16"), 0.05)
+    for field in ("order", "scores", "reason", "duplicate_of", "similarity", "distance", "cluster"):
+        np.testing.assert_array_equal(getattr(found, field), getattr(wanted, field), field)
+    assert (store.rows_read > N) == (name != "random")
+
+
+def test_a_store_may_have_a_budget(files: Path) -> None:
+    store = open_store(files / "float16.npy", memory=100_000)
+    with pytest.raises(ValueError, match=r"memory must be at least .* got 100000"):
+        mf.redundancy(store)
+    assert_same(mf.redundancy(store, memory=ROOMY), whole("redundancy", "float16"))
+
+
 LIMITED = """
 import re, resource, sys
 import numpy as np

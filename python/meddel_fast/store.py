@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -137,6 +138,7 @@ class _Parquet(Shard):
             self._file.metadata.row_group(g).num_rows for g in range(self._file.num_row_groups)
         ]
         self._starts = [0, *accumulate(groups)]
+        self._lock = threading.Lock()
         self._kept: tuple[int, NDArray[Any]] = (-1, np.empty((0, self.width), self.dtype))
 
     def read(self, spans: Sequence[Span]) -> list[NDArray[Any]]:
@@ -154,15 +156,16 @@ class _Parquet(Shard):
         return out
 
     def _group(self, group: int) -> NDArray[Any]:
-        if self._kept[0] != group:
-            self._kept = (-1, self._kept[1][:0])  # let go of the old one first
-            chunks = self._file.read_row_group(group, columns=[self._column]).column(0)
-            values = chunks.combine_chunks()
-            if values.null_count or values.flatten().null_count:
-                raise ValueError(f"{self.name} must hold no null, row group {group} does")
-            flat = values.flatten().to_numpy(zero_copy_only=False)
-            self._kept = (group, flat.reshape(-1, self.width))
-        return self._kept[1]
+        with self._lock:  # the next part is read by another thread
+            if self._kept[0] != group:
+                self._kept = (-1, np.empty((0, self.width), self.dtype))  # let go of the old one
+                chunks = self._file.read_row_group(group, columns=[self._column]).column(0)
+                values = chunks.combine_chunks()
+                if values.null_count or values.flatten().null_count:
+                    raise ValueError(f"{self.name} must hold no null, row group {group} does")
+                flat = values.flatten().to_numpy(zero_copy_only=False)
+                self._kept = (group, flat.reshape(-1, self.width))
+            return self._kept[1]
 
 
 class _Array(Shard):
@@ -192,11 +195,14 @@ class Store:
         float64 on disk is rounded to float32.
     bfloat16 : bool
         Whether it is bfloat16.
+    memory : int or str, optional
+        The budget for operations on it that are given none.
     rows_read : int
         Rows read so far, each time anew: divided by n, the passes over the files.
     """
 
     def __init__(self, shards: Sequence[Shard], hashes: Sequence[str] | None = None) -> None:
+        self.memory: int | str | None = None
         first = shards[0]
         for shard in shards:
             if (shard.width, shard.dtype, shard.bfloat16) != (
@@ -294,7 +300,7 @@ class Store:
         name = self._shards[number].name
         if sha256_file(name) != wanted:
             raise ValueError(f"shard {name} is damaged: its hash is not the index's")
-        del self._unchecked[number]
+        self._unchecked.pop(number, None)
 
     def _plain(self, rows: NDArray[Any]) -> NDArray[Any]:
         if rows.dtype != self.dtype:
@@ -315,7 +321,11 @@ class LocalRows:
 
 
 def open_store(
-    source: StrPath | Sequence[StrPath], *, tensor: str | None = None, column: str | None = None
+    source: StrPath | Sequence[StrPath],
+    *,
+    tensor: str | None = None,
+    column: str | None = None,
+    memory: int | str | None = None,
 ) -> Store:
     """Open embeddings in files, larger than memory if need be.
 
@@ -331,6 +341,8 @@ def open_store(
         Which tensor of the safetensors files; not needed where there is but one.
     column
         Which column of the Parquet files, of fixed-size lists; not needed where there is but one.
+    memory
+        The budget for operations on the store, selectors' included, that are given none.
 
     Returns
     -------
@@ -348,12 +360,15 @@ def open_store(
         names it.
     """
     if isinstance(source, (str, os.PathLike)):
-        if Path(source).is_dir():
-            return _open_folder(Path(source))
         source = [source]
     if len(source) == 0:
         raise ValueError("source must be at least one file, got none")
-    return Store([_open_shard(Path(path), tensor, column) for path in source])
+    if len(source) == 1 and Path(source[0]).is_dir():
+        store = _open_folder(Path(source[0]))
+    else:
+        store = Store([_open_shard(Path(path), tensor, column) for path in source])
+    store.memory = memory
+    return store
 
 
 def as_store(name: str, x: Any) -> Store:

@@ -38,7 +38,7 @@ def kcenter_greedy(
     threads: int | None = None,
 ) -> KCenterResult:
     """Do :func:`meddel_fast.kcenter_greedy` on parts; each process of a group returns all of it."""
-    settings = Settings.check(memory, group, threads)
+    settings = Settings.check(x, memory, group, threads)
     check_choice("metric", metric, ("euclidean", "cosine"))
     parts = Parts("x", x, settings)
     # Centres are held as well; how many a radius alone comes to is not known beforehand.

@@ -39,7 +39,7 @@ def kmeans(
     Seeding goes through the rows once a seed, an iteration twice: rows that do not stay in memory
     are read so often.
     """
-    settings = Settings.check(memory, group, threads)
+    settings = Settings.check(x, memory, group, threads)
     max_iterations = check_int("max_iterations", max_iterations, 0)
     seed = check_int("seed", seed, 0)
     parts = Parts("x", x, settings)

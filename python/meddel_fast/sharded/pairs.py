@@ -34,7 +34,7 @@ def similar_pairs(
 
     Memory for max_pairs pairs, by default for what a quarter of the budget holds, comes off it.
     """
-    settings = Settings.check(memory, group, threads)
+    settings = Settings.check(x, memory, group, threads)
     threshold = check_float("threshold", threshold, -1.0, 1.0)
     limit = _limit(max_pairs, settings)
     first, second = two_sets(x, y, settings, beside=limit * _PAIR_BYTES)
@@ -140,7 +140,7 @@ def iter_similar_pairs(
 
     A chunk holds at most max_pairs pairs, or what a quarter of the budget holds, if that is less.
     """
-    settings = Settings.check(memory, None, threads)
+    settings = Settings.check(x, memory, None, threads)
     threshold = check_float("threshold", threshold, -1.0, 1.0)
     limit = min(check_int("max_pairs", max_pairs, 1), max(1, _limit(None, settings)))
     first, second = two_sets(x, y, settings, beside=limit * _PAIR_BYTES)

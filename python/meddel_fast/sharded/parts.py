@@ -40,8 +40,12 @@ class Settings(NamedTuple):
         return self._replace(memory=self.memory // sets, sets=sets)
 
     @classmethod
-    def check(cls, memory: Any | None, group: Group | None, threads: int | None) -> Settings:
-        """Check the user's."""
+    def check(
+        cls, x: Any, memory: Any | None, group: Group | None, threads: int | None
+    ) -> Settings:
+        """Check the user's; a store may have a budget of its own."""
+        if memory is None and isinstance(x, Store):
+            memory = x.memory
         group = SoloGroup() if group is None else group
         budget = check_memory(memory)
         if memory is None and group.size > 1:  # what is free is shared by the machine's processes
