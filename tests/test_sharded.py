@@ -106,8 +106,16 @@ def cut(monkeypatch: pytest.MonkeyPatch, rows: int, *, stays: bool) -> None:
     monkeypatch.setattr(parts.Parts, "_rows_a_part", lambda self, left: (rows, stays))
 
 
-@pytest.mark.parametrize(("rows", "stays"), [(1024, False), (2048, False), (1024, True)])
-@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+@pytest.mark.parametrize(
+    ("dtype", "rows", "stays"),
+    [
+        ("float32", 1024, False),
+        ("float16", 1024, False),
+        ("int8", 1024, False),
+        ("float16", 2048, False),
+        ("float16", 1024, True),
+    ],
+)
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_the_bits_of_the_whole(
     files: Path, monkeypatch: pytest.MonkeyPatch, name: str, dtype: str, rows: int, stays: bool
@@ -200,7 +208,7 @@ def test_parts_follow_from_the_budget(tmp_path: Path) -> None:
 
     def layout(budget: int, **plan: int) -> parts.Parts:
         made = parts.Parts("x", store, parts.Settings(budget, SoloGroup(), 1))
-        made.plan(**plan)
+        made.plan(**{"everywhere": 24} | plan)
         return made
 
     with pytest.raises(ValueError, match=r"memory must be at least (\d+) bytes") as error:
@@ -269,6 +277,23 @@ def test_a_gpu_is_refused(files: Path) -> None:
 def test_wrong_arguments(files: Path, call: Operation, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call(open_store(files / "float32.npy"))
+
+
+@pytest.mark.parametrize("name", ["random", "kcenter", "semdedup", "meddel", "prototypes"])
+def test_selectors_take_stores(streamed: None, files: Path, name: str) -> None:
+    store = open_store(files / "float16.npy", memory=ROOMY)
+    found = mf.selectors.select(name, store, 0.05)
+    wanted = mf.selectors.select(name, sample("float16"), 0.05)
+    for field in ("order", "scores", "reason", "duplicate_of", "similarity", "distance", "cluster"):
+        np.testing.assert_array_equal(getattr(found, field), getattr(wanted, field), field)
+    assert (store.rows_read > N) == (name != "random")
+
+
+def test_a_store_may_have_a_budget(files: Path) -> None:
+    store = open_store(files / "float16.npy", memory=100_000)
+    with pytest.raises(ValueError, match=r"memory must be at least .* got 100000"):
+        mf.redundancy(store)
+    assert_same(mf.redundancy(store, memory=ROOMY), whole("redundancy", "float16"))
 
 
 LIMITED = """

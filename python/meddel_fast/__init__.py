@@ -8,7 +8,7 @@ The map of the package; imports go down only:
 ``embed``, ``pretrain``, ``downstream``, ``normdel``, ``report``     one stage each
 ``data``, ``selectors`` images and manifests; ``select(embeddings, budget) -> Selection``
 ``sharded``             the operations on parts of rows: larger than memory, or than one machine
-``store``               embeddings in files, opened and read a range at a time
+``store``, ``shards``   embeddings in files, opened and read a range at a time
 ``pair_stream``         ``iter_similar_pairs``: similar pairs by ranges of rows
 ``ops``                 the kernels' public functions: checks, picks the device, one call
 ``reference``           the truth they are held to, in plain numpy

@@ -551,7 +551,7 @@ def deduplicate(
         Clusters: only samples of the same one are compared.
     max_pairs : int, optional
         Rules greedy and components hold all similar pairs: give up beyond so many. By default what
-        fits into half of the free memory.
+        fits into half of the free memory. In parts they are used up as they are found.
     memory, group, threads, device, progress : optional
         See the module.
 

@@ -1,14 +1,21 @@
 // Runs every operation on made rows, on every instruction set, and prints one hash of all results a
 // set: they must all be equal. For sanitizers and other CPUs, where Python is in the way.
+#include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <numeric>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cpu/isa.h"
 #include "deduplicate.h"
 #include "kcenter.h"
+#include "kcenter_parts.h"
 #include "kmeans.h"
+#include "kmeans_parts.h"
+#include "norms.h"
+#include "pair_parts.h"
 #include "pairs.h"
 #include "screen.h"
 
@@ -83,6 +90,67 @@ void run_pairs(const Matrix& x, const Context& context, Hash& hash) {
   }
 }
 
+// A part against one before it, and within itself.
+void run_pair_parts(const Matrix& x, const Context& context, Hash& hash) {
+  const Matrix first{x.row(0), 400, kColumns, kColumns, x.dtype};
+  const Matrix second{x.row(400), 300, kColumns, kColumns, x.dtype};
+  std::vector<int64_t> samples(static_cast<size_t>(kRows)), labels;
+  std::iota(samples.begin(), samples.end(), int64_t{0});
+  for (const int64_t sample : samples) labels.push_back(sample % 3);
+  for (const int64_t* groups : {static_cast<const int64_t*>(nullptr), &std::as_const(labels)[0]}) {
+    const int64_t* rest = groups == nullptr ? nullptr : groups + 400;
+    const Part earlier{first, samples.data(), samples.data(), groups};
+    const Part later{second, samples.data() + 400, samples.data() + 400, rest};
+    Redundancy best{std::vector<double>(300, 0.1), std::vector<int64_t>(300, -1)};
+    best = earlier_in_part(later, earlier, std::move(best), context);
+    best = earlier_in_part(later, later, std::move(best), context);
+    hash.add(best.similarity);
+    hash.add(best.neighbor);
+  }
+  TopK top{std::vector<double>(900), std::vector<int64_t>(900, -1)};
+  top = topk_in_part(second, 400, first, 0, std::move(top), 3, context);
+  top = topk_in_part(second, 400, second, 400, std::move(top), 3, context);
+  hash.add(top.similarity);
+  hash.add(top.indices);
+  const Pairs pairs =
+      pairs_of_groups(second, &labels[400], first, labels.data(), 0.3, 1'000'000, context);
+  hash.add(pairs.j);
+  const std::vector<int64_t> roots = join_components(samples, pairs.i.data(), pairs.j.data(),
+                                                     static_cast<int64_t>(pairs.i.size()));
+  hash.add(roots);
+  const Deduplicated known{std::vector<int64_t>(samples.begin() + 400, samples.end()),
+                           std::vector<double>(300)};
+  hash.add(greedy_in_part(second, 0.9, &samples[400], nullptr, 1'000'000, known, context)
+               .representative);
+  const Matrix as_many{x.row(0), 300, kColumns, kColumns, x.dtype};
+  hash.add(row_cosines(second, as_many, context));
+}
+
+void run_other_parts(const Matrix& x, const Context& context, Hash& hash) {
+  const Matrix centres{x.row(0), 90, kColumns, kColumns, x.dtype};
+  const Matrix seed{x.row(5), 1, kColumns, kColumns, x.dtype};
+  std::vector<int32_t> seen(static_cast<size_t>(kRows), 0);
+  const std::vector<double> infinite(static_cast<size_t>(kRows), HUGE_VAL);
+  for (const Metric metric : {Metric::kEuclidean, Metric::kCosine}) {
+    const std::vector<double> nearest = catch_up(x, centres, metric, seen, infinite, context);
+    hash.add(nearest);
+    const Chosen chosen = choose_among(x, nearest, 40, -1.0, metric, 0.01, 3, context);
+    hash.add(chosen.rows);
+    hash.add(chosen.nearest);
+  }
+  Team team(context);
+  const std::vector<double> squares = squared_norms(team, x);
+  std::vector<int64_t> labels;
+  for (int64_t i = 0; i < kRows; ++i) labels.push_back(i % 7);
+  const std::vector<double> sums(static_cast<size_t>(7 * kColumns), 0.0);
+  for (const bool spherical : {true, false}) {
+    hash.add(lower_weights(x, squares, seed, 5, spherical, infinite, context));
+    const std::vector<bool> wanted = {true, false, true, true, true, true, true};
+    hash.add(add_members(x, labels, spherical ? roots(squares) : std::vector<double>(), wanted,
+                         sums, context));
+  }
+}
+
 uint64_t run_all(int threads) {
   const std::vector<float> rows = made_rows();
   const Matrix x{rows.data(), kRows, kColumns, kColumns, DType::kFloat32};
@@ -106,6 +174,8 @@ uint64_t run_all(int threads) {
     hash.add(deduplicate(x, 0.9, rule, ordering, 1'000'000, context).representative);
   }
   run_kmeans(x, rows, context, hash);
+  run_pair_parts(x, context, hash);
+  run_other_parts(x, context, hash);
   return hash.value();
 }
 

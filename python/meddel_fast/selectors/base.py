@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from meddel_fast import arrays
 from meddel_fast.files import atomic_path
 from meddel_fast.selectors import use
+from meddel_fast.store import Store
 
 REASONS = ("kept", "duplicate", "disruptive", "budget", "excluded")
 """Why a sample is where it is; "budget": nothing is wrong with it, others were wanted more;
@@ -229,6 +230,8 @@ def check_rows(x: Any, threads: int | None) -> Any:
     TypeError, ValueError
         Not a non-empty 2-d array of a supported type, or not finite.
     """
+    if isinstance(x, Store):
+        return x  # what it holds is checked when it is read
     arrays.check_rows("x", x, arrays.resolve_threads(threads))
     return x if arrays.is_torch(x) else np.asarray(x)
 

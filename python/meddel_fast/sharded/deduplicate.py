@@ -34,7 +34,7 @@ def deduplicate(
 
     There is no max_pairs: pairs are used up as they are found, however many there are.
     """
-    settings = Settings.check(memory, group, threads)
+    settings = Settings.check(x, memory, group, threads)
     threshold = check_float("threshold", threshold, -1.0, 1.0)
     check_choice("rule", rule, ("semdedup", "greedy", "components"))
     pair_room = settings.memory // _SHARE

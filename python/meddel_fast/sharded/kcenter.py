@@ -38,13 +38,13 @@ def kcenter_greedy(
     threads: int | None = None,
 ) -> KCenterResult:
     """Do :func:`meddel_fast.kcenter_greedy` on parts; each process of a group returns all of it."""
-    settings = Settings.check(memory, group, threads)
+    settings = Settings.check(x, memory, group, threads)
     check_choice("metric", metric, ("euclidean", "cosine"))
     parts = Parts("x", x, settings)
     # Centres are held as well; how many a radius alone comes to is not known beforehand.
     known = k if k is not None else 0
     k, limit, centres, start = check_centres(parts.n, k, radius, start, selected)
-    parts.plan(held=_HELD, beside=2 * (known + len(centres)) * parts.store.row_bytes)
+    parts.plan(held=_HELD, everywhere=8, beside=2 * (known + len(centres)) * parts.store.row_bytes)
     parts.survey()
     greedy = _Greedy(parts, metric == "cosine")
     indices, radii = [], []

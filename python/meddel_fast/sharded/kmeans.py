@@ -39,7 +39,7 @@ def kmeans(
     Seeding goes through the rows once a seed, an iteration twice: rows that do not stay in memory
     are read so often.
     """
-    settings = Settings.check(memory, group, threads)
+    settings = Settings.check(x, memory, group, threads)
     max_iterations = check_int("max_iterations", max_iterations, 0)
     seed = check_int("seed", seed, 0)
     parts = Parts("x", x, settings)
@@ -50,7 +50,7 @@ def kmeans(
     given = None if init is None else check_rows("init", init, settings.threads)
     if given is not None and (given.n, given.d) != (k, parts.d):
         raise ValueError(f"init must have shape {(k, parts.d)}, got {(given.n, given.d)}")
-    parts.plan(held=_HELD, beside=24 * k * parts.d)
+    parts.plan(held=_HELD, everywhere=16, beside=24 * k * parts.d)
     run = _Lloyd(parts, k, bool(spherical), parts.survey())
     if given is None:
         centroids = run.seeds(np.random.default_rng(seed).random(k))

@@ -34,7 +34,7 @@ def similar_pairs(
 
     Memory for max_pairs pairs, by default for what a quarter of the budget holds, comes off it.
     """
-    settings = Settings.check(memory, group, threads)
+    settings = Settings.check(x, memory, group, threads)
     threshold = check_float("threshold", threshold, -1.0, 1.0)
     limit = _limit(max_pairs, settings)
     first, second = two_sets(x, y, settings, beside=limit * _PAIR_BYTES)
@@ -140,7 +140,7 @@ def iter_similar_pairs(
 
     A chunk holds at most max_pairs pairs, or what a quarter of the budget holds, if that is less.
     """
-    settings = Settings.check(memory, None, threads)
+    settings = Settings.check(x, memory, None, threads)
     threshold = check_float("threshold", threshold, -1.0, 1.0)
     limit = min(check_int("max_pairs", max_pairs, 1), max(1, _limit(None, settings)))
     first, second = two_sets(x, y, settings, beside=limit * _PAIR_BYTES)
@@ -172,12 +172,18 @@ def _chunks(
 
 
 def two_sets(
-    x: Any, y: Any | None, settings: Settings, *, held: int = 0, beside: int = 0
+    x: Any,
+    y: Any | None,
+    settings: Settings,
+    *,
+    held: int = 0,
+    everywhere: int = 0,
+    beside: int = 0,
 ) -> tuple[Parts, Parts | None]:
     """Open and check one set or two of equal width; two of different types are both widened."""
     if y is None:
         parts = Parts("x", x, settings)
-        parts.plan(held=held, beside=beside)
+        parts.plan(held=held, everywhere=everywhere, beside=beside)
         parts.survey()
         return parts, None
     half = settings.share(2)
@@ -185,8 +191,8 @@ def two_sets(
     first, second = (Parts(name, v, half, widen=widen) for name, v in (("x", x), ("y", y)))
     if second.d != first.d:
         raise ValueError(f"y must have {first.d} columns like x, got {second.d}")
-    first.plan(held=held, beside=beside // 2)
-    second.plan(beside=beside // 2)
+    first.plan(held=held, everywhere=everywhere, beside=beside // 2)
+    second.plan(everywhere=0, beside=beside // 2)
     first.survey()
     second.survey()
     return first, second

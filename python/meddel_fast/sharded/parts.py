@@ -20,8 +20,8 @@ Int = NDArray[np.int64]
 Float = NDArray[np.float64]
 
 BLOCK = 1024  # rows: parts begin at multiples of it, as k-means sums by such blocks
-# Norms, orders and the screens' codes of a row while a kernel works on it, beside d bytes of a
-# dense code (pair_scan.h; measured: 213 bytes at d = 384).
+# Bytes of a row while a kernel works on it, beside d of its dense code: 64 to 128 of a prefix's
+# code, 72 of norms and orders (docs/performance.md), and what is known of it, in and out.
 WORK = 256
 _ERRORS = (ValueError, OSError, TypeError)
 _TILES_A_RANK = 8  # so that the ranks' shares of a triangle of tiles are about equal
@@ -33,15 +33,19 @@ class Settings(NamedTuple):
     memory: int
     group: Group
     threads: int
-    sets: int = 1  # that share the user's budget
+    sets: int = 1  # which share the user's budget
 
     def share(self, sets: int) -> Settings:
         """Return the settings of one of so many sets."""
         return self._replace(memory=self.memory // sets, sets=sets)
 
     @classmethod
-    def check(cls, memory: Any | None, group: Group | None, threads: int | None) -> Settings:
-        """Check the user's."""
+    def check(
+        cls, x: Any, memory: Any | None, group: Group | None, threads: int | None
+    ) -> Settings:
+        """Check the user's; a store may have a budget of its own."""
+        if memory is None and isinstance(x, Store):
+            memory = x.memory
         group = SoloGroup() if group is None else group
         budget = check_memory(memory)
         if memory is None and group.size > 1:  # what is free is shared by the machine's processes
@@ -100,7 +104,7 @@ class Parts:
         self._buffer: NDArray[Any] | None = None  # all own rows, where they stay
         self._loaded: set[int] = set()
 
-    def plan(self, *, held: int = 0, everywhere: int = 24, beside: int = 0) -> None:
+    def plan(self, *, held: int = 0, everywhere: int, beside: int = 0) -> None:
         """Cut all rows into parts, by what the budget leaves.
 
         Parameters

@@ -26,7 +26,7 @@ def redundancy(
     threads: int | None = None,
 ) -> RedundancyResult:
     """Do :func:`meddel_fast.redundancy` on parts; each process of a group returns all of it."""
-    parts = Parts("x", x, Settings.check(memory, group, threads))
+    parts = Parts("x", x, Settings.check(x, memory, group, threads))
     places = Places(parts.n, order, labels)
     parts.plan(everywhere=_HELD)
     parts.survey()

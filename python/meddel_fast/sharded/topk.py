@@ -24,9 +24,9 @@ def topk_similarity(
     threads: int | None = None,
 ) -> TopKResult:
     """Do :func:`meddel_fast.topk_similarity` on parts; each process of a group returns it all."""
-    settings = Settings.check(memory, group, threads)
+    settings = Settings.check(x, memory, group, threads)
     check_int("k", k, 1)
-    first, second = two_sets(x, y, settings, held=32 * k)
+    first, second = two_sets(x, y, settings, held=32 * k, everywhere=16 * k)
     if second is None:
         if first.n < 2:
             raise ValueError("x must have at least 2 rows when y is not given, got 1")

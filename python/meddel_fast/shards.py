@@ -1,0 +1,221 @@
+"""Files of rows, one at a time: .npy, safetensors, Parquet; headers checked, nothing mapped."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from meddel_fast.arrays import SUPPORTED, is_torch, to_numpy
+
+_SUFFIXES = (".npy", ".safetensors", ".parquet")
+_TENSOR_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "|i1"}
+_LONGEST_HEADER = 100_000_000  # bytes, the limit of the safetensors format
+
+Span = tuple[int, int]
+
+
+class Shard(ABC):
+    """The rows of one file (or array), in one of the types that the kernels take or float64."""
+
+    name: str
+    rows: int
+    width: int
+    dtype: np.dtype[Any]
+    bfloat16: bool = False
+
+    @abstractmethod
+    def read(self, spans: Sequence[Span]) -> list[NDArray[Any]]:
+        """Return the rows [start, stop) of each span as they are stored."""
+
+    def read_type(self) -> np.dtype[Any]:
+        """Return the type that the kernels take such rows in; TypeError if there is none."""
+        kind, size = self.dtype.kind, self.dtype.itemsize
+        if self.bfloat16:
+            return np.dtype(np.uint16)
+        if (kind, size) not in {("f", 8), ("f", 4), ("f", 2), ("i", 1)}:
+            raise TypeError(f"{self.name} must be {SUPPORTED}, got {self.dtype}")
+        return np.dtype(np.float32) if size == 8 else self.dtype.newbyteorder("=")
+
+
+class _Raw(Shard):
+    """Rows that lie in a file element after element."""
+
+    def __init__(self, path: Path, offset: int, shape: Sequence[int], dtype: Any) -> None:
+        if len(shape) != 2:
+            raise ValueError(f"{path} must hold a 2-d float array, got shape {tuple(shape)}")
+        self.name, self._path, self._offset = str(path), path, offset
+        self.rows, self.width = int(shape[0]), int(shape[1])
+        self.dtype = np.dtype(dtype)
+        wanted = offset + self.rows * self.width * self.dtype.itemsize
+        size = path.stat().st_size
+        if size < wanted:
+            raise ValueError(f"{path} is truncated: its header wants {wanted} bytes, it has {size}")
+
+    def read(self, spans: Sequence[Span]) -> list[NDArray[Any]]:
+        with self._path.open("rb", buffering=0) as file:
+            return [self._read(file.fileno(), start, stop) for start, stop in spans]
+
+    def _read(self, file: int, start: int, stop: int) -> NDArray[Any]:
+        out = np.empty((stop - start, self.width), self.dtype)
+        at = self._offset + start * self.width * self.dtype.itemsize
+        left: memoryview = out.reshape(-1).view(np.uint8).data
+        while left:
+            count = os.preadv(file, [left], at)
+            if count == 0:
+                raise ValueError(f"{self._path} has become shorter since it was opened")
+            at, left = at + count, left[count:]
+        return out
+
+
+class _Npy(_Raw):
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            shape, by_columns, dtype = _npy_header(path, file)
+            offset = file.tell()
+        if by_columns and len(shape) == 2 and min(shape) > 1:
+            raise ValueError(
+                f"{path} must hold its array row after row (C order), got Fortran order"
+            )
+        super().__init__(path, offset, shape, dtype)
+
+
+class _Safetensors(_Raw):
+    def __init__(self, path: Path, tensor: str | None) -> None:
+        header, offset = _safetensors_header(path)
+        found = [name for name in header if name != "__metadata__"]
+        if tensor is None and len(found) != 1:
+            raise ValueError(f"tensor must name one of those in {path}: {', '.join(sorted(found))}")
+        name = found[0] if tensor is None else tensor
+        if name not in found:
+            raise ValueError(f"{path} must hold a tensor {name!r}, got {', '.join(sorted(found))}")
+        about = header[name]
+        if about["dtype"] not in _TENSOR_TYPES:
+            raise TypeError(f"{path} must be {SUPPORTED}, got {about['dtype']}")
+        super().__init__(
+            path, offset + about["data_offsets"][0], about["shape"], _TENSOR_TYPES[about["dtype"]]
+        )
+        self.bfloat16 = about["dtype"] == "BF16"
+
+
+class _Parquet(Shard):
+    """A column of lists, all as long; read by row groups, of which the last one is kept."""
+
+    def __init__(self, path: Path, column: str | None) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            self._file = pq.ParquetFile(path, memory_map=False)
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"{path} is not a whole Parquet file: {error}") from error
+        schema = self._file.schema_arrow
+        lists = [f.name for f in schema if pa.types.is_fixed_size_list(f.type)]
+        if column is None and len(lists) != 1:
+            raise ValueError(
+                f"column must name one of the fixed-size lists in {path}: {', '.join(lists)}"
+            )
+        self._column = lists[0] if column is None else column
+        if self._column not in lists:
+            raise ValueError(f"{path} must hold fixed-size lists {self._column!r}, got {lists}")
+        kind = schema.field(self._column).type
+        self.name, self.rows, self.width = str(path), self._file.metadata.num_rows, kind.list_size
+        self.dtype = np.dtype(kind.value_type.to_pandas_dtype())
+        groups = [
+            self._file.metadata.row_group(g).num_rows for g in range(self._file.num_row_groups)
+        ]
+        self._starts = [0, *accumulate(groups)]
+        self._lock = threading.Lock()
+        self._kept: tuple[int, NDArray[Any]] = (-1, np.empty((0, self.width), self.dtype))
+
+    def read(self, spans: Sequence[Span]) -> list[NDArray[Any]]:
+        return [self._read(start, stop) for start, stop in spans]
+
+    def _read(self, start: int, stop: int) -> NDArray[Any]:
+        out = np.empty((stop - start, self.width), self.dtype)
+        at = start
+        while at < stop:
+            group = bisect_right(self._starts, at) - 1
+            first = self._starts[group]
+            end = min(stop, self._starts[group + 1])
+            out[at - start : end - start] = self._group(group)[at - first : end - first]
+            at = end
+        return out
+
+    def _group(self, group: int) -> NDArray[Any]:
+        with self._lock:  # the next part is read by another thread
+            if self._kept[0] != group:
+                self._kept = (-1, np.empty((0, self.width), self.dtype))  # let go of the old one
+                chunks = self._file.read_row_group(group, columns=[self._column]).column(0)
+                values = chunks.combine_chunks()
+                if values.null_count or values.flatten().null_count:
+                    raise ValueError(f"{self.name} must hold no null, row group {group} does")
+                flat = values.flatten().to_numpy(zero_copy_only=False)
+                self._kept = (group, flat.reshape(-1, self.width))
+            return self._kept[1]
+
+
+class ArrayShard(Shard):
+    """An array in memory, so that operations need but one way to read."""
+
+    def __init__(self, name: str, x: Any) -> None:
+        self.bfloat16 = is_torch(x) and str(x.dtype) == "torch.bfloat16"
+        array = to_numpy(name, x)
+        if array.ndim != 2:
+            raise ValueError(f"{name} must be a 2-d float array, got shape {array.shape}")
+        self.name, (self.rows, self.width), self.dtype = name, array.shape, array.dtype
+        self._array = array
+
+    def read(self, spans: Sequence[Span]) -> list[NDArray[Any]]:
+        """Return views."""
+        return [self._array[start:stop] for start, stop in spans]
+
+
+def open_shard(path: Path, tensor: str | None = None, column: str | None = None) -> Shard:
+    """Open a file by its suffix; see :func:`meddel_fast.store.open_store` for the errors."""
+    if not path.is_file():
+        raise FileNotFoundError(f"shard {path} is missing")
+    if path.suffix not in _SUFFIXES:
+        raise ValueError(f"{path} must end in one of {', '.join(_SUFFIXES)}")
+    if path.suffix == ".npy":
+        return _Npy(path)
+    return _Safetensors(path, tensor) if path.suffix == ".safetensors" else _Parquet(path, column)
+
+
+def _npy_header(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    try:
+        version = npy.read_magic(file)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, by_columns, dtype = read(file)
+    except ValueError as error:
+        raise ValueError(f"{path} is not a .npy file: {error}") from error
+    return shape, by_columns, dtype
+
+
+def _safetensors_header(path: Path) -> tuple[dict[str, Any], int]:
+    """Return the table of tensors, and where the data begin."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > _LONGEST_HEADER:
+            raise ValueError(
+                f"{path} is not a safetensors file: its header would be {length} bytes"
+            )
+        text = file.read(length)
+    try:
+        header = json.loads(text)
+        for name, about in header.items():
+            if name != "__metadata__":
+                about["dtype"], about["shape"][0], about["data_offsets"][1]
+    except (ValueError, AttributeError, KeyError, IndexError, TypeError) as error:
+        raise ValueError(f"{path} is not a safetensors file: {error!r}") from error
+    return header, 8 + length
