@@ -512,6 +512,7 @@ KILLS = (
     "pretrain/full-100:middle",
     "pretrain/full-100:end",
     "embed:begin",
+    "embed:middle",
     "embed:end",
     "select/kcenter:begin",
     "select/meddel:end",
