@@ -87,6 +87,7 @@ class Processes:
         try:
             return talk()
         except RuntimeError as error:  # torch.distributed's own are kinds of it
+            atexit.unregister(_leave)  # which might wait for the lost one
             raise LostProcessError(
                 f"process {self.rank} of {self.size} lost another one, which died or did not "
                 f"answer within {PATIENCE}: start the same again to go on from what is done. "
@@ -115,8 +116,14 @@ def _join(device: torch.device) -> Processes:
             torch.cuda.set_device(device)
         backend = "nccl" if device.type == "cuda" else "gloo"
         distributed.init_process_group(backend, timeout=PATIENCE)
-        atexit.register(distributed.destroy_process_group)  # all have been at the block's end
+        atexit.register(_leave)
     return Processes(distributed.get_rank(), distributed.get_world_size())
+
+
+def _leave() -> None:
+    """End the process group; all have been at the end of the last block."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def own_device(device: str | torch.device) -> str | torch.device:
