@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -206,11 +206,8 @@ def embed(
             for number in missing[group.rank :: group.size]:
                 first = number * shard_size
                 rows = np.arange(first, min(first + shard_size, len(manifest)))
-                array = np.empty((len(rows), model.width), dtype)
                 flow = _embed_rows(model, pool, rows, batch_size, pooling, compute)
-                for start, part in arrays(flow):
-                    array[start : start + len(part)] = part
-                    tell(len(part))
+                array = _gather(flow, (len(rows), model.width), dtype, tell)
                 _check_finite(array, first, manifest)
                 _write_shard(out, number, array, key)
         group.barrier()
@@ -256,6 +253,20 @@ def _embed_rows(
             tokens = encoder(compute.send(images))
         pooled = tokens.cls if pooling == "cls" else tokens.patches.mean(dim=(1, 2))
         yield start, pooled[: len(rows) - start]
+
+
+def _gather(
+    flow: Iterator[tuple[int, Tensor]],
+    shape: tuple[int, int],
+    dtype: str,
+    tell: Callable[[int], None],
+) -> NDArray[Any]:
+    """Put batches together as one array, telling how many rows came with each."""
+    out = np.empty(shape, dtype)
+    for start, part in arrays(flow):
+        out[start : start + len(part)] = part
+        tell(len(part))
+    return out
 
 
 def _check_finite(array: NDArray[Any], first: int, manifest: Manifest) -> None:
