@@ -15,7 +15,7 @@ TRITON ?= triton==3.9.0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo example test lint types check bench bench-text bench-goals bench-large bench-gpu sanitize clean
+.PHONY: help demo example test lint types check docs wheel fuzz soak mutants coverage bench bench-text bench-goals bench-large bench-gpu sanitize clean
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
@@ -63,13 +63,33 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run -Werror $(shell find csrc tests/native -type f)
 
-# make types   mypy --strict
+# make types   mypy --strict, and the stubs of the extensions against what was built
 types: $(VENV)/.test
 	$(BIN)/mypy
+	$(BIN)/stubtest meddel_fast._core meddel_fast._version
 
 # make check   the tests, on every instruction set that this CPU has
 check: $(VENV)/.test
 	MEDDEL_BUILD_DIR=build/test $(BIN)/python -m pytest
+
+$(VENV)/.docs: $(VENV)/.demo
+	$(BIN)/pip install -q ".[docs]"
+	@touch $@
+
+# make docs    the site, into build/site; a warning is an error
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
+
+$(VENV)/.wheel: $(VENV)/.demo
+	$(BIN)/pip install -q ".[wheel]"
+	@touch $@
+
+# make wheel   sdist and wheel into dist/, checked and tried with numpy alone and with torch; the release's files checked
+wheel: $(VENV)/.wheel
+	PYTHON=$(CURDIR)/$(BIN)/python tests/wheel/build.sh dist $(CURDIR)/$(BIN)/python
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/cibuildwheel --platform linux --archs x86_64,aarch64 --print-build-identifiers .
+	$(BIN)/cibuildwheel --platform macos --archs arm64 --print-build-identifiers .
 
 $(VENV)/.bench-text: $(VENV)/.torch pyproject.toml
 	$(BIN)/pip install -q ".[bench-text]"
@@ -105,6 +125,30 @@ sanitize: $(VENV)/.test
 	  cmake --build $$dir -j 2 >/dev/null && echo "== $$kind" && $$dir/kernels_test && $$dir/driver && \
 	  { [ $$kind = thread ] || $$dir/cuda_test; } || exit 1; \
 	done
+
+SECONDS ?= 60
+SEED ?= 0
+
+# make fuzz    the bindings and every reader of files under sanitizers (SECONDS=60 SEED=0)
+fuzz: $(VENV)/.test
+	tests/fuzz/run.sh $(CURDIR)/$(BIN)/python $(SECONDS) $(SEED)
+
+# make soak    two hours of it, and 600 faults of the disk
+soak: $(VENV)/.test
+	$(MAKE) fuzz SECONDS=3600 SEED=$$RANDOM
+	MEDDEL_FAULTS=600 $(BIN)/python -m pytest -q tests/test_faults.py
+
+MODULE ?= normdel
+TESTS ?= tests/test_normdel.py
+
+# make mutants  a module changed in one place at a time: what its tests do not notice (MODULE=selectors/kcenter TESTS=tests/test_selectors.py)
+mutants: $(VENV)/.test
+	$(BIN)/pip install -q "cosmic-ray>=8"
+	tests/mutants.sh $(CURDIR)/$(BIN)/python $(MODULE) "$(TESTS)"
+
+# make coverage  lines that the tests reach, in Python and in C++, into build/coverage
+coverage: $(VENV)/.test
+	tests/coverage.sh $(CURDIR)/$(BIN)/python
 
 # make clean   what was built here, not .venv
 clean:

@@ -23,6 +23,7 @@ by_cmake() {
   mkdir -p "$SITE/meddel_fast/kernels"
   cp -r python/meddel_fast/. "$SITE/meddel_fast/"
   cp kernels/*.py "$SITE/meddel_fast/kernels/"
+  echo "__version__ = '0+$(git rev-parse --short HEAD || echo unknown)'" >"$SITE/meddel_fast/_version.py"
 }
 
 rm -rf "$SITE"

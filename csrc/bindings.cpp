@@ -16,9 +16,12 @@
 #include "cpu/isa.h"
 #include "deduplicate.h"
 #include "kcenter.h"
+#include "kcenter_parts.h"
 #include "kmeans.h"
+#include "kmeans_parts.h"
 #include "matrix.h"
 #include "norms.h"
+#include "pair_parts.h"
 #include "pairs.h"
 #include "parallel.h"
 #include "screen.h"
@@ -240,6 +243,187 @@ int64_t first_nonfinite_row_py(const py::array& x_array, int threads) {
   });
 }
 
+// Operations on parts of sets: what is known so far comes in, and goes back with a part more.
+
+template <class T>
+std::vector<T> copied(const py::array& values, int64_t size, const char* name) {
+  const py::array_t<T, py::array::c_style | py::array::forcecast> whole(values);
+  MEDDEL_CHECK(whole.size() == size, name << " must have " << size << " elements");
+  return {whole.data(), whole.data() + size};
+}
+
+void check_alike(const Matrix& x, const Matrix& y) {
+  MEDDEL_CHECK(x.d == y.d && x.dtype == y.dtype, "both sides must agree in width and type");
+}
+
+py::array_t<double> squared_norms_py(const py::array& x_array, int threads) {
+  const Matrix x = matrix(x_array);
+  return array(call(threads, [&](const Context& context) {
+    Team team(context);
+    return squared_norms(team, x);
+  }));
+}
+
+// Rows, and by row samples, places and labels (or None).
+struct OwnedPart {
+  explicit OwnedPart(const py::tuple& of)
+      : x(of[0]),
+        samples(copied<int64_t>(of[1], matrix(x).n, "samples")),
+        places(copied<int64_t>(of[2], matrix(x).n, "places")) {
+    if (!of[3].is_none()) labels = copied<int64_t>(of[3], matrix(x).n, "labels");
+  }
+
+  Part part() const {
+    return {matrix(x), samples.data(), places.data(), labels.empty() ? nullptr : labels.data()};
+  }
+
+  py::array x;
+  std::vector<int64_t> samples;
+  std::vector<int64_t> places;
+  std::vector<int64_t> labels;
+};
+
+py::tuple earlier_in_part_py(const py::tuple& x_tuple, const py::tuple& y_tuple,
+                             const py::array& similarity, const py::array& neighbor, int threads) {
+  const OwnedPart x_owned(x_tuple), y_owned(y_tuple);
+  const Part x = x_owned.part(), y = y_owned.part();
+  check_alike(x.rows, y.rows);
+  Redundancy best{copied<double>(similarity, x.rows.n, "similarity"),
+                  copied<int64_t>(neighbor, x.rows.n, "neighbor")};
+  best = call(threads, [&](const Context& context) {
+    return earlier_in_part(x, y, std::move(best), context);
+  });
+  return py::make_tuple(array(std::move(best.similarity)), array(std::move(best.neighbor)));
+}
+
+py::tuple topk_in_part_py(const py::array& x_array, int64_t x_first, const py::array& y_array,
+                          int64_t y_first, const py::array& similarity, const py::array& indices,
+                          int threads) {
+  const Matrix x = matrix(x_array), y = matrix(y_array);
+  check_alike(x, y);
+  MEDDEL_CHECK(indices.ndim() == 2 && indices.shape(1) >= 1, "indices must be rows x k");
+  const int64_t k = indices.shape(1);
+  TopK best{copied<double>(similarity, x.n * k, "similarity"),
+            copied<int64_t>(indices, x.n * k, "indices")};
+  best = call(threads, [&](const Context& context) {
+    return topk_in_part(x, x_first, y, y_first, std::move(best), k, context);
+  });
+  return py::make_tuple(array(std::move(best.similarity), {x.n, k}),
+                        array(std::move(best.indices), {x.n, k}));
+}
+
+py::tuple pairs_of_groups_py(const py::array& x_array, const py::array& x_labels,
+                             const py::array& y_array, const py::array& y_labels, double threshold,
+                             int64_t max_pairs, int threads) {
+  const Matrix x = matrix(x_array), y = matrix(y_array);
+  check_alike(x, y);
+  const auto first = copied<int64_t>(x_labels, x.n, "x_labels");
+  const auto second = copied<int64_t>(y_labels, y.n, "y_labels");
+  return pairs_tuple(call(threads, [&](const Context& context) {
+    return pairs_of_groups(x, first.data(), y, second.data(), threshold, max_pairs, context);
+  }));
+}
+
+py::tuple greedy_in_part_py(const py::array& x_array, double threshold, const py::array& samples,
+                            const std::optional<py::array>& labels, int64_t max_pairs,
+                            const py::array& representative, const py::array& similarity,
+                            int threads) {
+  const Matrix x = matrix(x_array);
+  const auto ids = copied<int64_t>(samples, x.n, "samples");
+  std::vector<int64_t> groups;
+  if (labels) groups = copied<int64_t>(*labels, x.n, "labels");
+  Deduplicated known{copied<int64_t>(representative, x.n, "representative"),
+                     copied<double>(similarity, x.n, "similarity")};
+  known = call(threads, [&](const Context& context) {
+    return greedy_in_part(x, threshold, ids.data(), labels ? groups.data() : nullptr, max_pairs,
+                          std::move(known), context);
+  });
+  return py::make_tuple(array(std::move(known.representative)), array(std::move(known.similarity)));
+}
+
+py::array_t<int64_t> join_components_py(const py::array& parent, const Index& i, const Index& j) {
+  std::vector<int64_t> parents = copied<int64_t>(parent, parent.size(), "parent");
+  const int64_t n = parent.size(), pairs = i.size();
+  MEDDEL_CHECK(j.size() == pairs, "i and j must be of one length");
+  for (int64_t p = 0; p < n; ++p) {
+    MEDDEL_CHECK(parents[p] >= 0 && parents[p] <= p, "parent must be at most the position");
+  }
+  for (const int64_t* at : {i.data(), j.data()}) {
+    MEDDEL_CHECK(std::all_of(at, at + pairs, [n](int64_t p) { return p >= 0 && p < n; }),
+                 "i and j must be positions");
+  }
+  return array(join_components(std::move(parents), i.data(), j.data(), pairs));
+}
+
+py::array_t<double> row_cosines_py(const py::array& x_array, const py::array& y_array,
+                                   int threads) {
+  const Matrix x = matrix(x_array), y = matrix(y_array);
+  check_alike(x, y);
+  MEDDEL_CHECK(x.n == y.n, "x and y must have as many rows");
+  return array(call(threads, [&](const Context& context) { return row_cosines(x, y, context); }));
+}
+
+py::array_t<double> catch_up_py(const py::array& x_array, const py::array& centres_array,
+                                bool cosine_metric, const py::array& seen_array,
+                                const py::array& nearest_array, int threads) {
+  const Matrix x = matrix(x_array), centres = matrix(centres_array);
+  check_alike(x, centres);
+  std::vector<int32_t> seen = copied<int32_t>(seen_array, x.n, "seen");
+  for (const int32_t count : seen) {
+    MEDDEL_CHECK(count >= 0 && count <= centres.n, "seen must be numbers of centres");
+  }
+  std::vector<double> nearest = copied<double>(nearest_array, x.n, "nearest");
+  const Metric metric = cosine_metric ? Metric::kCosine : Metric::kEuclidean;
+  return array(call(threads, [&](const Context& context) {
+    return catch_up(x, centres, metric, std::move(seen), std::move(nearest), context);
+  }));
+}
+
+py::tuple choose_among_py(const py::array& x_array, const py::array& nearest_array, int64_t k,
+                          double radius, bool cosine_metric, double bound, int64_t before,
+                          int threads) {
+  const Matrix x = matrix(x_array);
+  std::vector<double> nearest = copied<double>(nearest_array, x.n, "nearest");
+  const Metric metric = cosine_metric ? Metric::kCosine : Metric::kEuclidean;
+  Chosen out = call(threads, [&](const Context& context) {
+    return choose_among(x, std::move(nearest), k, radius, metric, bound, before, context);
+  });
+  return py::make_tuple(array(std::move(out.rows)), array(std::move(out.radii)),
+                        array(std::move(out.nearest)), out.ended);
+}
+
+py::array_t<double> lower_weights_py(const py::array& x_array, const py::array& squares_array,
+                                     const py::array& seed_array, int64_t row, bool spherical,
+                                     const py::array& weights_array, int threads) {
+  const Matrix x = matrix(x_array), seed = matrix(seed_array);
+  check_alike(x, seed);
+  MEDDEL_CHECK(seed.n == 1, "the seed must be one row");
+  const auto squares = copied<double>(squares_array, x.n, "squares");
+  std::vector<double> weights = copied<double>(weights_array, x.n, "weights");
+  return array(call(threads, [&](const Context& context) {
+    return lower_weights(x, squares, seed, row, spherical, std::move(weights), context);
+  }));
+}
+
+py::array_t<double> add_members_py(const py::array& x_array, const py::array& labels_array,
+                                   const std::optional<py::array>& norms_array,
+                                   const std::vector<bool>& wanted, const py::array& sums_array,
+                                   int threads) {
+  const Matrix x = matrix(x_array);
+  const int64_t k = static_cast<int64_t>(wanted.size());
+  const auto labels = copied<int64_t>(labels_array, x.n, "labels");
+  for (const int64_t label : labels) {
+    MEDDEL_CHECK(label >= 0 && label < k, "labels must be clusters");
+  }
+  std::vector<double> norms;
+  if (norms_array) norms = copied<double>(*norms_array, x.n, "norms");
+  std::vector<double> sums = copied<double>(sums_array, k * x.d, "sums");
+  sums = call(threads, [&](const Context& context) {
+    return add_members(x, labels, norms, wanted, std::move(sums), context);
+  });
+  return array(std::move(sums), {k, x.d});
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, m) {
@@ -276,6 +460,17 @@ PYBIND11_MODULE(_core, m) {
   m.def("deduplicate", &deduplicate_py);
   m.def("kmeans_plus_plus", &kmeans_plus_plus_py);
   m.def("kmeans", &kmeans_py);
+  m.def("squared_norms", &squared_norms_py);
+  m.def("earlier_in_part", &earlier_in_part_py);
+  m.def("topk_in_part", &topk_in_part_py);
+  m.def("pairs_of_groups", &pairs_of_groups_py);
+  m.def("greedy_in_part", &greedy_in_part_py);
+  m.def("join_components", &join_components_py);
+  m.def("row_cosines", &row_cosines_py);
+  m.def("catch_up", &catch_up_py);
+  m.def("choose_among", &choose_among_py);
+  m.def("lower_weights", &lower_weights_py);
+  m.def("add_members", &add_members_py);
 }
 
 }  // namespace meddel

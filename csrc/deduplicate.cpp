@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "cpu/isa.h"
+#include "norms.h"
 #include "truth.h"
 
 namespace meddel {
@@ -33,15 +34,14 @@ Deduplicated semdedup(const Matrix& x, double threshold, const Ordering& orderin
 }
 
 // earlier holds, position after position, the similar pairs (later, earlier position).
-Deduplicated greedy(const Pairs& earlier, const Ordering& ordering) {
-  const int64_t n = static_cast<int64_t>(ordering.rows.size());
-  Deduplicated out = keep_all(n);
+Deduplicated greedy(const Pairs& earlier, const Ordering& ordering, const int64_t* samples,
+                    Deduplicated out) {
   for (size_t e = 0; e < earlier.i.size(); ++e) {
-    const int64_t row = ordering.rows[earlier.i[e]];
-    const int64_t cover = ordering.rows[earlier.j[e]];
-    if (out.representative[cover] != cover) continue;  // it was dropped: positions rise
+    const int64_t row = ordering.rows[earlier.i[e]], other = ordering.rows[earlier.j[e]];
+    const int64_t cover = samples[other];
+    if (out.representative[other] != cover) continue;  // it was dropped: positions rise
     const double similarity = earlier.similarity[e], best = out.similarity[row];
-    const bool first = out.representative[row] == row;
+    const bool first = out.representative[row] == samples[row];
     if (first || similarity > best || (similarity == best && cover < out.representative[row])) {
       out.representative[row] = cover;
       out.similarity[row] = similarity;
@@ -53,9 +53,7 @@ Deduplicated greedy(const Pairs& earlier, const Ordering& ordering) {
 // Union-find over positions; the root is the lowest position of its component.
 class Forest {
  public:
-  explicit Forest(int64_t n) : parent_(static_cast<size_t>(n)) {
-    std::iota(parent_.begin(), parent_.end(), int64_t{0});
-  }
+  explicit Forest(std::vector<int64_t> parent) : parent_(std::move(parent)) {}
 
   int64_t find(int64_t p) {
     while (parent_[p] != p) {
@@ -71,16 +69,21 @@ class Forest {
     parent_[std::max(p, q)] = std::min(p, q);
   }
 
+  std::vector<int64_t> roots() {
+    for (size_t p = 0; p < parent_.size(); ++p) parent_[p] = find(static_cast<int64_t>(p));
+    return std::move(parent_);
+  }
+
  private:
   std::vector<int64_t> parent_;
 };
 
 Deduplicated components(const Matrix& x, const Pairs& earlier, const Ordering& ordering) {
-  Forest forest(x.n);
+  Deduplicated out = keep_all(x.n);
+  Forest forest(out.representative);
   for (size_t e = 0; e < earlier.i.size(); ++e) forest.join(earlier.i[e], earlier.j[e]);
   const DotFn dot = kernels().dot[static_cast<int>(x.dtype)];
   const auto norm = [&](int64_t i) { return std::sqrt(dot(x.row(i), x.row(i), x.d)); };
-  Deduplicated out = keep_all(x.n);
   for (int64_t p = 0; p < x.n; ++p) {
     const int64_t row = ordering.rows[p], root = ordering.rows[forest.find(p)];
     if (row == root) continue;
@@ -96,7 +99,37 @@ Deduplicated deduplicate(const Matrix& x, double threshold, Rule rule, const Ord
                          int64_t max_pairs, const Context& context) {
   if (rule == Rule::kSemDeDup) return semdedup(x, threshold, ordering, context);
   const Pairs earlier = earlier_pairs(x, threshold, ordering, max_pairs, context);
-  return rule == Rule::kGreedy ? greedy(earlier, ordering) : components(x, earlier, ordering);
+  if (rule == Rule::kComponents) return components(x, earlier, ordering);
+  Deduplicated all = keep_all(x.n);
+  const std::vector<int64_t> samples = all.representative;
+  return greedy(earlier, ordering, samples.data(), std::move(all));
+}
+
+Deduplicated greedy_in_part(const Matrix& x, double threshold, const int64_t* samples,
+                            const int64_t* labels, int64_t max_pairs, Deduplicated known,
+                            const Context& context) {
+  const Ordering ordering = make_ordering(x.n, nullptr, labels);
+  return greedy(earlier_pairs(x, threshold, ordering, max_pairs, context), ordering, samples,
+                std::move(known));
+}
+
+std::vector<int64_t> join_components(std::vector<int64_t> parent, const int64_t* i,
+                                     const int64_t* j, int64_t pairs) {
+  Forest forest(std::move(parent));
+  for (int64_t e = 0; e < pairs; ++e) forest.join(i[e], j[e]);
+  return forest.roots();
+}
+
+std::vector<double> row_cosines(const Matrix& x, const Matrix& y, const Context& context) {
+  Team team(context);
+  const DotFn dot = kernels().dot[static_cast<int>(x.dtype)];
+  const std::vector<double> x_norms = roots(squared_norms(team, x));
+  const std::vector<double> y_norms = roots(squared_norms(team, y));
+  std::vector<double> out(static_cast<size_t>(x.n));
+  for (int64_t i = 0; i < x.n; ++i) {
+    out[i] = cosine(dot(x.row(i), y.row(i), x.d), x_norms[i], y_norms[i]);
+  }
+  return out;
 }
 
 }  // namespace meddel

@@ -29,4 +29,18 @@ struct Deduplicated {
 Deduplicated deduplicate(const Matrix& x, double threshold, Rule rule, const Ordering& ordering,
                          int64_t max_pairs, const Context& context);
 
+// The rule kGreedy for some rows that follow all those whose samples are accounted for in `known`:
+// representative[row] is samples[row] where none of them covers it. The rows are in order.
+Deduplicated greedy_in_part(const Matrix& x, double threshold, const int64_t* samples,
+                            const int64_t* labels, int64_t max_pairs, Deduplicated known,
+                            const Context& context);
+
+// Union-find over positions: parent[p] <= p, and a component's root is its lowest position.
+// Returns by position the root after the components of each pair were joined.
+std::vector<int64_t> join_components(std::vector<int64_t> parent, const int64_t* i,
+                                     const int64_t* j, int64_t pairs);
+
+// The cosine of each row of x and the row of y at the same place.
+std::vector<double> row_cosines(const Matrix& x, const Matrix& y, const Context& context);
+
 }  // namespace meddel

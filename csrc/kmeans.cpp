@@ -5,6 +5,7 @@
 #include <limits>
 #include <numeric>
 
+#include "centroid_sum.h"
 #include "cpu/isa.h"
 #include "norms.h"
 #include "pair_scan.h"
@@ -164,69 +165,6 @@ double squared_norm(const double* v, int64_t d) {
   return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 
-// Adds up the members of one cluster, block by block.
-class CentroidSum {
- public:
-  CentroidSum(Team& team, int worker, const Matrix& x, const std::vector<double>& scale)
-      : team_(team),
-        worker_(worker),
-        x_(x),
-        scale_(scale),
-        widen_(x.dtype == DType::kFloat32 ? nullptr : kernels().widen[static_cast<int>(x.dtype)]),
-        row_(static_cast<size_t>(x.d)),
-        part_(static_cast<size_t>(x.d)),
-        total_(static_cast<size_t>(x.d)) {}
-
-  const std::vector<double>& operator()(const int64_t* begin, const int64_t* end) {
-    std::fill(total_.begin(), total_.end(), 0.0);
-    while (begin < end) {
-      team_.checkpoint(worker_);
-      const int64_t block = *begin / kBlockRows;
-      std::fill(part_.begin(), part_.end(), 0.0);
-      for (; begin < end && *begin / kBlockRows == block; ++begin) add(*begin);
-      for (size_t e = 0; e < part_.size(); ++e) total_[e] += part_[e];
-    }
-    return total_;
-  }
-
- private:
-  void add(int64_t i) {
-    const double scale = scale_.empty() ? 1.0 : scale_[i];
-    if (scale == 0.0) return;  // a zero row has no direction
-    const float* row = static_cast<const float*>(x_.row(i));
-    if (widen_ != nullptr) {
-      widen_(x_.row(i), x_.d, row_.data());
-      row = row_.data();
-    }
-    kernels().add(row, x_.d, scale, part_.data());
-  }
-
-  Team& team_;
-  const int worker_;
-  const Matrix& x_;
-  const std::vector<double>& scale_;  // norms, or empty for the rows as they are
-  const WidenFn widen_;
-  std::vector<float> row_;
-  std::vector<double> part_;
-  std::vector<double> total_;
-};
-
-// Rows by cluster, in index order: members[begin[c]] .. members[begin[c + 1]].
-struct Members {
-  Members(const int64_t* labels, int64_t n, int64_t k)
-      : begin(static_cast<size_t>(k) + 1), rows(static_cast<size_t>(n)) {
-    for (int64_t i = 0; i < n; ++i) ++begin[labels[i] + 1];
-    std::partial_sum(begin.begin(), begin.end(), begin.begin());
-    std::vector<int64_t> next(begin.begin(), begin.end() - 1);
-    for (int64_t i = 0; i < n; ++i) rows[next[labels[i]]++] = i;
-  }
-
-  bool some_empty() const { return std::adjacent_find(begin.begin(), begin.end()) != begin.end(); }
-
-  std::vector<int64_t> begin;
-  std::vector<int64_t> rows;
-};
-
 // The one row that each empty cluster takes; -1 for the others.
 std::vector<int64_t> refill_empty(const Members& members, const double* distances, int64_t k) {
   std::vector<int64_t> refill(static_cast<size_t>(k), -1);
@@ -307,9 +245,12 @@ class Lloyd {
       if (!changed[c] && refill[c] < 0) return;
       CentroidSum sum(team_, worker, x_, spherical ? rows_.norms : none);
       const int64_t* rows = members.rows.data();
-      const std::vector<double>& total =
-          refill[c] < 0 ? sum(rows + members.begin[c], rows + members.begin[c + 1])
-                        : sum(&refill[c], &refill[c] + 1);
+      std::vector<double> total(static_cast<size_t>(x_.d), 0.0);
+      if (refill[c] < 0) {
+        sum(rows + members.begin[c], rows + members.begin[c + 1], total.data());
+      } else {
+        sum(&refill[c], &refill[c] + 1, total.data());
+      }
       double divisor = static_cast<double>(members.begin[c + 1] - members.begin[c]);
       if (refill[c] >= 0) {
         divisor = 1.0;

@@ -51,3 +51,13 @@ def real_data() -> Path:
     if not (folder / "manifest.csv").is_file():
         pytest.skip(f"real data not found at {folder} (set MEDDEL_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run from end to end (seconds); copy it before you change anything in it."""
+    for name in ("pyarrow", "rich", "torch", "transformers", "scipy"):
+        pytest.importorskip(name)
+    import finished_run
+
+    return finished_run.make(tmp_path_factory.mktemp("finished"))

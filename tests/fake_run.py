@@ -14,7 +14,8 @@ from PIL import Image
 
 from meddel_fast.benchmark.score import PLANTED_COLUMNS, SCORE_COLUMNS, as_csv
 from meddel_fast.data.manifest import Manifest
-from meddel_fast.files import sha256_file, write_json, write_text
+from meddel_fast.files import read_json, sha256_file, write_json, write_text
+from meddel_fast.leakage import Samples, audit
 from meddel_fast.normdel import normdel
 from meddel_fast.selectors import select_ladder
 
@@ -110,6 +111,7 @@ def write_run(
         np.save(folder / "embeddings" / f"shard-{i:05}.npy", shard)
     listed = [{"name": f"shard-{i:05}.npy", "rows": len(s)} for i, s in enumerate(shards)]
     write_json(folder / "embeddings" / "index.json", {"complete": True, "shards": listed})
+    write_leakage(folder, manifest, embeddings)
     scores = made_up_scores(len(manifest), selectors)
     write_json(folder / "score" / "scores.json", scores)
     write_text(folder / "score" / "scores.csv", as_csv(SCORE_COLUMNS, scores))
@@ -129,6 +131,54 @@ def write_run(
     return folder
 
 
+def write_statistics(folder: Path) -> None:
+    """Add intervals, statistics and costs to a run, by formula, as a score stage with them does."""
+    scores = read_json(folder / "score" / "scores.json")
+    differences, alphas, costs, areas, ranks = [], [], [], [], []
+    for row in scores:
+        for metric in ("miou", "normdel"):
+            mean = row[f"{metric}_mean"]
+            row |= {f"{metric}_low": mean - 0.004, f"{metric}_high": mean + 0.01}
+        of = {k: row[k] for k in ("selector", "ratio", "dataset")}
+        spans = {f"{m}_{end}": v for m in ("miou", "normdel") for end, v in
+                 (("difference", -0.02), ("low", -0.03 if row["ratio"] < 0.1 else -0.05),
+                  ("high", -0.01 if row["ratio"] < 0.1 else 0.01))}  # fmt: skip
+        differences.append({**of, "against": "full", "runs": 3, **spans})
+        for alpha in (0.0, 1.0):
+            score = float(normdel(row["miou_mean"], row["retained"], alpha))
+            alphas.append({"alpha": alpha, **of, "normdel_mean": score, "rank": 1})
+        if row["dataset"] == "mean":
+            costs.append(
+                f"{row['selector']},{row['ratio']},{row['kept']},{1000 * row['kept']},5,100,12.5,,"
+            )
+    for place, selector in enumerate(SELECTORS):
+        areas.append({"alpha": 1.0, "selector": selector, "dataset": "mean", "from": 0.05,
+                      "to": 1.0, "points": 4, "area": 0.6, "low": 0.59, "high": 0.61})  # fmt: skip
+        ranks.append({"ratio": "all", "selector": selector, "average_rank": 1.0 + place,
+                      "datasets": 2, "selectors": 3, "friedman": None, "p_value": None,
+                      "critical_difference": 1.5})  # fmt: skip
+    write_json(folder / "score" / "scores.json", scores)
+    write_json(folder / "score" / "statistics.json", {
+        "confidence": 0.95, "draws": 10, "differences": differences, "alphas": alphas,
+        "areas": areas, "ranks": ranks,
+    })  # fmt: skip
+    head = "selector,ratio,kept,kept_bytes,saved_bytes,steps,pretrain_seconds,gpu_hours,device"
+    write_text(folder / "score" / "costs.csv", "\n".join([head, *costs]) + "\n")
+
+
+def write_leakage(folder: Path, manifest: Manifest, embeddings: np.ndarray) -> None:
+    """Write an audit of two test sets: the pool's first four frames, and nothing like the pool."""
+    table = manifest.table.slice(0, 4)
+    rows = [{**row, "id": f"test {row['id']}", "split": "test"} for row in table.to_pylist()]
+    test = Manifest.from_rows("kvasir", manifest.root, rows)
+    test.save(folder / "data" / "kvasir.parquet")
+    pool = Samples(manifest.ids, embeddings, manifest.column("sha256"))
+    near = Samples(test.ids, embeddings[:4] + np.float32(1e-4), test.column("sha256"))
+    far = np.random.default_rng(1).normal(size=(5, embeddings.shape[1]))
+    tests = {"kvasir": near, "clinic": Samples([f"far {i}" for i in range(5)], far)}
+    audit(pool, tests, threshold=0.999, centre=False).save(folder / "leakage")
+
+
 def _planted(tags: list[tuple[str, str, float]]) -> list[dict[str, object]]:
     kinds = {"near_duplicate": (300, 0.3), "exact_duplicate": (60, 0.06), "disruptive": (40, 0.04),
              "normal": (600, 0.6)}  # fmt: skip
@@ -143,6 +193,14 @@ def _planted(tags: list[tuple[str, str, float]]) -> list[dict[str, object]]:
                 "removed": removed, "share_of_kept": kept,
             })  # fmt: skip
     return rows
+
+
+def large_run(folder: Path, n: int = 10_000, images: int = 250) -> Path:
+    """Write a run of n frames, which share some images: as hard to compress as if they did not."""
+    rows = write_frames(folder / "frames", [f"frame-{i:03}.jpg" for i in range(images)])
+    named = [{**rows[i % images], "id": f"images/a-video-{i:05}.jpg"} for i in range(n)]
+    manifest = Manifest.from_rows("pretrain", folder / "frames", named)
+    return write_run(folder / "run", manifest, made_up_embeddings(n))
 
 
 def small_run(folder: Path, names: list[str] | None = None) -> Path:

@@ -236,7 +236,7 @@ def test_score_rows() -> None:
     }
     rows = score_rows("kcenter", 0.05, (6, 100), results, 1.0)
     assert [r["dataset"] for r in rows] == ["a", "b", "mean"]
-    assert all(set(r) == set(SCORE_COLUMNS) for r in rows)
+    assert all(tuple(r) == SCORE_COLUMNS[:12] for r in rows)  # the rest: intervals and costs
     a, _, mean = rows
     assert (a["retained"], a["kept"], a["seeds"]) == (0.06, 6, 2)
     assert a["miou_mean"] == pytest.approx(0.6)
@@ -324,18 +324,42 @@ def test_plan(tiny: Path) -> None:
         ("kcenter-25", "kcenter", 0.25),
         ("meddel-25", "meddel", 0.25),
     ]
-    assert names[:7] == [
+    assert names[:9] == [
         "make/made",
         "data/made",
         "data/pretrain",
         "pretrain/full-100",
         "embed",
+        "leakage/embed-made",
+        "leakage/audit",
         "select/kcenter",
         "select/meddel",
     ]
-    assert names[7:9] == ["pretrain/kcenter-25", "pretrain/meddel-25"]
+    assert names[9:11] == ["pretrain/kcenter-25", "pretrain/meddel-25"]
     assert names[-2:] == ["score", "report"]
-    assert len(names) == 9 + 3 * 2 + 2
+    assert len(names) == 11 + 3 * 2 + 2
+
+
+def test_plan_of_repetitions(tiny: Path) -> None:
+    tiny.write_text(TINY.replace("seeds =", "repeats = 3\nseeds ="))
+    config = load_config(tiny)
+    names = [stage.name for stage in build(config, Records(config.out))]
+    assert [n for n in names if n.startswith("select/")] == [
+        "select/kcenter",
+        "select/meddel",
+        "select/meddel-repeat1",
+        "select/meddel-repeat2",
+    ]
+    trained = [n for n in names if n.startswith("pretrain/")]
+    assert trained == [
+        f"pretrain/{t}{repeat}"
+        for repeat in ("", "-repeat1", "-repeat2")
+        for t in ("full-100", "kcenter-25", "meddel-25")
+    ]
+    assert len([n for n in names if n.startswith("evaluate/")]) == 3 * 3 * 2
+    tiny.write_text(tiny.read_text() + "[selectors.meddel]\nseed = 'x'\n")
+    with pytest.raises(TypeError, match=r"\[selectors.meddel\] seed must be"):
+        build(load_config(tiny), Records(config.out))
 
 
 def test_plan_with_an_encoder_of_its_own_or_a_given_one(tiny: Path) -> None:
@@ -514,6 +538,8 @@ KILLS = (
     "embed:begin",
     "embed:middle",
     "embed:end",
+    "leakage/embed-made:end",
+    "leakage/audit:end",
     "select/kcenter:begin",
     "select/meddel:end",
     "pretrain/meddel-25:middle",

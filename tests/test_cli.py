@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ import pytest
 pytest.importorskip("typer")
 pytest.importorskip("pyarrow")
 
+from releases import pairs
 from typer.testing import CliRunner
 
 import meddel_fast.console
@@ -23,6 +25,7 @@ from meddel_fast import __version__
 from meddel_fast.cli import app
 from meddel_fast.config import ConfigError
 from meddel_fast.console import explain, parse_budget
+from meddel_fast.data.manifest import Manifest
 from meddel_fast.files import read_json
 from meddel_fast.normdel import normdel
 from meddel_fast.selectors import Selection
@@ -75,7 +78,10 @@ def test_version_and_help_come_without_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert f"meddel-fast {__version__}" in done.stdout
-    for command in ("run", "data", "embed", "select", "pretrain", "evaluate", "score", "report"):
+    for command in (
+        "run", "data", "embed", "leakage", "select", "pretrain", "evaluate", "score", "report",
+        "verify", "leaderboard", "index", "errors", "tile",
+    ):  # fmt: skip
         assert f" {command} " in done.stdout
 
 
@@ -144,11 +150,12 @@ def test_damaged_inputs_are_one_line(cli: CliRunner, tmp_path: Path) -> None:
 def test_folders_that_are_no_data_are_one_line(cli: CliRunner, tmp_path: Path) -> None:
     out = ["--out", tmp_path / "m.parquet"]
     for folder in (tmp_path / "none", tmp_path):
-        said = lines(cli, "data", folder, *out, status=2)
+        said = lines(cli, "data", "build", folder, *out, status=2)
         assert said.splitlines()[-1].startswith("meddel-fast: error: ")
         assert str(folder) in said.replace("\n", "")
-    assert "not both" in lines(cli, "data", tmp_path, "--made", tmp_path / "x", *out, status=2)
-    said = lines(cli, "data", "--made", tmp_path / "x", "--set", "vidoes=3", *out, status=2)
+    both = ["--dataset", "etis", "--only", "etis"]
+    assert "not both" in lines(cli, "data", "build", tmp_path, *both, *out, status=2)
+    said = lines(cli, "data", "make", tmp_path / "x", "--set", "vidoes=3", *out, status=2)
     assert "vidoes" in said
 
 
@@ -234,11 +241,13 @@ def test_every_stage_alone(cli: CliRunner, tmp_path: Path) -> None:
     model, vectors = tmp_path / "full", tmp_path / "vectors"
     chosen, kept = tmp_path / "sel.parquet", tmp_path / "kept.txt"
     said = lines(
-        cli, "data", "--made", made, "--videos", "3", "--frames", "8", "--size", "48",
+        cli, "data", "make", made, "--videos", "3", "--frames", "8", "--size", "48",
         "--set", "val_videos=1", "--set", "test_videos=1", "--out", manifest,
     )  # fmt: skip
     assert "24 images (test 8, train 8, val 8)" in said
-    again = lines(cli, "data", made, "--name", "other", "--out", tmp_path / "again.parquet")
+    again = lines(
+        cli, "data", "build", made, "--name", "other", "--out", tmp_path / "again.parquet"
+    )
     assert "24 images" in again
     lines(cli, "pretrain", manifest, "--out", model, *TINY_MODEL)
     said = lines(cli, "embed", manifest, "--encoder", model / "model", "--out", vectors)
@@ -322,3 +331,60 @@ def test_ctrl_c_ends_a_run_at_once_and_says_how_to_go_on(tmp_path: Path) -> None
     )
     assert "Traceback" not in said
     assert not list((tmp_path / "out").rglob(".tmp-*"))
+
+
+def test_data_list(cli: CliRunner) -> None:
+    said = lines(cli, "data", "list")
+    assert re.search(r"^kvasir-seg +2020 +downstream +1,000 +1,000 ", said, re.MULTILINE)
+    assert re.search(r"^imageclefmed .* 66,662 +\? ", said, re.MULTILINE)
+    told = json.loads(lines(cli, "data", "list", "--json"))
+    assert len(told) == 14
+    assert told[1]["parts"][0] == {
+        "name": "labelled images", "images": 10_662, "also": [], "videos": None, "optional": False,
+    }  # fmt: skip
+    assert told[1]["citation"]["doi"] == "10.1038/s41597-020-00622-y"
+
+
+def test_data_check_and_build(cli: CliRunner, tmp_path: Path) -> None:
+    pairs("Kvasir-SEG").write(tmp_path)
+    out = tmp_path / "m.parquet"
+    said = lines(cli, "data", "check", tmp_path, "kvasir-seg", "etis", status=1)
+    assert "kvasir-seg: off Kvasir-SEG" in said
+    assert "images: 4 of 1,000 images, off" in said
+    assert "etis: missing" in said
+    assert said.count("get it from") == 2
+    done = process("data", "check", tmp_path, "kvasir-seg", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)[0]["parts"][0]["found"] == 4
+    assert "kvasir-seg: off ." in lines(cli, "data", "check", tmp_path / "Kvasir-SEG", status=1)
+    (tmp_path / "empty").mkdir()
+    lines(cli, "data", "check", tmp_path / "empty", status=1)  # nothing there is a mistake
+    said = lines(cli, "data", "check", tmp_path, "kvasir", status=2)
+    assert "no data set 'kvasir' in the registry" in said
+    assert "4 images" in lines(cli, "data", "build", tmp_path, "--out", out)
+    assert Manifest.load(out).ids[0] == "kvasir-seg/images/0.png"
+    folder = tmp_path / "Kvasir-SEG"
+    said = lines(cli, "data", "build", folder, "--dataset", "kvasir-seg", "--out", out)
+    assert Manifest.load(out).name == "kvasir-seg"
+    lines(cli, "data", "build", folder, "--out", out)
+    assert Manifest.load(out).name == "Kvasir-SEG"
+    said = lines(
+        cli, "data", "build", tmp_path, "--require-masks", "--out", out, "--only", "kvasir-seg",
+        status=2,
+    )  # fmt: skip
+    assert "add --dataset KEY" in said
+    assert "--out MANIFEST.parquet is needed" in lines(cli, "data", "build", folder, status=2)
+    assert "stride: wanted" in lines(
+        cli, "data", "build", folder, "--out", out, "--stride", "0", status=2
+    )
+
+
+@pytest.mark.usefixtures("cli")
+def test_what_is_not_installed_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    def lacking(message: str) -> None:
+        raise ImportError(message)
+
+    for message, hint in (("no torch", True), ("needs PyAV: pip install 'x[video]'", False)):
+        with pytest.raises(SystemExit):
+            meddel_fast.console.guarded(lacking)(message)
+        assert ("meddel-fast[benchmark]" in capsys.readouterr().err) == hint

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from meddel_fast.config import ConfigError, DownstreamConfig, EncoderConfig, PretrainConfig
+from meddel_fast.config import (
+    ConfigError,
+    CostConfig,
+    DownstreamConfig,
+    EncoderConfig,
+    PretrainConfig,
+)
 from meddel_fast.config_file import from_table, load_config, parse_settings
 
 MINIMAL = """
@@ -35,6 +41,9 @@ def test_minimal_config_has_the_documented_defaults(tmp_path: Path) -> None:
     assert config.selectors == ("random", "kcenter", "meddel")
     assert config.seeds == (0, 1, 2)
     assert config.alpha == 1.0
+    assert config.alphas == (0.0, 0.5, 1.0, 2.0)
+    assert config.repeats == 1
+    assert config.cost == CostConfig()
     assert config.pretrain == PretrainConfig()
     assert config.downstream == DownstreamConfig()
     assert config.encoder == EncoderConfig()
@@ -46,6 +55,19 @@ def test_minimal_config_has_the_documented_defaults(tmp_path: Path) -> None:
         ("train",),
         ("test",),
     )
+
+
+def test_data_set_of_the_registry_and_its_videos(tmp_path: Path) -> None:
+    text = MINIMAL.replace("made = {videos = 4}", 'path = "sets/k"\nset = "kvasir-seg"\nstride = 5')
+    (data,) = load_config(write(tmp_path, text)).data
+    assert (data.set, data.stride, data.scene) == ("kvasir-seg", 5, 0.0)
+    for old, new, message in (
+        ("stride = 5", "stride = 0", "stride must be greater than 0"),
+        ("stride = 5", "scene = 1.0", r"scene must be in \[0, 1\)"),
+        ('path = "sets/k"', "made = {videos = 4}", "set must be given with `path`"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            load_config(write(tmp_path, text.replace(old, new)))
 
 
 def test_default_architecture_is_the_papers() -> None:
@@ -137,7 +159,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         ("[selectors.d4]\nk = 1\n", "\\[selectors.d4\\] is given, but run.selectors names only"),
         ("[selectors]\nmeddel = 1\n", "\\[selectors.meddel\\] must be a table, got 1"),
         ("[[data]]\nname = 'made'\npath = 'x'\n", "\\[\\[data\\]\\] names must differ"),
-        ("[[data]]\nname = 'mean'\npath = 'x'\n", "name must be other than 'mean' and 'pretrain'"),
+        ("[[data]]\nname = 'mean'\npath = 'x'\n", "name must be other than 'mean', 'pretrain'"),
         ("[[data]]\nname = '../x'\npath = 'x'\n", "name must be letters, digits"),
         ("[[data]]\nname = 'x'\n", "path must be given, or `made`, not both"),
         ("[[data]]\npath = 'x'\n", "\\[\\[data\\]\\] 2: missing key 'name'"),
@@ -167,6 +189,10 @@ def test_what_is_wrong_is_named(tmp_path: Path, change: str, message: str) -> No
         ("selectors = []", "selectors must be given, each once"),
         ("threads = 0", "threads must be greater than 0"),
         ("alpha = -1", "alpha must be 0 or greater"),
+        ("alpha = inf", "alpha must be 0 or greater"),
+        ("alphas = [1, -1]", "alphas must be numbers of 0 or more"),
+        ("alphas = [1, 1]", "alphas must be given, each once"),
+        ("repeats = 0", "repeats must be greater than 0"),
         ("seed = '1'", "seed must be a whole number"),
         ("colour = 1", "\\[run\\]: unknown key 'colour'; known keys: name, seed, ratios"),
     ],
@@ -174,6 +200,15 @@ def test_what_is_wrong_is_named(tmp_path: Path, change: str, message: str) -> No
 def test_wrong_run_values(tmp_path: Path, line: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config(write(tmp_path, MINIMAL.replace("[run]", f"[run]\n{line}")))
+
+
+def test_cost(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, MINIMAL + "[cost]\ncpu_watts = 20\n"))
+    assert config.cost == CostConfig(cpu_watts=20.0, gpu_watts=400.0)
+    with pytest.raises(ConfigError, match="\\[cost\\] gpu_watts must be 0 or greater"):
+        load_config(write(tmp_path, MINIMAL + "[cost]\ngpu_watts = -1\n"))
+    with pytest.raises(ConfigError, match="\\[cost\\]: unknown key 'watts'"):
+        load_config(write(tmp_path, MINIMAL + "[cost]\nwatts = 1\n"))
 
 
 def test_missing_pieces(tmp_path: Path) -> None:

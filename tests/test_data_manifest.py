@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -101,13 +102,42 @@ def test_load_refuses_what_is_no_manifest(manifest: Manifest, tmp_path: Path) ->
     with pytest.raises(ValueError, match="not a Parquet file"):
         Manifest.load(tmp_path / "text.parquet")
     pq.write_table(manifest.table, tmp_path / "plain.parquet")
-    with pytest.raises(ValueError, match="wanted a manifest of format 1, has None"):
+    with pytest.raises(ValueError, match="wanted a manifest of format 2, has None"):
         Manifest.load(tmp_path / "plain.parquet")
     manifest.save(tmp_path / "cut.parquet")
     data = (tmp_path / "cut.parquet").read_bytes()
     (tmp_path / "cut.parquet").write_bytes(data[: len(data) // 2])
     with pytest.raises(ValueError, match="not a Parquet file"):
         Manifest.load(tmp_path / "cut.parquet")
+
+
+def test_labels_and_boxes(tmp_path: Path) -> None:
+    rows = [row(0, label="polyp", boxes="[[1, 2, 30, 40]]"), row(1, boxes="[]"), row(2)]
+    told = Manifest.from_rows("set", "/data/set", rows)
+    told.save(tmp_path / "set.parquet")
+    loaded = Manifest.load(tmp_path / "set.parquet")
+    assert loaded.column("label") == ["polyp", None, None]
+    assert loaded.column("boxes") == ["[[1, 2, 30, 40]]", "[]", None]
+    seen = {told.fingerprint}
+    for change in ({"label": "ulcer"}, {"boxes": "[]"}, {"label": None}, {"boxes": None}):
+        seen.add(Manifest.from_rows("set", "/x", [row(0, **{**rows[0], **change})]).fingerprint)
+    assert len(seen) == 5
+
+
+def test_format_1_is_still_read(manifest: Manifest, tmp_path: Path) -> None:
+    old = manifest.table.drop_columns(["label", "boxes"])
+    for version in ("1", "0"):
+        metadata = {"name": "set", "root": "/data/set", "format": version}
+        pq.write_table(old.replace_schema_metadata(metadata), tmp_path / f"{version}.parquet")
+    assert Manifest.load(tmp_path / "1.parquet") == manifest
+    # what this very table had for a fingerprint under format 1
+    digest = hashlib.sha256()
+    for line in old.filter(pa.compute.equal(old["status"], "ok")).to_pylist():
+        values = (line["id"], line["sha256"], line["split"], line["mask_sha256"])
+        digest.update(repr(values).encode())
+    assert manifest.fingerprint == digest.hexdigest()
+    with pytest.raises(ValueError, match="wanted a manifest of format 2, has 0"):
+        Manifest.load(tmp_path / "0.parquet")
 
 
 def test_ids_are_unique_and_columns_present(manifest: Manifest) -> None:

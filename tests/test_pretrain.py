@@ -18,11 +18,13 @@ from frames import TINY, blob_frames
 
 import meddel_fast.pretrain as pretrain_module
 from meddel_fast import checkpoint, device
+from meddel_fast.config import ConfigError
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.loader import Frames, available_memory, batch_indices, frames, prefetch
+from meddel_fast.methods import METHODS, build_simmim
 from meddel_fast.optimise import cosine, make_optimizer
 from meddel_fast.pretrain import _crops, crop, make_batch, pretrain
-from meddel_fast.vit import build_mae, fingerprint, sine_cosine
+from meddel_fast.vit import build_mae, fingerprint, load_encoder, normalise, sine_cosine
 
 SCRIPT = """
 import sys, torch
@@ -309,3 +311,84 @@ def test_fingerprint_follows_the_weights(data: Manifest, tmp_path: Path) -> None
     b = pretrain(data, None, tmp_path / "b", replace(TINY, steps=2))
     c = pretrain(data, None, tmp_path / "c", replace(TINY, steps=3))
     assert fingerprint(a) == fingerprint(b) != fingerprint(c)
+
+
+# SimMIM
+
+SIMMIM = replace(TINY, method="simmim")
+
+
+def test_simmim_resumes_to_the_same_weights_and_learns(data: Manifest, tmp_path: Path) -> None:
+    def stop(done: int, _: int) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    whole = pretrain(data, None, tmp_path / "whole", SIMMIM)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(data, None, tmp_path / "broken", SIMMIM, progress=stop)
+    seen: list[int] = []
+    broken = pretrain(data, None, tmp_path / "broken", SIMMIM, progress=lambda d, _: seen.append(d))
+    assert seen[0] == 5, "it did not resume from step 4"
+    assert equal(broken, whole)
+    assert not equal(whole, pretrain(data, None, tmp_path / "mae", TINY))
+    config = replace(SIMMIM, steps=120, learning_rate=5e-3, crop=False)
+    pretrain(data, [0], tmp_path / "long", config)
+    losses = [float(row["loss"]) for row in log(tmp_path / "long")]
+    assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])
+
+
+def test_simmim_encoder_is_the_one_that_was_trained(data: Manifest, tmp_path: Path) -> None:
+    from transformers import AutoModel, ViTForMaskedImageModeling
+
+    folder = pretrain(data, None, tmp_path, SIMMIM)
+    trained, loading = ViTForMaskedImageModeling.from_pretrained(folder, output_loading_info=True)
+    assert not loading["missing_keys"]
+    _, loading = AutoModel.from_pretrained(folder, output_loading_info=True)
+    assert {key.partition(".")[0] for key in loading["missing_keys"]} <= {"pooler"}  # never used
+    compute = device.choose("cpu", "fp32")
+    encoder = load_encoder(folder, compute)
+    images = torch.from_numpy(frames(data, 32)[np.arange(4)])
+    with torch.inference_mode():
+        hidden = trained.eval().vit(normalise(images)).last_hidden_state
+        tokens = encoder(images)
+    assert (tokens.patches.flatten(1, 2) - hidden[:, 1:]).abs().max() == 0.0
+    assert (tokens.cls - hidden[:, 0]).abs().max() == 0.0
+
+
+@pytest.mark.parametrize("share", [0.75, 0.6, 0.1])
+def test_both_methods_mask_the_same_patches(data: Manifest, share: float) -> None:
+    noise = torch.from_numpy(make_batch(frames(data, 32), np.arange(3), TINY, 5).noise)
+    mae = build_mae(replace(TINY, mask_ratio=share), device.choose("cpu", "fp32"))
+    pixels = torch.zeros(len(noise), 3, 32, 32)
+    wanted = mae(pixels, **METHODS["mae"].masking(noise, share)).mask.bool()
+    assert torch.equal(METHODS["simmim"].masking(noise, share)["bool_masked_pos"], wanted)
+
+
+def test_simmim_knows_where_patches_lie_and_draws_from_its_seed() -> None:
+    compute = device.choose("cpu", "fp32")
+    model, again, other = (
+        build_simmim(replace(SIMMIM, seed=seed), compute).state_dict() for seed in (0, 0, 1)
+    )
+    assert all(torch.equal(model[name], again[name]) for name in model)
+    token = "vit.embeddings.mask_token"
+    assert not torch.equal(model[token], other[token])
+    rows = model["vit.embeddings.position_embeddings"][0, 1:]
+    assert (torch.cdist(rows, rows) + torch.eye(len(rows)) > 0.1).all()
+    with pytest.raises(ValueError, match="hidden_size: wanted a multiple of 4"):
+        build_simmim(replace(SIMMIM, hidden_size=30), compute)
+
+
+# Epochs by ratio
+
+
+def test_epochs_come_to_steps_by_the_number_of_images(data: Manifest, tmp_path: Path) -> None:
+    config = replace(TINY, epochs={"1.0": 2, "0.25": 8, "0.05": 0.1}, warmup_steps=50, steps=50)
+    assert config.at_ratio(1.0, 12).steps == 6  # 2 x 12 / 4
+    assert config.at_ratio(0.25, 3) == replace(config, steps=6, warmup_steps=0, epochs={})
+    assert config.at_ratio(1.0, 2000).warmup_steps == 50
+    assert config.at_ratio(0.05, 1).steps == 1
+    assert TINY.at_ratio(0.3, 5) is TINY
+    with pytest.raises(ConfigError, match=r"epochs must have the ratio 0\.5"):
+        config.at_ratio(0.5, 12)
+    with pytest.raises(ValueError, match="config must have steps, got epochs by ratio"):
+        pretrain(data, None, tmp_path, config)

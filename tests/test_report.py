@@ -6,64 +6,20 @@ import base64
 import json
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import fake_run
 import numpy as np
 import pytest
 from PIL import Image
+from report_page import Page, column, frame_data
 
+from meddel_fast.leakage import Leakage
 from meddel_fast.report import galleries, render, score_table
 from meddel_fast.report.embedmap import principal_plane
 from meddel_fast.report.figures import Axis, Point, Series, chart, marker, style_of
 from meddel_fast.report.text import best_rows, data_sets, duration
 from meddel_fast.selectors import select
-
-VOID = {"meta", "link", "input", "br", "img", "hr"}
-
-
-class Page(HTMLParser):
-    """Checks that tags nest, and collects ids, attributes and text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.ids: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
-        self.tags.append((tag, found))
-        if found.get("id"):
-            self.ids.append(str(found["id"]))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open, f"</{tag}> closes nothing"
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] not in ("script", "style"):
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", " ".join(self.words))
-
-    def having(self, **wanted: str) -> list[dict[str, str | None]]:
-        names = {k.rstrip("_").replace("_", "-"): v for k, v in wanted.items()}
-        return [a for _, a in self.tags if all(a.get(k) == v for k, v in names.items())]
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +37,6 @@ def source(run_dir: Path) -> str:
 @pytest.fixture(scope="module")
 def page(source: str) -> Page:
     return Page(source)
-
-
-def map_data(source: str) -> Any:
-    (found,) = re.findall(r'<script type="application/json" id="map-data">(.*?)</script>', source)
-    return json.loads(found)
 
 
 def test_page_is_whole_and_self_contained(source: str, page: Page) -> None:
@@ -163,16 +114,18 @@ def test_galleries_show_pairs_and_disruptive_frames(page: Page) -> None:
 
 
 def test_map_agrees_with_the_selections(source: str, run_dir: Path) -> None:
-    data = map_data(source)
-    assert len(data["x"]) == len(data["y"]) == len(data["names"]) == 60
-    assert min(data["x"]) == min(data["y"]) == 0
-    assert max(data["x"]) == max(data["y"]) == 4095
-    assert set(data["fates"]) == {
+    data = frame_data(source)
+    x, y = (column(data, data["map"][axis]) for axis in "xy")
+    assert len(x) == len(y) == len(data["names"]) == 60
+    assert column(data, data["map"]["points"]).tolist() == list(range(60))
+    assert min(x) == min(y) == 0
+    assert max(x) == max(y) == 4095
+    assert set(data["tags"]) == {
         f"{s}\n{r:g}" for s in fake_run.SELECTORS for r in (0.33, 0.1, 0.05)
     }
-    for key, fates in data["fates"].items():
-        assert fates.count("0") == max(1, int(60 * float(key.split("\n")[1]) + 0.5))
-    assert data["fates"]["meddel\n0.05"].count("2") == 2  # the two zero rows
+    for key, tag in data["tags"].items():
+        assert tag["fate"].count("0") == max(1, int(60 * float(key.split("\n")[1]) + 0.5))
+    assert data["tags"]["meddel\n0.05"]["fate"].count("2") == 2  # the two zero rows
     assert data["sheet"].startswith("data:image/jpeg;base64,")
 
 
@@ -193,7 +146,7 @@ def test_rendering_is_repeatable(run_dir: Path, source: str, tmp_path: Path) -> 
 
 
 def test_names_are_escaped(tmp_path: Path) -> None:
-    evil = "<img src=x onerror=alert(1)>&\"'</script>{i}.jpg"
+    evil = "<img src=x onerror=alert(1)>&\"'</script>\u202egpj.exe{i}.jpg"
     run = fake_run.small_run(tmp_path, [f"f{i}.jpg" for i in range(60)])
     from meddel_fast.data.manifest import Manifest
 
@@ -210,6 +163,10 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     scores = json.loads((run / "score" / "scores.json").read_text())
     for row in scores:
         row["dataset"] = f"<i>{row['dataset']}</i>"
+    leakage = Leakage.load(run / "leakage")
+    leakage.pool_id[:] = leakage.test_id[:] = evil
+    leakage.closest[1]["test_id"] = evil
+    leakage.save(run / "leakage")
     (run / "score" / "scores.json").write_text(json.dumps(scores))
     source = render(run).read_text(encoding="utf-8")
     page = Page(source)
@@ -221,7 +178,10 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     assert "<img" not in source
     assert not any(tag == "img" or "onerror" in a for tag, a in page.tags)
     assert sum(tag == "script" for tag, _ in page.tags) == 2
-    assert evil.replace("{i}", "000") in map_data(source)["names"]
+    shown = evil.replace("\u202e", "\\u202e")
+    assert shown.replace("{i}", "000") in frame_data(source)["names"]
+    assert shown in [a.get("title") for a in page.having(class_="frame")]
+    assert "\u202e" not in source
 
 
 @pytest.mark.parametrize(
@@ -229,6 +189,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     [
         ("score", "highest NormDEL"),
         ("embeddings", "Embedding map"),
+        ("leakage", "Test images in the pool"),
         ("select", "Redundant"),
         ("data", "Redundant"),
         ("stages", "Wall time"),
@@ -269,8 +230,8 @@ def test_missing_and_broken_images_are_said_to_be(run_dir: Path, tmp_path: Path)
 
     from meddel_fast.data.manifest import Manifest
 
-    pool = run / "data" / "pretrain.parquet"
-    replace(Manifest.load(pool), root=frames.parent).save(pool)
+    for path in (run / "data").glob("*.parquet"):
+        replace(Manifest.load(path), root=frames.parent).save(path)
     paths = sorted(frames.iterdir())
     for path in paths[:30]:
         path.unlink()
@@ -299,7 +260,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 def test_pixels_reach_the_page(run_dir: Path, source: str) -> None:
     """A thumbnail shows the image of the row that it names."""
     stored = dict(re.findall(r'<image id="t(\d+)"[^>]*base64,([^"]*)"', source))
-    row = int(next(iter(stored)))
+    row = min(map(int, stored))
     import io
 
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(stored[str(row)]))))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from meddel_fast import selectors
-from meddel_fast.selectors import LADDERS, SELECTORS, Selection, meddel, select, select_ladder
+from meddel_fast.selectors import METHODS, SELECTORS, Selection, meddel, select, select_ladder
 from meddel_fast.selectors.base import check_budget, random_keys
 from meddel_fast.selectors.clusters import default_clusters
 
@@ -29,7 +29,35 @@ VARIANTS = [
     ("meddel", {"rule": "components", "keep": "near", "epsilon": 0.2}),
     ("prototypes", {}),
     ("prototypes", {"keep": "easy"}),
+    ("stratified", {}),
+    ("d4", {}),
+    ("d4", {"dedup": 0.5, "keep": "easy", "sweep": "near", "clusters": 3}),
+    ("density", {}),
+    ("density", {"keep": "easy", "temperature": 0.02, "nearest": 2}),
+    ("moderate", {}),
+    ("facility", {}),
+    ("facility", {"neighbors": 3}),
+    ("facility", {"greedy": "stochastic", "seed": 2}),
+    ("craig", {}),
+    ("craig", {"neighbors": 4}),
+    ("graphcut", {}),
+    ("graphcut", {"neighbors": 3, "trade_off": 0.8}),
+    ("herding", {}),
+    ("d2", {}),
+    ("d2", {"neighbors": 2, "reverse": 0.1}),
+    ("ccs", {}),
+    ("ccs", {"strata": 4, "cutoff": 0.2}),
+    ("loss", {}),
+    ("loss", {"keep": "low"}),
 ]
+
+
+def given(name: str, n: int) -> dict[str, Any]:
+    """The options that a method cannot do without, for the first n rows of the tests' data."""
+    score = np.random.default_rng(8).integers(0, 6, 200)[:n].astype(np.float32)
+    return {"score": score} if "score" in METHODS[name].needs else {}
+
+
 NAMES = [name + "".join(f"-{k}={v}" for k, v in options.items()) for name, options in VARIANTS]
 variants = pytest.mark.parametrize(("name", "options"), VARIANTS, ids=NAMES)
 
@@ -83,10 +111,11 @@ def same(a: Selection, b: Selection) -> bool:
 @variants
 def test_every_budget_is_met_exactly(name: str, options: dict[str, Any]) -> None:
     x = blobs(24)
-    ladder = select_ladder(name, x, list(range(1, 25)), **options)
+    ladder = select_ladder(name, x, list(range(1, 25)), **options, **given(name, 24))
     for count, selection in enumerate(ladder, start=1):
         check_consistent(selection, 24, count)
-    if options.get("rule") != "greedy":
+    nested = METHODS[name].nested or (name == "meddel" and options.get("rule") != "greedy")
+    if nested and options.get("greedy") != "stochastic":
         for smaller, larger in itertools.pairwise(ladder):
             assert set(smaller.indices) < set(larger.indices)
 
@@ -94,10 +123,11 @@ def test_every_budget_is_met_exactly(name: str, options: dict[str, Any]) -> None
 @variants
 def test_degenerate_input(name: str, options: dict[str, Any]) -> None:
     same_rows = np.tile(np.float32([[1, 2, 3, 4, 5]]), (7, 1))
-    options = options | ({"start": 0} if name == "kcenter" else {})
+    options = {k: v for k, v in options.items() if k not in ("start", "neighbors", "clusters")}
     for x in (same_rows, np.zeros((7, 5), np.float32), np.eye(7, dtype=np.float32)):
         for count in range(1, 8):
-            check_consistent(select(name, x, count, **options), 7, count)
+            check_consistent(select(name, x, count, **options, **given(name, 7)), 7, count)
+    options = options | given(name, 1)
     check_consistent(select(name, np.ones((1, 3)), 1, **options), 1, 1)
     check_consistent(select(name, np.ones((1, 3)), 0.01, **options), 1, 1)
 
@@ -105,6 +135,7 @@ def test_degenerate_input(name: str, options: dict[str, Any]) -> None:
 @variants
 def test_ladder_equals_single_budgets_and_repeats(name: str, options: dict[str, Any]) -> None:
     x = blobs()
+    options = options | given(name, 40)
     budgets = [1, 0.05, 0.33, 17, 1.0]
     for budget, selection in zip(budgets, select_ladder(name, x, budgets, **options), strict=True):
         assert same(selection, select(name, x, budget, **options))
@@ -113,13 +144,13 @@ def test_ladder_equals_single_budgets_and_repeats(name: str, options: dict[str, 
 
 @variants
 def test_save_and_load(name: str, options: dict[str, Any], tmp_path: Path) -> None:
-    selection = select(name, blobs(), 0.3, **options)
+    selection = select(name, blobs(), 0.3, **options, **given(name, 40))
     selection.save(tmp_path / "s.parquet", ids=[f"frame <{i}>.jpg" for i in range(40)])
     assert same(Selection.load(tmp_path / "s.parquet"), selection)
     assert [p.name for p in tmp_path.iterdir()] == ["s.parquet"]
 
 
-@pytest.mark.parametrize("name", ["kcenter", "semdedup", "meddel", "prototypes"])
+@pytest.mark.parametrize("name", [n for n in SELECTORS if n not in ("random", "loss")])
 def test_kinds_of_input_agree(name: str) -> None:
     x = np.round(blobs() * 8).astype(np.int8)
     expected = select(name, x, 0.3)
@@ -132,9 +163,10 @@ def test_torch_tensors_are_taken() -> None:
     torch = pytest.importorskip("torch")
     x = blobs()
     for name in SELECTORS:
-        assert same(select(name, torch.from_numpy(x), 0.3), select(name, x, 0.3))
-        brain = torch.from_numpy(x).bfloat16()
-        assert same(select(name, brain, 0.3), select(name, brain.float().numpy(), 0.3))
+        more = given(name, 40)
+        assert same(select(name, torch.from_numpy(x), 0.3, **more), select(name, x, 0.3, **more))
+        brain, wide = torch.from_numpy(x).bfloat16(), torch.from_numpy(x).bfloat16().float()
+        assert same(select(name, brain, 0.3, **more), select(name, wide.numpy(), 0.3, **more))
 
 
 def restated_semdedup(
@@ -221,7 +253,9 @@ def test_the_least_disruptive_come_back_when_nothing_else_is_left() -> None:
 
 def test_all_disruptive() -> None:
     s = meddel(np.zeros((4, 3)), 2)  # a zero row has cosine 0 to its centroid
-    assert s.counts() == {"kept": 2, "duplicate": 0, "disruptive": 2, "budget": 0}
+    assert s.counts() == {
+        "kept": 2, "duplicate": 0, "disruptive": 2, "budget": 0, "excluded": 0
+    }  # fmt: skip
     assert list(s.order) == [0, 1]
     assert s.settings["eta"] is None
 
@@ -265,9 +299,14 @@ def test_rules_differ_as_described_on_a_chain() -> None:
 def test_exact_copies_tie_to_the_lowest_index() -> None:
     x = np.tile(np.float32([[3, 1, 2]]), (6, 1))
     for name, options in VARIANTS:
-        drawn = name == "random" or options.get("keep") == "random"
+        drawn = name in ("random", "stratified", "ccs") or options.get("keep") == "random"
+        drawn = drawn or options.get("greedy") == "stochastic"
         if drawn or "start" in options or "disruptive_fraction" in options:
             continue
+        if "neighbors" in options or name == "d2":  # 0 is a neighbour of all copies, 5 of none
+            continue
+        if name == "loss":
+            options = options | {"score": np.ones(6)}
         assert list(select(name, x, 2, **options).order) == [0, 1]
 
 
@@ -346,6 +385,7 @@ def test_budgets(budget: float, n: int, count: int) -> None:
         (ValueError, "epsilon must be from 0 to 2, got -1", lambda x: meddel(x, 3, epsilon=-1)),
         (TypeError, "epsilon.*None", lambda x: meddel(x, 3, epsilon=None)),
         (ValueError, "disruptive_fraction.*1.1", lambda x: meddel(x, 3, disruptive_fraction=1.1)),
+        (TypeError, "loss: needs score", lambda x: select("loss", x, 3)),
         (ValueError, "seed.*at least 0", lambda x: select("random", x, 3, seed=-1)),
         (ValueError, "start.*0 to 39.*40", lambda x: select("kcenter", x, 3, start=40)),
         (ValueError, "metric.*'l1'", lambda x: select("kcenter", x, 3, metric="l1")),
@@ -363,7 +403,7 @@ def test_non_finite_rows_are_named(name: str, bad: float) -> None:
     x = blobs()
     x[13, 2] = x[30, 1] = bad
     with pytest.raises(ValueError, match=r"x must be finite.* row 13"):
-        select(name, x, 3)
+        select(name, x, 3, **given(name, 40))
 
 
 def test_files_that_are_no_selections_are_refused(tmp_path: Path) -> None:
@@ -383,5 +423,6 @@ def test_files_that_are_no_selections_are_refused(tmp_path: Path) -> None:
 
 
 def test_tables_agree() -> None:
-    assert set(LADDERS) <= set(SELECTORS)
+    assert list(METHODS) == list(SELECTORS)
+    assert all(m.paper and m.cost and m.good_for and m.exact for m in METHODS.values())
     assert [default_clusters(n) for n in (1, 4, 100, 2000, 88_282)] == [1, 1, 5, 22, 149]

@@ -10,6 +10,8 @@ The map of the package; imports go down only:
 ``index``               a deduplication index on disk that samples come to and leave
 ``distributed``         the processes of torchrun that embed or pre-train together
 ``progress``            the way of ``progress=`` to the C++ loops
+``sharded``             the operations on parts of rows: larger than memory, or than one machine
+``store``               embeddings in files, opened and read a range at a time
 ``pair_stream``         ``iter_similar_pairs``: similar pairs by ranges of rows
 ``ops``                 the kernels' public functions: checks, picks the device, one call
 ``reference``           the truth they are held to, in plain numpy
@@ -26,6 +28,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from meddel_fast._version import __version__
 from meddel_fast.normdel import del_score, normdel
 from meddel_fast.ops import (
     deduplicate,
@@ -36,11 +39,10 @@ from meddel_fast.ops import (
     topk_similarity,
 )
 from meddel_fast.pair_stream import iter_similar_pairs
+from meddel_fast.store import open_store
 
 if TYPE_CHECKING:
     from meddel_fast import selectors
-
-__version__ = "0.1.0"
 
 __all__ = [
     "__version__",
@@ -50,6 +52,7 @@ __all__ = [
     "kcenter_greedy",
     "kmeans",
     "normdel",
+    "open_store",
     "redundancy",
     "selectors",
     "similar_pairs",

@@ -64,3 +64,85 @@ def kmeans(
     threads: int,
     /,
 ) -> tuple[_Int, NDArray[np.float32], _Float, float, int, bool]: ...
+
+# Of parts of sets: what is known so far comes in, and goes back with a part more. A part is its
+# rows and, by row, samples, places and labels.
+
+_Part = tuple[_Array, _Int, _Int, _Int | None]
+
+def squared_norms(x: _Array, threads: int, /) -> _Float: ...
+def earlier_in_part(
+    x: _Part, y: _Part, similarity: _Float, neighbor: _Int, threads: int, /
+) -> tuple[_Float, _Int]: ...
+def topk_in_part(
+    x: _Array,
+    x_first: int,
+    y: _Array,
+    y_first: int,
+    similarity: _Float,
+    indices: _Int,
+    threads: int,
+    /,
+) -> tuple[_Float, _Int]: ...
+def pairs_of_groups(
+    x: _Array,
+    x_labels: _Int,
+    y: _Array,
+    y_labels: _Int,
+    threshold: float,
+    max_pairs: int,
+    threads: int,
+    /,
+) -> tuple[_Int, _Int, _Float]: ...
+def greedy_in_part(
+    x: _Array,
+    threshold: float,
+    samples: _Int,
+    labels: _Int | None,
+    max_pairs: int,
+    representative: _Int,
+    similarity: _Float,
+    threads: int,
+    /,
+) -> tuple[_Int, _Float]: ...
+def join_components(parent: _Int, i: _Int, j: _Int, /) -> _Int: ...
+def row_cosines(x: _Array, y: _Array, threads: int, /) -> _Float: ...
+def catch_up(
+    x: _Array,
+    centres: _Array,
+    cosine: bool,
+    seen: NDArray[np.int32],
+    nearest: _Float,
+    threads: int,
+    /,
+) -> _Float: ...
+def choose_among(
+    x: _Array,
+    nearest: _Float,
+    k: int,
+    radius: float,
+    cosine: bool,
+    bound: float,
+    before: int,
+    threads: int,
+    /,
+) -> tuple[_Int, _Float, _Float, bool]: ...
+def lower_weights(
+    x: _Array,
+    squares: _Float,
+    seed: _Array,
+    row: int,
+    spherical: bool,
+    weights: _Float,
+    threads: int,
+    /,
+) -> _Float: ...
+def add_members(
+    x: _Array,
+    labels: _Int,
+    norms: _Float | None,
+    wanted: list[bool],
+    sums: _Float,
+    threads: int,
+    /,
+) -> _Float: ...

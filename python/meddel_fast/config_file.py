@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from meddel_fast.config import (
+    ClassificationConfig,
     ConfigError,
+    CostConfig,
     DataConfig,
     DownstreamConfig,
     EncoderConfig,
+    GeneralisationConfig,
+    LeakageConfig,
+    LocalisationConfig,
     PretrainConfig,
+    ReferenceConfig,
     RunConfig,
 )
 
@@ -108,6 +114,29 @@ def _data_sets(tables: Any, base: Path) -> tuple[DataConfig, ...]:
     )
 
 
+def _task_settings(tables: dict[str, Any], downstream: dict[str, Any]) -> dict[str, Any]:
+    """Read ``[tasks.NAME]``; what localisation shares with segmentation is that of [downstream]."""
+    given = _convert(tables.get("tasks", {}), dict[str, Any], "[tasks]")
+    given = {name: _convert(t, dict[str, Any], f"[tasks.{name}]") for name, t in given.items()}
+    _known_keys(given, ["classification", "localisation"], "[tasks]")
+    size = {"image_size": downstream["image_size"]}
+    classes, boxes = (given.get(name, {}) for name in ("classification", "localisation"))
+    return {
+        "classification": from_table(
+            ClassificationConfig, size | classes, "[tasks.classification]"
+        ),
+        "localisation": from_table(LocalisationConfig, downstream | boxes, "[tasks.localisation]"),
+    }
+
+
+def _references(tables: Any) -> tuple[ReferenceConfig, ...]:
+    if not isinstance(tables, list):
+        raise ConfigError(f"[[references]] must be a list of tables, got {tables!r}")
+    return tuple(
+        from_table(ReferenceConfig, t, f"[[references]] {i + 1}") for i, t in enumerate(tables)
+    )
+
+
 def read_toml(path: str | Path) -> dict[str, Any]:
     """Read the tables of a TOML file; an error names the file."""
     path = Path(path)
@@ -150,8 +179,9 @@ def load_config(
     ----------
     path : path
         The file. Its tables: ``[run]``, one or more ``[[data]]``, ``[encoder]``,
-        ``[selectors.NAME]``, ``[pretrain]``, ``[downstream]``; their keys are the fields of the
-        classes of this module.
+        ``[leakage]``, ``[selectors.NAME]``, ``[pretrain]``, ``[downstream]``,
+        ``[tasks.NAME]``, ``[[references]]``, ``[generalisation]``, ``[cost]``; their keys are the
+        fields of the classes of `config`.
     data_root : path, optional
         Data paths are relative to it; without it, to the folder of the file.
     out : path, optional
@@ -161,7 +191,8 @@ def load_config(
     -------
     RunConfig
         With absolute paths. Without an ``image_size``, ``[downstream]`` takes that of
-        ``[pretrain]``.
+        ``[pretrain]``, and the tasks that of ``[downstream]``; localisation takes all that it
+        shares with ``[downstream]`` from there.
 
     Raises
     ------
@@ -172,7 +203,8 @@ def load_config(
     """
     path = Path(path)
     tables = read_toml(path)
-    known = ["run", "data", "encoder", "selectors", "pretrain", "downstream"]
+    known = ["run", "data", "encoder", "leakage", "selectors", "pretrain", "downstream"]
+    known += ["tasks", "references", "generalisation", "cost"]
     try:
         _known_keys(tables, known, "top level")
         return _run_config(tables, path.resolve().parent, data_root, out)
@@ -195,6 +227,7 @@ def _run_config(
     options = _convert(tables.get("selectors", {}), dict[str, Any], "[selectors]")
     pretrain: PretrainConfig = from_table(PretrainConfig, tables.get("pretrain", {}), "[pretrain]")
     downstream = {"image_size": pretrain.image_size, **tables.get("downstream", {})}
+    across = tables.get("generalisation")
     base = folder if data_root is None else Path(data_root).resolve()
     config: RunConfig = from_table(
         RunConfig,
@@ -207,7 +240,14 @@ def _run_config(
             for name, table in options.items()
         },
         encoder=from_table(EncoderConfig, tables.get("encoder", {}), "[encoder]"),
+        leakage=from_table(LeakageConfig, tables.get("leakage", {}), "[leakage]"),
         pretrain=pretrain,
         downstream=from_table(DownstreamConfig, downstream, "[downstream]"),
+        **_task_settings(tables, downstream),
+        references=_references(tables.get("references", [])),
+        generalisation=None
+        if across is None
+        else from_table(GeneralisationConfig, across, "[generalisation]"),
+        cost=from_table(CostConfig, tables.get("cost", {}), "[cost]"),
     )
     return config

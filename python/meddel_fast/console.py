@@ -21,6 +21,9 @@ P = ParamSpec("P")
 
 INTERRUPTED, USER_ERROR = 130, 2
 _PATIENCE = 0.6  # seconds for a tidy end after Ctrl-C; then the process ends anyway
+_OUT_OF_MEMORY = "out of memory: smaller batches or image sizes need less"
+# How the linker, torch and Python's threads put it.
+_NO_MEMORY = ("failed to map segment", "can't allocate memory", "can't start new thread")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -43,9 +46,12 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError) as error:
             _fail(explain(error))
         except ImportError as error:
-            _fail(f"{error}; pip install 'meddel-fast[benchmark]' brings what the benchmark needs")
+            told = explain(error)
+            hint = "; pip install 'meddel-fast[benchmark]' brings what the benchmark needs"
+            known = told == _OUT_OF_MEMORY or "pip install" in told
+            _fail(told if known else told + hint)
         except MemoryError:
-            _fail("out of memory: smaller batches or image sizes need less")
+            _fail(_OUT_OF_MEMORY)
 
     return wrapper
 
@@ -56,6 +62,8 @@ def explain(error: Exception) -> str:
     full = isinstance(error, OSError) and error.errno in _FULL
     if full or "No space left on device" in text or "PytorchStreamWriter failed" in text:
         return f"cannot write, the disk is full: {text}. Free some space and run the same again"
+    if any(sign in text for sign in _NO_MEMORY):
+        return _OUT_OF_MEMORY
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}"

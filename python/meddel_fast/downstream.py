@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from meddel_fast.device import (
 from meddel_fast.files import Progress, StrPath, write_json
 from meddel_fast.loader import Frames, Store, batch_indices, frames, prefetch
 from meddel_fast.optimise import cosine, make_optimizer
+from meddel_fast.predictions import Predictions, confusion_matrices, pack
 from meddel_fast.segmentation import Head, scores, segmentation_loss
 from meddel_fast.vit import Encoder, fingerprint, load_encoder
 
@@ -45,6 +46,8 @@ _BATCH = 64  # images a forward pass when nothing is trained
 # Tokens of frozen encoders, float16 (n, g, g, d): every seed trains its head on the same ones.
 _TOKENS: Store[NDArray[np.float16]] = Store(share=0.25)
 
+R = TypeVar("R", bound="HeadRun")
+
 
 def evaluate(
     encoder: StrPath,
@@ -54,7 +57,9 @@ def evaluate(
     *,
     seed: int,
     out: StrPath | None = None,
+    predictions: StrPath | None = None,
     device: str | torch.device = "auto",
+    offline: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Train a segmentation head on one set of images and score it on another.
@@ -62,7 +67,7 @@ def evaluate(
     Parameters
     ----------
     encoder
-        Folder of a pre-trained model (or a name in the local Hugging Face cache).
+        Folder of a pre-trained model, or a name on the Hugging Face Hub.
     train, test
         Manifests whose usable rows all have masks.
     config
@@ -71,8 +76,12 @@ def evaluate(
         Of the head's first weights, the order of the images and their mirroring.
     out
         JSON file to write the result to.
+    predictions
+        File for the predicted masks, see :class:`meddel_fast.predictions.Predictions`.
     device
         ``"auto"``, or a torch device.
+    offline
+        Never ask the network: a name must be in the local cache.
     progress
         Called as ``progress(done, total)``: one for each image that a frozen encoder looks at,
         each training step and each scored image.
@@ -100,21 +109,20 @@ def evaluate(
     """
     _check_masks("train", train)
     _check_masks("test", test)
-    compute = choose(device, config.precision)
-    model = load_encoder(encoder, compute, image_size=config.image_size)
-    encoded = len(train) + len(test) if config.freeze_encoder else 0
-    tick = _counter(progress, encoded + config.steps + len(test))
-    task = _Task(model, fingerprint(encoder, model), config, compute, seed, tick)
+    size = (len(train), len(test))
+    run = start(HeadRun, encoder, size, config, seed, device, offline, progress)
     with deterministic():
-        loss = task.train(train)
-        confusions = task.test(test)
+        loss = run.train(train)
+        found = run.test(test)
+    if predictions is not None:
+        found.save(predictions)
     result = {
-        **scores(confusions),
+        **scores(found.confusions),
         "images": len(test),
         "train_images": len(train),
         "train_loss": loss,
         "seed": seed,
-        "precision": compute.precision,
+        "precision": run.precision,
         "settings": asdict(config),
     }
     if out is not None:
@@ -122,7 +130,33 @@ def evaluate(
     return result
 
 
-class _Task:
+def start(
+    kind: type[R],
+    encoder: StrPath,
+    size: tuple[int, int],
+    config: DownstreamConfig,
+    seed: int,
+    device: str | torch.device,
+    offline: bool,
+    progress: Progress | None,
+) -> R:
+    """Load the encoder and put a new head on it; `size` counts training and test images."""
+    compute = choose(device, config.precision)
+    model = load_encoder(encoder, compute, image_size=config.image_size, offline=offline)
+    encoded = sum(size) if config.freeze_encoder else 0
+    tick = _counter(progress, encoded + config.steps + size[1])
+    return kind(model, fingerprint(encoder, model), config, compute, seed, tick)
+
+
+class Pixels(Protocol):
+    """Masks by rows: ``pixels[rows]`` is uint8 (b, size, size)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]: ...
+
+
+class HeadRun:
     """One head on its encoder, being trained and tested."""
 
     def __init__(
@@ -140,11 +174,16 @@ class _Task:
             head = Head(encoder.width, config.head_hidden, encoder.grid, config.image_size)
         self._head = head.to(compute.device)
 
+    @property
+    def precision(self) -> str:
+        """The precision it computes in."""
+        return self._compute.precision
+
     def train(self, manifest: Manifest) -> float:
         """Train on a manifest; return the mean loss of the last tenth of the steps."""
         config = self._config
         source = self._source(manifest)
-        masks = frames(manifest, config.image_size, masks=True)
+        masks = self._truth(manifest)
         self._standardise(source)
         optimizers = self._optimizers()
         steps, warmup = range(config.steps), round(_WARMUP * config.steps)
@@ -170,32 +209,47 @@ class _Task:
         return last
 
     @torch.inference_mode()
-    def test(self, manifest: Manifest) -> NDArray[np.int64]:
-        """Confusion matrices (n, 2, 2) of a manifest's images."""
+    def test(self, manifest: Manifest) -> Predictions:
+        """Predict the masks of a manifest's images, and hold them against the truth."""
         self._encoder.eval()
         source = self._source(manifest)
-        masks = frames(manifest, self._config.image_size, masks=True)
+        masks = self._truth(manifest)
         threshold = math.log(self._config.threshold / (1 - self._config.threshold))
         batches = _batches(len(manifest))
-        staged = prefetch(lambda rows: self._stage(source[rows], masks[rows]), batches)
+        staged = prefetch(
+            lambda rows: (self._compute.stage(source[rows]), masks[rows].astype(np.bool_)), batches
+        )
 
-        def count() -> Iterator[tuple[int, Tensor]]:
-            for rows, (inputs, wanted) in zip(batches, staged, strict=True):
-                predicted = self._head(self._tokens(inputs)) > threshold
-                truth = self._compute.send(wanted).bool()
-                cells = (
-                    ~truth & ~predicted,
-                    ~truth & predicted,
-                    truth & ~predicted,
-                    truth & predicted,
-                )
-                yield len(rows), torch.stack([cell.sum(dim=(1, 2)) for cell in cells], dim=1)
+        def predict() -> Iterator[tuple[NDArray[np.bool_], Tensor]]:
+            for inputs, truth in staged:
+                yield truth, self._head(self._tokens(inputs)) > threshold
 
-        parts = []
-        for images, counts in arrays(count()):
-            parts.append(counts.reshape(-1, 2, 2))
+        bits, confusions = [], []
+        for truth, predicted in arrays(predict()):
+            bits.append(pack(predicted))
+            confusions.append(confusion_matrices(truth, predicted))
+            self._tick(len(truth))
+        size = self._config.image_size
+        return Predictions(manifest.ids, np.concatenate(bits), size, np.concatenate(confusions))
+
+    @torch.inference_mode()
+    def chances(self, manifest: Manifest) -> Iterator[NDArray[np.float32]]:
+        """Yield how likely each pixel is polyp, (size, size), image by image."""
+        self._encoder.eval()
+        source = self._source(manifest)
+        batches = _batches(len(manifest))
+        staged = prefetch(lambda rows: self._stage(source[rows]), batches)
+        flow = (
+            (len(rows), self._head(self._tokens(inputs)).sigmoid())
+            for rows, (inputs,) in zip(batches, staged, strict=True)
+        )
+        for images, found in arrays(flow):
+            yield from found
             self._tick(images)
-        return np.concatenate(parts)
+
+    def _truth(self, manifest: Manifest) -> Pixels:
+        """Give what the head is to find, 0 and 1."""
+        return frames(manifest, self._config.image_size, masks=True)
 
     def _source(self, manifest: Manifest) -> Frames | NDArray[np.float16]:
         """Give what is fed in: a frozen encoder's tokens where they fit in memory, else images."""
@@ -251,7 +305,7 @@ class _Task:
         ]
 
     def _fetch(
-        self, source: Frames | NDArray[np.float16], masks: Frames, step: int
+        self, source: Frames | NDArray[np.float16], masks: Pixels, step: int
     ) -> list[Tensor]:
         """Give a step's staged inputs and masks, a function of the seed and the step's number."""
         rows = batch_indices(self._seed, step, self._config.batch_size, len(masks))

@@ -20,6 +20,7 @@ from meddel_fast.distributed import own_device, processes
 from meddel_fast.files import (
     Progress,
     StrPath,
+    atomic_directory,
     read_json,
     remove_leftovers,
     sha256_file,
@@ -104,6 +105,39 @@ class Embeddings:
         centred: NDArray[np.float32] = (self.array - mean).astype(np.float32)
         return centred
 
+    def take(self, rows: NDArray[np.int64], manifest: Manifest, out: StrPath) -> Embeddings:
+        """Write some of the rows to a folder, as :func:`embed` does for a part of the images.
+
+        Parameters
+        ----------
+        rows
+            Rows (k,), in the order of `manifest`.
+        manifest
+            The k images.
+        out
+            Folder; what is in it gives way.
+
+        Raises
+        ------
+        ValueError
+            There are not as many rows as images.
+        """
+        if len(rows) != len(manifest):
+            raise ValueError(
+                f"rows must be one for each of {len(manifest)} images, got {len(rows)}"
+            )
+        settings = {k: v for k, v in self.index.items() if k not in ("key", "complete", "shards")}
+        settings |= {"manifest": manifest.fingerprint, "shape": [len(rows), self.array.shape[1]]}
+        size = settings["shard_size"]
+        with atomic_directory(out, replace=True) as folder:
+            shards = [
+                _write_shard(folder, first // size, self.array[rows[first : first + size]])
+                for first in range(0, len(rows), size)
+            ]
+            finished = {"key": _key(settings), "complete": True, "shards": shards}
+            write_json(folder / _INDEX, settings | finished)
+        return Embeddings.load(out)
+
 
 def embed(
     manifest: Manifest,
@@ -184,8 +218,7 @@ def embed(
         "batch_size": batch_size,
         "precision": compute.precision,
     }
-    # The encoder's place says nothing about its content, which has a hash of its own.
-    key = sha256_json({name: value for name, value in settings.items() if name != "encoder"})
+    key = _key(settings)
     count = -(-len(manifest) // shard_size)
     with processes(compute.device) as group:
         if group.first:
@@ -209,13 +242,21 @@ def embed(
                 flow = _embed_rows(model, pool, rows, batch_size, pooling, compute)
                 array = _gather(flow, (len(rows), model.width), dtype, tell)
                 _check_finite(array, first, manifest)
-                _write_shard(out, number, array, key)
+                entry = _write_shard(out, number, array)
+                # Beside it, what the index will say of it.
+                note = (out / entry["name"]).with_suffix(".json")
+                write_json(note, {"key": key, "shards": [entry]})
         group.barrier()
         if group.first:
             _take_stock(out, {**settings, "key": key}, count, fresh=True)
     if progress is not None:
         progress(len(manifest), len(manifest))
     return Embeddings.load(out) if group.first else Embeddings(out, read_json(out / _INDEX))
+
+
+def _key(settings: dict[str, Any]) -> str:
+    """Hash the settings, but the encoder's place: its content has a hash of its own."""
+    return sha256_json({name: value for name, value in settings.items() if name != "encoder"})
 
 
 def _check(manifest: Manifest, batch_size: int, dtype: str, shard_size: int, pooling: str) -> None:
@@ -281,14 +322,12 @@ def _shard_name(number: int) -> str:
     return f"shard-{number:05d}.npy"
 
 
-def _write_shard(out: Path, number: int, array: NDArray[Any], key: str) -> None:
-    """Write a shard, and then, beside it, what the index will say of it."""
+def _write_shard(out: Path, number: int, array: NDArray[Any]) -> dict[str, Any]:
     path = out / _shard_name(number)
     buffer = io.BytesIO()
     np.save(buffer, array)
     write_bytes(path, buffer.getvalue())
-    entry = {"name": path.name, "rows": len(array), "sha256": sha256_file(path)}
-    write_json(path.with_suffix(".json"), {"key": key, "shards": [entry]})
+    return {"name": path.name, "rows": len(array), "sha256": sha256_file(path)}
 
 
 def _take_stock(out: Path, about: dict[str, Any], count: int, *, fresh: bool = False) -> None:

@@ -11,6 +11,12 @@ its current stream. ``device="cuda"`` (or ``"cuda:1"``) sends numpy arrays and C
 chunks where they do not fit, and brings the results back. That takes torch, triton and, for
 k-center and the rule "components", the CUDA extension.
 
+x and y may also be a :class:`meddel_fast.store.Store`, of files larger than memory. Work then goes
+part by part within ``memory``: bytes, or a text such as ``"512MB"``, by default half of what is
+free. ``group`` (:func:`meddel_fast.sharded.join_group`) spreads it over processes, each of which
+passes the same set, or :class:`meddel_fast.store.LocalRows`. Either may be given for an array too.
+Such calls run on the CPU.
+
 ``threads=None`` means MEDDEL_THREADS, else all cores that the process may use. Ctrl-C stops a
 running call within a second.
 
@@ -26,6 +32,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meddel_fast import _core
 from meddel_fast.arrays import (
@@ -41,6 +48,7 @@ from meddel_fast.arrays import (
     resolve_threads,
 )
 from meddel_fast.progress import reports
+from meddel_fast.store import LocalRows, Store
 
 if TYPE_CHECKING:
     from meddel_fast.files import Progress
@@ -111,6 +119,8 @@ def kcenter_greedy(
     start: int = 0,
     selected: Any | None = None,
     distances: bool = True,
+    memory: int | str | None = None,
+    group: Any | None = None,
     threads: int | None = None,
     device: Any | None = None,
     progress: Progress | None = None,
@@ -138,7 +148,7 @@ def kcenter_greedy(
     distances : bool
         Whether the distances of all samples are wanted. The choice alone takes less time: most
         samples need not be compared with most centres for it.
-    threads, device, progress : optional
+    memory, group, threads, device, progress : optional
         See the module.
 
     Returns
@@ -162,31 +172,45 @@ def kcenter_greedy(
     -----
     O(n k d) at worst.
     """
+    if needs_parts(x, memory=memory, group=group):
+        check_no_device(device)
+        return sharded().kcenter_greedy(  # type: ignore[no-any-return]
+            x, k, radius=radius, metric=metric, start=start, selected=selected,
+            distances=distances,
+            memory=memory, group=group, threads=threads,
+        )  # fmt: skip
     threads = resolve_threads(threads)
     check_choice("metric", metric, ("euclidean", "cosine"))
     on = choose_device(device, x=x)
     core, rows = _core_of(on), _checked("x", x, threads, on)
+    k, limit, centres, start = check_centres(rows.n, k, radius, start, selected)
+    indices, radii, nearest = core.kcenter_greedy(
+        rows.array, k, limit, metric == "cosine", start, centres.tolist(), bool(distances), threads
+    )
+    indices, radii, nearest = rows.back(indices, radii, nearest)
+    return KCenterResult(indices, radii, nearest if distances else None)
+
+
+def check_centres(
+    n: int, k: int | None, radius: float | None, start: int, selected: Any | None
+) -> tuple[int, float, NDArray[np.int64], int]:
+    """Check what :func:`kcenter_greedy` is asked for: k, radius (or -1), centres, start."""
     centres = np.zeros(0, dtype=np.int64)
     if selected is not None:
         centres = check_index_vector("selected", selected, None)
-        if len(centres) and not 0 <= centres.min() <= centres.max() < rows.n:
-            raise ValueError(f"selected must be rows of x, 0 to {rows.n - 1}")
+        if len(centres) and not 0 <= centres.min() <= centres.max() < n:
+            raise ValueError(f"selected must be rows of x, 0 to {n - 1}")
         if len(np.unique(centres)) < len(centres):
             raise ValueError("selected must not hold a sample twice")
     why = " (the rows of x less the selected ones)" if len(centres) else " (the rows of x)"
     if k is None and radius is None:
         raise ValueError("give k, radius or both: neither came")
     limit = -1.0 if radius is None else check_float("radius", radius, 0.0, float(np.finfo("d").max))
-    if k is not None or len(centres) == rows.n:
-        k = check_int("k", rows.n if k is None else k, 1, rows.n - len(centres), why)
+    if k is not None or len(centres) == n:
+        k = check_int("k", n if k is None else k, 1, n - len(centres), why)
     else:
-        k = rows.n - len(centres)
-    start = check_int("start", start, 0, rows.n - 1)
-    indices, radii, nearest = core.kcenter_greedy(
-        rows.array, k, limit, metric == "cosine", start, centres.tolist(), bool(distances), threads
-    )
-    indices, radii, nearest = rows.back(indices, radii, nearest)
-    return KCenterResult(indices, radii, nearest if distances else None)
+        k = n - len(centres)
+    return k, limit, centres, check_int("start", start, 0, n - 1)
 
 
 @reports
@@ -196,6 +220,8 @@ def similar_pairs(
     *,
     threshold: float = 0.95,
     max_pairs: int | None = None,
+    memory: int | str | None = None,
+    group: Any | None = None,
     threads: int | None = None,
     device: Any | None = None,
     progress: Progress | None = None,
@@ -213,7 +239,7 @@ def similar_pairs(
         From -1 to 1. (For 'strictly above t' pass ``numpy.nextafter(t, 2)``.)
     max_pairs : int, optional
         Give up beyond so many. By default what fits into half of the free memory.
-    threads, device, progress : optional
+    memory, group, threads, device, progress : optional
         See the module.
 
     Returns
@@ -240,6 +266,12 @@ def similar_pairs(
     -----
     O(n m d) at worst, no (n, m) matrix in memory.
     """
+    if needs_parts(x, y, memory=memory, group=group):
+        check_no_device(device)
+        return sharded().similar_pairs(  # type: ignore[no-any-return]
+            x, y, threshold=threshold, max_pairs=max_pairs,
+            memory=memory, group=group, threads=threads,
+        )  # fmt: skip
     threads = resolve_threads(threads)
     threshold = check_float("threshold", threshold, -1.0, 1.0)
     on = choose_device(device, x=x, y=y)
@@ -273,6 +305,8 @@ def redundancy(
     *,
     order: Any | None = None,
     labels: Any | None = None,
+    memory: int | str | None = None,
+    group: Any | None = None,
     threads: int | None = None,
     device: Any | None = None,
     progress: Progress | None = None,
@@ -290,7 +324,7 @@ def redundancy(
         A permutation: the samples from first to last. Default: by index.
     labels : int array of shape (n,), optional
         Clusters: only samples of the same one are compared.
-    threads, device, progress : optional
+    memory, group, threads, device, progress : optional
         See the module.
 
     Returns
@@ -311,6 +345,12 @@ def redundancy(
     -----
     O(d sum of squared cluster sizes) at worst.
     """
+    if needs_parts(x, memory=memory, group=group):
+        check_no_device(device)
+        return sharded().redundancy(  # type: ignore[no-any-return]
+            x, order=order, labels=labels,
+            memory=memory, group=group, threads=threads,
+        )  # fmt: skip
     threads = resolve_threads(threads)
     on = choose_device(device, x=x)
     core, rows = _core_of(on), _checked("x", x, threads, on)
@@ -326,6 +366,8 @@ def topk_similarity(
     y: Any | None = None,
     k: int = 1,
     *,
+    memory: int | str | None = None,
+    group: Any | None = None,
     threads: int | None = None,
     device: Any | None = None,
     progress: Progress | None = None,
@@ -341,7 +383,7 @@ def topk_similarity(
         are widened to float32.
     k : int
         1 to m (to n - 1 without y).
-    threads, device, progress : optional
+    memory, group, threads, device, progress : optional
         See the module.
 
     Returns
@@ -362,6 +404,12 @@ def topk_similarity(
     -----
     O(n m d) at worst, no (n, m) matrix in memory.
     """
+    if needs_parts(x, y, memory=memory, group=group):
+        check_no_device(device)
+        return sharded().topk_similarity(  # type: ignore[no-any-return]
+            x, y, k,
+            memory=memory, group=group, threads=threads,
+        )  # fmt: skip
     threads = resolve_threads(threads)
     on = choose_device(device, x=x, y=y)
     core, (first, second) = _core_of(on), checked_two(x, y, threads, on)
@@ -384,6 +432,8 @@ def kmeans(
     max_iterations: int = 100,
     seed: int = 0,
     init: Any | None = None,
+    memory: int | str | None = None,
+    group: Any | None = None,
     threads: int | None = None,
     device: Any | None = None,
     progress: Progress | None = None,
@@ -408,7 +458,7 @@ def kmeans(
         Of k-means++ (Arthur and Vassilvitskii 2007), which is not run when init is given.
     init : float array of shape (k, d), optional
         First centroids.
-    threads, device, progress : optional
+    memory, group, threads, device, progress : optional
         See the module.
 
     Returns
@@ -437,6 +487,12 @@ def kmeans(
     -----
     O(n k d) an iteration at worst.
     """
+    if needs_parts(x, memory=memory, group=group):
+        check_no_device(device)
+        return sharded().kmeans(  # type: ignore[no-any-return]
+            x, k, spherical=spherical, max_iterations=max_iterations, seed=seed, init=init,
+            memory=memory, group=group, threads=threads,
+        )  # fmt: skip
     threads = resolve_threads(threads)
     max_iterations = check_int("max_iterations", max_iterations, 0)
     seed = check_int("seed", seed, 0)
@@ -468,6 +524,8 @@ def deduplicate(
     order: Any | None = None,
     labels: Any | None = None,
     max_pairs: int | None = None,
+    memory: int | str | None = None,
+    group: Any | None = None,
     threads: int | None = None,
     device: Any | None = None,
     progress: Progress | None = None,
@@ -494,7 +552,7 @@ def deduplicate(
     max_pairs : int, optional
         Rules greedy and components hold all similar pairs: give up beyond so many. By default what
         fits into half of the free memory.
-    threads, device, progress : optional
+    memory, group, threads, device, progress : optional
         See the module.
 
     Returns
@@ -516,6 +574,12 @@ def deduplicate(
     MemoryError
         When more than max_pairs are found.
     """
+    if needs_parts(x, memory=memory, group=group):
+        check_no_device(device)
+        return sharded().deduplicate(  # type: ignore[no-any-return]
+            x, threshold, rule=rule, order=order, labels=labels,
+            memory=memory, group=group, threads=threads,
+        )  # fmt: skip
     threads = resolve_threads(threads)
     threshold = check_float("threshold", threshold, -1.0, 1.0)
     check_choice("rule", rule, ("semdedup", "greedy", "components"))
@@ -532,6 +596,24 @@ def deduplicate(
         raise _too_many_pairs(error, limit, threshold, way_out) from None
     keep = similarity != similarity  # NaN
     return DeduplicateResult(*rows.back(keep, representative, similarity))
+
+
+def needs_parts(*sets: Any, memory: Any | None, group: Any | None) -> bool:
+    """Whether a call goes to :mod:`meddel_fast.sharded`."""
+    if memory is not None or group is not None:
+        return True
+    return any(isinstance(x, (Store, LocalRows)) for x in sets)
+
+
+def check_no_device(device: Any | None) -> None:
+    """Refuse a GPU for work on parts."""
+    if device is not None and str(device) != "cpu":
+        raise ValueError(f"device must be 'cpu' where the rows are in parts, got {str(device)!r}")
+
+
+def sharded() -> Any:
+    """Return :mod:`meddel_fast.sharded`, which builds on this module."""
+    return importlib.import_module("meddel_fast.sharded")
 
 
 # One of two: _core with checked numpy arrays, or gpu, the same functions with samples on their way

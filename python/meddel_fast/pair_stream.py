@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from meddel_fast.arrays import check_float, check_int, choose_device, resolve_threads
-from meddel_fast.ops import SimilarPairsResult, checked_two, pairs_of_range
+from meddel_fast.ops import (
+    SimilarPairsResult,
+    check_no_device,
+    checked_two,
+    needs_parts,
+    pairs_of_range,
+    sharded,
+)
+
+T = TypeVar("T", bound=tuple[Any, ...])
 
 # The rows of a chunk follow from what the last one held. An attempt that finds too many pairs is
 # lost work, of up to max_pairs pairs: on clusters, and on walks whose frames lie in order, these
@@ -22,6 +31,7 @@ def iter_similar_pairs(
     *,
     threshold: float = 0.95,
     max_pairs: int = 10_000_000,
+    memory: int | str | None = None,
     threads: int | None = None,
     device: Any | None = None,
 ) -> Iterator[SimilarPairsResult]:
@@ -43,8 +53,9 @@ def iter_similar_pairs(
     max_pairs : int
         Pairs a chunk, at least 1. All pairs of one row of x come in one chunk, though, be they
         more.
-    threads, device : optional
-        See the module :mod:`meddel_fast.ops`.
+    memory, threads, device : optional
+        See the module :mod:`meddel_fast.ops`; with a store or `memory`, a chunk holds no more pairs
+        than a quarter of it does.
 
     Yields
     ------
@@ -63,6 +74,11 @@ def iter_similar_pairs(
     a GPU) for each of up to max_pairs pairs, or of a row's, if they are more, and 16 MiB a thread;
     then 24 bytes for each pair of the chunk, until it is dropped.
     """
+    if needs_parts(x, y, memory=memory, group=None):
+        check_no_device(device)
+        return sharded().iter_similar_pairs(  # type: ignore[no-any-return]
+            x, y, threshold=threshold, max_pairs=max_pairs, memory=memory, threads=threads
+        )
     threads = resolve_threads(threads)
     threshold = check_float("threshold", threshold, -1.0, 1.0)
     max_pairs = check_int("max_pairs", max_pairs, 1)
@@ -73,19 +89,33 @@ def iter_similar_pairs(
 def _chunks(
     x: Any, y: Any | None, threshold: float, max_pairs: int, threads: int, on: Any
 ) -> Iterator[SimilarPairsResult]:
-    """Take as many rows at a time as seem to hold few enough pairs; fewer if they do not."""
-    most_of_a_row = x.n if y is None else y.n
-    begin, size = 0, x.n
-    while begin < x.n:
-        rows = range(begin, min(x.n, begin + size))
-        limit = max_pairs if len(rows) > 1 else max(max_pairs, most_of_a_row)
+    def find(rows: range, limit: int) -> SimilarPairsResult:
+        return pairs_of_range(x, y, rows, threshold, limit, threads, on)
+
+    for _, chunk in in_chunks(x.n, x.n if y is None else y.n, max_pairs, find):
+        yield chunk
+        del chunk  # while the next one is made
+
+
+def in_chunks(
+    n: int, columns: int, max_pairs: int, find: Callable[[range, int], T]
+) -> Iterator[tuple[range, T]]:
+    """Take as many of n rows at a time as seem to hold few enough pairs; fewer if they do not.
+
+    ``find(rows, limit)`` returns a tuple that begins with an array of as many entries as pairs, and
+    raises OverflowError where there are more than `limit`. One row has at most `columns` pairs.
+    """
+    begin, size = 0, n
+    while begin < n:
+        rows = range(begin, min(n, begin + size))
+        limit = max_pairs if len(rows) > 1 else max(max_pairs, columns)
         try:
-            chunk = pairs_of_range(x, y, rows, threshold, limit, threads, on)
+            chunk = find(rows, limit)
         except OverflowError:
             size = max(1, len(rows) // (2 if begin else FEWER))
             continue
-        filled = len(chunk.i) / (FILLED * max_pairs)
-        yield chunk
+        filled = len(chunk[0]) / (FILLED * max_pairs)
+        yield rows, chunk
         del chunk  # while the next one is made
         begin = rows.stop
         size = max(1, int(len(rows) / max(filled, 1 / GROWTH)))

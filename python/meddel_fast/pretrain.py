@@ -1,7 +1,7 @@
-"""Masked-autoencoder pre-training on a subset of a manifest.
+"""Masked pre-training on a subset of a manifest, by one of `methods`.
 
-Whatever the subset, a run takes the same number of optimiser steps, so that ratios differ in data
-and not in compute. What a step does follows from the settings, the subset and the step's number
+A run takes the steps of its settings, whatever the subset, so that ratios differ in data and not in
+compute. What a step does follows from the settings, the subset and the step's number
 alone; weights and optimiser moments are all that has to be saved, and a killed run that is started
 again ends in the weights of an unbroken one (on the same machine, with as many threads).
 
@@ -22,7 +22,7 @@ import warnings
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -54,12 +54,10 @@ from meddel_fast.files import (
     write_text,
 )
 from meddel_fast.loader import Frames, batch_indices, frames, prefetch
+from meddel_fast.methods import METHODS
 from meddel_fast.optimise import cosine, make_optimizer
 from meddel_fast.speed import Speed, seconds_a_call
-from meddel_fast.vit import build_mae, normalise, preprocessor
-
-if TYPE_CHECKING:
-    from transformers import ViTMAEForPreTraining
+from meddel_fast.vit import normalise, preprocessor
 
 # Share of the frame's area that a crop shows. MAE's 0.2 is for photographs of several hundred
 # pixels; frames here are kept at the network's own size, and a smaller crop would only be blurred.
@@ -101,7 +99,7 @@ def pretrain(
     device: str | torch.device = "auto",
     progress: Progress | None = None,
 ) -> Path:
-    """Pre-train a MAE on some of a manifest's images.
+    """Pre-train a network on some of a manifest's images.
 
     Killed and started again it goes on from its last checkpoint, which is never older than three
     minutes and a step, on whatever device and number of processes; finished before with the same
@@ -119,7 +117,8 @@ def pretrain(
         ``loss.csv`` (step, loss, learning_rate, images_per_s) and, while running, ``checkpoint/``;
         on a GPU also ``speed.json``, see :class:`meddel_fast.speed.Speed`.
     config
-        Architecture, schedule, seed.
+        Method, architecture, schedule, seed. Of a table of `epochs` nothing is known here: settle
+        it by :meth:`~meddel_fast.config.PretrainConfig.at_ratio`.
     device
         ``"auto"``, or a torch device.
     progress
@@ -128,13 +127,14 @@ def pretrain(
     Returns
     -------
     pathlib.Path
-        ``out/model``, for ``ViTMAEForPreTraining.from_pretrained`` or ``AutoModel``.
+        ``out/model``, for ``AutoModel``, or, with the decoder, ``ViTMAEForPreTraining`` (MAE) and
+        ``ViTForMaskedImageModeling`` (SimMIM).
 
     Raises
     ------
     TypeError, ValueError
         `indices` are not integers, empty, repeated or out of range; the device is not there; the
-        batch does not divide by the number of processes.
+        batch does not divide by the number of processes; `config` has a table of epochs.
     meddel_fast.data.images.ImageError
         An image cannot be read any more.
     FloatingPointError
@@ -147,6 +147,8 @@ def pretrain(
     A damaged checkpoint is named in a ``RuntimeWarning`` and the run starts anew, which ends in
     the same weights.
     """
+    if config.epochs:
+        raise ValueError(f"config must have steps, got epochs by ratio: {config.epochs}")
     chosen = _check_indices(indices, len(manifest))
     compute = choose(own_device(device), config.precision)
     out = Path(out)
@@ -198,7 +200,8 @@ class _Run:
         self.group = group
         share = config.batch_size // group.size
         self._part = slice(group.rank * share, (group.rank + 1) * share)
-        self.model = build_mae(config, compute).train()
+        self._method = METHODS[config.method]
+        self.model = self._method.build(config, compute).train()
         self._network: Any = self.model  # or what torch.compile made of it
         self.optimizer = make_optimizer(
             self.model.parameters(), config.learning_rate, config.weight_decay, config.betas
@@ -292,7 +295,8 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = cosine(step, config.steps, config.warmup_steps, config.learning_rate)
         with self.compute.autocast():
-            loss: Tensor = self._network(pixels, noise=noise).loss
+            masking = self._method.masking(noise, config.mask_ratio)
+            loss: Tensor = self._network(pixels, **masking).loss
         loss.backward()  # type: ignore[no-untyped-call]
         loss = self._shared(loss.detach())
         self.optimizer.step()
@@ -401,7 +405,7 @@ def _settings(config: PretrainConfig) -> dict[str, object]:
 
 def _write_model(
     folder: Path,
-    model: ViTMAEForPreTraining,
+    model: Any,
     config: PretrainConfig,
     record: dict[str, object],
     device: str,

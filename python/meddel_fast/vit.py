@@ -142,17 +142,23 @@ def _initialise(model: ViTMAEForPreTraining) -> None:
     trained, at zero, so that the decoder cannot know where a masked patch lies; and a deviation of
     0.02 is too small for narrow networks.
     """
-    for module in model.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d):
-            nn.init.xavier_uniform_(module.weight.flatten(1))  # a view: fills the weight itself
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+    initialise_linear(model)
     grid = _side(model.config.image_size) // _side(model.config.patch_size)
     embeddings, decoder = model.vit.embeddings, model.decoder
     for positions in (embeddings.position_embeddings, decoder.decoder_pos_embed):
         positions.copy_(torch.from_numpy(sine_cosine(grid, positions.shape[-1])))
     for token in (embeddings.cls_token, decoder.mask_token):
         nn.init.normal_(token, std=0.02)
+
+
+@torch.no_grad()
+def initialise_linear(model: nn.Module) -> None:
+    """Draw the weights of linear layers and convolutions as MAE's own code does."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.xavier_uniform_(module.weight.flatten(1))  # a view: fills the weight itself
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def sine_cosine(grid: int, width: int) -> NDArray[np.float64]:
@@ -228,6 +234,34 @@ def load_encoder(
     _check_model(name, model, loading["missing_keys"])
     encoder = Encoder(model.float(), image_size, mean, std)
     return encoder.to(compute.device).eval().requires_grad_(False)
+
+
+def check_there(name: StrPath, offline: bool = True) -> None:
+    """Refuse an encoder that is neither a folder nor, `offline`, in the local cache.
+
+    Raises
+    ------
+    FileNotFoundError
+        It is not there. Without `offline` the network is not asked yet.
+    """
+    name = str(name)
+    _check_folder(name)
+    if Path(name).is_dir() or not offline:
+        return
+    from transformers.utils.hub import cached_file
+
+    found = cached_file(
+        name,
+        "config.json",
+        local_files_only=True,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    if found is None:
+        raise FileNotFoundError(
+            f"encoder: {name!r} is no folder with a model, nor in the local Hugging Face cache "
+            "(offline)"
+        )
 
 
 def fingerprint(name: StrPath, encoder: Encoder | None = None) -> str:

@@ -1,13 +1,23 @@
 """The benchmark: from images to a NormDEL table, resumable at every point.
 
-=============  ===================================================================================
-``run``        the whole run of a `config.RunConfig`, or up to a group of stages
-``plan``       which stages a run has, what each depends on, which module does it
-``stage``      keys, records, validity; skipping and resuming
-``score``      means, deviations, NormDEL, planted truth
-``display``    the live list, or plain lines
-``machine``    versions and hardware, for ``run.json`` and ``meddel-fast info``
-=============  ===================================================================================
+================  ================================================================================
+``run``           the whole run of a `config.RunConfig`, or up to a group of stages
+``plan``          which stages a run has, what each depends on, which module does it
+``stage``         keys, records, validity; skipping and resuming
+``share``         one pre-training for all stages that would train the same
+``results``       where the results of a run are
+``summary``       the score stage: all tables of a run
+``score``         means, deviations, NormDEL, planted truth
+``bootstrap``     draws of runs and images, intervals
+``ranks``         average ranks, Friedman, Nemenyi
+``statistics``    differences, alpha sweep, areas, ranks as tables
+``cost``          bytes, steps, time, energy
+``verify``        saved predictions scored again
+``leaderboard``   results of many runs with where they came from; `standings` compares them,
+                  `leaderboard_page` and `rank_plot` show them
+``display``       the live list, or plain lines
+``machine``       versions and hardware, for ``run.json`` and ``meddel-fast info``
+================  ================================================================================
 """
 
 from __future__ import annotations

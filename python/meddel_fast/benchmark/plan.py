@@ -5,21 +5,28 @@ Only this file knows how the modules are put together; `stage` runs what is plan
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meddel_fast.benchmark.score import planted_rows, score_rows, write_scores
+from meddel_fast.arrays import check_int
+from meddel_fast.benchmark import leak_stages, task_stages
+from meddel_fast.benchmark.results import predictions_path, repeated, result_path
+from meddel_fast.benchmark.share import share_training
 from meddel_fast.benchmark.stage import Records, Stage, listing, settings
 from meddel_fast.config import ConfigError, DataConfig, PretrainConfig, RunConfig
-from meddel_fast.files import Progress, read_json, sha256_file, sha256_json, write_json
+from meddel_fast.files import Progress, sha256_file, sha256_json, write_json
+from meddel_fast.selectors import DRAW_NOTHING
 
 if TYPE_CHECKING:
     from meddel_fast.data.manifest import Manifest
 
 FULL = "full-100"
-GROUPS = ("make", "data", "encoder", "pretrain", "embed", "select", "evaluate", "score", "report")
+GROUPS = (
+    *("make", "data", "encoder", "pretrain", "embed", "leakage", "select"),
+    *("evaluate", "generalisation", "score", "report"),
+)
 # Fields of PretrainConfig that cannot change the weights, but for how they are rounded.
 _NO_EFFECT = ("checkpoint_every", "workers", "compile")
 
@@ -44,27 +51,47 @@ def build(config: RunConfig, records: Records) -> list[Stage]:
     ConfigError
         An unknown selector, or an option that it does not have.
     """
+    from meddel_fast.benchmark import generalisation
+
     check_selectors(config)
+    check_sets(config)
     plan = _Plan(config, records)
+    clean = config.leakage.exclude
+    whole = _Plan(config, records, "pool") if clean else plan
     own = not config.encoder.path
-    scored = tags(config)
+    scored, repeats = tags(config), range(config.repeats)
     full_first = (own and not config.encoder.steps) or 1.0 in config.ratios
+    full = [plan.pretrain(FULL, None)] if full_first else []
     return [
         *(plan.make(d) for d in config.data if d.made is not None),
         *(plan.scan(d) for d in config.data),
-        plan.pool(),
-        *([plan.own_encoder()] if own and config.encoder.steps else []),
-        *([plan.pretrain(FULL, None)] if full_first else []),
-        plan.embed(),
-        *(plan.select(s) for s in config.selectors if min(config.ratios) < 1),
-        *(plan.pretrain(t, plan.selection(t)) for t, _, _ in scored if t != FULL),
+        whole.pool(),
+        *([whole.own_encoder()] if own and config.encoder.steps else []),
+        *([] if clean else full),
+        whole.embed(),
+        *leak_stages.stages(whole),
+        *([leak_stages.clean(whole, plan), *full] if clean else []),
         *(
-            plan.evaluate(t, d, seed)
+            plan.select(s, repeat)
+            for repeat in repeats
+            for s in config.selectors
+            if min(config.ratios) < 1 and (repeat == 0 or s not in DRAW_NOTHING)
+        ),
+        *(
+            plan.pretrain(repeated(t, repeat), plan.selected(t, s, repeat), repeat, ratio)
+            for repeat in repeats
+            for t, s, ratio in scored
+            if (t, repeat) != (FULL, 0)
+        ),
+        *(
+            plan.evaluate(repeated(t, repeat), d, seed)
+            for repeat in repeats
             for t, _, _ in scored
-            for d in config.data
-            if "test" in d.use
+            for d in task_stages.segmented(config)
             for seed in config.seeds
         ),
+        *task_stages.stages(plan, [t for t, _, _ in scored]),
+        *(stage for source in generalisation.sources(plan) for stage in source.stages()),
         plan.score(),
         plan.report(),
     ]
@@ -74,22 +101,41 @@ def check_selectors(config: RunConfig) -> None:
     """Refuse unknown selectors and unknown options of selectors."""
     from meddel_fast.selectors import check_options
 
-    for name in config.selectors:
+    across = config.generalisation.selectors if config.generalisation else ()
+    for name in dict.fromkeys((*config.selectors, *across)):
         try:
             check_options(name, config.selector_options.get(name, {}))
         except (TypeError, ValueError) as error:
             raise ConfigError(f"selectors: {error}") from None
 
 
-class _Plan:
-    """Makes the stages of one run; each method one kind of stage."""
+def check_sets(config: RunConfig) -> None:
+    """Refuse data sets that the registry does not have."""
+    from meddel_fast.data.registry import known_set
 
-    def __init__(self, config: RunConfig, records: Records) -> None:
+    for data in config.data:
+        if data.set:
+            try:
+                known_set(data.set)
+            except ValueError as error:
+                raise ConfigError(f"[[data]] '{data.name}' set: {error}") from None
+
+
+class _Plan:
+    """Makes the stages of one run; each method one kind of stage.
+
+    `pool` is "pretrain", or "pool" for the stages that see the pool with what leaked into it.
+    """
+
+    def __init__(self, config: RunConfig, records: Records, pool: str = "pretrain") -> None:
         self.config = config
         self.records = records
         self.out = config.out
-        self.pool_path = self.out / "data" / "pretrain.parquet"
+        self.pool_path = self.out / "data" / f"{pool}.parquet"
+        beside = "" if pool == "pretrain" else "leakage"
+        self.embeddings = self.out / beside / "embeddings"
         self._manifests: dict[tuple[Path, str], Manifest] = {}
+        self._trained: dict[str, tuple[str, Path]] = {}  # inputs -> stage and folder that has them
 
     # Where things are
 
@@ -105,8 +151,14 @@ class _Plan:
     def selection(self, name: str) -> Path:
         return self.out / "select" / f"{name}.parquet"
 
+    def selected(self, name: str, selector: str, repeat: int) -> Path | None:
+        """Give the selection of a repetition; None for all data."""
+        if name == FULL:
+            return None
+        return self.selection(name if selector in DRAW_NOTHING else repeated(name, repeat))
+
     def result(self, name: str, data: DataConfig, seed: int) -> Path:
-        return self.out / "evaluate" / name / f"{data.name}-seed{seed}.json"
+        return result_path(self.out, name, data.name, seed)
 
     @property
     def embedding_model(self) -> Path:
@@ -135,6 +187,10 @@ class _Plan:
                 f"data set '{data.name}': no image with a mask in splits {list(splits)}"
             )
         return rows
+
+    def head_rows(self, data: DataConfig) -> Manifest:
+        """Give the rows that the head which segments a data set is trained on."""
+        return self.with_masks(data, data.train_splits)
 
     def truths(self) -> dict[str, Path]:
         """Find what was planted, for the sets of the pool that say so."""
@@ -171,12 +227,16 @@ class _Plan:
         def inputs() -> dict[str, Any]:
             files = listing(root)
             splits = None if data.splits is None else sha256_file(data.splits)
-            return {"root": str(root), "files": files, "splits": splits}
+            read_as = {"set": data.set, "stride": data.stride, "scene": data.scene}
+            return {"root": str(root), "files": files, "splits": splits, **read_as}
 
         def work(progress: Progress) -> None:
-            from meddel_fast.data.folder import scan_folder
+            from meddel_fast.data.build import scan
+            from meddel_fast.data.sources import Sampling
 
-            scan_folder(root, name=data.name, splits=data.splits, progress=progress).save(path)
+            sampling = Sampling(data.stride, data.scene)
+            options = {"name": data.name, "splits": data.splits, "sampling": sampling}
+            scan(root, data.set, **options, progress=progress).save(path)
 
         return Stage(f"data/{data.name}", (path,), inputs, work, unit="files")
 
@@ -184,10 +244,10 @@ class _Plan:
         sets = [d for d in self.config.data if "pretrain" in d.use]
 
         def inputs() -> dict[str, Any]:
-            for data in self.config.data:  # what would fail in hours fails now
-                if "test" in data.use:
-                    self.with_masks(data, data.train_splits)
-                    self.with_masks(data, data.test_splits)
+            task_stages.check(self)  # what would fail in hours fails now
+            for data in task_stages.segmented(self.config):
+                self.head_rows(data)
+                self.with_masks(data, data.test_splits)
             return {
                 "sets": [
                     [d.name, d.pretrain_splits, self.records.digest(self.manifest_path(d.name))]
@@ -201,47 +261,71 @@ class _Plan:
             parts = [
                 self.manifest(self.manifest_path(d.name)).splits(d.pretrain_splits) for d in sets
             ]
-            pool = Manifest.concat(parts, "pretrain")
+            pool = Manifest.concat(parts, self.pool_path.stem)
             if len(pool) == 0:
                 raise ConfigError("no usable image in the pretrain_splits of the data sets")
             pool.save(self.pool_path)
             progress(len(pool), len(pool))
 
-        return Stage("data/pretrain", (self.pool_path,), inputs, work, unit="")
+        return Stage(f"data/{self.pool_path.stem}", (self.pool_path,), inputs, work, unit="")
 
     def own_encoder(self) -> Stage:
         steps = self.config.encoder.steps
         warmup = min(self.config.pretrain.warmup_steps, steps // 10)
-        config = replace(self.config.pretrain, steps=steps, warmup_steps=warmup)
+        config = replace(self.config.pretrain, steps=steps, warmup_steps=warmup, epochs={})
         return self._pretraining("encoder", self.out / "encoder", None, config)
 
-    def pretrain(self, name: str, selection: Path | None) -> Stage:
+    def pretrain(
+        self, name: str, selection: Path | None, repeat: int = 0, ratio: float = 1.0
+    ) -> Stage:
         folder = self.out / "pretrain" / name
-        return self._pretraining(f"pretrain/{name}", folder, selection, self.config.pretrain)
+        config = replace(self.config.pretrain, seed=self.config.pretrain.seed + repeat)
+        return self._pretraining(f"pretrain/{name}", folder, selection, config, ratio)
 
     def _pretraining(
-        self, name: str, folder: Path, selection: Path | None, config: PretrainConfig
+        self,
+        name: str,
+        folder: Path,
+        selection: Path | None,
+        config: PretrainConfig,
+        ratio: float = 1.0,
     ) -> Stage:
         config = replace(config, seed=config.seed + self.config.seed)
+        shared: list[tuple[str, Path]] = []  # the stage that trains this, known with the inputs
 
         def kept() -> Any:
             from meddel_fast.selectors import Selection
 
             return None if selection is None else Selection.load(selection).indices
 
+        def settled() -> PretrainConfig:
+            rows = kept()
+            pool = self.manifest(self.pool_path)
+            return config.at_ratio(ratio, len(pool) if rows is None else len(rows))
+
         def inputs() -> dict[str, Any]:
-            return {
+            found = {
                 "pool": self.pool_fingerprint(),
                 "kept": sha256_json(kept()),
-                "config": settings(config, without=_NO_EFFECT),
+                "config": settings(settled(), without=_NO_EFFECT),
             }
+            shared.append(self._trained.setdefault(sha256_json(found), (name, folder)))
+            return found
 
         def work(progress: Progress) -> None:
             from meddel_fast.pretrain import pretrain
 
+            first, source = shared[-1]
+            if first != name:
+                share_training(source, folder)
+                return
             self.use_threads()
             pool = self.manifest(self.pool_path)
-            pretrain(pool, kept(), folder, config, device=self.config.device, progress=progress)
+            pretrain(pool, kept(), folder, settled(), device=self.config.device, progress=progress)
+
+        def note() -> dict[str, Any]:
+            first, _ = shared[-1]
+            return {"shared_with": first} if first != name else {}
 
         outputs = (folder / "model", folder / "loss.csv")
 
@@ -250,10 +334,12 @@ class _Plan:
 
             return told(folder)
 
-        return Stage(name, outputs, inputs, work, partial=(folder,), speed=speed)
+        return Stage(name, outputs, inputs, work, partial=(folder,), speed=speed, note=note)
 
     def embed(self) -> Stage:
-        folder = self.out / "embeddings"
+        return self.embedding("embed", self.embeddings, lambda: self.manifest(self.pool_path))
+
+    def embedding(self, name: str, folder: Path, rows: Callable[[], Manifest]) -> Stage:
         encoder = self.config.encoder
         own = not encoder.path
         local = self.embedding_model if own else Path(encoder.path)
@@ -262,14 +348,14 @@ class _Plan:
         def inputs() -> dict[str, Any]:
             weights = self.records.digest(local) if own else _encoder_key(where)
             fixed = settings(encoder, without=("path", "steps", "batch_size"))
-            return {"pool": self.pool_fingerprint(), "encoder": weights, **fixed}
+            return {"pool": rows().fingerprint, "encoder": weights, **fixed}
 
         def work(progress: Progress) -> None:
             from meddel_fast.embed import embed
 
             self.use_threads()
             embed(
-                self.manifest(self.pool_path),
+                rows(),
                 where,
                 folder,
                 image_size=encoder.image_size,
@@ -281,17 +367,18 @@ class _Plan:
                 progress=progress,
             )
 
-        return Stage("embed", (folder,), inputs, work, unit="images")
+        return Stage(name, (folder,), inputs, work, unit="images")
 
-    def select(self, name: str) -> Stage:
+    def select(self, name: str, repeat: int = 0) -> Stage:
         ratios = sorted((r for r in self.config.ratios if r < 1), reverse=True)
-        paths = tuple(self.selection(tag(name, r)) for r in ratios)
+        paths = tuple(self.selection(repeated(tag(name, r), repeat)) for r in ratios)
         options = {"seed": self.config.seed, **self.config.selector_options.get(name, {})}
+        if repeat:
+            options["seed"] = check_int(f"[selectors.{name}] seed", options["seed"], 0) + repeat
 
         def inputs() -> dict[str, Any]:
-            folder = self.out / "embeddings"
             return {
-                "embeddings": self.records.digest(folder),
+                "embeddings": self.records.digest(self.embeddings),
                 "centre": self.config.encoder.centre,
                 "ratios": ratios,
                 "options": options,
@@ -301,7 +388,7 @@ class _Plan:
             from meddel_fast.embed import Embeddings
             from meddel_fast.selectors import select_ladder
 
-            embeddings = Embeddings.load(self.out / "embeddings")
+            embeddings = Embeddings.load(self.embeddings)
             x = embeddings.centred if self.config.encoder.centre else embeddings.array
             ids = self.manifest(self.pool_path).ids
             threads = self.config.threads
@@ -310,15 +397,16 @@ class _Plan:
                 selection.save(path, ids)
             progress(len(ratios), len(ratios))
 
-        return Stage(f"select/{name}", paths, inputs, work, unit="")
+        return Stage(f"select/{repeated(name, repeat)}", paths, inputs, work, unit="")
 
     def evaluate(self, name: str, data: DataConfig, seed: int) -> Stage:
         path = self.result(name, data, seed)
+        masks = predictions_path(path)
 
         def inputs() -> dict[str, Any]:
             return {
                 "model": self.records.digest(self.model(name)),
-                "train": self.with_masks(data, data.train_splits).fingerprint,
+                "train": self.head_rows(data).fingerprint,
                 "test": self.with_masks(data, data.test_splits).fingerprint,
                 "config": settings(self.config.downstream),
                 "seed": seed,
@@ -330,55 +418,54 @@ class _Plan:
             self.use_threads()
             result = evaluate(
                 self.model(name),
-                self.with_masks(data, data.train_splits),
+                self.head_rows(data),
                 self.with_masks(data, data.test_splits),
                 self.config.downstream,
                 seed=seed,
+                predictions=masks,
                 device=self.config.device,
                 progress=progress,
             )
             write_json(path, result)
 
-        return Stage(f"evaluate/{name}/{data.name}-seed{seed}", (path,), inputs, work, unit="")
+        stage = f"evaluate/{name}/{data.name}-seed{seed}"
+        return Stage(stage, (path, masks), inputs, work, unit="")
 
     def score(self) -> Stage:
         folder = self.out / "score"
-        data = [d for d in self.config.data if "test" in d.use]
-        scored = tags(self.config)
-        paths = [
-            self.result(t, d, s) for t, _, _ in scored for d in data for s in self.config.seeds
-        ]
+        data = task_stages.segmented(self.config)
+        scored, repeats = tags(self.config), range(self.config.repeats)
+        names = [repeated(t, repeat) for repeat in repeats for t, _, _ in scored]
+        paths = [self.result(n, d, s) for n in names for d in data for s in self.config.seeds]
+        logs = [self.out / "pretrain" / name / "loss.csv" for name in names]
 
         def inputs() -> dict[str, Any]:
+            from meddel_fast.benchmark import generalisation
+
+            digest = self.records.digest
+            across = [path for one in generalisation.sources(self) for path in one.results()]
             return {
-                "results": [self.records.digest(p) for p in paths],
-                "selections": [
-                    self.records.digest(self.selection(t)) for t, _, _ in scored if t != FULL
-                ],
+                "results": [[digest(p), digest(predictions_path(p))] for p in paths],
+                "across": [digest(p) for p in across],
+                "tasks": task_stages.digests(self, [t for t, _, _ in scored]),
+                "selections": [digest(self.selection(t)) for t, _, _ in scored if t != FULL],
+                "training": [digest(p) for p in logs],
                 "pool": self.pool_fingerprint(),
                 "planted": {name: sha256_file(path) for name, path in self.truths().items()},
                 "alpha": self.config.alpha,
+                "alphas": self.config.alphas,
+                "cost": settings(self.config.cost),
             }
 
         def work(progress: Progress) -> None:
-            from meddel_fast.selectors import Selection
+            from meddel_fast.benchmark import generalisation
+            from meddel_fast.benchmark.summary import score_run
 
             pool = self.manifest(self.pool_path)
-            kept = {
-                t: range(len(pool)) if t == FULL else Selection.load(self.selection(t)).indices
-                for t, _, _ in scored
-            }
-            rows = []
-            for name, selector, ratio in scored:
-                results = {
-                    d.name: [read_json(self.result(name, d, s)) for s in self.config.seeds]
-                    for d in data
-                }
-                share = (len(kept[name]), len(pool))
-                rows += score_rows(selector, ratio, share, results, self.config.alpha)
-            planted = planted_rows(pool.ids, [(s, r, kept[t]) for t, s, r in scored], self.truths())
-            write_scores(folder, rows, planted)
-            progress(len(rows), len(rows))
+            shares = score_run(self.config, scored, pool, self.truths())
+            task_stages.write(self, folder, scored, shares)
+            generalisation.write(self, folder)
+            progress(1, 1)
 
         return Stage("score", (folder,), inputs, work, unit="")
 
@@ -387,8 +474,9 @@ class _Plan:
 
         def inputs() -> dict[str, Any]:
             score = self.records.digest(self.out / "score")
+            leakage = self.records.digest(leak_stages.pairs_path(self))
             config = settings(self.config, without=("out", "threads", "device"))
-            return {"score": score, "config": config}
+            return {"score": score, "leakage": leakage, "config": config}
 
         def work(progress: Progress) -> None:
             from meddel_fast.report import render

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.files import atomic_directory, write_json, write_text
+from meddel_fast.benchmark.cost import STEADY_COLUMNS
+from meddel_fast.benchmark.statistics import INTERVAL_COLUMNS
+from meddel_fast.files import write_json, write_text
 from meddel_fast.normdel import del_score, normdel
 
 SCORE_COLUMNS = (
@@ -28,6 +30,8 @@ SCORE_COLUMNS = (
     "dice_std",
     "normdel_mean",
     "normdel_std",
+    *INTERVAL_COLUMNS,
+    *STEADY_COLUMNS,
 )
 PLANTED_COLUMNS = ("selector", "ratio", "kind", "planted", "removed", "share_of_kept")
 
@@ -48,15 +52,17 @@ def score_rows(
     share
         (kept, pool): NormDEL uses their quotient, the share that was truly retained.
     results
-        Data set -> one dict with "miou" and "dice" (fractions) per seed, seeds in the same order.
+        Data set -> one dict with "miou" and "dice" (fractions) per run (repetition and seed of the
+        head), runs in the same order.
     alpha
         NormDEL's weight.
 
     Returns
     -------
     list of dict
-        Keys `SCORE_COLUMNS`, all scores fractions. Deviations are those of a sample (n - 1); 0 when
-        there is a single seed. The row "mean" averages the data sets seed by seed.
+        Keys `SCORE_COLUMNS` but for those of intervals and costs, all scores fractions; "seeds"
+        counts the runs. Deviations are those of a sample (n - 1); 0 when there is a single run.
+        The row "mean" averages the data sets run by run.
     """
     kept, pool = share
     retained = kept / pool
@@ -82,7 +88,7 @@ def score_rows(
 
 
 def _statistics(table: NDArray[np.float64]) -> dict[str, float]:
-    """Mean and deviation over seeds (rows) of mIoU, Dice, NormDEL (columns)."""
+    """Mean and deviation over runs (rows) of mIoU, Dice, NormDEL (columns)."""
     means = table.mean(axis=0)
     deviations = table.std(axis=0, ddof=1) if len(table) > 1 else np.zeros(table.shape[1])
     return {
@@ -162,11 +168,10 @@ def write_scores(
     folder: Path, rows: Sequence[Mapping[str, Any]], planted: Sequence[Mapping[str, Any]]
 ) -> None:
     """Write ``scores.csv`` and ``scores.json``, and ``planted.csv`` when there are such rows."""
-    with atomic_directory(folder, replace=True) as temporary:
-        write_text(temporary / "scores.csv", as_csv(SCORE_COLUMNS, rows))
-        write_json(temporary / "scores.json", rows)
-        if planted:
-            write_text(temporary / "planted.csv", as_csv(PLANTED_COLUMNS, planted))
+    write_text(folder / "scores.csv", as_csv(SCORE_COLUMNS, rows))
+    write_json(folder / "scores.json", rows)
+    if planted:
+        write_text(folder / "planted.csv", as_csv(PLANTED_COLUMNS, planted))
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

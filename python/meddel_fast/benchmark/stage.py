@@ -52,6 +52,8 @@ class Stage:
         What the work's progress counts; empty when a rate would say nothing.
     speed
         Tells how fast the work was, when it knows better than its progress shows; else empty.
+    note
+        Gives what the record says of the work besides; called when it is done.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Stage:
     partial: tuple[Path, ...] = ()
     unit: str = "steps"
     speed: Callable[[], str] | None = None
+    note: Callable[[], Mapping[str, Any]] | None = None
 
     @property
     def group(self) -> str:
@@ -131,7 +134,8 @@ class Records:
             "seconds": round(seconds, 3),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
-        write_json(self.path(stage), record | done)
+        note = dict(stage.note()) if stage.note is not None else {}
+        write_json(self.path(stage), record | done | note)
 
     def _read(self, stage: Stage) -> dict[str, Any]:
         """Read the record; a missing or unreadable one is an empty one."""
@@ -183,7 +187,12 @@ def digest(path: Path, like: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
 
 def listing(root: Path) -> str:
-    """Hash the paths, sizes and modification times of all files below `root`."""
+    """Hash the path, size and modification time of a file, or of all files below a folder."""
+    if root.is_file():
+        status = root.stat()
+        return hashlib.sha256(
+            f"{root}\0{status.st_size}\0{status.st_mtime_ns}".encode()
+        ).hexdigest()
     if not root.is_dir():
         raise FileNotFoundError(f"data folder not found: {root}")
     lines = []

@@ -17,12 +17,16 @@ except ImportError:
 
 from meddel_fast.cli.data import data
 from meddel_fast.cli.embed import embed
+from meddel_fast.cli.errors import errors, tile
 from meddel_fast.cli.evaluate import evaluate
 from meddel_fast.cli.index import app as index
+from meddel_fast.cli.leaderboard import leaderboard
+from meddel_fast.cli.leakage import leakage
 from meddel_fast.cli.pretrain import pretrain
 from meddel_fast.cli.run import info, run
 from meddel_fast.cli.score import report, score
 from meddel_fast.cli.select import select
+from meddel_fast.cli.verify import verify
 from meddel_fast.console import guarded, show_tracebacks
 
 app = typer.Typer(
@@ -31,8 +35,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, data, embed, select, pretrain, evaluate, score, report, info):
+for command in (
+    run,
+    embed,
+    leakage,
+    select,
+    pretrain,
+    errors,
+    tile,
+    evaluate,
+    score,
+    report,
+    verify,
+    leaderboard,
+    info,
+):
     app.command()(guarded(command))
+app.add_typer(data, name="data")
 app.add_typer(index, name="index")
 
 

@@ -16,7 +16,7 @@ from meddel_fast.cli.options import (
     need,
     run_stages,
 )
-from meddel_fast.config import DownstreamConfig
+from meddel_fast.config import ConfigError, DownstreamConfig
 from meddel_fast.config_file import from_table, parse_settings
 from meddel_fast.console import show_work
 
@@ -30,13 +30,19 @@ def evaluate(
     ] = None,
     train_split: Annotated[list[str], typer.Option(help="Repeatable.")] = ["train"],  # noqa: B006
     test_split: Annotated[list[str], typer.Option(help="Repeatable.")] = ["test"],  # noqa: B006
+    task: Annotated[
+        str, typer.Option(help="segmentation, classification or localisation.")
+    ] = "segmentation",
     seed: Annotated[int, typer.Option(help="Seed of the head.")] = 0,
+    predictions: Annotated[
+        Path | None, typer.Option(help="File for the predicted masks (.npz).")
+    ] = None,
     set_: SetOption = None,
     device: DeviceOption = "auto",
     config: ConfigOption = None,
     data_root: RootOption = None,
 ) -> None:
-    """Train a segmentation head on an encoder and measure it on the test split."""
+    """Train a head on an encoder, for segmentation or another task, and measure it."""
     if config is not None:
         typer.echo(run_stages(config, data_root, out, "evaluate") / "evaluate")
         return
@@ -47,15 +53,60 @@ def evaluate(
     rows = Manifest.load(need(manifest, "a manifest"))
     tested = rows if test is None else Manifest.load(test)
     size = {"image_size": read_json(folder / "config.json").get("image_size", 224)}
-    values = from_table(DownstreamConfig, size | parse_settings(set_ or []), "--set")
+    settings = size | parse_settings(set_ or [])
+    if task != "segmentation":
+        splits = (rows.splits(train_split), tested.splits(test_split))
+        _evaluate_task(task, folder, splits, settings, seed=seed, device=device, out=out)
+        return
+    values = from_table(DownstreamConfig, settings, "--set")
     parts = (rows.splits(train_split).with_masks(), tested.splits(test_split).with_masks())
 
     def work(progress: Any) -> Any:
         from meddel_fast.downstream import evaluate as measure
 
-        return measure(folder, *parts, values, seed=seed, device=device, progress=progress)
+        return measure(
+            folder,
+            *parts,
+            values,
+            seed=seed,
+            predictions=predictions,
+            device=device,
+            progress=progress,
+        )
 
     result = show_work("evaluate", "steps", work)
     if out is not None:
         write_json(out, result)
     typer.echo(f"mIoU {result['miou']:.4f}  Dice {result['dice']:.4f}  ({result['images']} images)")
+
+
+def _evaluate_task(
+    name: str,
+    model: Path,
+    splits: tuple[Any, Any],
+    settings: dict[str, Any],
+    *,
+    seed: int,
+    device: str,
+    out: Path | None,
+) -> None:
+    """Do the same for a task other than segmentation."""
+    from meddel_fast.files import write_json
+    from meddel_fast.tasks import TASKS
+
+    if name not in TASKS:
+        raise ConfigError(f"--task must be one of {', '.join(TASKS)}, got '{name}'")
+    task = TASKS[name]
+    values = from_table(task.settings, settings, "--set")
+    train, test = (task.usable(part, values) for part in splits)
+
+    def work(progress: Any) -> Any:
+        return task.evaluate(
+            model, train, test, values, seed=seed, device=device, progress=progress
+        )
+
+    result = show_work("evaluate", "steps", work)
+    if out is not None:
+        write_json(out, result)
+    scores = "  ".join(f"{score} {result[score]:.4f}" for score in task.scores)
+    typer.echo(f"{scores}  ({result['images']} images)")

@@ -35,7 +35,14 @@ def print_table(run_dir: Path) -> None:
     from meddel_fast.files import read_json
     from meddel_fast.report import score_table
 
-    typer.echo(score_table(read_json(run_dir / "score" / "scores.json")))
+    rows = read_json(run_dir / "score" / "scores.json")
+    tasks = run_dir / "score" / "tasks.json"
+    if rows or not tasks.is_file():
+        typer.echo(score_table(rows))
+    if tasks.is_file():
+        from meddel_fast.benchmark.task_scores import task_table
+
+        typer.echo("\n" * bool(rows) + task_table(read_json(tasks)))
 
 
 def need(value: Any, what: str) -> Any:

@@ -16,8 +16,18 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Run directory, instead of the config's.")
     ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="List the stages, and run none.")] = False,
 ) -> None:
     """Run the whole benchmark; done stages are skipped, a stopped run goes on."""
+    if plan:
+        from meddel_fast.benchmark.plan import build
+        from meddel_fast.benchmark.stage import Records
+        from meddel_fast.config_file import load_config
+
+        settings = load_config(config, data_root=data_root, out=out)
+        stages = build(settings, Records(settings.out))
+        typer.echo("\n".join([*(stage.name for stage in stages), f"{len(stages)} stages"]))
+        return
     where = run_stages(config, data_root, out, None)
     print_table(where)
     typer.echo(f"\nReport: {where / 'report' / 'report.html'}")

@@ -3,44 +3,80 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from meddel_fast.cli.options import ConfigOption, OutOption, RootOption, SetOption, need, run_stages
+from meddel_fast.cli.selection_file import reuse
 from meddel_fast.config import ConfigError
 from meddel_fast.config_file import parse_settings
 from meddel_fast.console import load_embeddings, parse_budget, show_work
+
+if TYPE_CHECKING:
+    from meddel_fast.data.manifest import Manifest
+    from meddel_fast.selectors import Selection
+
+_BUDGET = "{budget}"
 
 
 def select(
     embeddings: Annotated[
         Path | None, typer.Argument(help="A .npy file (samples, features), or a folder of embed.")
     ] = None,
-    method: Annotated[str, typer.Option(help="random, kcenter, semdedup, meddel ...")] = "meddel",
-    budget: Annotated[str | None, typer.Option(help="500, 0.05 or 5%.")] = None,
+    method: Annotated[str, typer.Option(help="A name that --list shows.")] = "meddel",
+    budget: Annotated[
+        str | None, typer.Option(help="500, 0.05 or 5%; or several: 5%,10%,20%.")
+    ] = None,
     out: OutOption = None,
     seed: Annotated[int, typer.Option(help="Seed of the method.")] = 0,
     threads: Annotated[int | None, typer.Option(help="Threads; all by default.")] = None,
     set_: SetOption = None,
+    array: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--array",
+            metavar="NAME=FILE",
+            help="exclude, groups, weights, selected, score, strata or labels, from a .npy file, a "
+            ".txt file with a line a sample, or (exclude, selected) a saved selection; "
+            "groups=manifest takes the manifest's. Repeatable.",
+        ),
+    ] = None,
     manifest: Annotated[
         Path | None, typer.Option(help="Manifest of the samples: adds their names.")
     ] = None,
     kept: Annotated[
         Path | None, typer.Option(help="Also list the kept images here; needs --manifest.")
     ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Show the methods, and end.")] = False,
+    saved: Annotated[
+        Path | None,
+        typer.Option("--from", help="Show a saved selection; --out .txt, .csv or .npy lists it."),
+    ] = None,
     config: ConfigOption = None,
     data_root: RootOption = None,
 ) -> None:
-    """Select the samples that are worth keeping, exactly as many as asked for."""
+    """Select the samples that are worth keeping, exactly as many as asked for.
+
+    With several budgets --out (and --kept) hold {budget}, for example sel-{budget}.parquet.
+    """
+    if list_:
+        typer.echo(method_lines())
+        return
+    if saved is not None:
+        reuse(saved, out, manifest, kept)
+        return
     if config is not None:
         typer.echo(run_stages(config, data_root, out, "select") / "select")
         return
-    from meddel_fast.files import write_text
     from meddel_fast.selectors import select as choose
 
     x = load_embeddings(need(embeddings, "a file of embeddings"))
-    target, count = need(out, "--out SELECTION.parquet"), parse_budget(need(budget, "--budget"))
+    target, budgets = need(out, "--out SELECTION.parquet"), need(budget, "--budget").split(",")
+    counts = [parse_budget(text.strip()) for text in budgets]
+    for path in (target, kept):
+        if len(counts) > 1 and path is not None and _BUDGET not in str(path):
+            raise ConfigError(f"{len(counts)} budgets need {_BUDGET} in the name {path}")
     rows = None
     if manifest is not None:
         from meddel_fast.data.manifest import Manifest
@@ -50,14 +86,77 @@ def select(
             raise ConfigError(f"{manifest} has {len(rows)} images, {embeddings} {len(x)} rows")
     elif kept is not None:
         raise ConfigError("--kept needs --manifest")
-    options = parse_settings(set_ or [])
+    options = parse_settings(set_ or []) | _arrays(array or [], rows)
     found = show_work(
         "select",
         "",
-        lambda p: choose(method, x, count, seed=seed, threads=threads, progress=p, **options),
+        lambda p: choose(method, x, counts, seed=seed, threads=threads, progress=p, **options),
     )
-    found.save(target, None if rows is None else rows.ids)
+    for text, selection in zip(budgets, found, strict=True):
+        path = _named(target, text)
+        selection.save(path, None if rows is None else rows.ids, data=x)
+        _tell(selection, path, rows, None if kept is None else _named(kept, text))
+
+
+def method_lines() -> str:
+    """Return a line for each method: name, paper, cost, exactness, nesting, use."""
+    from meddel_fast.selectors import METHODS
+
+    heads = ("method", "paper", "cost", "exact", "budgets", "good for")
+    lines = [
+        (m.name, m.paper, m.cost, m.exact, "nested" if m.nested else "-", m.good_for)
+        for m in METHODS.values()
+    ]
+    widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
+    return "\n".join(
+        "  ".join(f"{cell:{w}}" for cell, w in zip(line, widths, strict=True)).rstrip()
+        for line in (heads, *lines)
+    )
+
+
+def _named(path: Path, budget: str) -> Path:
+    return Path(str(path).replace(_BUDGET, budget.strip()))
+
+
+def _tell(selection: Selection, target: Path, rows: Manifest | None, kept: Path | None) -> None:
+    from meddel_fast.files import write_text
+
     if rows is not None and kept is not None:
-        write_text(kept, "".join(f"{p}\n" for p in rows.take(found.indices).image_paths()))
-    fates = ", ".join(f"{reason} {n}" for reason, n in found.counts().items() if n)
-    typer.echo(f"{target}: {len(found)} of {found.n} kept by {found.method} ({fates})")
+        paths = rows.take(selection.indices).image_paths()
+        write_text(kept, "".join(f"{path}\n" for path in paths))
+    fates = ", ".join(f"{reason} {n}" for reason, n in selection.counts().items() if n)
+    typer.echo(f"{target}: {len(selection)} of {selection.n} kept by {selection.method} ({fates})")
+
+
+def _arrays(given: list[str], rows: Manifest | None) -> dict[str, Any]:
+    """Load the options that hold a value for each sample."""
+    loaded = {}
+    for text in given:
+        name, equals, where = text.partition("=")
+        if not (name and equals and where):
+            raise ConfigError(f"--array must be NAME=FILE, got '{text}'")
+        if (name, where) == ("groups", "manifest"):
+            if rows is None:
+                raise ConfigError("--array groups=manifest needs --manifest")
+            loaded[name] = rows.column("group")
+        else:
+            loaded[name] = _load(name, Path(where))
+    return loaded
+
+
+def _load(name: str, path: Path) -> Any:
+    import numpy as np
+
+    if not path.is_file():
+        raise FileNotFoundError(f"--array {name}: no file {path}")
+    if path.suffix == ".parquet" and name in ("exclude", "selected"):
+        from meddel_fast.selectors import Selection
+
+        saved = Selection.load(path)
+        return saved.mask if name == "exclude" else saved.order
+    if path.suffix == ".txt":
+        return np.array(path.read_text(encoding="utf-8").splitlines())
+    try:
+        return np.load(path, allow_pickle=False)
+    except ValueError as error:
+        raise ConfigError(f"--array {name}: {path} is not a .npy file: {error}") from None

@@ -3,6 +3,11 @@
 ===================  ================================================================
 ``manifest``         the table of a data set: :class:`~meddel_fast.data.manifest.Manifest`
 ``folder``           ``scan_folder``: a folder of images and masks becomes a manifest
+``address``          the notation for members of archives, frames of videos, pages
+``sources``          any address becomes bytes or an image; by ``archive``, ``video``, ``dicom``
+``registry``         ``data_sets``: DataDEL, its entries in ``entries``; read by ``readers``
+``check``            what of the registry is there, missing, corrupt or off in count
+``build``            ``scan``, ``build``: one manifest of a folder, of shards, of many data sets
 ``images``           ``load_image``, ``load_mask``: a file becomes a square of pixels
 ``made``             ``make_frames``: made colonoscopy videos, for those without data
 ===================  ================================================================

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import threading
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from meddel_fast.data.images import SUFFIXES, ImageError, ImageInfo, examine
+from meddel_fast.data.address import ARCHIVES, PART, SUFFIXES, member, parse, place
+from meddel_fast.data.archive import open_archive
 from meddel_fast.data.manifest import Manifest
+from meddel_fast.data.reading import File, is_inside, make_row, read_all, unfit
+from meddel_fast.data.sources import Sampling, is_known, units
 from meddel_fast.data.splits import Splits, deal_splits, plain_stem
-from meddel_fast.files import Progress, StrPath, sha256_file
-
-MAX_BYTES = 1 << 30
-"""Larger files are not decoded."""
+from meddel_fast.files import Progress, StrPath
 
 _EXAMPLES = 3
-_UNKNOWN = ImageInfo(0, 0, "")
-
-
-@dataclass(frozen=True)
-class _File:
-    """A file below ``images/`` or ``masks/``, and what we learned about it."""
-
-    path: Path
-    sha256: str = ""
-    size: int = 0
-    info: ImageInfo = _UNKNOWN
-    reason: str = ""
 
 
 def scan_folder(
@@ -44,6 +27,7 @@ def scan_folder(
     require_masks: bool = False,
     min_size: int = 16,
     follow_links: bool = False,
+    sampling: Sampling | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
@@ -52,6 +36,11 @@ def scan_folder(
     Every file is read once: hashed, and decoded in full, so that a broken one is known before a
     long run meets it. Images are found in sub-folders too; hidden files and files without an image
     suffix are passed over. A mask belongs to the image with the same path but for the suffix.
+
+    Archives (zip, tar), videos, and TIFF and DICOM files of many frames are read in place, each as
+    if it were a folder named by its stem (:mod:`meddel_fast.data.address`): `root` may be an
+    archive, ``images.zip`` may stand for ``images``, and ``images/clip.mp4`` holds the images
+    ``images/clip/000000`` and so on, which are one group.
 
     An image that cannot be used stays in the manifest with status "skipped" and a reason: empty,
     truncated, broken, no image, tiny, too large, a link out of the data set, a name that is not
@@ -77,6 +66,8 @@ def scan_folder(
     follow_links
         Read links that lead out of the data set. Off by default: a report shows images, and a
         foreign data set should not choose which of your files it shows.
+    sampling
+        Which frames of a video are taken; every 25th if not given.
     workers
         Threads; all cores if not given.
     progress
@@ -97,29 +88,26 @@ def scan_folder(
     """
     root = Path(root)
     _check(min_size, workers)
-    images, masks = _pairs(root.resolve(), follow_links, require_masks)
-    table = _splits_file(root.resolve(), splits)
-    if table is not None and not any(table.find(path) for path in images.values()):
+    whole = root.resolve()
+    found = _Found(whole, follow_links, sampling or Sampling())
+    images, masks = _pairs(found, require_masks)
+    base = whole.parent if whole.is_file() else whole
+    table = _splits_file(whole, splits, found.folder)
+    if table is not None and not any(table.find(Path(place(path))) for path in images.values()):
         raise ValueError(
             f"splits: no image of {root / 'images'} is listed in {table.path}; images here are "
             f"like {_some(path.name for path in images.values())}"
         )
-    roots = [root.resolve(), *((root / part).resolve() for part in ("images", "masks"))]
-    limits = [] if follow_links else roots
-    scanned = _read_all(images, masks, limits, workers, progress)
+    scanned = read_all(images, masks, found.limits, workers, progress)
     rows = [
-        _row(root.resolve(), stem, image, mask, table, min_size, require_masks)
+        _row(base, stem, image, mask, table, min_size, require_masks)
         for stem, (image, mask) in scanned.items()
     ]
     if table is None:
-        _deal(rows)
+        deal(rows)
     else:
         rows += [_missing_row(stem, table) for stem in table.missing(set(images))]
-    if not any(row["status"] == "ok" for row in rows):
-        reasons = Counter(row["reason"].split(":")[0] for row in rows).most_common(_EXAMPLES)
-        told = ", ".join(f"{count} {reason}" for reason, count in reasons)
-        raise ValueError(f"root: none of the {len(rows)} images of {root} can be used ({told})")
-    return Manifest.from_rows(name or root.resolve().name, root, rows)
+    return finished(name or whole.name, base, rows)
 
 
 def _check(min_size: int, workers: int | None) -> None:
@@ -129,42 +117,94 @@ def _check(min_size: int, workers: int | None) -> None:
         raise ValueError(f"workers: wanted at least 1 thread, got {workers}")
 
 
-def _pairs(
-    root: Path, follow_links: bool, require_masks: bool
-) -> tuple[dict[str, Path], dict[str, Path]]:
+def has_images(root: Path) -> bool:
+    """Tell whether a folder or archive has the part ``images``."""
+    if not root.exists() or (root.is_file() and root.suffix.lower() not in ARCHIVES):
+        return False
+    return _Found(root.resolve(), False, Sampling()).part("images") is not None
+
+
+class _Found:
+    """The images and the masks of a data set: folders, archives, or folders in an archive."""
+
+    def __init__(self, root: Path, follow_links: bool, sampling: Sampling) -> None:
+        if not root.is_dir() and not (root.is_file() and root.suffix.lower() in ARCHIVES):
+            raise FileNotFoundError(f"root: no folder {root}")
+        self.root, self.follow_links, self.sampling = root, follow_links, sampling
+        roots = [root, *((root / part).resolve() for part in ("images", "masks"))]
+        self.limits = [] if follow_links else roots if root.is_dir() else [root.parent]
+
+    @property
+    def folder(self) -> Path:
+        """Where the images are, or would be were archives folders."""
+        return Path(place(member(self.part("images") or self.root / "images", "x"))).parent
+
+    def part(self, name: str) -> Path | None:
+        """Find the folder `name`, or the archive in its stead."""
+        if self.root.is_file():
+            folders = {
+                parent
+                for inside in open_archive(self.root).names
+                for parent in PurePosixPath(inside).parents
+                if parent.name == name
+            }
+            nearest = min(folders, key=lambda folder: (len(folder.parts), folder), default=None)
+            return None if nearest is None else member(self.root, nearest.as_posix())
+        choices = [self.root / name, *(self.root / f"{name}{end}" for end in sorted(ARCHIVES))]
+        return next((path for path in choices if path.is_dir() or path.is_file()), None)
+
+    def inside(self) -> list[str]:
+        """Name what the root holds."""
+        if self.root.is_file():
+            return open_archive(self.root).names
+        return [path.name for path in self.root.iterdir()]
+
+    def by_stem(self, folder: Path) -> dict[str, Path]:
+        """Find images by their path below `folder` without the suffix."""
+        found: dict[str, Path] = {}
+        base = place(folder) if PART in str(folder) else str(folder)
+        if folder.is_file():
+            base = str(folder.with_suffix(""))
+        for path in self._all(folder):
+            stem = plain_stem(os.path.relpath(place(path), base))
+            if stem in found:
+                raise ValueError(
+                    f"root: wanted one image a stem in {folder}, got {found[stem].name} and "
+                    f"{path.name}"
+                )
+            found[stem] = path
+        return found
+
+    def _all(self, folder: Path) -> Iterator[Path]:
+        if PART in str(folder):
+            yield from units(self.root, self.sampling, parse(folder).members[0])
+            return
+        for path in [folder] if folder.is_file() else _walk(folder, self.follow_links):
+            held = not self.limits or is_inside(path, self.limits)
+            yield from units(path, self.sampling) if held and path.is_file() else [path]
+
+
+def _pairs(found: _Found, require_masks: bool) -> tuple[dict[str, Path], dict[str, Path]]:
     """Find images and masks by stem, and refuse a folder that cannot be meant."""
-    if not root.is_dir():
-        raise FileNotFoundError(f"root: no folder {root}")
+    root = found.root
+    where = {part: found.part(part) for part in ("images", "masks")}
     for part in ["images", "masks"] if require_masks else ["images"]:
-        if not (root / part).is_dir():
-            inside = _some(sorted(path.name for path in root.iterdir())) or "nothing"
+        if where[part] is None:
+            inside = _some(found.inside()) or "nothing"
             raise FileNotFoundError(f"root: wanted a folder {part} in {root}, it has {inside}")
-    images = _by_stem(root / "images", follow_links)
+    images = found.by_stem(where["images"] or root)
     if not images:
         known = " ".join(sorted(SUFFIXES))
-        raise ValueError(f"root: no image files in {root / 'images'} (known: {known})")
-    if not (root / "masks").is_dir():
+        raise ValueError(f"root: no image files in {where['images']} (known: {known})")
+    if where["masks"] is None:
         return images, {}
-    masks = _by_stem(root / "masks", follow_links)
+    masks = found.by_stem(where["masks"])
     if not images.keys() & masks.keys():
         raise ValueError(
             f"root: no mask fits an image by its stem in {root}: images like {_some(images)}, "
             f"masks like {_some(masks) or 'none'}"
         )
     return images, masks
-
-
-def _by_stem(folder: Path, follow_links: bool) -> dict[str, Path]:
-    """Find image files by their path below `folder` without the suffix."""
-    found: dict[str, Path] = {}
-    for path in _walk(folder, follow_links):
-        stem = plain_stem(path.relative_to(folder).as_posix())
-        if stem in found:
-            raise ValueError(
-                f"root: wanted one image a stem in {folder}, got {found[stem].name} and {path.name}"
-            )
-        found[stem] = path
-    return found
 
 
 def _walk(folder: Path, follow_links: bool) -> Iterator[Path]:
@@ -178,7 +218,7 @@ def _walk(folder: Path, follow_links: bool) -> Iterator[Path]:
         below[:] = sorted(part for part in below if not part.startswith("."))
         for name in sorted(names):
             path = Path(parent) / name
-            if not name.startswith(".") and path.suffix.lower() in SUFFIXES:
+            if not name.startswith(".") and is_known(name):
                 yield path
 
 
@@ -186,131 +226,34 @@ def _some(names: Any) -> str:
     return ", ".join(sorted(str(name) for name in names)[:_EXAMPLES])
 
 
-def _splits_file(root: Path, splits: StrPath | None) -> Splits | None:
+def _splits_file(root: Path, splits: StrPath | None, images: Path) -> Splits | None:
     own = root / "splits.csv"
     if splits is None and not own.is_file():
         return None
-    return Splits(own if splits is None else Path(splits), root, root / "images")
-
-
-def _read_all(
-    images: dict[str, Path],
-    masks: dict[str, Path],
-    limits: Sequence[Path],
-    workers: int | None,
-    progress: Progress | None,
-) -> dict[str, tuple[_File, _File | None]]:
-    """Read and check all files with a pool of threads; Pillow decodes without the GIL."""
-    stop = threading.Event()
-
-    def read(stem: str) -> tuple[str, _File, _File | None]:
-        if stop.is_set():
-            raise InterruptedError
-        mask = masks.get(stem)
-        return stem, _read(images[stem], limits), _read(mask, limits) if mask else None
-
-    scanned: dict[str, tuple[_File, _File | None]] = {}
-    pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what Pillow warns of, the rows say
-            for future in as_completed([pool.submit(read, stem) for stem in images]):
-                stem, image, mask = future.result()
-                scanned[stem] = (image, mask)
-                if progress:
-                    progress(len(scanned), len(images))
-    finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
-    return scanned
-
-
-def _read(path: Path, limits: Sequence[Path]) -> _File:
-    """Hash and decode one file in one read."""
-    try:
-        if limits and not _is_inside(path, limits):
-            return _File(path, reason="link out of the data set")
-        if not path.is_file():
-            return _File(path, reason="broken link" if path.is_symlink() else "not a file")
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            return _File(path, sha256_file(path), size, reason=f"too large: {size} bytes")
-        data = path.read_bytes()
-    except OSError as error:
-        return _File(path, reason=f"cannot be read: {error.strerror or error}")
-    digest = hashlib.sha256(data).hexdigest()
-    try:
-        return _File(path, digest, len(data), examine(data, path))
-    except ImageError as error:
-        return _File(path, digest, len(data), reason=error.reason)
-
-
-def _is_inside(path: Path, limits: Sequence[Path]) -> bool:
-    if not path.is_symlink():  # folders that are links were not walked into
-        return True
-    real = path.resolve()
-    return any(limit in real.parents for limit in limits)
+    base = root if root.is_dir() else root.parent
+    return Splits(own if splits is None else Path(splits), base, images)
 
 
 def _row(
     root: Path,
     stem: str,
-    image: _File,
-    mask: _File | None,
+    image: File,
+    mask: File | None,
     splits: Splits | None,
     min_size: int,
     require_masks: bool,
 ) -> dict[str, Any]:
-    listing = splits.find(image.path) if splits else None
-    reason = image.reason or _unfit(image.info, mask, min_size, require_masks)
+    listing = splits.find(Path(place(image.path))) if splits else None
+    index = parse(image.path).index
+    reason = image.reason or unfit(image.info, mask, min_size, require_masks)
     if splits is not None and listing is None:
         reason = reason or f"not listed in {splits.path.name}"
-    if not _is_utf8(image.path) or (mask and not _is_utf8(mask.path)):
-        reason, mask = "name is not UTF-8", None
-    relative = _readable(image.path.relative_to(root))
-    return {
-        "id": relative,
-        "image": relative,
-        "mask": mask and mask.path.relative_to(root).as_posix(),
-        "sha256": image.sha256,
-        "mask_sha256": mask and mask.sha256,
-        "bytes": image.size,
-        "width": image.info.width,
-        "height": image.info.height,
-        "mode": image.info.mode,
+    told = {
         "split": listing.split if listing else "",
         "group": listing.group if listing else stem.rpartition("/")[0],
-        "frame": listing.frame if listing else -1,
-        "status": "skipped" if reason else "ok",
-        "reason": reason,
+        "frame": listing.frame if listing else -1 if index is None else index,
     }
-
-
-def _unfit(info: ImageInfo, mask: _File | None, min_size: int, require_masks: bool) -> str:
-    """Say why a sound image cannot be used, or nothing."""
-    size = f"{info.width}x{info.height}"
-    if min(info.width, info.height) < min_size:
-        return f"tiny: {size}"
-    if mask is None:
-        return "no mask" if require_masks else ""
-    if mask.reason:
-        return f"mask: {mask.reason}"
-    across = (mask.info.height, mask.info.width) == (info.width, info.height)
-    if across and info.width != info.height:
-        return f"mask: lies across the image, {mask.info.width}x{mask.info.height} on {size}"
-    return ""
-
-
-def _is_utf8(path: Path) -> bool:
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:  # bytes that are no UTF-8, smuggled through by the file system
-        return False
-    return True
-
-
-def _readable(path: Path) -> str:
-    return path.as_posix().encode(errors="backslashreplace").decode()
+    return make_row(root, image, mask, reason, told)
 
 
 def _missing_row(stem: str, splits: Splits) -> dict[str, Any]:
@@ -321,7 +264,16 @@ def _missing_row(stem: str, splits: Splits) -> dict[str, Any]:
     return {"id": place, "image": place, "status": "skipped", "reason": reason, **empty, **numbers}
 
 
-def _deal(rows: list[dict[str, Any]]) -> None:
+def finished(name: str, root: Path, rows: list[dict[str, Any]]) -> Manifest:
+    """Make the manifest of a scan, unless none of its images can be used."""
+    if not any(row["status"] == "ok" for row in rows):
+        reasons = Counter(row["reason"].split(":")[0] for row in rows).most_common(_EXAMPLES)
+        told = ", ".join(f"{count} {reason}" for reason, count in reasons)
+        raise ValueError(f"root: none of the {len(rows)} images of {root} can be used ({told})")
+    return Manifest.from_rows(name, root, rows)
+
+
+def deal(rows: list[dict[str, Any]]) -> None:
     """Deal the usable rows into splits: whole groups, and copies of one file, together."""
     usable = [row for row in rows if row["status"] == "ok"]
     keys = [f"group {row['group']}" if row["group"] else row["sha256"] for row in usable]

@@ -11,38 +11,20 @@ import contextlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageChops, UnidentifiedImageError
 
+from meddel_fast.data.address import SUFFIXES as SUFFIXES
+from meddel_fast.data.address import ImageError as ImageError
+from meddel_fast.data.address import parse, union
+from meddel_fast.data.sources import open_file, open_image
 from meddel_fast.files import StrPath
 
 MAX_PIXELS = 89_478_485
 """Images with more are refused as decompression bombs; Pillow's own first limit."""
-
-SUFFIXES = frozenset(
-    {
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".webp",
-        ".gif",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".jp2",
-        ".avif",
-    }
-)
-"""What counts as an image in a folder, in lower case."""
 
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -55,30 +37,10 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _SIDEWAYS = (5, 6, 7, 8)
-_LOSSY = ("JPEG", "MPO")
+_LOSSY = ("JPEG", "MPO", "VIDEO")
 _LABELS = 16  # a lossless mask that stays below holds class numbers, not brightness
 _ZERO_TAIL = 512  # so many zero bytes at the end of a JPEG were never written
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
-
-
-class ImageError(ValueError):
-    """A file that is no usable image.
-
-    Attributes
-    ----------
-    path
-        The file.
-    reason
-        What is wrong with it, in a few words.
-    """
-
-    def __init__(self, path: StrPath, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = Path(path)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -99,12 +61,13 @@ def load_image(path: StrPath, size: int) -> npt.NDArray[np.uint8]:
     CMYK is converted (Adobe's inverted kind too). Channels of more than 8 bits are scaled from the
     smallest of 0-255, 0-4095 and 0-65535 that holds the image's values, since a 16-bit file often
     carries 8 or 12 bits; floats also from 0-1. Colour profiles are not applied. Of several pages
-    or frames the first is taken.
+    or frames the address tells which; the first without. DICOM has rules of its own
+    (:mod:`meddel_fast.data.dicom`).
 
     Parameters
     ----------
     path
-        The file.
+        The file, or any address (:mod:`meddel_fast.data.address`).
     size
         Side of the square in pixels, at least 1.
 
@@ -137,12 +100,12 @@ def load_mask(path: StrPath, size: int) -> npt.NDArray[np.uint8]:
     its brightest channel (alpha laid on black) is above half of the mask's brightest value, so
     that masks of 0/255, 0/65535, with soft edges or in colour all work. A lossless mask that stays
     below 16 holds class numbers: all but 0 are 1. In a JPEG the threshold is 127 always, since
-    its noise would pass for a mask where there is none.
+    its noise would pass for a mask where there is none; so in a video.
 
     Parameters
     ----------
     path
-        The file.
+        The file, any address, or several joined to a union.
     size
         Side of the square in pixels, at least 1.
 
@@ -157,6 +120,9 @@ def load_mask(path: StrPath, size: int) -> npt.NDArray[np.uint8]:
         As for :func:`load_image`.
     """
     _check_size(size)
+    parts = union(path)
+    if len(parts) > 1:
+        return np.array(np.maximum.reduce([load_mask(part, size) for part in parts]))
     with _opened(path, path) as image:
         image.load()
         values = _levels(image)
@@ -194,13 +160,29 @@ def examine(data: bytes, path: StrPath) -> ImageInfo:
     if filled and not data.rstrip(b"\0").endswith(b"\xff\xd9"):
         raise ImageError(path, "truncated: filled up with zeros")
     with _opened(io.BytesIO(data), path) as image:
-        width, height = image.size
-        mode = image.mode
-        image.draft(None, (1, 1))  # reads every byte, draws few pixels
-        image.load()
-        if _orientation(image) in _SIDEWAYS:
-            width, height = height, width
-        return ImageInfo(width, height, mode)
+        return _info(image)
+
+
+def examine_part(path: StrPath) -> ImageInfo:
+    """Decode the frame or page at an address, to know its size and that it is sound.
+
+    Raises
+    ------
+    ImageError, FileNotFoundError
+        As for :func:`load_image`.
+    """
+    with _opened(path, path) as image:
+        return _info(image)
+
+
+def _info(image: Image.Image) -> ImageInfo:
+    width, height = image.size
+    mode = image.mode
+    image.draft(None, (1, 1))  # reads every byte, draws few pixels
+    image.load()
+    if _orientation(image) in _SIDEWAYS:
+        width, height = height, width
+    return ImageInfo(width, height, mode)
 
 
 def _check_size(size: int) -> None:
@@ -212,11 +194,11 @@ def _check_size(size: int) -> None:
 def _opened(source: Any, path: StrPath) -> Iterator[Image.Image]:
     """Open an image and give whatever goes wrong inside one name."""
     try:
-        with Image.open(source) as image:
+        with Image.open(source) if source is not path else open_image(path) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(path, f"too large: {image.width}x{image.height} pixels")
             yield image
-    except (ImageError, FileNotFoundError):
+    except (ImageError, FileNotFoundError, ImportError):
         raise
     except Exception as error:  # Pillow lets anything through: struct, zlib, index, key errors
         raise ImageError(path, _reason(error, source)) from error
@@ -241,7 +223,7 @@ def _reason(error: Exception, source: Any) -> str:
 def _first_bytes(source: Any) -> bytes:
     if isinstance(source, io.BytesIO):
         return source.getvalue()[:8]
-    with Path(source).open("rb") as file:
+    with open_file(parse(source).container) as file:
         return file.read(8)
 
 

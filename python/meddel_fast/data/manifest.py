@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 
 from meddel_fast.files import StrPath, atomic_path
 
-FORMAT = "1"
+FORMAT = "2"
+_OLDER = {"1": ("label", "boxes")}  # what earlier formats that are still read had no columns for
 SPLITS = ("train", "val", "test")
 
 SCHEMA = pa.schema(
@@ -41,15 +42,20 @@ SCHEMA = pa.schema(
         pa.field("frame", pa.int32(), nullable=False),
         pa.field("status", pa.string(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
+        pa.field("label", pa.string()),
+        pa.field("boxes", pa.string()),
     ]
 )
 """The columns of a manifest.
 
-``id`` is unique; ``image`` and ``mask`` are posix paths relative to the root; ``width`` and
+``id`` is unique; ``image`` and ``mask`` are posix paths relative to the root, or addresses of parts
+of files (`address`), whose hashes and sizes are those of `sources`; ``width`` and
 ``height`` are those of the upright image (EXIF applied), 0 where the file could not be read;
 ``mode`` is Pillow's name for the pixels as stored; ``split`` is train, val or test ("" in rows that
 were skipped before they got one); ``group`` is the video, sequence or patient; ``frame`` its
-number there or -1; ``status`` is "ok" or "skipped", and ``reason`` says why.
+number there or -1; ``status`` is "ok" or "skipped", and ``reason`` says why; ``label`` is the
+class; ``boxes`` a JSON list of ``[x0, y0, x1, y1]`` in pixels of the upright image, x1 and y1
+excluded. Null stands for what nobody has told: an image without a finding has the boxes ``[]``.
 """
 
 
@@ -114,8 +120,11 @@ class Manifest:
             raise ValueError(f"{path} is not a Parquet file: {error}") from error
         metadata = {key.decode(): value.decode() for key, value in _metadata(table).items()}
         version = metadata.get("format")
-        if version != FORMAT or "root" not in metadata or "name" not in metadata:
+        known = version == FORMAT or version in _OLDER
+        if not known or "root" not in metadata or "name" not in metadata:
             raise ValueError(f"{path}: wanted a manifest of format {FORMAT}, has {version}")
+        for column in _OLDER.get(str(version), ()):
+            table = table.append_column(SCHEMA.field(column), pa.nulls(len(table), pa.string()))
         return cls(metadata["name"], Path(metadata["root"]), table)
 
     def save(self, path: StrPath) -> None:
@@ -240,14 +249,16 @@ class Manifest:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over ids, contents, splits and masks of the usable rows, in their order.
+        """SHA-256 over ids, contents, splits, masks, labels and boxes of the usable rows, in order.
 
-        It does not depend on where the data lie: a copy of a data set elsewhere has the same.
+        It does not depend on where the data lie: a copy of a data set elsewhere has the same. Rows
+        without label and boxes count as they did before manifests had these columns.
         """
         columns = (self.column(name) for name in ("id", "sha256", "split", "mask_sha256"))
+        told = zip(self.column("label"), self.column("boxes"), strict=True)
         digest = hashlib.sha256()
-        for row in zip(*columns, strict=True):
-            digest.update(repr(row).encode())
+        for row, more in zip(zip(*columns, strict=True), told, strict=True):
+            digest.update(repr(row if more == (None, None) else row + more).encode())
         return digest.hexdigest()
 
     @property

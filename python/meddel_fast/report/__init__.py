@@ -4,11 +4,16 @@
 load         reads a run directory
 text         numbers and names; the score table for the terminal
 figures      line charts as SVG
-results      headline, score table, curves, planted truth, times, settings
+results      headline, score table, curves, losses
+worth        differences, alpha sweep, areas, ranks, costs
+made         planted truth, times, settings
+tables       tables that sort
 thumbnails   small pictures, each embedded once
 galleries    what was kept and dropped
+frames       every frame with the kept one that it is most like
+leaks        test images in the pool
 embedmap     the map of the embeddings
-page.*       the page's frame, looks and behaviour
+page.*       the page's frame, looks and behaviour; scripts/ has a file for each part of it
 ===========  ======================================================================
 """
 
@@ -20,12 +25,14 @@ from pathlib import Path
 from string import Template
 
 from meddel_fast.files import write_text
-from meddel_fast.report import embedmap, galleries, results
+from meddel_fast.report import embedmap, frames, galleries, leaks, made, results, worth
 from meddel_fast.report.load import Run, load_run
 from meddel_fast.report.text import escape, number, score_table
 from meddel_fast.report.thumbnails import Thumbnails
 
 __all__ = ["render", "score_table"]
+
+SCRIPTS = ("page", "tables", "galleries", "map", "browser")  # the first one serves the others
 
 
 def render(run_dir: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Path:
@@ -58,17 +65,23 @@ def render(run_dir: str | os.PathLike[str], out: str | os.PathLike[str] | None =
 
 def _page(run: Run) -> str:
     thumbnails = Thumbnails([] if run.pool is None else run.pool.image_paths())
-    shown = galleries.galleries(run, thumbnails)
-    place, data = embedmap.embedding_map(run)
+    audit = frames.audit(run)
+    layout = embedmap.lay_out(run, audit.rows)
+    place = embedmap.embedding_map(layout, 0 if run.pool is None else len(run.pool))
+    leaked = leaks.leaks(run, thumbnails)  # few pictures: they come before those that may not fit
+    shown = galleries.galleries(run, audit, thumbnails)
     sections = [
         ("results", "Results", results.headline(run) + results.table(run)),
         ("curves", "Less data, how much worse?", results.curves(run)),
-        ("planted", "Planted frames", results.planted(run)),
+        ("worth", "What is a difference worth?", worth.worth(run)),
+        ("costs", "What it costs", worth.costs(run)),
+        ("planted", "Planted frames", made.planted(run)),
+        ("leakage", "Test images in the pool", leaked),
         ("selections", "What was kept, what was dropped",
-         galleries.chooser(run) + (f"<h3>Embedding map</h3>{place}" if place else "") + shown),
+         galleries.chooser(run) + place + frames.browser(run, audit) + shown),
         ("training", "Pre-training loss", results.losses(run)),
         ("settings", "How it was made",
-         f'<div class="made">{results.times(run)}{results.settings(run)}</div>'),
+         f'<div class="made">{made.times(run)}{made.settings(run)}</div>'),
     ]  # fmt: skip
     present = [(name, title, body) for name, title, body in sections if body]
     return Template(_resource("page.html")).substitute(
@@ -81,9 +94,9 @@ def _page(run: Run) -> str:
             for name, title, body in present
         ),
         store=thumbnails.definitions(),
-        data=data,
+        data=frames.frame_data(run, audit, layout),
         style=_resource("page.css"),
-        script=_resource("page.js"),
+        script="".join(_resource(f"scripts/{name}.js") for name in SCRIPTS),
     )
 
 

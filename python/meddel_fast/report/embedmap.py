@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.report.load import FULL, Run
+from meddel_fast.report.load import Run
 from meddel_fast.report.text import number
-from meddel_fast.report.thumbnails import TILE, atlas
-from meddel_fast.selectors import REASONS
 from meddel_fast.selectors.base import random_keys
 
 POINTS = 3000
-TILES = 1500
 _FIT_ROWS = 20_000  # rows that the components are fitted on
 _GRID = 4095  # coordinates are whole numbers from 0 to this
 
@@ -54,46 +51,54 @@ def principal_plane(
     return (np.asarray(x[shown], dtype=np.float64) - mean) @ axes, share
 
 
-def embedding_map(run: Run) -> tuple[str, str]:
-    """Return the map's place in the page, and its data as JSON; empty when there is nothing."""
-    tags = [t for t in run.tags if t.name in run.selections and t.selector != FULL]
-    if run.embeddings is None or run.pool is None or not tags:
-        return "", "null"
-    n = len(run.embeddings)
-    shown = np.argsort(random_keys(n, 0), kind="stable")[:POINTS]
-    places, share = principal_plane(run.embeddings, shown)
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Where the map puts frames.
+
+    Attributes
+    ----------
+    points : int64, shape (p,)
+        The frames on the map, as places among those shown.
+    grid : int64, shape (p, 2)
+        Their coordinates, from 0 to 4095.
+    aspect
+        Length of the second axis by that of the first.
+    share
+        Share of the variance that each axis holds.
+    """
+
+    points: NDArray[np.int64]
+    grid: NDArray[np.int64]
+    aspect: float
+    share: NDArray[np.float64]
+
+
+def lay_out(run: Run, rows: NDArray[np.int64]) -> Layout | None:
+    """Place the frames of some rows, `POINTS` drawn at random if there are more."""
+    if run.embeddings is None or len(rows) == 0:
+        return None
+    points = np.sort(np.argsort(random_keys(len(rows), 0), kind="stable")[:POINTS])
+    places, share = principal_plane(run.embeddings, rows[points])
     low, high = places.min(axis=0), places.max(axis=0)
-    grid = np.rint((places - low) / np.where(high > low, high - low, 1.0) * _GRID).astype(int)
-    names, paths = run.pool.ids, run.pool.image_paths()
-    sheet, columns = atlas([paths[i] for i in shown[:TILES]])
-    code = {reason: str(i) for i, reason in enumerate(REASONS)}
-    data = {
-        "x": grid[:, 0].tolist(),
-        "y": grid[:, 1].tolist(),
-        "names": [names[i] for i in shown],
-        "fates": {
-            f"{t.selector}\n{t.ratio:g}": "".join(
-                code[reason] for reason in run.selections[t.name].reason[shown]
-            )
-            for t in tags
-        },
-        "aspect": float((high[1] - low[1]) / (high[0] - low[0])) if high[0] > low[0] else 1.0,
-        "sheet": sheet,
-        "columns": columns,
-        "tile": TILE,
-        "tiles": min(TILES, len(shown)),
-    }
-    some = (
-        "" if len(shown) == n else f" {number(len(shown))} of {number(n)} images, drawn at random."
-    )
+    grid = np.rint((places - low) / np.where(high > low, high - low, 1.0) * _GRID).astype(np.int64)
+    aspect = float((high[1] - low[1]) / (high[0] - low[0])) if high[0] > low[0] else 1.0
+    return Layout(points, grid, aspect, share)
+
+
+def embedding_map(layout: Layout | None, pool: int) -> str:
+    """Make the map's place in the page; empty when there is nothing to show."""
+    if layout is None:
+        return ""
+    n, share = len(layout.points), layout.share
+    some = "" if n == pool else f" {number(n)} of {number(pool)} images, drawn at random."
     text = (
         f"Principal components of the embeddings: the horizontal axis holds {100 * share[0]:.0f} % "
         f"of the variance, the vertical one {100 * share[1]:.0f} %.{some} Point at a sample, or "
         "use the arrow keys, to see it."
     )
     return (
-        f'<p>{text}</p><div class="map"><canvas id="map" tabindex="0" role="img" '
+        f'<h3>Embedding map</h3><p>{text}</p><div class="map">'
+        '<canvas id="map" tabindex="0" role="img" '
         'aria-label="Map of the embeddings; arrow keys walk through the kept samples"></canvas>'
-        '<div id="map-card" aria-live="polite" hidden></div></div><ul class="fates map-key"></ul>',
-        json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
+        '<div id="map-card" aria-live="polite" hidden></div></div><ul class="fates map-key"></ul>'
     )

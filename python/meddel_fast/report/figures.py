@@ -20,7 +20,7 @@ STYLE_COUNT = 9
 
 @dataclass(frozen=True)
 class Point:
-    """A value with the half-length of its error bar, and what to say about it.
+    """A value with the half-length of its error bar, or the bar's `ends`, and what to say about it.
 
     A `shared` point ends the lines of several series, and one of them alone marks it.
     """
@@ -30,6 +30,12 @@ class Point:
     error: float
     tip: str
     shared: bool = False
+    ends: tuple[float, float] | None = None
+
+    @property
+    def bar(self) -> tuple[float, float]:
+        """Lower and upper end of the error bar."""
+        return self.ends or (self.y - self.error, self.y + self.error)
 
 
 @dataclass(frozen=True)
@@ -162,13 +168,13 @@ def _series(one: Series, scale_x: Scale, scale_y: Scale, dodge: float) -> str:
     for (x, y), point in zip(places, one.points, strict=True):
         if point.shared or one.line_only:
             continue
-        top, bottom = scale_y(point.y + point.error), scale_y(point.y - point.error)
+        bottom, top = map(scale_y, point.bar)
         bar = (
             f'<path class="bar s{one.style}" d="M{x:.1f} {top:.1f}V{bottom:.1f}'
             f'M{x - 3:.1f} {top:.1f}h6M{x - 3:.1f} {bottom:.1f}h6"/>'
         )
         parts.append(
-            f'<g class="point" data-tip="{escape(point.tip)}">{bar if point.error > 0 else ""}'
+            f'<g class="point" data-tip="{escape(point.tip)}">{bar if bottom > top else ""}'
             f'{marker(one.style, x, y)}<circle class="hit" cx="{x:.1f}" cy="{y:.1f}" r="10"/></g>'
         )
     return "".join(parts) + "</g>"
@@ -197,7 +203,7 @@ def _y_range(
     series: Sequence[Series], reference: float | None
 ) -> tuple[float, float, list[tuple[float, str]]]:
     """Choose round marks that hold all points with their error bars."""
-    ends = [p.y + s * p.error for one in series for p in one.points for s in (-1, 1)]
+    ends = [end for one in series for p in one.points for end in p.bar]
     ends += [] if reference is None else [reference]
     low, high = min(ends), max(ends)
     margin = 0.06 * (high - low) or max(abs(high) * 0.02, 1e-3)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from meddel_fast.report.frames import Audit, Nearest
 from meddel_fast.report.load import FULL, Run, Tag
 from meddel_fast.report.text import escape, number, percent
 from meddel_fast.report.thumbnails import Thumbnails
@@ -19,6 +20,7 @@ FATES = {
     "duplicate": "dropped: redundant",
     "disruptive": "dropped: disruptive",
     "budget": "left out: others were wanted more",
+    "excluded": "left out: not to be chosen from",
 }
 
 
@@ -52,7 +54,7 @@ def default_tag(run: Run) -> Tag | None:
     return min(shown, key=lambda t: (t.selector != "meddel", t.ratio), default=None)
 
 
-def galleries(run: Run, thumbnails: Thumbnails) -> str:
+def galleries(run: Run, audit: Audit, thumbnails: Thumbnails) -> str:
     """Make a panel for each selection; the page shows one at a time."""
     shown = [tag for tag in run.tags if tag.name in run.selections and tag.selector != FULL]
     if not shown or run.pool is None:
@@ -63,21 +65,28 @@ def galleries(run: Run, thumbnails: Thumbnails) -> str:
         f'<section class="panel" data-selector="{escape(tag.selector)}" '
         f'data-ratio="{tag.ratio:g}"{"" if tag == first else " data-later"}>'
         f"<h3>{escape(tag.selector)}, {percent(tag.ratio)} kept</h3>"
-        f"{_panel(run.selections[tag.name], names, thumbnails)}</section>"
+        f"{_panel(run.selections[tag.name], audit.rows, audit.nearest.get(tag.name), frames)}"
+        "</section>"
         for tag in shown
+        for frames in [_Frames(run.selections[tag.name], names, thumbnails)]
     )
 
 
-def _panel(selection: Selection, names: list[str], thumbnails: Thumbnails) -> str:
-    frames = _Frames(selection, names, thumbnails)
+def _panel(
+    selection: Selection, rows: NDArray[np.int64], nearest: Nearest | None, frames: _Frames
+) -> str:
     blocks = [_shares(selection)]
-    closest, nearest = _pairs(selection)
-    if len(closest):
-        blocks.append(frames.pairs("Redundant: the most similar pairs", closest))
-    if len(nearest):
+    closest, marginal = _pairs(selection)
+    for title, chosen in (
+        ("Redundant: the most similar pairs", closest),
+        ("Closest calls: the least similar that were dropped as redundant", marginal),
+    ):
         blocks.append(
-            frames.pairs("Closest calls: the least similar that were dropped as redundant", nearest)
+            frames.pairs(
+                title, selection.duplicate_of[chosen], chosen, selection.similarity[chosen]
+            )
         )
+    blocks += _stand_ins(rows, nearest, frames)
     disruptive = np.flatnonzero(selection.reason == "disruptive")
     if len(disruptive):
         farthest = disruptive[np.argsort(-selection.distance[disruptive], kind="stable")]
@@ -90,6 +99,21 @@ def _panel(selection: Selection, names: list[str], thumbnails: Thumbnails) -> st
         least = left[np.argsort(selection.scores[left], kind="stable")]
         blocks.append(frames.row("Left out, least wanted first", least[:FRAMES]))
     return "".join(blocks)
+
+
+def _stand_ins(rows: NDArray[np.int64], nearest: Nearest | None, frames: _Frames) -> Iterator[str]:
+    """Show dropped samples beside their nearest kept one: the least similar, and the most."""
+    if nearest is None:
+        return
+    dropped = np.flatnonzero(nearest.row >= 0)
+    order = dropped[np.argsort(nearest.similarity[dropped], kind="stable")]
+    least = order[: PAIRS // 2]
+    most = order[len(least) :][::-1][: PAIRS // 2]
+    for title, chosen in (
+        ("Dropped, and the least like any kept frame: what may be missing", least),
+        ("Dropped, and the most like a kept frame", most),
+    ):
+        yield frames.pairs(title, nearest.row[chosen], rows[chosen], nearest.similarity[chosen])
 
 
 def _pairs(selection: Selection) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -155,17 +179,22 @@ class _Frames:
         self._names = names
         self._thumbnails = thumbnails
 
-    def pairs(self, title: str, rows: Iterable[np.int64]) -> str:
-        """Show dropped samples beside what they repeat."""
-        selection = self._selection
-        couples = [(int(selection.duplicate_of[row]), int(row)) for row in rows]
-        self._thumbnails.prepare([row for couple in couples for row in couple])
+    def pairs(
+        self,
+        title: str,
+        beside: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        similarity: NDArray[np.float64],
+    ) -> str:
+        """Show samples, each beside another one, with their cosine; nothing if there are none."""
+        couples = list(zip(beside.tolist(), rows.tolist(), similarity.tolist(), strict=True))
+        self._thumbnails.prepare([row for *couple, _ in couples for row in couple])
         items = "".join(
             f'<figure class="pair"><div>{self._frame(a)}{self._frame(b)}</div>'
-            f"<figcaption>cosine <b>{selection.similarity[b]:.4f}</b></figcaption></figure>"
-            for a, b in couples
+            f"<figcaption>cosine <b>{cosine:.4f}</b></figcaption></figure>"
+            for a, b, cosine in couples
         )
-        return f'<h4>{escape(title)}</h4><div class="frames">{items}</div>'
+        return f'<h4>{escape(title)}</h4><div class="frames">{items}</div>' if items else ""
 
     def row(self, title: str, rows: NDArray[np.int64]) -> str:
         """Show samples one by one, with their distance where the method has one."""

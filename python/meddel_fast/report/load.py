@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.files import read_json
+from meddel_fast.leakage import PAIRS, Leakage
 from meddel_fast.selectors import Selection
 
 if TYPE_CHECKING:
@@ -38,9 +40,12 @@ class Run:
     tags: list[Tag]
     scores: list[dict[str, Any]]
     planted: list[dict[str, Any]]
+    statistics: dict[str, Any]
+    costs: list[dict[str, Any]]
     selections: dict[str, Selection]
     pool: Manifest | None
     embeddings: NDArray[Any] | None
+    leakage: Leakage | None
     losses: dict[str, NDArray[np.float64]]
     seconds: dict[str, float]
 
@@ -53,6 +58,15 @@ class Run:
     def selectors(self) -> list[str]:
         """Methods in the order of the config, without the full pool."""
         return list(dict.fromkeys(t.selector for t in self.tags if t.selector != FULL))
+
+    @cached_property
+    def compared(self) -> NDArray[Any] | None:
+        """The embeddings as the selectors saw them: less their mean if the run was set so."""
+        x = self.embeddings
+        if x is None or not self.about.get("config", {}).get("encoder", {}).get("centre", False):
+            return x
+        centred: NDArray[Any] = (x - x.mean(axis=0, dtype=np.float64)).astype(np.float32)
+        return centred
 
     @property
     def alpha(self) -> float:
@@ -80,16 +94,20 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
         for tag in tags
         if (path := folder / "select" / f"{tag.name}.parquet").is_file()
     }
-    scores = folder / "score" / "scores.json"
+    scores, leakage = folder / "score" / "scores.json", folder / "leakage"
+    statistics = folder / "score" / "statistics.json"
     return Run(
         folder=folder,
         about=about,
         tags=tags,
         scores=read_json(scores) if scores.is_file() else [],
         planted=_planted(folder / "score" / "planted.csv"),
+        statistics=read_json(statistics) if statistics.is_file() else {},
+        costs=_costs(folder / "score" / "costs.csv"),
         selections=selections,
         pool=_pool(folder / "data" / "pretrain.parquet"),
         embeddings=_embeddings(folder / "embeddings"),
+        leakage=Leakage.load(leakage) if (leakage / PAIRS).is_file() else None,
         losses=_losses(folder / "pretrain", tags),
         seconds=_seconds(folder / "stages"),
     )
@@ -128,6 +146,18 @@ def _planted(path: Path) -> list[dict[str, Any]]:
                 "removed": int(row["removed"]),
                 "share_of_kept": float(row["share_of_kept"]),
             }
+            for row in csv.DictReader(file)
+        ]
+
+
+def _costs(path: Path) -> list[dict[str, Any]]:
+    """Read numbers as such; None where there is none."""
+    if not path.is_file():
+        return []
+    words = ("selector", "device")
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            {k: v if k in words else float(v) if v else None for k, v in row.items()}
             for row in csv.DictReader(file)
         ]
 

@@ -1,29 +1,39 @@
-"""The report's numbers: headline, table, curves, planted truth, times, settings."""
+"""The report's numbers: headline, table, curves, losses."""
 
 from __future__ import annotations
 
 import base64
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from meddel_fast.report.figures import Axis, Point, Series, chart, key, style_of
 from meddel_fast.report.load import FULL, Run, Tag
+from meddel_fast.report.tables import DOWN, UP, sortable
 from meddel_fast.report.text import (
     MEAN,
     best_rows,
     by_selection,
     data_sets,
-    duration,
     escape,
     number,
     percent,
 )
 
 METRICS = (("normdel", "NormDEL"), ("miou", "mIoU"), ("dice", "Dice"))
+DOWNLOADS = (
+    *("scores.csv", "scores.json", "planted.csv", "costs.csv", "statistics.json"),
+    *("differences.csv", "alphas.csv", "areas.csv", "ranks.csv"),
+)
+_NOTE = (
+    '<p class="note"><span class="star">★</span> best of the column; '
+    "<strong>bold</strong>: best at its share of the data. Per cent, mean ± sample standard "
+    "deviation over the seeds of the segmentation heads, or in brackets the mean\u2019s interval. "
+    "Column heads sort, selectors can be left out.</p>"
+)
 _LOSS_POINTS = 60  # a curve is averaged to at most this many
 
 Scored = Mapping[str, Mapping[str, Any]]
@@ -88,14 +98,8 @@ def table(run: Run) -> str:
         (d, m, ratio): best_rows([r for r in run.scores if float(r["ratio"]) == ratio], d, m)
         for d in sets for m, _ in METRICS for ratio in rivals
     }  # fmt: skip
-    heads = "".join(
-        f'<th scope="col" aria-sort="none"><button type="button">{name}</button></th>'
-        for name in [
-            "Selector",
-            "Kept",
-            *("Mean" if d == MEAN else escape(d) for d in sets),
-        ]
-    )
+    heads = [("Selector", UP), ("Kept", UP)]
+    heads += [("Mean" if d == MEAN else escape(d), DOWN) for d in sets]
     lines: list[str] = []
     previous = -1.0
     for (selector, ratio), found in grouped.items():
@@ -106,6 +110,7 @@ def table(run: Run) -> str:
             f'<td data-value="{ratio}">{percent(ratio)} <small>{number(count)}</small></td>'
         )
         cells = ""
+        style = style_of(selector, run.selectors)
         for dataset in sets:
             marks = {
                 m: (
@@ -115,14 +120,17 @@ def table(run: Run) -> str:
                 for m, _ in METRICS
             }
             cells += _cell(found.get(dataset), marks)
-        lines.append(f"{_row(ratio != previous)}{first}{cells}</tr>")
+        lines.append(f"{row(style, ratio != previous)}{first}{cells}</tr>")
         previous = ratio
-    return f"{_metric_buttons()}{_scrolling(heads, lines)}{_downloads(run)}"
+    attributes = 'id="scores" data-metric="normdel"'
+    name = "Scores by selector, share of the data kept, and data set, in per cent"
+    shown = sortable(name, heads, lines, attributes=attributes)
+    return f"{_metric_buttons()}{legend(run)}{shown}{_NOTE}{_downloads(run)}"
 
 
-def _row(first: bool) -> str:
-    """Open a table row; the first one of its share of the data is set off."""
-    return '<tr class="first">' if first else "<tr>"
+def row(style: int, first: bool) -> str:
+    """Open a selector's table row; the first one of its share of the data is set off."""
+    return f'<tr data-style="{style}"{" class=first" * first}>'
 
 
 def _metric_buttons() -> str:
@@ -134,36 +142,39 @@ def _metric_buttons() -> str:
     return f'<fieldset class="switch metric"><legend>Show</legend>{buttons}</fieldset>'
 
 
-def _scrolling(heads: str, lines: Iterable[str]) -> str:
-    return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="Scores">'
-        '<table id="scores" data-metric="normdel"><caption class="hidden">Scores by selector, '
-        "share of the data kept, and data set, in per cent</caption>"
-        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-        '<p class="note"><span class="star">★</span> best of the column; '
-        "<strong>bold</strong>: best at its share of the data. Per cent, mean ± sample standard "
-        "deviation over the seeds of the segmentation heads. Column heads sort.</p>"
-    )
-
-
 def _cell(row: Mapping[str, Any] | None, marks: Mapping[str, tuple[bool, bool]]) -> str:
     if row is None:
         return "<td>&ndash;</td>"
     values, spans = "", ""
     for metric, _ in METRICS:
-        mean, deviation = (100 * float(row[f"{metric}_{k}"]) for k in ("mean", "std"))
+        mean = 100 * float(row[f"{metric}_mean"])
         overall, local = marks[metric]
         values += f' data-{metric}="{mean:.6f}"'
         shown = f"<strong>{mean:.2f}</strong>" if local else f"{mean:.2f}"
-        shown += f" <small>±{deviation:.2f}</small>" if int(row["seeds"]) > 1 else ""
+        shown += f" <small>{_spread(row, metric)}</small>"
         star = '<span class="star" title="best of the column">★</span>' if overall else ""
         spans += f'<span class="m {metric}">{star}{shown}</span>'
     return f"<td{values}>{spans}</td>"
 
 
+def _spread(row: Mapping[str, Any], metric: str) -> str:
+    """Write the interval of a mean, or the deviation over seeds where it has none."""
+    ends = _interval(row, metric)
+    if ends is not None:
+        return f"[{ends[0]:.2f}, {ends[1]:.2f}]"
+    return f"±{100 * float(row[f'{metric}_std']):.2f}" if int(row["seeds"]) > 1 else ""
+
+
+def _interval(row: Mapping[str, Any], metric: str) -> tuple[float, float] | None:
+    """Give the ends of a mean's interval in per cent, where the run has them."""
+    if row.get(f"{metric}_low") is None:
+        return None
+    return 100 * float(row[f"{metric}_low"]), 100 * float(row[f"{metric}_high"])
+
+
 def _downloads(run: Run) -> str:
     links = []
-    for name in ("scores.csv", "scores.json", "planted.csv"):
+    for name in DOWNLOADS:
         path = run.folder / "score" / name
         if path.is_file():
             kind = "text/csv" if name.endswith("csv") else "application/json"
@@ -215,9 +226,8 @@ def _curve(
     def point(selector: str, ratio: float, shared: bool = False) -> Point:
         row = grouped[selector, ratio][dataset]
         mean, error = (100 * float(row[f"{metric}_{k}"]) for k in ("mean", "std"))
-        spread = f" ± {error:.2f}" if int(row["seeds"]) > 1 else ""
-        tip = f"{selector}, {percent(ratio)} kept: {name} {mean:.2f}{spread}"
-        return Point(ratio, mean, error, tip, shared)
+        tip = f"{selector}, {percent(ratio)} kept: {name} {mean:.2f} {_spread(row, metric)}"
+        return Point(ratio, mean, error, tip.rstrip(), shared, _interval(row, metric))
 
     whole = dataset in grouped.get((FULL, 1.0), {})
     series = []
@@ -236,57 +246,6 @@ def _curve(
     full = series[-1].points[-1].y if whole else None
     text = f"{name} on {title}, per cent. {spoken}"
     return f"<figure>{chart(title, text, series, axis, full)}</figure>"
-
-
-def planted(run: Run) -> str:
-    """Tell what became of the frames that the made data planted."""
-    rows = [row for row in run.planted if row["kind"] != "normal"]
-    if not rows:
-        return ""
-    kinds = list(dict.fromkeys(row["kind"] for row in rows))
-    found = {(r["selector"], r["ratio"], r["kind"]): r for r in rows}
-    selections = list(dict.fromkeys((r["selector"], r["ratio"]) for r in rows))
-    selections.sort(key=lambda s: (s[0] != FULL, -s[1]))
-    heads = "".join(
-        f'<th scope="col">{escape(_plural(kind))}<br><small>share of kept; '
-        f"removed of {number(next(r['planted'] for r in rows if r['kind'] == kind))}</small></th>"
-        for kind in kinds
-    )
-    top = max(float(row["share_of_kept"]) for row in rows) or 1.0
-    lines, previous = "", -1.0
-    for selector, ratio in selections:
-        lines += (
-            f"{_row(ratio != previous)}"
-            f'<th scope="row">{key(style_of(selector, run.selectors))}{escape(selector)}</th>'
-            f"<td>{percent(ratio)}</td>"
-        )
-        previous = ratio
-        for kind in kinds:
-            lines += _planted_cell(found.get((selector, ratio, kind)), top)
-        lines += "</tr>"
-    return (
-        "<p>The made data know which frames repeat another and which show nothing. Bars: their "
-        "share of what was <em>kept</em> (shorter is better). Of a frame and its copies one may "
-        "stay: only the others count.</p>"
-        '<div class="scroll" tabindex="0" role="region" aria-label="Planted frames">'
-        '<table class="planted"><thead><tr><th scope="col">Selector</th><th scope="col">Kept</th>'
-        f"{heads}</tr></thead><tbody>{lines}</tbody></table></div>"
-    )
-
-
-def _plural(kind: str) -> str:
-    words = kind.replace("_", " ")
-    return f"{words}s" if words.endswith("duplicate") else f"{words} frames"
-
-
-def _planted_cell(row: Mapping[str, Any] | None, top: float) -> str:
-    if row is None:
-        return "<td>&ndash;</td>"
-    share = float(row["share_of_kept"])
-    return (
-        f'<td><span class="gauge"><i style="width:{100 * share / top:.1f}%"></i></span>'
-        f"<b>{100 * share:.1f}\u00a0%</b><small>{number(int(row['removed']))}</small></td>"
-    )
 
 
 def losses(run: Run) -> str:
@@ -320,60 +279,3 @@ def _loss_series(run: Run, tag: Tag) -> Series:
     means = [part.mean(axis=0) for part in np.array_split(curve, min(_LOSS_POINTS, len(curve)))]
     points = [Point(float(x), float(y), 0.0, "") for x, y in means if math.isfinite(y)]
     return Series(tag.selector, style_of(tag.selector, run.selectors), points, line_only=True)
-
-
-def times(run: Run) -> str:
-    """Show the wall time of the stages."""
-    if not run.seconds:
-        return ""
-    total = sum(run.seconds.values())
-    longest = max(run.seconds.values()) or 1.0
-    lines = "".join(
-        f'<tr><th scope="row">{escape(group)}</th>'
-        f'<td><span class="gauge"><i style="width:{100 * seconds / longest:.1f}%"></i></span>'
-        f"{duration(seconds)}</td></tr>"
-        for group, seconds in run.seconds.items()
-    )
-    return (
-        f'<table class="times"><caption>Wall time, together {duration(total)}'
-        f"</caption><tbody>{lines}</tbody></table>"
-    )
-
-
-def settings(run: Run) -> str:
-    """List the settings, versions and hardware; of absolute paths the last part alone."""
-    blocks = []
-    for title, name in (
-        ("Hardware", "hardware"),
-        ("Versions", "versions"),
-        ("Settings", "config"),
-    ):
-        if run.about.get(name):
-            rows = "".join(
-                f'<tr><th scope="row">{escape(k)}</th><td>{escape(v)}</td></tr>'
-                for k, v in _flat(run.about[name])
-            )
-            blocks.append(
-                f"<details{' open' * (name != 'config')}><summary>{title}</summary>"
-                f'<table class="plain"><tbody>{rows}</tbody></table></details>'
-            )
-    return "".join(blocks)
-
-
-def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
-    """Flatten nested settings into dotted names and texts."""
-    if isinstance(value, Mapping) and value:
-        return [pair for k, v in value.items() for pair in _flat(v, f"{name}.{k}" if name else k)]
-    if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
-        return [pair for i, v in enumerate(value) for pair in _flat(v, f"{name} {i + 1}")]
-    if isinstance(value, list):
-        return [(name, ", ".join(_plain(v) for v in value))]
-    return [(name, _plain(value))]
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, str) and value.startswith("/"):
-        return "…/" + value.rstrip("/").rpartition("/")[2]
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "-" if value is None or value == "" else str(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,12 +11,26 @@ from meddel_fast.report.load import FULL
 
 MEAN = "mean"  # the row that averages the data sets
 
+_UNSEEN = ("Cc", "Cf", "Cs")
+
 Rows = Sequence[Mapping[str, Any]]
 
 
+def visible(value: object) -> str:
+    """Write what has no looks of its own as an escape, as Python does.
+
+    That is control characters, marks that turn the direction of writing, which could make a name
+    look like another one, and bytes of file names that are no text.
+    """
+    return "".join(
+        c.encode("unicode_escape").decode() if unicodedata.category(c) in _UNSEEN else c
+        for c in str(value)
+    )
+
+
 def escape(value: object) -> str:
-    """Make text safe for HTML, between tags and inside quoted attributes."""
-    return html.escape(str(value), quote=True)
+    """Make text safe for HTML, between tags and inside quoted attributes, and all of it visible."""
+    return html.escape(visible(value), quote=True)
 
 
 def percent(ratio: float, digits: int = 4) -> str:
@@ -69,8 +84,9 @@ def score_table(rows: Rows) -> str:
     Parameters
     ----------
     rows
-        The rows of ``score/scores.json``: selector, ratio, kept, dataset, seeds, and mean and
-        deviation of mIoU and NormDEL as fractions.
+        The rows of ``score/scores.json``: selector, ratio, kept, dataset, seeds, and mean,
+        deviation and, where they are known, both ends of the 95 % interval of mIoU and NormDEL as
+        fractions.
 
     Returns
     -------
@@ -91,17 +107,23 @@ def score_table(rows: Rows) -> str:
         for column in columns:
             name, metric = column
             star = "*" if key in best[column] else " "
-            spread = name == sets[-1]  # one column of deviations fits a terminal
+            spread = name == sets[-1]  # the spread of one data set fits a terminal
             cells.append(_cell(found[name], metric, spread) + star if name in found else "-")
         lines.append(cells)
     seeds = max(int(row["seeds"]) for row in rows)
-    runs = f"means ± standard deviations of {seeds} seeds" if seeds > 1 else "one seed"
+    if any("miou_low" in row for row in rows):
+        runs = f"means of {seeds} seeds [95 % interval]" if seeds > 1 else "[95 % interval]"
+    else:
+        runs = f"means ± standard deviations of {seeds} seeds" if seeds > 1 else "one seed"
     note = f"Per cent, {runs}; * best of the column."
     return "\n".join([*_aligned(lines), note])
 
 
 def _cell(row: Mapping[str, Any], metric: str, spread: bool) -> str:
     mean, deviation = (100 * float(row[f"{metric}_{kind}"]) for kind in ("mean", "std"))
+    if spread and f"{metric}_low" in row:
+        low, high = (100 * float(row[f"{metric}_{end}"]) for end in ("low", "high"))
+        return f"{mean:.2f} [{low:.1f}, {high:.1f}]"
     return f"{mean:.2f} ±{deviation:.2f}" if spread and int(row["seeds"]) > 1 else f"{mean:.2f}"
 
 

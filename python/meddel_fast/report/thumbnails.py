@@ -14,19 +14,31 @@ from numpy.typing import NDArray
 from meddel_fast.report.text import escape
 
 SIDE = 112
-TILE = 36
-_LIMIT = 3_600_000  # bytes of JPEG in all galleries; base64 adds a third
+TILE, SMALL_TILE = 36, 32
+_MANY = 2_500  # images from which on tiles are small
+# Bytes of JPEG in all galleries, and in the sheet of tiles; base64 adds a third.
+_LIMIT = 2_200_000
+_SHEET_LIMIT = 2_000_000
 _QUALITY = 80
+_SHEET_QUALITIES = (80, 65, 50, 35)
 _DECODERS = 4
 
 
 class Thumbnails:
-    """Thumbnails by row of the pool: asked for one by one, written to the page once each."""
+    """Thumbnails by row of the pool: asked for one by one, written to the page once each.
+
+    Images that are not in the pool get rows beyond it by :meth:`add`.
+    """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = paths
+        self._paths = list(paths)
         self._jpegs: dict[int, bytes | None] = {}
         self._bytes = 0
+
+    def add(self, path: Path) -> int:
+        """Take in one more image; return the row that it goes by."""
+        self._paths.append(path)
+        return len(self._paths) - 1
 
     def prepare(self, rows: Sequence[int]) -> None:
         """Decode the images of some rows side by side, as far as the size limit allows."""
@@ -68,26 +80,38 @@ class Thumbnails:
         return None if pixels is None else _jpeg(pixels)
 
 
-def atlas(paths: Sequence[Path]) -> tuple[str, int]:
-    """Put many tiny images on one sheet.
+def atlas(paths: Sequence[Path]) -> tuple[str, int, int, int]:
+    """Put many tiny images on one sheet of at most `_SHEET_LIMIT` bytes.
 
     Returns
     -------
     str
-        The sheet as a data URI, row by row of tiles of side :data:`TILE`; grey where an image
-        could not be read.
+        The sheet as a data URI, row by row of tiles; grey where an image could not be read.
     int
         Tiles a row.
+    int
+        Side of a tile: smaller where there are many.
+    int
+        Number of tiles, of the first images: fewer than there are images only where they would not
+        fit at the lowest quality.
     """
-    columns = max(1, int(np.ceil(np.sqrt(len(paths)))))
-    rows = -(-len(paths) // columns)
-    sheet = np.full((rows * TILE, columns * TILE, 3), 128, dtype=np.uint8)
+    across = max(1, int(np.ceil(np.sqrt(len(paths)))))
+    side = TILE if len(paths) <= _MANY else SMALL_TILE
+    sheet = np.full((-(-len(paths) // across) * side, across * side, 3), 128, dtype=np.uint8)
     with ThreadPoolExecutor(_DECODERS) as pool:
-        for i, pixels in enumerate(pool.map(lambda path: _load(path, TILE), paths)):
+        for i, pixels in enumerate(pool.map(lambda path: _load(path, side), paths)):
             if pixels is not None:
-                y, x = divmod(i, columns)
-                sheet[y * TILE : (y + 1) * TILE, x * TILE : (x + 1) * TILE] = pixels
-    return "data:image/jpeg;base64," + base64.b64encode(_jpeg(sheet)).decode(), columns
+                y, x = divmod(i, across)
+                sheet[y * side : (y + 1) * side, x * side : (x + 1) * side] = pixels
+    for quality in _SHEET_QUALITIES:
+        jpeg = _jpeg(sheet, quality)
+        if len(jpeg) <= _SHEET_LIMIT:
+            break
+    while len(jpeg) > _SHEET_LIMIT and len(sheet) > side:
+        sheet = sheet[: len(sheet) // side // 2 * side]
+        jpeg = _jpeg(sheet, quality)
+    tiles = min(len(paths), len(sheet) // side * across)
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode(), across, side, tiles
 
 
 def _load(path: Path, side: int) -> NDArray[np.uint8] | None:
@@ -100,9 +124,9 @@ def _load(path: Path, side: int) -> NDArray[np.uint8] | None:
         return None
 
 
-def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
+def _jpeg(pixels: NDArray[np.uint8], quality: int = _QUALITY) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY, optimize=True)
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, optimize=True)
     return buffer.getvalue()

@@ -1,72 +1,114 @@
 """Selectors: embeddings and a budget in, a :class:`Selection` out.
 
-===========  ====================================================================
-random       drawn at random
-kcenter      farthest-point selection, also known as CoreSet
-semdedup     inside clusters, drop what repeats an earlier sample
-meddel       semdedup after disruptive samples are gone; the paper's method
-prototypes   k-means, ranked by the distance to the centroid
-===========  ====================================================================
+===============  ================================================================
+random           drawn at random
+stratified       drawn at random, in proportion from each stratum
+kcenter          farthest-point selection, also known as CoreSet
+semdedup         inside clusters, drop what repeats an earlier sample
+meddel           semdedup after disruptive samples are gone; the paper's method
+prototypes       k-means, ranked by the distance to the centroid
+d4               semdedup, then prototypes of what is left
+density          more from clusters that are wide and far from others
+moderate         closest to the median distance from the centre
+facility         the samples that represent all others best
+craig            the same by distance, with a weight for each kept sample
+graphcut         represents the others, and repeats itself little
+herding          the mean of what is kept follows the mean of all
+d2               difficulty passed on to neighbours: hard, dense and diverse
+ccs              the same number from each range of a score
+loss             the highest (or lowest) scores, of a model's loss say
+===============  ================================================================
 
 Every method keeps exactly the number asked for, gives ties to the lowest index, and returns the
-same for any number of threads. To add one: a module beside these, a line in :data:`SELECTORS`
-(and in :data:`LADDERS` where one pass serves several budgets), a test.
+same for any number of threads. All take exclusions, groups and already selected samples, and most
+take weights (see :mod:`~meddel_fast.selectors.compose`, where that is done for all of them). To add
+one: a module beside these, a line in :data:`SELECTORS`, a test.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, overload
 
 from meddel_fast.arrays import check_choice
 from meddel_fast.files import Progress
 from meddel_fast.progress import reporting
 from meddel_fast.selectors.base import REASONS, Selection
+from meddel_fast.selectors.ccs import ccs
+from meddel_fast.selectors.compose import Method, Selector
+from meddel_fast.selectors.d2 import d2
+from meddel_fast.selectors.d4 import d4
+from meddel_fast.selectors.density import density
+from meddel_fast.selectors.facility import craig, facility
+from meddel_fast.selectors.graphcut import graphcut
+from meddel_fast.selectors.herding import herding
 from meddel_fast.selectors.kcenter import kcenter
+from meddel_fast.selectors.loss import loss
 from meddel_fast.selectors.meddel import meddel, meddel_ladder
+from meddel_fast.selectors.moderate import moderate
 from meddel_fast.selectors.prototypes import prototypes
-from meddel_fast.selectors.random import random
+from meddel_fast.selectors.random import random, stratified
 from meddel_fast.selectors.semdedup import semdedup, semdedup_ladder
 
 __all__ = [
-    "LADDERS",
+    "DRAW_NOTHING",
+    "METHODS",
     "REASONS",
     "SELECTORS",
+    "Method",
     "Selection",
+    "ccs",
+    "craig",
+    "d2",
+    "d4",
+    "density",
+    "facility",
+    "graphcut",
+    "herding",
     "kcenter",
+    "loss",
     "meddel",
     "meddel_ladder",
+    "moderate",
     "prototypes",
     "random",
     "select",
     "select_ladder",
     "semdedup",
     "semdedup_ladder",
+    "stratified",
 ]
 
-SELECTORS: dict[str, Callable[..., Selection]] = {
-    "random": random,
-    "kcenter": kcenter,
-    "semdedup": semdedup,
-    "meddel": meddel,
-    "prototypes": prototypes,
-}
+_ALL: tuple[Selector, ...] = (
+    random, stratified, kcenter, semdedup, meddel, prototypes, d4, density, moderate, facility,
+    craig, graphcut, herding, d2, ccs, loss,
+)  # fmt: skip
 
-LADDERS: dict[str, Callable[..., list[Selection]]] = {
-    "semdedup": semdedup_ladder,
-    "meddel": meddel_ladder,
-}
+METHODS: dict[str, Method] = {f.method.name: f.method for f in _ALL}
+"""What there is to say of each method: paper, cost, what it is good for."""
+
+SELECTORS: dict[str, Selector] = {f.method.name: f for f in _ALL}
+
+DRAW_NOTHING = frozenset({"kcenter", "graphcut", "herding", "d2", "loss"})
+"""Methods that take a seed for the common interface only: every seed selects the same."""
 
 
+@overload
+def select(
+    name: str, x: Any, budget: int | float, *, progress: Progress | None = None, **options: Any
+) -> Selection: ...
+@overload
 def select(
     name: str,
     x: Any,
-    budget: int | float,
+    budget: Sequence[int | float],
     *,
     progress: Progress | None = None,
     **options: Any,
-) -> Selection:
+) -> list[Selection]: ...
+def select(
+    name: str, x: Any, budget: Any, *, progress: Progress | None = None, **options: Any
+) -> Selection | list[Selection]:
     """Select by a method's name.
 
     Parameters
@@ -77,12 +119,14 @@ def select(
         The embeddings: float16, float32, float64 or int8, numpy or torch; finite.
     budget
         A count in 1..n (int), or a share in (0, 1] (float), of which the count is
-        ``max(1, floor(share * n + 0.5))``.
+        ``max(1, floor(share * n + 0.5))``; or a list of them, for a list of selections that share
+        their clusters, neighbours and greedy order.
     progress
         Called as ``progress(done, total)`` by each pass in turn, see
         :func:`meddel_fast.progress.reporting`.
     **options
-        The method's own, and ``seed`` and ``threads``.
+        The method's own, and those that all have: ``seed``, ``threads``, ``exclude``, ``groups``,
+        ``group_rule``, ``weights`` and ``selected`` (``help(mf.selectors.kcenter)`` explains them).
 
     Raises
     ------
@@ -92,7 +136,8 @@ def select(
     """
     check_options(name, options)
     with reporting(progress):
-        return SELECTORS[name](x, budget, **options)
+        found: Selection | list[Selection] = SELECTORS[name](x, budget, **options)
+    return found
 
 
 def select_ladder(
@@ -103,19 +148,11 @@ def select_ladder(
     progress: Progress | None = None,
     **options: Any,
 ) -> list[Selection]:
-    """Return :func:`select` for several budgets, from one pass where the method has one."""
-    check_options(name, options)
-    with reporting(progress):
-        if name in LADDERS:
-            return LADDERS[name](x, budgets, **options)
-        return [SELECTORS[name](x, budget, **options) for budget in budgets]
+    """Return :func:`select` for several budgets."""
+    return select(name, x, list(budgets), progress=progress, **options)
 
 
 def check_options(name: str, options: dict[str, Any]) -> None:
     """Refuse an unknown method, or an option that it does not have, before any work is done."""
     check_choice("name", name, tuple(SELECTORS))
-    parameters = inspect.signature(SELECTORS[name]).parameters.values()
-    known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise TypeError(f"{name}: no option {', '.join(unknown)}; it has {', '.join(known)}")
+    METHODS[name].check_options(options)

@@ -6,7 +6,7 @@ import json
 import math
 import numbers
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,17 +15,21 @@ from numpy.typing import NDArray
 
 from meddel_fast import arrays
 from meddel_fast.files import atomic_path
+from meddel_fast.selectors import use
 
-REASONS = ("kept", "duplicate", "disruptive", "budget")
-"""Why a sample is where it is; "budget": nothing is wrong with it, others were wanted more."""
+REASONS = ("kept", "duplicate", "disruptive", "budget", "excluded")
+"""Why a sample is where it is; "budget": nothing is wrong with it, others were wanted more;
+"excluded": it was not to be chosen from."""
 
 _FORMAT = 1
-_METADATA_KEY = b"meddel_fast.selection"
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
     """Which samples a selector keeps, in which order, and what became of the others.
+
+    Iterated over, it gives the kept samples' indices, ascending: torch's ``DataLoader`` takes it as
+    a sampler.
 
     Attributes
     ----------
@@ -48,7 +52,8 @@ class Selection:
     distance : float64, shape (n,)
         Distance to the cluster's centroid or to the nearest centre; NaN for methods without one.
     cluster : int64, shape (n,)
-        Cluster of each sample; -1 for methods without clusters.
+        Cluster of each sample, or the kept sample that stands for it (facility, craig); -1 where
+        there is none.
     settings
         The options, with what the method found on its way (JSON values only).
     """
@@ -69,6 +74,10 @@ class Selection:
         """Return the number of kept samples."""
         return len(self.indices)
 
+    def __iter__(self) -> Iterator[int]:
+        """Yield the indices of the kept samples, ascending."""
+        return iter(self.indices.tolist())
+
     @property
     def mask(self) -> NDArray[np.bool_]:
         """True for the kept samples, shape (n,)."""
@@ -80,8 +89,23 @@ class Selection:
         """Return the number of samples for each of :data:`REASONS`."""
         return {reason: int(np.count_nonzero(self.reason == reason)) for reason in REASONS}
 
-    def save(self, path: str | os.PathLike[str], ids: Sequence[str] | None = None) -> None:
-        """Write the selection as Parquet, one row a sample, settings in the schema's metadata.
+    def subset(self, dataset: Any) -> Any:
+        """Return the kept samples of a data set: :func:`meddel_fast.selectors.use.subset`."""
+        return use.subset(self, dataset)
+
+    def filter(self, table: Any) -> Any:
+        """Return the kept rows of a table: :func:`meddel_fast.selectors.use.filter_table`."""
+        return use.filter_table(self, table)
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        ids: Sequence[str] | None = None,
+        data: Any | None = None,
+    ) -> None:
+        """Write the selection as Parquet, one row a sample.
+
+        The schema's metadata hold the settings, the package's version and hashes of ids and data.
 
         Parameters
         ----------
@@ -89,6 +113,8 @@ class Selection:
             File to write, atomically.
         ids
             Names of the n samples, for people who read the file; :meth:`load` needs none.
+        data
+            What was selected from, to be told by its hash.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -108,8 +134,9 @@ class Selection:
             "cluster": pa.array(self.cluster),
         }
         about = {"format": _FORMAT, "method": self.method, "settings": self.settings}
+        about |= use.provenance(ids, data)
         table = pa.table(columns).replace_schema_metadata(
-            {_METADATA_KEY: json.dumps(about, sort_keys=True)}
+            {use.METADATA_KEY: json.dumps(about, sort_keys=True)}
         )
         with atomic_path(path) as temporary:
             pq.write_table(table, temporary)
@@ -132,7 +159,7 @@ class Selection:
             table = pq.read_table(path)
         except pa.ArrowInvalid as error:
             raise ValueError(f"{os.fspath(path)} is not a Parquet file: {error}") from error
-        about = json.loads((table.schema.metadata or {}).get(_METADATA_KEY, b"{}"))
+        about = json.loads((table.schema.metadata or {}).get(use.METADATA_KEY, b"{}"))
         if about.get("format") != _FORMAT:
             raise ValueError(
                 f"{os.fspath(path)} is not a saved selection of format {_FORMAT}, "
@@ -206,7 +233,7 @@ def check_rows(x: Any, threads: int | None) -> Any:
     return x if arrays.is_torch(x) else np.asarray(x)
 
 
-def check_budget(budget: Any, n: int) -> int:
+def check_budget(budget: Any, n: int, excluded: int = 0) -> int:
     """Return the number of samples to keep.
 
     Parameters
@@ -215,7 +242,9 @@ def check_budget(budget: Any, n: int) -> int:
         An int is a count in 1..n; a float is a share in (0, 1], of which the count is
         ``max(1, floor(share * n + 0.5))``.
     n
-        Number of samples.
+        Number of samples to choose from.
+    excluded
+        Number of samples that are left out of these.
     """
     if isinstance(budget, bool | np.bool_) or not isinstance(budget, numbers.Real):
         raise TypeError(
@@ -225,7 +254,8 @@ def check_budget(budget: Any, n: int) -> int:
     if isinstance(budget, numbers.Integral):
         count = int(budget)
         if not 1 <= count <= n:
-            raise ValueError(f"budget must be from 1 to {n} (the rows of x), got {count}")
+            rows = f"the rows of x less {excluded} excluded" if excluded else "the rows of x"
+            raise ValueError(f"budget must be from 1 to {n} ({rows}), got {count}")
         return count
     share = float(budget)
     if not 0.0 < share <= 1.0:

@@ -26,12 +26,15 @@ class Clusters:
         Cluster of each sample.
     distance : float64, shape (n,)
         1 - cosine to the centroid.
+    centroids : float32, shape (k, d)
+        Of norm 1.
     settings
         Options, and how k-means ended, as a selection records them.
     """
 
     label: NDArray[np.int64]
     distance: NDArray[np.float64]
+    centroids: NDArray[np.float32]
     settings: dict[str, Any]
 
 
@@ -63,10 +66,17 @@ def cluster_rows(
         "iterations": int(result.iterations),
         "converged": bool(result.converged),
     }
-    return Clusters(to_numpy(result.labels), to_numpy(result.distances), settings)
+    centroids = to_numpy(result.centroids)
+    return Clusters(to_numpy(result.labels), to_numpy(result.distances), centroids, settings)
 
 
-def sweep_order(distance: NDArray[np.float64], keep: str, seed: int) -> NDArray[np.int64]:
+def sweep_order(
+    distance: NDArray[np.float64],
+    keep: str,
+    seed: int,
+    selected: NDArray[np.int64],
+    weights: NDArray[np.float64] | None,
+) -> NDArray[np.int64]:
     """Return the samples in the order of the sweep: what comes first stays.
 
     Parameters
@@ -78,8 +88,15 @@ def sweep_order(distance: NDArray[np.float64], keep: str, seed: int) -> NDArray[
         `seed`. Equal distances: lowest index first.
     seed
         Seed of the shuffle.
+    selected
+        Samples that come before all others, in the order given.
+    weights : shape (n,), or None
+        The heaviest come first, and `keep` decides among equals.
     """
     check_choice("keep", keep, KEEP)
     if keep == "random":
         distance = random_keys(len(distance), seed)
-    return np.argsort(-distance if keep == "far" else distance, kind="stable")
+    place = -distance if keep == "far" else distance
+    keys = (place,) if weights is None else (place, -weights)
+    order = np.lexsort(keys)
+    return np.concatenate([selected, order[~np.isin(order, selected)]])

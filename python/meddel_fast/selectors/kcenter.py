@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meddel_fast import ops
-from meddel_fast.arrays import check_choice, check_int
-from meddel_fast.selectors.base import Selection, check_budget, check_rows, make_selection, to_numpy
+from meddel_fast.arrays import check_choice
+from meddel_fast.selectors.base import to_numpy
+from meddel_fast.selectors.compose import selector
+from meddel_fast.selectors.task import Choice, Task
 
 
-def kcenter(
-    x: Any,
-    budget: int | float,
-    *,
-    metric: str = "euclidean",
-    start: int = 0,
-    seed: int = 0,
-    threads: int | None = None,
-) -> Selection:
+@selector(
+    paper="Gonzalez 1985; Sener & Savarese 2018",
+    cost="O(n b d) at worst",
+    good_for="covering the rare: no sample is far from a kept one",
+    positions=("start",),
+)
+def kcenter(task: Task, *, metric: str = "euclidean", start: int = 0) -> Iterator[Choice]:
     """Keep the sample farthest from all that is kept, again and again (Sener & Savarese 2018).
 
     Parameters
     ----------
-    x : shape (n, d)
-        The embeddings.
-    budget
-        Count (int) or share (float) to keep.
     metric
         "euclidean" or "cosine" (1 - cosine).
     start
-        Index of the first sample kept.
-    seed
-        Taken for the common interface; the method draws nothing.
-    threads
-        Number of threads; None for all cores.
+        The first sample kept, when none is selected already; where it is excluded, the next.
 
     Returns
     -------
@@ -46,22 +39,35 @@ def kcenter(
         to the nearest centre: 0 for kept samples, and its maximum is the covering radius, which
         ``settings["radius"]`` repeats.
     """
-    rows = check_rows(x, threads)
-    n = len(rows)
-    count = check_budget(budget, n)
     check_choice("metric", metric, ("euclidean", "cosine"))
-    start = check_int("start", start, 0, n - 1)
-    check_int("seed", seed, 0)
-    result = ops.kcenter_greedy(rows, count, metric=metric, start=start, threads=threads)
-    order = to_numpy(result.indices)
-    distance = to_numpy(result.distances)
+    centres, order = task.selected, np.zeros(0, dtype=np.int64)
+    radii = np.zeros(0)
+    rungs: dict[int, Choice] = {}
+    for count in sorted(set(task.counts)):  # each rung goes on where the one below ended
+        result = ops.kcenter_greedy(
+            task.x,
+            count - len(centres),
+            metric=metric,
+            start=start,
+            selected=centres if len(centres) else None,
+            threads=task.threads,
+        )
+        order = np.concatenate([order, to_numpy(result.indices)])
+        radii = np.concatenate([radii, to_numpy(result.radii)])
+        centres = np.concatenate([task.selected, order])
+        distance = to_numpy(result.distances)
+        rungs[count] = _rung(order, radii, distance, {"metric": metric, "start": start})
+    for count in task.counts:
+        yield rungs[count]
+
+
+def _rung(
+    order: NDArray[np.int64],
+    radii: NDArray[np.float64],
+    distance: NDArray[np.float64],
+    settings: dict[str, object],
+) -> Choice:
     scores = distance.copy()
-    scores[order] = to_numpy(result.radii)
-    settings = {
-        "budget": budget,
-        "count": count,
-        "metric": metric,
-        "start": start,
-        "radius": float(np.max(distance)),
-    }
-    return make_selection("kcenter", order, scores, settings, distance=distance)
+    scores[order] = radii
+    radius = float(np.max(distance))
+    return Choice(order, scores, settings | {"radius": radius}, distance=distance)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from meddel_fast import ops
 from meddel_fast.arrays import check_choice, check_float
-from meddel_fast.selectors.base import Selection, check_budget, check_rows, make_selection, to_numpy
+from meddel_fast.selectors.base import Selection, to_numpy
 from meddel_fast.selectors.clusters import KEEP, Clusters, cluster_rows, sweep_order
+from meddel_fast.selectors.compose import selector
 from meddel_fast.selectors.semdedup import redundancy_within, threshold_at
+from meddel_fast.selectors.task import Choice, Task
 
 RULES = ("semdedup", "greedy", "components")
 
@@ -48,12 +50,12 @@ class Cut(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What a rule has to decide: which of the first `candidates` samples of `order` stay."""
+    """What a rule has to decide: which samples of `pool` stay, when all are swept in `order`."""
 
     x: Any
     label: NDArray[np.int64]
     order: NDArray[np.int64]
-    candidates: int
+    pool: NDArray[np.int64]
     rule: str
     threads: int | None
 
@@ -66,9 +68,15 @@ class Level(NamedTuple):
     similarity: NDArray[np.float64]
 
 
+@selector(
+    paper="Yang et al. 2024 (arXiv 2401.17542)",
+    cost="k-means, then O(n^2 d / k) at worst",
+    nested=False,
+    good_for="frames of videos: near duplicates go, and what shows nothing",
+    weights="Of near duplicates the heaviest comes first and stays, whatever `keep` says.",
+)
 def meddel(
-    x: Any,
-    budget: int | float,
+    task: Task,
     *,
     epsilon: float = 0.9,
     disruptive_fraction: float | None = None,
@@ -76,18 +84,14 @@ def meddel(
     keep: str = "far",
     clusters: int | None = None,
     max_iterations: int = 100,
-    seed: int = 0,
-    threads: int | None = None,
-) -> Selection:
+) -> Iterator[Choice]:
     """Cluster, drop disruptive samples, then the most redundant ones until the budget is met.
+
+    Exactly as many as asked for are kept: when fewer are left after the disruptive ones, the least
+    disruptive come back. Samples selected already are not disruptive, and come first in the sweep.
 
     Parameters
     ----------
-    x : shape (n, d)
-        The embeddings.
-    budget
-        Count (int) or share (float) to keep. Exactly that many are kept: when fewer are left after
-        the disruptive ones, the least disruptive come back.
     epsilon
         Samples farther than this (1 - cosine, 0 to 2) from their centroid are disruptive; 0.9 in
         the paper.
@@ -106,10 +110,6 @@ def meddel(
         :func:`~meddel_fast.selectors.clusters.default_clusters`.
     max_iterations
         At most this many iterations of k-means.
-    seed
-        Seed of k-means and of ``keep="random"``.
-    threads
-        Number of threads; None for all cores.
 
     Returns
     -------
@@ -127,49 +127,19 @@ def meddel(
     it need not: a sample that is dropped at one threshold may stay at a lower one, because the one
     that covered it is gone.
     """
-    ladder = meddel_ladder(
-        x,
-        [budget],
-        epsilon=epsilon,
-        disruptive_fraction=disruptive_fraction,
-        rule=rule,
-        keep=keep,
-        clusters=clusters,
-        max_iterations=max_iterations,
-        seed=seed,
-        threads=threads,
-    )
-    return ladder[0]
-
-
-def meddel_ladder(
-    x: Any,
-    budgets: Sequence[int | float],
-    *,
-    epsilon: float = 0.9,
-    disruptive_fraction: float | None = None,
-    rule: str = "semdedup",
-    keep: str = "far",
-    clusters: int | None = None,
-    max_iterations: int = 100,
-    seed: int = 0,
-    threads: int | None = None,
-) -> list[Selection]:
-    """Return :func:`meddel` for several budgets; clusters, and M by "semdedup", are found once."""
-    rows = check_rows(x, threads)
-    counts = [check_budget(budget, len(rows)) for budget in budgets]
     epsilon = check_float("epsilon", epsilon, 0.0, 2.0)
     if disruptive_fraction is not None:
         disruptive_fraction = check_float("disruptive_fraction", disruptive_fraction, 0.0, 1.0)
     check_choice("rule", rule, RULES)
     check_choice("keep", keep, KEEP)
-    found = cluster_rows(rows, clusters, max_iterations, seed, threads)
-    outcasts = _disruptive(found.distance, epsilon, disruptive_fraction)
+    found = cluster_rows(task.x, clusters, max_iterations, task.seed, task.threads)
+    outcasts = task.without_selected(_disruptive(found.distance, epsilon, disruptive_fraction))
     # A cluster of its own takes each disruptive sample out of every comparison.
     label = found.label.copy()
     label[outcasts] = found.settings["clusters"] + np.arange(len(outcasts))
-    sweep = sweep_order(found.distance, keep, seed)
+    sweep = sweep_order(found.distance, keep, task.seed, task.selected, task.weights)
     sweep = sweep[~np.isin(sweep, outcasts)]
+    pool = sweep[len(task.selected) :]
     settings = {
         "epsilon": epsilon if disruptive_fraction is None else None,
         "disruptive_fraction": disruptive_fraction,
@@ -179,15 +149,18 @@ def meddel_ladder(
         **found.settings,
     }
     order = np.concatenate([sweep, outcasts])
-    problem = Problem(rows, label, order, len(sweep), rule, threads)
+    problem = Problem(task.x, label, order, pool, rule, task.threads)
     cutter = _by_quantile(problem) if rule == "semdedup" else _by_threshold(problem)
-    selections = []
-    for budget, count in zip(budgets, counts, strict=True):
-        cut = cutter(min(count, len(sweep))) if len(sweep) else None
-        returned = max(0, count - len(sweep))
-        about = {"budget": budget, "count": count, "returned": returned}
-        selections.append(_assemble(cut, outcasts, returned, found, about | settings))
-    return selections
+    for count in task.counts:
+        new = count - len(task.selected)
+        cut = cutter(min(new, len(pool))) if len(pool) else None
+        returned = max(0, new - len(pool))
+        yield _assemble(cut, outcasts, returned, found, {"returned": returned, **settings})
+
+
+def meddel_ladder(x: Any, budgets: Sequence[int | float], **options: Any) -> list[Selection]:
+    """Return :func:`meddel` for several budgets; clusters, and M by "semdedup", are found once."""
+    return meddel(x, list(budgets), **options)
 
 
 def _assemble(
@@ -196,7 +169,7 @@ def _assemble(
     returned: int,
     found: Clusters,
     settings: dict[str, Any],
-) -> Selection:
+) -> Choice:
     """Join what the rule says of the other samples to the fate of the disruptive ones."""
     n = len(found.distance)
     if cut is None:  # all samples are disruptive
@@ -206,8 +179,7 @@ def _assemble(
     scores[outcasts] = -2.0 - found.distance[outcasts]
     reason = np.where(cut.duplicate_of >= 0, "duplicate", "budget").astype("<U10")
     reason[outcasts] = "disruptive"
-    return make_selection(
-        "meddel",
+    return Choice(
         np.concatenate([cut.order, outcasts[:returned]]),
         scores,
         settings | {"eta": None if math.isnan(cut.eta) else cut.eta, "tied": cut.tied},
@@ -236,7 +208,7 @@ def _by_quantile(problem: Problem) -> Callable[[int], Cut]:
     similarity, neighbor = redundancy_within(
         problem.x, problem.label, problem.order, problem.threads
     )
-    pool = np.sort(problem.order[: problem.candidates])
+    pool = np.sort(problem.pool)
     ranking = pool[np.argsort(similarity[pool], kind="stable")]
 
     def cut(count: int) -> Cut:
@@ -249,7 +221,7 @@ def _by_quantile(problem: Problem) -> Callable[[int], Cut]:
 def _by_threshold(problem: Problem) -> Callable[[int], Cut]:
     """Prepare the cuts of the other rules: a threshold found by bisection for each budget."""
     n = len(problem.order)
-    pool = problem.order[: problem.candidates]
+    pool = problem.pool
     levels: dict[float, Level] = {}
 
     def level(threshold: float) -> Level:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
+from collections.abc import Iterator
 
 from meddel_fast.arrays import check_choice
-from meddel_fast.selectors.base import Selection, check_budget, check_rows, make_selection
 from meddel_fast.selectors.clusters import cluster_rows
+from meddel_fast.selectors.compose import selector
+from meddel_fast.selectors.task import Choice, Task, ranked
 
 
+@selector(
+    paper="Sorscher et al. 2022",
+    cost="k-means: O(n k d) an iteration",
+    good_for="hard samples of plentiful, clean data; easy ones of scarce data",
+    weights="The distance counts that many times as far (hard), or near (easy).",
+)
 def prototypes(
-    x: Any,
-    budget: int | float,
+    task: Task,
     *,
     keep: str = "hard",
     clusters: int | None = None,
     max_iterations: int = 100,
-    seed: int = 0,
-    threads: int | None = None,
-) -> Selection:
+) -> Iterator[Choice]:
     """Keep the samples farthest from their centroid, or the closest (Sorscher et al. 2022).
 
     Far from every prototype is hard: Sorscher et al. keep these when data abound, and the easy
@@ -28,10 +30,6 @@ def prototypes(
 
     Parameters
     ----------
-    x : shape (n, d)
-        The embeddings.
-    budget
-        Count (int) or share (float) to keep.
     keep
         "hard" (far from the centroid) or "easy" (close to it).
     clusters
@@ -39,10 +37,6 @@ def prototypes(
         :func:`~meddel_fast.selectors.clusters.default_clusters`.
     max_iterations
         At most this many iterations of k-means.
-    seed
-        Seed of k-means.
-    threads
-        Number of threads; None for all cores.
 
     Returns
     -------
@@ -50,13 +44,11 @@ def prototypes(
         ``distance`` is 1 - cosine to the centroid; ``scores`` are the distance, negated when easy
         samples are kept. Equal scores: lowest index first. Smaller budgets are nested in larger.
     """
-    rows = check_rows(x, threads)
-    count = check_budget(budget, len(rows))
     check_choice("keep", keep, ("hard", "easy"))
-    found = cluster_rows(rows, clusters, max_iterations, seed, threads)
-    scores = found.distance if keep == "hard" else -found.distance
-    order = np.argsort(-scores, kind="stable")[:count]
-    settings = {"budget": budget, "count": count, "keep": keep, **found.settings}
-    return make_selection(
-        "prototypes", order, scores, settings, distance=found.distance, cluster=found.label
-    )
+    found = cluster_rows(task.x, clusters, max_iterations, task.seed, task.threads)
+    if keep == "hard":
+        scores = task.weighted(found.distance)
+    else:
+        scores = -found.distance if task.weights is None else -found.distance / task.weights
+    settings = {"keep": keep, **found.settings}
+    yield from ranked(task, scores, settings, distance=found.distance, cluster=found.label)

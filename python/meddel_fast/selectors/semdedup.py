@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from meddel_fast import ops
 from meddel_fast.arrays import check_choice
-from meddel_fast.selectors.base import Selection, check_budget, check_rows, make_selection, to_numpy
+from meddel_fast.selectors.base import Selection, to_numpy
 from meddel_fast.selectors.clusters import KEEP, cluster_rows, sweep_order
+from meddel_fast.selectors.compose import selector
+from meddel_fast.selectors.task import Choice, Task
 
 
 class Redundancy(NamedTuple):
@@ -24,28 +26,28 @@ class Redundancy(NamedTuple):
     neighbor: NDArray[np.int64]
 
 
+@selector(
+    paper="Abbas et al. 2023",
+    cost="k-means, then O(n^2 d / k) at worst",
+    good_for="near duplicates, at any scale",
+    weights="Of near duplicates the heaviest comes first and stays, whatever `keep` says.",
+)
 def semdedup(
-    x: Any,
-    budget: int | float,
+    task: Task,
     *,
     keep: str = "far",
     clusters: int | None = None,
     max_iterations: int = 100,
-    seed: int = 0,
-    threads: int | None = None,
-) -> Selection:
+) -> Iterator[Choice]:
     """Drop the samples most similar to an earlier member of their cluster.
 
-    Members of a cluster are swept in the order of `keep`. M of a sample is its highest cosine to
-    an earlier one, whether or not that one stays, so M depends on no threshold: one pass serves
-    every budget, and the samples with the lowest M are kept. Equal M: lowest index first.
+    Members of a cluster are swept in the order of `keep`, those selected already first. M of a
+    sample is its highest cosine to an earlier one, whether or not that one stays, so M depends on
+    no threshold: one pass serves every budget, and the samples with the lowest M are kept. Equal
+    M: lowest index first.
 
     Parameters
     ----------
-    x : shape (n, d)
-        The embeddings.
-    budget
-        Count (int) or share (float) to keep.
     keep
         Which member of a group of duplicates comes first and stays: "far" from the centroid,
         "near" to it, or a "random" one.
@@ -54,10 +56,6 @@ def semdedup(
         :func:`~meddel_fast.selectors.clusters.default_clusters`. 1 compares all pairs.
     max_iterations
         At most this many iterations of k-means.
-    seed
-        Seed of k-means and of ``keep="random"``.
-    threads
-        Number of threads; None for all cores.
 
     Returns
     -------
@@ -65,55 +63,31 @@ def semdedup(
         ``scores`` are -M. ``settings["eta"]`` is the threshold of this budget: samples with M
         above it are dropped, and of those exactly at it the last ``settings["tied"]``, by index.
     """
-    ladder = semdedup_ladder(
-        x,
-        [budget],
-        keep=keep,
-        clusters=clusters,
-        max_iterations=max_iterations,
-        seed=seed,
-        threads=threads,
-    )
-    return ladder[0]
-
-
-def semdedup_ladder(
-    x: Any,
-    budgets: Sequence[int | float],
-    *,
-    keep: str = "far",
-    clusters: int | None = None,
-    max_iterations: int = 100,
-    seed: int = 0,
-    threads: int | None = None,
-) -> list[Selection]:
-    """Return :func:`semdedup` for several budgets from one pass; smaller ones are nested."""
-    rows = check_rows(x, threads)
-    counts = [check_budget(budget, len(rows)) for budget in budgets]
     check_choice("keep", keep, KEEP)
-    found = cluster_rows(rows, clusters, max_iterations, seed, threads)
-    order = sweep_order(found.distance, keep, seed)
-    redundancy = redundancy_within(rows, found.label, order, threads)
-    ranking = np.argsort(redundancy.similarity, kind="stable")
+    found = cluster_rows(task.x, clusters, max_iterations, task.seed, task.threads)
+    order = sweep_order(found.distance, keep, task.seed, task.selected, task.weights)
+    redundancy = redundancy_within(task.x, found.label, order, task.threads)
+    similarity = redundancy.similarity
+    ranking = task.without_selected(np.argsort(similarity, kind="stable"))
     reason = np.where(redundancy.neighbor >= 0, "duplicate", "budget")
-    selections = []
-    for budget, count in zip(budgets, counts, strict=True):
-        eta, tied = threshold_at(redundancy.similarity[ranking], count)
-        settings = {"budget": budget, "count": count, "keep": keep, "eta": eta, "tied": tied}
-        selections.append(
-            make_selection(
-                "semdedup",
-                ranking[:count],
-                -redundancy.similarity,
-                settings | found.settings,
-                reason=reason,
-                duplicate_of=redundancy.neighbor,
-                similarity=redundancy.similarity,
-                distance=found.distance,
-                cluster=found.label,
-            )
+    for count in task.counts:
+        new = count - len(task.selected)
+        eta, tied = threshold_at(similarity[ranking], new)
+        yield Choice(
+            ranking[:new],
+            -similarity,
+            {"keep": keep, "eta": eta, "tied": tied, **found.settings},
+            reason=reason,
+            duplicate_of=redundancy.neighbor,
+            similarity=similarity,
+            distance=found.distance,
+            cluster=found.label,
         )
-    return selections
+
+
+def semdedup_ladder(x: Any, budgets: Sequence[int | float], **options: Any) -> list[Selection]:
+    """Return :func:`semdedup` for several budgets from one pass; smaller ones are nested."""
+    return semdedup(x, list(budgets), **options)
 
 
 def redundancy_within(

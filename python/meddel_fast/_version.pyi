@@ -1,0 +1,1 @@
+__version__: str  # the file beside it is written by the build, from the git tag

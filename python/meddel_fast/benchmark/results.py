@@ -1,0 +1,139 @@
+"""Where the results of a run are, told from its ``run.json``: for all that reads a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meddel_fast.files import read_json
+
+if TYPE_CHECKING:
+    from meddel_fast.data.manifest import Manifest
+
+
+def repeated(name: str, repeat: int) -> str:
+    """Name the repetition of a selection; the first one has the selection's own name."""
+    return f"{name}-repeat{repeat}" if repeat else name
+
+
+def result_path(out: Path, name: str, data: str, seed: int) -> Path:
+    """Place of the result of one head; its predictions are beside it."""
+    return out / "evaluate" / name / f"{data}-seed{seed}.json"
+
+
+def predictions_path(result: Path) -> Path:
+    """Place of the predicted masks of a result."""
+    return result.with_suffix(".npz")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One scored head: of which selection, repetition and seed, on which data set.
+
+    Attributes
+    ----------
+    tag
+        The selection's name, the same for all repetitions.
+    selector, ratio
+        What was asked for.
+    repeat, seed
+        Number of the repetition, seed of the head.
+    data
+        Name of the test set.
+    path
+        The result's JSON file.
+    """
+
+    tag: str
+    selector: str
+    ratio: float
+    repeat: int
+    seed: int
+    data: str
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The result's place below ``evaluate/``, without its suffix."""
+        return f"{self.path.parent.name}/{self.path.stem}"
+
+    @property
+    def predictions(self) -> Path:
+        """The file of the predicted masks."""
+        return predictions_path(self.path)
+
+
+def read_run(run_dir: Path) -> dict[str, Any]:
+    """Read the description of a run.
+
+    Raises
+    ------
+    FileNotFoundError
+        `run_dir` holds no ``run.json``.
+    ValueError
+        It is damaged.
+    """
+    path = run_dir / "run.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"run_dir must be a run directory, {run_dir} has no run.json")
+    about: dict[str, Any] = read_json(path)
+    if not isinstance(about, dict) or not {"name", "config", "tags"} <= about.keys():
+        raise ValueError(f"{path} describes no run")
+    return about
+
+
+def list_results(
+    out: Path,
+    tags: Sequence[tuple[str, str, float]],
+    data: Sequence[str],
+    seeds: Sequence[int],
+    repeats: int,
+) -> list[Result]:
+    """List the results that a run has when it is complete, there or not.
+
+    Parameters
+    ----------
+    out
+        The run directory.
+    tags
+        What is scored: (tag, selector, ratio).
+    data
+        Names of the test sets.
+    seeds, repeats
+        Seeds of the heads, number of repetitions.
+    """
+    return [
+        Result(
+            tag, selector, ratio, repeat, seed, d, result_path(out, repeated(tag, repeat), d, seed)
+        )
+        for repeat in range(repeats)
+        for tag, selector, ratio in tags
+        for d in data
+        for seed in seeds
+    ]
+
+
+def results_of_run(run_dir: Path, about: dict[str, Any]) -> list[Result]:
+    """Give :func:`list_results` by what ``run.json`` says."""
+    config = about["config"]
+    return list_results(
+        run_dir,
+        [(tag["tag"], tag["selector"], float(tag["ratio"])) for tag in about["tags"]],
+        [
+            data["name"]
+            for data in config["data"]
+            if "test" in data["use"] and "segmentation" in data.get("tasks", ["segmentation"])
+        ],
+        config["seeds"],
+        config.get("repeats", 1),
+    )
+
+
+def masked_rows(run_dir: Path, data: dict[str, Any], which: str) -> Manifest:
+    """Give the rows of a data set that its heads are trained (``"train"``) or tested on."""
+    from meddel_fast.data.manifest import Manifest
+
+    manifest = Manifest.load(run_dir / "data" / f"{data['name']}.parquet")
+    return manifest.splits(data[f"{which}_splits"]).with_masks()

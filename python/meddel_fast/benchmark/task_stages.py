@@ -1,0 +1,175 @@
+"""Stages that evaluate tasks beyond segmentation, and encoders that the run did not train.
+
+Segmentation of the run's own encoders is ``plan.evaluate``; without other tasks and references
+there is nothing here, and no ``score/tasks.csv``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from meddel_fast.benchmark.stage import Stage, settings
+from meddel_fast.benchmark.task_scores import task_rows, write_tasks
+from meddel_fast.config import ConfigError, DataConfig, ReferenceConfig, RunConfig
+from meddel_fast.files import Progress, read_json, write_json
+from meddel_fast.tasks import TASKS
+
+if TYPE_CHECKING:
+    from meddel_fast.benchmark.plan import _Plan
+    from meddel_fast.data.manifest import Manifest
+
+SEGMENTATION = "segmentation"
+
+
+class Evaluation(NamedTuple):
+    """One encoder, one data set, one task, one seed."""
+
+    tag: str
+    data: DataConfig
+    task: str
+    seed: int
+    reference: ReferenceConfig | None = None
+
+    @property
+    def label(self) -> str:
+        """Its place below ``evaluate/``. No data set's name has a slash, so that none clashes."""
+        return f"{self.tag}/{self.task}/{self.data.name}-seed{self.seed}"
+
+
+def segmented(config: RunConfig) -> list[DataConfig]:
+    """List the test sets that are segmented."""
+    return [d for d in config.data if "test" in d.use and SEGMENTATION in d.tasks]
+
+
+def _seeds(config: RunConfig, task: str) -> tuple[int, ...]:
+    return config.seeds if TASKS[task].seeded else config.seeds[:1]
+
+
+def _pairs(config: RunConfig, every: bool) -> list[tuple[DataConfig, str]]:
+    """List test sets with their tasks; segmentation only if `every`."""
+    return [
+        (data, task)
+        for data in config.data
+        if "test" in data.use
+        for task in data.tasks
+        if every or task != SEGMENTATION
+    ]
+
+
+def evaluations(config: RunConfig, tags: list[str]) -> list[Evaluation]:
+    """List what is evaluated here: the other tasks of each tag, then each reference."""
+    own = [
+        Evaluation(tag, data, task, seed)
+        for tag in tags
+        for data, task in _pairs(config, every=False)
+        for seed in _seeds(config, task)
+    ]
+    return own + [
+        Evaluation(f"reference/{reference.name}", data, task, seed, reference)
+        for reference in config.references
+        for data, task in _pairs(config, every=True)
+        for seed in _seeds(config, task)
+    ]
+
+
+def check(plan: _Plan) -> None:
+    """Refuse tasks without images and references that are not there, before any work."""
+    for data, task in _pairs(plan.config, every=False):
+        for splits in (data.train_splits, data.test_splits):
+            rows(plan, data, task, splits)
+    if plan.config.references:
+        from meddel_fast.vit import check_there
+
+        for reference in plan.config.references:
+            check_there(reference.path, reference.offline)
+
+
+def rows(plan: _Plan, data: DataConfig, task: str, splits: tuple[str, ...]) -> Manifest:
+    """Give the rows of some splits that a task can use."""
+    whole = plan.manifest(plan.manifest_path(data.name)).splits(splits)
+    usable = TASKS[task].usable(whole, plan.config.settings_of(task))
+    if len(usable) == 0:
+        raise ConfigError(
+            f"data set '{data.name}', {task}: no image with {TASKS[task].wants} "
+            f"in splits {list(splits)}"
+        )
+    return usable
+
+
+def path_of(plan: _Plan, evaluation: Evaluation) -> Path:
+    """Where the result goes."""
+    return plan.out / "evaluate" / f"{evaluation.label}.json"
+
+
+def stages(plan: _Plan, tags: list[str]) -> list[Stage]:
+    """List the stages, one for each of :func:`evaluations`."""
+    return [_stage(plan, evaluation) for evaluation in evaluations(plan.config, tags)]
+
+
+def _stage(plan: _Plan, evaluation: Evaluation) -> Stage:
+    tag, data, task, seed, reference = evaluation
+    path, chosen = path_of(plan, evaluation), plan.config.settings_of(task)
+
+    def inputs() -> dict[str, Any]:
+        from meddel_fast.benchmark.plan import _encoder_key
+
+        return {
+            "model": plan.records.digest(plan.model(tag))
+            if reference is None
+            else _encoder_key(reference.path),
+            "train": rows(plan, data, task, data.train_splits).fingerprint,
+            "test": rows(plan, data, task, data.test_splits).fingerprint,
+            "config": settings(chosen),
+            "seed": seed,
+        }
+
+    def work(progress: Progress) -> None:
+        plan.use_threads()
+        result = TASKS[task].evaluate(
+            plan.model(tag) if reference is None else reference.path,
+            rows(plan, data, task, data.train_splits),
+            rows(plan, data, task, data.test_splits),
+            chosen,
+            seed=seed,
+            device=plan.config.device,
+            offline=reference is None or reference.offline,
+            progress=progress,
+        )
+        write_json(path, result)
+
+    return Stage(f"evaluate/{evaluation.label}", (path,), inputs, work, unit="")
+
+
+def digests(plan: _Plan, tags: list[str]) -> list[str]:
+    """Give the hashes of all results here."""
+    return [plan.records.digest(path_of(plan, e)) for e in evaluations(plan.config, tags)]
+
+
+def write(
+    plan: _Plan,
+    folder: Path,
+    scored: list[tuple[str, str, float]],
+    shares: Mapping[str, tuple[int, int]],
+) -> None:
+    """Write the table of all tasks and references; nothing when there are no others."""
+    config = plan.config
+    found: dict[str, dict[str, dict[str, list[Any]]]] = {}
+    for data in segmented(config):
+        for tag, _, _ in scored:
+            runs = [read_json(plan.result(tag, data, seed)) for seed in config.seeds]
+            found.setdefault(tag, {}).setdefault(SEGMENTATION, {})[data.name] = runs
+    others = evaluations(config, [tag for tag, _, _ in scored])
+    for one in others:
+        sets = found.setdefault(one.tag, {}).setdefault(one.task, {})
+        sets.setdefault(one.data.name, []).append(read_json(path_of(plan, one)))
+    if not others:
+        return
+    table = []
+    for tag, selector, ratio in scored:
+        table += task_rows(selector, ratio, shares[tag], found[tag], config.alpha)
+    for reference in config.references:
+        results = found[f"reference/{reference.name}"]
+        table += task_rows(reference.name, 1.0, None, results, config.alpha)
+    write_tasks(folder, table)

@@ -1,0 +1,152 @@
+"""Score the saved predictions of a run again, from the masks on disk, and compare.
+
+What this shows: the numbers in the results are those of the saved predictions, and the masks are
+those that the manifest names. What it cannot show is that a model made the predictions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from meddel_fast.benchmark.results import Result, masked_rows, read_run, results_of_run
+from meddel_fast.files import Progress, read_json, sha256_file, write_json
+from meddel_fast.predictions import Predictions, confusion_matrices
+
+if TYPE_CHECKING:
+    from meddel_fast.data.manifest import Manifest
+
+VERDICTS = "verified.json"
+_BATCH = 256  # masks in memory at once: 13 MB at 224 pixels
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a result is what its predictions come to; `reason` says what is not, else empty.
+
+    The hashes are those of the two files that were compared; empty where one is not there.
+    """
+
+    name: str
+    agrees: bool
+    reason: str
+    result_sha256: str
+    predictions_sha256: str
+
+
+def verify(
+    run_dir: Path,
+    *,
+    roots: Mapping[str, Path] | None = None,
+    progress: Progress | None = None,
+) -> list[Verdict]:
+    """Re-score every result of a run, and write the verdicts to ``verified.json`` in it.
+
+    Parameters
+    ----------
+    run_dir
+        A run directory.
+    roots
+        Data set -> folder, for data that have moved since.
+    progress
+        Called as ``progress(results_done, results)``.
+
+    Returns
+    -------
+    list of Verdict
+        One for each result that the run's settings ask for. A result agrees when every score in
+        it is, bit for bit, the one computed from its predictions and the masks.
+
+    Raises
+    ------
+    FileNotFoundError
+        No run directory, or a manifest of it is missing.
+    ValueError
+        `roots` names a data set that the run does not have.
+    """
+    about = read_run(run_dir)
+    results = results_of_run(run_dir, about)
+    tested = {d["name"]: d for d in about["config"]["data"] if "test" in d["use"]}
+    unknown = sorted(set(roots or {}) - set(tested))
+    if unknown:
+        raise ValueError(f"roots must name test sets of {sorted(tested)}, got {unknown[0]!r}")
+    sets: dict[str, tuple[Manifest, str]] = {}
+    for name, data in tested.items():
+        rows = masked_rows(run_dir, data, "test")
+        rows = replace(rows, root=roots[name]) if roots and name in roots else rows
+        sets[name] = rows, wrong_masks(rows)
+    verdicts = []
+    for done, result in enumerate(results, start=1):
+        verdicts.append(judge(result, *sets[result.data]))
+        if progress is not None:
+            progress(done, len(results))
+    write_json(run_dir / VERDICTS, {v.name: asdict(v) for v in verdicts})
+    return verdicts
+
+
+def wrong_masks(rows: Manifest) -> str:
+    """Say which mask of the rows is not the file that was scanned; empty when all are."""
+    expected = rows.column("mask_sha256")
+    for name, path, wanted in zip(rows.ids, rows.mask_paths(), expected, strict=True):
+        if path is None or not path.is_file():
+            return f"the mask of {name} is not at {path}"
+        if sha256_file(path) != wanted:
+            return f"the mask of {name} is not the one of the manifest"
+    return ""
+
+
+def judge(result: Result, rows: Manifest, unusable: str) -> Verdict:
+    """Compare one result with what its predictions come to on the masks of `rows`."""
+    paths = (result.path, result.predictions)
+    hashes = [sha256_file(path) if path.is_file() else "" for path in paths]
+    reason = unusable or next(
+        (f"{p.name} is missing" for p, found in zip(paths, hashes, strict=True) if not found), ""
+    )
+    if not reason:
+        try:
+            reason = _difference(read_json(result.path), Predictions.load(result.predictions), rows)
+        except ValueError as error:
+            reason = str(error)
+    return Verdict(result.name, not reason, reason, *hashes)
+
+
+def _difference(written: Any, found: Predictions, rows: Manifest) -> str:
+    """Say what differs between the written scores and those of the predictions."""
+    from meddel_fast.loader import frames
+    from meddel_fast.segmentation import scores
+
+    if not isinstance(written, dict):
+        return "the result holds no scores"
+    if found.ids != rows.ids:
+        return "the predictions are of other images than the manifest's test rows"
+    masks = frames(rows, found.size, masks=True)
+    parts = []
+    for first in range(0, len(rows), _BATCH):
+        some = np.arange(first, min(first + _BATCH, len(rows)))
+        predicted = replace(found, bits=found.bits[some]).masks
+        parts.append(confusion_matrices(masks[some].astype(np.bool_), predicted))
+    counts = np.concatenate(parts)
+    if not np.array_equal(counts, found.confusions):
+        return "the saved counts are not those of the saved masks"
+    for name, value in {**scores(counts), "images": len(rows)}.items():
+        if written.get(name) != value:
+            return f"{name} is {value}, the result says {written.get(name)}"
+    return ""
+
+
+def is_verified(run_dir: Path, result: Result) -> bool:
+    """Tell whether :func:`verify` agreed with a result whose files are still the same."""
+    path = run_dir / VERDICTS
+    verdict = read_json(path).get(result.name) if path.is_file() else None
+    return bool(
+        verdict
+        and verdict["agrees"]
+        and result.path.is_file()
+        and result.predictions.is_file()
+        and verdict["result_sha256"] == sha256_file(result.path)
+        and verdict["predictions_sha256"] == sha256_file(result.predictions)
+    )

@@ -1,0 +1,75 @@
+"""``meddel-fast errors`` and ``meddel-fast tile``: what a masked autoencoder cannot restore."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from meddel_fast.cli.options import DeviceOption, OutOption, need
+from meddel_fast.console import show_work
+
+ManifestArgument = Annotated[Path, typer.Argument(help="Manifest of the images.")]
+ModelOption = Annotated[Path, typer.Option("--model", help="Folder of a MAE, as pretrain writes.")]
+BatchOption = Annotated[int, typer.Option("--batch-size", help="Images at a time.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the masks.")]
+
+
+def errors(
+    manifest: ManifestArgument,
+    model: ModelOption,
+    out: OutOption = None,
+    batch_size: BatchOption = 64,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Write each image's reconstruction error, for select --method loss --array score=FILE."""
+    import io
+
+    import numpy as np
+
+    from meddel_fast.data.manifest import Manifest
+    from meddel_fast.files import write_bytes
+
+    target = need(out, "--out ERRORS.npy")
+    found = _measured(Manifest.load(manifest), model, batch_size, seed, device)
+    buffer = io.BytesIO()
+    np.save(buffer, found.image)
+    write_bytes(target, buffer.getvalue())
+    typer.echo(f"{target}: {len(found.image)} errors, mean {found.image.mean():.4f}")
+
+
+def tile(
+    manifest: ManifestArgument,
+    model: ModelOption,
+    images: Annotated[int, typer.Option(help="How many images to make.")],
+    out: OutOption = None,
+    batch_size: BatchOption = 64,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Make new images of the patches that a MAE restores worst (OptiDEL), with a manifest."""
+    from meddel_fast.data.manifest import Manifest
+    from meddel_fast.files import read_json
+
+    rows, target = Manifest.load(manifest), need(out, "--out FOLDER")
+    found = _measured(rows, model, batch_size, seed, device)
+    from meddel_fast.reconstruction import write_hard_images
+
+    size = read_json(model / "config.json")["image_size"]
+    made = write_hard_images(rows, found.patch, images, target, image_size=size)
+    typer.echo(
+        f"{target / 'manifest.parquet'}: {len(made)} images of {found.patch[0].size} patches"
+    )
+
+
+def _measured(rows: Any, model: Path, batch_size: int, seed: int, device: str) -> Any:
+    def work(progress: Any) -> Any:
+        from meddel_fast.reconstruction import reconstruction_errors
+
+        return reconstruction_errors(
+            rows, model, batch_size=batch_size, seed=seed, device=device, progress=progress
+        )
+
+    return show_work("errors", "images", work)

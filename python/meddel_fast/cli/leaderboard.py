@@ -1,0 +1,48 @@
+"""``meddel-fast leaderboard``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meddel_fast.console import show_work
+
+
+def leaderboard(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Run directories, or folders of them.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for leaderboard.parquet, .csv and .html.")
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="Weight of the retained share.")] = 1.0,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Score the saved predictions of every run again first.")
+    ] = False,
+) -> None:
+    """Rank the selections of many runs, those of one protocol together."""
+    from meddel_fast.benchmark import leaderboard as board
+    from meddel_fast.benchmark import leaderboard_page
+    from meddel_fast.benchmark.standings import standings
+    from meddel_fast.benchmark.verify import verify as score_again
+    from meddel_fast.files import write_text
+
+    runs = board.find_runs(folders)
+    for run in runs if verify else []:
+        show_work("verify", "results", lambda p, run=run: score_again(run, progress=p))  # type: ignore[misc]
+    entries, notes = board.collect(runs, alpha)
+    single, more = board.without_copies(entries)
+    notes += more
+    found = standings(single, alpha)
+    for one in found:
+        typer.echo(leaderboard_page.text_table(one) + "\n")
+    for note in notes:
+        typer.echo(note)
+    if not found:
+        typer.echo("No results yet.")
+    if out is not None:
+        board.write_table(out, entries)
+        write_text(out / "leaderboard.html", leaderboard_page.page(found, entries, notes, alpha))
+        typer.echo(f"Written: {out / 'leaderboard.html'}, .csv, .parquet")

@@ -1,0 +1,44 @@
+"""``meddel-fast select --from``: what a saved selection says, as other lists, for other files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from meddel_fast.config import ConfigError
+
+
+def reuse(saved: Path, out: Path | None, manifest: Path | None, kept: Path | None) -> None:
+    """Show a saved selection; write it as a list, or the kept images of a manifest."""
+    from meddel_fast.files import write_text
+    from meddel_fast.selectors import Selection, use
+
+    if (manifest is None) != (kept is None):
+        raise ConfigError("--from takes --manifest and --kept together, or neither")
+    found, about = Selection.load(saved), use.read_about(saved)
+    ids = use.read_ids(saved)
+    typer.echo(f"{saved}: {len(found)} of {found.n} kept by {found.method}")
+    for line in _said(found.counts(), about):
+        typer.echo(f"  {line}")
+    if out is not None:
+        use.write_list(found, out, ids)
+        typer.echo(f"{out}: written")
+    if manifest is not None and kept is not None:
+        from meddel_fast.data.manifest import Manifest
+
+        rows = Manifest.load(manifest)
+        if ids is None:
+            raise ConfigError(f"{saved} has no names to be checked against {manifest}")
+        if list(rows.ids) != ids:
+            raise ConfigError(f"{manifest} does not hold the images that {saved} chose from")
+        write_text(kept, "".join(f"{p}\n" for p in rows.take(found.indices).image_paths()))
+        typer.echo(f"{kept}: written")
+
+
+def _said(counts: dict[str, int], about: dict[str, Any]) -> list[str]:
+    lines = [f"{reason}: {count}" for reason, count in counts.items() if count]
+    lines += [f"{key}: {value}" for key, value in sorted(about["settings"].items())]
+    hashes = ("version", "ids_sha256", "data_sha256")
+    return lines + [f"{key}: {about[key]}" for key in hashes if key in about]

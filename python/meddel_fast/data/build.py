@@ -1,0 +1,110 @@
+"""One manifest of what is there: a folder of images, a data set of the registry, or many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from meddel_fast.data.folder import has_images, scan_folder
+from meddel_fast.data.manifest import Manifest
+from meddel_fast.data.readers.scan import scan_set
+from meddel_fast.data.readers.shards import are_shards, scan_shards
+from meddel_fast.data.registry import data_sets, known_set
+from meddel_fast.data.sources import Sampling
+from meddel_fast.files import Progress, StrPath
+
+
+def scan(root: StrPath, key: str = "", **options: Any) -> Manifest:
+    """Read one data set: by the registry's reader for `key`, else by what `root` looks like.
+
+    Parameters
+    ----------
+    root
+        A folder or archive with ``images`` (:func:`~meddel_fast.data.folder.scan_folder`), or
+        WebDataset tars (:func:`~meddel_fast.data.readers.shards.scan_shards`).
+    key
+        Data set of the registry (:func:`~meddel_fast.data.readers.scan.scan_set`).
+    **options
+        Those of the reader that it comes to.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As the reader.
+    TypeError
+        The reader has no such option.
+    """
+    if key:
+        return scan_set(root, key, **options)
+    path = Path(root)
+    if path.exists() and not has_images(path) and are_shards(path):
+        options.pop("sampling", None)  # there are no videos in shards
+        if options.pop("splits", None) is not None:
+            raise ValueError("splits: WebDataset tars are dealt into splits, no file is read")
+        return scan_shards(root, **options)
+    return scan_folder(root, **options)
+
+
+def looks_plain(root: Path) -> bool:
+    """Tell whether `root` is one data set by itself, not a folder of data sets of the registry."""
+    if not root.is_dir() or has_images(root):
+        return True
+    return are_shards(root) and not any(data.locate(root) for data in data_sets().values())
+
+
+def build(
+    root: StrPath,
+    keys: Sequence[str] | None = None,
+    *,
+    name: str = "datadel",
+    sampling: Sampling | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Make one manifest of the registry's data sets that lie below `root`.
+
+    Ids are ``<key>/<path>``. A set that is there but in no layout of its own stops the work.
+
+    Parameters
+    ----------
+    root
+        Folder that holds the data sets, each a folder or archive named like it.
+    keys
+        Data sets to read; those that are there if not given.
+    name
+        Name of the manifest.
+    sampling
+        Which frames of videos are taken.
+    workers
+        Threads; all cores if not given.
+    progress
+        Called as ``progress(done, total)`` after every image, anew for each set.
+
+    Raises
+    ------
+    FileNotFoundError
+        A set that was asked for is not there, or none is.
+    ValueError
+        As for :func:`~meddel_fast.data.readers.scan.scan_set`.
+    """
+    root = Path(root).resolve()
+    if not root.is_dir():
+        raise FileNotFoundError(f"root: no folder {root}")
+    wanted = list(data_sets()) if keys is None else list(keys)
+    places = {key: known_set(key).locate(root) for key in wanted}
+    absent = [key for key, where in places.items() if not where]
+    if keys is not None and absent:
+        raise FileNotFoundError(f"root: no folder or archive of {', '.join(absent)} in {root}")
+    if len(absent) == len(wanted):
+        inside = ", ".join(sorted(path.name for path in root.iterdir())[:5]) or "nothing"
+        raise FileNotFoundError(
+            f"root: wanted a folder images, WebDataset tars, or data sets of the registry by name "
+            f"in {root}; it has {inside}"
+        )
+    parts = [
+        scan_set(where, key, sampling=sampling, workers=workers, progress=progress)
+        for key, where in places.items()
+        if where
+    ]
+    return Manifest.concat(parts, name)

@@ -1,0 +1,191 @@
+"""A data set of the registry becomes a manifest."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from meddel_fast.data.address import parse, place
+from meddel_fast.data.folder import deal, finished
+from meddel_fast.data.manifest import Manifest
+from meddel_fast.data.readers.tree import Sample, Tree
+from meddel_fast.data.reading import File, make_row, read_all, unfit
+from meddel_fast.data.registry import DataSet, Part, known_set
+from meddel_fast.data.sources import Sampling
+from meddel_fast.data.splits import Splits
+from meddel_fast.files import Progress, StrPath
+
+
+@dataclass(frozen=True)
+class FoundPart:
+    """The samples of one part of a data set; none where it is not there."""
+
+    part: Part
+    samples: list[Sample]
+
+
+def find_parts(
+    data: DataSet, roots: Sequence[Path], sampling: Sampling | None = None
+) -> list[FoundPart]:
+    """Find the samples of each part, by the first of its layouts that fits.
+
+    Parameters
+    ----------
+    data
+        What to look for.
+    roots
+        The folders or archives that hold it, absolute.
+    sampling
+        Which frames of videos are taken.
+
+    Raises
+    ------
+    ImageError
+        A table (CSV, JSON, text) of the release is broken.
+    """
+    tree = Tree(roots, sampling)
+    found = []
+    for part in data.parts:
+        tries = (layout.find(tree) for layout in part.layouts)
+        found.append(FoundPart(part, next((samples for samples in tries if samples), [])))
+    return found
+
+
+def scan_set(
+    root: StrPath | Sequence[Path],
+    key: str,
+    *,
+    name: str | None = None,
+    splits: StrPath | None = None,
+    require_masks: bool = False,
+    sampling: Sampling | None = None,
+    min_size: int = 16,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Read a data set of the registry from the folder or archive of its release.
+
+    Splits are those of `splits`, else the release's own, else dealt as by
+    :func:`meddel_fast.data.folder.scan_folder`, whole groups together.
+
+    Parameters
+    ----------
+    root
+        Folder or archive of the data set, or several in one folder.
+    key
+        Its key in the registry.
+    name
+        Name of the manifest; the key if not given.
+    splits
+        CSV file as for ``scan_folder``.
+    require_masks
+        Skip images without a mask.
+    sampling
+        Which frames of videos are taken.
+    min_size
+        Skip images with a side below this many pixels.
+    workers
+        Threads; all cores if not given.
+    progress
+        Called as ``progress(done, total)`` after every image.
+
+    Returns
+    -------
+    Manifest
+        With labels, boxes and groups as far as the release tells them.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is nothing at `root`.
+    ValueError
+        The key is unknown, no layout of the set fits what is there, a table of the release is
+        broken, or no image can be used.
+    """
+    data = known_set(key)
+    roots = [Path(root)] if isinstance(root, (str, os.PathLike)) else list(root)
+    roots = [path.resolve() for path in roots]
+    for path in roots:
+        if not path.exists():
+            raise FileNotFoundError(f"root: no folder or archive {path}")
+    found = find_parts(data, roots, sampling)
+    samples = [sample for each in found for sample in each.samples]
+    if not samples:
+        named = ", ".join(map(str, roots))
+        raise ValueError(f"root: {named} has no layout of {data.key} ({data.layout})")
+    single = len(roots) == 1 and roots[0].is_dir()
+    base = roots[0] if single else Path(os.path.commonpath([path.parent for path in roots]))
+    table = None
+    if splits is not None:
+        table = Splits(Path(splits), base, Path(place(samples[0].image)).parent)
+    rows = rows_of(
+        samples,
+        base,
+        table=table,
+        require_masks=require_masks,
+        min_size=min_size,
+        workers=workers,
+        progress=progress,
+    )
+    return finished(name or data.key, base, rows)
+
+
+def rows_of(
+    samples: Sequence[Sample],
+    root: Path,
+    *,
+    table: Splits | None = None,
+    require_masks: bool = False,
+    min_size: int = 16,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Read the images and masks of samples, and make a manifest's rows of them."""
+    by_id = {str(sample.image): sample for sample in samples}
+    there = {key: sample for key, sample in by_id.items() if not sample.reason}
+    images = {key: sample.image for key, sample in there.items()}
+    masks = {key: sample.mask for key, sample in there.items() if sample.mask is not None}
+    read = read_all(images, masks, [root], workers, progress)
+    official = table is not None or any(sample.split for sample in samples)
+    rows = []
+    for key, sample in by_id.items():
+        image, mask = read.get(key, (File(sample.image, reason=sample.reason), None))
+        reason = image.reason or unfit(image.info, mask, min_size, require_masks)
+        told = _told(sample, image, table)
+        if official and not told["split"]:
+            reason = reason or f"not listed in {table.path.name if table else 'a split'}"
+        rows.append(make_row(root, image, mask, reason, told))
+    if not official:
+        deal(rows)
+    return rows
+
+
+def _told(sample: Sample, image: File, table: Splits | None) -> dict[str, Any]:
+    index = parse(sample.image).index
+    told: dict[str, Any] = {
+        "split": sample.split,
+        "group": sample.group,
+        "frame": sample.frame if sample.frame >= 0 or index is None else index,
+        "label": sample.label,
+        "boxes": None,
+    }
+    if sample.boxes is not None and image.info.width:
+        sides = (image.info.width, image.info.height) * 2 if sample.relative else (1.0,) * 4
+        scaled = [[v * s for v, s in zip(box, sides, strict=True)] for box in sample.boxes]
+        told["boxes"] = json.dumps([[_short(v) for v in box] for box in scaled])
+    if table is not None:
+        listing = table.find(Path(place(sample.image)))
+        told["split"] = listing.split if listing else ""
+        if listing and listing.group:
+            told |= {"group": listing.group, "frame": listing.frame}
+    return told
+
+
+def _short(value: float) -> int | float:
+    """Write whole pixels as such: shares of a side come back with rounding errors."""
+    near = round(value, 3)
+    return int(near) if near == int(near) else near

@@ -1,0 +1,134 @@
+"""The files of a data set by their place, and the samples that a layout finds among them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from meddel_fast.data.address import SUFFIXES, VIDEOS, ImageError, place
+from meddel_fast.data.reading import is_inside
+from meddel_fast.data.sources import Sampling, files, open_file
+
+MAX_TABLE = 256 << 20
+"""Larger tables (CSV, JSON, text) are not read."""
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image and what a release tells about it.
+
+    ``boxes`` are ``(x0, y0, x1, y1)`` as shares of the image's sides, or, not `relative`, in
+    pixels; ``None`` where the release tells none. ``reason`` says why it cannot be used.
+    """
+
+    image: Path
+    mask: Path | None = None
+    split: str = ""
+    group: str = ""
+    frame: int = -1
+    label: str | None = None
+    boxes: tuple[Box, ...] | None = None
+    relative: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A file: its address, and the parts of its place, the data set's own folder the first."""
+
+    path: Path
+    parts: tuple[str, ...]
+
+    @property
+    def stem(self) -> str:
+        """The name without suffix."""
+        return stem_of(self.path)
+
+    @property
+    def suffix(self) -> str:
+        """The suffix in lower case."""
+        return PurePosixPath(self.parts[-1]).suffix.lower()
+
+
+class Layout(Protocol):
+    """A way in which a release, or a part of one, lies on disk."""
+
+    def find(self, tree: Tree) -> list[Sample]:
+        """Find the samples; none where the tree has another layout."""
+
+
+class Tree:
+    """All files below some folders and in some archives, sorted by place.
+
+    ``images`` and ``videos`` are those by their suffix, everything else is a table.
+    """
+
+    def __init__(self, roots: Sequence[Path], sampling: Sampling | None = None) -> None:
+        self.sampling = sampling or Sampling()
+        items = []
+        for root in roots:
+            for path in _walk(root):
+                if not is_inside(path, [root.resolve()]) and path.suffix.lower() not in SUFFIXES:
+                    continue  # what leads out of the data set: images are reported, others unread
+                for found in files(path):
+                    parts = PurePosixPath(os.path.relpath(place(found), root.parent)).parts
+                    items.append(Item(found, parts))
+        self.items = sorted(items, key=lambda item: item.parts)
+        self.images = [item for item in self.items if item.suffix in SUFFIXES]
+        self.videos = [item for item in self.items if item.suffix in VIDEOS]
+        pictures = SUFFIXES | VIDEOS
+        self._tables = [item for item in self.items if item.suffix not in pictures]
+
+    def named(self, pattern: str) -> list[Item]:
+        """Give the tables whose whole name matches a regular expression, in any case."""
+        return [i for i in self._tables if re.fullmatch(pattern, i.parts[-1], re.IGNORECASE)]
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    if root.is_file():
+        yield root
+    for parent, below, names in os.walk(root):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        yield from (Path(parent) / name for name in names if not name.startswith("."))
+
+
+def stem_of(path: Path) -> str:
+    """Give the name without suffix of what an address leads to."""
+    return PurePosixPath(place(path)).stem
+
+
+def plain(name: str) -> str:
+    """Give a name without case, spaces, dashes and underscores: releases differ in these."""
+    return re.sub(r"[\s_\-]+", "", name).casefold()
+
+
+def inside(item: Item, folder: str) -> tuple[str, ...] | None:
+    """Give the parts below the folder `folder` (in plain form), or None outside of it."""
+    for at, part in enumerate(item.parts[:-1]):
+        if plain(part) == folder:
+            return item.parts[at + 1 :]
+    return None
+
+
+def read_text(item: Item) -> str:
+    """Read a table, as UTF-8.
+
+    Raises
+    ------
+    ImageError
+        It is too large, or no text.
+    """
+    with open_file(item.path) as file:
+        data = file.read(MAX_TABLE + 1)
+    if len(data) > MAX_TABLE:
+        raise ImageError(item.path, f"too large for a table: more than {MAX_TABLE} bytes")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ImageError(item.path, f"not text in UTF-8: {error}") from None

@@ -1,0 +1,173 @@
+"""Image files are hashed and decoded in full, so that a broken one is known before a long run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from meddel_fast.data.address import ARCHIVES, HOLDERS, PART, UNION, Address, parse, union
+from meddel_fast.data.archive import open_archive
+from meddel_fast.data.images import ImageError, ImageInfo, examine, examine_part
+from meddel_fast.data.sources import content_hash, part_hash, read_bytes
+from meddel_fast.files import Progress, sha256_file
+
+MAX_BYTES = 1 << 30
+"""Larger files are not decoded."""
+
+_UNKNOWN = ImageInfo(0, 0, "")
+
+
+@dataclass(frozen=True)
+class File:
+    """An image or mask, and what we learned about it."""
+
+    path: Path
+    sha256: str = ""
+    size: int = 0
+    info: ImageInfo = _UNKNOWN
+    reason: str = ""
+
+
+def read_all(
+    images: dict[str, Path],
+    masks: dict[str, Path],
+    limits: Sequence[Path],
+    workers: int | None,
+    progress: Progress | None,
+) -> dict[str, tuple[File, File | None]]:
+    """Read and check all files with a pool of threads; Pillow decodes without the GIL."""
+    stop = threading.Event()
+
+    def read(stem: str) -> tuple[str, File, File | None]:
+        if stop.is_set():
+            raise InterruptedError
+        mask = masks.get(stem)
+        return stem, _read(images[stem], limits), _read(mask, limits) if mask else None
+
+    scanned: dict[str, tuple[File, File | None]] = {}
+    pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Pillow warns of, the rows say
+            for future in as_completed([pool.submit(read, stem) for stem in images]):
+                stem, image, mask = future.result()
+                scanned[stem] = (image, mask)
+                if progress:
+                    progress(len(scanned), len(images))
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+    return scanned
+
+
+def _read(path: Path, limits: Sequence[Path]) -> File:
+    """Hash and decode one file, or part of one, or a union of masks."""
+    try:
+        if UNION in path.name and not path.exists():
+            return _joined(path, [_read(part, limits) for part in union(path)])
+        if (PART in str(path) or UNION in str(path)) and path.exists():
+            return File(path, reason=f"name holds {PART} or {UNION}")
+        address = parse(path)
+        if limits and not is_inside(address.file, limits):
+            return File(path, reason="link out of the data set")
+        if not address.file.is_file():
+            missing = "broken link" if address.file.is_symlink() else "not a file"
+            return File(path, reason=missing)
+        if address.suffix in HOLDERS or address.index is not None:
+            return _read_held(path, address)
+        if not address.members and (size := path.stat().st_size) > MAX_BYTES:
+            return File(path, sha256_file(path), size, reason=f"too large: {size} bytes")
+        data = read_bytes(path)
+    except ImageError as error:
+        return File(path, reason=error.reason)
+    except OSError as error:
+        return File(path, reason=f"cannot be read: {error.strerror or error}")
+    digest = hashlib.sha256(data).hexdigest()
+    try:
+        return File(path, digest, len(data), examine(data, path))
+    except ImageError as error:
+        return File(path, digest, len(data), reason=error.reason)
+
+
+def _read_held(path: Path, address: Address) -> File:
+    """Hash and decode a frame or page, or say why nothing could be listed from a container."""
+    if address.suffix in ARCHIVES:
+        if len(address.members) > 1:
+            return File(path, reason="archives in an archive are read one level deep, no deeper")
+        open_archive(address.file, *address.members)
+        return File(path, reason="no image in the archive")
+    digest, size = content_hash(path) if address.index is None else part_hash(path)
+    return File(path, digest, size, examine_part(path))
+
+
+def _joined(path: Path, parts: Sequence[File]) -> File:
+    """Make one file of the masks of a union: they must be sound and of one size."""
+    digest = hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest()
+    size = sum(part.size for part in parts)
+    bad = next((f"{part.path.name}: {part.reason}" for part in parts if part.reason), "")
+    sides = {(part.info.width, part.info.height) for part in parts}
+    if not bad and len(sides) > 1:
+        bad = f"parts of different sizes: {sorted(sides)}"
+    return File(path, digest, size, parts[0].info, bad)
+
+
+def is_inside(path: Path, limits: Sequence[Path]) -> bool:
+    """Tell whether a path is no link, or one that stays below one of `limits`."""
+    if not path.is_symlink():  # folders that are links were not walked into
+        return True
+    real = path.resolve()
+    return any(limit in real.parents for limit in limits)
+
+
+def unfit(info: ImageInfo, mask: File | None, min_size: int, require_masks: bool) -> str:
+    """Say why a sound image cannot be used, or nothing."""
+    size = f"{info.width}x{info.height}"
+    if min(info.width, info.height) < min_size:
+        return f"tiny: {size}"
+    if mask is None:
+        return "no mask" if require_masks else ""
+    if mask.reason:
+        return f"mask: {mask.reason}"
+    across = (mask.info.height, mask.info.width) == (info.width, info.height)
+    if across and info.width != info.height:
+        return f"mask: lies across the image, {mask.info.width}x{mask.info.height} on {size}"
+    return ""
+
+
+def make_row(
+    root: Path, image: File, mask: File | None, reason: str, told: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Make the manifest's row of an image; `told` holds the columns that no file tells."""
+    if not _is_utf8(image.path) or (mask and not _is_utf8(mask.path)):
+        reason, mask = "name is not UTF-8", None
+    # names that are no UTF-8 are written with their bytes escaped
+    relative = image.path.relative_to(root).as_posix().encode(errors="backslashreplace").decode()
+    return {
+        "id": relative,
+        "image": relative,
+        "mask": mask and mask.path.relative_to(root).as_posix(),
+        "sha256": image.sha256,
+        "mask_sha256": mask and mask.sha256,
+        "bytes": image.size,
+        "width": image.info.width,
+        "height": image.info.height,
+        "mode": image.info.mode,
+        "status": "skipped" if reason else "ok",
+        "reason": reason,
+        **told,
+    }
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # bytes that are no UTF-8, smuggled through by the file system
+        return False
+    return True

@@ -1,0 +1,152 @@
+"""Predicted masks on disk, a bit a pixel, so that anyone can score them again.
+
+A file is an .npz without pickle: ``ids``, the images in the order of their scores; ``bits``, the
+masks at the size they were scored at, rows of ``numpy.packbits``; ``size``, their side;
+``confusions``, what came of each image. 512 bytes an image at 64 pixels, before compression.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meddel_fast.files import StrPath, atomic_path
+
+_KINDS = {"ids": "U", "bits": "u", "size": "i", "confusions": "i"}
+_DAMAGES = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+
+
+def confusion_matrices(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Count the pixels of each image by truth and prediction.
+
+    Parameters
+    ----------
+    truth, predicted : bool, shape (n, h, w)
+        Masks of the same images.
+
+    Returns
+    -------
+    int64, shape (n, 2, 2)
+        ``[i, truth, prediction]``.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ, or are not 3-d.
+    """
+    if truth.ndim != 3 or truth.shape != predicted.shape:
+        raise ValueError(
+            f"truth and predicted must have one 3-d shape, got {truth.shape} and {predicted.shape}"
+        )
+    both = (truth & predicted).sum(axis=(1, 2), dtype=np.int64)
+    wanted = truth.sum(axis=(1, 2), dtype=np.int64)
+    found = predicted.sum(axis=(1, 2), dtype=np.int64)
+    neither = truth.shape[1] * truth.shape[2] - (wanted + found - both)
+    cells = [neither, found - both, wanted - both, both]
+    return np.stack(cells, axis=1).reshape(-1, 2, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """The predicted masks of a test set.
+
+    Attributes
+    ----------
+    ids
+        The n images.
+    bits : uint8, shape (n, ceil(size * size / 8))
+        Their masks.
+    size
+        Side of a mask in pixels.
+    confusions : int64, shape (n, 2, 2)
+        See :func:`confusion_matrices`.
+    """
+
+    ids: list[str]
+    bits: NDArray[np.uint8]
+    size: int
+    confusions: NDArray[np.int64]
+
+    @property
+    def masks(self) -> NDArray[np.bool_]:
+        """The masks, bool (n, size, size)."""
+        flat = np.unpackbits(self.bits, axis=1, count=self.size**2)
+        return flat.reshape(-1, self.size, self.size).astype(np.bool_)
+
+    def save(self, path: StrPath) -> None:
+        """Write the file, atomically; the name should end in ``.npz``."""
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(
+                file,
+                ids=np.array(self.ids, dtype=np.str_),
+                bits=self.bits,
+                size=np.int64(self.size),
+                confusions=self.confusions,
+            )
+
+    @classmethod
+    def load(cls, path: StrPath) -> Predictions:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        ValueError
+            The file is damaged, or holds something else.
+        """
+        found = _read(path, ("ids", "bits", "size", "confusions"))
+        n, size = len(found["ids"]), int(found["size"]) if found["size"].ndim == 0 else 0
+        if found["bits"].shape != (n, -(-size * size // 8)):
+            raise ValueError(
+                f"{path} holds no predictions: wanted {n} masks of {size} pixels a side, has bits "
+                f"of shape {found['bits'].shape}"
+            )
+        return cls(found["ids"].tolist(), found["bits"], size, found["confusions"])
+
+
+def load_confusions(path: StrPath) -> tuple[list[str], NDArray[np.int64]]:
+    """Read ids and confusion matrices alone: thousands of masks need not be unpacked for them.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :meth:`Predictions.load`.
+    """
+    found = _read(path, ("ids", "confusions"))
+    return found["ids"].tolist(), found["confusions"]
+
+
+def _read(path: StrPath, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Read some arrays; those of images have one entry an id."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no predictions at {path}")
+    try:
+        # opened here: numpy leaves a file open that is none of its own
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in names}
+    except _DAMAGES as error:
+        raise ValueError(f"{path} holds no predictions: {error}") from error
+    kinds = {name: array.dtype.kind for name, array in found.items()}
+    n = found["ids"].size
+    shapes = found["ids"].shape, found["confusions"].shape
+    if kinds != {name: _KINDS[name] for name in names} or shapes != ((n,), (n, 2, 2)):
+        raise ValueError(
+            f"{path} holds no predictions: wanted ids (n,) and confusions (n, 2, 2), has {shapes}"
+        )
+    return found
+
+
+def pack(masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Pack masks, bool (n, size, size), into uint8 (n, ceil(size * size / 8))."""
+    return np.packbits(masks.reshape(len(masks), -1), axis=1)

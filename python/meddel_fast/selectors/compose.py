@@ -1,0 +1,403 @@
+"""What may be asked of every selector beyond a budget, done in one place for all of them.
+
+:func:`selector` makes the public function of a plan (see :mod:`~meddel_fast.selectors.task`): it
+checks the input, hands the plan the samples that may be kept, and puts its choices back among all.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meddel_fast.arrays import check_choice, check_index_vector, check_int, to_numpy
+from meddel_fast.selectors.base import Selection, check_budget, check_rows, make_selection
+from meddel_fast.selectors.groups import Groups, check_groups, cover, quotas
+from meddel_fast.selectors.task import Choice, Task, among
+
+GROUP_RULES = ("cover", "split")
+
+_COMMON = """\
+seed
+    Of whatever the method draws, k-means included.
+threads
+    Number of threads; None for all cores.
+exclude : bool, shape (n,), optional
+    True for samples that must not be kept. The method never sees them, and a share is one of the
+    others: the result is that of the other rows alone.
+groups : int or str, shape (n,), optional
+    Patient or video of each sample; a negative number or an empty string stands for none.
+group_rule : {"cover", "split"}
+    "cover": at least one of each group is kept. The best-scored sample of each missing group
+    replaces the least wanted one of those whose group keeps another. "split": the method works on
+    each group by itself, with a part of the budget in proportion to the group's size (Webster's
+    rule) and at least 1; scores compare inside a group only.
+weights : float, shape (n,), optional
+    Preference for each sample, above 0. {weights}
+selected : int, shape (m,), optional
+    Samples kept already, which the method extends. They count towards the budget, come first in
+    ``order`` and have an infinite score."""
+
+
+Plan = Callable[..., Iterable[Choice]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A selector, and what there is to say of it.
+
+    Attributes
+    ----------
+    name
+        Key in :data:`~meddel_fast.selectors.SELECTORS`.
+    plan
+        The function that chooses.
+    paper
+        Where the method comes from.
+    cost
+        Operations, in n samples of d features, budget b, k clusters or neighbours.
+    exact
+        Whether the result is that of the method as published, or what it is exact up to.
+    nested
+        Whether a smaller budget keeps a subset of a larger one's.
+    good_for
+        When to take it.
+    weights
+        What `weights` do; empty where the method takes none.
+    per_sample
+        Options that hold a value for each sample, and the kinds of numpy type they may have.
+    positions
+        Options that name one sample.
+    """
+
+    name: str
+    plan: Plan
+    paper: str
+    cost: str
+    exact: str
+    nested: bool
+    good_for: str
+    weights: str
+    per_sample: dict[str, str]
+    positions: tuple[str, ...]
+
+    @property
+    def own(self) -> dict[str, inspect.Parameter]:
+        """Return the options that only this method has."""
+        parameters = inspect.signature(self.plan).parameters
+        return {n: p for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+    @property
+    def needs(self) -> list[str]:
+        """Return the options without a default."""
+        return [name for name, p in self.own.items() if p.default is p.empty]
+
+    def check_options(self, options: dict[str, Any]) -> None:
+        """Refuse an option that is not there, and the absence of one that must be."""
+        known = [*self.own, *_SHARED]
+        unknown = sorted(set(options) - set(known))
+        if unknown:
+            raise TypeError(
+                f"{self.name}: no option {', '.join(unknown)}; it has {', '.join(known)}"
+            )
+        lacking = [name for name in self.needs if options.get(name) is None]
+        if lacking:
+            raise TypeError(f"{self.name}: needs {', '.join(lacking)}, one value for each sample")
+
+
+class Selector(Protocol):
+    """The public function of a method; a list of budgets gives a list of selections."""
+
+    method: Method
+
+    @overload
+    def __call__(self, x: Any, budget: int | float, **options: Any) -> Selection: ...
+    @overload
+    def __call__(
+        self, x: Any, budget: Sequence[int | float], **options: Any
+    ) -> list[Selection]: ...
+
+
+_SHARED: dict[str, Any] = {
+    "seed": 0,
+    "threads": None,
+    "exclude": None,
+    "groups": None,
+    "group_rule": "cover",
+    "weights": None,
+    "selected": None,
+}
+
+
+def selector(
+    *,
+    paper: str,
+    cost: str,
+    good_for: str,
+    exact: str = "yes",
+    nested: bool = True,
+    weights: str = "",
+    per_sample: dict[str, str] | None = None,
+    positions: tuple[str, ...] = (),
+) -> Callable[[Plan], Selector]:
+    """Make the public function of a plan, see :class:`Method` for what to say of it."""
+
+    def decorate(plan: Plan) -> Selector:
+        method = Method(
+            plan.__name__, plan, paper, cost, exact, nested, good_for, weights,
+            per_sample or {}, positions,
+        )  # fmt: skip
+
+        def select(x: Any, budget: Any, **options: Any) -> Selection | list[Selection]:
+            several = isinstance(budget, Sequence | np.ndarray) and not isinstance(budget, str)
+            found = _run(method, x, list(budget) if several else [budget], options)
+            return found if several else found[0]
+
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        shared = [inspect.Parameter(n, keyword, default=v) for n, v in _SHARED.items()]
+        either = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        first = [inspect.Parameter(n, either) for n in ("x", "budget")]
+        function = cast(Any, select)
+        function.__name__ = function.__qualname__ = plan.__name__
+        function.__module__ = plan.__module__
+        function.__doc__ = _documented(method)
+        function.__signature__ = inspect.Signature([*first, *method.own.values(), *shared])
+        function.method = method
+        return cast(Selector, function)
+
+    return decorate
+
+
+def _documented(method: Method) -> str:
+    """Add the shared parameters to a plan's docstring."""
+    text = inspect.getdoc(method.plan) or ""
+    head, mark, tail = text.partition("Returns\n-------\n")
+    body, _, own = head.partition("Parameters\n----------\n")
+    said = method.weights or "This method takes none."
+    before = (
+        "x : shape (n, d)\n    The embeddings.\n"
+        "budget\n    Count (int) or share (float) to keep, or a list of them for a list of results."
+    )
+    after = _COMMON.replace("{weights}", said)
+    parts = [part for part in (before, own.strip(), after) if part]
+    return f"{body}Parameters\n----------\n" + "\n".join(parts) + f"\n\n{mark}{tail}"
+
+
+def _run(method: Method, x: Any, budgets: list[Any], options: dict[str, Any]) -> list[Selection]:
+    """Check everything, let the plan choose, and put its choices back among all samples."""
+    method.check_options(options)
+    shared = _SHARED | {k: v for k, v in options.items() if k in _SHARED}
+    own = {k: v for k, v in options.items() if k not in _SHARED}
+    rows = check_rows(x, shared["threads"])
+    n = len(rows)
+    pool = _check_exclude(shared["exclude"], n)
+    counts = [check_budget(budget, len(pool), excluded=n - len(pool)) for budget in budgets]
+    task = Task(
+        rows if len(pool) == n else rows[pool],
+        counts,
+        _check_selected(shared["selected"], pool, n, counts),
+        _check_weights(method, shared["weights"], pool, n),
+        check_int("seed", shared["seed"], 0),
+        shared["threads"],
+    )
+    check_choice("group_rule", shared["group_rule"], GROUP_RULES)
+    groups = check_groups(shared["groups"], pool, n, task.selected, counts)
+    named = {name: value for name, value in own.items() if name in method.positions}
+    for name in method.per_sample:
+        if own.get(name) is not None:
+            own[name] = _check_per_sample(name, own[name], n, method.per_sample[name])[pool]
+    for name, value in named.items():
+        own[name] = min(int(np.searchsorted(pool, check_int(name, value, 0, n - 1))), task.n - 1)
+    if groups is not None and shared["group_rule"] == "split":
+        choices = _split(method, task, own, groups)
+    else:
+        choices = _choices(method, task, own)
+    found = []
+    for budget, count, choice in zip(budgets, counts, choices, strict=True):
+        order, about = np.concatenate([task.selected, choice.order]), dict[str, Any]()
+        if groups is not None:
+            about |= {"groups": groups.number, "group_rule": shared["group_rule"]}
+            if shared["group_rule"] == "cover":
+                order, about["replaced"] = cover(order, choice.scores, groups, len(task.selected))
+        if len(task.selected):
+            about["selected"] = len(task.selected)
+        settings = {"budget": budget, "count": count, **choice.settings, **named, **about}
+        found.append(_placed(method.name, choice, order, task, pool, n, settings))
+    return found
+
+
+def _choices(method: Method, task: Task, own: dict[str, Any]) -> Iterator[Choice]:
+    """Ask the plan, except where the samples selected already are all that is wanted."""
+    more = [count for count in task.counts if count > len(task.selected)]
+    given = Task(task.x, more, task.selected, task.weights, task.seed, task.threads)
+    planned = iter(method.plan(given, **own) if more else ())
+    for count in task.counts:
+        if count > len(task.selected):
+            yield next(planned)
+        else:
+            yield Choice(np.zeros(0, dtype=np.int64), np.zeros(task.n), {})
+
+
+def _split(method: Method, task: Task, own: dict[str, Any], groups: Groups) -> Iterator[Choice]:
+    """Choose inside each group by itself, and join what was chosen."""
+    codes = np.unique(groups.code)
+    parts = [np.flatnonzero(groups.code == code) for code in codes]
+    held = np.array([np.isin(task.selected, part).sum() for part in parts])
+    sizes = np.array([len(part) for part in parts])
+    least = np.maximum(held, codes >= 0)  # samples without a group need not be among the kept
+    seats = [quotas(sizes, least, count) for count in task.counts]
+    chosen = []
+    for place, part in enumerate(parts):
+        inside = np.isin(task.selected, part)
+        sub = Task(
+            task.x[part],
+            [int(seat[place]) for seat in seats],
+            np.searchsorted(part, task.selected[inside]),
+            None if task.weights is None else task.weights[part],
+            task.seed,
+            task.threads,
+        )
+        options = dict(own)
+        for name in method.per_sample:
+            if own.get(name) is not None:
+                options[name] = own[name][part]
+        for name in method.positions:
+            if name in own:
+                options[name] = min(int(np.searchsorted(part, own[name])), len(part) - 1)
+        chosen.append(list(_choices(method, sub, options)))
+    told = {k: v for k, v in own.items() if k not in method.per_sample}
+    for rung in range(len(task.counts)):
+        yield _joined([choices[rung] for choices in chosen], parts, task.n, told)
+
+
+_FIELDS: dict[str, tuple[Any, Any]] = {
+    "scores": (np.float64, -np.inf),
+    "reason": ("<U10", "budget"),
+    "duplicate_of": (np.int64, -1),
+    "similarity": (np.float64, np.nan),
+    "distance": (np.float64, np.nan),
+    "cluster": (np.int64, -1),
+    "medoid": (np.int64, -1),
+}
+"""Type of each array of a choice, and what it holds where there is nothing to say."""
+
+
+def _joined(
+    choices: list[Choice], parts: list[NDArray[np.int64]], n: int, settings: dict[str, Any]
+) -> Choice:
+    """Put the choices of all groups into one, in turn by the share of a group's budget."""
+    order = np.concatenate([part[c.order] for c, part in zip(choices, parts, strict=True)])
+    turn = np.concatenate([(np.arange(len(c.order)) + 0.5) / max(1, len(c.order)) for c in choices])
+    fields: dict[str, Any] = {}
+    for name, (dtype, nothing) in _FIELDS.items():
+        clusters = 0
+        for choice, part in zip(choices, parts, strict=True):
+            value = getattr(choice, name)
+            if value is None:
+                continue
+            field = fields.setdefault(name, np.full(n, nothing, dtype))
+            if name in ("duplicate_of", "medoid"):
+                value = np.where(value >= 0, part[value], -1)
+            if name == "cluster":  # every group has clusters of its own
+                value = np.where(value >= 0, value + clusters, -1)
+                clusters = max(clusters, int(value.max()) + 1)
+            field[part] = value
+    return Choice(order[np.lexsort((order, turn))], settings=settings, **fields)
+
+
+def _placed(
+    name: str,
+    choice: Choice,
+    order: NDArray[np.int64],
+    task: Task,
+    pool: NDArray[np.int64],
+    n: int,
+    settings: dict[str, Any],
+) -> Selection:
+    """Make the selection among all n samples of a choice among those of the pool."""
+    fields = {key: getattr(choice, key) for key in _FIELDS if getattr(choice, key) is not None}
+    fields["scores"] = fields["scores"].copy()
+    fields["scores"][task.selected] = np.inf
+    if "medoid" in fields:  # groups may have put others in the place of some
+        fields["medoid"] = np.where(np.isin(fields["medoid"], order), fields["medoid"], -1)
+    if len(pool) < n:
+        fields.setdefault("reason", np.full(task.n, "budget"))
+        for key, value in fields.items():
+            dtype, nothing = _FIELDS[key]
+            if key in ("duplicate_of", "medoid"):
+                value = np.where(value >= 0, pool[value], -1)
+            nothing = "excluded" if key == "reason" else nothing
+            fields[key] = among(value.astype(dtype), pool, n, nothing)
+        order = pool[order]
+        settings["excluded"] = n - len(pool)
+    if "medoid" in fields:
+        fields["cluster"] = fields.pop("medoid")
+    return make_selection(name, order, fields.pop("scores"), settings, **fields)
+
+
+def _check_exclude(exclude: Any, n: int) -> NDArray[np.int64]:
+    """Return the samples that may be kept."""
+    if exclude is None:
+        return np.arange(n)
+    mask = to_numpy("exclude", exclude)
+    if mask.dtype != np.bool_ or mask.shape != (n,):
+        raise TypeError(f"exclude must be a bool array of shape ({n},), {_got(mask)}")
+    if mask.all():
+        raise ValueError(f"exclude must leave a sample to keep, got all {n} excluded")
+    return np.flatnonzero(~mask)
+
+
+def _check_selected(
+    selected: Any, pool: NDArray[np.int64], n: int, counts: list[int]
+) -> NDArray[np.int64]:
+    """Return the samples kept already as places in the pool."""
+    if selected is None:
+        return np.zeros(0, dtype=np.int64)
+    rows = check_index_vector("selected", selected, None)
+    if len(rows) and not 0 <= rows.min() <= rows.max() < n:
+        raise ValueError(
+            f"selected must be rows of x, 0 to {n - 1}, got {rows.min()}..{rows.max()}"
+        )
+    if len(np.unique(rows)) < len(rows):
+        raise ValueError("selected must hold each sample once, got one twice")
+    lost = rows[~np.isin(rows, pool)]
+    if len(lost):
+        raise ValueError(f"selected must not be excluded, got {lost[0]} in both")
+    if counts and min(counts) < len(rows):
+        raise ValueError(
+            f"budget must be at least the {len(rows)} selected samples, got {min(counts)}"
+        )
+    return np.searchsorted(pool, rows)
+
+
+def _check_weights(
+    method: Method, weights: Any, pool: NDArray[np.int64], n: int
+) -> NDArray[np.float64] | None:
+    if weights is None:
+        return None
+    if not method.weights:
+        raise ValueError(f"weights must be None for {method.name}, which has no use for them")
+    values = _check_per_sample("weights", weights, n, "fiu").astype(np.float64)[pool]
+    if not values.min() > 0:
+        raise ValueError(f"weights must be above 0 (exclude= leaves out), got {values.min():g}")
+    return values
+
+
+def _check_per_sample(name: str, value: Any, n: int, kinds: str) -> NDArray[Any]:
+    """Return one finite value a sample, of the kinds of type asked for."""
+    array = to_numpy(name, value)
+    if array.shape != (n,) or array.dtype.kind not in kinds:
+        what = "numbers" if "f" in kinds else "int or str"
+        raise TypeError(f"{name} must be {what} of shape ({n},), {_got(array)}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = np.flatnonzero(~np.isfinite(array))[0]
+        raise ValueError(f"{name} must be finite, got {array[bad]} for sample {bad}")
+    return array
+
+
+def _got(array: NDArray[Any]) -> str:
+    return f"got {array.dtype} of shape {array.shape}"

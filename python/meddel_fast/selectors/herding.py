@@ -1,0 +1,83 @@
+"""Herding: samples whose running mean follows the mean of all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meddel_fast import reference
+from meddel_fast.selectors.compose import selector
+from meddel_fast.selectors.directions import Directions
+from meddel_fast.selectors.task import Choice, Task, scores_by_rank
+
+
+@selector(
+    paper="Welling 2009",
+    cost="O(n b d), one pass over the samples for each kept one",
+    good_for="a small set with the mean of all, such as the exemplars of a class",
+    weights="The mean that is followed is weighted by them.",
+)
+def herding(task: Task) -> Iterator[Choice]:
+    """Keep samples so that their mean follows the mean of all, again and again the best one.
+
+    Embeddings are normalised. With w = the mean at first, the sample of the highest <w, x> is kept
+    and w becomes w + mean - x. <w, x> is worked out in fp64 in one order of summation, for those
+    samples that an fp32 product does not rule out.
+
+    Returns
+    -------
+    Selection
+        ``order`` is that of selection, and smaller budgets are nested. ``scores`` are len .. 1 for
+        kept samples; of the others <w, x> at the end, less the highest of these.
+        ``settings["gap"]`` is the distance between the two means.
+    """
+    directions = Directions(task.x, task.threads)
+    screen = _Screen(directions)
+    mean = directions.mean(task.weights)
+    w = mean.copy()
+    free = np.ones(task.n, dtype=bool)
+    for j in task.selected.tolist():
+        free[j] = False
+        w = (w + mean) - directions.exact(np.array([j]))[0]
+    order: list[int] = []
+    rungs: dict[int, Choice] = {}
+    for count in range(len(task.selected) + 1, max(task.counts) + 1):
+        j = screen.highest(w, free)
+        free[j] = False
+        order.append(j)
+        w = (w + mean) - directions.exact(np.array([j]))[0]
+        if count in task.counts:
+            chosen = np.array(order)
+            gap = np.sqrt(reference.squared_norm((w - mean)[None])[0]) / count
+            scores = scores_by_rank(chosen, directions.products(w))
+            rungs[count] = Choice(chosen, scores, {"gap": float(gap)})
+    for count in task.counts:
+        yield rungs[count]
+
+
+class _Screen:
+    """Finds the direction with the highest product, most of them ruled out in fp32."""
+
+    def __init__(self, directions: Directions) -> None:
+        self._directions = directions
+        self._fp32 = np.empty((directions.n, directions.d), dtype=np.float32)
+        for block in directions.blocks():
+            self._fp32[block] = directions.exact(block)
+
+    def highest(self, w: NDArray[np.float64], free: NDArray[np.bool_]) -> int:
+        """Return the free sample with the highest <w, x>; ties: the lowest index.
+
+        In fp32 each direction and w are off by a factor of 1 + 2^-24 an element, and a sum of d
+        products by (d - 1) 2^-24 |w| |x| in whatever order it runs; elements below the normal
+        range are off by 2^-149 at most. So |fp32 - exact| is at most (d + 4) 2^-24 |w|, with room
+        for second-order terms and the fp64 sum's own rounding, plus d 2^-126.
+        """
+        d = self._directions.d
+        rough = self._fp32 @ w.astype(np.float32)
+        norm = float(np.sqrt(np.dot(w, w)))  # to within the room for second-order terms
+        slack = 1.01 * (d + 4) * 2.0**-24 * norm + d * 2.0**-126
+        rough[~free] = -np.inf
+        near = np.flatnonzero(rough >= float(rough.max()) - 2.0 * slack)
+        return int(near[np.argmax(self._directions.products(w, near))])

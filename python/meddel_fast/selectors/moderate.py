@@ -1,0 +1,67 @@
+"""Moderate coreset: samples at a middling distance from the centre of their class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meddel_fast import reference
+from meddel_fast.selectors.compose import selector
+from meddel_fast.selectors.directions import Directions
+from meddel_fast.selectors.strata import check_strata
+from meddel_fast.selectors.task import Choice, Task, ranked
+
+
+@selector(
+    paper="Xia et al. 2023",
+    cost="k-means: O(n k d) an iteration; with classes O(n d)",
+    good_for="data of unknown cleanliness: neither the trivial nor the odd",
+    per_sample={"labels": "iuUO"},
+)
+def moderate(
+    task: Task,
+    *,
+    labels: Any = None,
+    clusters: int | None = None,
+    max_iterations: int = 100,
+) -> Iterator[Choice]:
+    """Keep the samples whose distance to the centre of their class is closest to the median.
+
+    The distance is 1 - cosine, the median that over all samples.
+
+    Parameters
+    ----------
+    labels : int or str, shape (n,), optional
+        Classes; the clusters of a spherical k-means when not given.
+    clusters, max_iterations
+        Of that k-means; None for :func:`~meddel_fast.selectors.clusters.default_clusters`.
+
+    Returns
+    -------
+    Selection
+        ``scores`` are minus the distance to ``settings["median"]``, and smaller budgets are nested.
+        ``cluster`` is the class, by rising name.
+    """
+    label, distance, settings = check_strata(task, labels, clusters, max_iterations)
+    if distance is None:
+        distance = _to_class_mean(task, label)
+    median = float(np.median(distance))
+    settings = settings | {"median": median}
+    yield from ranked(task, -np.abs(distance - median), settings, distance=distance, cluster=label)
+
+
+def _to_class_mean(task: Task, label: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return 1 - cosine of each sample to the mean direction of its class."""
+    directions = Directions(task.x, task.threads)
+    total = np.zeros((int(label.max()) + 1, directions.d))
+    for block in directions.blocks():
+        np.add.at(total, label[block], directions.exact(block))
+    norms = np.sqrt(reference.squared_norm(total))
+    cosine = np.zeros(task.n)
+    for code in np.flatnonzero(norms > 0):
+        members = np.flatnonzero(label == code)
+        cosine[members] = directions.products(total[code] / norms[code], members)
+    return 1.0 - cosine

@@ -1,0 +1,30 @@
+"""Strata that a method is told, or clusters in their place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meddel_fast.selectors.clusters import cluster_rows
+from meddel_fast.selectors.task import Task
+
+
+def check_strata(
+    task: Task, strata: Any, clusters: int | None, max_iterations: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64] | None, dict[str, Any]]:
+    """Return strata as 0, 1, ..., the distances to the centroids where they are clusters, settings.
+
+    Raises
+    ------
+    ValueError
+        Both strata and a number of clusters are given.
+    """
+    if strata is None:
+        found = cluster_rows(task.x, clusters, max_iterations, task.seed, task.threads)
+        return found.label, found.distance, found.settings
+    if clusters is not None:
+        raise ValueError(f"clusters must be None where strata are given, got {clusters}")
+    names, label = np.unique(strata, return_inverse=True)
+    return label.reshape(-1).astype(np.int64), None, {"strata": len(names)}

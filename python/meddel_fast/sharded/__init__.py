@@ -1,0 +1,44 @@
+"""The operations on parts of rows: for sets larger than memory, or than one machine.
+
+Out of core and distributed are one algorithm: each process owns a range of rows, holds some parts
+of them at a time, and what has to be known of other parts is exchanged. What a pair of rows is
+worth does not depend on where it is worked out, so that results are the bits of
+:mod:`meddel_fast.ops` for any size of parts, any memory and any number of processes.
+
+``ops`` comes here for a :class:`~meddel_fast.store.Store`, or where ``memory`` or ``group`` are
+given:
+
+======================  ===========================================================================
+``group``               the processes that work together, and what they say to each other
+``memory``              how much memory may be used
+``parts``               who owns which rows, and the ways to read, send and ask for them
+``pairs``               similar_pairs, iter_similar_pairs
+``redundancy``          redundancy, and deduplicate's rule semdedup
+``deduplicate``         its other rules
+``topk``, ``kmeans``, ``kcenter``   one operation each
+======================  ===========================================================================
+"""
+
+from __future__ import annotations
+
+from meddel_fast.sharded.deduplicate import deduplicate
+from meddel_fast.sharded.group import Group, SoloGroup, TorchGroup, join_group
+from meddel_fast.sharded.kcenter import kcenter_greedy
+from meddel_fast.sharded.kmeans import kmeans
+from meddel_fast.sharded.pairs import iter_similar_pairs, similar_pairs
+from meddel_fast.sharded.redundancy import redundancy
+from meddel_fast.sharded.topk import topk_similarity
+
+__all__ = [
+    "Group",
+    "SoloGroup",
+    "TorchGroup",
+    "deduplicate",
+    "iter_similar_pairs",
+    "join_group",
+    "kcenter_greedy",
+    "kmeans",
+    "redundancy",
+    "similar_pairs",
+    "topk_similarity",
+]

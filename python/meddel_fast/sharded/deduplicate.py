@@ -1,0 +1,208 @@
+"""Near duplicates, part against part, by each of the three rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meddel_fast import _core
+from meddel_fast.arrays import check_choice, check_float
+from meddel_fast.ops import PAIR_BYTES, DeduplicateResult
+from meddel_fast.pair_stream import in_chunks
+from meddel_fast.sharded.group import Group
+from meddel_fast.sharded.parts import Float, Int, Parts, Settings, Tile, tile_pairs
+from meddel_fast.sharded.redundancy import Places, highest_earlier
+
+_HELD = 64  # bytes a row of the set: what redundancy holds, and the result
+_SHARE = 8  # the part of the budget for pairs, of which no more are held at a time
+
+
+def deduplicate(
+    x: Any,
+    threshold: float = 0.95,
+    *,
+    rule: str = "semdedup",
+    order: Any | None = None,
+    labels: Any | None = None,
+    memory: int | str | None = None,
+    group: Group | None = None,
+    threads: int | None = None,
+) -> DeduplicateResult:
+    """Do :func:`meddel_fast.deduplicate` on parts; each process of a group returns all of it.
+
+    There is no max_pairs: pairs are used up as they are found, however many there are.
+    """
+    settings = Settings.check(memory, group, threads)
+    threshold = check_float("threshold", threshold, -1.0, 1.0)
+    check_choice("rule", rule, ("semdedup", "greedy", "components"))
+    pair_room = settings.memory // _SHARE
+    parts = Parts("x", x, settings)
+    places = Places(parts.n, order, labels)
+    parts.plan(everywhere=_HELD, beside=pair_room)
+    parts.survey()
+    limit = max(1, pair_room // PAIR_BYTES)
+    if rule == "components":
+        return _components(parts, places, threshold, limit)
+    # No cosine below the threshold matters.
+    floor = float(np.nextafter(threshold, -2.0))
+    find = _greedy if rule == "greedy" else lambda p, q, f, *_: highest_earlier(p, q, f)
+    similarity, neighbor = find(parts, places, floor, threshold, limit)
+    keep = neighbor < 0
+    every = np.arange(parts.n)
+    return DeduplicateResult(
+        keep, np.where(keep, every, neighbor), np.where(keep, np.nan, similarity)
+    )
+
+
+def _greedy(
+    parts: Parts, places: Places, floor: float, threshold: float, limit: int
+) -> tuple[Float, Int]:
+    """Settle part after part in the samples' order; what is kept of one is looked at by later ones.
+
+    All processes settle a part, alike; each compares its own later rows with what is kept.
+    """
+    similarity, neighbor = np.full(parts.n, floor), np.full(parts.n, -1, np.int64)
+    for start in range(0, parts.n, parts.step):
+        samples = places.samples(start, min(parts.n, start + parts.step))
+        rows = parts.fetch(samples)
+        owners = parts.owners(samples)
+        mine = samples[owners == parts.group.rank]
+        part = _Part(
+            rows, samples, places,
+            parts.join(owners, similarity[mine]), parts.join(owners, neighbor[mine]),
+        )  # fmt: skip
+        part.settle(0, len(samples), threshold, limit, parts.settings.threads)
+        similarity[samples], neighbor[samples] = part.similarity, part.neighbor
+        kept = part.neighbor < 0
+        covers = places.part(rows[kept], samples[kept])
+        del rows, part
+        if not kept.any():
+            continue
+        later = [t for t in parts.own_tiles if places.of[t.slice].max() >= start + len(samples)]
+        for tile, own in parts.stream(later):
+            own_part = places.part(own, np.arange(tile.start, tile.stop))
+            similarity[tile.slice], neighbor[tile.slice] = _core.earlier_in_part(
+                own_part, covers, similarity[tile.slice], neighbor[tile.slice],
+                parts.settings.threads,
+            )  # fmt: skip
+    return similarity, neighbor
+
+
+class _Part:
+    """Rows that follow each other in the samples' order, with what drops them so far."""
+
+    def __init__(
+        self, rows: NDArray[Any], samples: Int, places: Places, similarity: Float, neighbor: Int
+    ) -> None:
+        self._rows, self._samples, self._places = rows, samples, places
+        self.similarity, self.neighbor = similarity, neighbor
+
+    def settle(self, begin: int, end: int, threshold: float, limit: int, threads: int) -> None:
+        """Apply the rule to rows [begin, end); in halves, where they have too many pairs."""
+        here = slice(begin, end)
+        rows, samples = self._rows[here], self._samples[here]
+        labels = None if self._places.labels is None else self._places.labels[samples]
+        kept = self.neighbor[here] < 0
+        representative = np.where(kept, samples, self.neighbor[here])
+        similarity = np.where(kept, np.nan, self.similarity[here])
+        most = limit if end - begin > 1 else 1
+        try:
+            representative, similarity = _core.greedy_in_part(
+                rows, threshold, samples, labels, most, representative, similarity, threads
+            )
+        except OverflowError:
+            middle = (begin + end) // 2
+            self.settle(begin, middle, threshold, limit, threads)
+            self._cover(slice(middle, end), slice(begin, middle), threads)
+            self.settle(middle, end, threshold, limit, threads)
+            return
+        dropped = representative != samples
+        self.neighbor[here] = np.where(dropped, representative, -1)
+        self.similarity[here] = np.where(dropped, similarity, self.similarity[here])
+
+    def _cover(self, later: slice, earlier: slice, threads: int) -> None:
+        kept = self.neighbor[earlier] < 0
+        if not kept.any():
+            return
+        covers = self._rows[earlier][kept]
+        self.similarity[later], self.neighbor[later] = _core.earlier_in_part(
+            self._places.part(self._rows[later], self._samples[later]),
+            self._places.part(covers, self._samples[earlier][kept]),
+            self.similarity[later],
+            self.neighbor[later],
+            threads,
+        )
+
+
+def _components(parts: Parts, places: Places, threshold: float, limit: int) -> DeduplicateResult:
+    """Join the pairs' components as they are found: positions, of which the lowest is the root."""
+    root = np.arange(parts.n)
+
+    def join(tile: Tile, rows: NDArray[Any], other: Tile, other_rows: NDArray[Any]) -> None:
+        nonlocal root
+        for i, j in _pairs(parts, places, threshold, limit, tile, rows, other, other_rows):
+            root = _core.join_components(root, places.of[i], places.of[j])
+
+    for tile, rows in parts.stream(parts.own_tiles):
+        join(tile, rows, tile, rows)
+    for tile, rows, other, other_rows in tile_pairs(parts):
+        join(tile, rows, other, other_rows)
+    if parts.group.size > 1:
+        own = root
+        for rank in range(parts.group.size):
+            its = parts.group.broadcast(own if rank == parts.group.rank else None, rank)
+            root = _core.join_components(root, np.arange(parts.n), its)
+    order = np.arange(parts.n) if places.order is None else places.order
+    representative = order[root[places.of]]
+    keep = representative == np.arange(parts.n)
+    return DeduplicateResult(keep, representative, _cosines(parts, keep, representative))
+
+
+def _pairs(
+    parts: Parts,
+    places: Places,
+    threshold: float,
+    limit: int,
+    tile: Tile,
+    rows: NDArray[Any],
+    other: Tile,
+    other_rows: NDArray[Any],
+) -> Any:
+    """Yield the similar pairs of two parts, or within one, some rows at a time, as samples."""
+    threads = parts.settings.threads
+
+    def find(part: range, most: int) -> tuple[Int, Int, Float]:
+        begin, end = part.start, part.stop
+        if places.labels is not None:
+            labels, others = places.labels[tile.slice][begin:end], places.labels[other.slice]
+            i, j, cosines = _core.pairs_of_groups(
+                rows[begin:end], labels, other_rows, others, threshold, most, threads
+            )
+            return i + begin, j, cosines
+        second = None if tile is other else other_rows
+        return _core.similar_pairs(rows, second, begin, end, threshold, most, threads)
+
+    for _, (i, j, _) in in_chunks(len(rows), len(other_rows), limit, find):
+        yield i + tile.start, j + other.start
+
+
+def _cosines(parts: Parts, keep: NDArray[np.bool_], representative: Int) -> Float:
+    """Return the cosine of each dropped sample to its representative, NaN for the others."""
+    own = np.full(len(parts.own), np.nan)
+    dropped = np.flatnonzero(~keep[parts.own.start : parts.own.stop]) + parts.own.start
+    roots = np.unique(representative[~keep])
+    some = max(1, parts.step // 4)
+    for start in range(0, len(roots), some):
+        batch = roots[start : start + some]
+        root_rows = parts.fetch(batch)
+        covered = np.isin(representative[dropped], batch)
+        samples = dropped[covered]
+        for first in range(0, len(samples), some):
+            asked = samples[first : first + some]
+            of = np.searchsorted(batch, representative[asked])
+            own[asked - parts.own.start] = _core.row_cosines(
+                parts.take(asked), root_rows[of], parts.settings.threads
+            )
+    return parts.all_of(own)

@@ -1,0 +1,177 @@
+"""k-center greedy on parts.
+
+Distances are kept by row, as upper bounds: a row's distance to its nearest centre only shrinks.
+Each round takes the rows with the largest bounds, wherever they are, makes these exact, and lets
+all processes choose among them, alike, for as long as the farthest of them is farther than the
+largest bound of all other rows. So the rows are gone through once in the beginning, once in the end
+if distances are wanted, and else a few of them are asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meddel_fast import _core
+from meddel_fast.arrays import check_choice
+from meddel_fast.ops import KCenterResult, check_centres
+from meddel_fast.sharded.group import Group
+from meddel_fast.sharded.parts import Float, Int, Parts, Settings
+
+_LEAST, _MOST = 64, 2048  # rows to choose among: a 256th of all, within these
+_HELD = 36  # bytes an own row: bound, what it has seen, and the search for the largest bounds
+
+
+def kcenter_greedy(
+    x: Any,
+    k: int | None = None,
+    *,
+    radius: float | None = None,
+    metric: str = "euclidean",
+    start: int = 0,
+    selected: Any | None = None,
+    distances: bool = True,
+    memory: int | str | None = None,
+    group: Group | None = None,
+    threads: int | None = None,
+) -> KCenterResult:
+    """Do :func:`meddel_fast.kcenter_greedy` on parts; each process of a group returns all of it."""
+    settings = Settings.check(memory, group, threads)
+    check_choice("metric", metric, ("euclidean", "cosine"))
+    parts = Parts("x", x, settings)
+    # Centres are held as well; how many a radius alone comes to is not known beforehand.
+    known = k if k is not None else 0
+    k, limit, centres, start = check_centres(parts.n, k, radius, start, selected)
+    parts.plan(held=_HELD, beside=2 * (known + len(centres)) * parts.store.row_bytes)
+    parts.survey()
+    greedy = _Greedy(parts, metric == "cosine")
+    indices, radii = [], []
+    if len(centres) == 0:
+        indices, radii, centres = [start], [np.inf], np.array([start])
+    greedy.begin(centres)
+    while len(indices) < k:
+        chosen, at, ended = greedy.choose(k - len(indices), limit)
+        indices += chosen.tolist()
+        radii += at.tolist()
+        if ended:
+            break
+    return KCenterResult(
+        np.array(indices, np.int64), np.array(radii), greedy.distances() if distances else None
+    )
+
+
+class _Greedy:
+    def __init__(self, parts: Parts, cosine: bool) -> None:
+        self._parts, self._cosine = parts, cosine
+        self._nearest = np.full(len(parts.own), np.inf)  # squared if Euclidean; -1 of centres
+        self._seen = np.zeros(len(parts.own), np.int32)  # how many centres that takes account of
+        self._centres = np.empty((0, parts.d), parts.store.dtype)
+        self._active = min(max(parts.n // 256, _LEAST), _MOST, parts.step)
+        self._wanted = self._active
+
+    def begin(self, centres: Int) -> None:
+        """Go through all rows once, with the first centres."""
+        self._add(centres, self._parts.fetch(centres))
+        self._catch_up_all()
+
+    def choose(self, k: int, radius: float) -> tuple[Int, Float, bool]:
+        """Return up to k centres more, maybe none yet, and whether the radius has ended it."""
+        parts = self._parts
+        samples, bound, behind = self._largest(self._wanted)
+        mine = samples[parts.owners(samples) == parts.group.rank] - parts.own.start
+        rows = parts.take(mine + parts.own.start)
+        self._catch_up(mine, rows)
+        # Those that are still farther than all others are up for the choice.
+        nearest = parts.join(parts.owners(samples), self._nearest[mine])
+        order = np.lexsort((samples, -nearest))
+        ahead = (nearest > bound) | ((nearest == bound) & (samples < behind))
+        order = order[ahead[order]]
+        self._adapt(len(order))
+        if len(order) > self._active:
+            bound, behind = nearest[order[self._active]], int(samples[order[self._active]])
+            order = order[: self._active]
+        active = np.sort(order)  # samples rise
+        if len(active) == 0:
+            return samples[:0], np.empty(0), False
+        samples, nearest = samples[active], nearest[active]
+        owners = parts.owners(samples)
+        own = np.searchsorted(mine + parts.own.start, samples[owners == parts.group.rank])
+        all_rows = parts.join(owners, rows[own])
+        chosen, radii, nearest, ended = _core.choose_among(
+            all_rows, nearest, k, radius, self._cosine, bound,
+            int(np.searchsorted(samples, behind)), parts.settings.threads,
+        )  # fmt: skip
+        self._add(samples[chosen], all_rows[chosen])
+        mine = samples[owners == parts.group.rank] - parts.own.start
+        self._nearest[mine] = nearest[owners == parts.group.rank]
+        self._seen[mine] = len(self._centres)
+        return samples[chosen], radii, ended
+
+    def distances(self) -> Float:
+        """Go through all rows once more, with the centres that they have not seen."""
+        self._catch_up_all()
+        nearest = np.maximum(0.0, self._nearest)
+        return self._parts.all_of(nearest if self._cosine else np.sqrt(nearest))
+
+    def _adapt(self, found: int) -> None:
+        """Ask for more rows next time where too few of them stay ahead, and the other way round."""
+        if found < self._active // 2:
+            self._wanted = min(2 * self._wanted, self._parts.step)
+        elif found > self._active:
+            self._wanted = max(self._active, self._wanted // 2)
+
+    def _add(self, centres: Int, rows: NDArray[Any]) -> None:
+        self._centres = np.concatenate([self._centres, rows])
+        own = centres[self._parts.owners(centres) == self._parts.group.rank]
+        self._nearest[own - self._parts.own.start] = -1.0
+
+    def _catch_up_all(self) -> None:
+        for tile, rows in self._parts.stream(self._parts.own_tiles):
+            here = self._parts.mine(tile)
+            self._catch_up(np.arange(here.start, here.stop), rows)
+
+    def _catch_up(self, mine: Int, rows: NDArray[Any]) -> None:
+        """Make the bounds of some own rows exact."""
+        count = len(self._centres)
+        stale = (self._seen[mine] < count) & (self._nearest[mine] >= 0.0)
+        if not stale.any():
+            return
+        if not stale.all():
+            mine, rows = mine[stale], rows[stale]
+        self._nearest[mine] = _core.catch_up(
+            rows, self._centres, self._cosine, self._seen[mine], self._nearest[mine],
+            self._parts.settings.threads,
+        )  # fmt: skip
+        self._seen[mine] = count
+
+    def _largest(self, count: int) -> tuple[Int, float, int]:
+        """Return the samples with the largest bounds, rising, and the largest bound of the others.
+
+        Among equals the lower sample comes first; with the bound comes the sample that has it.
+        """
+        parts = self._parts
+        bounds, samples = self._first(count + 1)
+        bounds = np.concatenate(parts.group.allgather(bounds))
+        samples = np.concatenate(parts.group.allgather(samples))
+        order = np.lexsort((samples, -bounds))[: count + 1]
+        if len(order) <= count:
+            return np.sort(samples), -1.0, parts.n
+        return (
+            np.sort(samples[order[:count]]),
+            float(bounds[order[count]]),
+            int(samples[order[count]]),
+        )
+
+    def _first(self, count: int) -> tuple[Float, Int]:
+        """Return the `count` own rows with the largest bounds, centres left out."""
+        bounds = self._nearest
+        if count < len(bounds):
+            least = max(0.0, float(np.partition(bounds, len(bounds) - count)[len(bounds) - count]))
+            above = np.flatnonzero(bounds > least)
+            equal = np.flatnonzero(bounds == least)[: count - len(above)]
+            mine = np.concatenate([above, equal])
+        else:
+            mine = np.flatnonzero(bounds >= 0.0)
+        return bounds[mine], mine + self._parts.own.start

@@ -1,0 +1,317 @@
+"""Who owns which rows of a set, and the ways to read, send and ask for them within a budget."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meddel_fast import _core
+from meddel_fast.arrays import resolve_threads
+from meddel_fast.sharded.group import Group, SoloGroup
+from meddel_fast.sharded.memory import check_memory
+from meddel_fast.store import LocalRows, Store, as_store
+
+Int = NDArray[np.int64]
+Float = NDArray[np.float64]
+
+BLOCK = 1024  # rows: parts begin at multiples of it, as k-means sums by such blocks
+# Norms, orders and the screens' codes of a row while a kernel works on it, beside d bytes of a
+# dense code (pair_scan.h; measured: 213 bytes at d = 384).
+WORK = 256
+_ERRORS = (ValueError, OSError, TypeError)
+_TILES_A_RANK = 8  # so that the ranks' shares of a triangle of tiles are about equal
+
+
+class Settings(NamedTuple):
+    """What all operations on parts take."""
+
+    memory: int
+    group: Group
+    threads: int
+    sets: int = 1  # that share the user's budget
+
+    def share(self, sets: int) -> Settings:
+        """Return the settings of one of so many sets."""
+        return self._replace(memory=self.memory // sets, sets=sets)
+
+    @classmethod
+    def check(cls, memory: Any | None, group: Group | None, threads: int | None) -> Settings:
+        """Check the user's."""
+        group = SoloGroup() if group is None else group
+        budget = check_memory(memory)
+        if memory is None and group.size > 1:  # what is free is shared by the machine's processes
+            budget //= max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+        return cls(budget, group, resolve_threads(threads))
+
+
+class Tile(NamedTuple):
+    """A part: adjacent rows of one owner."""
+
+    number: int
+    start: int
+    stop: int
+    owner: int
+
+    @property
+    def slice(self) -> slice:
+        """Where its rows stand in arrays of one entry a row of the set."""
+        return slice(self.start, self.stop)
+
+
+def store_of(name: str, x: Any) -> Store:
+    """Return what this process has of a set."""
+    return as_store(name, x.rows if isinstance(x, LocalRows) else x)
+
+
+class Parts:
+    """A set of rows in parts, spread over a group.
+
+    Each process owns a range of rows, and all know of all parts. How many rows a part has follows
+    from the budget; if a process's rows fit into it, they are read once and stay.
+
+    Parameters
+    ----------
+    name, x
+        A store or an array that each process has as a whole, or :class:`LocalRows`.
+    settings
+        Budget, group, threads.
+    widen
+        Give rows in fp32, exactly.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For rows of wrong type or shape: on all processes.
+    """
+
+    def __init__(self, name: str, x: Any, settings: Settings, *, widen: bool = False) -> None:
+        self.name, self.settings, self.group = name, settings, settings.group
+        self._widen = widen
+        self._local = isinstance(x, LocalRows)
+        self.together(lambda: self._open(x))
+        self.bounds = self._share_out()
+        self.n, self.d = self.bounds[-1], self.store.shape[1]
+        self.own = range(self.bounds[self.group.rank], self.bounds[self.group.rank + 1])
+        self._buffer: NDArray[Any] | None = None  # all own rows, where they stay
+        self._loaded: set[int] = set()
+
+    def plan(self, *, held: int = 0, everywhere: int = 24, beside: int = 0) -> None:
+        """Cut all rows into parts, by what the budget leaves.
+
+        Parameters
+        ----------
+        held
+            Bytes an own row that the operation keeps throughout.
+        everywhere
+            Bytes a row of the whole set that it keeps on each process, its result included.
+        beside
+            Bytes that it keeps beside all that.
+
+        Raises
+        ------
+        ValueError
+            The budget is too small; the message says what is needed.
+        """
+        taken = held * len(self.own) + everywhere * self.n + beside
+        self.step, self.stays = self._rows_a_part(self.settings.memory - taken)
+        self.tiles: list[Tile] = []
+        for owner, (first, end) in enumerate(zip(self.bounds[:-1], self.bounds[1:], strict=True)):
+            for start in range(first, end, self.step):
+                stop = min(start + self.step, end)
+                self.tiles.append(Tile(len(self.tiles), start, stop, owner))
+        self.own_tiles = [tile for tile in self.tiles if tile.owner == self.group.rank]
+        if self.stays and not self._costless:
+            dtype = np.dtype(np.float32) if self._widen else self.store.dtype
+            self._buffer = np.empty((len(self.own), self.d), dtype)
+
+    # Setting up.
+
+    def _open(self, x: Any) -> None:
+        self.store = store_of(self.name, x)
+
+    def _share_out(self) -> list[int]:
+        size, shape = self.group.size, self.store.shape
+        kind = f"{shape[1]} columns of {self.store.dtype}" + " (bf16)" * self.store.bfloat16
+        about = np.frombuffer(kind.encode(), np.uint8)
+        lengths = [int(part[0]) for part in self.group.allgather(np.array([shape[0]], np.int64))]
+        kinds = [bytes(part).decode() for part in self.group.allgather(about)]
+        if len(set(kinds)) > 1 or (not self._local and len(set(lengths)) > 1):
+            got = ", ".join(f"{n} rows of {k}" for n, k in zip(lengths, kinds, strict=True))
+            raise ValueError(f"{self.name} must be the same set on all ranks, got {got}")
+        if self._local:
+            return [0, *np.cumsum(lengths).tolist()]
+        blocks = -(-shape[0] // BLOCK)
+        return [min(shape[0], blocks * rank // size * BLOCK) for rank in range(size + 1)]
+
+    def _rows_a_part(self, left: int) -> tuple[int, bool]:
+        """Return it, alike on all ranks, and whether all own rows may stay."""
+        store = self.store
+        row_bytes = 4 * self.d if self._widen else store.row_bytes
+        row = 0 if self._costless else row_bytes
+        work = self.d + WORK
+        # Two parts at work, and one that is being read; what comes from others takes memory too.
+        other = row_bytes if self.group.size > 1 else row
+        streamed = 2 * row + other + 2 * work
+        stays = 2 * row * len(self.own) <= left or row == 0
+        if stays:
+            left, streamed = left - row * len(self.own), other + 2 * work
+        most = int(min(part[0] for part in self.group.allgather(np.array([left // streamed]))))
+        rows = most // BLOCK * BLOCK
+        if rows < BLOCK:
+            memory, sets = self.settings.memory, self.settings.sets
+            raise ValueError(
+                f"memory must be at least {sets * (memory - left + BLOCK * streamed)} bytes for "
+                f"{self.n} x {self.d} rows of {self.name}, got {sets * memory}"
+            )
+        if self.group.size > 1:
+            share = -(-self.n // (self.group.size * _TILES_A_RANK * BLOCK)) * BLOCK
+            rows = min(rows, share)
+        return rows, stays
+
+    @property
+    def _costless(self) -> bool:
+        """Whether a part's rows are views."""
+        return self.store.in_memory and not (self._widen and self.store.dtype != np.float32)
+
+    def together(self, work: Callable[[], None]) -> None:
+        """Do what may fail on some processes alone; then it fails on all of them, alike."""
+        message = b""
+        try:
+            work()
+        except _ERRORS as error:
+            if self.group.size == 1:
+                raise
+            kind = next(k for k, of in enumerate(_ERRORS) if isinstance(error, of))
+            message = bytes([kind]) + str(error).encode()
+        if self.group.size == 1:
+            return
+        for rank, said in enumerate(self.group.allgather(np.frombuffer(message, np.uint8))):
+            if len(said):
+                raise _ERRORS[said[0]](f"{bytes(said[1:]).decode()} (found by rank {rank})")
+
+    def survey(self) -> Float:
+        """Read all own rows once: check them, and return their <x, x>.
+
+        Raises
+        ------
+        ValueError
+            A row holds a NaN or an infinity, or a shard is damaged: on all processes.
+        """
+        squares = np.empty(len(self.own))
+
+        def look() -> None:
+            threads = self.settings.threads
+            for tile, rows in self.stream(self.own_tiles):
+                bad = _core.first_nonfinite_row(rows, threads)
+                if bad >= 0:
+                    raise ValueError(
+                        f"{self.name} must be finite in fp32, got NaN or infinity in row "
+                        f"{tile.start + bad}"
+                    )
+                squares[self.mine(tile)] = _core.squared_norms(rows, threads)
+
+        self.together(look)
+        return squares
+
+    # Own rows.
+
+    def mine(self, tile: Tile) -> slice:
+        """Return where the rows of an own part stand in arrays of one entry an own row."""
+        return slice(tile.start - self.own.start, tile.stop - self.own.start)
+
+    def rows(self, tile: Tile) -> NDArray[Any]:
+        """Return the rows of an own part."""
+        if self._buffer is None:
+            return self.read(tile.start, tile.stop)
+        here = self.mine(tile)
+        if tile.number not in self._loaded:
+            self._buffer[here] = self.read(tile.start, tile.stop)
+            self._loaded.add(tile.number)
+        return self._buffer[here]
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Return own rows [start, stop)."""
+        shift = self.own.start if self._local else 0
+        return self._plain(self.store.rows(start - shift, stop - shift))
+
+    def stream(self, tiles: Sequence[Tile]) -> Iterator[tuple[Tile, NDArray[Any]]]:
+        """Go through own parts, each of which is read while the one before is worked on."""
+        if self.stays:
+            for tile in tiles:
+                yield tile, self.rows(tile)
+            return
+        with ThreadPoolExecutor(1, "read-ahead") as reader:
+            coming = [reader.submit(self.rows, tile) for tile in tiles[:1]]
+            for place, tile in enumerate(tiles):
+                rows = coming.pop().result()
+                if place + 1 < len(tiles):
+                    coming.append(reader.submit(self.rows, tiles[place + 1]))
+                yield tile, rows
+                del rows  # before the next one comes
+
+    def take(self, samples: Int) -> NDArray[Any]:
+        """Return some own rows, after :meth:`survey`."""
+        if self._buffer is not None:
+            return self._buffer[samples - self.own.start]
+        return self._plain(self.store.take(samples - (self.own.start if self._local else 0)))
+
+    def _plain(self, rows: NDArray[Any]) -> NDArray[Any]:
+        if not self._widen or rows.dtype == np.float32:
+            return rows
+        if self.store.bfloat16:
+            return (rows.astype(np.uint32) << 16).view(np.float32)
+        return rows.astype(np.float32)
+
+    # Rows of all; each process has to call these.
+
+    def broadcast(self, tile: Tile) -> NDArray[Any]:
+        """Return the rows of any part."""
+        mine = tile.owner == self.group.rank
+        return self.group.broadcast(self.rows(tile) if mine else None, tile.owner)
+
+    def owners(self, samples: Int) -> Int:
+        """Return the owner of each sample."""
+        return np.searchsorted(np.array(self.bounds), samples, "right") - 1
+
+    def fetch(self, samples: Int) -> NDArray[Any]:
+        """Return the rows of some samples, the same ones on all processes."""
+        owners = self.owners(samples)
+        return self.join(owners, self.take(samples[owners == self.group.rank]))
+
+    def join(self, owners: Int, own: NDArray[Any]) -> NDArray[Any]:
+        """Put together what each owner has, in the order of `owners`."""
+        if self.group.size == 1:
+            return own
+        out = np.empty((len(owners), *own.shape[1:]), own.dtype)
+        for rank, part in enumerate(self.group.allgather(own)):
+            out[owners == rank] = part
+        return out
+
+    def all_of(self, own: NDArray[Any]) -> NDArray[Any]:
+        """Return one entry a row of the set, of one an own row."""
+        return own if self.group.size == 1 else np.concatenate(self.group.allgather(own))
+
+
+def tile_pairs(parts: Parts) -> Iterator[tuple[Tile, NDArray[Any], Tile, NDArray[Any]]]:
+    """Go through all pairs of two different parts, each once over all processes: (own, any).
+
+    Of parts a < b, the owner of b looks at the pair while a is broadcast if a + b is even, that of
+    a while b is if it is odd, so that the pairs are spread evenly.
+    """
+
+    def looks(own: Tile, sent: Tile) -> bool:
+        later = own.number > sent.number
+        return own.number != sent.number and later == ((own.number + sent.number) % 2 == 0)
+
+    for sent in parts.tiles:
+        if not any(looks(tile, sent) for tile in parts.tiles):
+            continue
+        rows = parts.broadcast(sent)
+        for own, own_rows in parts.stream([t for t in parts.own_tiles if looks(t, sent)]):
+            yield own, own_rows, sent, rows
+        del rows

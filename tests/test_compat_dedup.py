@@ -1,0 +1,273 @@
+"""Drop-ins for semantic deduplication: files, thresholds and ties of the originals.
+
+What they keep is restated from the published rules, in fp64. Embeddings are whole numbers of length
+1 or planted angles, so that the originals' float32 would decide likewise.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pyarrow")
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from meddel_fast.compat import nemo_curator, semdedup
+
+N, D = 90, 8
+EPS = [0.01, 0.05, 0.3]
+
+
+@pytest.fixture(scope="module")
+def x() -> np.ndarray:
+    """Unit rows in three bundles, with copies: of row 3 at 40 and 41, of row 8 at 9."""
+    rng = np.random.default_rng(12)
+    x = rng.normal(size=(3, D))[np.arange(N) % 3] * 2 + 0.5 * rng.normal(size=(N, D))
+    x[[40, 41]], x[9] = x[3], x[8]
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+
+def highest_to_earlier(x: np.ndarray) -> np.ndarray:
+    """Rows in order of the sweep: 0 where no earlier one has a positive cosine."""
+    cosine = x.astype(np.float64) @ x.T.astype(np.float64)
+    cosine /= np.outer(*2 * [np.sqrt(np.diag(cosine))])
+    return np.maximum(np.triu(cosine, 1).max(axis=0), 0)
+
+
+@pytest.fixture(scope="module")
+def sorted_clusters(x: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("semdedup")
+    x.tofile(folder / "embeddings.bin")
+    made = semdedup.compute_centroids(x, 3, 20, Kmeans_with_cos_dist=True, save_folder=str(folder))
+    assert made.centroids is not None
+    names = [f"folder/a rather long name of a frame {i:05d}.png" for i in range(N)]
+    semdedup.assign_and_sort_clusters(
+        x, names, kmeans_with_cos_dist=True, save_folder=str(folder),
+        sorted_clusters_file_loc=str(folder / "sorted_clusters"), cluster_ids=range(3),
+    )  # fmt: skip
+    return folder
+
+
+def test_semdedup_sorts(x: np.ndarray, sorted_clusters: Path, tmp_path: Path) -> None:
+    nearest = np.load(sorted_clusters / "nearest_cent.npy")
+    similarity = np.load(sorted_clusters / "dist_to_cent.npy")
+    centroids = np.load(sorted_clusters / "kmeans_centroids.npy")
+    np.testing.assert_allclose(similarity, np.sum(x * centroids[nearest], axis=1), atol=1e-6)
+    seen: list[int] = []
+    for cluster in range(3):
+        members = np.load(sorted_clusters / "sorted_clusters" / f"cluster_{cluster}.npy")
+        assert members.dtype.kind == "U"
+        ids = members[:, 1].astype(int)
+        assert [int(name[-9:-4]) for name in members[:, 0]] == ids.tolist()
+        mine = np.flatnonzero(nearest == cluster)
+        wanted = mine[np.argsort(similarity[mine], kind="stable")]  # farthest first, then by index
+        np.testing.assert_array_equal(ids, wanted)
+        assert (members[:, 3].astype(int) == cluster).all()
+        seen += ids.tolist()
+    assert sorted(seen) == list(range(N))
+    for more in ({}, {"keep_hard": False}, {"sim_metric": "l2"}):
+        out = semdedup.assign_and_sort_clusters(
+            x, np.arange(N), save_folder=str(sorted_clusters), cluster_ids=[2],
+            sorted_clusters_file_loc=str(tmp_path / str(len(list(tmp_path.iterdir())))), **more,
+        )  # fmt: skip
+        away = np.array([member[2] for member in out[0]])
+        assert (np.diff(away) >= 0).all() if "keep_hard" in more else (np.diff(away) <= 0).all()
+    with pytest.raises(ValueError, match="sim_metric must be 'cosine' with kmeans_with_cos_dist"):
+        semdedup.assign_and_sort_clusters(x, [], "l2", kmeans_with_cos_dist=True)
+
+
+@pytest.mark.parametrize("keep", ["hard", "easy", "random"])
+def test_semdedup_marks(x: np.ndarray, sorted_clusters: Path, tmp_path: Path, keep: str) -> None:
+    args = SimpleNamespace(
+        embs_memory_loc=str(sorted_clusters / "embeddings.bin"), dataset_size=N, emd_size=D,
+        sorted_clusters_path=str(sorted_clusters / "sorted_clusters"), save_loc=str(tmp_path),
+        eps_list=EPS, which_to_keep=keep, seed=7, num_clusters=3, clusters_per_job=2,
+    )  # fmt: skip
+    shuffle = random.Random(7)
+    semdedup.SemDeDupJob(args, 0, pickles=False)()
+    assert len(list((tmp_path / "dataframes").iterdir())) == 2
+    semdedup.SemDeDupJob(args, 2, pickles=False)()
+    kept: list[str] = []
+    for cluster in range(3):
+        if cluster == 2:
+            shuffle = random.Random(7)  # of a job of its own
+        members = np.load(sorted_clusters / "sorted_clusters" / f"cluster_{cluster}.npy")
+        order = list(range(len(members)))
+        if keep == "random":
+            shuffle.shuffle(order)
+        order = order[::-1] if keep == "easy" else order
+        highest = highest_to_earlier(x[members[order, 1].astype(int)])
+        table = pq.read_table(tmp_path / "dataframes" / f"cluster_{cluster}.parquet")
+        assert table.column_names == ["indices", *(f"eps={eps}" for eps in EPS)]
+        np.testing.assert_array_equal(table["indices"], order)
+        for eps in EPS:
+            np.testing.assert_array_equal(table[f"eps={eps}"], highest > 1 - eps)
+        kept += members[np.array(order)[highest <= 1 - 0.05], 0].tolist()
+    tables, out = tmp_path / "dataframes", tmp_path / "kept.txt"
+    arguments = (args.sorted_clusters_path, tables, 0.05, 3, out)
+    semdedup.extract_pruned_data(*arguments)
+    assert out.read_text().split("\n") == kept
+    semdedup.extract_pruned_data(*arguments, retreive_kept_samples=False)
+    assert len(out.read_text().split("\n")) == N - len(kept)
+    with pytest.raises(ValueError, match=re.escape("eps must be one of ['eps=0.01'")):
+        semdedup.extract_pruned_data(args.sorted_clusters_path, tables, 0.2, 3, out)
+    (tables / "cluster_1.parquet").unlink()
+    with pytest.raises(FileNotFoundError, match="pickles are not read"):
+        semdedup.extract_pruned_data(*arguments)
+
+
+def test_semdedup_threshold_is_strict(tmp_path: Path) -> None:
+    x = np.array([[1, 0], [3, 4], [1, 0]], np.float32)  # cosines 0.6 and 1
+    x.tofile(tmp_path / "x")
+    (tmp_path / "sorted").mkdir()
+    members = np.array([("a", 0, 0.5, 0), ("b", 1, 0.4, 0), ("c", 2, 0.3, 0)])
+    np.save(tmp_path / "sorted" / "cluster_0.npy", members)
+    np.save(tmp_path / "sorted" / "cluster_1.npy", members[:1])
+    args = SimpleNamespace(
+        embs_memory_loc=str(tmp_path / "x"), dataset_size=3, emd_size=2, save_loc=str(tmp_path),
+        sorted_clusters_path=str(tmp_path / "sorted"), eps_list=[0.0, 0.4], which_to_keep="hard",
+        seed=0, num_clusters=2, clusters_per_job=2,
+    )  # fmt: skip
+    semdedup.SemDeDupJob(args, 0, pickles=False)()
+    assert not list((tmp_path / "dataframes").glob("*.pkl"))
+    table = pq.read_table(tmp_path / "dataframes" / "cluster_0.parquet")
+    assert table["eps=0.0"].to_pylist() == [False, False, False]  # a copy is not above 1
+    assert table["eps=0.4"].to_pylist() == [False, False, True]
+    alone = pq.read_table(tmp_path / "dataframes" / "cluster_1.parquet")
+    assert alone["eps=0.4"].to_pylist() == [False]
+    pandas = pytest.importorskip("pandas")
+    args.save_loc = str(tmp_path / "pickled")
+    semdedup.SemDeDupJob(args, 0)()
+    pickled = pandas.read_pickle(tmp_path / "pickled" / "dataframes" / "cluster_0.pkl")
+    assert pickled.to_dict("list") == table.to_pydict()
+
+
+def test_semdedup_errors() -> None:
+    args = SimpleNamespace(which_to_keep="hard", seed=0)
+    members, x = np.array([("a", 0, 0.5, 0)] * 2), np.eye(2, dtype=np.float32)
+    with pytest.raises(ValueError, match="cluster must hold no name twice"):
+        semdedup.SemDeDupJob(args, 0).semdedup(members, x)
+    with pytest.raises(ValueError, match="which_to_keep must be one of"):
+        semdedup.SemDeDupJob(SimpleNamespace(which_to_keep="best"), 0)
+
+
+def curated(x: np.ndarray, folder: Path, kind: str = "parquet") -> list[str]:
+    """Two files of embeddings; the ids run backwards."""
+    ids = [f"doc-{N - i:03d}" for i in range(N)]
+    (folder / "in" / "deeper").mkdir(parents=True)
+    for part, name in ((slice(0, 50), "a"), (slice(50, N), "deeper/b")):
+        columns = {"id": ids[part], "embeddings": (2 * x[part]).tolist(), "date": ids[part]}
+        if kind == "parquet":
+            pq.write_table(pa.table(columns), folder / "in" / f"{name}.parquet")
+        else:
+            rows = [
+                dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
+            ]
+            text = "".join(json.dumps(row) + "\n" for row in rows)
+            (folder / "in" / f"{name}.jsonl").write_text(text)
+    return ids
+
+
+@pytest.mark.parametrize("keep", ["hard", "easy"])
+@pytest.mark.parametrize("distance", ["cosine", "l2"])
+def test_nemo_curator(x: np.ndarray, tmp_path: Path, distance: str, keep: str) -> None:
+    ids = curated(x, tmp_path, "jsonl" if distance == "l2" else "parquet")
+    flow = nemo_curator.SemanticDeduplicationWorkflow(
+        str(tmp_path / "in"), str(tmp_path / "out"), 3, cache_path=str(tmp_path / "cache"),
+        input_filetype="jsonl" if distance == "l2" else "parquet", distance_metric=distance,
+        which_to_keep=keep, eps=0.05, metadata_fields=["date"],
+    )  # fmt: skip
+    result = flow.run()
+    gone: list[str] = []
+    seen: list[str] = []
+    for folder in sorted((tmp_path / "cache" / "kmeans_results").iterdir()):
+        cluster = int(folder.name.removeprefix("centroid="))
+        table = pa.concat_tables([pq.read_table(file) for file in folder.glob("*.parquet")])
+        columns = ["id", "embeddings", "date", "l2_dist_to_cent", "cosine_dist_to_cent"]
+        assert [c for c in table.column_names if c != "centroid"] == columns
+        assert table["date"].to_pylist() == table["id"].to_pylist()
+        members = table.to_pylist()
+        members.sort(
+            key=lambda row: (row[f"{distance}_dist_to_cent"], row["id"]), reverse=keep == "hard"
+        )
+        rows = x[[ids.index(row["id"]) for row in members]]
+        stored = np.array([row["embeddings"] for row in members])
+        np.testing.assert_allclose(stored, rows, atol=1e-6)  # scaled to length 1
+        highest = highest_to_earlier(rows)
+        pairs = pq.read_table(
+            tmp_path / "cache" / "pairwise_results" / f"cluster_{cluster}.parquet"
+        )
+        assert pairs["cosine_sim_score"].type == pa.float32()
+        assert pairs["id"].to_pylist() == [row["id"] for row in members]
+        np.testing.assert_allclose(pairs["cosine_sim_score"], highest, atol=1e-6)
+        for j, other in enumerate(pairs["max_id"].to_pylist()):
+            i = pairs["id"].to_pylist().index(other)
+            assert i < j or highest[j] == 0.0
+            np.testing.assert_allclose(rows[i] @ rows[j] if i < j else 0.0, highest[j], atol=1e-6)
+        gone += [row["id"] for row, m in zip(members, highest, strict=True) if m >= 0.95]
+        seen += [row["id"] for row in members]
+    assert sorted(seen) == sorted(ids)
+    duplicates = pq.read_table(tmp_path / "out" / "duplicates")["id"].to_pylist()
+    assert duplicates == sorted(gone)
+    assert 3 <= len(gone) < N
+    assert result.metadata["num_duplicates"] == len(gone)
+
+
+def test_nemo_curator_threshold_takes_in_its_end(tmp_path: Path) -> None:
+    rows = {"id": [1, 2, 3], "embeddings": [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]}
+    (tmp_path / "in").mkdir()
+    pq.write_table(pa.table(rows), tmp_path / "in" / "x.parquet")
+    for keep, stays in (("easy", 1), ("hard", 2)):  # of what is equally far the id decides
+        flow = nemo_curator.SemanticDeduplicationWorkflow(
+            str(tmp_path / "in"), str(tmp_path / "out"), 1, eps=0.0, which_to_keep=keep
+        )
+        assert flow.run().metadata["num_duplicates"] == 1  # a copy is at 1
+        assert pq.read_table(tmp_path / "out" / "duplicates")["id"].to_pylist() == [3 - stays]
+        pairs = pq.read_table(tmp_path / "out" / "pairwise_results" / "cluster_0.parquet")
+        nearest = {row["id"]: row["max_id"] for row in pairs.to_pylist()}
+        assert nearest == {1: stays, 2: stays, 3: 3}
+    flow.run()  # replaces what is there
+    flow.clear_output = False
+    with pytest.raises(FileExistsError):
+        flow.run()
+
+
+def test_nemo_curator_options(x: np.ndarray, tmp_path: Path) -> None:
+    curated(x, tmp_path)
+
+    def run(**options: Any) -> dict[str, Any]:
+        flow = nemo_curator.SemanticDeduplicationWorkflow(
+            [str(tmp_path / "in")], str(tmp_path / "out"), 3, **options
+        )
+        return flow.run().metadata
+
+    assert run()["num_duplicates"] == 0
+    assert not (tmp_path / "out" / "duplicates").exists()
+    for options in ({"which_to_keep": "random"}, {"fit_data_fraction": 0.5, "n_init": 2}):
+        assert run(eps=0.01, **options)["num_duplicates"] >= 3
+    newest = nemo_curator.RankingStrategy(["date"], ascending=False)
+    run(eps=0.05, metadata_fields=["date"], ranking_strategy=newest)
+    for file in (tmp_path / "out" / "pairwise_results").iterdir():
+        found = pq.read_table(file)["id"].to_pylist()
+        assert found == sorted(found, reverse=True)
+    for options, message in (
+        ({"ranking_strategy": newest}, "metadata_fields must hold ['date']"),
+        ({"which_to_keep": "best"}, "which_to_keep must be one of"),
+        ({"distance_metric": "l1"}, "distance_metric must be one of"),
+        ({"fit_data_fraction": 1.0}, "fit_data_fraction must be above 0 and below 1, got 1.0"),
+        ({"id_field": "name"}, "must have the columns ['name']"),
+        ({"embedding_field": "date"}, "date must be lists of numbers without nulls, got string"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            run(**options)
+    with pytest.raises(FileNotFoundError, match="no files that end in"):
+        run(input_filetype="jsonl")

@@ -1,0 +1,285 @@
+"""FAISS's and scikit-learn's drop-ins: exact search, as brute force by the reference finds it."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from samples import ADVERSARIAL, adversarial, clustered
+
+from meddel_fast import reference
+from meddel_fast.compat import _search, faiss
+
+N, D = 60, 11
+LARGEST = float(np.finfo(np.float32).max)
+
+
+def truth(queries: np.ndarray, rows: np.ndarray, distance: bool) -> np.ndarray:
+    q, x = reference.widen(queries), reference.widen(rows)
+    return reference.squared_distance(q, x) if distance else reference.inner(q, x)
+
+
+def best(values: np.ndarray, k: int, distance: bool) -> tuple[np.ndarray, np.ndarray]:
+    index = np.argsort(values if distance else -values, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(values, index, 1), index
+
+
+def sets(rng: np.random.Generator) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Rows and queries: of the same kind, and far away or without length."""
+    made = {name: adversarial(name, rng, N, D).astype(np.float32) for name in ADVERSARIAL}
+    made["clustered"] = clustered(rng, N, D)
+    made["offset"] = made["clustered"] * np.float32(0.01) + np.float32(1000)
+    out = {name: (x, np.concatenate([x[:9], x[3:5] + 1])) for name, x in made.items()}
+    far = np.stack([made["clustered"][0] * np.float32(1e6), np.zeros(D, np.float32)])
+    out["far queries"] = made["clustered"], far
+    return out
+
+
+@pytest.mark.parametrize("distance", [True, False])
+@pytest.mark.parametrize("name", [*ADVERSARIAL, "clustered", "offset", "far queries"])
+def test_search_is_brute_force(
+    rng: np.random.Generator, name: str, distance: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_search, "SPARE", 2)  # so that bounds have to decide
+    rows, queries = sets(rng)[name]
+    values = truth(queries, rows, distance)
+    made = _search.Search(rows, distance)
+    for k in (1, 5, N):
+        got = made.top(queries, k)
+        np.testing.assert_array_equal(got[0], best(values, k, distance)[0])
+        np.testing.assert_array_equal(got[1], best(values, k, distance)[1])
+    for limit in (*np.quantile(values, [0.0, 0.1, 0.5]), values.max() * 2 + 1, -1.0):
+        found = made.within(queries, float(limit))
+        near = values < limit if distance else values > limit
+        np.testing.assert_array_equal(found.limits[1:], np.cumsum(near.sum(axis=1)))
+        np.testing.assert_array_equal(found.rows, np.nonzero(near)[1])
+        np.testing.assert_array_equal(found.value, values[near])
+
+
+def test_bounds_are_needed(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its error and slack the search is wrong on rows that fp32 cannot tell apart."""
+    x = rng.choice([-1.0, 1.0], size=(400, 1)) + 3e-5 * rng.normal(size=(400, D))
+    x = x.astype(np.float32)
+    values = truth(x[:50], x, True)
+    monkeypatch.setattr(_search, "SPARE", 2)
+    wanted = best(values, 3, True)[1]
+    np.testing.assert_array_equal(_search.Search(x, True).top(x[:50], 3)[1], wanted)
+    monkeypatch.setattr(_search, "ERROR", 0.0)
+    monkeypatch.setattr(_search.Search, "_slack", lambda _, squares: np.zeros_like(squares))
+    assert not np.array_equal(_search.Search(x, True).top(x[:50], 3)[1], wanted)
+
+
+@pytest.mark.parametrize("metric", ["L2", "IP"])
+def test_index(rng: np.random.Generator, metric: str) -> None:
+    x, queries = clustered(rng, N, D), clustered(rng, 7, D)
+    distance = metric == "L2"
+    index = faiss.IndexFlatL2(D) if distance else faiss.IndexFlatIP(D)
+    assert (index.d, index.ntotal, index.is_trained) == (D, 0, True)
+    value, found = index.search(queries, 2)
+    assert (found == -1).all()
+    assert (np.abs(value) == LARGEST).all()
+    assert [len(part) for part in index.range_search(queries, 1.0)] == [8, 0, 0]
+    index.add(x[:20])
+    index.add(x[20:])
+    assert index.ntotal == N
+    np.testing.assert_array_equal(index.reconstruct(33), x[33])
+    values = truth(queries, x, distance)
+    value, found = index.search(queries, N + 3)
+    assert (value.dtype, found.dtype, found.shape) == (np.float32, np.int64, (7, N + 3))
+    np.testing.assert_array_equal(found[:, :N], best(values, N, distance)[1])
+    np.testing.assert_array_equal(value[:, :N], best(values, N, distance)[0].astype(np.float32))
+    assert (found[:, N:] == -1).all()
+    assert (value[:, N:] == (LARGEST if distance else -LARGEST)).all()
+    limit = float(np.float32(np.quantile(values, 0.2)))
+    limits, near, which = index.range_search(queries, limit)
+    assert (limits.dtype, near.dtype, which.dtype) == (np.uint64, np.float32, np.int64)
+    wanted = values < limit if distance else values > limit
+    np.testing.assert_array_equal(which, np.nonzero(wanted)[1])
+    np.testing.assert_array_equal(np.diff(limits.astype(int)), wanted.sum(axis=1))
+    index.reset()
+    assert index.ntotal == 0
+
+
+@pytest.mark.parametrize("metric", ["L2", "IP"])
+def test_index_is_that_of_faiss(metric: str) -> None:
+    original = pytest.importorskip("faiss")
+    rng = np.random.default_rng(1)
+    # Whole numbers: float32 is exact, and ties are many. Of those FAISS may give any.
+    x = rng.integers(-20, 20, size=(500, 16)).astype(np.float32)
+    queries = rng.integers(-20, 20, size=(20, 16)).astype(np.float32)
+    theirs, ours = (getattr(module, f"IndexFlat{metric}")(16) for module in (original, faiss))
+    theirs.add(x)
+    ours.add(x)
+    np.testing.assert_array_equal(ours.search(queries, 10)[0], theirs.search(queries, 10)[0])
+    limit = float(np.median(theirs.search(queries, 5)[0]))
+    for a, b in zip(
+        ours.range_search(queries, limit), theirs.range_search(queries, limit), strict=True
+    ):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+    padded = theirs.search(queries, 501)
+    for a, b in zip(ours.search(queries, 501), padded, strict=True):
+        np.testing.assert_array_equal(a[:, 500], b[:, 500])
+
+
+@pytest.mark.parametrize("spherical", [False, True])
+def test_kmeans_of_faiss(rng: np.random.Generator, spherical: bool) -> None:
+    x = clustered(rng, 200, D)[:, :8]
+    x = x[np.linalg.norm(x, axis=1) > 0]
+    if spherical:
+        x /= np.linalg.norm(x, axis=1, keepdims=True)
+    init = np.ascontiguousarray(x[:5])
+    made = faiss.Kmeans(8, 5, niter=10, spherical=spherical)
+    with pytest.raises(ValueError, match="train must be called before assign"):
+        made.assign(x)
+    objective = made.train(x, init_centroids=init)
+    assert made.obj[-1] == objective
+    value, index = made.assign(x)
+    assert (value.shape, index.shape) == ((len(x),), (len(x),))
+    np.testing.assert_allclose(objective, value.sum(), rtol=1e-4)
+    redone = faiss.Kmeans(8, 5, niter=10, nredo=4, spherical=spherical)
+    once = faiss.Kmeans(8, 5, niter=10, spherical=spherical).train(x)
+    better = redone.train(x)
+    assert better >= once if spherical else better <= once
+    original = pytest.importorskip("faiss")
+    theirs = original.Kmeans(8, 5, niter=10, spherical=spherical, max_points_per_centroid=1000)
+    theirs.train(x, init_centroids=init)
+    np.testing.assert_allclose(made.centroids, theirs.centroids, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda i: i.add(np.ones((2, 4))), "x must have 3 columns like the index, got 4"),
+        (lambda i: i.add(np.ones(3)), "x must be a 2-d float array, got shape (3,)"),
+        (lambda i: i.search(np.full((2, 3), np.nan), 1), "NaN or infinity in row 0"),
+        (lambda i: i.search(np.ones((2, 3)), 0), "k must be at least 1, got 0"),
+        (lambda i: i.reconstruct(1), "key must be from 0 to 0 (the rows of the index), got 1"),
+        (lambda i: faiss.IndexFlat(3, 7), "metric must be METRIC_L2 (1) or METRIC_INNER_PRODUCT"),
+    ],
+)
+def test_errors_of_indices(call: Any, message: str) -> None:
+    index = faiss.IndexFlatL2(3)
+    index.add(np.ones((1, 3)))
+    with pytest.raises(ValueError, match=re.escape(message)):
+        call(index)
+
+
+sklearn = pytest.importorskip("sklearn", minversion="1.6")
+
+
+def estimators() -> list[Any]:
+    from meddel_fast.compat import sklearn as ours
+
+    return [
+        ours.KMeans(n_clusters=3, random_state=0),
+        ours.NearestNeighbors(),
+        ours.NearestNeighbors(metric="cosine"),
+        ours.KCenterSelector(),
+    ]
+
+
+# What a selector of rows cannot keep: a row out for each row in, whichever rows these are.
+ROWS = "it selects rows"
+ALLOWED = dict.fromkeys(
+    [
+        "check_transformer_data_not_an_array", "check_transformer_general",
+        "check_methods_sample_order_invariance", "check_methods_subset_invariance",
+        "check_fit_idempotent",
+    ],
+    ROWS,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_check_estimator(which: int) -> None:
+    from sklearn.utils.estimator_checks import check_estimator
+
+    estimator = estimators()[which]
+    allowed = ALLOWED if type(estimator).__name__ == "KCenterSelector" else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of checks that are skipped or fail as allowed
+        results = check_estimator(estimator, expected_failed_checks=allowed)
+    assert len(results) > 30
+    failed = {r["check_name"] for r in results if r["status"] not in ("passed", "skipped")}
+    assert failed == set(allowed)
+
+
+@pytest.mark.parametrize("metric", ["minkowski", "cosine"])
+def test_nearest_neighbors(rng: np.random.Generator, metric: str) -> None:
+    from sklearn.neighbors import NearestNeighbors as Original
+
+    from meddel_fast.compat.sklearn import NearestNeighbors
+
+    # Angles and lengths that float32 tells apart; rows 5 and 9 repeat row 2.
+    x = rng.normal(size=(80, 6)).astype(np.float32)
+    x[[5, 9]] = x[2]
+    queries = rng.normal(size=(9, 6)).astype(np.float32)
+    theirs = Original(n_neighbors=4, metric=metric, algorithm="brute").fit(x.astype(np.float64))
+    ours = NearestNeighbors(n_neighbors=4, metric=metric).fit(x)
+    radius = float(np.median(theirs.kneighbors(queries)[0]))
+    for given in (None, queries):
+        wide = None if given is None else given.astype(np.float64)
+        wanted, got = theirs.kneighbors(wide), ours.kneighbors(given)
+        np.testing.assert_allclose(got[0], wanted[0], atol=1e-7)
+        for a, b in zip(got[1], wanted[1], strict=True):
+            assert np.isin(np.setxor1d(a, b), [2, 5, 9]).all()  # of copies either may be found
+        near, far = ours.radius_neighbors(given, radius), theirs.radius_neighbors(wide, radius)
+        for i in range(len(near[0])):
+            np.testing.assert_array_equal(near[1][i], np.sort(far[1][i]))
+    rising = ours.radius_neighbors(queries, radius, sort_results=True)[0]
+    assert all((np.diff(row) >= 0).all() for row in rising)
+    assert ours.kneighbors(queries, 1, return_distance=False).shape == (9, 1)
+    assert ours.kneighbors(n_neighbors=2)[1][[2, 5, 9], 0].tolist() == [5, 2, 2]
+    nothing = ours.radius_neighbors(x[:1] * 3 + 50, 0.0, return_distance=False)
+    assert len(nothing[0]) == 0
+    assert 2 in ours.radius_neighbors(x[5:6], 1e-7 if metric == "cosine" else 0.0)[1][0]
+    with pytest.raises(ValueError, match="n_neighbors must be an int from 1 to 79, got 80"):
+        ours.kneighbors(n_neighbors=80)
+    with pytest.raises(ValueError, match="p must be 2, got 1"):
+        NearestNeighbors(p=1).fit(x)
+    with pytest.raises(ValueError, match="metric must be one of"):
+        NearestNeighbors(metric="l1").fit(x)
+
+
+def test_kmeans_of_sklearn(rng: np.random.Generator) -> None:
+    from sklearn.cluster import KMeans as Original
+
+    from meddel_fast.compat.sklearn import KMeans
+
+    x = clustered(rng, 150, 6)
+    theirs = Original(5, init=x[:5], n_init=1, tol=0).fit(x)
+    ours = KMeans(5, init=x[:5]).fit(x)
+    np.testing.assert_array_equal(ours.labels_, theirs.labels_)
+    np.testing.assert_allclose(ours.cluster_centers_, theirs.cluster_centers_, atol=1e-5)
+    np.testing.assert_allclose(ours.inertia_, theirs.inertia_, rtol=1e-5)
+    np.testing.assert_array_equal(ours.predict(x[:3]), theirs.predict(x[:3]))  # fewer than 5
+    np.testing.assert_allclose(ours.transform(x), theirs.transform(x), atol=1e-4)
+    np.testing.assert_allclose(ours.score(x), theirs.score(x), rtol=1e-5)
+    assert KMeans(5, n_init=5, random_state=0).fit(x).inertia_ <= (
+        KMeans(5, random_state=0).fit(x).inertia_
+    )
+    with pytest.raises(ValueError, match=re.escape("n_clusters must be from 1 to 150 (n_samples)")):
+        KMeans(151).fit(x)
+
+
+def test_kcenter_selector(rng: np.random.Generator) -> None:
+    from meddel_fast.compat.sklearn import KCenterSelector
+
+    x = clustered(rng, 50, 6)
+    wanted = reference.kcenter_greedy(x, 10, start=4)
+    made = KCenterSelector(0.2, start=4).fit(x)
+    np.testing.assert_array_equal(made.indices_, wanted[0])
+    np.testing.assert_array_equal(made.radii_, wanted[1])
+    assert made.radius_ == wanted[2].max()
+    np.testing.assert_array_equal(made.get_support(indices=True), np.sort(wanted[0]))
+    np.testing.assert_array_equal(np.flatnonzero(made.get_support()), np.sort(wanted[0]))
+    np.testing.assert_array_equal(made.transform(x), x[np.sort(wanted[0])])
+    rows, labels = KCenterSelector(10, start=4).fit_resample(x.tolist(), list(range(50)))
+    assert labels == np.sort(wanted[0]).tolist()
+    assert len(rows) == 10
+    with pytest.raises(ValueError, match="X must have 50 rows as at fit, got 3"):
+        made.transform(x[:3])

@@ -1,0 +1,34 @@
+"""The fuzzers of fuzz/ for a few seconds; `make fuzz` runs them for longer, under sanitizers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FUZZ = Path(__file__).parent / "fuzz"
+
+
+def fuzz(program: str, *names: str) -> str:
+    done = subprocess.run(
+        [sys.executable, FUZZ / program, "4", "0", *names],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    return done.stdout
+
+
+def test_bindings() -> None:
+    told = fuzz("bindings.py")
+    assert "'equal'" in told
+    assert "'refused'" in told
+
+
+def test_readers() -> None:
+    for needed in ("torch", "pyarrow", "safetensors", "PIL"):
+        pytest.importorskip(needed)
+    told = fuzz("readers.py")
+    assert told.count("'refused'") == told.count(": {")

@@ -1,0 +1,139 @@
+"""``meddel-fast select``: the list of methods, several budgets, arrays from files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("typer")
+pytest.importorskip("pyarrow")
+
+from frames import blob_frames
+from test_selectors import blobs, same
+from typer.testing import CliRunner
+
+import meddel_fast.console
+from meddel_fast.cli import app
+from meddel_fast.selectors import METHODS, Selection, select
+
+
+def said(*arguments: object, status: int = 0) -> str:
+    result = CliRunner().invoke(app, ["select", *map(str, arguments)])
+    assert result.exit_code == status, result.output
+    return result.output
+
+
+@pytest.fixture(autouse=True)
+def _own_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
+    # the handler of Ctrl-C is pytest's own here
+    monkeypatch.setattr(meddel_fast.console, "_end_soon_after_interrupt", lambda: None)
+
+
+@pytest.fixture
+def embeddings(tmp_path: Path) -> Path:
+    np.save(tmp_path / "x.npy", blobs())
+    return tmp_path / "x.npy"
+
+
+def test_list_has_a_line_a_method() -> None:
+    lines = said("--list").splitlines()
+    assert [line.split()[0] for line in lines] == ["method", *METHODS]
+    for line, method in zip(lines[1:], METHODS.values(), strict=True):
+        assert method.paper in line
+        assert method.cost in line
+        assert method.exact in line
+        assert line.endswith(method.good_for)
+        assert (" nested " in line) == method.nested
+
+
+def test_several_budgets(embeddings: Path, tmp_path: Path) -> None:
+    out = tmp_path / "sel-{budget}.parquet"
+    said(embeddings, "--method", "facility", "--budget", "5%, 10%,20", "--out", out)
+    for name, budget in (("5%", 0.05), ("10%", 0.1), ("20", 20)):
+        assert same(
+            Selection.load(tmp_path / f"sel-{name}.parquet"), select("facility", blobs(), budget)
+        )
+    message = said(embeddings, "--budget", "5,6", "--out", tmp_path / "s.parquet", status=2)
+    assert "2 budgets need {budget} in the name" in message
+
+
+def test_arrays_come_from_files(embeddings: Path, tmp_path: Path) -> None:
+    first, out = tmp_path / "first.parquet", tmp_path / "out.parquet"
+    mask, groups = np.arange(40) % 7 == 3, [f"video {i % 4}" for i in range(40)]
+    weights, score = np.linspace(1, 2, 40), np.arange(40.0) % 11
+    np.save(tmp_path / "mask.npy", mask)
+    np.save(tmp_path / "weights.npy", weights)
+    np.save(tmp_path / "score.npy", score)
+    (tmp_path / "groups.txt").write_text("".join(f"{g}\n" for g in groups))
+    options = {"exclude": mask, "groups": groups, "weights": weights, "score": score}
+    said(
+        embeddings, "--method", "d2", "--budget", "6", "--out", first,
+        "--array", f"exclude={tmp_path / 'mask.npy'}", "--array", f"score={tmp_path / 'score.npy'}",
+        "--array", f"weights={tmp_path / 'weights.npy'}",
+        "--array", f"groups={tmp_path / 'groups.txt'}",
+    )  # fmt: skip
+    before = select("d2", blobs(), 6, **options)
+    assert same(Selection.load(first), before)
+    said(
+        embeddings,
+        "--method",
+        "kcenter",
+        "--budget",
+        "9",
+        "--out",
+        out,
+        "--array",
+        f"selected={first}",
+    )
+    assert same(Selection.load(out), select("kcenter", blobs(), 9, selected=before.order))
+    said(
+        embeddings,
+        "--method",
+        "kcenter",
+        "--budget",
+        "9",
+        "--out",
+        out,
+        "--array",
+        f"exclude={first}",
+    )
+    assert same(Selection.load(out), select("kcenter", blobs(), 9, exclude=before.mask))
+
+
+def test_groups_of_the_manifest(tmp_path: Path) -> None:
+    manifest = blob_frames(tmp_path / "frames")
+    table = manifest.table.set_column(
+        manifest.table.schema.get_field_index("group"), "group", [["a", "b", "c"] * 4]
+    )
+    type(manifest)("blobs", manifest.root, table).save(tmp_path / "m.parquet")
+    np.save(tmp_path / "y.npy", blobs(12))
+    said(
+        tmp_path / "y.npy", "--budget", "3", "--out", tmp_path / "s.parquet",
+        "--manifest", tmp_path / "m.parquet", "--array", "groups=manifest",
+    )  # fmt: skip
+    found = Selection.load(tmp_path / "s.parquet")
+    assert sorted(found.indices % 3) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        ("weights", "--array must be NAME=FILE, got 'weights'"),
+        ("weights=absent.npy", "--array weights: no file absent.npy"),
+        ("groups=manifest", "groups=manifest needs --manifest"),
+        ("score={x}", "meddel: no option score"),
+        ("weights={x}", "weights must be numbers of shape (40,)"),
+    ],
+)
+def test_wrong_arrays_are_one_line(
+    embeddings: Path, tmp_path: Path, array: str, message: str
+) -> None:
+    arguments = ["--budget", 5, "--out", tmp_path / "s.parquet"]
+    text = said(embeddings, *arguments, "--array", array.format(x=embeddings), status=2)
+    assert message in text
+    assert text.count("\n") == 1
+    (tmp_path / "bad.npy").write_bytes(b"no")
+    text = said(embeddings, *arguments, "--array", f"weights={tmp_path / 'bad.npy'}", status=2)
+    assert "is not a .npy file" in text

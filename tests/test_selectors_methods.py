@@ -1,0 +1,475 @@
+"""Each method against a plain restatement of its paper, and where the right answer is known."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from meddel_fast import reference
+from meddel_fast.selectors import select
+from meddel_fast.selectors.base import random_keys
+from meddel_fast.selectors.numbers import exp, log
+
+Float = NDArray[np.float64]
+
+
+def cloud(n: int = 60, d: int = 5, seed: int = 0, copies: bool = True) -> NDArray[np.float32]:
+    """Five directions of different width; rows 7 and 20 repeat row 3, row 11 is zero."""
+    rng = np.random.default_rng(seed)
+    kind = rng.integers(0, 5, n)
+    noise = rng.normal(size=(n, d)) * np.array([0.05, 0.1, 0.3, 0.5, 0.8])[kind][:, None]
+    x = (rng.normal(size=(5, d))[kind] + noise).astype(np.float32)
+    if copies:
+        x[7] = x[20] = x[3]
+        x[11] = 0.0
+    return x
+
+
+def cosines(x: NDArray[Any]) -> Float:
+    """The truth, clipped at 0; a sample's own cosine is rounded like any other."""
+    wide = reference.widen(x)
+    return np.maximum(reference.cosine(wide, wide), 0.0)
+
+
+def graph(x: NDArray[Any], k: int) -> Float:
+    """Cosines to the k nearest others and to itself, else 0: row i holds the neighbours of i."""
+    full = cosines(x)
+    kept = np.zeros_like(full)
+    for i in range(len(x)):
+        others = [j for j in np.lexsort((np.arange(len(x)), -full[i])) if j != i][:k]
+        kept[i, [*others, i]] = full[i, [*others, i]]
+    return kept
+
+
+def tight_groups(sizes: tuple[int, ...] = (9, 6, 3), d: int = 8) -> tuple[Float, NDArray[np.int64]]:
+    """Orthogonal directions with little noise, the first sample of each without any."""
+    rng = np.random.default_rng(5)
+    group = np.repeat(np.arange(len(sizes)), sizes)
+    x = np.eye(d)[group] + 0.02 * rng.normal(size=(len(group), d))
+    first = np.searchsorted(group, np.arange(len(sizes)))
+    x[first] = np.eye(d)[: len(sizes)]
+    return x, group
+
+
+# Facility location and CRAIG
+
+
+def plain_facility(s: Float, budget: int, weights: Float) -> tuple[list[int], list[float], Float]:
+    """Greedy facility location with nothing saved: s[i, j] is how well j represents i."""
+    best, order, won = np.zeros(len(s)), [], []
+    gains = np.zeros(len(s))
+    for step in range(budget + 1):
+        for j in range(len(s)):
+            gains[j] = np.cumsum(weights * np.maximum(s[:, j] - best, 0.0))[-1]
+        if step == budget:
+            break
+        j = min((j for j in range(len(s)) if j not in order), key=lambda j: (-gains[j], j))
+        order.append(j)
+        won.append(gains[j])
+        best = np.maximum(best, s[:, j])
+    gains[order] = won
+    return order, won, gains
+
+
+@pytest.mark.parametrize("neighbors", [None, 4])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_lazy_facility_location_is_plain_greedy_bit_for_bit(
+    neighbors: int | None, weighted: bool
+) -> None:
+    x = cloud()
+    weights = np.random.default_rng(1).uniform(0.5, 3, len(x)) if weighted else None
+    s = graph(x, neighbors or len(x) - 1)
+    plain = np.ones(len(x)) if weights is None else weights
+    for found in select("facility", x, [3, 17, 41], neighbors=neighbors, weights=weights):
+        order, _, scores = plain_facility(s, len(found), plain)
+        assert found.order.tolist() == order
+        assert np.array_equal(found.scores, scores)
+        value = np.sum(plain * s[:, order].max(axis=1))
+        assert found.settings["value"] == pytest.approx(value, rel=1e-12)
+        for i, j in enumerate(found.cluster):
+            assert j in order if s[i, order].any() else True
+            assert j < 0 or s[i, j] == s[i, order].max()
+
+
+def test_facility_location_takes_one_of_each_group_the_largest_first() -> None:
+    x, group = tight_groups()
+    found = select("facility", x, 3)
+    assert group[found.order].tolist() == [0, 1, 2]
+    assert np.array_equal(group[found.cluster], group)
+    heavy = select("facility", x, 3, weights=np.where(group == 2, 10.0, 1.0))
+    assert group[heavy.order].tolist() == [2, 0, 1]
+
+
+def test_stochastic_greedy_comes_close_and_loses_no_sample() -> None:
+    x = cloud(150, 6, seed=4)
+    for budget in (10, 60, 150):
+        lazy = select("facility", x, budget)
+        drawn = select("facility", x, budget, greedy="stochastic", seed=3)
+        assert len(np.unique(drawn.order)) == budget
+        assert 0.9 * lazy.settings["value"] <= drawn.settings["value"]
+        value = cosines(x)[:, drawn.order].max(axis=1).sum()
+        assert drawn.settings["value"] == pytest.approx(value, rel=1e-12)
+    others = select("facility", x, 10, greedy="stochastic", seed=4)
+    assert not np.array_equal(others.order, select("facility", x, 10, greedy="stochastic").order)
+    # with one drawn for each that is left it is greedy selection, as far as draws go
+    fine = select("facility", x, 10, greedy="stochastic", epsilon=1e-9, seed=3)
+    assert fine.settings["value"] > 0.999 * select("facility", x, 10).settings["value"]
+
+
+def test_craig_is_plain_greedy_on_distances_and_weighs_its_medoids() -> None:
+    x = cloud(copies=False)
+    wide = reference.widen(x)
+    distance = np.sqrt(np.maximum(2 - 2 * reference.cosine(wide, wide), 0.0))
+    order, _, scores = plain_facility(distance.max() - distance, 12, np.ones(len(x)))
+    found = select("craig", x, 12)
+    assert found.order.tolist() == order
+    assert np.allclose(found.scores, scores, atol=1e-12)
+    nearest = np.array(order)[distance[:, order].argmin(axis=1)]
+    assert np.array_equal(found.cluster, nearest)
+    assert np.allclose(found.distance, distance[:, order].min(axis=1), atol=1e-12)
+    found = select("craig", tight_groups()[0], 3)
+    assert np.bincount(found.cluster)[found.order].tolist() == [9, 6, 3]
+    same = select("craig", np.ones((5, 3)), 2)  # all distances are 0
+    assert same.cluster.tolist() == [0] * 5
+
+
+def test_craig_on_few_neighbors_leaves_the_far_unrepresented() -> None:
+    x, group = tight_groups()
+    found = select("craig", x, 1, neighbors=2)
+    assert np.all(group[found.cluster >= 0] == group[found.order[0]])
+    assert np.isnan(found.distance[found.cluster < 0]).all()
+
+
+# Graph cut
+
+
+@pytest.mark.parametrize("neighbors", [None, 4])
+@pytest.mark.parametrize("trade_off", [0.0, 0.5, 2.0])
+def test_graph_cut_is_plain_greedy(neighbors: int | None, trade_off: float) -> None:
+    x = cloud(50, copies=False)
+    directed = graph(x, neighbors or 49)
+    s = np.maximum(directed, directed.T)
+    order: list[int] = []
+    for _ in range(20):
+        gains = [
+            s[:, j].sum() - trade_off * (2 * s[order, j].sum() + s[j, j]) if j not in order
+            else -math.inf
+            for j in range(50)
+        ]  # fmt: skip
+        order.append(int(np.argmax(gains)))
+    found = select("graphcut", x, 20, neighbors=neighbors, trade_off=trade_off)
+    assert found.order.tolist() == order
+
+
+def test_graph_cut_trades_density_for_variety() -> None:
+    x, group = tight_groups()
+    dense = select("graphcut", x, 3, trade_off=0.0)
+    varied = select("graphcut", x, 3, trade_off=4.0)
+    assert group[dense.order].tolist() == [0, 0, 0]
+    assert sorted(group[varied.order]) == [0, 1, 2]
+
+
+# Herding
+
+
+def plain_herding(x: NDArray[Any], budget: int) -> list[int]:
+    wide = reference.widen(x)
+    norm = np.sqrt(reference.squared_norm(wide))[:, None]
+    unit = np.divide(wide, norm, out=np.zeros_like(wide), where=norm > 0)
+    mean = np.cumsum(unit, axis=0)[-1] / len(x)
+    w, order = mean.copy(), []
+    for _ in range(budget):
+        value = reference.inner(unit, w[None])[:, 0]
+        value[order] = -np.inf
+        order.append(int(np.argmax(value)))
+        w = (w + mean) - unit[order[-1]]
+    return order
+
+
+@pytest.mark.parametrize("d", [1, 3, 40])
+def test_herding_is_its_description_at_close_calls(d: int) -> None:
+    x = cloud(70, d, seed=2)
+    x[30:60] = x[29] * (1 + 1e-7 * np.random.default_rng(0).normal(size=(30, d)))
+    x[60] = x[0] * 1e18
+    x[61] = x[1] * 1e-18
+    assert select("herding", x, 70).order.tolist() == plain_herding(x, 70)
+
+
+def test_herding_keeps_the_mean() -> None:
+    x = cloud(300, 8, seed=6, copies=False).astype(np.float64)
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    found = select("herding", x, 15)
+    gap = np.linalg.norm(unit[found.order].mean(axis=0) - unit.mean(axis=0))
+    assert found.settings["gap"] == pytest.approx(gap, rel=1e-5)
+    drawn = [
+        np.linalg.norm(unit[select("random", x, 15, seed=s).order].mean(axis=0) - unit.mean(axis=0))
+        for s in range(20)
+    ]
+    assert gap < min(drawn) / 2
+
+
+# D2
+
+
+def plain_d2(
+    x: NDArray[Any], score: Float, k: int, forward: float, reverse: float, budget: int
+) -> list[int]:
+    full = reference.cosine(reference.widen(x), reference.widen(x))
+    near = [
+        [j for j in np.lexsort((np.arange(len(x)), -full[i])) if j != i][:k] for i in range(len(x))
+    ]
+    value = [
+        score[i] + sum(math.exp(-forward * max(0, 2 - 2 * full[i, j])) * score[j] for j in near[i])
+        for i in range(len(x))
+    ]
+    order: list[int] = []
+    for _ in range(budget):
+        i = min((i for i in range(len(x)) if i not in order), key=lambda i: (-value[i], i))
+        order.append(i)
+        for j in near[i]:
+            value[j] -= math.exp(-reverse * max(0, 2 - 2 * full[i, j])) * value[i]
+    return order
+
+
+@pytest.mark.parametrize(
+    ("k", "forward", "reverse"), [(10, 1.0, 1.0), (3, 5.0, 0.1), (49, 0.5, 9.0)]
+)
+def test_d2_is_its_description(k: int, forward: float, reverse: float) -> None:
+    x = cloud(50, copies=False)
+    score = np.random.default_rng(3).uniform(size=50)
+    options = {"neighbors": k, "forward": forward, "reverse": reverse}
+    found = select("d2", x, 50, score=score, **options)
+    assert found.order.tolist() == plain_d2(x, score, k, forward, reverse, 50)
+    heavy = np.random.default_rng(4).uniform(1, 2, 50)
+    found = select("d2", x, 20, score=score, weights=heavy, **options)
+    assert found.order.tolist() == plain_d2(x, score * heavy, k, forward, reverse, 20)
+
+
+def test_d2_spreads_over_dense_groups() -> None:
+    x, group = tight_groups((5, 5, 5))
+    found = select("d2", x, 3, neighbors=4, reverse=0.0)
+    assert sorted(group[found.order]) == [0, 1, 2]
+
+
+# Scores: loss, CCS
+
+
+def test_loss_ranks_by_score() -> None:
+    x, score = np.ones((6, 2)), np.array([3, 9, 1, 9, 5, 0])
+    assert select("loss", x, 3, score=score).order.tolist() == [1, 3, 4]
+    assert select("loss", x, 3, score=score, keep="low").order.tolist() == [5, 2, 0]
+    weights = np.array([9, 1, 1, 1, 1, 1.0])
+    assert select("loss", x, 1, score=score, weights=weights).order.tolist() == [0]
+
+
+def plain_ccs(score: Float, budget: int, strata: int, cutoff: int, keys: Float) -> list[int]:
+    """Strata of one width, one sample at a time from each of them that has any left."""
+    rising = sorted(range(len(score)), key=lambda i: (score[i], i))
+    used = rising[: len(score) - cutoff]
+    low, high = score[used[0]], score[used[-1]]
+    bins: list[list[int]] = [[] for _ in range(strata)]
+    for i in used:
+        bins[min(strata - 1, math.floor((score[i] - low) / ((high - low) / strata)))].append(i)
+    for members in bins:
+        members.sort(key=lambda i: (-keys[i], i))
+    order: list[int] = []
+    while any(bins):
+        order += sorted((b.pop(0) for b in bins if b), key=lambda i: (-keys[i], i))
+    return (order + rising[len(used) :])[:budget]
+
+
+@pytest.mark.parametrize("cutoff", [0, 12])
+def test_ccs_is_its_description(cutoff: int) -> None:
+    x = cloud(120)
+    score = np.random.default_rng(7).gamma(1.0, size=120)
+    found = select("ccs", x, 50, score=score, strata=10, cutoff=cutoff / 120, seed=4)
+    order = plain_ccs(score, 50, 10, cutoff, random_keys(120, 4))
+    assert found.order.tolist() == order
+    assert np.count_nonzero(found.reason == "disruptive") == cutoff
+    per_stratum = np.bincount(found.cluster[found.order], minlength=10)
+    size = np.bincount(found.cluster[found.cluster >= 0], minlength=10)
+    full = per_stratum == size
+    assert np.ptp(per_stratum[~full]) <= 1  # what is not used up got equally much
+
+
+def test_ccs_gives_back_what_was_cut_off_when_nothing_else_is_left() -> None:
+    score = np.arange(10.0)
+    found = select("ccs", np.ones((10, 1)), 9, score=score, strata=3, cutoff=0.3)
+    assert found.order[-2:].tolist() == [7, 8]
+    assert found.reason[9] == "disruptive"
+    assert len(select("ccs", np.ones((10, 1)), 4, score=score, cutoff=1.0)) == 4
+
+
+# Random and stratified
+
+
+def test_stratified_shares_are_met() -> None:
+    strata = np.repeat(["a", "b", "c"], [60, 30, 10])
+    for budget in (10, 20, 55, 99):
+        found = select("stratified", np.ones((100, 1)), budget, strata=strata, seed=budget)
+        got = np.bincount(found.cluster[found.order], minlength=3)
+        assert np.abs(got - budget * np.array([0.6, 0.3, 0.1])).max() <= 1
+        keys = random_keys(100, budget)
+        for stratum in range(3):  # the highest keys of each
+            inside = keys[found.cluster == stratum]
+            kept = keys[found.mask & (found.cluster == stratum)]
+            assert np.array_equal(np.sort(kept), np.sort(inside)[len(inside) - len(kept) :])
+
+
+def test_weighted_draws_are_in_proportion() -> None:
+    x, weights = np.ones((4, 1)), np.array([1.0, 2.0, 3.0, 4.0])
+    firsts = np.bincount(
+        [select("random", x, 1, seed=s, weights=weights).order[0] for s in range(4000)], minlength=4
+    )
+    # 4 standard deviations of a binomial share
+    assert np.abs(firsts / 4000 - weights / 10).max() < 4 * math.sqrt(0.25 / 4000)
+
+
+# Distances to centroids
+
+
+@pytest.mark.parametrize("keep", ["hard", "easy"])
+def test_prototypes_by_hand(keep: str) -> None:
+    x = cloud(40)
+    found = select("prototypes", x, 12, keep=keep, clusters=4)
+    wide = x.astype(np.float64)
+    unit = wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-30)
+    distance = np.empty(40)
+    for c in range(4):
+        members = found.cluster == c
+        centre = unit[members].sum(axis=0)
+        distance[members] = 1 - unit[members] @ (centre / np.linalg.norm(centre))
+    assert found.settings["converged"]
+    assert np.allclose(found.distance, distance, atol=1e-6)
+    sign = -1 if keep == "hard" else 1
+    assert found.order.tolist() == np.argsort(sign * found.distance, kind="stable")[:12].tolist()
+    weights = np.random.default_rng(0).uniform(1, 5, 40)
+    heavy = select("prototypes", x, 12, keep=keep, clusters=4, weights=weights)
+    wanted = -distance * weights if keep == "hard" else distance / weights
+    assert heavy.order.tolist() == np.argsort(wanted, kind="stable")[:12].tolist()
+
+
+def test_moderate_keeps_the_middle() -> None:
+    x, labels = cloud(60), np.repeat(["x", "y"], 30)
+    found = select("moderate", x, 20, labels=labels)
+    unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-30)
+    distance = np.empty(60)
+    for label in ("x", "y"):
+        centre = unit[labels == label].mean(axis=0)
+        distance[labels == label] = 1 - unit[labels == label] @ (centre / np.linalg.norm(centre))
+    assert np.allclose(found.distance, distance, atol=1e-6)
+    off = np.abs(found.distance - np.median(found.distance))
+    assert found.order.tolist() == np.argsort(off, kind="stable")[:20].tolist()
+    clustered = select("moderate", x, 20, clusters=3)
+    assert len(np.unique(clustered.cluster)) == 3
+    line = np.float32([[1, t] for t in np.linspace(-1, 1, 21)])  # the centre is direction (1, 0)
+    kept = select("moderate", line, 4, labels=np.zeros(21, int)).indices
+    assert kept.tolist() == [5, 6, 14, 15]  # neither the centre nor the ends
+
+
+def test_d4_is_semdedup_then_prototypes() -> None:
+    x = cloud(90, seed=3)
+    dedup = select("semdedup", x, 0.75)
+    left = dedup.indices
+    inner = select("prototypes", x[left], 20)
+    found = select("d4", x, 20)
+    assert found.settings["left"] == len(left) == 68
+    assert found.order.tolist() == left[inner.order].tolist()
+    repeats = found.reason == "duplicate"
+    assert np.array_equal(repeats, dedup.reason == "duplicate")
+    assert np.array_equal(found.duplicate_of[repeats], dedup.duplicate_of[repeats])
+    everything = select("d4", x, 80)  # above the share that SemDeDup leaves
+    assert set(everything.indices) == set(select("semdedup", x, 80).indices)
+
+
+# Density-based pruning
+
+
+def test_density_is_the_optimum_of_its_programme() -> None:
+    """Every whole-number solution of a small programme is tried."""
+    x = cloud(24, seed=1)
+    for budget in (4, 5, 9, 17):
+        found = select("density", x, budget, clusters=3, temperature=0.5)
+        label = found.cluster
+        size = np.bincount(label)
+        target = budget * shares(x, label, found.distance, 0.5)
+        costs = {
+            split: float(np.sum((np.array(split) - target) ** 2))
+            for split in itertools.product(*(range(1, s + 1) for s in size))
+            if sum(split) == budget
+        }
+        got = tuple(np.bincount(label[found.order], minlength=3).tolist())
+        assert costs[got] == pytest.approx(min(costs.values()), abs=1e-9)
+        for c in range(3):  # the hardest of each cluster
+            inside = np.sort(found.distance[label == c])
+            kept = np.sort(found.distance[found.mask & (label == c)])
+            assert np.array_equal(kept, inside[len(inside) - len(kept) :])
+
+
+def shares(x: NDArray[Any], label: NDArray[np.int64], distance: Float, tau: float) -> Float:
+    """Softmax of d_intra d_inter, by numpy, from the cluster's own means."""
+    k = int(label.max()) + 1
+    unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-30)
+    centres = np.stack([unit[label == c].sum(axis=0) for c in range(k)])
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    away = 1 - centres @ centres.T
+    inside = np.array([distance[label == c].mean() for c in range(k)])
+    between = (away.sum(axis=1) - np.diag(away)) / (k - 1)
+    raised = np.exp(inside * between / tau)
+    return np.asarray(raised / raised.sum(), dtype=np.float64)
+
+
+def test_density_agrees_with_a_solver() -> None:
+    optimize = pytest.importorskip("scipy.optimize")
+    x = cloud(300, 6, seed=8)
+    for budget in (30, 90, 200):
+        found = select("density", x, budget, clusters=8, temperature=0.1)
+        size = np.bincount(found.cluster)
+        target = budget * shares(x, found.cluster, found.distance, 0.1)
+        solved = optimize.minimize(
+            lambda v, t=target / budget: np.sum((v - t) ** 2),
+            np.minimum(size, budget / 8) / budget,
+            jac=lambda v, t=target / budget: 2 * (v - t),
+            bounds=[(1 / budget, s / budget) for s in size],
+            constraints={"type": "eq", "fun": lambda v: v.sum() - 1},
+            method="SLSQP",
+            options={"ftol": 1e-10},
+        )
+        assert solved.success
+        assert solved.x.sum() == pytest.approx(1)
+        got = np.bincount(found.cluster[found.order], minlength=8)
+        assert np.abs(got - budget * solved.x).max() < 1.01
+
+
+def test_density_gives_the_wide_cluster_more_and_each_at_least_one() -> None:
+    rng = np.random.default_rng(2)
+    x = np.eye(6)[np.repeat([0, 1, 2], [60, 60, 60])]
+    x[:60] += 0.01 * rng.normal(size=(60, 6))
+    x[60:120] += 0.2 * rng.normal(size=(60, 6))
+    x[120:] += 0.01 * rng.normal(size=(60, 6))
+    found = select("density", x, 40, clusters=3, temperature=0.02, seed=1)
+    planted = np.repeat([0, 1, 2], 60)
+    assert len({(int(a), int(b)) for a, b in zip(planted, found.cluster, strict=True)}) == 3
+    got = np.bincount(planted[found.order], minlength=3)
+    assert got[1] > 2 * max(got[0], got[2])
+    assert got.min() >= 1
+    assert len(select("density", x, 2, clusters=3)) == 2  # fewer than clusters
+
+
+# What the methods are made of
+
+
+def test_exp_and_log_are_right_to_two_units() -> None:
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.uniform(-700, 700, 20_000), rng.normal(size=20_000) * 1e-3, [0.0]])
+    truth = np.array([math.exp(v) for v in x])
+    assert np.all(np.abs(exp(x) - truth) <= 2 * np.spacing(truth))
+    assert exp(np.zeros(1))[0] == 1.0
+    y = np.concatenate([rng.uniform(0, 3, 20_000), np.exp(rng.uniform(-600, 600, 20_000)), [1.0]])
+    truth = np.array([math.log(v) for v in y])
+    assert np.all(np.abs(log(y) - truth) <= np.maximum(2 * np.spacing(np.abs(truth)), 1e-16))

@@ -1,0 +1,216 @@
+"""Saved predictions: packed, read back, scored again; what was changed does not agree."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pyarrow")
+
+from typer.testing import CliRunner
+
+import meddel_fast.console
+from meddel_fast.benchmark.results import read_run, results_of_run
+from meddel_fast.benchmark.verify import VERDICTS, is_verified, verify
+from meddel_fast.cli import app
+from meddel_fast.data.images import load_mask
+from meddel_fast.data.manifest import Manifest
+from meddel_fast.files import read_json
+from meddel_fast.predictions import Predictions, confusion_matrices, load_confusions, pack
+
+
+def made_up(n: int = 3, size: int = 9) -> Predictions:
+    rng = np.random.default_rng(0)
+    truth, predicted = rng.random((2, n, size, size)) < 0.4
+    ids = [f"images/{i} é.png" for i in range(n)]
+    return Predictions(ids, pack(predicted), size, confusion_matrices(truth, predicted))
+
+
+def test_confusion_matrices_count_every_pixel() -> None:
+    truth = np.array([[[0, 0], [1, 1]], [[1, 1], [1, 1]]], dtype=bool)
+    predicted = np.array([[[0, 1], [0, 1]], [[1, 1], [1, 0]]], dtype=bool)
+    found = confusion_matrices(truth, predicted)
+    assert found.tolist() == [[[1, 1], [1, 1]], [[0, 0], [1, 3]]]
+    assert found.dtype == np.int64
+    with pytest.raises(ValueError, match=r"one 3-d shape, got \(2, 2, 2\) and \(1, 2, 2\)"):
+        confusion_matrices(truth, predicted[:1])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.03, 0.5, 1.0])
+def test_miou_is_scikit_learns_on_random_masks(rng: np.random.Generator, share: float) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    segmentation = pytest.importorskip("meddel_fast.segmentation")
+    truth = rng.random((5, 16, 16)) < share
+    predicted = truth ^ (rng.random(truth.shape) < 0.1)
+    found = segmentation.scores(confusion_matrices(truth, predicted))
+    wanted = metrics.jaccard_score(truth.ravel(), predicted.ravel(), average="macro")
+    assert found["miou"] == pytest.approx(wanted, rel=1e-12)
+
+
+def test_miou_is_scikit_learns_on_real_masks(real_data: Path) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    segmentation = pytest.importorskip("meddel_fast.segmentation")
+    for name in ("kvasir_seg", "cvc_clinicdb"):
+        paths = sorted((real_data / name / "masks").iterdir())[:40]
+        truth = np.stack([load_mask(path, 96) for path in paths]).astype(bool)
+        assert 0 < truth.mean() < 0.5
+        moved = np.roll(truth, (5, -3), axis=(1, 2))  # as a head misses: by its edges
+        for predicted in (moved, np.roll(truth, 1, axis=0), np.zeros_like(truth)):
+            found = segmentation.scores(confusion_matrices(truth, predicted))
+            flat = truth.ravel(), predicted.ravel()
+            assert found["miou"] == pytest.approx(
+                metrics.jaccard_score(*flat, average="macro"), rel=1e-12
+            )
+            each = [
+                metrics.jaccard_score(t.ravel(), p.ravel(), zero_division=1)
+                for t, p in zip(truth, predicted, strict=True)
+            ]
+            assert found["image_iou_polyp"] == pytest.approx(np.mean(each), rel=1e-12)
+
+
+def test_predictions_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "p.npz"
+    whole = made_up()
+    whole.save(path)
+    found = Predictions.load(path)
+    assert (found.ids, found.size) == (whole.ids, whole.size)
+    np.testing.assert_array_equal(found.masks, whole.masks)
+    np.testing.assert_array_equal(found.confusions, whole.confusions)
+    assert whole.masks.shape == (3, 9, 9)
+    assert whole.bits.shape == (3, 11)  # 81 bits
+    ids, confusions = load_confusions(path)
+    assert ids == whole.ids
+    np.testing.assert_array_equal(confusions, whole.confusions)
+    many = made_up(200, 64)
+    many.save(path)
+    assert path.stat().st_size < 200 * (512 + 64)  # a bit a pixel; noise does not compress
+
+
+def test_files_that_hold_no_predictions(tmp_path: Path) -> None:
+    path = tmp_path / "p.npz"
+    with pytest.raises(FileNotFoundError, match="no predictions at"):
+        Predictions.load(path)
+    whole = made_up()
+    whole.save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="holds no predictions"):
+        Predictions.load(path)
+    np.savez(path, ids=np.array([object()]), allow_pickle=True)
+    with pytest.raises(ValueError, match="holds no predictions"):
+        Predictions.load(path)
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(ValueError, match="holds no predictions"):
+        Predictions.load(path)
+    replace(whole, confusions=whole.confusions[1:]).save(path)
+    for load in (Predictions.load, load_confusions):
+        with pytest.raises(ValueError, match=r"wanted ids \(n,\) and confusions \(n, 2, 2\)"):
+            load(path)
+    replace(whole, size=12).save(path)
+    with pytest.raises(
+        ValueError, match=r"wanted 3 masks of 12 pixels a side, has bits of shape \(3, 11\)"
+    ):
+        Predictions.load(path)
+
+
+@pytest.fixture
+def run_dir(finished_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished_run, tmp_path / "run"))
+
+
+def test_every_result_of_a_run_agrees(run_dir: Path) -> None:
+    results = results_of_run(run_dir, read_run(run_dir))
+    assert len(results) == 9 * 2 * 2 * 2  # selections, sets, seeds, repetitions
+    assert not is_verified(run_dir, results[0])
+    seen: list[tuple[int, int]] = []
+    verdicts = verify(run_dir, progress=lambda done, total: seen.append((done, total)))
+    assert [v.name for v in verdicts] == [r.name for r in results]
+    assert all(v.agrees for v in verdicts), [v.reason for v in verdicts if not v.agrees]
+    assert seen[-1] == (len(results), len(results))
+    assert all(is_verified(run_dir, r) for r in results)
+
+
+def test_results_are_scikit_learns_on_the_saved_masks(finished_run: Path) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    for result in results_of_run(finished_run, read_run(finished_run))[::7]:
+        predictions = Predictions.load(result.predictions)
+        manifest = Manifest.load(finished_run / "data" / f"{result.data}.parquet")
+        rows = manifest.split("test").with_masks()
+        assert rows.ids == predictions.ids
+        truth = np.stack([load_mask(path, 32) for path in rows.mask_paths()])
+        wanted = metrics.jaccard_score(
+            truth.ravel().astype(bool), predictions.masks.ravel(), average="macro"
+        )
+        assert read_json(result.path)["miou"] == pytest.approx(wanted, rel=1e-12)
+
+
+def flip_a_pixel(path: Path) -> None:
+    found = Predictions.load(path)
+    bits = found.bits.copy()
+    bits[0, 0] ^= 128
+    replace(found, bits=bits).save(path)
+
+
+def test_what_was_changed_does_not_agree(run_dir: Path) -> None:
+    results = results_of_run(run_dir, read_run(run_dir))
+    made = [r for r in results if r.data == "made"]
+    better, flipped, missing, other, torn = made[:5]
+    result = read_json(better.path)
+    better.path.write_text(json.dumps(result | {"miou": result["miou"] + 1e-9}))
+    flip_a_pixel(flipped.predictions)
+    missing.predictions.unlink()
+    whole = Predictions.load(other.predictions)
+    replace(whole, ids=whole.ids[::-1]).save(other.predictions)
+    torn.path.write_text("[]")
+    verdicts = {v.name: v for v in verify(run_dir)}
+    reasons = {v.name: v.reason for v in verdicts.values() if not v.agrees}
+    assert set(reasons) == {r.name for r in (better, flipped, missing, other, torn)}
+    assert "miou is" in reasons[better.name]
+    assert reasons[flipped.name] == "the saved counts are not those of the saved masks"
+    assert "is missing" in reasons[missing.name]
+    assert "other images" in reasons[other.name]
+    assert "no scores" in reasons[torn.name]
+    agreed = made[5]
+    assert is_verified(run_dir, agreed)
+    flip_a_pixel(agreed.predictions)  # after the verdict
+    assert not is_verified(run_dir, agreed)
+
+
+def test_other_masks_than_those_scanned_do_not_agree(run_dir: Path, tmp_path: Path) -> None:
+    manifest = Manifest.load(run_dir / "data" / "other.parquet")
+    moved = Path(shutil.copytree(manifest.root, tmp_path / "moved"))
+    verdicts = verify(run_dir, roots={"other": moved})
+    assert all(v.agrees for v in verdicts)
+    first = manifest.split("test").with_masks().column("mask")[0]
+    swapped = manifest.split("train").with_masks().column("mask")[0]
+    (moved / first).write_bytes((moved / swapped).read_bytes())
+    verdicts = verify(run_dir, roots={"other": moved})
+    assert {v.name.split("/")[1][:5] for v in verdicts if not v.agrees} == {"other"}
+    assert "is not the one of the manifest" in next(v.reason for v in verdicts if not v.agrees)
+    (moved / first).unlink()
+    verdicts = verify(run_dir, roots={"other": moved})
+    assert "the mask of" in next(v.reason for v in verdicts if not v.agrees)
+    with pytest.raises(ValueError, match=r"roots must name test sets of .*'made', 'other'"):
+        verify(run_dir, roots={"third": moved})
+
+
+def test_command(run_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(meddel_fast.console, "_end_soon_after_interrupt", lambda: None)
+    cli = CliRunner()
+    done = cli.invoke(app, ["verify", str(run_dir)])
+    assert done.exit_code == 0, done.output
+    assert "72 of 72 results agree bit for bit" in done.output
+    assert len(read_json(run_dir / VERDICTS)) == 72
+    flip_a_pixel(run_dir / "evaluate" / "full-100" / "made-seed0.npz")
+    done = cli.invoke(app, ["verify", str(run_dir)])
+    assert done.exit_code == 1
+    assert "full-100/made-seed0: the saved counts" in done.output
+    assert "71 of 72 results agree" in done.output
+    assert cli.invoke(app, ["verify", str(tmp_path)]).exit_code == 2
+    assert cli.invoke(app, ["verify", str(run_dir), "--root", "made"]).exit_code == 2
