@@ -536,6 +536,7 @@ KILLS = (
     "pretrain/full-100:middle",
     "pretrain/full-100:end",
     "embed:begin",
+    "embed:middle",
     "embed:end",
     "leakage/embed-made:end",
     "leakage/audit:end",

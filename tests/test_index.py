@@ -158,6 +158,17 @@ def test_removal_heeds_ties_and_covers_that_fell(tmp_path: Path) -> None:
     assert_is_greedy(index, x[1:], names(1, 3))
 
 
+def test_files_of_many_calls_are_put_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    monkeypatch.setattr(selection, "MOST_SEGMENTS", 4)
+    x = rng.normal(size=(40, 3)).astype(np.float32)
+    index = built(tmp_path / "index", x, 10)
+    index.remove(["sample 1"])
+    assert len(list(index._folder.path.iterdir())) < 4 * 3 + 4
+    assert_is_greedy(index, np.delete(x, 1, axis=0), ["sample 0", *names(2, 38)])
+
+
 def test_many_copies_of_one_sample(tmp_path: Path, rng: np.random.Generator) -> None:
     n = 6_000  # 18 million pairs, which are never held together
     x = np.tile(rng.normal(size=(1, 8)).astype(np.float32), (n, 1))

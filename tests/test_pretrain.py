@@ -16,6 +16,7 @@ import pytest
 import torch
 from frames import TINY, blob_frames
 
+import meddel_fast.pretrain as pretrain_module
 from meddel_fast import checkpoint, device
 from meddel_fast.config import ConfigError
 from meddel_fast.data.manifest import Manifest
@@ -162,6 +163,27 @@ def test_damaged_checkpoint_is_named_and_not_used(
     with pytest.warns(RuntimeWarning, match=r"last\.safetensors is damaged"):
         got = pretrain(data, None, tmp_path / "run", TINY)
     assert equal(got, wanted)
+
+
+def test_checkpoint_is_due_by_time_too(
+    data: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(done: int, _: int) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    rarely = replace(TINY, checkpoint_every=1000)
+    file = tmp_path / "checkpoint" / "last.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(data, None, tmp_path, rarely, progress=stop)
+    assert not file.exists()
+    monkeypatch.setattr(pretrain_module, "_MOST_LOST", -1.0)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(data, None, tmp_path, rarely, progress=stop)
+    assert file.exists()
+    seen: list[int] = []
+    pretrain(data, None, tmp_path, rarely, progress=lambda done, _: seen.append(done))
+    assert seen[0] == 5
 
 
 def test_checkpoint_of_other_settings_is_not_used(data: Manifest, tmp_path: Path) -> None:

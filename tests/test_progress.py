@@ -144,3 +144,17 @@ def test_selectors_report(rng: np.random.Generator, name: str) -> None:
 def test_wrong_callback(rng: np.random.Generator) -> None:
     with pytest.raises(TypeError, match=r"progress must be a function of \(done, total\), got int"):
         mf.redundancy(clustered(rng, 20, 4), progress=5)  # type: ignore[arg-type]
+
+
+def test_meter_times_each_pass() -> None:
+    pytest.importorskip("rich")
+    from meddel_fast.benchmark.display import Meter
+
+    meter = Meter("rows", 0.0)
+    for now, done in [(1.0, 10), (2.0, 60), (3.0, 100)]:
+        meter.update(now, done, 100)
+    assert meter.rate == 45
+    for now, done in [(4.0, 5), (5.0, 15)]:
+        meter.update(now, done, 40)
+    assert meter.rate == 10
+    assert meter.left == 2.5

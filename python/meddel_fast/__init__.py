@@ -7,6 +7,9 @@ The map of the package; imports go down only:
 ``benchmark``           the whole run, from folders of images to a NormDEL table and a report
 ``embed``, ``pretrain``, ``downstream``, ``normdel``, ``report``     one stage each
 ``data``, ``selectors`` images and manifests; ``select(embeddings, budget) -> Selection``
+``index``               a deduplication index on disk that samples come to and leave
+``distributed``         the processes of torchrun that embed or pre-train together
+``progress``            the way of ``progress=`` to the C++ loops
 ``sharded``             the operations on parts of rows: larger than memory, or than one machine
 ``store``, ``shards``   embeddings in files, opened and read a range at a time
 ``pair_stream``         ``iter_similar_pairs``: similar pairs by ranges of rows

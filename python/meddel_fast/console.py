@@ -126,13 +126,28 @@ def _end_soon_after_interrupt() -> None:
     threading.Thread(target=wait, daemon=True, name="interrupt").start()
 
 
+def say(text: object) -> None:
+    """Print a result; of several processes of torchrun the first alone does."""
+    if _is_first():
+        print(text)
+
+
+def _is_first() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
 def show_work(
     name: str,
     unit: str,
     work: Callable[[Progress], Any],
     speed: Callable[[], str] | None = None,
 ) -> Any:
-    """Do `work` with a bar on the terminal (stderr), or with plain lines; return its result."""
+    """Do `work` with a bar on the terminal (stderr), or with plain lines; return its result.
+
+    Of several processes of torchrun the first alone shows anything.
+    """
+    if not _is_first():
+        return work(lambda done, total: None)
     from rich.console import Console
 
     from meddel_fast.benchmark.display import watch

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
-from itertools import takewhile
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.device import Compute, arrays, choose, deterministic
+from meddel_fast.distributed import own_device, processes
 from meddel_fast.files import (
     Progress,
     StrPath,
@@ -157,8 +157,9 @@ def embed(
 ) -> Embeddings:
     """Embed a manifest's images with the final layer of a ViT.
 
-    Started again after a kill it goes on at the first shard that is not there; with other images,
-    another encoder or other settings it starts anew.
+    Started again after a kill it makes the shards that are not there; with other images, another
+    encoder or other settings it starts anew. Processes that torchrun started share the shards among
+    them, to the same bytes (with as many threads each); all return when all is done.
 
     Parameters
     ----------
@@ -187,7 +188,8 @@ def embed(
     offline
         Never ask the network.
     progress
-        Called as ``progress(images_done, images)``.
+        Called as ``progress(images_done, images)``; with several processes an estimate from the
+        shards of this one.
 
     Raises
     ------
@@ -197,9 +199,11 @@ def embed(
         No such encoder.
     FloatingPointError
         An embedding is not finite, or too large for float16; the message names the image.
+    meddel_fast.distributed.LostProcessError
+        Another process of the job is gone.
     """
     _check(manifest, batch_size, dtype, shard_size, pooling)
-    compute = choose(device, precision)
+    compute = choose(own_device(device), precision)
     out = Path(out)
     model = load_encoder(encoder, compute, image_size=image_size, offline=offline)
     settings = {
@@ -215,28 +219,39 @@ def embed(
         "precision": compute.precision,
     }
     key = _key(settings)
-    remove_leftovers(out)
-    shards = _finished_shards(out, key)
-    _remove_others(out, shards)
-    pool = frames(manifest, model.image_size, workers=workers)
-    with deterministic(), torch.inference_mode():
-        for first in range(len(shards) * shard_size, len(manifest), shard_size):
-            rows = np.arange(first, min(first + shard_size, len(manifest)))
-            array = np.empty((len(rows), model.width), dtype)
-            flow = _embed_rows(model, pool, rows, batch_size, pooling, compute)
-            for start, part in arrays(flow):
-                array[start : start + len(part)] = part
-                if progress is not None:
-                    progress(int(first + start + len(part)), len(manifest))
-            _check_finite(array, first, manifest)
-            shards.append(_write_shard(out, len(shards), array))
-            complete = first + shard_size >= len(manifest)
-            write_json(
-                out / _INDEX, {**settings, "key": key, "complete": complete, "shards": shards}
-            )
+    count = -(-len(manifest) // shard_size)
+    with processes(compute.device) as group:
+        if group.first:
+            _take_stock(out, {**settings, "key": key}, count)
+        group.barrier()
+        finished = {shard["name"]: shard["rows"] for shard in read_json(out / _INDEX)["shards"]}
+        missing = [number for number in range(count) if _shard_name(number) not in finished]
+        known, done = sum(finished.values()), 0
+
+        def tell(rows: int) -> None:
+            nonlocal done
+            done += rows
+            if progress is not None:
+                progress(min(len(manifest), known + done * group.size), len(manifest))
+
+        pool = frames(manifest, model.image_size, workers=workers)
+        with deterministic(), torch.inference_mode():
+            for number in missing[group.rank :: group.size]:
+                first = number * shard_size
+                rows = np.arange(first, min(first + shard_size, len(manifest)))
+                flow = _embed_rows(model, pool, rows, batch_size, pooling, compute)
+                array = _gather(flow, (len(rows), model.width), dtype, tell)
+                _check_finite(array, first, manifest)
+                entry = _write_shard(out, number, array)
+                # Beside it, what the index will say of it.
+                note = (out / entry["name"]).with_suffix(".json")
+                write_json(note, {"key": key, "shards": [entry]})
+        group.barrier()
+        if group.first:
+            _take_stock(out, {**settings, "key": key}, count, fresh=True)
     if progress is not None:
         progress(len(manifest), len(manifest))
-    return Embeddings.load(out)
+    return Embeddings.load(out) if group.first else Embeddings(out, read_json(out / _INDEX))
 
 
 def _key(settings: dict[str, Any]) -> str:
@@ -281,6 +296,20 @@ def _embed_rows(
         yield start, pooled[: len(rows) - start]
 
 
+def _gather(
+    flow: Iterator[tuple[int, Tensor]],
+    shape: tuple[int, int],
+    dtype: str,
+    tell: Callable[[int], None],
+) -> NDArray[Any]:
+    """Put batches together as one array, telling how many rows came with each."""
+    out = np.empty(shape, dtype)
+    for start, part in arrays(flow):
+        out[start : start + len(part)] = part
+        tell(len(part))
+    return out
+
+
 def _check_finite(array: NDArray[Any], first: int, manifest: Manifest) -> None:
     bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
     if bad.size:
@@ -289,21 +318,45 @@ def _check_finite(array: NDArray[Any], first: int, manifest: Manifest) -> None:
         )
 
 
+def _shard_name(number: int) -> str:
+    return f"shard-{number:05d}.npy"
+
+
 def _write_shard(out: Path, number: int, array: NDArray[Any]) -> dict[str, Any]:
-    name = f"shard-{number:05d}.npy"
+    path = out / _shard_name(number)
     buffer = io.BytesIO()
     np.save(buffer, array)
-    write_bytes(out / name, buffer.getvalue())
-    return {"name": name, "rows": len(array), "sha256": sha256_file(out / name)}
+    write_bytes(path, buffer.getvalue())
+    return {"name": path.name, "rows": len(array), "sha256": sha256_file(path)}
 
 
-def _finished_shards(out: Path, key: str) -> list[dict[str, Any]]:
-    """Give the entries of the first shards, up to a gap, that a run with `key` left whole."""
+def _take_stock(out: Path, about: dict[str, Any], count: int, *, fresh: bool = False) -> None:
+    """Write the index of those shards of this very run that are whole, and delete all others.
+
+    The index is complete when these are all. Fresh ones were hashed when they were written.
+    """
+    remove_leftovers(out)
+    whole: dict[str, dict[str, Any]] = {}
+    for path in [out / _INDEX, *sorted(out.glob("shard-*.json"))]:
+        for shard in _written(path, about["key"]):
+            if shard["name"] not in whole and (fresh or _is_whole(out, shard)):
+                whole[shard["name"]] = shard
+    for path in out.glob("shard-*.npy"):
+        if path.name not in whole:
+            path.unlink()
+    shards = [whole[name] for name in sorted(whole, key=lambda name: (len(name), name))]
+    complete = len(shards) == count
+    if not (complete and len(_written(out / _INDEX, about["key"])) == count):
+        write_json(out / _INDEX, {**about, "complete": complete, "shards": shards})
+    for path in out.glob("shard-*.json"):
+        path.unlink()
+
+
+def _written(path: Path, key: str) -> list[dict[str, Any]]:
+    """Shards that a file lists for a run with this key; none when it is not whole."""
     try:
-        index = read_json(out / _INDEX)
-        if index["key"] != key:
-            return []
-        return list(takewhile(partial(_is_whole, out), index["shards"]))
+        index = read_json(path)
+        return list(index["shards"]) if index["key"] == key else []
     except (OSError, ValueError, KeyError):
         return []
 
@@ -311,13 +364,3 @@ def _finished_shards(out: Path, key: str) -> list[dict[str, Any]]:
 def _is_whole(out: Path, shard: dict[str, Any]) -> bool:
     path = out / shard["name"]
     return path.is_file() and sha256_file(path) == str(shard["sha256"])
-
-
-def _remove_others(out: Path, shards: list[dict[str, Any]]) -> None:
-    """Delete an earlier run's shards that do not count, and its index when none counts."""
-    names = {shard["name"] for shard in shards}
-    for path in out.glob("shard-*.npy"):
-        if path.name not in names:
-            path.unlink()
-    if not shards:
-        (out / _INDEX).unlink(missing_ok=True)

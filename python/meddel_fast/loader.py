@@ -52,6 +52,7 @@ class Store(Generic[S]):
         """Drop the values longest unused until `nbytes` more fit; False when they never will."""
         held = sum(item.nbytes for item in self._items.values())
         limit = self._share * (available_memory() + held)  # what is held can be dropped
+        limit /= processes_here()
         while self._items and held + nbytes > limit:
             held -= self._items.popitem(last=False)[1].nbytes
         return nbytes <= limit
@@ -104,7 +105,7 @@ class Frames:
         self.size = size
         self._load = load_mask if masks else load_image
         self._shape = (size, size) if masks else (size, size, 3)
-        self._workers = workers or cores()
+        self._workers = workers or max(1, cores() // processes_here())
         # Untouched pages of an empty array cost nothing until a frame is written into them.
         self._pixels = np.empty((len(paths), *self._shape), np.uint8) if keep else None
         self._decoded = np.zeros(len(paths), bool)
@@ -197,6 +198,11 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def processes_here() -> int:
+    """Count torchrun's processes on this machine, which share its memory and cores."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def available_memory() -> int:

@@ -4,6 +4,11 @@ A run takes the steps of its settings, whatever the subset, so that ratios diffe
 compute. What a step does follows from the settings, the subset and the step's number
 alone; weights and optimiser moments are all that has to be saved, and a killed run that is started
 again ends in the weights of an unbroken one (on the same machine, with as many threads).
+
+Processes that torchrun started share each step's batch among them. What the batch holds does not
+depend on how many there are; gradients are added up over the processes in an order that their
+number fixes, so that the same number gives the same weights again, and another one weights that
+differ by what fp32 sums round.
 """
 
 from __future__ import annotations
@@ -36,6 +41,7 @@ from meddel_fast.device import (
     quiet_transformers,
     rng_at,
 )
+from meddel_fast.distributed import Processes, own_device, processes
 from meddel_fast.files import (
     Progress,
     StrPath,
@@ -61,6 +67,7 @@ _LOG_COLUMNS = ("step", "loss", "learning_rate", "images_per_s")
 _RECORD = "pretrain.json"
 _WEIGHTS = "model.safetensors"
 _FLUSH = 20  # steps between two looks at the loss: each one waits for the device
+_MOST_LOST = 180.0  # seconds of work that a kill may cost; checkpoint_every may ask for less
 # "auto" tries to compile where the steps come to more seconds than this. Compiling takes a minute
 # or two of a ViT-Base, and what it may save is a part of the step.
 _COMPILE_PAYS = 600
@@ -94,8 +101,9 @@ def pretrain(
 ) -> Path:
     """Pre-train a network on some of a manifest's images.
 
-    Killed and started again it goes on from its last checkpoint, on whatever device; finished
-    before with the same settings, images and precision, it returns at once.
+    Killed and started again it goes on from its last checkpoint, which is never older than three
+    minutes and a step, on whatever device and number of processes; finished before with the same
+    settings, images and precision, it returns at once.
 
     Parameters
     ----------
@@ -125,12 +133,14 @@ def pretrain(
     Raises
     ------
     TypeError, ValueError
-        `indices` are not integers, empty, repeated or out of range; the device is not there;
-        `config` has a table of epochs.
+        `indices` are not integers, empty, repeated or out of range; the device is not there; the
+        batch does not divide by the number of processes; `config` has a table of epochs.
     meddel_fast.data.images.ImageError
         An image cannot be read any more.
     FloatingPointError
         The loss is not finite; the message names the step.
+    meddel_fast.distributed.LostProcessError
+        Another process of the job is gone.
 
     Notes
     -----
@@ -140,7 +150,7 @@ def pretrain(
     if config.epochs:
         raise ValueError(f"config must have steps, got epochs by ratio: {config.epochs}")
     chosen = _check_indices(indices, len(manifest))
-    compute = choose(device, config.precision)
+    compute = choose(own_device(device), config.precision)
     out = Path(out)
     record = {
         "settings": _settings(config),
@@ -149,14 +159,26 @@ def pretrain(
         "precision": compute.precision,
     }
     model_folder = out / "model"
-    remove_leftovers(out)
-    if not _is_finished(model_folder, record):
-        pool = frames(manifest, config.image_size, workers=config.workers)
-        with deterministic():
-            run = _Run(chosen, out, config, compute, sha256_json(record))
-            run.train(pool, progress)
-            _write_model(model_folder, run.model, config, record, compute.device.type)
-    shutil.rmtree(out / "checkpoint", ignore_errors=True)
+    with processes(compute.device) as group:
+        if config.batch_size % group.size:
+            raise ValueError(
+                f"batch_size: wanted a multiple of the {group.size} processes, "
+                f"got {config.batch_size}"
+            )
+        finished = _is_finished(model_folder, record)
+        group.agree("whether the run is finished", int(finished), compute.device)
+        if group.first:
+            remove_leftovers(out)
+        if not finished:
+            pool = frames(manifest, config.image_size, workers=config.workers)
+            with deterministic():
+                run = _Run(chosen, out, config, compute, sha256_json(record), group)
+                run.train(pool, progress)
+                if group.first:
+                    _write_model(model_folder, run.model, config, record, compute.device.type)
+        group.barrier()
+        if group.first:
+            shutil.rmtree(out / "checkpoint", ignore_errors=True)
     if progress is not None:
         progress(config.steps, config.steps)
     return model_folder
@@ -172,8 +194,12 @@ class _Run:
         config: PretrainConfig,
         compute: Compute,
         key: str,
+        group: Processes,
     ) -> None:
         self.chosen, self.config, self.compute, self.key = chosen, config, compute, key
+        self.group = group
+        share = config.batch_size // group.size
+        self._part = slice(group.rank * share, (group.rank + 1) * share)
         self._method = METHODS[config.method]
         self.model = self._method.build(config, compute).train()
         self._network: Any = self.model  # or what torch.compile made of it
@@ -189,24 +215,28 @@ class _Run:
     def train(self, pool: Frames, progress: Progress | None) -> None:
         """Take the steps that are left."""
         config, losses = self.config, list[Tensor]()
-        speed = self.measure(pool) if self.compute.device.type == "cuda" else None
+        alone = self.group.size == 1  # else processes might settle on different networks
+        speed = self.measure(pool) if self.compute.device.type == "cuda" and alone else None
         if speed is None and config.compile == "on":
             self._network = torch.compile(self.model)
         first = self._resume()
+        self.group.agree("the checkpoint's step", first, self.compute.device)
         left = range(first, config.steps)
-        began = time.perf_counter()
+        began = saved = time.perf_counter()
         for step, batch in zip(left, prefetch(partial(self._fetch, pool), left), strict=True):
             losses.append(self._step(step, batch))
             done = step + 1
-            save = done % config.checkpoint_every == 0 and done < config.steps
+            due = time.perf_counter() - saved > _MOST_LOST or done % config.checkpoint_every == 0
+            save = due and done < config.steps
             if save or len(losses) == _FLUSH or done == config.steps:
                 self._flush(done, losses, began)
                 losses, began = [], time.perf_counter()
-            if save or done == config.steps:
+            if self.group.first and (save or done == config.steps):
                 write_text(self._log, self._log_text())
             if save:
-                checkpoint.save(self._checkpoint, self.model, self.optimizer, self.key, done)
-                began = time.perf_counter()
+                if self.group.first:
+                    checkpoint.save(self._checkpoint, self.model, self.optimizer, self.key, done)
+                began = saved = time.perf_counter()
             if progress is not None:
                 progress(done, config.steps)
         if speed is not None and self._seconds:
@@ -252,7 +282,7 @@ class _Run:
         return plain, False
 
     def _fetch(self, pool: Frames, step: int) -> Inputs:
-        batch = make_batch(pool, self.chosen, self.config, step)
+        batch = make_batch(pool, self.chosen, self.config, step, self._part)
         return Inputs(*(self.compute.stage(part) for part in batch))
 
     def _step(self, step: int, inputs: Inputs) -> Tensor:
@@ -268,9 +298,28 @@ class _Run:
             masking = self._method.masking(noise, config.mask_ratio)
             loss: Tensor = self._network(pixels, **masking).loss
         loss.backward()  # type: ignore[no-untyped-call]
+        loss = self._shared(loss.detach())
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return loss.detach()
+        return loss
+
+    def _shared(self, loss: Tensor) -> Tensor:
+        """Put the processes' mean into the gradients, and return that of their losses.
+
+        All go together in one tensor, in the parameters' order. What DistributedDataParallel sends
+        is cut into buckets that change after its first step, and with them the order of the sums:
+        a resumed run would not end in the weights of an unbroken one.
+        """
+        if self.group.size == 1:
+            return loss
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        together = torch.cat([*(g.reshape(-1) for g in gradients), loss.float().reshape(1)])
+        self.group.mean(together)
+        at = 0
+        for gradient in gradients:
+            gradient.copy_(together[at : at + gradient.numel()].view_as(gradient))
+            at += gradient.numel()
+        return together[-1]
 
     def _resume(self) -> int:
         try:
@@ -303,13 +352,20 @@ class _Run:
         return "\n".join(map(",".join, [list(_LOG_COLUMNS), *self._rows])) + "\n"
 
 
-def make_batch(pool: Frames, chosen: NDArray[np.int64], config: PretrainConfig, step: int) -> Batch:
-    """Batch of one step: a function of the subset, the settings and the step's number alone."""
+def make_batch(
+    pool: Frames,
+    chosen: NDArray[np.int64],
+    config: PretrainConfig,
+    step: int,
+    part: slice = slice(None),
+) -> Batch:
+    """Batch of one step, or a part of it; it follows from subset, settings and number alone."""
     size = config.batch_size
-    images = pool[chosen[batch_indices(config.seed, step, size, len(chosen))]]
+    images = pool[chosen[batch_indices(config.seed, step, size, len(chosen))][part]]
     patches = (config.image_size // config.patch_size) ** 2
     noise = rng_at(config.seed, Stream.MASK, step).random((size, patches), np.float32)
-    return Batch(images, _crops(rng_at(config.seed, Stream.CROP, step), size), noise)
+    crops = _crops(rng_at(config.seed, Stream.CROP, step), size)
+    return Batch(images, crops[part], noise[part])
 
 
 def _crops(rng: np.random.Generator, n: int) -> NDArray[np.float32]:

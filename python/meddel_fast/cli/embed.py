@@ -15,7 +15,7 @@ from meddel_fast.cli.options import (
     need,
     run_stages,
 )
-from meddel_fast.console import show_work
+from meddel_fast.console import say, show_work
 
 
 def embed(
@@ -57,5 +57,5 @@ def embed(
             progress=progress,
         )
 
-    n, d = show_work("embed", "images", work).array.shape
-    typer.echo(f"{target}: {n} embeddings of {d} numbers")
+    n, d = show_work("embed", "images", work).index["shape"]
+    say(f"{target}: {n} embeddings of {d} numbers")

@@ -18,7 +18,7 @@ from meddel_fast.cli.options import (
 )
 from meddel_fast.config import ConfigError, PretrainConfig
 from meddel_fast.config_file import from_table, parse_settings
-from meddel_fast.console import show_work
+from meddel_fast.console import say, show_work
 
 
 def pretrain(
@@ -56,4 +56,4 @@ def pretrain(
 
         return told(target)
 
-    typer.echo(show_work("pretrain", "steps", work, speed))
+    say(show_work("pretrain", "steps", work, speed))

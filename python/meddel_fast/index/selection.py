@@ -31,6 +31,7 @@ DTYPES = ("float32", "float16", "int8")
 # all rewriting together then costs a third more than the last one.
 GROWTH = 4
 FEWEST = 1024  # samples before which all are compared with all
+MOST_SEGMENTS = 512  # calls whose files stand side by side, a kilobyte each of the head
 
 
 class Added(NamedTuple):
@@ -208,8 +209,7 @@ class SelectionIndex:
             }
             self._commit(state, segments=[*state.head["segments"], segment])
             state.extend(names, arrived)
-            if len(self) >= max(FEWEST, GROWTH * state.head["learned"]):
-                self._state = rewrite(self._folder, state, threads)
+            self._tidy(state, threads)
         keep = np.isnan(similarity)
         kept = int(keep.sum())
         return Added(keep, kept, len(keep) - kept, old.compared)
@@ -261,6 +261,7 @@ class SelectionIndex:
             before = state.kept
             self._commit(state, segments=[*state.head["segments"], segment])
             state.change(changed)
+            self._tidy(state, threads)
         readmitted = np.setdiff1d(state.kept, before)
         covered = np.setdiff1d(np.setdiff1d(before, state.kept), gone)
         return Removed(
@@ -329,6 +330,12 @@ class SelectionIndex:
             state.head["threshold"],
             threads,
         )
+
+    def _tidy(self, state: State, threads: int) -> None:
+        """Write the files anew where the index has outgrown its centroids, or its head."""
+        grown = len(state.live) >= max(FEWEST, GROWTH * state.head["learned"])
+        if grown or len(state.head["segments"]) >= MOST_SEGMENTS:
+            self._state = rewrite(self._folder, state, threads)
 
     def _commit(self, state: State, **news: Any) -> None:
         head = {**state.head, **news, "generation": state.head["generation"] + 1}
