@@ -19,7 +19,7 @@ KINDS = {  # of the stub's names and of pybind11's
     "Annotated": "array",
     "int": "int", "SupportsInt": "int", "float": "float", "SupportsFloat": "float", "bool": "bool",
     "str": "str", "list": "list", "Sequence": "list", "None": "None", "object": "object",
-    "Any": "object", "Callable": "callable", "handle": "object",
+    "Any": "object", "Callable": "callable", "handle": "object", "tuple": "tuple", "_Part": "tuple",
 }  # fmt: skip
 
 
