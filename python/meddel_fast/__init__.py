@@ -5,7 +5,7 @@ The map of the package; imports go down only:
 ======================  ===========================================================================
 ``cli``                 the command line, ``meddel-fast``
 ``benchmark``           the whole run, from folders of images to a NormDEL table and a report
-``embed``, ``pretrain``, ``downstream``, ``normdel``, ``report``     one stage each
+``embed``, ``leakage``, ``pretrain``, ``downstream``, ``normdel``, ``report``     one stage each
 ``data``, ``selectors`` images and manifests; ``select(embeddings, budget) -> Selection``
 ``pair_stream``         ``iter_similar_pairs``: similar pairs by ranges of rows
 ``ops``                 the kernels' public functions: checks, picks the device, one call
