@@ -142,6 +142,7 @@ def test_split_is_each_group_by_itself(name: str) -> None:
     found = select(name, x, 20, groups=groups, group_rule="split", **more)
     names, sizes = np.unique(groups, return_counts=True)
     shares = quotas(sizes, (names != "").astype(np.int64), 20)
+    labels: set[int] = set()
     for group, share in zip(names, shares, strict=True):
         rows = np.flatnonzero(groups == group)
         if share == 0:
@@ -152,6 +153,13 @@ def test_split_is_each_group_by_itself(name: str) -> None:
         assert [i for i in found.order if groups[i] == group] == rows[alone.order].tolist()
         assert np.array_equal(found.reason[rows], alone.reason)
         assert np.array_equal(found.distance[rows], alone.distance, equal_nan=True)
+        own = found.cluster[rows][alone.cluster >= 0]
+        if name in ("facility", "craig"):
+            assert np.array_equal(own, rows[alone.cluster[alone.cluster >= 0]])
+        elif len(own):
+            assert len(set(own - alone.cluster[alone.cluster >= 0])) == 1
+            assert not labels & set(own)  # no two groups share a cluster
+            labels |= set(own)
 
 
 @methods
@@ -205,7 +213,7 @@ def test_kept_and_lost_medoids() -> None:
 
 
 def test_webster_gives_what_is_due() -> None:
-    assert quotas(np.array([53, 24, 23]), np.array([1, 1, 1]), 10).tolist() == [6, 2, 2]
+    assert quotas(np.array([70, 15, 15]), np.array([1, 1, 1]), 10).tolist() == [7, 2, 1]
     assert quotas(np.array([90, 9, 1]), np.array([1, 1, 1]), 3).tolist() == [1, 1, 1]
     assert quotas(np.array([2, 50]), np.array([1, 1]), 52).tolist() == [2, 50]
     last = np.zeros(4, dtype=np.int64)

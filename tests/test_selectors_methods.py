@@ -372,18 +372,19 @@ def test_moderate_keeps_the_middle() -> None:
     assert kept.tolist() == [5, 6, 14, 15]  # neither the centre nor the ends
 
 
-def test_d4_is_semdedup_then_prototypes() -> None:
+@pytest.mark.parametrize("keep", ["hard", "easy"])
+def test_d4_is_semdedup_then_prototypes(keep: str) -> None:
     x = cloud(90, seed=3)
     dedup = select("semdedup", x, 0.75)
     left = dedup.indices
-    inner = select("prototypes", x[left], 20)
-    found = select("d4", x, 20)
+    inner = select("prototypes", x[left], 20, keep=keep)
+    found = select("d4", x, 20, keep=keep)
     assert found.settings["left"] == len(left) == 68
     assert found.order.tolist() == left[inner.order].tolist()
     repeats = found.reason == "duplicate"
     assert np.array_equal(repeats, dedup.reason == "duplicate")
     assert np.array_equal(found.duplicate_of[repeats], dedup.duplicate_of[repeats])
-    everything = select("d4", x, 80)  # above the share that SemDeDup leaves
+    everything = select("d4", x, 80, keep=keep)  # above the share that SemDeDup leaves
     assert set(everything.indices) == set(select("semdedup", x, 80).indices)
 
 

@@ -5,7 +5,7 @@ The map of the package; imports go down only:
 ======================  ===========================================================================
 ``cli``                 the command line, ``meddel-fast``
 ``benchmark``           the whole run, from folders of images to a NormDEL table and a report
-``embed``, ``pretrain``, ``downstream``, ``normdel``, ``report``     one stage each
+``embed``, ``leakage``, ``pretrain``, ``downstream``, ``normdel``, ``report``     one stage each
 ``data``, ``selectors`` images and manifests; ``select(embeddings, budget) -> Selection``
 ``index``               a deduplication index on disk that samples come to and leave
 ``distributed``         the processes of torchrun that embed or pre-train together

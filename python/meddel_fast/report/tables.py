@@ -48,4 +48,4 @@ def sortable(
 
 def number_cell(value: float, text: str) -> str:
     """Make a cell that sorts by its value."""
-    return f'<td data-value="{value!r}">{text}</td>'
+    return f'<td data-value="{value:.17g}">{text}</td>'
