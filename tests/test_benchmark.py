@@ -362,6 +362,22 @@ def test_plan_of_repetitions(tiny: Path) -> None:
         build(load_config(tiny), Records(config.out))
 
 
+def test_a_score_is_the_loss_of_the_runs_own_encoder(tiny: Path) -> None:
+    chosen = TINY.replace('["kcenter", "meddel"]', '["kcenter", "loss"]')
+    tiny.write_text(chosen + '[selectors.loss]\nscore = "mae"\n')
+    config = load_config(tiny)
+    assert "select/loss" in {stage.name for stage in build(config, Records(config.out))}
+    tiny.write_text(chosen + '[selectors.loss]\nscore = "entropy"\n')
+    config = load_config(tiny)
+    with pytest.raises(ConfigError, match=r"score must be \"mae\", .*got 'entropy'"):
+        build(config, Records(config.out))
+    given = '[encoder]\npath = "some/model"\n[selectors.loss]\nscore = "mae"\n'
+    tiny.write_text(chosen + given)
+    config = load_config(tiny)
+    with pytest.raises(ConfigError, match="with an encoder given by"):
+        build(config, Records(config.out))
+
+
 def test_plan_with_an_encoder_of_its_own_or_a_given_one(tiny: Path) -> None:
     tiny.write_text(TINY.replace("[1.0, 0.25]", "[0.25]"))
     config = load_config(tiny)

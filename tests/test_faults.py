@@ -25,12 +25,15 @@ TINY = """
 name = "tiny"
 out = "run"
 ratios = [1.0, 0.25]
-selectors = ["meddel"]
+selectors = ["meddel", "loss"]
 seeds = [0]
 
 [[data]]
 name = "made"
 made = {videos = 4, frames = 8, size = 48, val_videos = 1, test_videos = 1}
+
+[selectors.loss]
+score = "mae"
 
 [pretrain]
 image_size = 32

@@ -371,7 +371,8 @@ class RunConfig:
     """A whole run. `seeds` are those of the downstream heads, `seed` that of everything before.
 
     Repetition r of `repeats` selects (where the method draws) and pre-trains with ``seed + r``.
-    `alpha` is the weight of the tables, `alphas` those of the sweep.
+    `alpha` is the weight of the tables, `alphas` those of the sweep. A selector's option ``score``
+    may be ``"mae"``: how badly the encoder that the run trains itself restores each image.
     """
 
     name: str

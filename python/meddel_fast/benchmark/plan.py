@@ -20,9 +20,13 @@ from meddel_fast.files import Progress, sha256_file, sha256_json, write_json
 from meddel_fast.selectors import DRAW_NOTHING
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from meddel_fast.data.manifest import Manifest
 
 FULL = "full-100"
+MAE_LOSS = "mae"  # for a selector's option `score`
 GROUPS = (
     *("make", "data", "encoder", "pretrain", "embed", "leakage", "select"),
     *("evaluate", "generalisation", "score", "report"),
@@ -100,10 +104,17 @@ def check_selectors(config: RunConfig) -> None:
 
     across = config.generalisation.selectors if config.generalisation else ()
     for name in dict.fromkeys((*config.selectors, *across)):
+        options = config.selector_options.get(name, {})
         try:
-            check_options(name, config.selector_options.get(name, {}))
+            check_options(name, options)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"selectors: {error}") from None
+        if "score" in options and (options["score"] != MAE_LOSS or config.encoder.path):
+            raise ConfigError(
+                f'[selectors.{name}] score must be "{MAE_LOSS}", the loss of the encoder that the '
+                f"run trains itself, got {options['score']!r}"
+                + (" with an encoder given by [encoder] path" if config.encoder.path else "")
+            )
 
 
 def check_sets(config: RunConfig) -> None:
@@ -372,6 +383,7 @@ class _Plan:
         options = {"seed": self.config.seed, **self.config.selector_options.get(name, {})}
         if repeat:
             options["seed"] = check_int(f"[selectors.{name}] seed", options["seed"], 0) + repeat
+        by_loss = options.get("score") == MAE_LOSS
 
         def inputs() -> dict[str, Any]:
             return {
@@ -379,6 +391,7 @@ class _Plan:
                 "centre": self.config.encoder.centre,
                 "ratios": ratios,
                 "options": options,
+                **({"model": self.records.digest(self.embedding_model)} if by_loss else {}),
             }
 
         def work(progress: Progress) -> None:
@@ -388,13 +401,23 @@ class _Plan:
             embeddings = Embeddings.load(self.embeddings)
             x = embeddings.centred if self.config.encoder.centre else embeddings.array
             ids = self.manifest(self.pool_path).ids
+            given = options | ({"score": self.mae_losses(progress)} if by_loss else {})
             threads = self.config.threads
-            found = select_ladder(name, x, ratios, threads=threads, progress=progress, **options)
+            found = select_ladder(name, x, ratios, threads=threads, progress=progress, **given)
             for path, selection in zip(paths, found, strict=True):
                 selection.save(path, ids)
             progress(len(ratios), len(ratios))
 
         return Stage(f"select/{repeated(name, repeat)}", paths, inputs, work, unit="")
+
+    def mae_losses(self, progress: Progress) -> NDArray[np.float64]:
+        """Measure how badly the run's own MAE restores each image of the pool."""
+        from meddel_fast.reconstruction import reconstruction_errors
+
+        self.use_threads()
+        pool, device = self.manifest(self.pool_path), self.config.device
+        model = self.embedding_model
+        return reconstruction_errors(pool, model, device=device, progress=progress).image
 
     def evaluate(self, name: str, data: DataConfig, seed: int) -> Stage:
         path = self.result(name, data, seed)
