@@ -28,6 +28,7 @@ from meddel_fast.console import explain, parse_budget
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.files import read_json
 from meddel_fast.normdel import normdel
+from meddel_fast.predictions import Predictions
 from meddel_fast.selectors import Selection
 
 TINY_MODEL = [
@@ -263,8 +264,11 @@ def test_every_stage_alone(cli: CliRunner, tmp_path: Path) -> None:
     said = lines(
         cli, "evaluate", tmp_path / "half" / "model", manifest, "--out", tmp_path / "r.json",
         "--set", "steps=2", "--set", "freeze_encoder=true", "--seed", "5",
+        "--predictions", tmp_path / "r.npz",
     )  # fmt: skip
     result = read_json(tmp_path / "r.json")
+    saved = Predictions.load(tmp_path / "r.npz")
+    assert saved.confusions.sum(axis=0).tolist() == result["confusion"]
     assert f"mIoU {result['miou']:.4f}" in said
     assert (result["images"], result["seed"]) == (8, 5)
     said = lines(cli, "evaluate", model / "model", manifest, "--test-split", "tset", status=2)

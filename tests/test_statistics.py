@@ -23,6 +23,7 @@ from meddel_fast.benchmark.bootstrap import (
     miou_of_counts,
     resample,
     run_weights,
+    whole_groups,
 )
 from meddel_fast.benchmark.ranks import critical_difference, rank
 from meddel_fast.benchmark.share import share_training
@@ -168,6 +169,35 @@ def test_pairs_cancel_what_images_have_in_common(rng: np.random.Generator) -> No
     alone = np.subtract(*found["x"].interval()[::-1])
     assert 0 < low < high
     assert high - low < 0.2 * alone
+
+
+def test_images_of_a_group_are_drawn_together(rng: np.random.Generator) -> None:
+    counts = made_up_counts(rng, 0.6, images=12)
+    groups = ["v1", "v2", "v1", "", "", *["v3"] * 4, "v1", "v2", "v4"]
+    units = whole_groups(counts, groups)
+    members = [[0, 2, 9], [1, 10], [3], [4], [5, 6, 7, 8], [11]]
+    wanted = np.stack([counts[:, m].sum(axis=1) for m in members], axis=1)
+    np.testing.assert_array_equal(units, wanted)
+    found = resample({"x": counts}, RUNS, "a", groups=groups)["x"]
+    summed = resample({"x": wanted}, RUNS, "a")["x"]
+    np.testing.assert_array_equal(found.drawn, summed.drawn)
+    np.testing.assert_array_equal(found.observed, resample({"x": counts}, RUNS, "a")["x"].observed)
+    assert bootstrap.MIN_GROUPS == 5
+    few = ["v1"] * 4 + ["v2"] * 6 + ["", ""]  # four units
+    np.testing.assert_array_equal(whole_groups(counts, few), counts)
+    with pytest.raises(ValueError, match="groups must be one for each of 12 images, got 11"):
+        resample({"x": counts}, RUNS, "a", groups=groups[1:])
+
+
+def test_copies_of_a_frame_do_not_narrow_an_interval(rng: np.random.Generator) -> None:
+    frames = made_up_counts(rng, 0.6, images=20)
+    video = np.repeat(frames, 10, axis=1)
+    groups = [f"v{i // 10}" for i in range(200)]
+    alone = resample({"x": frames}, RUNS, "a")["x"].interval()
+    together = resample({"x": video}, RUNS, "a", groups=groups)["x"].interval()
+    assert together == pytest.approx(alone, rel=1e-12)
+    apart = resample({"x": video}, RUNS, "a")["x"].interval()
+    assert apart[1] - apart[0] < 0.6 * (alone[1] - alone[0])
 
 
 def test_wrong_counts_are_refused(rng: np.random.Generator) -> None:

@@ -3,9 +3,10 @@
 Two things are drawn with replacement, each as it was sampled:
 
 - the runs, in two nested levels: repetitions (selection and pre-training), then heads in each;
-- the test images. All runs are scored on the same images, so one draw of images holds for all
-  runs and all selections. (Drawn for each run anew, images would count as more than there are:
-  intervals would be too narrow by up to the root of the number of runs.)
+- the test images, those of one video or patient together, since they resemble each other. All runs
+  are scored on the same images, so one draw of images holds for all runs and all selections.
+  (Drawn for each run anew, images would count as more than there are: intervals would be too narrow
+  by up to the root of the number of runs.)
 
 A score is then computed as it is from all images: over the pixels of all drawn images together.
 Because runs and images are the same draw for every selection, differences are paired. The draws
@@ -27,6 +28,9 @@ from meddel_fast.selectors.base import random_keys
 
 CONFIDENCE = 0.95
 DRAWS = 2000  # each end of a normal 95 % interval then has a standard error of 1.5 % of its length
+MIN_GROUPS = 5
+"""With fewer groups of images than this a draw of groups says little; images are drawn instead."""
+
 _BLOCK = 1 << 22  # drawn images held at once
 
 K = TypeVar("K")
@@ -148,6 +152,7 @@ def resample(
     runs: Sequence[Run],
     name: str,
     *,
+    groups: Sequence[str] | None = None,
     measure: Callable[[Floats], Floats] = miou_of_counts,
     draws: int = DRAWS,
     seed: int = 0,
@@ -163,6 +168,9 @@ def resample(
         Repetition and seed of each run.
     name
         Of the test set: other sets have other draws of images, and the same of runs.
+    groups
+        Video or patient of each image, empty for none; None for none at all. See
+        :func:`whole_groups`.
     measure
         From sums of counts (..., 2, 2) to scores (...).
     draws, seed
@@ -171,7 +179,7 @@ def resample(
     Raises
     ------
     ValueError
-        The counts are not all of one shape, (runs, images, 2, 2).
+        The counts are not all of one shape, (runs, images, 2, 2), or `groups` are of other images.
     """
     shapes = {counts.shape for counts in confusions.values()}
     wanted = (len(runs), *next(iter(shapes))[1:2], 2, 2)
@@ -180,10 +188,11 @@ def resample(
             f"confusions must all be of one shape ({len(runs)} runs, images, 2, 2), "
             f"got {sorted(shapes)}"
         )
-    images = wanted[1]
+    units = {key: whole_groups(counts, groups) for key, counts in confusions.items()}
+    images = next(iter(units.values())).shape[1]
     flat = {
         key: np.ascontiguousarray(np.moveaxis(counts, 0, 1).reshape(images, -1), np.float64)
-        for key, counts in confusions.items()
+        for key, counts in units.items()
     }
     drawn = {key: np.empty((draws, len(runs))) for key in confusions}
     for block, weights in image_weights(images, name, draws, seed):
@@ -194,6 +203,45 @@ def resample(
         key: Sample(measure(counts.sum(axis=1).astype(np.float64)), drawn[key], shares)
         for key, counts in confusions.items()
     }
+
+
+def whole_groups(counts: NDArray[np.int64], groups: Sequence[str] | None) -> NDArray[np.int64]:
+    """Add up the counts of images that are drawn together.
+
+    Parameters
+    ----------
+    counts : int64, shape (runs, images, 2, 2)
+        By image.
+    groups
+        Name of each image's group; images without one (empty) stand alone. None: all stand alone.
+
+    Returns
+    -------
+    int64, shape (runs, units, 2, 2)
+        By group, in the order of their first images; `counts` when there are fewer than
+        `MIN_GROUPS` units.
+
+    Raises
+    ------
+    ValueError
+        There is not one group for each image.
+    """
+    if groups is None:
+        return counts
+    if len(groups) != counts.shape[1]:
+        raise ValueError(
+            f"groups must be one for each of {counts.shape[1]} images, got {len(groups)}"
+        )
+    places: dict[tuple[str, int], int] = {}
+    unit = [
+        places.setdefault((group, -1 if group else i), len(places))
+        for i, group in enumerate(groups)
+    ]
+    if len(places) < MIN_GROUPS:
+        return counts
+    summed = np.zeros((len(places), len(counts), 2, 2), np.int64)
+    np.add.at(summed, np.array(unit), np.moveaxis(counts, 1, 0))
+    return np.moveaxis(summed, 0, 1)
 
 
 def _hash(seed: int, place: str) -> int:

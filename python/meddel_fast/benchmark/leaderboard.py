@@ -35,10 +35,14 @@ _PLACES = ("out", "device", "threads")
 
 @dataclass(frozen=True)
 class Entry:
-    """One result with its provenance: the columns `COLUMNS`, and the file of its predictions."""
+    """One result with its provenance: the columns `COLUMNS`, and the file of its predictions.
+
+    ``groups`` name the video or patient of each test image, see `bootstrap.whole_groups`.
+    """
 
     row: Mapping[str, Any]
     predictions: Path
+    groups: tuple[str, ...]
 
     @property
     def label(self) -> str:
@@ -111,7 +115,9 @@ def _entries(
 
     config = about["config"]
     pool = Manifest.load(run_dir / "data" / "pretrain.parquet")
-    data = {d["name"]: _data_hash(run_dir, d) for d in config["data"] if "test" in d["use"]}
+    tested = [d for d in config["data"] if "test" in d["use"]]
+    data = {d["name"]: _data_hash(run_dir, d) for d in tested}
+    groups = {d["name"]: tuple(masked_rows(run_dir, d, "test").column("group")) for d in tested}
     shared = {
         "protocol": protocol(
             about,
@@ -147,7 +153,8 @@ def _entries(
             "result_sha256": sha256_file(result.path),
             "finished": _finished(run_dir, result),
         }
-        entries.append(Entry({name: row[name] for name in COLUMNS}, result.predictions))
+        columns = {name: row[name] for name in COLUMNS}
+        entries.append(Entry(columns, result.predictions, groups[result.data]))
     return entries
 
 
@@ -187,8 +194,8 @@ def config_hash(config: Mapping[str, Any]) -> str:
     return sha256_json(settings)
 
 
-def _data_hash(run_dir: Path, data: Mapping[str, Any]) -> str:
-    rows = (masked_rows(run_dir, dict(data), which) for which in ("train", "test"))
+def _data_hash(run_dir: Path, data: dict[str, Any]) -> str:
+    rows = (masked_rows(run_dir, data, which) for which in ("train", "test"))
     return sha256_json([manifest.fingerprint for manifest in rows])
 
 

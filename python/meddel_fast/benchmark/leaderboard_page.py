@@ -21,6 +21,7 @@ _PAGE = Template("""<!doctype html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>MedDEL leaderboard</title>
 <style>$style
+main > p:first-child { margin-top: 1.25rem; }
 .wanting { color: var(--disruptive); }
 .ranks { grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); }
 .clique { stroke: var(--ink); stroke-width: 4; stroke-linecap: round; }

@@ -459,6 +459,9 @@ class _Plan:
         paths = [self.result(n, d, s) for n in names for d in data for s in self.config.seeds]
         logs = [self.out / "pretrain" / name / "loss.csv" for name in names]
 
+        def groups() -> dict[str, list[str]]:
+            return {d.name: self.with_masks(d, d.test_splits).column("group") for d in data}
+
         def inputs() -> dict[str, Any]:
             digest = self.records.digest
             return {
@@ -467,6 +470,7 @@ class _Plan:
                 "selections": [digest(self.selection(t)) for t, _, _ in scored if t != FULL],
                 "training": [digest(p) for p in logs],
                 "pool": self.pool_fingerprint(),
+                "groups": sha256_json(groups()),
                 "planted": {name: sha256_file(path) for name, path in self.truths().items()},
                 "alpha": self.config.alpha,
                 "alphas": self.config.alphas,
@@ -476,7 +480,8 @@ class _Plan:
         def work(progress: Progress) -> None:
             from meddel_fast.benchmark.summary import score_run
 
-            score_run(self.config, scored, self.manifest(self.pool_path), self.truths())
+            pool = self.manifest(self.pool_path)
+            score_run(self.config, scored, pool, self.truths(), groups())
             beyond.write_tables(self)
             progress(1, 1)
 

@@ -104,8 +104,10 @@ class _Group:
             if any(ids != parts[0][0] for ids, _ in parts):
                 raise ValueError(f"{name}: results of {key[0]} were tested on different images")
             counts = np.stack([confusions for _, confusions in parts])
-            dataset = str(entries[runs[0]].row["dataset"])
-            found[name] = resample({key: counts}, runs, dataset)[key]
+            first = entries[runs[0]]
+            found[name] = resample(
+                {key: counts}, runs, str(first.row["dataset"]), groups=first.groups
+            )[key]
         self._drawn[key, tuple(runs)] = found
         return found
 

@@ -8,6 +8,7 @@ holds the formulas.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -57,10 +58,7 @@ def normdel_table(table: Table, retained: Mapping[Key, float], alpha: float) -> 
         return np.asarray(normdel(miou, share, alpha))
 
     return {
-        key: {
-            name: sample.map(lambda miou, share=retained[key]: score(share, miou))  # type: ignore[misc]
-            for name, sample in sets.items()
-        }
+        key: {name: sample.map(partial(score, retained[key])) for name, sample in sets.items()}
         for key, sets in table.items()
     }
 

@@ -27,7 +27,6 @@ from meddel_fast.benchmark.statistics import (
     all_statistics,
     intervals,
 )
-from meddel_fast.benchmark.task_stages import segmented
 from meddel_fast.files import atomic_directory, read_json, write_json, write_text
 from meddel_fast.predictions import load_confusions
 from meddel_fast.selectors import Selection
@@ -42,6 +41,7 @@ def score_run(
     tags: Sequence[tuple[str, str, float]],
     pool: Manifest,
     truths: Mapping[str, Path],
+    groups: Mapping[str, Sequence[str]],
 ) -> None:
     """Write ``score/``: scores, planted frames, costs and statistics of segmentation.
 
@@ -55,9 +55,11 @@ def score_run(
         The manifest that was selected from.
     truths
         See `score.planted_rows`.
+    groups
+        Test set -> video or patient of each of its test images, empty for none.
     """
     out = config.out
-    sets = [d.name for d in segmented(config)]
+    sets = list(groups)
     results = group(list_results(out, tags, sets, config.seeds, config.repeats))
     kept = {
         (s, r): np.arange(len(pool))
@@ -66,7 +68,7 @@ def score_run(
         for t, s, r in tags
     }
     retained = {key: len(rows) / len(pool) for key, rows in kept.items()}
-    table = sample_table(results) if sets else {}
+    table = sample_table(results, groups) if sets else {}
     spans = intervals(table, retained, config.alpha)
     costs, scores = costs_of(config, tags, kept, pool), []
     for cost in costs if sets else ():
@@ -93,7 +95,9 @@ def group(results: Sequence[Result]) -> dict[Key, dict[str, list[Result]]]:
     return grouped
 
 
-def sample_table(results: Mapping[Key, Mapping[str, Sequence[Result]]]) -> Table:
+def sample_table(
+    results: Mapping[Key, Mapping[str, Sequence[Result]]], groups: Mapping[str, Sequence[str]]
+) -> Table:
     """Draw from the saved counts of all selections, a data set at a time.
 
     Raises
@@ -102,7 +106,7 @@ def sample_table(results: Mapping[Key, Mapping[str, Sequence[Result]]]) -> Table
         Two selections were tested on other images, or by other repetitions and seeds.
     """
     table: dict[Key, dict[str, Any]] = {key: {} for key in results}
-    for name in next(iter(results.values())):
+    for name, together in groups.items():
         counts: dict[Key, NDArray[np.int64]] = {}
         seen: set[tuple[tuple[str, ...], tuple[Run, ...]]] = set()
         for key, sets in results.items():
@@ -115,7 +119,7 @@ def sample_table(results: Mapping[Key, Mapping[str, Sequence[Result]]]) -> Table
                     f"those of {key[0]} at {key[1]:g} differ"
                 )
             counts[key] = np.stack([confusions for _, confusions in found])
-        for key, sample in resample(counts, runs, name).items():
+        for key, sample in resample(counts, runs, name, groups=together).items():
             table[key][name] = sample
     return table
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from meddel_fast.console import show_work
+from meddel_fast.files import Progress
 
 
 def leaderboard(
@@ -26,12 +28,11 @@ def leaderboard(
     from meddel_fast.benchmark import leaderboard as board
     from meddel_fast.benchmark import leaderboard_page
     from meddel_fast.benchmark.standings import standings
-    from meddel_fast.benchmark.verify import verify as score_again
     from meddel_fast.files import write_text
 
     runs = board.find_runs(folders)
     for run in runs if verify else []:
-        show_work("verify", "results", lambda p, run=run: score_again(run, progress=p))  # type: ignore[misc]
+        show_work("verify", "results", partial(_score_again, run))
     entries, notes = board.collect(runs, alpha)
     single, more = board.without_copies(entries)
     notes += more
@@ -46,3 +47,9 @@ def leaderboard(
         board.write_table(out, entries)
         write_text(out / "leaderboard.html", leaderboard_page.page(found, entries, notes, alpha))
         typer.echo(f"Written: {out / 'leaderboard.html'}, .csv, .parquet")
+
+
+def _score_again(run: Path, progress: Progress) -> None:
+    from meddel_fast.benchmark.verify import verify
+
+    verify(run, progress=progress)
