@@ -166,13 +166,14 @@ def test_cleaning_needs_an_encoder_from_before(tmp_path: Path) -> None:
 def leaky(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A config of a run whose test frames 20 and 21 are frames 3 and 5 of the pool.
 
-    20 is a copy of the file, 21 holds the same pixels in another file.
+    20 is a copy of the file, 21 holds the same pixels in another file; 23 has no mask.
     """
     folder = tmp_path_factory.mktemp("leaky")
     blob_frames(folder / "data", n=24)
     images = folder / "data" / "images"
     shutil.copy(images / "003.png", images / "020.png")
     Image.open(images / "005.png").save(images / "021.png", compress_level=1)
+    (folder / "data" / "masks" / "023.png").unlink()
     split = ["train"] * 20 + ["test"] * 4
     rows = [f"images/{i:03}.png,{s}" for i, s in enumerate(split)]
     (folder / "splits.csv").write_text("\n".join(["file,split", *rows]) + "\n")
@@ -194,6 +195,7 @@ def test_a_run_audits_its_pool_and_cleans_it_if_asked(leaky: Path) -> None:
     out = run(config, until="select")
     found = Leakage.load(out / "leakage")
     assert found.pool == 20
+    assert found.tests == {"made": 4}
     pairs = zip(found.pool_id, found.test_id, found.same_bytes.tolist(), strict=True)
     assert sorted(pairs) == [
         ("made/images/003.png", "images/020.png", True),

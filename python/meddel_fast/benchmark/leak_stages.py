@@ -38,7 +38,8 @@ def _embeddings(plan: _Plan, data: DataConfig) -> Path:
 
 
 def _rows(plan: _Plan, data: DataConfig) -> Manifest:
-    return plan.with_masks(data, data.test_splits)
+    """Give the images of a test set, whatever they are tested on."""
+    return plan.manifest(plan.manifest_path(data.name)).splits(data.test_splits)
 
 
 def _samples(manifest: Manifest, folder: Path) -> Samples:
