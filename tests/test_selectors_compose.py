@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_selectors import blobs, check_consistent, given, same
 
-from meddel_fast import selectors
+from meddel_fast import _core, selectors
 from meddel_fast.selectors import METHODS, SELECTORS, Selection, select
 from meddel_fast.selectors.groups import quotas
 
@@ -313,3 +313,14 @@ def test_an_excluded_start_gives_way_to_the_next() -> None:
     assert found.order[0] == 4
     assert found.settings["start"] == 2
     assert select("kcenter", blobs(), 2, exclude=~mask, start=30).order[0] == 3
+
+
+def test_every_instruction_set_chooses_the_same(isa: str) -> None:
+    x = blobs()
+    for name in SELECTORS:
+        more = given(name, N) | ({"neighbors": 5} if "neighbors" in METHODS[name].own else {})
+        found = select(name, x, [4, 20], selected=[3], **more)
+        _core.use_isa("scalar")
+        plain = select(name, x, [4, 20], selected=[3], threads=1, **more)
+        _core.use_isa(isa)
+        assert all(same(a, b) for a, b in zip(found, plain, strict=True)), name

@@ -36,10 +36,11 @@ from meddel_fast.progress import reporting
 from meddel_fast.selectors.base import REASONS, Selection
 from meddel_fast.selectors.ccs import ccs
 from meddel_fast.selectors.compose import Method, Selector
+from meddel_fast.selectors.craig import craig
 from meddel_fast.selectors.d2 import d2
 from meddel_fast.selectors.d4 import d4
 from meddel_fast.selectors.density import density
-from meddel_fast.selectors.facility import craig, facility
+from meddel_fast.selectors.facility import facility
 from meddel_fast.selectors.graphcut import graphcut
 from meddel_fast.selectors.herding import herding
 from meddel_fast.selectors.kcenter import kcenter
@@ -47,8 +48,9 @@ from meddel_fast.selectors.loss import loss
 from meddel_fast.selectors.meddel import meddel, meddel_ladder
 from meddel_fast.selectors.moderate import moderate
 from meddel_fast.selectors.prototypes import prototypes
-from meddel_fast.selectors.random import random, stratified
+from meddel_fast.selectors.random import random
 from meddel_fast.selectors.semdedup import semdedup, semdedup_ladder
+from meddel_fast.selectors.stratified import stratified
 
 __all__ = [
     "DRAW_NOTHING",

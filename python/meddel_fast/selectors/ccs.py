@@ -12,7 +12,7 @@ from meddel_fast.arrays import check_float, check_int
 from meddel_fast.selectors.clusters import cluster_rows
 from meddel_fast.selectors.compose import selector
 from meddel_fast.selectors.numbers import weighted_keys
-from meddel_fast.selectors.random import rank_within
+from meddel_fast.selectors.strata import rank_within
 from meddel_fast.selectors.task import Choice, Task, ranked
 
 

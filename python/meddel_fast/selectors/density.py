@@ -13,7 +13,7 @@ from meddel_fast.selectors.base import to_numpy
 from meddel_fast.selectors.clusters import Clusters, cluster_rows
 from meddel_fast.selectors.compose import selector
 from meddel_fast.selectors.numbers import exp
-from meddel_fast.selectors.random import rank_within
+from meddel_fast.selectors.strata import rank_within
 from meddel_fast.selectors.task import Choice, Task, scores_by_rank
 
 

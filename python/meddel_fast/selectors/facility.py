@@ -1,4 +1,4 @@
-"""Facility location and CRAIG: the samples that represent all others best."""
+"""Facility location: the samples that represent all others best."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from meddel_fast.selectors.directions import Directions
 from meddel_fast.selectors.graph import Edges, check_neighbors, edges_to, nearest
 from meddel_fast.selectors.task import Choice, Task, scores_by_rank
 
-_EXACT = "on the graph; with all neighbours (n <= 2,000 by default) as published"
-_WEIGHTS = "Each sample counts that many times among those that are represented."
+EXACT = "on the graph; with all neighbours (n <= 2,000 by default) as published"
+WEIGHTS = "Each sample counts that many times among those that are represented."
 
 
 class Coverage:
@@ -65,9 +65,9 @@ class Coverage:
 @selector(
     paper="Mirzasoleiman et al. 2015; Minoux 1978 (lazy greedy)",
     cost="O(n^2 d) at worst for the graph; then about O(n k + b k log n)",
-    exact=_EXACT,
+    exact=EXACT,
     good_for="the typical of every kind: kept samples stand for all others",
-    weights=_WEIGHTS,
+    weights=WEIGHTS,
 )
 def facility(
     task: Task,
@@ -108,49 +108,13 @@ def facility(
     edges = edges_to(indices, np.maximum(similarity, 0.0), own)
     settings = {"neighbors": indices.shape[1], "greedy": greedy}
     if greedy == "lazy":
-        states = _climb(task, edges)
+        states = climb(task, edges)
     else:
         settings["epsilon"] = epsilon
         states = (_draw(task, edges, count, epsilon) for count in task.counts)
     for state in states:
         value = float(np.cumsum(task.weighted(state.best))[-1])
         yield Choice(state.order, state.scores, settings | {"value": value}, medoid=state.by)
-
-
-@selector(
-    paper="Mirzasoleiman, Bilmes & Leskovec 2020",
-    cost="as facility",
-    exact=_EXACT,
-    good_for="training on few samples with weights: the gradient of all, approximated",
-    weights=_WEIGHTS,
-)
-def craig(task: Task, *, neighbors: int | None = None) -> Iterator[Choice]:
-    """Keep medoids whose weighted sum stands for all samples (CRAIG, on embeddings).
-
-    Facility location with D - distance as the similarity, where the distance is that of the
-    normalised embeddings, in place of the gradients of CRAIG, and D the largest in the graph.
-
-    Parameters
-    ----------
-    neighbors
-        As in :func:`~meddel_fast.selectors.facility.facility`.
-
-    Returns
-    -------
-    Selection
-        ``cluster`` is the kept sample that stands for each, so that the weight CRAIG trains a kept
-        sample with is how often it occurs there. ``distance`` is the distance to it (NaN where no
-        kept sample is a neighbour). ``order``, ``scores``: as by facility location.
-    """
-    similarity, indices = nearest(task, check_neighbors(neighbors, task.n))
-    distance = np.sqrt(np.maximum(2.0 - 2.0 * similarity, 0.0))
-    own = np.sqrt(np.maximum(2.0 - 2.0 * Directions(task.x, task.threads).self_similarity(), 0.0))
-    largest = float(max(np.max(distance, initial=0.0), np.max(own)))
-    edges = edges_to(indices, largest - distance, largest - own)
-    settings = {"neighbors": indices.shape[1], "largest": largest}
-    for state in _climb(task, edges):
-        away = np.where(state.by >= 0, largest - state.best, np.nan)
-        yield Choice(state.order, state.scores, settings, distance=away, medoid=state.by)
 
 
 class State(NamedTuple):
@@ -162,7 +126,7 @@ class State(NamedTuple):
     by: NDArray[np.int64]
 
 
-def _climb(task: Task, edges: Edges) -> Iterator[State]:
+def climb(task: Task, edges: Edges) -> Iterator[State]:
     """Keep the sample of the highest gain, again and again (lazy greedy).
 
     A gain of any time before bounds the gain now: each of its terms only falls, and sums of equally

@@ -1,4 +1,4 @@
-"""Strata that a method is told, or clusters in their place."""
+"""Strata that a method is told, or clusters in their place, and places in them."""
 
 from __future__ import annotations
 
@@ -28,3 +28,12 @@ def check_strata(
         raise ValueError(f"clusters must be None where strata are given, got {clusters}")
     names, label = np.unique(strata, return_inverse=True)
     return label.reshape(-1).astype(np.int64), None, {"strata": len(names)}
+
+
+def rank_within(label: NDArray[np.int64], keys: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return each sample's place (from 0) in its stratum by falling key; ties: lowest index."""
+    order = np.lexsort((-keys, label))
+    first = np.searchsorted(label[order], label[order])
+    place = np.empty(len(label), dtype=np.int64)
+    place[order] = np.arange(len(label)) - first
+    return place
