@@ -7,6 +7,7 @@ The map of the package; imports go down only:
 ``benchmark``           the whole run, from folders of images to a NormDEL table and a report
 ``embed``, ``pretrain``, ``downstream``, ``normdel``, ``report``     one stage each
 ``data``, ``selectors`` images and manifests; ``select(embeddings, budget) -> Selection``
+``compat``              drop-ins with other projects' names and results
 ``pair_stream``         ``iter_similar_pairs``: similar pairs by ranges of rows
 ``ops``                 the kernels' public functions: checks, picks the device, one call
 ``reference``           the truth they are held to, in plain numpy
