@@ -273,9 +273,9 @@ CASES: dict[str, Callable[[peers.Floats], Case]] = {
     "scikit-learn kneighbors": lambda x: sklearn(x, within=False),
     "scikit-learn radius_neighbors": lambda x: sklearn(x, within=True),
     "scikit-learn KMeans": sklearn_kmeans,
-    "apricot FacilityLocationSelection": apricot,
     "SemDeDup": semdedup,
     "NeMo Curator pairwise": nemo_curator,
+    "apricot FacilityLocationSelection": apricot,  # the last: numba undoes torch's one thread
 }
 
 

@@ -7,6 +7,7 @@ The map of the package; imports go down only:
 ``benchmark``           the whole run, from folders of images to a NormDEL table and a report
 ``embed``, ``leakage``, ``pretrain``, ``downstream``, ``normdel``, ``report``     one stage each
 ``data``, ``selectors`` images and manifests; ``select(embeddings, budget) -> Selection``
+``compat``              drop-ins with other projects' names and results
 ``index``               a deduplication index on disk that samples come to and leave
 ``distributed``         the processes of torchrun that embed or pre-train together
 ``progress``            the way of ``progress=`` to the C++ loops

@@ -47,7 +47,7 @@ class Found(NamedTuple):
 
 
 class Lifted(NamedTuple):
-    """Lifted vectors at length 1, the lengths they had, half the squared norms of the lifted."""
+    """Lifted vectors at length 1, the lengths they had, half the squared norms of rows lifted."""
 
     vectors: Floats
     lengths: Float
