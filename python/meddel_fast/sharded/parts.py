@@ -291,6 +291,9 @@ class Parts:
         """Put together what each owner has, in the order of `owners`."""
         if self.group.size == 1:
             return own
+        if len(owners) and (owners == owners[0]).all():  # the others need not send
+            root = int(owners[0])
+            return self.group.broadcast(own if root == self.group.rank else None, root)
         out = np.empty((len(owners), *own.shape[1:]), own.dtype)
         for rank, part in enumerate(self.group.allgather(own)):
             out[owners == rank] = part
