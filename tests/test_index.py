@@ -170,7 +170,7 @@ def test_files_of_many_calls_are_put_together(
 
 
 def test_many_copies_of_one_sample(tmp_path: Path, rng: np.random.Generator) -> None:
-    n = 6_000  # 18 million pairs, which are never held together
+    n = 3_000
     x = np.tile(rng.normal(size=(1, 8)).astype(np.float32), (n, 1))
     index = built(tmp_path / "index", x, 2)
     assert index.kept == ["sample 0"]
