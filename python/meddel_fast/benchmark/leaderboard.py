@@ -18,6 +18,7 @@ from meddel_fast.benchmark.results import Result, masked_rows, read_run, results
 from meddel_fast.benchmark.verify import is_verified
 from meddel_fast.files import atomic_path, read_json, sha256_file, sha256_json, write_text
 from meddel_fast.normdel import normdel
+from meddel_fast.untrusted import check_fields, described
 
 COLUMNS = (
     *("protocol", "selector", "options", "ratio", "kept", "pool", "dataset", "data_hash"),
@@ -31,6 +32,7 @@ _COMPARED = (
 )
 _NO_EFFECT = ("seed", "checkpoint_every", "workers", "compile")
 _PLACES = ("out", "device", "threads")
+_SCORES = {"miou": float, "dice": float, "precision": str}
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,8 @@ def collect(runs: Iterable[Path], alpha: float = 1.0) -> tuple[list[Entry], list
                 "saved predictions"
             )
         if whole:
-            entries += _entries(run_dir, about, whole, alpha)
+            with described(run_dir / "run.json", "description of a run to compare"):
+                entries += _entries(run_dir, about, whole, alpha)
     return entries, notes
 
 
@@ -112,13 +115,10 @@ def _entries(
     config = about["config"]
     pool = Manifest.load(run_dir / "data" / "pretrain.parquet")
     data = {d["name"]: _data_hash(run_dir, d) for d in config["data"] if "test" in d["use"]}
+    encoder = _checked(run_dir / "embeddings" / "index.json", {"encoder_sha256": str})
+    precision = _checked(results[0].path, _SCORES)["precision"]
     shared = {
-        "protocol": protocol(
-            about,
-            pool.fingerprint,
-            read_json(results[0].path)["precision"],
-            read_json(run_dir / "embeddings" / "index.json")["encoder_sha256"],
-        ),
+        "protocol": protocol(about, pool.fingerprint, precision, encoder["encoder_sha256"]),
         "pool": len(pool),
         "pool_hash": pool.fingerprint,
         "run": about["name"],
@@ -129,7 +129,7 @@ def _entries(
     kept = {r.tag: _kept(run_dir, r, len(pool)) for r in results}
     entries = []
     for result in results:
-        scores = read_json(result.path)
+        scores = _checked(result.path, _SCORES)
         row = {
             **shared,
             "selector": result.selector,
@@ -149,6 +149,15 @@ def _entries(
         }
         entries.append(Entry({name: row[name] for name in COLUMNS}, result.predictions))
     return entries
+
+
+def _checked(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a JSON object with certain fields."""
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} must hold an object, got {found!r:.80}")
+    check_fields(path, found, fields, "result of a run")
+    return found
 
 
 def protocol(about: Mapping[str, Any], pool_hash: str, precision: str, encoder: str) -> str:

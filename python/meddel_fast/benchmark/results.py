@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meddel_fast.files import read_json
+from meddel_fast.run_json import check_results, check_run
 
 if TYPE_CHECKING:
     from meddel_fast.data.manifest import Manifest
@@ -78,9 +79,8 @@ def read_run(run_dir: Path) -> dict[str, Any]:
     path = run_dir / "run.json"
     if not path.is_file():
         raise FileNotFoundError(f"run_dir must be a run directory, {run_dir} has no run.json")
-    about: dict[str, Any] = read_json(path)
-    if not isinstance(about, dict) or not {"name", "config", "tags"} <= about.keys():
-        raise ValueError(f"{path} describes no run")
+    about = check_run(path, read_json(path))
+    check_results(path, about)
     return about
 
 
