@@ -107,10 +107,15 @@ def write_run(
     manifest.save(folder / "data" / "pretrain.parquet")
     shards = np.array_split(embeddings, 2)
     (folder / "embeddings").mkdir()
+    listed = []
     for i, shard in enumerate(shards):
-        np.save(folder / "embeddings" / f"shard-{i:05}.npy", shard)
-    listed = [{"name": f"shard-{i:05}.npy", "rows": len(s)} for i, s in enumerate(shards)]
-    write_json(folder / "embeddings" / "index.json", {"complete": True, "shards": listed})
+        path = folder / "embeddings" / f"shard-{i:05}.npy"
+        np.save(path, shard)
+        listed.append({"name": path.name, "rows": len(shard), "sha256": sha256_file(path)})
+    write_json(folder / "embeddings" / "index.json", {
+        "complete": True, "shape": list(embeddings.shape), "dtype": str(embeddings.dtype),
+        "shards": listed,
+    })  # fmt: skip
     write_leakage(folder, manifest, embeddings)
     scores = made_up_scores(len(manifest), selectors)
     write_json(folder / "score" / "scores.json", scores)

@@ -191,15 +191,10 @@ def parse_budget(text: str) -> int | float:
 
 def load_embeddings(path: Path) -> Any:
     """Load a .npy file (memory-mapped) or what ``embed`` wrote."""
-    import numpy as np
-
     if path.is_dir():
         from meddel_fast.embed import Embeddings
 
         return Embeddings.load(path).array
-    if not path.exists():
-        raise FileNotFoundError(f"no embeddings at {path}")
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        raise ConfigError(f"{path} is not a .npy file of numbers: {error}") from None
+    from meddel_fast.untrusted import load_npy
+
+    return load_npy(path, mapped=True)

@@ -17,6 +17,7 @@ from torch import Tensor
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.device import Compute, arrays, choose, deterministic
 from meddel_fast.distributed import own_device, processes
+from meddel_fast.embedding_files import INDEX, check_shards, read_index, read_rows
 from meddel_fast.files import (
     Progress,
     StrPath,
@@ -29,11 +30,11 @@ from meddel_fast.files import (
     write_json,
 )
 from meddel_fast.loader import Frames, frames, prefetch
+from meddel_fast.untrusted import described
 from meddel_fast.vit import Encoder, fingerprint, load_encoder
 
 _DTYPES = ("float32", "float16")
 _POOLINGS = ("mean", "cls")
-_INDEX = "index.json"
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,7 @@ class Embeddings:
             names it.
         """
         folder = Path(folder)
-        if not (folder / _INDEX).is_file():
-            raise FileNotFoundError(f"{folder} holds no embeddings: it has no {_INDEX}")
-        index = read_json(folder / _INDEX)
+        index = read_index(folder)
         if not index["complete"]:
             raise ValueError(f"{folder}: embedding was interrupted, run it again to complete it")
         for shard in index["shards"]:
@@ -81,16 +80,7 @@ class Embeddings:
     @cached_property
     def array(self) -> NDArray[Any]:
         """Embeddings (n, d), float32 or float16; memory-mapped when they are in one shard."""
-        paths = [self.folder / shard["name"] for shard in self.index["shards"]]
-        if len(paths) == 1:
-            return np.load(paths[0], mmap_mode="r")  # type: ignore[no-any-return]
-        out = np.empty(self.index["shape"], self.index["dtype"])
-        row = 0
-        for path in paths:
-            shard = np.load(path, mmap_mode="r")
-            out[row : row + len(shard)] = shard
-            row += len(shard)
-        return out
+        return read_rows(self.folder, self.index)
 
     @cached_property
     def centred(self) -> NDArray[np.float32]:
@@ -135,7 +125,7 @@ class Embeddings:
                 for first in range(0, len(rows), size)
             ]
             finished = {"key": _key(settings), "complete": True, "shards": shards}
-            write_json(folder / _INDEX, settings | finished)
+            write_json(folder / INDEX, settings | finished)
         return Embeddings.load(out)
 
 
@@ -224,7 +214,7 @@ def embed(
         if group.first:
             _take_stock(out, {**settings, "key": key}, count)
         group.barrier()
-        finished = {shard["name"]: shard["rows"] for shard in read_json(out / _INDEX)["shards"]}
+        finished = {shard["name"]: shard["rows"] for shard in read_index(out)["shards"]}
         missing = [number for number in range(count) if _shard_name(number) not in finished]
         known, done = sum(finished.values()), 0
 
@@ -251,7 +241,7 @@ def embed(
             _take_stock(out, {**settings, "key": key}, count, fresh=True)
     if progress is not None:
         progress(len(manifest), len(manifest))
-    return Embeddings.load(out) if group.first else Embeddings(out, read_json(out / _INDEX))
+    return Embeddings.load(out) if group.first else Embeddings(out, read_index(out))
 
 
 def _key(settings: dict[str, Any]) -> str:
@@ -337,7 +327,7 @@ def _take_stock(out: Path, about: dict[str, Any], count: int, *, fresh: bool = F
     """
     remove_leftovers(out)
     whole: dict[str, dict[str, Any]] = {}
-    for path in [out / _INDEX, *sorted(out.glob("shard-*.json"))]:
+    for path in [out / INDEX, *sorted(out.glob("shard-*.json"))]:
         for shard in _written(path, about["key"]):
             if shard["name"] not in whole and (fresh or _is_whole(out, shard)):
                 whole[shard["name"]] = shard
@@ -346,8 +336,8 @@ def _take_stock(out: Path, about: dict[str, Any], count: int, *, fresh: bool = F
             path.unlink()
     shards = [whole[name] for name in sorted(whole, key=lambda name: (len(name), name))]
     complete = len(shards) == count
-    if not (complete and len(_written(out / _INDEX, about["key"])) == count):
-        write_json(out / _INDEX, {**about, "complete": complete, "shards": shards})
+    if not (complete and len(_written(out / INDEX, about["key"])) == count):
+        write_json(out / INDEX, {**about, "complete": complete, "shards": shards})
     for path in out.glob("shard-*.json"):
         path.unlink()
 
@@ -355,9 +345,14 @@ def _take_stock(out: Path, about: dict[str, Any], count: int, *, fresh: bool = F
 def _written(path: Path, key: str) -> list[dict[str, Any]]:
     """Shards that a file lists for a run with this key; none when it is not whole."""
     try:
-        index = read_json(path)
-        return list(index["shards"]) if index["key"] == key else []
-    except (OSError, ValueError, KeyError):
+        with described(path, "list of shards"):
+            index = read_json(path)
+            if index["key"] != key:
+                return []
+            shards = list(index["shards"])
+        check_shards(path, shards)
+        return shards
+    except (OSError, ValueError):
         return []
 
 

@@ -20,6 +20,12 @@ from meddel_fast import ops
 from meddel_fast.arrays import check_float
 from meddel_fast.files import StrPath, atomic_path, write_json
 from meddel_fast.ops import TopKResult
+from meddel_fast.untrusted import (
+    check_fields,
+    json_metadata,
+    read_parquet,
+    read_parquet_schema,
+)
 
 PAIRS, SUMMARY = "pairs.parquet", "summary.json"
 LADDER = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
@@ -28,6 +34,23 @@ CLOSEST = 24
 
 _FORMAT = 1
 _METADATA_KEY = b"meddel_fast.leakage"
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "threshold": (int, float),
+    "centred": bool,
+    "pool": int,
+    "tests": dict,
+    "ladder": list,
+    "closest": list,
+}
+_COLUMNS = {
+    "dataset": "string",
+    "pool_id": "string",
+    "test_id": "string",
+    "cosine": "double",
+    "same_bytes": "bool",
+    "pool_row": "int64",
+    "test_row": "int64",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,19 +201,15 @@ class Leakage:
         ValueError
             The file is no Parquet file, no audit, or of a format that this version cannot read.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         path = Path(folder) / PAIRS
-        try:
-            table = pq.read_table(path)
-        except pa.ArrowInvalid as error:
-            raise ValueError(f"{path} is not a Parquet file: {error}") from error
-        about = json.loads((table.schema.metadata or {}).get(_METADATA_KEY, b"{}"))
+        about = json_metadata(path, read_parquet_schema(path), _METADATA_KEY)
         if about.pop("format", None) != _FORMAT:
             raise ValueError(f"{path} is not a saved leakage audit of format {_FORMAT}")
-        column = {name: table[name].to_numpy() for name in table.column_names}
-        return cls(**about, similarity=column.pop("cosine"), **column)
+        check_fields(path, about, _FIELDS, "leakage audit")
+        table = read_parquet(path, _COLUMNS, "leakage audit")
+        column = {name: table[name].to_numpy() for name in _COLUMNS}
+        told = {name: about[name] for name in _FIELDS}
+        return cls(**told, similarity=column.pop("cosine"), **column)
 
 
 def audit(

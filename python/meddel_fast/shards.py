@@ -10,13 +10,13 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from meddel_fast.arrays import SUPPORTED, is_torch, to_numpy
+from meddel_fast.untrusted import npy_header
 
 _SUFFIXES = (".npy", ".safetensors", ".parquet")
 _TENSOR_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "|i1"}
@@ -81,7 +81,7 @@ class _Raw(Shard):
 class _Npy(_Raw):
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
-            shape, by_columns, dtype = _npy_header(path, file)
+            shape, by_columns, dtype = npy_header(path, file)
             offset = file.tell()
         if by_columns and len(shape) == 2 and min(shape) > 1:
             raise ValueError(
@@ -190,16 +190,6 @@ def open_shard(path: Path, tensor: str | None = None, column: str | None = None)
     if path.suffix == ".npy":
         return _Npy(path)
     return _Safetensors(path, tensor) if path.suffix == ".safetensors" else _Parquet(path, column)
-
-
-def _npy_header(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    try:
-        version = npy.read_magic(file)
-        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, by_columns, dtype = read(file)
-    except ValueError as error:
-        raise ValueError(f"{path} is not a .npy file: {error}") from error
-    return shape, by_columns, dtype
 
 
 def _safetensors_header(path: Path) -> tuple[dict[str, Any], int]:

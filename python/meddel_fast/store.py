@@ -24,7 +24,6 @@ from meddel_fast.shards import ArrayShard, Shard, Span, open_shard
 if TYPE_CHECKING:
     from meddel_fast.files import StrPath
 
-_INDEX = "index.json"
 _PAGE = 4096  # bytes: what lies between two wanted rows of one page is read along
 
 
@@ -222,27 +221,18 @@ def as_store(name: str, x: Any) -> Store:
 
 
 def _open_folder(folder: Path) -> Store:
-    if not (folder / _INDEX).is_file():
-        raise FileNotFoundError(f"{folder} holds no embeddings: it has no {_INDEX}")
-    from meddel_fast.files import read_json
+    from meddel_fast.embedding_files import read_index
 
-    index = read_json(folder / _INDEX)
-    try:
-        complete, shape, listed = index["complete"], tuple(index["shape"]), index["shards"]
-        entries = [(str(s["name"]), int(s["rows"]), str(s["sha256"])) for s in listed]
-        dtype = np.dtype(index["dtype"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{folder / _INDEX} is no index of embeddings: {error!r}") from error
-    if not complete or not entries:
+    index = read_index(folder)
+    if not index["complete"]:
         raise ValueError(f"{folder}: embedding was interrupted, run it again to complete it")
-    shards = [open_shard(folder / name) for name, _, _ in entries]
-    for shard, (name, rows, _) in zip(shards, entries, strict=True):
+    width, dtype, entries = index["shape"][1], np.dtype(index["dtype"]), index["shards"]
+    shards = [open_shard(folder / entry["name"]) for entry in entries]
+    for shard, entry in zip(shards, entries, strict=True):
         got = (shard.rows, shard.width, shard.dtype)
-        if got != (rows, shape[1], dtype):
+        if got != (entry["rows"], width, dtype):
             raise ValueError(
-                f"shard {folder / name} is not the index's: wanted {rows} x {shape[1]} {dtype}, "
+                f"shard {shard.name} is not the index's: wanted {entry['rows']} x {width} {dtype}, "
                 f"got {got[0]} x {got[1]} {got[2]}"
             )
-    if sum(rows for _, rows, _ in entries) != shape[0]:
-        raise ValueError(f"{folder / _INDEX} must list shards of {shape[0]} rows in all")
-    return Store(shards, [sha256 for _, _, sha256 in entries])
+    return Store(shards, [entry["sha256"] for entry in entries])

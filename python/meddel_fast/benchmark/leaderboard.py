@@ -14,10 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meddel_fast.benchmark.results import Result, masked_rows, read_run, results_of_run
+from meddel_fast.benchmark.results import (
+    Result,
+    masked_rows,
+    read_run,
+    results_of_run,
+    segmented_sets,
+)
 from meddel_fast.benchmark.verify import is_verified
 from meddel_fast.files import atomic_path, read_json, sha256_file, sha256_json, write_text
 from meddel_fast.normdel import normdel
+from meddel_fast.untrusted import check_fields, described
 
 COLUMNS = (
     *("protocol", "selector", "options", "ratio", "kept", "pool", "dataset", "data_hash"),
@@ -31,6 +38,7 @@ _COMPARED = (
 )
 _NO_EFFECT = ("seed", "checkpoint_every", "workers", "compile")
 _PLACES = ("out", "device", "threads")
+_SCORES = {"miou": float, "dice": float, "precision": str}
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,8 @@ def collect(runs: Iterable[Path], alpha: float = 1.0) -> tuple[list[Entry], list
                 "saved predictions"
             )
         if whole:
-            entries += _entries(run_dir, about, whole, alpha)
+            with described(run_dir / "run.json", "description of a run to compare"):
+                entries += _entries(run_dir, about, whole, alpha)
     return entries, notes
 
 
@@ -115,16 +124,13 @@ def _entries(
 
     config = about["config"]
     pool = Manifest.load(run_dir / "data" / "pretrain.parquet")
-    tested = [d for d in config["data"] if "test" in d["use"]]
+    tested = segmented_sets(config)
     data = {d["name"]: _data_hash(run_dir, d) for d in tested}
     groups = {d["name"]: tuple(masked_rows(run_dir, d, "test").column("group")) for d in tested}
+    encoder = _checked(run_dir / "embeddings" / "index.json", {"encoder_sha256": str})
+    precision = _checked(results[0].path, _SCORES)["precision"]
     shared = {
-        "protocol": protocol(
-            about,
-            pool.fingerprint,
-            read_json(results[0].path)["precision"],
-            read_json(run_dir / "embeddings" / "index.json")["encoder_sha256"],
-        ),
+        "protocol": protocol(about, pool.fingerprint, precision, encoder["encoder_sha256"]),
         "pool": len(pool),
         "pool_hash": pool.fingerprint,
         "run": about["name"],
@@ -135,7 +141,7 @@ def _entries(
     kept = {r.tag: _kept(run_dir, r, len(pool)) for r in results}
     entries = []
     for result in results:
-        scores = read_json(result.path)
+        scores = _checked(result.path, _SCORES)
         row = {
             **shared,
             "selector": result.selector,
@@ -156,6 +162,15 @@ def _entries(
         columns = {name: row[name] for name in COLUMNS}
         entries.append(Entry(columns, result.predictions, groups[result.data]))
     return entries
+
+
+def _checked(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a JSON object with certain fields."""
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} must hold an object, got {found!r:.80}")
+    check_fields(path, found, fields, "result of a run")
+    return found
 
 
 def protocol(about: Mapping[str, Any], pool_hash: str, precision: str, encoder: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meddel_fast.files import read_json
+from meddel_fast.run_json import check_results, check_run
 
 if TYPE_CHECKING:
     from meddel_fast.data.manifest import Manifest
@@ -78,9 +79,8 @@ def read_run(run_dir: Path) -> dict[str, Any]:
     path = run_dir / "run.json"
     if not path.is_file():
         raise FileNotFoundError(f"run_dir must be a run directory, {run_dir} has no run.json")
-    about: dict[str, Any] = read_json(path)
-    if not isinstance(about, dict) or not {"name", "config", "tags"} <= about.keys():
-        raise ValueError(f"{path} describes no run")
+    about = check_run(path, read_json(path))
+    check_results(path, about)
     return about
 
 
@@ -121,14 +121,19 @@ def results_of_run(run_dir: Path, about: dict[str, Any]) -> list[Result]:
     return list_results(
         run_dir,
         [(tag["tag"], tag["selector"], float(tag["ratio"])) for tag in about["tags"]],
-        [
-            data["name"]
-            for data in config["data"]
-            if "test" in data["use"] and "segmentation" in data.get("tasks", ["segmentation"])
-        ],
+        [data["name"] for data in segmented_sets(config)],
         config["seeds"],
         config.get("repeats", 1),
     )
+
+
+def segmented_sets(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """List the test sets that are segmented, as ``run.json`` has them."""
+    return [
+        data
+        for data in config["data"]
+        if "test" in data["use"] and "segmentation" in data.get("tasks", ["segmentation"])
+    ]
 
 
 def masked_rows(run_dir: Path, data: dict[str, Any], which: str) -> Manifest:

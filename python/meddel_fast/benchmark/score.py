@@ -16,6 +16,7 @@ from meddel_fast.benchmark.cost import STEADY_COLUMNS
 from meddel_fast.benchmark.statistics import INTERVAL_COLUMNS
 from meddel_fast.files import write_json, write_text
 from meddel_fast.normdel import del_score, normdel
+from meddel_fast.untrusted import read_parquet
 
 SCORE_COLUMNS = (
     "selector",
@@ -33,6 +34,7 @@ SCORE_COLUMNS = (
     *INTERVAL_COLUMNS,
     *STEADY_COLUMNS,
 )
+_TRUTH = {"id": "string", "kind": "string", "of": "string"}
 PLANTED_COLUMNS = ("selector", "ratio", "kind", "planted", "removed", "share_of_kept")
 
 
@@ -122,11 +124,9 @@ def planted_rows(
         and its copies one may stay. ``share_of_kept`` is the share of the kept samples that are
         harmful in this way (or, for normal frames, normal). Empty without truths.
     """
-    import pyarrow.parquet as pq
-
     planted: dict[str, tuple[str, str]] = {}
     for name, path in truths.items():
-        table = pq.read_table(path, columns=["id", "kind", "of"]).to_pylist()
+        table = read_parquet(path, _TRUTH, "table of what was planted").to_pylist()
         planted |= {f"{name}/{r['id']}": (r["kind"], f"{name}/{r['of']}") for r in table}
     if not planted:
         return []

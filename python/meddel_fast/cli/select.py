@@ -147,6 +147,8 @@ def _arrays(given: list[str], rows: Manifest | None) -> dict[str, Any]:
 def _load(name: str, path: Path) -> Any:
     import numpy as np
 
+    from meddel_fast.untrusted import load_npy
+
     if not path.is_file():
         raise FileNotFoundError(f"--array {name}: no file {path}")
     if path.suffix == ".parquet" and name in ("exclude", "selected"):
@@ -157,6 +159,6 @@ def _load(name: str, path: Path) -> Any:
     if path.suffix == ".txt":
         return np.array(path.read_text(encoding="utf-8").splitlines())
     try:
-        return np.load(path, allow_pickle=False)
+        return load_npy(path)
     except ValueError as error:
-        raise ConfigError(f"--array {name}: {path} is not a .npy file: {error}") from None
+        raise ConfigError(f"--array {name}: {error}") from None

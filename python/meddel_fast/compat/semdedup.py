@@ -28,6 +28,7 @@ from meddel_fast.arrays import check_choice, check_int
 from meddel_fast.compat._search import inner_of_pairs
 from meddel_fast.compat.faiss import Kmeans
 from meddel_fast.files import StrPath, atomic_path, write_text
+from meddel_fast.untrusted import load_npy
 
 Member = tuple[Any, int, float, int]
 
@@ -126,7 +127,7 @@ def assign_and_sort_clusters(
     if kmeans_with_cos_dist and sim_metric == "l2":
         raise ValueError("sim_metric must be 'cosine' with kmeans_with_cos_dist, got 'l2'")
     centroids, distance, nearest = (
-        np.load(Path(save_folder, f"{name}.npy"))
+        load_npy(Path(save_folder, f"{name}.npy"))
         for name in ("kmeans_centroids", "dist_to_cent", "nearest_cent")
     )
     by_cluster = np.argsort(nearest, kind="stable")
@@ -294,8 +295,7 @@ def _cosines(data: Any, members: NDArray[np.int64], centroid: Any) -> NDArray[np
 
 
 def _load_cluster(folder: StrPath, cluster: int) -> NDArray[Any]:
-    members: NDArray[Any] = np.load(Path(folder, f"cluster_{cluster}.npy"), allow_pickle=False)
-    return members
+    return load_npy(Path(folder, f"cluster_{cluster}.npy"))
 
 
 def _save(path: Path, array: Any) -> None:

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from meddel_fast.files import StrPath, atomic_path
+from meddel_fast.untrusted import read_parquet
 
 FORMAT = "2"
 _OLDER = {"1": ("label", "boxes")}  # what earlier formats that are still read had no columns for
@@ -114,18 +115,21 @@ class Manifest:
         """
         if not Path(path).is_file():
             raise FileNotFoundError(f"no manifest at {path}")
-        try:
-            table = pq.read_table(path)
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{path} is not a Parquet file: {error}") from error
-        metadata = {key.decode(): value.decode() for key, value in _metadata(table).items()}
+        table = read_parquet(path, {}, "manifest")
+        metadata = {
+            key.decode(errors="replace"): value.decode(errors="replace")
+            for key, value in _metadata(table).items()
+        }
         version = metadata.get("format")
         known = version == FORMAT or version in _OLDER
         if not known or "root" not in metadata or "name" not in metadata:
             raise ValueError(f"{path}: wanted a manifest of format {FORMAT}, has {version}")
         for column in _OLDER.get(str(version), ()):
             table = table.append_column(SCHEMA.field(column), pa.nulls(len(table), pa.string()))
-        return cls(metadata["name"], Path(metadata["root"]), table)
+        try:
+            return cls(metadata["name"], Path(metadata["root"]), table)
+        except (ValueError, pa.ArrowException) as error:  # also of a root that is no path
+            raise ValueError(f"{path} is no manifest: {error}") from error
 
     def save(self, path: StrPath) -> None:
         """Write the manifest to a Parquet file, atomically."""

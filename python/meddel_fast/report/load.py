@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from meddel_fast.embedding_files import INDEX, read_index, read_rows
 from meddel_fast.files import read_json
 from meddel_fast.leakage import PAIRS, Leakage
+from meddel_fast.run_json import check_run
 from meddel_fast.selectors import Selection
+from meddel_fast.untrusted import described
 
 if TYPE_CHECKING:
     from meddel_fast.data.manifest import Manifest
@@ -87,22 +92,21 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
     folder = Path(folder).resolve()
     if not (folder / "run.json").is_file():
         raise FileNotFoundError(f"run_dir: wanted a run directory, {folder} has no run.json")
-    about = read_json(folder / "run.json")
+    about = check_run(folder / "run.json", read_json(folder / "run.json"))
     tags = [Tag(t["tag"], t["selector"], float(t["ratio"])) for t in about.get("tags", [])]
     selections = {
         tag.name: Selection.load(path)
         for tag in tags
         if (path := folder / "select" / f"{tag.name}.parquet").is_file()
     }
-    scores, leakage = folder / "score" / "scores.json", folder / "leakage"
-    statistics = folder / "score" / "statistics.json"
+    leakage = folder / "leakage"
     return Run(
         folder=folder,
         about=about,
         tags=tags,
-        scores=read_json(scores) if scores.is_file() else [],
+        scores=_json(folder / "score" / "scores.json", []),
         planted=_planted(folder / "score" / "planted.csv"),
-        statistics=read_json(statistics) if statistics.is_file() else {},
+        statistics=_json(folder / "score" / "statistics.json", {}),
         costs=_costs(folder / "score" / "costs.csv"),
         selections=selections,
         pool=_pool(folder / "data" / "pretrain.parquet"),
@@ -123,20 +127,34 @@ def _pool(path: Path) -> Manifest | None:
 
 def _embeddings(folder: Path) -> NDArray[Any] | None:
     """Read the shards without the module that writes them: that one imports torch."""
-    if not (folder / "index.json").is_file():
+    if not (folder / INDEX).is_file():
         return None
-    index = read_json(folder / "index.json")
-    paths = [folder / shard["name"] for shard in index["shards"]]
-    if not index.get("complete", True) or not all(path.is_file() for path in paths):
-        return None
-    shards = [np.load(path, mmap_mode="r") for path in paths]
-    return shards[0] if len(shards) == 1 else np.concatenate(shards)
+    index = read_index(folder)
+    there = all((folder / shard["name"]).is_file() for shard in index["shards"])
+    return read_rows(folder, index) if index["complete"] and there else None
+
+
+def _json(path: Path, nothing: Any) -> Any:
+    """Read a list of rows or an object, whichever `nothing` is, and give that without a file."""
+    if not path.is_file():
+        return nothing
+    found = read_json(path)
+    rows = found if isinstance(found, list) else []
+    if type(found) is not type(nothing) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"{path} must hold {type(nothing).__name__}, got {found!r:.80}")
+    return found
+
+
+@contextmanager
+def _rows(path: Path, wanted: str) -> Iterator[Iterator[dict[str, str]]]:
+    with described(path, wanted), path.open(newline="", encoding="utf-8") as file:
+        yield csv.DictReader(file)
 
 
 def _planted(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
+    with _rows(path, "table of what was planted") as rows:
         return [
             {
                 "selector": row["selector"],
@@ -146,7 +164,7 @@ def _planted(path: Path) -> list[dict[str, Any]]:
                 "removed": int(row["removed"]),
                 "share_of_kept": float(row["share_of_kept"]),
             }
-            for row in csv.DictReader(file)
+            for row in rows
         ]
 
 
@@ -155,10 +173,10 @@ def _costs(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     words = ("selector", "device")
-    with path.open(newline="", encoding="utf-8") as file:
+    with _rows(path, "table of costs") as rows:
         return [
             {k: v if k in words else float(v) if v else None for k, v in row.items()}
-            for row in csv.DictReader(file)
+            for row in rows
         ]
 
 
@@ -168,19 +186,20 @@ def _losses(folder: Path, tags: list[Tag]) -> dict[str, NDArray[np.float64]]:
     for tag in tags:
         path = folder / tag.name / "loss.csv"
         if path.is_file():
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = [(float(r["step"]), float(r["loss"])) for r in csv.DictReader(file)]
-            if rows:
-                losses[tag.name] = np.array(rows)
+            with _rows(path, "table of losses") as rows:
+                steps = [(float(row["step"]), float(row["loss"])) for row in rows]
+            if steps:
+                losses[tag.name] = np.array(steps)
     return losses
 
 
 def _seconds(folder: Path) -> dict[str, float]:
     """Sum the wall time of the finished stages by group, in the order in which they ended."""
-    records = [read_json(path) for path in sorted(folder.rglob("*.json"))]
-    done = [record for record in records if record.get("state") == "done"]
+    records = [(path, _json(path, {})) for path in sorted(folder.rglob("*.json"))]
+    done = [(path, record) for path, record in records if record.get("state") == "done"]
     seconds: dict[str, float] = {}
-    for record in sorted(done, key=lambda r: str(r.get("finished", ""))):
+    for path, record in sorted(done, key=lambda pair: str(pair[1].get("finished", ""))):
         group = str(record.get("stage", record.get("name", "?"))).partition("/")[0]
-        seconds[group] = seconds.get(group, 0.0) + float(record.get("seconds", 0.0))
+        with described(path, "record of a stage"):
+            seconds[group] = seconds.get(group, 0.0) + float(record.get("seconds", 0.0))
     return seconds

@@ -17,12 +17,23 @@ from meddel_fast import arrays
 from meddel_fast.files import atomic_path
 from meddel_fast.selectors import use
 from meddel_fast.store import Store
+from meddel_fast.untrusted import check_fields, read_parquet
 
 REASONS = ("kept", "duplicate", "disruptive", "budget", "excluded")
 """Why a sample is where it is; "budget": nothing is wrong with it, others were wanted more;
 "excluded": it was not to be chosen from."""
 
 _FORMAT = 1
+_WANTED = "saved selection"
+_COLUMNS = {
+    "rank": "int64",
+    "score": "double",
+    "reason": "string",
+    "duplicate_of": "int64",
+    "similarity": "double",
+    "distance": "double",
+    "cluster": "int64",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,26 +164,23 @@ class Selection:
         ValueError
             The file is no Parquet file, no selection, or of a format that this version cannot read.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            table = pq.read_table(path)
-        except pa.ArrowInvalid as error:
-            raise ValueError(f"{os.fspath(path)} is not a Parquet file: {error}") from error
-        about = json.loads((table.schema.metadata or {}).get(use.METADATA_KEY, b"{}"))
+        about = use.read_about(path)
         if about.get("format") != _FORMAT:
             raise ValueError(
                 f"{os.fspath(path)} is not a saved selection of format {_FORMAT}, "
-                f"its format is {about.get('format')!r}"
+                f"its format is {about.get('format')!r:.80}"
             )
-        column = {name: table[name].to_numpy() for name in table.column_names}
+        check_fields(path, about, {"method": str, "settings": dict}, _WANTED)
+        table = read_parquet(path, _COLUMNS, _WANTED)
+        column = {name: table[name].to_numpy() for name in _COLUMNS}
         kept = np.flatnonzero(column["rank"] >= 0)
+        order = kept[np.argsort(column["rank"][kept])]
+        _check_columns(path, column, order)
         return cls(
             method=about["method"],
             n=table.num_rows,
             indices=kept,
-            order=kept[np.argsort(column["rank"][kept])],
+            order=order,
             scores=column["score"],
             reason=column["reason"].astype(np.str_),
             duplicate_of=column["duplicate_of"],
@@ -181,6 +189,22 @@ class Selection:
             cluster=column["cluster"],
             settings=about["settings"],
         )
+
+
+def _check_columns(
+    path: str | os.PathLike[str], column: dict[str, NDArray[Any]], order: NDArray[np.int64]
+) -> None:
+    """Refuse columns that no selection has: a rank left out, a sample that is not there."""
+    n = len(column["rank"])
+    wrong = {
+        "rank": not np.array_equal(column["rank"][order], np.arange(len(order))),
+        "reason": not np.isin(column["reason"], REASONS).all()
+        or not np.array_equal(column["reason"] == "kept", column["rank"] >= 0),
+        "duplicate_of": ((column["duplicate_of"] < -1) | (column["duplicate_of"] >= n)).any(),
+    }
+    for name in wrong:
+        if wrong[name]:
+            raise ValueError(f"{os.fspath(path)} is no {_WANTED}: its column {name!r} is damaged")
 
 
 def make_selection(

@@ -26,6 +26,7 @@ from meddel_fast.files import (
     write_json,
     write_text,
 )
+from meddel_fast.untrusted import json_metadata, read_parquet, read_parquet_schema
 
 if TYPE_CHECKING:
     from meddel_fast.selectors.base import Selection
@@ -243,19 +244,14 @@ def data_sha256(data: Any) -> str:
 
 def read_about(path: StrPath) -> dict[str, Any]:
     """Read what a saved selection says of itself: method, settings, version and hashes."""
-    import pyarrow.parquet as pq
-
-    about: dict[str, Any] = json.loads((pq.read_schema(path).metadata or {})[METADATA_KEY])
-    return about
+    return json_metadata(path, read_parquet_schema(path), METADATA_KEY)
 
 
 def read_ids(path: StrPath) -> list[str] | None:
     """Read the samples' names from a saved selection; None if it has none."""
-    import pyarrow.parquet as pq
-
-    if "id" not in pq.read_schema(path).names:
+    if "id" not in read_parquet_schema(path).names:
         return None
-    ids: list[str] = pq.read_table(path, columns=["id"])["id"].to_pylist()
+    ids: list[str] = read_parquet(path, {"id": "string"}, "saved selection")["id"].to_pylist()
     return ids
 
 

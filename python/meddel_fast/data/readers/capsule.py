@@ -30,7 +30,7 @@ class Capsule:
         for item in tree.named(r"metadata\.(csv|json)"):
             for row in _rows(item):
                 if "filename" not in row:
-                    raise ImageError(item.path, f"wanted a column filename, got {sorted(row)}")
+                    raise ImageError(item.path, f"wanted a column filename, got {[*row]}")
                 told[PurePosixPath(str(row["filename"])).stem] = row | {"table": item}
         found = [_told(sample, told.get(stem_of(sample.image))) for sample in samples]
         if not samples:

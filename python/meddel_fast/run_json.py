@@ -1,0 +1,54 @@
+"""What a ``run.json`` must say before anything in the run's folder is looked for by it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meddel_fast.files import StrPath
+from meddel_fast.untrusted import check_fields, described, plain_name
+
+_WANTED = "description of a run"
+
+
+def check_run(path: StrPath, about: Any) -> dict[str, Any]:
+    """Return what `path` says of a run, if its tags and its config are of the right types.
+
+    Raises
+    ------
+    ValueError
+        They are not, or name files outside the run's folder.
+    """
+    with described(path, _WANTED):
+        told = {"config": {}, "tags": [], **about}
+    check_fields(path, told, {"config": dict, "tags": list}, _WANTED)
+    config = {"alpha": 1.0, "encoder": {}, **told["config"]}
+    check_fields(path, config, {"alpha": (int, float), "encoder": dict}, _WANTED)
+    with described(path, _WANTED):
+        for tag in told["tags"]:
+            plain_name(path, tag["tag"])
+            check_fields(path, tag, {"selector": str, "ratio": (int, float)}, _WANTED)
+            float(tag["ratio"])
+    return dict(about)
+
+
+def check_results(path: StrPath, about: dict[str, Any]) -> None:
+    """Check that a description names all that a finished run's results are found by.
+
+    Raises
+    ------
+    ValueError
+        It does not.
+    """
+    check_fields(path, about, {"name": str, "config": dict, "tags": list}, _WANTED)
+    config = {"repeats": 1, **about["config"]}
+    check_fields(path, config, {"data": list, "seeds": list, "repeats": int}, _WANTED)
+    with described(path, _WANTED):
+        for data in config["data"]:
+            plain_name(path, data["name"])
+            lists = [data["use"], data.get("tasks", ["segmentation"])]
+            if "test" in data["use"]:
+                lists += [data["train_splits"], data["test_splits"]]
+            if not all(isinstance(names, list) for names in lists):
+                raise TypeError(f"data must list uses, tasks and splits, got {data!r:.80}")
+        if not all(type(seed) is int for seed in config["seeds"]):
+            raise TypeError(f"seeds must be whole numbers, got {config['seeds']!r:.80}")

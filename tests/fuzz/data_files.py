@@ -1,0 +1,178 @@
+"""A right file of each kind that data sets come in, and what reads it: a part of `readers`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from containers import frame, png, tarred, write_dicom, zipped
+
+MEMBERS = {f"images/{k}.png": png(k) for k in range(3)} | {"notes.txt": b"hello", "../out": b"x"}
+
+
+class Reader(NamedTuple):
+    """`make` writes a right file into a folder and returns it; `read` reads it."""
+
+    make: Callable[[Path], Path]
+    read: Callable[[Path], Any]
+
+
+def make_image(suffix: str, **options: Any) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        path = folder / f"image{suffix}"
+        pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path, **options)
+        return path
+
+    return make
+
+
+def read_image(path: Path) -> None:
+    from meddel_fast.data.images import examine, load_image, load_mask
+
+    examine(path.read_bytes(), path)
+    load_image(path, 16)
+    load_mask(path, 16)
+
+
+def make_pages(folder: Path) -> Path:
+    first, *others = (Image.fromarray(frame(k)) for k in range(3))
+    first.save(folder / "pages.tif", save_all=True, append_images=others, compression="tiff_lzw")
+    return folder / "pages.tif"
+
+
+def make_dicom(folder: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 999, (3, 20, 24)).astype(np.uint16)
+    write_dicom(folder / "frames.dcm", pixels, WindowCenter=500, WindowWidth=900)
+    return folder / "frames.dcm"
+
+
+def read_frames(path: Path) -> None:
+    """Read all that a container holds, as a scan does, and once more as training does."""
+    from meddel_fast.data.images import examine_part, load_image
+    from meddel_fast.data.sources import Sampling, part_hash, units
+
+    for unit in units(path, Sampling()):
+        if unit != path:
+            part_hash(unit)
+            examine_part(unit)
+        load_image(unit, 16)
+
+
+def make_zip(folder: Path) -> Path:
+    (folder / "set.zip").write_bytes(zipped(MEMBERS))
+    return folder / "set.zip"
+
+
+def make_tar(folder: Path) -> Path:
+    (folder / "set.tar").write_bytes(tarred(MEMBERS))
+    return folder / "set.tar"
+
+
+def read_archive(path: Path) -> None:
+    from meddel_fast.data.archive import open_archive
+    from meddel_fast.data.folder import scan_folder
+
+    archive = open_archive(path)
+    for name in archive.names:
+        assert ".." not in Path(name).parts
+        archive.read(name)
+    scan_folder(path, workers=1)
+
+
+def make_manifest(folder: Path) -> Path:
+    from meddel_fast.data.folder import scan_folder
+
+    (folder / "set" / "images").mkdir(parents=True)
+    for k in range(5):
+        make_image(".png")(folder).rename(folder / "set" / "images" / f"{k}.png")
+    scan_folder(folder / "set").save(folder / "manifest.parquet")
+    return folder / "manifest.parquet"
+
+
+def read_manifest(path: Path) -> None:
+    from meddel_fast.data.manifest import Manifest
+
+    manifest = Manifest.load(path)
+    manifest.fingerprint, manifest.image_paths(), manifest.split("train")
+
+
+def make_splits(folder: Path) -> Path:
+    (folder / "splits.csv").write_text(
+        "file,split,group,frame\na.png,train,v1,1\nb/c.png,test,v2,2\n"
+    )
+    return folder / "splits.csv"
+
+
+def read_splits(path: Path) -> None:
+    from meddel_fast.data.splits import read_splits as read
+
+    read(path)
+
+
+def make_boxes(folder: Path) -> Path:
+    corners = {"label": "polyp", "xmin": 2, "ymin": 4, "xmax": 20, "ymax": 30}
+    table = {f"{k}": {"width": 64, "height": 48, "bbox": [corners]} for k in range(3)}
+    (folder / "boxes.json").write_text(json.dumps(table))
+    return folder / "boxes.json"
+
+
+def read_boxes(path: Path) -> None:
+    from meddel_fast.data.readers.boxes import from_json
+    from meddel_fast.data.readers.tree import Tree
+
+    from_json(Tree([path.parent]), ())
+
+
+def make_lines(folder: Path) -> Path:
+    (folder / "0.txt").write_text("3 0.5 0.5 0.5 0.5\n0 0.25 0.25 0.5 0.5\n")
+    return folder / "0.txt"
+
+
+def read_lines(path: Path) -> None:
+    from meddel_fast.data.readers.boxes import from_text
+    from meddel_fast.data.readers.tree import Tree
+
+    for item in Tree([path.parent]).named(r".*\.txt"):
+        from_text(item)
+
+
+def make_capsule(kind: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        from releases import kvasir_capsule
+
+        kvasir_capsule(kind).write(folder)
+        return folder / "Kvasir-Capsule" / f"metadata.{kind}"
+
+    return make
+
+
+def read_capsule(path: Path) -> None:
+    from meddel_fast.data.readers.capsule import Capsule
+    from meddel_fast.data.readers.tree import Tree
+
+    Capsule().find(Tree([path.parent]))
+
+
+READERS = {
+    "jpeg": Reader(make_image(".jpg"), read_image),
+    "png": Reader(make_image(".png"), read_image),
+    "tiff": Reader(make_image(".tif", compression="tiff_lzw"), read_image),
+    "tiff pages": Reader(make_pages, read_frames),
+    "dicom": Reader(make_dicom, read_frames),
+    "zip": Reader(make_zip, read_archive),
+    "tar": Reader(make_tar, read_archive),
+    "manifest": Reader(make_manifest, read_manifest),
+    "splits": Reader(make_splits, read_splits),
+    "boxes": Reader(make_boxes, read_boxes),
+    "boxes text": Reader(make_lines, read_lines),
+    "capsule csv": Reader(make_capsule("csv"), read_capsule),
+    "capsule json": Reader(make_capsule("json"), read_capsule),
+}
