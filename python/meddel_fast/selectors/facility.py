@@ -15,6 +15,7 @@ from meddel_fast.selectors.base import random_keys
 from meddel_fast.selectors.compose import selector
 from meddel_fast.selectors.directions import Directions
 from meddel_fast.selectors.graph import Edges, check_neighbors, edges_to, nearest
+from meddel_fast.selectors.numbers import log
 from meddel_fast.selectors.task import Choice, Task, scores_by_rank
 
 EXACT = "on the graph; with all neighbours (n <= 2,000 by default) as published"
@@ -34,8 +35,7 @@ class Coverage:
 
     def __init__(self, edges: Edges, weights: NDArray[np.float64] | None) -> None:
         n = len(edges.start) - 1
-        self.edges, self.n = edges, n
-        self._weights = weights
+        self.edges, self._weights = edges, weights
         self.best = np.zeros(n)  # s_ij of the kept j that represents i best
         self.by = np.full(n, -1, dtype=np.int64)  # which j; the first kept among equals
 
@@ -170,7 +170,7 @@ def _draw(task: Task, edges: Edges, count: int, epsilon: float) -> State:
         coverage.add(j)
     left = np.setdiff1d(np.arange(task.n), task.selected)
     steps = count - len(task.selected)
-    size = math.ceil(len(left) / steps * math.log(1.0 / epsilon)) or 1
+    size = math.ceil(len(left) / steps * float(log(np.array(1.0 / epsilon)))) or 1
     draws = random_keys(size * steps, task.seed).reshape(steps, size)
     order = np.zeros(steps, dtype=np.int64)
     for step in range(steps):
