@@ -84,13 +84,13 @@ def anomalib(x: peers.Floats) -> Case:
         return np.array(KCenterGreedy(rows, K / len(x)).select_coreset_idxs())
 
     def original() -> peers.Int:
-        """Norms of the differences to the last centre, minimum, maximum; without the start."""
+        """Norms of the differences to the last centre, minimum, maximum."""
         centres, nearest = [start()], torch.full((len(x),), np.inf)
-        while len(centres) <= K:
+        while len(centres) < K:
             distance = torch.linalg.norm(rows - rows[centres[-1]], ord=2, dim=1)
             nearest = torch.minimum(nearest, distance)
             centres.append(int(nearest.argmax()))
-        return np.array(centres[1:])
+        return np.array(centres)
 
     return Case(ours, original)
 

@@ -74,19 +74,20 @@ def test_anomalib(x: np.ndarray) -> None:
     torch.manual_seed(11)
     sampler = anomalib.KCenterGreedy(embedding, 0.1)
     assert (sampler.coreset_size, sampler.n_observations) == (30, N)
-    assert sampler.select_coreset_idxs() == loop(x, 31, [start])[1:]  # without its start
+    assert sampler.select_coreset_idxs() == loop(x, 30, [start])
     torch.manual_seed(11)
-    assert anomalib.KCenterGreedy(embedding, 0.1, include_start=True).select_coreset_idxs() == (
-        loop(x, 30, [start])
-    )
+    old = anomalib.KCenterGreedy(embedding, 0.1, include_start=False)
+    assert old.select_coreset_idxs() == loop(x, 31, [start])[1:]
     torch.manual_seed(11)
-    wanted = embedding[loop(x, 31, [start])[1:]]
+    wanted = embedding[loop(x, 30, [start])]
     np.testing.assert_array_equal(sampler.sample_coreset(), wanted)
     assert sampler.min_distances is not None
     assert sampler.min_distances.shape == (N, 1)
     sampler.reset_distances()
     assert sampler.min_distances is None
-    assert sorted(anomalib.KCenterGreedy(embedding, 1.0).select_coreset_idxs()) == list(range(N))
+    for start_too in (True, False):
+        everything = anomalib.KCenterGreedy(embedding, 1.0, start_too).select_coreset_idxs()
+        assert sorted(everything) == list(range(N))
     with pytest.raises(ValueError, match="coreset_size must be from 1 to 300, got 0"):
         anomalib.KCenterGreedy(embedding, 0.001)
 

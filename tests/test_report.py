@@ -366,7 +366,7 @@ def test_score_table_of_one_data_set_and_of_nothing() -> None:
 
 def test_every_reason_has_its_words_and_its_colour() -> None:
     folder = Path(galleries.__file__).parent
-    script, style = ((folder / f"page.{kind}").read_text() for kind in ("js", "css"))
+    script, style = ((folder / name).read_text() for name in ("scripts/map.js", "page.css"))
     assert list(galleries.FATES) == list(REASONS)
     shown = script[
         script.index("const fates = [") : script.index("];", script.index("const fates"))

@@ -280,12 +280,12 @@ def test_colours_can_be_read(dark: bool) -> None:
     css = files("meddel_fast.report").joinpath("page.css").read_text()
     found = re.findall(r"--(\w+): light-dark\((#\w+), (#\w+)\)", css)
     colours = {name: pair[dark] for name, *pair in found}
-    assert len(colours) == 7 + 9 + 4
+    assert len(colours) == 7 + 9 + 5
     for text, ground in itertools.product(("ink", "soft", "accent"), ("page", "card", "wash")):
         assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
     assert contrast(colours["card"], colours["accent"]) >= 4.5  # the chosen one of a switch
     assert contrast(colours["disruptive"], colours["card"]) >= 4.5  # stars
     assert contrast(colours["soft"], colours["line"]) >= 4.5  # where a picture is missing
-    fates = ["kept", "duplicate", "disruptive", "budget"]
+    fates = ["kept", "duplicate", "disruptive", "budget", "excluded"]
     for mark in [*(f"s{i}" for i in range(9)), *fates]:  # graphics: 3 is enough
         assert contrast(colours[mark], colours["card"]) >= 3, mark

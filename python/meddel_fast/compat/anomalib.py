@@ -20,8 +20,8 @@ class KCenterGreedy:
     sampling_ratio : float
         Share of the samples to select; their number is rounded down.
     include_start : bool
-        Whether the random start belongs to the core-set. In anomalib up to 2.7 it does not: it
-        only pushes the others away.
+        Whether the random start belongs to the core-set, as in anomalib 2.5 to 2.7. In earlier
+        releases that leave it out it only pushes the others away.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class KCenterGreedy:
     """
 
     def __init__(
-        self, embedding: torch.Tensor, sampling_ratio: float, include_start: bool = False
+        self, embedding: torch.Tensor, sampling_ratio: float, include_start: bool = True
     ) -> None:
         self.embedding = embedding
         self.n_observations = int(embedding.shape[0])

@@ -160,8 +160,10 @@ class _Similarity:
             return
         blocks = np.array_split(np.arange(n), max(1, 8 * n * n // _BLOCK_BYTES))
         if 8 * n * n <= _HELD_BYTES:
-            held = np.concatenate([self._worked_out(block) for block in blocks])
-            self._held = held.max() - held if self._squared else held
+            held = np.empty((n, n))
+            for block in blocks:
+                held[block] = self._worked_out(block)
+            self._held = np.subtract(held.max(), held, out=held) if self._squared else held
         elif self._squared:
             self._highest = max(float(self._worked_out(block).max()) for block in blocks)
 
