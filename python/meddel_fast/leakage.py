@@ -34,7 +34,7 @@ CLOSEST = 24
 
 _FORMAT = 1
 _METADATA_KEY = b"meddel_fast.leakage"
-_FIELDS = {
+_FIELDS: dict[str, type | tuple[type, ...]] = {
     "threshold": (int, float),
     "centred": bool,
     "pool": int,
