@@ -1,7 +1,7 @@
 """Files that may be damaged or forged: read as what was wanted, or refused in the name of the file.
 
 A reader of ours raises ``ValueError`` (``FileNotFoundError`` where there is no file) and nothing
-else, allocates no more than the file's own size and what it really holds, unpickles nothing, and
+else, makes no room for what a ``.npy`` header claims and the file has not, unpickles nothing, and
 opens no file outside the folder that it was given.
 """
 
