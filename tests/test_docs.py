@@ -1,17 +1,21 @@
 """Every code block of the documentation runs as it stands: python in one namespace a page, bash in
-the same folder, toml blocks with a title become files there. Blocks marked text are shown only."""
+the same folder; blocks with a title become files there. Blocks marked text are shown only, but the
+commands in them are held to the command line."""
 
 from __future__ import annotations
 
 import ast
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+
+from meddel_fast.selectors import SELECTORS
 
 ROOT = Path(__file__).resolve().parents[1]
 LANGUAGES = {"python", "bash", "toml", "text"}
@@ -36,7 +40,7 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUNNING = [p for p in PAGES if {"python", "bash"} & {b.language for b in blocks(p)}]
 
 
@@ -49,14 +53,14 @@ def test_code_blocks_run(page: Path, tmp_path: Path) -> None:
     """One page, in an empty folder, in a process of its own."""
     script = ["import subprocess"]
     for block in blocks(page):
-        if block.language == "python":
+        if block.title:
+            script.append(f"open({block.title!r}, 'w').write({block.code!r})")
+        elif block.language == "python":
             filler = "\n" * (block.line - 1)  # so that a traceback names the page's own line
             code = f"exec(compile({filler + block.code!r}, {name_of(page)!r}, 'exec'), globals())"
             script.append(code)
         elif block.language == "bash":
             script.append(f"subprocess.run({block.code!r}, shell=True, check=True)")
-        elif block.language == "toml" and block.title:
-            script.append(f"open({block.title!r}, 'w').write({block.code!r})")
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
         [sys.executable, "-W", "error::DeprecationWarning:__main__", "-c", "\n".join(script)],
@@ -68,7 +72,7 @@ def test_code_blocks_run(page: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_blocks_name_a_language(page: Path) -> None:
     """A block that nobody runs says so."""
-    unknown = [(b.line, b.language) for b in blocks(page) if b.language not in LANGUAGES | {""}]
+    unknown = [(b.line, b.language) for b in blocks(page) if b.language not in LANGUAGES]
     assert not unknown
     for block in blocks(page):
         if block.language == "python":
@@ -79,6 +83,48 @@ def test_blocks_name_a_language(page: Path) -> None:
 def test_links_within_the_repository_exist(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
+
+
+def commands(page: Path) -> list[str]:
+    """What a page writes after ``meddel-fast``, in its blocks and in its sentences."""
+    text = page.read_text(encoding="utf-8")
+    shown = "\n".join(b.code for b in blocks(page) if b.language in {"bash", "text"})
+    found = re.findall(r"^(?:meddel-fast|torchrun .*-m meddel_fast) (.+)$", shown, re.MULTILINE)
+    prose = re.sub(r"^```.*\n(?:.*\n)*?^```$", "", text, flags=re.MULTILINE)
+    return found + [line.replace("\n", " ") for line in re.findall(r"`meddel-fast ([^`]+)`", prose)]
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=name_of)
+def test_commands_exist(page: Path) -> None:
+    """Each command that is shown, and each of its options, is there."""
+    pytest.importorskip("typer")
+    from typer.main import get_command
+
+    from meddel_fast.cli import app
+
+    for line in commands(page):
+        command: Any = get_command(app)
+        words = shlex.split(re.sub(r"[\[\]]", " ", line), comments=True)
+        while words and getattr(command, "commands", None) and not words[0].startswith("-"):
+            assert words[0] in command.commands, line
+            command = command.commands[words.pop(0)]
+        known = {"--help"}.union(*(p.opts + p.secondary_opts for p in command.params))
+        assert {word for word in words if word.startswith("--")} <= known, line
+
+
+def test_every_page_has_a_place() -> None:
+    nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    pages = {
+        p.relative_to(ROOT / "docs").as_posix() for p in PAGES if p.is_relative_to(ROOT / "docs")
+    }
+    assert set(re.findall(r": (\S+\.md)$", nav, re.MULTILINE)) == pages
+
+
+def test_every_method_is_in_the_reference() -> None:
+    text = (ROOT / "docs" / "reference" / "selectors.md").read_text(encoding="utf-8")
+    assert re.findall(r"^::: meddel_fast\.selectors\.(\w+)\.\1$", text, re.MULTILINE) == list(
+        SELECTORS
+    )
 
 
 def test_blocks_are_found() -> None:
