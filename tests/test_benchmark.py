@@ -26,7 +26,8 @@ from rich.console import Console
 
 from meddel_fast.benchmark import run
 from meddel_fast.benchmark.display import Board, Lines, Meter, clock
-from meddel_fast.benchmark.plan import FULL, build, tag, tags
+from meddel_fast.benchmark.places import FULL, tag, tags
+from meddel_fast.benchmark.plan import build
 from meddel_fast.benchmark.score import (
     PLANTED_COLUMNS,
     SCORE_COLUMNS,

@@ -22,7 +22,8 @@ from typer.testing import CliRunner
 
 from meddel_fast.benchmark import beyond, run
 from meddel_fast.benchmark.generalisation import COLUMNS, sources
-from meddel_fast.benchmark.plan import _Plan, build
+from meddel_fast.benchmark.plan import build
+from meddel_fast.benchmark.run_stages import RunStages
 from meddel_fast.benchmark.stage import Records
 from meddel_fast.benchmark.task_scores import TASK_COLUMNS, task_rows, task_table
 from meddel_fast.cli import app
@@ -232,7 +233,7 @@ def test_tasks_take_after_downstream(tmp_path: Path) -> None:
 def test_segmentation_alone_has_nothing_more(tmp_path: Path) -> None:
     text = TINY.replace(', "classification", "localisation"', "")
     config = load_config(write(tmp_path, text))
-    plan = _Plan(config, Records(config.out))
+    plan = RunStages(config, Records(config.out))
     assert beyond.stages(plan) == []
     assert beyond.digests(plan) == []
     names = [stage.name for stage in build(config, Records(config.out))]
@@ -326,7 +327,7 @@ class Found(Records):
 
 def test_heads_of_the_source_are_trained_there(finished: Path, tmp_path: Path) -> None:
     text = (finished.parent / "run.toml").read_text() + 'head = "source"\n'
-    plan = _Plan(load_config(write(tmp_path, text)), Found(finished))
+    plan = RunStages(load_config(write(tmp_path, text)), Found(finished))
     plan.out = finished
     sets = {data.name: data for data in plan.config.data}
     wanted = {name: plan.with_masks(d, d.train_splits).fingerprint for name, d in sets.items()}

@@ -2,7 +2,10 @@
 
 ================  ================================================================================
 ``run``           the whole run of a `config.RunConfig`, or up to a group of stages
-``plan``          which stages a run has, what each depends on, which module does it
+``plan``          which stages a run has, in which order
+``run_stages``    what each depends on, which module does it; further ones: `task_stages`,
+                  `leak_stages`, `generalisation`
+``places``        where the parts of a run are and what they are called
 ``stage``         keys, records, validity; skipping and resuming
 ``share``         one pre-training for all stages that would train the same
 ``results``       where the results of a run are
@@ -28,7 +31,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meddel_fast.benchmark.machine import hardware, versions
-from meddel_fast.benchmark.plan import GROUPS, build, tags
+from meddel_fast.benchmark.places import tags
+from meddel_fast.benchmark.plan import GROUPS, build
 from meddel_fast.benchmark.stage import Records, settings
 from meddel_fast.config import ConfigError, RunConfig
 from meddel_fast.files import read_json, remove_leftovers, write_json

@@ -12,10 +12,10 @@ from meddel_fast.benchmark import task_stages
 from meddel_fast.benchmark.stage import Stage
 
 if TYPE_CHECKING:
-    from meddel_fast.benchmark.plan import _Plan
+    from meddel_fast.benchmark.run_stages import RunStages
 
 
-def stages(plan: _Plan) -> list[Stage]:
+def stages(plan: RunStages) -> list[Stage]:
     """List the stages, which come after those that train and segment."""
     from meddel_fast.benchmark import generalisation
 
@@ -23,7 +23,7 @@ def stages(plan: _Plan) -> list[Stage]:
     return task_stages.stages(plan) + across
 
 
-def digests(plan: _Plan) -> list[str]:
+def digests(plan: RunStages) -> list[str]:
     """Give the hashes of all results."""
     from meddel_fast.benchmark import generalisation
 
@@ -31,7 +31,7 @@ def digests(plan: _Plan) -> list[str]:
     return task_stages.digests(plan) + [plan.records.digest(path) for path in across]
 
 
-def write_tables(plan: _Plan) -> None:
+def write_tables(plan: RunStages) -> None:
     """Write ``score/tasks.*`` and ``score/generalisation.*``, those that the run asks for."""
     from meddel_fast.benchmark import generalisation
 

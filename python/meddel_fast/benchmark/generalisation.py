@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from meddel_fast.benchmark.plan import _Plan, tag
+from meddel_fast.benchmark.places import tag
+from meddel_fast.benchmark.run_stages import RunStages
 from meddel_fast.benchmark.score import as_csv
 from meddel_fast.benchmark.stage import Stage
 from meddel_fast.config import USES, DataConfig, GeneralisationConfig
@@ -28,10 +29,10 @@ COLUMNS = (
 )
 
 
-class _Source(_Plan):
+class _Source(RunStages):
     """The run of one source set."""
 
-    def __init__(self, whole: _Plan, across: GeneralisationConfig, source: DataConfig) -> None:
+    def __init__(self, whole: RunStages, across: GeneralisationConfig, source: DataConfig) -> None:
         sets = {data.name: data for data in whole.config.data}
         options = whole.config.selector_options
         config = replace(
@@ -123,7 +124,7 @@ class _Source(_Plan):
         return rows
 
 
-def sources(plan: _Plan) -> list[_Source]:
+def sources(plan: RunStages) -> list[_Source]:
     """List the runs of the sources; none when the run has no ``[generalisation]``."""
     across = plan.config.generalisation
     if across is None:
@@ -131,7 +132,7 @@ def sources(plan: _Plan) -> list[_Source]:
     return [_Source(plan, across, d) for d in plan.config.data if d.name in across.sets]
 
 
-def write(plan: _Plan, folder: Path) -> None:
+def write(plan: RunStages, folder: Path) -> None:
     """Write ``generalisation.csv`` and ``.json``; nothing when there is no ``[generalisation]``."""
     across = plan.config.generalisation
     if across is not None:

@@ -14,11 +14,11 @@ from meddel_fast.files import Progress
 from meddel_fast.leakage import PAIRS, SUMMARY, Leakage, Samples, audit
 
 if TYPE_CHECKING:
-    from meddel_fast.benchmark.plan import _Plan
+    from meddel_fast.benchmark.run_stages import RunStages
     from meddel_fast.data.manifest import Manifest
 
 
-def stages(plan: _Plan) -> list[Stage]:
+def stages(plan: RunStages) -> list[Stage]:
     """Embed each test set with the pool's encoder, then compare it with the pool."""
     tested = [d for d in plan.config.data if "test" in d.use]
     embedded = [
@@ -28,16 +28,16 @@ def stages(plan: _Plan) -> list[Stage]:
     return [*embedded, _audit(plan, tested)]
 
 
-def pairs_path(plan: _Plan) -> Path:
+def pairs_path(plan: RunStages) -> Path:
     """Where the pairs are that the audit found."""
     return plan.out / "leakage" / PAIRS
 
 
-def _embeddings(plan: _Plan, data: DataConfig) -> Path:
+def _embeddings(plan: RunStages, data: DataConfig) -> Path:
     return plan.out / "leakage" / "test" / data.name
 
 
-def _rows(plan: _Plan, data: DataConfig) -> Manifest:
+def _rows(plan: RunStages, data: DataConfig) -> Manifest:
     """Give the images of a test set, whatever they are tested on."""
     return plan.manifest(plan.manifest_path(data.name)).splits(data.test_splits)
 
@@ -48,7 +48,7 @@ def _samples(manifest: Manifest, folder: Path) -> Samples:
     return Samples(manifest.ids, Embeddings.load(folder).array, manifest.column("sha256"))
 
 
-def _audit(plan: _Plan, tested: list[DataConfig]) -> Stage:
+def _audit(plan: RunStages, tested: list[DataConfig]) -> Stage:
     folder = pairs_path(plan).parent
 
     def inputs() -> dict[str, Any]:
@@ -77,7 +77,7 @@ def _audit(plan: _Plan, tested: list[DataConfig]) -> Stage:
     return Stage("leakage/audit", (folder / PAIRS, folder / SUMMARY), inputs, work, unit="")
 
 
-def clean(whole: _Plan, plan: _Plan) -> Stage:
+def clean(whole: RunStages, plan: RunStages) -> Stage:
     """Make the pool and its embeddings that `plan` works on: `whole`'s, less what leaked."""
 
     def inputs() -> dict[str, Any]:

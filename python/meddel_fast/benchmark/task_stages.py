@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from meddel_fast.benchmark.places import FULL, encoder_key, tags
 from meddel_fast.benchmark.stage import Stage, settings
 from meddel_fast.benchmark.task_scores import task_rows, write_tasks
 from meddel_fast.config import ConfigError, DataConfig, ReferenceConfig, RunConfig
@@ -16,7 +17,7 @@ from meddel_fast.files import Progress, read_json, write_json
 from meddel_fast.tasks import TASKS
 
 if TYPE_CHECKING:
-    from meddel_fast.benchmark.plan import _Plan
+    from meddel_fast.benchmark.places import Places
     from meddel_fast.data.manifest import Manifest
 
 SEGMENTATION = "segmentation"
@@ -59,8 +60,6 @@ def _pairs(config: RunConfig, every: bool) -> list[tuple[DataConfig, str]]:
 
 def evaluations(config: RunConfig) -> list[Evaluation]:
     """List what is evaluated here: the other tasks of each selection, then each reference."""
-    from meddel_fast.benchmark.plan import tags
-
     own = [
         Evaluation(tag, data, task, seed)
         for tag, _, _ in tags(config)
@@ -75,7 +74,7 @@ def evaluations(config: RunConfig) -> list[Evaluation]:
     ]
 
 
-def check(plan: _Plan) -> None:
+def check(plan: Places) -> None:
     """Refuse tasks without images and references that are not there, before any work."""
     for data, task in _pairs(plan.config, every=False):
         for splits in (data.train_splits, data.test_splits):
@@ -87,7 +86,7 @@ def check(plan: _Plan) -> None:
             check_there(reference.path, reference.offline)
 
 
-def rows(plan: _Plan, data: DataConfig, task: str, splits: tuple[str, ...]) -> Manifest:
+def rows(plan: Places, data: DataConfig, task: str, splits: tuple[str, ...]) -> Manifest:
     """Give the rows of some splits that a task can use."""
     whole = plan.manifest(plan.manifest_path(data.name)).splits(splits)
     usable = TASKS[task].usable(whole, plan.config.settings_of(task))
@@ -99,27 +98,25 @@ def rows(plan: _Plan, data: DataConfig, task: str, splits: tuple[str, ...]) -> M
     return usable
 
 
-def path_of(plan: _Plan, evaluation: Evaluation) -> Path:
+def path_of(plan: Places, evaluation: Evaluation) -> Path:
     """Where the result goes."""
     return plan.out / "evaluate" / f"{evaluation.label}.json"
 
 
-def stages(plan: _Plan) -> list[Stage]:
+def stages(plan: Places) -> list[Stage]:
     """List the stages, one for each of :func:`evaluations`."""
     return [_stage(plan, evaluation) for evaluation in evaluations(plan.config)]
 
 
-def _stage(plan: _Plan, evaluation: Evaluation) -> Stage:
+def _stage(plan: Places, evaluation: Evaluation) -> Stage:
     tag, data, task, seed, reference = evaluation
     path, chosen = path_of(plan, evaluation), plan.config.settings_of(task)
 
     def inputs() -> dict[str, Any]:
-        from meddel_fast.benchmark.plan import _encoder_key
-
         return {
             "model": plan.records.digest(plan.model(tag))
             if reference is None
-            else _encoder_key(reference.path),
+            else encoder_key(reference.path),
             "train": rows(plan, data, task, data.train_splits).fingerprint,
             "test": rows(plan, data, task, data.test_splits).fingerprint,
             "config": settings(chosen),
@@ -143,14 +140,13 @@ def _stage(plan: _Plan, evaluation: Evaluation) -> Stage:
     return Stage(f"evaluate/{evaluation.label}", (path,), inputs, work, unit="")
 
 
-def digests(plan: _Plan) -> list[str]:
+def digests(plan: Places) -> list[str]:
     """Give the hashes of all results here."""
     return [plan.records.digest(path_of(plan, one)) for one in evaluations(plan.config)]
 
 
-def write(plan: _Plan, folder: Path) -> None:
+def write(plan: Places, folder: Path) -> None:
     """Write the table of all tasks and references; nothing when there are no others."""
-    from meddel_fast.benchmark.plan import FULL, tags
     from meddel_fast.selectors import Selection
 
     config, pool = plan.config, len(plan.manifest(plan.pool_path))

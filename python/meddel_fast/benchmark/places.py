@@ -1,0 +1,130 @@
+"""Where the parts of a run are, what they are called, and what its stages share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meddel_fast.benchmark.results import repeated, result_path
+from meddel_fast.benchmark.stage import Records, listing
+from meddel_fast.config import ConfigError, DataConfig, RunConfig
+from meddel_fast.selectors import DRAW_NOTHING
+
+if TYPE_CHECKING:
+    from meddel_fast.data.manifest import Manifest
+
+FULL = "full-100"
+
+
+def tag(selector: str, ratio: float) -> str:
+    """Name a selection: ``kcenter-5``; ratio 1 is the same for all selectors."""
+    return FULL if ratio == 1 else f"{selector}-{100 * ratio:g}"
+
+
+def tags(config: RunConfig) -> list[tuple[str, str, float]]:
+    """List what is scored: (tag, selector, ratio), the full pool first, then by falling ratio."""
+    ratios = sorted(config.ratios, reverse=True)
+    full = [(FULL, "full", 1.0)] if 1.0 in ratios else []
+    return full + [(tag(s, r), s, r) for r in ratios if r < 1 for s in config.selectors]
+
+
+def encoder_key(where: str) -> Mapping[str, Any] | str:
+    """Identify a given encoder: a folder by its files, a hub name by itself."""
+    folder = Path(where)
+    return {"files": listing(folder)} if folder.is_dir() else where
+
+
+class Places:
+    """The places of one run, and what is read from them.
+
+    `pool` is "pretrain", or "pool" for the stages that see the pool with what leaked into it.
+    """
+
+    def __init__(self, config: RunConfig, records: Records, pool: str = "pretrain") -> None:
+        self.config = config
+        self.records = records
+        self.out = config.out
+        self.pool_path = self.out / "data" / f"{pool}.parquet"
+        beside = "" if pool == "pretrain" else "leakage"
+        self.embeddings = self.out / beside / "embeddings"
+        self._manifests: dict[tuple[Path, str], Manifest] = {}
+        self._trained: dict[str, tuple[str, Path]] = {}  # inputs -> stage and folder that has them
+
+    # Where things are
+
+    def manifest_path(self, name: str) -> Path:
+        """Place of the manifest of a data set."""
+        return self.out / "data" / f"{name}.parquet"
+
+    def root(self, data: DataConfig) -> Path:
+        """Folder or archive of a data set."""
+        return self.out / "data" / data.name if data.path is None else data.path
+
+    def model(self, name: str) -> Path:
+        """Place of the encoder that a selection was pre-trained to."""
+        return self.out / "pretrain" / name / "model"
+
+    def selection(self, name: str) -> Path:
+        """Place of a selection."""
+        return self.out / "select" / f"{name}.parquet"
+
+    def selected(self, name: str, selector: str, repeat: int) -> Path | None:
+        """Give the selection of a repetition; None for all data."""
+        if name == FULL:
+            return None
+        return self.selection(name if selector in DRAW_NOTHING else repeated(name, repeat))
+
+    def result(self, name: str, data: DataConfig, seed: int) -> Path:
+        """Place of the result of one head."""
+        return result_path(self.out, name, data.name, seed)
+
+    @property
+    def embedding_model(self) -> Path:
+        """The run's own encoder."""
+        own = self.out / "encoder" / "model"
+        return own if self.config.encoder.steps else self.model(FULL)
+
+    # What the stages share
+
+    def manifest(self, path: Path) -> Manifest:
+        """Read a manifest, once while it does not change."""
+        from meddel_fast.data.manifest import Manifest
+
+        key = (path, self.records.digest(path))
+        if key not in self._manifests:
+            self._manifests[key] = Manifest.load(path)
+        return self._manifests[key]
+
+    def pool_fingerprint(self) -> str:
+        """Give what tells the pool from any other."""
+        return self.manifest(self.pool_path).fingerprint
+
+    def with_masks(self, data: DataConfig, splits: tuple[str, ...]) -> Manifest:
+        """Give the usable rows of some splits that have a mask."""
+        rows = self.manifest(self.manifest_path(data.name)).splits(splits).with_masks()
+        if len(rows) == 0:
+            raise ConfigError(
+                f"data set '{data.name}': no image with a mask in splits {list(splits)}"
+            )
+        return rows
+
+    def head_rows(self, data: DataConfig) -> Manifest:
+        """Give the rows that the head which segments a data set is trained on."""
+        return self.with_masks(data, data.train_splits)
+
+    def truths(self) -> dict[str, Path]:
+        """Find what was planted, for the sets of the pool that say so."""
+        paths = {d.name: self.root(d) / "truth.parquet" for d in self.config.data}
+        return {
+            d.name: paths[d.name]
+            for d in self.config.data
+            if "pretrain" in d.use and paths[d.name].is_file()
+        }
+
+    def use_threads(self) -> None:
+        """Keep torch to as many threads as the run may use."""
+        if self.config.threads is not None:
+            import torch
+
+            torch.set_num_threads(self.config.threads)
