@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <string>
 #include <utility>
@@ -179,8 +180,9 @@ py::tuple redundancy_py(const py::array& x_array, const std::optional<Index>& or
                         const std::optional<Index>& labels, int threads) {
   const Matrix x = matrix(x_array);
   const Ordering ordered = ordering(x.n, order, labels);
+  constexpr double kAll = -std::numeric_limits<double>::infinity();
   Redundancy out =
-      call(threads, [&](const Context& context) { return redundancy(x, ordered, context); });
+      call(threads, [&](const Context& context) { return redundancy(x, ordered, kAll, context); });
   return py::make_tuple(array(std::move(out.similarity)), array(std::move(out.neighbor)));
 }
 

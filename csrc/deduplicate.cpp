@@ -23,10 +23,12 @@ Deduplicated keep_all(int64_t n) {
 
 Deduplicated semdedup(const Matrix& x, double threshold, const Ordering& ordering,
                       const Context& context) {
-  const Redundancy highest = redundancy(x, ordering, context);
+  // What is below the threshold need not be known: a bar from the start spares nearly all of it.
+  const double above = std::nextafter(threshold, -std::numeric_limits<double>::infinity());
+  const Redundancy highest = redundancy(x, ordering, above, context);
   Deduplicated out = keep_all(x.n);
   for (int64_t i = 0; i < x.n; ++i) {
-    if (highest.neighbor[i] < 0 || highest.similarity[i] < threshold) continue;
+    if (highest.neighbor[i] < 0) continue;
     out.representative[i] = highest.neighbor[i];
     out.similarity[i] = highest.similarity[i];
   }

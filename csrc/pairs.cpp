@@ -307,15 +307,17 @@ Ordering make_ordering(int64_t n, const int64_t* order, const int64_t* labels) {
   return out;
 }
 
-Redundancy redundancy(const Matrix& x, const Ordering& ordering, const Context& context) {
+Redundancy redundancy(const Matrix& x, const Ordering& ordering, double above,
+                      const Context& context) {
   Team team(context);
   ScanSide side = make_side(team, x, ordering.rows);
-  Redundancy out{std::vector<double>(static_cast<size_t>(x.n), kNone),
+  Redundancy out{std::vector<double>(static_cast<size_t>(x.n), above),
                  std::vector<int64_t>(static_cast<size_t>(x.n), -1)};
   const double pairs = pairs_of(ordering);
   const bool one_group = ordering.begin.back() == 0;
   const ScanScreens screens(team, Metric::kCosine, side, side, pairs,
-                            one_group ? kRegroupEarlier : 0.0);
+                            one_group ? kRegroupEarlier : 0.0,
+                            above > kNone ? std::optional<double>(above) : std::nullopt);
   std::vector<int64_t> place;
   if (screens.screening().groups > 0) {
     place.resize(static_cast<size_t>(x.n));
@@ -331,7 +333,7 @@ Pairs earlier_pairs(const Matrix& x, double threshold, const Ordering& ordering,
                     const Context& context) {
   Team team(context);
   ScanSide side = make_side(team, x, ordering.rows);
-  const ScanScreens screens(team, Metric::kCosine, side, side, pairs_of(ordering), 0.0);
+  const ScanScreens screens(team, Metric::kCosine, side, side, pairs_of(ordering), 0.0, threshold);
   CollectPairs collect(side, side, true, &ordering, threshold, max_pairs);
   team.announce(0, x.n, x.n);
   scan_pairs(team, side, side, screens.screening(), collect);

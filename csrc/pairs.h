@@ -45,12 +45,14 @@ struct Ordering {
 Ordering make_ordering(int64_t n, const int64_t* order, const int64_t* labels);
 
 struct Redundancy {
-  std::vector<double> similarity;  // by row; -infinity where nothing is earlier
+  std::vector<double> similarity;  // by row; `above` where nothing is earlier and above it
   std::vector<int64_t> neighbor;   // by row; -1 likewise
 };
 
-// For every row the highest cosine to an earlier row of its group, and the lowest such row.
-Redundancy redundancy(const Matrix& x, const Ordering& ordering, const Context& context);
+// For every row the highest cosine to an earlier row of its group, and the lowest such row; only
+// cosines greater than `above` count, which may be -infinity.
+Redundancy redundancy(const Matrix& x, const Ordering& ordering, double above,
+                      const Context& context);
 
 // Every pair of positions (later, earlier) of one group with cosine >= threshold, sorted.
 Pairs earlier_pairs(const Matrix& x, double threshold, const Ordering& ordering, int64_t max_pairs,

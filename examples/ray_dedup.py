@@ -90,9 +90,10 @@ def embedded(options: argparse.Namespace) -> ray.data.Dataset:
     from meddel_fast.data.manifest import Manifest
 
     paths = Manifest.load(options.manifest).image_paths()
+    pool = ray.data.ActorPoolStrategy(size=options.workers)
     images = ray.data.from_items([{"number": n, "path": str(p)} for n, p in enumerate(paths)])
     return images.map_batches(
-        Embed, fn_constructor_args=[options.encoder], batch_size=64, concurrency=options.workers
+        Embed, fn_constructor_args=[options.encoder], batch_size=64, compute=pool
     )
 
 

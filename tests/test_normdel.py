@@ -156,3 +156,15 @@ def test_out_of_range_is_refused_by_name(arguments: tuple[float, ...], named: st
 def test_not_a_number_is_refused(value: object) -> None:
     with pytest.raises(TypeError, match="miou must be a real number"):
         normdel(value, 0.5)  # type: ignore[call-overload]
+
+
+def test_the_first_offender_is_named_and_just_above_one_is_one() -> None:
+    with pytest.raises(ValueError, match=r"miou must be a fraction in \[0, 1\].*, got 1\.5$"):
+        normdel([0.5, 1.5, 2.5], 0.1)
+    with pytest.raises(ValueError, match=r"retained .*, got 1\.0000000000000002$"):
+        normdel(0.5, np.nextafter(1.0, 2.0))
+
+
+def test_alpha_is_one_unless_given() -> None:
+    assert del_score(0.7, 0.2) == del_score(0.7, 0.2, 1.0) != del_score(0.7, 0.2, 2.0)
+    assert normdel(0.7, 0.2) == normdel(0.7, 0.2, 1.0) != normdel(0.7, 0.2, 2.0)

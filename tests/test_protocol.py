@@ -149,10 +149,11 @@ def test_plans_list_the_stages_and_do_nothing(tmp_path: Path) -> None:
     out = tmp_path / "run"
     for name, options, wanted in (
         # 11 sets, pool, full, embed, 2 selections, 10 pre-trainings, 11 x 8 x 3 evaluations, 8 x 3
-        # of the reference, 4 x (pool, embed, 2, 2, 2 x 4 x 3) across, score, report
-        ("paper", ["--data-root", "/data"], 11 + 3 + 12 + 264 + 24 + 4 * 30 + 2),
+        # of the reference, 4 x (pool, embed, 2, 2, 2 x 4 x 3) across, score, report; 8 test sets
+        # embedded for the leakage audit
+        ("paper", ["--data-root", "/data"], 11 + 3 + 12 + 264 + 24 + 4 * 30 + 2 + 9),
         # 2 sets made and read; classification once and localisation twice a tag; 2 x 14 across
-        ("cpu", [], 4 + 3 + 12 + 44 + 33 + 2 * 14 + 2),
+        ("cpu", [], 4 + 3 + 12 + 44 + 33 + 2 * 14 + 2 + 3),
     ):
         arguments = ["run", str(CONFIGS / f"{name}.toml"), "--plan", "--out", str(out), *options]
         result = CliRunner().invoke(app, arguments)

@@ -168,7 +168,7 @@ def test_screens_and_parts(isa: str, screen: str, streamed: None, files: Path) -
 
 
 @pytest.mark.parametrize(
-    ("most", "memory"), [(50, 5_000_000), (10_000, 5_000_000), (10**7, 2_000_000)]
+    ("most", "memory"), [(50, 6_000_000), (10_000, 6_000_000), (10**7, 6_000_000)]
 )
 def test_pairs_in_chunks(files: Path, most: int, memory: int) -> None:
     store = open_store(files / "float16.npy")
@@ -219,7 +219,7 @@ def test_parts_follow_from_the_budget(tmp_path: Path) -> None:
         layout(least - 1)
     assert layout(least + 1_000_000, beside=1_000_000).step == 1024
     assert layout(least + 10_000_000, held=1000).step == 1024
-    middle = layout(6_000_000)
+    middle = layout(9_000_000)
     assert not middle.stays
     assert [t.start for t in middle.tiles] == list(range(0, 10_000, middle.step))
     assert middle.tiles[-1].stop == 10_000

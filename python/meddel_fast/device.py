@@ -185,11 +185,12 @@ def deterministic() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def quiet_transformers() -> Iterator[None]:
+def quiet_transformers(offline: bool = True) -> Iterator[None]:
     """Import transformers and keep its notices and bars out of the terminal inside the block.
 
     Loading an encoder out of a MAE checkpoint, for instance, would list the decoder's weights as
-    unexpected.
+    unexpected. The network is not asked unless `offline` is false, and told nothing of this
+    machine: huggingface_hub 2.4 asks the Hub which agent runs it even for local files alone.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -197,12 +198,18 @@ def quiet_transformers() -> Iterator[None]:
 
         logging: Any = untyped
 
+        from huggingface_hub import constants
+
+        hub: Any = constants
+        asked = hub.HF_HUB_OFFLINE, hub.HF_HUB_DISABLE_TELEMETRY
+        hub.HF_HUB_OFFLINE, hub.HF_HUB_DISABLE_TELEMETRY = asked[0] or offline, True
         verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         try:
             yield
         finally:
+            hub.HF_HUB_OFFLINE, hub.HF_HUB_DISABLE_TELEMETRY = asked
             logging.set_verbosity(verbosity)
             if bars:
                 logging.enable_progress_bar()

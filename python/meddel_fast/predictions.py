@@ -22,7 +22,7 @@ from meddel_fast.files import StrPath, atomic_path
 _KINDS = {"ids": "U", "bits": "u", "size": "i", "confusions": "i"}
 _DAMAGES = (
     *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError),
-    *(zipfile.BadZipFile, zlib.error),
+    *(zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError),
 )
 
 

@@ -140,7 +140,9 @@ def _load(folder: Path, compute: Compute) -> ViTMAEForPreTraining:
     with quiet_transformers():
         from transformers import AutoConfig, ViTMAEForPreTraining
 
-        kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
+        kind = AutoConfig.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        ).model_type
         if kind != "vit_mae":
             raise ValueError(f"model: wanted a vit_mae with its decoder, {folder} is a {kind}")
         untyped: Any = ViTMAEForPreTraining

@@ -1,13 +1,14 @@
 """Files that may be damaged or forged: read as what was wanted, or refused in the name of the file.
 
 A reader of ours raises ``ValueError`` (``FileNotFoundError`` where there is no file) and nothing
-else, allocates no more than the file's own size and what it really holds, unpickles nothing, and
+else, makes no room for what a ``.npy`` header claims and the file has not, unpickles nothing, and
 opens no file outside the folder that it was given.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -86,11 +87,27 @@ def npy_header(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dt
         raise ValueError(f"{path} is not a .npy file of numbers: its elements are {dtype}")
     if min(shape, default=0) < 0:
         raise ValueError(f"{path} is not a .npy file: its shape would be {shape}")
-    wanted = file.tell() + math.prod(shape) * dtype.itemsize
-    size = os.fstat(file.fileno()).st_size
+    begin = file.tell()
+    wanted, size = begin + math.prod(shape) * dtype.itemsize, file.seek(0, os.SEEK_END)
+    file.seek(begin)
     if size < wanted:
         raise ValueError(f"{path} is truncated: its header wants {wanted} bytes, it has {size}")
     return shape, fortran, dtype
+
+
+def parse_npy(path: Path, data: bytes) -> NDArray[Any]:
+    """Return the array of a ``.npy`` file whose content, read from `path`, is `data`.
+
+    Raises
+    ------
+    ValueError
+        As :func:`npy_header`.
+    """
+    file = io.BytesIO(data)
+    npy_header(path, file)
+    file.seek(0)
+    array: NDArray[Any] = np.load(file, allow_pickle=False)
+    return array
 
 
 def load_npy(path: StrPath, *, mapped: bool = False) -> NDArray[Any]:

@@ -215,13 +215,14 @@ def load_encoder(
     """
     name = str(name)
     _check_folder(name)
-    with quiet_transformers():
+    with quiet_transformers(offline):
         from transformers import AutoModel
 
         try:
             model, loading = AutoModel.from_pretrained(
                 name,
                 local_files_only=offline,
+                trust_remote_code=False,  # else a config may ask, on the terminal, to run its code
                 attn_implementation=compute.attention,
                 output_loading_info=True,
             )
@@ -230,6 +231,10 @@ def load_encoder(
             raise FileNotFoundError(
                 f"encoder: {name!r} is no folder with a model, nor {where}: {error}"
             ) from error
+        except (ImportError, MemoryError, ValueError):
+            raise
+        except Exception as error:  # of damaged weights, and pickles of more: they share no base
+            raise ValueError(f"encoder: {name!r} holds no weights to load: {error}") from error
         mean, std = _statistics(name, offline)
     _check_model(name, model, loading["missing_keys"])
     encoder = Encoder(model.float(), image_size, mean, std)
@@ -248,15 +253,16 @@ def check_there(name: StrPath, offline: bool = True) -> None:
     _check_folder(name)
     if Path(name).is_dir() or not offline:
         return
-    from transformers.utils.hub import cached_file
+    with quiet_transformers():
+        from transformers.utils.hub import cached_file
 
-    found = cached_file(
-        name,
-        "config.json",
-        local_files_only=True,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
+        found = cached_file(
+            name,
+            "config.json",
+            local_files_only=True,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
     if found is None:
         raise FileNotFoundError(
             f"encoder: {name!r} is no folder with a model, nor in the local Hugging Face cache "

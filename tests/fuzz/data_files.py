@@ -128,7 +128,9 @@ def read_boxes(path: Path) -> None:
     from meddel_fast.data.readers.boxes import from_json
     from meddel_fast.data.readers.tree import Tree
 
-    from_json(Tree([path.parent]), ())
+    tree = Tree([path.parent])
+    (item,) = tree.named(r".*\.json")
+    from_json(tree, item.parts[:-1])
 
 
 def make_lines(folder: Path) -> Path:

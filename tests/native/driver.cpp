@@ -164,7 +164,7 @@ uint64_t run_all(int threads) {
   }
   run_pairs(x, context, hash);
   const Ordering ordering = make_ordering(kRows, nullptr, nullptr);
-  const Redundancy highest = redundancy(x, ordering, context);
+  const Redundancy highest = redundancy(x, ordering, -INFINITY, context);
   hash.add(highest.similarity);
   hash.add(highest.neighbor);
   const TopK top = topk_similarity(x, nullptr, 5, context);

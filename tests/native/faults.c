@@ -39,8 +39,8 @@ static int below(const char* path) {
   return length > 0 && strncmp(path, root, length) == 0;
 }
 
-// What becomes of a call on a path: 0 it goes on, else an errno. A full disk and a folder that became
-// read-only stay so; an error of the device (EIO) comes once.
+// What becomes of a call on a path: 0 it goes on, else an errno. A full disk and a folder that
+// became read-only stay so; an error of the device (EIO) comes once.
 static int fate(const char* path, int writes, int* torn) {
   if (kind == 0 || !below(path)) return 0;
   long now = __atomic_add_fetch(&seen, 1, __ATOMIC_SEQ_CST);
@@ -74,9 +74,9 @@ static int fate_of(int handle, int* torn) {
   return fate(path, 1, torn);
 }
 
-#define REAL(type, name, ...)                                      \
-  static type (*real)(__VA_ARGS__) = NULL;                         \
-  if (real == NULL) real = (type(*)(__VA_ARGS__))dlsym(RTLD_NEXT, name)
+#define REAL(type, name, ...)              \
+  static type (*real)(__VA_ARGS__) = NULL; \
+  if (real == NULL) real = (type (*)(__VA_ARGS__))dlsym(RTLD_NEXT, name)
 
 ssize_t write(int handle, const void* data, size_t size) {
   REAL(ssize_t, "write", int, const void*, size_t);

@@ -87,14 +87,15 @@ def select(
     elif kept is not None:
         raise ConfigError("--kept needs --manifest")
     options = parse_settings(set_ or []) | _arrays(array or [], rows)
-    found = show_work(
-        "select",
-        "",
-        lambda p: choose(method, x, counts, seed=seed, threads=threads, progress=p, **options),
-    )
-    for text, selection in zip(budgets, found, strict=True):
-        path = _named(target, text)
-        selection.save(path, None if rows is None else rows.ids, data=x)
+    paths = [_named(target, text) for text in budgets]
+
+    def work(progress: Any) -> list[Selection]:
+        found = choose(method, x, counts, seed=seed, threads=threads, progress=progress, **options)
+        for path, selection in zip(paths, found, strict=True):
+            selection.save(path, None if rows is None else rows.ids, data=x)
+        return found
+
+    for text, path, selection in zip(budgets, paths, show_work("select", "", work), strict=True):
         _tell(selection, path, rows, None if kept is None else _named(kept, text))
 
 

@@ -29,7 +29,9 @@ from meddel_fast.files import (
     write_bytes,
     write_json,
 )
+from meddel_fast.index.forged import check_array, check_head, check_within
 from meddel_fast.index.greedy import REMOVED
+from meddel_fast.untrusted import described, load_npy, parse_npy
 
 HEAD = "index.json"
 _FORMAT = 1
@@ -136,6 +138,7 @@ class Folder:
         if not (self.path / HEAD).is_file():
             raise FileNotFoundError(f"{self.path} holds no index: it has no {HEAD}")
         head: dict[str, Any] = read_json(self.path / HEAD)
+        check_head(self.path / HEAD, head)
         digest = head.pop("sha256", None)
         if digest != sha256_json(head):
             raise ValueError(f"{self.path / HEAD} is damaged: its content does not match its hash")
@@ -194,10 +197,12 @@ class Folder:
         if head["centroids"] is None:
             state = State(head, np.zeros((1, head["d"]), np.float32))
         else:
-            state = State(head, self._array(head["centroids"]))
+            state = State(
+                head, self._array(head["centroids"], (None, head["d"]), np.dtype(np.float32))
+            )
         for segment in head["segments"]:
             if "changes" in segment:
-                state.change(self._array(segment["changes"]))
+                state.change(self._changes(segment["changes"], len(state.ids)))
                 continue
             rows = segment["rows"]
             path = self.path / rows["name"]
@@ -207,9 +212,30 @@ class Folder:
                 raise ValueError(
                     f"{path} is damaged: it has {path.stat().st_size} bytes, not {rows['bytes']}"
                 )
-            ids = json.loads(self._bytes(segment["ids"]))
-            state.extend(ids, self._array(segment["arrivals"]))
+            state.extend(self._ids(segment), self._arrivals(segment, state))
         return state
+
+    def _ids(self, segment: dict[str, Any]) -> list[str]:
+        path = self.path / segment["ids"]["name"]
+        with described(path, "list of names"):
+            ids = json.loads(self._bytes(segment["ids"]))
+        if type(ids) is not list or [*map(type, ids)] != [str] * segment["n"]:
+            raise ValueError(f"{path} must list {segment['n']} names")
+        return ids
+
+    def _arrivals(self, segment: dict[str, Any], state: State) -> NDArray[Any]:
+        entry, begin = segment["arrivals"], len(state.ids)
+        found = self._array(entry, (segment["n"],), _ARRIVAL)
+        path = self.path / entry["name"]
+        check_within(path, found["cluster"], 0, len(state.centroids))
+        check_within(path, found["cover"], REMOVED, begin + segment["n"])
+        return found
+
+    def _changes(self, entry: dict[str, Any], samples: int) -> NDArray[Any]:
+        found = self._array(entry, (None,), _CHANGE)
+        check_within(self.path / entry["name"], found["position"], 0, samples)
+        check_within(self.path / entry["name"], found["cover"], REMOVED, samples)
+        return found
 
     def rows(self, state: State, positions: NDArray[np.int64]) -> NDArray[Any]:
         """Read the rows at some positions.
@@ -227,7 +253,7 @@ class Folder:
             here = np.flatnonzero((positions >= begin) & (positions < begin + segment["n"]))
             if len(here):
                 names.append((segment["rows"]["name"], here))
-                out[here] = self._map(segment["rows"]["name"])[positions[here] - begin]
+                out[here] = self._map(segment, state.head)[positions[here] - begin]
             begin += segment["n"]
         good = checksums(out) == state.checksum[positions]
         for name, here in names:
@@ -247,9 +273,12 @@ class Folder:
                 found.append(f"{path} is damaged: its content does not match its hash")
         return found
 
-    def _map(self, name: str) -> NDArray[Any]:
+    def _map(self, segment: dict[str, Any], head: dict[str, Any]) -> NDArray[Any]:
+        name = segment["rows"]["name"]
         if name not in self._maps:
-            self._maps[name] = np.load(self.path / name, mmap_mode="r", allow_pickle=False)
+            rows = load_npy(self.path / name, mapped=True)
+            shape, dtype = (segment["n"], head["d"]), np.dtype(head["dtype"])
+            self._maps[name] = check_array(self.path / name, rows, shape, dtype)
         return self._maps[name]
 
     def _bytes(self, entry: dict[str, Any]) -> bytes:
@@ -261,9 +290,11 @@ class Folder:
             raise ValueError(f"{path} is damaged: its content does not match its hash")
         return data
 
-    def _array(self, entry: dict[str, Any]) -> NDArray[Any]:
-        array: NDArray[Any] = np.load(io.BytesIO(self._bytes(entry)), allow_pickle=False)
-        return array
+    def _array(
+        self, entry: dict[str, Any], shape: tuple[int | None, ...], dtype: np.dtype[Any]
+    ) -> NDArray[Any]:
+        path = self.path / entry["name"]
+        return check_array(path, parse_npy(path, self._bytes(entry)), shape, dtype)
 
 
 def _entries(head: dict[str, Any]) -> Iterator[dict[str, Any]]:

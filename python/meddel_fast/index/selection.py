@@ -20,13 +20,13 @@ from meddel_fast.arrays import (
 )
 from meddel_fast.files import Progress, StrPath
 from meddel_fast.index.clusters import Clusters, Search
+from meddel_fast.index.forged import DTYPES
 from meddel_fast.index.greedy import Removal, admit
 from meddel_fast.index.passes import check, rewrite
 from meddel_fast.index.segments import HEAD, Folder, State, arrivals, changes
 from meddel_fast.lock import lock
 from meddel_fast.ops import DeduplicateResult
 
-DTYPES = ("float32", "float16", "int8")
 # Centroids are learned anew, and the files written anew, when the index has grown so many times:
 # all rewriting together then costs a third more than the last one.
 GROWTH = 4

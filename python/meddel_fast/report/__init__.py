@@ -78,7 +78,7 @@ def _page(run: Run) -> str:
         ("planted", "Planted frames", made.planted(run)),
         ("leakage", "Test images in the pool", leaked),
         ("selections", "What was kept, what was dropped",
-         galleries.chooser(run) + place + frames.browser(run, audit) + shown),
+         galleries.chooser(run) + place + frames.browser(run, audit, galleries.FATES) + shown),
         ("training", "Pre-training loss", results.losses(run)),
         ("settings", "How it was made",
          f'<div class="made">{made.times(run)}{made.settings(run)}</div>'),
@@ -94,7 +94,7 @@ def _page(run: Run) -> str:
             for name, title, body in present
         ),
         store=thumbnails.definitions(),
-        data=frames.frame_data(run, audit, layout),
+        data=frames.frame_data(run, audit, layout, galleries.FATES),
         style=_resource("page.css"),
         script="".join(_resource(f"scripts/{name}.js") for name in SCRIPTS),
     )

@@ -94,15 +94,18 @@ def _shown(run: Run) -> list[Tag]:
     return [t for t in run.tags if t.name in run.selections and t.selector != FULL]
 
 
-def browser(run: Run, audit: Audit) -> str:
-    """Make the place where the page's script shows the frames; empty when there are none."""
+def browser(run: Run, audit: Audit, words: Mapping[str, str]) -> str:
+    """Make the place where the page's script shows the frames; empty when there are none.
+
+    `words` tell of each of `selectors.REASONS`, in their order.
+    """
     if len(audit.rows) == 0 or run.pool is None:
         return ""
     some = ""
     if len(audit.rows) < len(run.pool):
         some = f" {number(len(audit.rows))} of {number(len(run.pool))} frames, drawn at random."
-    fates = [("", "all"), ("dropped", "all dropped"), ("0", "kept"), ("1", "dropped: redundant"),
-             ("2", "dropped: disruptive"), ("3", "left out: others were wanted more")]  # fmt: skip
+    fates = [("", "all"), ("dropped", "all that are not kept")]
+    fates += [(str(i), text) for i, text in enumerate(words.values())]
     orders = [("pool", "as in the pool"), ("far", "least like a kept frame first"),
               ("near", "most like a kept frame first")]  # fmt: skip
     return (
@@ -125,7 +128,7 @@ def _choice(name: str, title: str, options: Sequence[tuple[str, str]]) -> str:
     return f'<label>{title} <select id="by-{name}">{items}</select></label>'
 
 
-def frame_data(run: Run, audit: Audit, layout: Layout | None) -> str:
+def frame_data(run: Run, audit: Audit, layout: Layout | None, words: Mapping[str, str]) -> str:
     """Write what the page's script knows of the frames, as JSON that is safe inside a script."""
     if len(audit.rows) == 0 or run.pool is None:
         return "null"
@@ -135,6 +138,8 @@ def frame_data(run: Run, audit: Audit, layout: Layout | None) -> str:
     sheet, across, tile, tiles = atlas([paths[i] for i in rows])
     data = {
         "names": [visible(names[i]) for i in rows],
+        "reasons": list(words),
+        "fates": list(words.values()),
         "rows": columns.add("u32", rows),
         "tags": {
             f"{visible(tag.selector)}\n{tag.ratio:g}": _fates(

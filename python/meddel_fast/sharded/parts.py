@@ -23,6 +23,9 @@ BLOCK = 1024  # rows: parts begin at multiples of it, as k-means sums by such bl
 # Bytes of a row while a kernel works on it, beside d of its dense code: 64 to 128 of a prefix's
 # code, 72 of norms and orders (docs/performance.md), and what is known of it, in and out.
 WORK = 256
+# Bytes of what does not grow with the rows: samples, screens, the threads' tables. Without them a
+# budget of 32 MB was exceeded by 2.
+_FIXED = 3_000_000
 _ERRORS = (ValueError, OSError, TypeError)
 _TILES_A_RANK = 8  # so that the ranks' shares of a triangle of tiles are about equal
 
@@ -121,7 +124,7 @@ class Parts:
         ValueError
             The budget is too small; the message says what is needed.
         """
-        taken = held * len(self.own) + everywhere * self.n + beside
+        taken = held * len(self.own) + everywhere * self.n + beside + _FIXED
         self.step, self.stays = self._rows_a_part(self.settings.memory - taken)
         self.tiles: list[Tile] = []
         for owner, (first, end) in enumerate(zip(self.bounds[:-1], self.bounds[1:], strict=True)):

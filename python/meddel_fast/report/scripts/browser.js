@@ -65,7 +65,9 @@
 
   function cell(i) {
     const option = document.createElement("div");
-    option.className = `cell fate-${tag.fate[i]}`;
+    const reason = data.reasons[tag.fate[i]];
+    option.className = `cell ${reason}`;
+    option.style.borderColor = `var(--${reason})`;
     option.role = "option";
     option.dataset.frame = i;
     option.ariaLabel = `${data.names[i]}, ${fates[tag.fate[i]]}`;
@@ -103,7 +105,6 @@
 
   function figure(i, caption) {
     const one = document.createElement("figure");
-    one.className = `fate-${tag.fate[i]}`;
     const words = document.createElement("figcaption");
     words.append(line(caption, "b"), line(data.names[i]), line(fates[tag.fate[i]]));
     one.append(large(i), words);

@@ -47,7 +47,7 @@
     ]);
     const colour = colours();
     const radius = Math.max(2.2, Math.min(4.5, 90 / Math.sqrt(points.length)));
-    for (const group of [3, 1, 2, 0]) {
+    for (const group of [4, 3, 1, 2, 0]) {
       pen.fillStyle = pen.strokeStyle = colour[group];
       places.forEach(([x, y], i) => {
         if (fateOf[i] !== group) return;
@@ -71,7 +71,7 @@
     }
     pen.globalAlpha = 1;
     if (current >= 0) {
-      pen.strokeStyle = colour[4];
+      pen.strokeStyle = colour.at(-1);
       pen.lineWidth = 2;
       pen.beginPath();
       pen.arc(...places[current], radius + 5, 0, 7);
@@ -82,7 +82,7 @@
       const item = document.createElement("li");
       const sign = document.createElement("b");
       sign.ariaHidden = "true";
-      sign.textContent = ["●", "○", "✕", "•"][group];
+      sign.textContent = ["●", "○", "✕", "•", "·"][group];
       sign.style.color = `var(--${name})`;
       item.append(sign, ` ${text} (${count})`);
       item.hidden = count === 0;

@@ -12,7 +12,7 @@ const report = (() => {
   const columns = (data?.columns ?? []).map(([kind, text]) =>
     new kinds[kind](Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer));
   const column = (number) => (number === undefined ? null : columns[number]);
-  const fates = ["kept", "dropped: redundant", "dropped: disruptive", "left out: others were wanted more"];
+  const fates = data?.fates ?? []; // in words, by the digits of a selection's fates
 
   // The selection that is shown.
   const changed = (what) => document.dispatchEvent(new Event(what));
