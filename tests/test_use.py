@@ -265,3 +265,16 @@ def test_importing_selectors_imports_no_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_without_pyarrow_the_error_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, x: np.ndarray
+) -> None:
+    path = tmp_path / "selection.parquet"
+    selection = selectors.random(x, 3)
+    selection.save(path)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError, match=r"pyarrow: pip install 'meddel-fast\[benchmark\]'"):
+        selection.save(path)
+    with pytest.raises(ImportError, match=r"pyarrow: pip install 'meddel-fast\[benchmark\]'"):
+        Selection.load(path)
