@@ -121,7 +121,7 @@ def main() -> None:
     decided = (
         samples.map_batches(assign, fn_kwargs={"centroids": centroids})
         .groupby("cluster")
-        .map_groups(decide)
+        .map_groups(decide, batch_format="numpy")  # else a group may come as a pandas frame
         .materialize()  # written, and counted
     )
     decided.write_parquet(options.out)
