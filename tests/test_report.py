@@ -19,7 +19,7 @@ from meddel_fast.report import galleries, render, score_table
 from meddel_fast.report.embedmap import principal_plane
 from meddel_fast.report.figures import Axis, Point, Series, chart, marker, style_of
 from meddel_fast.report.text import best_rows, data_sets, duration
-from meddel_fast.selectors import REASONS, select
+from meddel_fast.selectors import REASONS, SELECTORS, select
 
 
 @pytest.fixture(scope="module")
@@ -314,6 +314,9 @@ def test_styles_differ() -> None:
     styles = [style_of(name, names) for name in ["full", *names]]
     assert len(set(styles)) == len(styles)
     assert len({re.sub(r"s\d", "", marker(s, 0, 0)) for s in styles[1:]}) == len(names)
+    many = [style_of(name, list(SELECTORS)) for name in SELECTORS]
+    assert len({marker(style, 0, 0) for style in many}) == len(SELECTORS)
+    assert len({marker(style, 0, 0) for style in range(57)}) == 57
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ _DODGE = 5.0  # pixels between the error bars of neighbouring series
 # Colours (page.css) and shapes go together, so that no reader depends on the colour alone.
 _SHAPES = ("circle", "square", "triangle", "diamond", "wedge", "plus", "cross")
 _STYLES = {"full": 0, "random": 1, "kcenter": 2, "meddel": 3, "semdedup": 4, "prototypes": 5}
-STYLE_COUNT = 9
+_COLOURS = 8  # of page.css, beside the black of "full"
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,22 @@ def style_of(selector: str, selectors: Sequence[str]) -> int:
     if selector in _STYLES:
         return _STYLES[selector]
     others = [name for name in selectors if name not in _STYLES]
-    return len(_STYLES) + others.index(selector) % (STYLE_COUNT - len(_STYLES))
+    return len(_STYLES) + others.index(selector)
+
+
+def _looks(style: int) -> tuple[int, str]:
+    """Return a style's colour and shape; no two of the first 56 have both in common."""
+    if style == 0:
+        return 0, "diamond"
+    turn, colour = divmod(style - 1, _COLOURS)
+    return 1 + colour, _SHAPES[(style - 1 + turn) % len(_SHAPES)]
 
 
 def marker(style: int, x: float, y: float, size: float = 4.5) -> str:
     """Draw the mark of a style at a place."""
-    shape = "diamond" if style == 0 else _SHAPES[(style - 1) % len(_SHAPES)]
+    colour, shape = _looks(style)
     s = size
-    place = f'class="mark s{style}"'
+    place = f'class="mark s{colour}"'
     if shape == "circle":
         return f'<circle {place} cx="{x:.1f}" cy="{y:.1f}" r="{s:.1f}"/>'
     outlines = {
@@ -162,15 +170,15 @@ def chart(
 def _series(one: Series, scale_x: Scale, scale_y: Scale, dodge: float) -> str:
     places = [(scale_x(p.x) + (0.0 if p.shared else dodge), scale_y(p.y)) for p in one.points]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    parts = [f'<g class="series" data-style="{one.style}">']
+    parts, (colour, _) = [f'<g class="series" data-style="{one.style}">'], _looks(one.style)
     if len(places) > 1:
-        parts.append(f'<polyline class="line s{one.style}" points="{path}"/>')
+        parts.append(f'<polyline class="line s{colour}" points="{path}"/>')
     for (x, y), point in zip(places, one.points, strict=True):
         if point.shared or one.line_only:
             continue
         bottom, top = map(scale_y, point.bar)
         bar = (
-            f'<path class="bar s{one.style}" d="M{x:.1f} {top:.1f}V{bottom:.1f}'
+            f'<path class="bar s{colour}" d="M{x:.1f} {top:.1f}V{bottom:.1f}'
             f'M{x - 3:.1f} {top:.1f}h6M{x - 3:.1f} {bottom:.1f}h6"/>'
         )
         parts.append(
