@@ -7,6 +7,7 @@
 #include <optional>
 #include <tuple>
 
+#include "best_heap.h"
 #include "pair_scan.h"
 #include "truth.h"
 
@@ -90,17 +91,7 @@ class HighestEarlier {
   Redundancy& best_;
 };
 
-struct Candidate {
-  double similarity;
-  int64_t index;
-
-  // Better ones come first: higher similarity, then lower index.
-  bool operator<(const Candidate& other) const {
-    return similarity > other.similarity || (similarity == other.similarity && index < other.index);
-  }
-};
-
-// A heap of the k best per row, the worst of them on top, that goes on from what is known.
+// The k best of each row, going on from what is known.
 class BestOfParts {
  public:
   static constexpr bool kRising = true;
@@ -115,9 +106,8 @@ class BestOfParts {
         heaps_(static_cast<size_t>(x.size())) {
     for (int64_t i = 0; i < x.size(); ++i) {
       for (int64_t e = i * k; e < (i + 1) * k && known.indices[e] >= 0; ++e) {
-        heaps_[i].push_back({known.similarity[e], known.indices[e]});
+        heaps_[i].offer({known.similarity[e], known.indices[e]}, k);
       }
-      std::make_heap(heaps_[i].begin(), heaps_[i].end());
     }
   }
 
@@ -125,29 +115,15 @@ class BestOfParts {
   ColumnRange range(int64_t) const { return {0, y_.size()}; }
   bool counts(int64_t p, int64_t q) const { return !shift_ || x_.rows[p] + *shift_ != y_.rows[q]; }
 
-  double bar(int64_t p) const {
-    const auto& heap = heaps_[x_.rows[p]];
-    return static_cast<int64_t>(heap.size()) < k_ ? kNone : heap.front().similarity;
-  }
+  double bar(int64_t p) const { return heaps_[x_.rows[p]].bar(k_); }
 
   void take(int64_t p, int64_t q, double inner) {
-    auto& heap = heaps_[x_.rows[p]];
-    const Candidate candidate{cosine(inner, x_.norm(p), y_.norm(q)), y_first_ + y_.rows[q]};
-    if (static_cast<int64_t>(heap.size()) < k_) {
-      heap.push_back(candidate);
-      std::push_heap(heap.begin(), heap.end());
-    } else if (candidate < heap.front()) {
-      std::pop_heap(heap.begin(), heap.end());
-      heap.back() = candidate;
-      std::push_heap(heap.begin(), heap.end());
-    }
+    const double similarity = cosine(inner, x_.norm(p), y_.norm(q));
+    heaps_[x_.rows[p]].offer({similarity, y_first_ + y_.rows[q]}, k_);
   }
 
   void finish_band(int64_t begin, int64_t end) {
-    for (int64_t p = begin; p < end; ++p) {
-      auto& heap = heaps_[x_.rows[p]];
-      std::sort_heap(heap.begin(), heap.end());
-    }
+    for (int64_t p = begin; p < end; ++p) heaps_[x_.rows[p]].sort();
   }
 
   TopK result() const {
@@ -155,7 +131,7 @@ class BestOfParts {
     TopK out{std::vector<double>(total, kNone), std::vector<int64_t>(total, -1)};
     for (size_t i = 0; i < heaps_.size(); ++i) {
       size_t at = i * static_cast<size_t>(k_);
-      for (const Candidate& candidate : heaps_[i]) {
+      for (const Candidate& candidate : heaps_[i].candidates()) {
         out.similarity[at] = candidate.similarity;
         out.indices[at++] = candidate.index;
       }
@@ -169,7 +145,7 @@ class BestOfParts {
   const ScanSide& y_;
   const int64_t y_first_;
   const int64_t k_;
-  std::vector<std::vector<Candidate>> heaps_;  // by row
+  std::vector<BestHeap> heaps_;  // by row
 };
 
 class CollectGroups {

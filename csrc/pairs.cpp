@@ -7,6 +7,7 @@
 #include <numeric>
 #include <tuple>
 
+#include "best_heap.h"
 #include "pair_scan.h"
 #include "truth.h"
 
@@ -194,17 +195,7 @@ class HighestEarlier {
   Redundancy& out_;
 };
 
-struct Candidate {
-  double similarity;
-  int64_t index;
-
-  // Better ones come first: higher similarity, then lower index.
-  bool operator<(const Candidate& other) const {
-    return similarity > other.similarity || (similarity == other.similarity && index < other.index);
-  }
-};
-
-// A heap of the k best per row, the worst of them on top.
+// The k best of each row.
 class BestK {
  public:
   static constexpr bool kRising = true;
@@ -216,35 +207,20 @@ class BestK {
   ColumnRange range(int64_t) const { return {0, y_.size()}; }
   bool counts(int64_t p, int64_t q) const { return &x_ != &y_ || p != q; }
 
-  double bar(int64_t p) const {
-    const auto& heap = heaps_[x_.rows[p]];
-    return static_cast<int64_t>(heap.size()) < k_ ? kNone : heap.front().similarity;
-  }
+  double bar(int64_t p) const { return heaps_[x_.rows[p]].bar(k_); }
 
   void take(int64_t p, int64_t q, double inner) {
-    auto& heap = heaps_[x_.rows[p]];
-    const Candidate candidate{cosine(inner, x_.norm(p), y_.norm(q)), y_.rows[q]};
-    if (static_cast<int64_t>(heap.size()) < k_) {
-      heap.push_back(candidate);
-      std::push_heap(heap.begin(), heap.end());
-    } else if (candidate < heap.front()) {
-      std::pop_heap(heap.begin(), heap.end());
-      heap.back() = candidate;
-      std::push_heap(heap.begin(), heap.end());
-    }
+    heaps_[x_.rows[p]].offer({cosine(inner, x_.norm(p), y_.norm(q)), y_.rows[q]}, k_);
   }
 
   void finish_band(int64_t begin, int64_t end) {
-    for (int64_t p = begin; p < end; ++p) {
-      auto& heap = heaps_[x_.rows[p]];
-      std::sort_heap(heap.begin(), heap.end());
-    }
+    for (int64_t p = begin; p < end; ++p) heaps_[x_.rows[p]].sort();
   }
 
   TopK result() const {
     TopK out;
-    for (const auto& heap : heaps_) {
-      for (const Candidate& candidate : heap) {
+    for (const BestHeap& heap : heaps_) {
+      for (const Candidate& candidate : heap.candidates()) {
         out.similarity.push_back(candidate.similarity);
         out.indices.push_back(candidate.index);
       }
@@ -256,7 +232,7 @@ class BestK {
   const ScanSide& x_;
   const ScanSide& y_;
   const int64_t k_;
-  std::vector<std::vector<Candidate>> heaps_;  // by row
+  std::vector<BestHeap> heaps_;  // by row
 };
 
 double pairs_of(const Ordering& ordering) {
