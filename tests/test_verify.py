@@ -12,12 +12,14 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
+from PIL import Image
 from typer.testing import CliRunner
 
 import meddel_fast.console
 from meddel_fast.benchmark.results import read_run, results_of_run
-from meddel_fast.benchmark.verify import VERDICTS, is_verified, verify
+from meddel_fast.benchmark.verify import VERDICTS, is_verified, verify, wrong_masks
 from meddel_fast.cli import app
+from meddel_fast.data.folder import scan_folder
 from meddel_fast.data.images import load_mask
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.files import read_json
@@ -214,3 +216,20 @@ def test_command(run_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert "71 of 72 results agree" in done.output
     assert cli.invoke(app, ["verify", str(tmp_path)]).exit_code == 2
     assert cli.invoke(app, ["verify", str(run_dir), "--root", "made"]).exit_code == 2
+
+
+def test_masks_in_an_archive_are_held_against_what_was_scanned(tmp_path: Path) -> None:
+    for place, value in (("images", 0), ("masks", 0), ("masks", 255)):
+        folder = tmp_path / f"set{value}" / place
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (20, 20), value).save(folder / "a.png")
+    shutil.copytree(tmp_path / "set0" / "images", tmp_path / "set255" / "images")
+    for name in ("set0", "set255"):
+        shutil.make_archive(str(tmp_path / name), "zip", tmp_path / name)
+    rows = scan_folder(tmp_path / "set0.zip").with_masks()
+    assert len(rows) == 1
+    assert wrong_masks(rows) == ""
+    (tmp_path / "set255.zip").replace(tmp_path / "set0.zip")
+    assert "is not the one of the manifest" in wrong_masks(rows)
+    (tmp_path / "set0.zip").unlink()
+    assert "cannot be read" in wrong_masks(rows)

@@ -89,12 +89,17 @@ def verify(
 
 
 def wrong_masks(rows: Manifest) -> str:
-    """Say which mask of the rows is not the file that was scanned; empty when all are."""
+    """Say which mask of the rows is not the one that was scanned; empty when all are."""
+    from meddel_fast.data.reading import read_one
+
     expected = rows.column("mask_sha256")
     for name, path, wanted in zip(rows.ids, rows.mask_paths(), expected, strict=True):
-        if path is None or not path.is_file():
-            return f"the mask of {name} is not at {path}"
-        if sha256_file(path) != wanted:
+        if path is None:
+            return f"{name} has no mask"
+        found = read_one(path)
+        if found.reason:
+            return f"the mask of {name} cannot be read at {path}: {found.reason}"
+        if found.sha256 != wanted:
             return f"the mask of {name} is not the one of the manifest"
     return ""
 

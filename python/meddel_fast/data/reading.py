@@ -49,7 +49,7 @@ def read_all(
         if stop.is_set():
             raise InterruptedError
         mask = masks.get(stem)
-        return stem, _read(images[stem], limits), _read(mask, limits) if mask else None
+        return stem, read_one(images[stem], limits), read_one(mask, limits) if mask else None
 
     scanned: dict[str, tuple[File, File | None]] = {}
     pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
@@ -67,11 +67,14 @@ def read_all(
     return scanned
 
 
-def _read(path: Path, limits: Sequence[Path]) -> File:
-    """Hash and decode one file, or part of one, or a union of masks."""
+def read_one(path: Path, limits: Sequence[Path] = ()) -> File:
+    """Hash and decode one file, or part of one, or a union of masks.
+
+    With `limits`, only what lies below one of them, links followed.
+    """
     try:
         if UNION in path.name and not path.exists():
-            return _joined(path, [_read(part, limits) for part in union(path)])
+            return _joined(path, [read_one(part, limits) for part in union(path)])
         if (PART in str(path) or UNION in str(path)) and path.exists():
             return File(path, reason=f"name holds {PART} or {UNION}")
         address = parse(path)
