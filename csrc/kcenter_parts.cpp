@@ -11,7 +11,6 @@ namespace meddel {
 namespace {
 
 constexpr int64_t kUpdatedRows = 1024;  // by one thread at a time
-constexpr double kRegroup = 0.67;  // the share of all pairs that groups may leave, as in pairs.cpp
 
 // Makes rows that are exact take account of one of them as a centre.
 void add_centre(Team& team, const ScanSide& side, Metric metric, int64_t centre,

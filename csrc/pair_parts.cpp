@@ -16,10 +16,6 @@ namespace {
 
 constexpr double kNone = -std::numeric_limits<double>::infinity();
 
-// As in pairs.cpp: shares of all pairs that groups may leave over where they are to be used.
-constexpr double kRegroup = 0.67;
-constexpr double kRegroupEarlier = 0.3;
-
 using Key = std::tuple<int64_t, int64_t>;  // label, place
 
 Key key_of(const Part& part, int64_t row) {

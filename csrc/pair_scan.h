@@ -71,6 +71,11 @@ class DenseRows {
   std::optional<RowCodes> held_;  // by row
 };
 
+// Shares of all pairs that groups may leave over where they are to be used: they look at both
+// (p, q) and (q, p) where an order of their own forbids to tell which is the earlier.
+constexpr double kRegroup = 0.67;
+constexpr double kRegroupEarlier = 0.3;
+
 // The screens of one scan. Requires that x and y outlive it, and are changed by nobody else.
 class ScanScreens {
  public:

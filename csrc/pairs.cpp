@@ -243,11 +243,6 @@ double pairs_of(const Ordering& ordering) {
   return pairs;
 }
 
-// Shares of all pairs that groups may leave over where they are to be used: they look at both
-// (p, q) and (q, p) where an order of their own forbids to tell which is the earlier.
-constexpr double kRegroup = 0.67;
-constexpr double kRegroupEarlier = 0.3;
-
 }  // namespace
 
 Pairs similar_pairs(const Matrix& x, const Matrix* y, const RowRange& range, double threshold,
