@@ -22,18 +22,21 @@ SCREENS = ("auto", "never", "always", "wide", "grouped", "dense")
 REFUSED = (ValueError, TypeError)
 
 
-def samples(rng: np.random.Generator) -> NDArray[Any]:
-    """Few rows of any width: clusters, ties, zero rows, hard scales; often no plain C array."""
-    n, d = (
-        int(rng.integers(1, 70)),
-        int(rng.choice([1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 64, 65, 130])),
-    )
+def samples(
+    rng: np.random.Generator, d: int | None = None, dtype: Any = None
+) -> tuple[NDArray[Any], int]:
+    """Rows of any width, mostly few: clusters, ties, zero rows, hard scales; often no plain C array.
+
+    A thirtieth has enough for several tiles and blocks of 1,024.
+    """
+    n = int(rng.integers(1, 70) if rng.random() < 0.97 else rng.integers(1000, 1400))
+    d = d or int(rng.choice([1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 64, 65, 130]))
     x = rng.normal(size=(max(1, n // 8), d))[rng.integers(max(1, n // 8), size=n)]
     x = x + rng.choice([0.0, 1e-7, 0.01, 1.0]) * rng.normal(size=(n, d))
     x[rng.random(n) < 0.05] = 0
-    dtype = DTYPES[rng.integers(len(DTYPES))]
+    dtype = dtype or DTYPES[rng.integers(len(DTYPES))]
     if dtype == np.int8:
-        return np.clip(np.round(40 * x), -128, 127).astype(np.int8)
+        return np.clip(np.round(40 * x), -128, 127).astype(np.int8), d
     if dtype != np.float16:
         x = x * 10.0 ** rng.choice([0, 0, 0, -20, 17])
     x = np.clip(x, -6e4, 6e4) if dtype == np.float16 else x
@@ -47,7 +50,7 @@ def samples(rng: np.random.Generator) -> NDArray[Any]:
         x = wide[:, ::2]
     elif layout == 3:
         x = np.ascontiguousarray(x[::-1])[::-1]
-    return x
+    return x, d
 
 
 def call(rng: np.random.Generator, x: NDArray[Any]) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
@@ -57,23 +60,32 @@ def call(rng: np.random.Generator, x: NDArray[Any]) -> tuple[str, tuple[Any, ...
     order = rng.permutation(n) if rng.random() < 0.5 else None
     labels = rng.integers(3, size=n) if rng.random() < 0.5 else None
     metric = str(rng.choice(["euclidean", "cosine"]))
+    y, _ = samples(rng, x.shape[1], x.dtype)
+    chosen = rng.choice(n, size=int(rng.integers(1, n + 1)), replace=False)
+    k = int(rng.integers(1, min(n, 70) + 1))
     options: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
-        ("kcenter_greedy", (int(rng.integers(1, n + 1)),), {"metric": metric}),
+        ("kcenter_greedy", (k,), {"metric": metric}),
         ("kcenter_greedy", (n,), {"start": int(rng.integers(n)), "radius": float(rng.random())}),
+        ("kcenter_greedy", (max(1, min(k, n - len(chosen))),),
+         {"selected": chosen, "metric": metric}),
         ("similar_pairs", (), {"threshold": threshold}),
+        ("similar_pairs", (y,), {"threshold": threshold}),
         ("redundancy", (), {"order": order, "labels": labels}),
         ("topk_similarity", (None, int(rng.integers(1, max(2, n)))), {}),
+        ("topk_similarity", (y, int(rng.integers(1, len(y) + 1))), {}),
         ("deduplicate", (abs(threshold),), {
             "rule": str(rng.choice(["semdedup", "greedy", "components"])),
             "order": order, "labels": labels,
         }),
-        ("kmeans", (int(rng.integers(1, n + 1)),), {
+        ("kmeans", (k,), {
             "max_iterations": int(rng.integers(1, 4)), "spherical": bool(rng.integers(2)),
             "seed": int(rng.integers(9)),
         }),
     ]  # fmt: skip
-    chosen = options[rng.integers(len(options))]
-    return ("redundancy", (), {}) if chosen[0] == "topk_similarity" and n == 1 else chosen
+    name, args, kwargs = options[rng.integers(len(options))]
+    impossible = n == 1 and name == "topk_similarity" and args[0] is None
+    impossible |= "selected" in kwargs and len(chosen) == n
+    return ("redundancy", (), {}) if impossible else (name, args, kwargs)
 
 
 def spoil(
@@ -118,7 +130,7 @@ def one(rng: np.random.Generator) -> str:
     isas = _core.available_isas()
     _core.use_isa(isas[rng.integers(len(isas))])
     _core.use_screen(SCREENS[rng.integers(len(SCREENS))])
-    x = samples(rng)
+    x, _ = samples(rng)
     name, args, kwargs = call(rng, x)
     if rng.random() < 0.3:
         bad, args, kwargs = spoil(rng, x, args, kwargs)
@@ -127,9 +139,16 @@ def one(rng: np.random.Generator) -> str:
         except REFUSED:
             return "refused"
         return "taken"  # what was spoilt has its default there, or is right for this operation
-    got = getattr(mf, name)(x, *args, threads=int(rng.integers(1, 4)), **kwargs)
+    memory = int(10 ** rng.uniform(4.5, 7)) if rng.random() < 0.2 else None
+    threads = int(rng.integers(1, 4))
+    try:
+        got = getattr(mf, name)(x, *args, threads=threads, memory=memory, **kwargs)
+    except ValueError as error:
+        if memory is None or not str(error).startswith("memory must be"):
+            raise
+        return "too little memory"
     assert same(got, getattr(reference, name)(x, *args, **kwargs)), (name, args, kwargs, x)
-    return "equal"
+    return "equal" if memory is None else "equal in parts"
 
 
 def main(seconds: float, seed: int) -> Counter[str]:
