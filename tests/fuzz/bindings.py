@@ -25,9 +25,9 @@ REFUSED = (ValueError, TypeError)
 def samples(
     rng: np.random.Generator, d: int | None = None, dtype: Any = None
 ) -> tuple[NDArray[Any], int]:
-    """Rows of any width, mostly few: clusters, ties, zero rows, hard scales; often no plain C array.
+    """Rows of any width: clusters, ties, zero rows, hard scales; often no plain C array.
 
-    A thirtieth has enough for several tiles and blocks of 1,024.
+    Mostly few; a thirtieth has enough for several tiles and blocks of 1,024.
     """
     n = int(rng.integers(1, 70) if rng.random() < 0.97 else rng.integers(1000, 1400))
     d = d or int(rng.choice([1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 64, 65, 130]))
