@@ -355,6 +355,15 @@ def test_dicom(tmp_path: Path) -> None:
     np.testing.assert_array_equal(inside, load_image(images / "window.dcm::000001", 8))
 
 
+@pytest.mark.parametrize("told", [["2", "3"], -1, 2_000_000_000])
+def test_frames_that_no_dicom_file_has(tmp_path: Path, told: Any) -> None:
+    pytest.importorskip("pydicom")
+    write_dicom(tmp_path / "x.dcm", frame(1)[None], "RGB", NumberOfFrames=told)
+    assert units(tmp_path / "x.dcm", Sampling()) == [tmp_path / "x.dcm"]
+    with pytest.raises(ImageError, match="broken: NumberOfFrames is "):
+        load_image(tmp_path / "x.dcm", 8)
+
+
 # --- videos ----------------------------------------------------------------------------------
 
 

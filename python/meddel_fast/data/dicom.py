@@ -10,6 +10,7 @@ of values for the VOI (VOILUTSequence) and windows that change by frame are not 
 
 from __future__ import annotations
 
+import os
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -28,7 +29,7 @@ def count(file: BinaryIO, path: StrPath) -> int:
     ImageError
         It is no DICOM file.
     """
-    return _frames(_header(file, path))
+    return _frames(_header(file, path), file, path)
 
 
 def load(file: BinaryIO, path: StrPath, number: int) -> Image.Image:
@@ -40,8 +41,9 @@ def load(file: BinaryIO, path: StrPath, number: int) -> Image.Image:
         It is no DICOM file, has no such frame, or pixels that cannot be decoded.
     """
     header = _header(file, path)
-    if number >= _frames(header):
-        raise ImageError(path, f"no frame {number}, the file has {_frames(header)}")
+    frames = _frames(header, file, path)
+    if number >= frames:
+        raise ImageError(path, f"no frame {number}, the file has {frames}")
     from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 
     file.seek(0)
@@ -59,8 +61,15 @@ def load(file: BinaryIO, path: StrPath, number: int) -> Image.Image:
     return Image.fromarray((grey * 255 + 0.5).astype(np.uint8))
 
 
-def _frames(header: Any) -> int:
-    return int(getattr(header, "NumberOfFrames", None) or 1)
+def _frames(header: Any, file: BinaryIO, path: StrPath) -> int:
+    told = getattr(header, "NumberOfFrames", None) or 1
+    try:
+        frames = int(told)
+    except (TypeError, ValueError):  # several values, or no number
+        frames = 0
+    if not 0 < frames <= file.seek(0, os.SEEK_END):  # a frame takes a byte or more
+        raise ImageError(path, f"broken: NumberOfFrames is {told!r:.40}")
+    return frames
 
 
 def _header(file: BinaryIO, path: StrPath) -> Any:
