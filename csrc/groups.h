@@ -67,17 +67,10 @@ class Groups {
   Side nothing() const;
   void include(Side& side, int64_t group, const int32_t* products, double tau) const;
 
-  // Of all pairs of centres, [a * centres + b]:
-  struct Geometry {
-    std::vector<int32_t> inner;    // q_A'q_B
-    std::vector<double> distance;  // D
-    std::vector<float> unit;       // at least D / s^2: a distance of 1 in products
-  };
-
   // What to add to s^2 (products) to get from q_u'q_B - q_u'q_A to <w_u - c_A, c_B - c_A>, negated.
-  int64_t offset(int64_t a, int64_t b) const {
-    return geometry_.inner[a * centres_ + b] - square_[a];
-  }
+  int64_t offset(int64_t a, int64_t b) const { return inner_[a * centres_ + b] - square_[a]; }
+
+  double length(int64_t a, int64_t b) const;  // D / s
 
   // m_AB of a side's rows; requires centres at a distance.
   double extent(const Side& side, int64_t a, int64_t b) const;
@@ -99,7 +92,8 @@ class Groups {
   RowCodes rows_;              // the same, as the kernels want them on either side
   Codes packed_;
   std::vector<int64_t> square_;  // by centre: q'q
-  Geometry geometry_;
+  std::vector<int32_t> inner_;   // of all pairs of centres, [a * centres + b]: q_A'q_B
+  std::vector<float> unit_;      // likewise: at least D / s^2, a distance of 1 in products
 };
 
 // Positions sorted by group, as they were within one.

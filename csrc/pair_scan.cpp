@@ -75,7 +75,9 @@ double ScanScreens::group(Team& team, ScanSide& x, ScanSide& y, double regroup, 
   const Groups groups(team, *dense_, y.positions());
   const bool one_side = &x == &y;
   Groups::Side columns = groups.assign(team, y.positions());
-  Groups::Side rows = one_side ? columns : groups.assign(team, x.positions());
+  Groups::Side others;
+  if (!one_side) others = groups.assign(team, x.positions());
+  Groups::Side& rows = one_side ? columns : others;
   std::vector<double> reach = groups.reach(rows, columns);
   const double left = groups.left_over(rows, columns, reach, bar);
   if (!groups_forced() && left > regroup) return 1.0;

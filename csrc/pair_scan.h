@@ -179,9 +179,12 @@ class Scanner {
     const ColumnRange all = ranges(begin, end);
     Workspace<Operation> work(screening_, x_, y_, operation_);
     if (screening_.prefix) work.prefix = screening_.x_codes(begin, end);
-    for (const int64_t tile : tiles(begin, end, all)) {
+    double lowest = lowest_bar(begin, end);
+    for (const Tile& tile : tiles(begin, end, all, lowest)) {
+      if (tile.reach < lowest) break;  // nor do those that follow
       team_.checkpoint(worker);
-      columns(begin, end, tile, work);
+      columns(begin, end, tile.begin, work);
+      if (Operation::kRising && screening_.groups > 0) lowest = lowest_bar(begin, end);
     }
     operation_.finish_band(begin, end);
   }
@@ -198,25 +201,39 @@ class Scanner {
     return all.begin < all.end ? all : ColumnRange{0, 0};
   }
 
-  // Where the tiles of a band begin, the most promising first, as they raise the bars: by their
-  // groups, or those near the band's own position (frames of a video, say).
-  std::vector<int64_t> tiles(int64_t begin, int64_t end, const ColumnRange& all) const {
+  // The lowest bar of some rows that have columns.
+  double lowest_bar(int64_t begin, int64_t end) const {
+    double lowest = kInfinity;
+    for (int64_t p = begin; p < end; ++p) {
+      const ColumnRange range = operation_.range(p);
+      if (range.begin < range.end) lowest = std::min(lowest, operation_.bar(p));
+    }
+    return lowest;
+  }
+
+  struct Tile {
+    int64_t begin;
+    double reach;  // the highest score of its columns and a band's rows
+  };
+
+  // The tiles of a band that reach its lowest bar, the most promising first, as they raise the
+  // bars: by their groups, or those near the band's own position (frames of a video, say).
+  std::vector<Tile> tiles(int64_t begin, int64_t end, const ColumnRange& all, double lowest) const {
     const auto tile_of = [](int64_t q) { return q / kTileColumns * kTileColumns; };
-    std::vector<int64_t> out;
+    std::vector<Tile> out;
+    const auto add = [&](int64_t tile) {
+      const double reach =
+          screening_.groups > 0 ? screening_.highest(begin, end, tile, tile_end(tile)) : kInfinity;
+      if (reach >= lowest) out.push_back({tile, reach});
+    };
     const int64_t first = tile_of(all.begin);
     const int64_t middle = std::clamp(tile_of(begin), first, tile_of(std::max(first, all.end - 1)));
-    for (int64_t tile = middle; tile < all.end; tile += kTileColumns) out.push_back(tile);
-    for (int64_t tile = middle - kTileColumns; tile >= first; tile -= kTileColumns) {
-      out.push_back(tile);
+    for (int64_t tile = middle; tile < all.end; tile += kTileColumns) add(tile);
+    for (int64_t tile = middle - kTileColumns; tile >= first; tile -= kTileColumns) add(tile);
+    if (screening_.groups > 0 && Operation::kRising) {
+      std::stable_sort(out.begin(), out.end(),
+                       [](const Tile& a, const Tile& b) { return a.reach > b.reach; });
     }
-    if (screening_.groups == 0 || !Operation::kRising) return out;
-    std::vector<std::pair<double, int64_t>> order;
-    for (const int64_t tile : out) {
-      order.push_back({-screening_.highest(begin, end, tile, tile_end(tile)), tile});
-    }
-    std::stable_sort(order.begin(), order.end(),
-                     [](const auto& a, const auto& b) { return a.first < b.first; });
-    for (size_t k = 0; k < out.size(); ++k) out[k] = order[k].second;
     return out;
   }
 
