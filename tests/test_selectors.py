@@ -360,6 +360,8 @@ def test_budgets(budget: float, n: int, count: int) -> None:
         (ValueError, "budget.*1 to 40.*got 0", lambda x: select("random", x, 0)),
         (ValueError, "budget.*1 to 40.*got 41", lambda x: select("random", x, 41)),
         (ValueError, "budget must be.*share.*got 1.5", lambda x: select("kcenter", x, 1.5)),
+        (ValueError, "budget must be.*share.*got 0.0", lambda x: select("kcenter", x, 0.0)),
+        (ValueError, "budget must be.*share.*got -0.5", lambda x: select("kcenter", x, -0.5)),
         (ValueError, "budget.*got nan", lambda x: select("kcenter", x, math.nan)),
         (TypeError, "budget.*got str", lambda x: select("kcenter", x, "all")),
         (TypeError, "budget.*got bool", lambda x: select("kcenter", x, True)),

@@ -154,6 +154,7 @@ def test_split_is_each_group_by_itself(name: str) -> None:
         assert np.array_equal(found.reason[rows], alone.reason)
         assert np.array_equal(found.distance[rows], alone.distance, equal_nan=True)
         own = found.cluster[rows][alone.cluster >= 0]
+        assert np.all(found.cluster[rows][alone.cluster < 0] == -1)
         if name in ("facility", "craig"):
             assert np.array_equal(own, rows[alone.cluster[alone.cluster >= 0]])
         elif len(own):
@@ -264,6 +265,7 @@ def test_selections_with_exclusions_are_saved_and_loaded(tmp_path: Any) -> None:
         ),
         (ValueError, "group_rule must be.*'each'", {"group_rule": "each", "groups": GROUPS}),
         (ValueError, "weights must be above 0.*got 0", {"weights": np.zeros(N)}),
+        (ValueError, "weights must be above 0.*got -1", {"weights": np.full(N, -1.0)}),
         (ValueError, "finite, got inf for sample 0", {"weights": np.full(N, np.inf)}),
         (TypeError, r"weights must be numbers of shape \(40,\)", {"weights": [1.0]}),
         (TypeError, "no option epsilon; it has seed, threads, exclude", {"epsilon": 1}),

@@ -199,6 +199,7 @@ def test_lists(selection: Selection, tmp_path: Path) -> None:
     assert [int(row["index"]) for row in rows if row["kept"] == "1"] == list(selection)
     order = sorted((int(row["rank"]), int(row["index"])) for row in rows if row["kept"] == "1")
     assert [i for _, i in order] == selection.order.tolist()
+    assert {row["rank"] for row in rows if row["kept"] == "0"} == {"-1"}
     assert [row["reason"] for row in rows] == selection.reason.tolist()
     repeats = {int(r["index"]): r["duplicate_of"] for r in rows if r["duplicate_of"]}
     assert repeats == {int(i): ids[j] for i, j in enumerate(selection.duplicate_of) if j >= 0}

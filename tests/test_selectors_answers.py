@@ -1,0 +1,142 @@
+"""Sets so small that the whole selection is known by hand."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from meddel_fast.selectors import Selection, meddel, select
+from meddel_fast.selectors.base import random_keys
+
+COPIES_AND_ANOTHER = np.float32([[1, 0], [1, 0], [1, 0], [1, 2]])
+
+
+def fates(s: Selection) -> list[tuple[str, int]]:
+    return list(zip(s.reason.tolist(), s.duplicate_of.tolist(), strict=True))
+
+
+def test_semdedup_tells_copies_from_samples_that_were_one_too_many() -> None:
+    """Five copies, and two opposite samples at right angles to them, which are swept first."""
+    x = np.float32([[1, 0]] * 5 + [[0, 1], [0, -1]])
+    s = select("semdedup", x, 4, clusters=1)
+    assert s.order.tolist() == [0, 5, 6, 1]
+    assert fates(s) == [
+        ("kept", -1), ("kept", -1), *[("duplicate", 0)] * 3, ("kept", -1), ("kept", -1)
+    ]  # fmt: skip
+    assert (s.settings["eta"], s.settings["tied"]) == (1.0, 3)
+    assert s.scores.tolist() == [0, -1, -1, -1, -1, 0, 0]
+    s = select("semdedup", x, 2, clusters=1)
+    assert s.order.tolist() == [0, 5]
+    assert fates(s)[6] == ("budget", -1)  # like no earlier sample, so no duplicate
+    assert np.isnan(s.similarity[6])
+    assert (s.settings["eta"], s.settings["tied"]) == (0.0, 1)
+
+
+def test_meddel_s_semdedup_agrees_with_semdedup() -> None:
+    x = np.float32([[1, 0]] * 5 + [[0, 1], [0, -1]])
+    for budget in (2, 4):
+        ours = meddel(x, budget, clusters=1, epsilon=2.0)
+        theirs = select("semdedup", x, budget, clusters=1)
+        assert ours.order.tolist() == theirs.order.tolist()
+        assert fates(ours) == fates(theirs)
+        for name in ("eta", "tied"):
+            assert ours.settings[name] == theirs.settings[name]
+
+
+@pytest.mark.parametrize("rule", ["greedy", "components"])
+@pytest.mark.parametrize(
+    ("budget", "order", "of", "scores", "eta", "tied"),
+    [
+        # All are similar at threshold 0: the first of the sweep stands for them.
+        (1, [3], [3, 3, 3, -1], [-(0.2**0.5)] * 3 + [1], math.nextafter(0, -1), 0),
+        # At 1 the copies alone go, one too many for the third budget.
+        (2, [3, 0], [-1, 0, 0, -1], [1, -1, -1, 1], None, 0),
+        (3, [3, 0, 1], [-1, -1, 0, -1], [1, 1, -1, 1], math.nextafter(1, 0), 1),
+        (4, [3, 0, 1, 2], [-1] * 4, [1] * 4, math.nextafter(1, 0), 0),
+    ],
+)
+def test_meddel_on_three_copies_and_another(
+    rule: str,
+    budget: int,
+    order: list[int],
+    of: list[int],
+    scores: list[float],
+    eta: float | None,
+    tied: int,
+) -> None:
+    s = meddel(COPIES_AND_ANOTHER, budget, rule=rule, clusters=1, epsilon=2.0)
+    assert s.order.tolist() == order
+    assert s.duplicate_of.tolist() == of
+    assert s.scores == pytest.approx(scores, rel=1e-15)
+    assert s.settings["tied"] == tied
+    if eta is None:  # any threshold above the cosine of the others
+        assert 0.2**0.5 <= s.settings["eta"] <= 1
+    else:
+        assert s.settings["eta"] == eta
+
+
+@pytest.mark.parametrize("rule", ["greedy", "components"])
+def test_meddel_on_opposite_samples(rule: str) -> None:
+    """Nothing is similar at any threshold from 0 on, and still one has to go."""
+    s = meddel(np.float32([[2, 1], [-2, 1]]), 1, rule=rule, clusters=1, epsilon=2.0)
+    assert s.order.tolist() == [0]
+    assert fates(s) == [("kept", -1), ("budget", -1)]
+    assert s.scores.tolist() == [1, 0]
+    assert (s.settings["eta"], s.settings["tied"]) == (math.nextafter(0, -1), 1)
+
+
+@pytest.mark.parametrize("rule", ["greedy", "components"])
+def test_meddel_finds_the_threshold_of_a_tie_to_the_last_bit(rule: str) -> None:
+    x = np.float32([[5, 0, 0, 0], [3, 4, 0, 0], [0, 0, 5, 0], [0, 0, 3, 4]])
+    options: dict[str, Any] = {"clusters": 1, "epsilon": 2.0, "weights": [4, 3, 2, 1]}
+    s = meddel(x, 3, rule=rule, **options)
+    assert s.order.tolist() == [0, 1, 2]  # of two pairs alike one is dropped, the last of the sweep
+    assert fates(s)[3] == ("duplicate", 2)
+    assert s.settings["tied"] == 1
+    assert math.nextafter(s.settings["eta"], 2) == s.similarity[3] == pytest.approx(0.6)
+
+
+def test_a_sample_exactly_epsilon_away_is_not_disruptive() -> None:
+    x = np.float32([[1, 0], [1, 0], [0, 0]])  # a zero row is 1 from its centroid
+    for epsilon, disruptive in ((1.0, 0), (math.nextafter(1, 0), 1)):
+        s = meddel(x, 1, clusters=1, epsilon=epsilon)
+        assert s.distance[2] == 1
+        assert s.settings["disruptive"] == disruptive
+
+
+def test_split_takes_turns_by_the_share_of_each_group() -> None:
+    score, groups = np.array([9, 8, 7, 6, 5, 4, 3, 2, 1]), [0] * 6 + [1] * 3
+    s = select("loss", np.ones((9, 1)), 6, score=score, groups=groups, group_rule="split")
+    # 4 and 2 places: turns 1/8, 3/8, 5/8, 7/8 and 1/4, 3/4
+    assert s.order.tolist() == [0, 6, 1, 2, 7, 3]
+    assert s.counts()["kept"] == 6
+
+
+@pytest.mark.parametrize(("start", "order"), [(0, [0, 3]), (1, [1, 3]), (4, [2, 4]), (5, [2, 5])])
+def test_split_starts_in_each_group_at_the_next_sample_or_its_last(
+    start: int, order: list[int]
+) -> None:
+    x = np.arange(6.0)[:, None]
+    groups = [0, 0, 0, 1, 1, 1]
+    s = select("kcenter", x, 2, start=start, groups=groups, group_rule="split")
+    assert s.order.tolist() == order
+    assert s.settings["start"] == start
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.str_, object])
+def test_negative_and_empty_groups_need_no_sample(kind: type) -> None:
+    groups = [-1, -1, -1, 0, 1, 1] if kind is np.int64 else ["", "", "", "a", "b", "b"]
+    score = np.array([9, 8, 7, 1, 2, 3])
+    s = select("loss", np.ones((6, 1)), 3, score=score, groups=np.array(groups, dtype=kind))
+    assert s.order.tolist() == [0, 5, 3]
+    assert (s.settings["groups"], s.settings["replaced"]) == (2, 2)
+
+
+def test_keys_follow_64_bits_of_the_seed() -> None:
+    keys: list[NDArray[Any]] = [random_keys(4, seed) for seed in (0, 2**64 - 1, 2**64)]
+    assert not np.array_equal(keys[0], keys[1])
+    assert np.array_equal(keys[0], keys[2])
