@@ -231,6 +231,7 @@ def test_planted_duplicates_and_outcasts_are_what_goes(rule: str, keep: str) -> 
     s = meddel(x, 10, rule=rule, keep=keep, clusters=1)
     assert set(np.flatnonzero(s.reason == "disruptive")) == set(outcasts)
     assert np.all(s.distance[outcasts] > 0.9)
+    assert np.array_equal(s.scores[outcasts], -2 - s.distance[outcasts])
     duplicates = np.flatnonzero(s.reason == "duplicate")
     assert len(duplicates) == 5
     pairs = {frozenset((int(i), int(s.duplicate_of[i]))) for i in duplicates}

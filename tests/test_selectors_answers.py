@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from meddel_fast.selectors import Selection, meddel, select
 from meddel_fast.selectors.base import random_keys
@@ -100,6 +99,24 @@ def test_meddel_finds_the_threshold_of_a_tie_to_the_last_bit(rule: str) -> None:
     assert math.nextafter(s.settings["eta"], 2) == s.similarity[3] == pytest.approx(0.6)
 
 
+def test_a_disruptive_sample_joins_no_components() -> None:
+    """Rows 0 and 1 resemble each other less than both resemble the disruptive row 2."""
+
+    def away(tilt: float, turn: float, plane: int) -> list[float]:
+        out = [math.cos(math.radians(tilt)), 0.0, 0.0, 0.0, 0.0]
+        side, turn = math.sin(math.radians(tilt)), math.radians(turn)
+        out[plane], out[plane + 1] = side * math.cos(turn), side * math.sin(turn)
+        return out
+
+    x = [away(60, -30, 1), away(60, 30, 1), away(70, 0, 1), away(65, 180, 1)]
+    x += [away(60, 0, 3), away(60, 43, 3), *[away(0, 0, 1)] * 20]
+    # 0.63 to each other, 0.87 to the row between them; the other two 0.8, so that one has to go
+    s = meddel(x, 4, rule="components", clusters=1, disruptive_fraction=2 / 26)
+    assert np.flatnonzero(s.reason == "disruptive").tolist() == [2, 3]
+    assert set(s.indices) == {0, 1, 4, 6} or set(s.indices) == {0, 1, 5, 6}
+    assert 0.7 < s.settings["eta"] < 0.85
+
+
 def test_a_sample_exactly_epsilon_away_is_not_disruptive() -> None:
     x = np.float32([[1, 0], [1, 0], [0, 0]])  # a zero row is 1 from its centroid
     for epsilon, disruptive in ((1.0, 0), (math.nextafter(1, 0), 1)):
@@ -131,12 +148,21 @@ def test_split_starts_in_each_group_at_the_next_sample_or_its_last(
 def test_negative_and_empty_groups_need_no_sample(kind: type) -> None:
     groups = [-1, -1, -1, 0, 1, 1] if kind is np.int64 else ["", "", "", "a", "b", "b"]
     score = np.array([9, 8, 7, 1, 2, 3])
-    s = select("loss", np.ones((6, 1)), 3, score=score, groups=np.array(groups, dtype=kind))
-    assert s.order.tolist() == [0, 5, 3]
-    assert (s.settings["groups"], s.settings["replaced"]) == (2, 2)
+    given = np.array(groups, dtype=kind)
+    for s in select("loss", np.ones((6, 1)), [2, 3], score=score, groups=given):
+        assert s.order.tolist() == [0, 5, 3][3 - len(s) :]
+        assert (s.settings["groups"], s.settings["replaced"]) == (2, 2)
 
 
-def test_keys_follow_64_bits_of_the_seed() -> None:
-    keys: list[NDArray[Any]] = [random_keys(4, seed) for seed in (0, 2**64 - 1, 2**64)]
-    assert not np.array_equal(keys[0], keys[1])
-    assert np.array_equal(keys[0], keys[2])
+def splitmix64(z: int) -> int:
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+    return z ^ (z >> 31)
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**64 - 1, 2**64 + 7])
+def test_keys_are_splitmix64_of_64_bits_of_the_seed(seed: int) -> None:
+    state = splitmix64(seed % 2**64)
+    steps = [(state + i * 0x9E3779B97F4A7C15) % 2**64 for i in range(1, 300)]
+    wanted = [(splitmix64(step) >> 11) / 2**53 for step in steps]
+    assert random_keys(299, seed).tolist() == wanted

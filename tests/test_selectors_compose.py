@@ -248,6 +248,7 @@ def test_selections_with_exclusions_are_saved_and_loaded(tmp_path: Any) -> None:
     ("error", "text", "options"),
     [
         (TypeError, r"exclude must be a bool array of shape \(40,\), got int64", {"exclude": [1]}),
+        (TypeError, r"exclude must be.*got bool of shape \(3,\)", {"exclude": np.ones(3, bool)}),
         (ValueError, "exclude must leave", {"exclude": np.ones(N, bool)}),
         (ValueError, "budget.*1 to 2 .*less 38 excluded", {"exclude": np.arange(N) > 1}),
         (ValueError, "selected must be rows of x, 0 to 39", {"selected": [40]}),

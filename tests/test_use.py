@@ -167,6 +167,8 @@ def saved(selection: Selection, x: np.ndarray, tmp_path: Path) -> Path:
 
 
 def test_provenance(selection: Selection, x: np.ndarray, saved: Path, tmp_path: Path) -> None:
+    from pyarrow import parquet
+
     about = use.read_about(saved)
     assert about["version"] == __version__
     assert about["method"] == "semdedup"
@@ -182,6 +184,9 @@ def test_provenance(selection: Selection, x: np.ndarray, saved: Path, tmp_path: 
     assert use.read_ids(again) is None
     assert {"ids_sha256", "data_sha256"}.isdisjoint(use.read_about(again))
     assert Selection.load(saved).settings == selection.settings
+    rank = parquet.read_table(saved)["rank"].to_numpy()
+    assert rank[selection.order].tolist() == list(range(12))
+    assert np.all(rank[~selection.mask] == -1)
 
 
 def test_lists(selection: Selection, tmp_path: Path) -> None:
@@ -203,8 +208,9 @@ def test_lists(selection: Selection, tmp_path: Path) -> None:
     assert [row["reason"] for row in rows] == selection.reason.tolist()
     repeats = {int(r["index"]): r["duplicate_of"] for r in rows if r["duplicate_of"]}
     assert repeats == {int(i): ids[j] for i, j in enumerate(selection.duplicate_of) if j >= 0}
-    with pytest.raises(ValueError, match=re.escape("path must end in .txt, .csv or .npy")):
-        use.write_list(selection, tmp_path / "x.json")
+    for name in ("x.json", "x.zip", "x"):
+        with pytest.raises(ValueError, match=re.escape("path must end in .txt, .csv or .npy")):
+            use.write_list(selection, tmp_path / name)
     with pytest.raises(ValueError, match="ids must be 30 long"):
         use.write_list(selection, tmp_path / "x.txt", ["a"])
 
