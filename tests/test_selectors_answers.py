@@ -144,6 +144,41 @@ def test_split_starts_in_each_group_at_the_next_sample_or_its_last(
     assert s.settings["start"] == start
 
 
+def test_split_with_a_group_that_is_full() -> None:
+    """Group 0 has no place but that of its selected sample; the method is not asked about it."""
+    x = np.array([[0.0], [1.0], [5.0], [9.0]])
+    s = select("kcenter", x, 2, selected=[0], groups=[0, 0, 1, 1], group_rule="split")
+    assert s.order.tolist() == [0, 2]
+    np.testing.assert_array_equal(s.distance, [np.nan, np.nan, 0, 4])
+
+
+def test_split_numbers_the_clusters_of_all_groups_from_0() -> None:
+    options: dict[str, Any] = {"groups": [5, 5, 7, 7, 7], "group_rule": "split"}
+    s = select("prototypes", np.ones((5, 2)), 2, clusters=1, **options)
+    assert s.cluster.tolist() == [0, 0, 1, 1, 1]
+
+
+def test_split_gives_the_smallest_group_its_place() -> None:
+    groups = np.array([0] + [1] * 9)
+    s = select("loss", np.ones((10, 1)), 2, score=np.arange(10), groups=groups, group_rule="split")
+    assert s.indices.tolist() == [0, 9]  # in proportion group 1 would have both
+
+
+def test_cover_leaves_each_group_its_last_sample() -> None:
+    score, groups = np.array([9, 8, 7, 6, 1, 2]), np.array([1, 1, 0, 0, 2, 3])
+    s, all_there = select("loss", np.ones((6, 1)), [4, 6], score=score, groups=groups)
+    assert s.order.tolist() == [0, 2, 5, 4]  # 3 goes, 2 is then the last of group 0, so 1 goes
+    assert (s.settings["replaced"], all_there.settings["replaced"]) == (2, 0)
+
+
+def test_selected_samples_stand_for_their_groups() -> None:
+    groups = np.array([-1, 0, 1, 2])
+    s = select("loss", np.ones((4, 1)), 3, score=np.arange(4), groups=groups, selected=[2])
+    assert s.order.tolist() == [2, 3, 1]
+    with pytest.raises(ValueError, match="beside the 1 selected samples, which takes 4, got 3"):
+        select("loss", np.ones((4, 1)), 3, score=np.arange(4), groups=groups, selected=[0])
+
+
 @pytest.mark.parametrize("kind", [np.int64, np.str_, object])
 def test_negative_and_empty_groups_need_no_sample(kind: type) -> None:
     groups = [-1, -1, -1, 0, 1, 1] if kind is np.int64 else ["", "", "", "a", "b", "b"]

@@ -189,6 +189,24 @@ def test_provenance(selection: Selection, x: np.ndarray, saved: Path, tmp_path: 
     assert np.all(rank[~selection.mask] == -1)
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("rank", 12), ("rank", -1), ("reason", "lost"), ("reason", "budget"), ("duplicate_of", N),
+     ("duplicate_of", -2)],
+)  # fmt: skip
+def test_columns_that_no_selection_has(saved: Path, column: str, value: Any) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    table = parquet.read_table(saved)
+    values = table[column].to_pylist()
+    values[table["rank"].to_pylist().index(5)] = value
+    place, kind = table.schema.get_field_index(column), table.schema.field(column).type
+    parquet.write_table(table.set_column(place, column, pa.array(values).cast(kind)), saved)
+    with pytest.raises(ValueError, match=f"its column '{column}' is damaged"):
+        Selection.load(saved)
+
+
 def test_lists(selection: Selection, tmp_path: Path) -> None:
     ids = [f"a,{i}" for i in range(N)]
     use.write_list(selection, tmp_path / "x.txt", ids)
