@@ -44,7 +44,7 @@ def failing_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.timeout(900 + 30 * FAULTS)
 def test_nothing_is_lost(failing_disk: Path, tmp_path: Path) -> None:
-    jobs = {name: FAULTS if name == "benchmark" else -(-FAULTS // 2) for name in JOBS}
+    jobs = {name: max(len(KINDS), FAULTS // 4) for name in JOBS} | {"benchmark": FAULTS}
     done = subprocess.run(
         [sys.executable, HERE / "fault_driver.py", tmp_path, "0",
          *(f"{name}={faults}" for name, faults in jobs.items())],
