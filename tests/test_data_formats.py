@@ -194,6 +194,15 @@ def test_members_that_are_bombs_are_refused_unread(
         read_bytes(member(path, "a.png"))
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_members_that_could_outgrow_their_stated_size_are_refused(
+    tmp_path: Path, method: int
+) -> None:
+    (tmp_path / "x.zip").write_bytes(zipped({"a.png": bytes(1000)}, method))
+    with pytest.raises(ImageError, match=r"a\.png: refused: .* must be stored or deflated"):
+        read_bytes(member(tmp_path / "x.zip", "a.png"))
+
+
 def test_broken_archives_are_rows_with_a_reason(tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()
