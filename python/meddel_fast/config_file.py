@@ -23,11 +23,13 @@ from meddel_fast.config import (
     ReferenceConfig,
     RunConfig,
 )
+from meddel_fast.extras import needs
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    with needs("benchmark"):
+        import tomli as tomllib
 
 
 def _known_keys(table: Mapping[str, Any], known: list[str], where: str) -> None:
