@@ -26,9 +26,6 @@ using WidenFn = void (*)(const void* x, int64_t d, float* out);
 // sum[i] += x[i] / divisor in fp64, each rounded on its own.
 using AddFn = void (*)(const float* x, int64_t d, double divisor, double* sum);
 
-// The d elements times scale, each rounded to fp32 once.
-using ScaleFn = void (*)(const void* x, int64_t d, double scale, float* out);
-
 // out[i] = x[i] * scale - centre[i] in fp32, fused or not; returns sum out[i]^2, worked out in fp32
 // with 16 partial sums: off by at most (d / 16 + 20) 2^-24 of itself, where nothing underflows.
 using PointFn = float (*)(const void* x, int64_t d, float scale, const float* centre, float* out);
@@ -85,7 +82,6 @@ struct Kernels {
   SquaresFn squares[4];
   WidenFn widen[4];
   AddFn add;
-  ScaleFn scale[4];
   PointFn point[4];
   FiniteFn finite[4];
   QuantiseFn quantise;

@@ -104,14 +104,6 @@ void squares(const void* x_data, int64_t ld, int64_t count, int64_t d, double* o
   for (; r < count; ++r) out[r] = dot<T>(x + r * ld, x + r * ld, d);
 }
 
-template <class T>
-void scale_row(const void* x_data, int64_t d, double scale, float* out) {
-  const T* x = static_cast<const T*>(x_data);
-  for (int64_t i = 0; i < d; ++i) {
-    out[i] = static_cast<float>(static_cast<double>(widen(x[i])) * scale);
-  }
-}
-
 // Sixteen floats: a sum of d terms kept in as many parts is off by about d / 16 roundings.
 constexpr int kParts = 16 / kFloats;
 
@@ -480,7 +472,6 @@ constexpr Kernels make_kernels(const char* name) {
       {squares<Float32>, squares<Float16>, squares<BFloat16>, squares<Int8>},
       {widen_row<Float32>, widen_row<Float16>, widen_row<BFloat16>, widen_row<Int8>},
       add,
-      {scale_row<Float32>, scale_row<Float16>, scale_row<BFloat16>, scale_row<Int8>},
       {point<Float32>, point<Float16>, point<BFloat16>, point<Int8>},
       {finite<Float32, uint32_t, 0x7f800000u>, finite<Float16, uint16_t, 0x7c00>,
        finite<BFloat16, uint16_t, 0x7f80>, always_finite},
