@@ -10,6 +10,8 @@ import pytest
 
 from meddel_fast.selectors import Selection, meddel, select
 from meddel_fast.selectors.base import random_keys
+from meddel_fast.selectors.forest import joins
+from meddel_fast.selectors.graph import check_neighbors
 
 COPIES_AND_ANOTHER = np.float32([[1, 0], [1, 0], [1, 0], [1, 2]])
 
@@ -169,6 +171,8 @@ def test_cover_leaves_each_group_its_last_sample() -> None:
     s, all_there = select("loss", np.ones((6, 1)), [4, 6], score=score, groups=groups)
     assert s.order.tolist() == [0, 2, 5, 4]  # 3 goes, 2 is then the last of group 0, so 1 goes
     assert (s.settings["replaced"], all_there.settings["replaced"]) == (2, 0)
+    s = select("loss", np.ones((5, 1)), 3, score=[9, 8, 7, 1, 2], groups=[2, 2, -1, 0, 1])
+    assert s.order.tolist() == [0, 4, 3]
 
 
 def test_selected_samples_stand_for_their_groups() -> None:
@@ -187,6 +191,90 @@ def test_negative_and_empty_groups_need_no_sample(kind: type) -> None:
     for s in select("loss", np.ones((6, 1)), [2, 3], score=score, groups=given):
         assert s.order.tolist() == [0, 5, 3][3 - len(s) :]
         assert (s.settings["groups"], s.settings["replaced"]) == (2, 2)
+
+
+def test_craig_of_two_samples() -> None:
+    s = select("craig", np.float32([[5, 0], [3, 4]]), 1)
+    away = 0.8**0.5  # sqrt(2 - 2 cos)
+    assert s.distance == pytest.approx([0, away])
+    assert s.scores == pytest.approx([away, away])
+    assert s.cluster.tolist() == [0, 0]
+    assert s.settings["largest"] == pytest.approx(away)
+
+
+@pytest.mark.parametrize(
+    ("name", "default"), [("facility", 39), ("craig", 39), ("graphcut", 39), ("d2", 10)]
+)
+def test_settings_tell_the_number_of_neighbors(name: str, default: int) -> None:
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    assert select(name, x, 2).settings["neighbors"] == default
+    assert select(name, x, 2, neighbors=4).settings["neighbors"] == 4
+    assert select(name, x[:5], 2).settings["neighbors"] == 4
+    assert [check_neighbors(None, n) for n in (1, 2000, 2001)] == [0, 1999, 32]
+
+
+@pytest.mark.parametrize("name", ["herding", "d2", "density"])
+def test_scores_of_what_is_left_end_at_0(name: str) -> None:
+    s = select(name, np.random.default_rng(0).normal(size=(20, 3)), 5)
+    assert s.scores[s.order].tolist() == [5, 4, 3, 2, 1]
+    assert s.scores[~s.mask].max() == 0
+    assert np.isfinite(s.scores).all()
+
+
+@pytest.mark.parametrize("keep", ["hard", "easy"])
+@pytest.mark.parametrize(
+    ("name", "options"), [("prototypes", {}), ("density", {}), ("d4", {"dedup": 1.0})]
+)
+def test_weights_make_a_distance_count_more_or_less(
+    name: str, options: dict[str, Any], keep: str
+) -> None:
+    """In one cluster all three rank alike, and the heavier of two equally far is wanted more."""
+    rng = np.random.default_rng(0)
+    x, weights = rng.normal(size=(30, 3)), rng.uniform(0.01, 9, 30)
+    x[5] = x[4]
+    s = select(name, x, 30, keep=keep, clusters=1, weights=weights, **options)
+    wanted = -s.distance * weights if keep == "hard" else s.distance / weights
+    assert s.order.tolist() == np.argsort(wanted, kind="stable").tolist()
+    place = {i: k for k, i in enumerate(s.order.tolist())}
+    assert (place[4] < place[5]) == (weights[4] > weights[5])
+
+
+def test_stochastic_facility_with_one_draw_a_step_is_a_random_selection() -> None:
+    x = np.random.default_rng(0).normal(size=(25, 3))
+    s = select("facility", x, 6, greedy="stochastic", epsilon=1.0, seed=9)
+    left, order = list(range(25)), []
+    for key in random_keys(6, 9):
+        place = int(key * len(left))
+        order.append(left[place])
+        left[place] = left[-1]
+        left.pop()
+    assert s.order.tolist() == order
+
+
+def test_stochastic_facility_goes_on_from_the_selected() -> None:
+    x = np.eye(4)[[0, 0, 0, 1, 1, 2, 2]]
+    s = select("facility", x, 4, greedy="stochastic", epsilon=1e-9, selected=[0, 1])
+    assert sorted(s.order[2:].tolist()) == [3, 5]
+    assert s.settings["value"] == 7
+
+
+def test_moderate_centre_of_one_is_that_sample() -> None:
+    s = select("moderate", np.float32([[0, 3], [4, 0], [5, 0]]), 1, labels=["a", "b", "b"])
+    assert s.distance.tolist() == [0, 0, 0]
+
+
+def test_stratified_gives_the_small_stratum_its_share() -> None:
+    s = select("stratified", np.ones((7, 1)), 4, strata=[0] * 6 + [1])
+    # 6 / (r + 0.5): 12, 4, 2.4, 1.7 and 1 / 0.5: 2
+    assert np.bincount(s.cluster[s.order]).tolist() == [3, 1]
+
+
+def test_joins_pass_over_samples_that_are_alone() -> None:
+    x, every = np.ones((3, 2), np.float32), np.arange(3)
+    for label, wanted in (([0, 1, 1], [1.0]), ([0, 1, 2], [])):
+        found = joins(x, np.array(label), every, every[:0], 0.5, None)
+        assert found is not None
+        assert found.tolist() == pytest.approx(wanted)
 
 
 def splitmix64(z: int) -> int:

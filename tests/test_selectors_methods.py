@@ -155,6 +155,7 @@ def test_graph_cut_is_plain_greedy(neighbors: int | None, trade_off: float) -> N
     directed = graph(x, neighbors or 49)
     s = np.maximum(directed, directed.T)
     order: list[int] = []
+    won = []
     for _ in range(20):
         gains = [
             s[:, j].sum() - trade_off * (2 * s[order, j].sum() + s[j, j]) if j not in order
@@ -162,8 +163,10 @@ def test_graph_cut_is_plain_greedy(neighbors: int | None, trade_off: float) -> N
             for j in range(50)
         ]  # fmt: skip
         order.append(int(np.argmax(gains)))
+        won.append(max(gains))
     found = select("graphcut", x, 20, neighbors=neighbors, trade_off=trade_off)
     assert found.order.tolist() == order
+    assert np.allclose(found.scores[order], won)
 
 
 def test_graph_cut_trades_density_for_variety() -> None:
@@ -198,6 +201,11 @@ def test_herding_is_its_description_at_close_calls(d: int) -> None:
     x[60] = x[0] * 1e18
     x[61] = x[1] * 1e-18
     assert select("herding", x, 70).order.tolist() == plain_herding(x, 70)
+
+
+def test_herding_of_more_samples_than_it_widens_at_a_time() -> None:
+    x = cloud(2500, 2, seed=3)
+    assert select("herding", x, 5).order.tolist() == plain_herding(x, 5)
 
 
 def test_herding_keeps_the_mean() -> None:
@@ -384,6 +392,8 @@ def test_d4_is_semdedup_then_prototypes(keep: str) -> None:
     repeats = found.reason == "duplicate"
     assert np.array_equal(repeats, dedup.reason == "duplicate")
     assert np.array_equal(found.duplicate_of[repeats], dedup.duplicate_of[repeats])
+    assert np.array_equal(found.scores[repeats], -1 - found.similarity[repeats])
+    assert np.all(found.cluster[~dedup.mask] == -1)
     everything = select("d4", x, 80, keep=keep)  # above the share that SemDeDup leaves
     assert set(everything.indices) == set(select("semdedup", x, 80).indices)
 
@@ -459,7 +469,8 @@ def test_density_gives_the_wide_cluster_more_and_each_at_least_one() -> None:
     got = np.bincount(planted[found.order], minlength=3)
     assert got[1] > 2 * max(got[0], got[2])
     assert got.min() >= 1
-    assert len(select("density", x, 2, clusters=3)) == 2  # fewer than clusters
+    two = select("density", x, 2, clusters=3, temperature=1e-3, seed=1)  # fewer than clusters
+    assert planted[two.order].tolist() == [1, 1]
 
 
 # What the methods are made of
@@ -471,6 +482,7 @@ def test_exp_and_log_are_right_to_two_units() -> None:
     truth = np.array([math.exp(v) for v in x])
     assert np.all(np.abs(exp(x) - truth) <= 2 * np.spacing(truth))
     assert exp(np.zeros(1))[0] == 1.0
+    assert np.array_equal(exp(np.array([-800.0, 800.0])), exp(np.array([-700.0, 700.0])))
     y = np.concatenate([rng.uniform(0, 3, 20_000), np.exp(rng.uniform(-600, 600, 20_000)), [1.0]])
     truth = np.array([math.log(v) for v in y])
     assert np.all(np.abs(log(y) - truth) <= np.maximum(2 * np.spacing(np.abs(truth)), 1e-16))
