@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from meddel_fast.selectors import Selection, meddel, select
+from meddel_fast.selectors import SELECTORS, Selection, meddel, numbers, select
 from meddel_fast.selectors.base import random_keys
 from meddel_fast.selectors.forest import joins
 from meddel_fast.selectors.graph import check_neighbors
@@ -221,6 +221,28 @@ def test_scores_of_what_is_left_end_at_0(name: str) -> None:
     assert np.isfinite(s.scores).all()
 
 
+def test_density_of_one_cluster_ranks_by_distance() -> None:
+    s = select("density", np.random.default_rng(0).normal(size=(20, 3)), 5, clusters=1)
+    rank = np.argsort(-s.distance, kind="stable")
+    assert s.scores[rank] == pytest.approx(np.arange(5, -15, -1))
+
+
+@pytest.mark.parametrize("name", [n for n in SELECTORS if n not in ("kcenter", "loss")])
+def test_the_scale_of_the_samples_does_not_matter(name: str) -> None:
+    x = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
+    large, small = (select(name, x * scale, 9) for scale in (64, 1 / 64))
+    assert large.order.tolist() == small.order.tolist()
+    assert large.settings == small.settings
+    for field in ("scores", "distance", "similarity"):
+        np.testing.assert_array_equal(getattr(large, field), getattr(small, field))
+
+
+@pytest.mark.parametrize("name", ["semdedup", "meddel", "prototypes", "d4", "density"])
+def test_one_iteration_of_k_means_is_enough_to_ask_for(name: str) -> None:
+    s = select(name, np.random.default_rng(0).normal(size=(30, 3)), 9, max_iterations=1)
+    assert (s.settings["max_iterations"], s.settings["iterations"]) == (1, 1)
+
+
 @pytest.mark.parametrize("keep", ["hard", "easy"])
 @pytest.mark.parametrize(
     ("name", "options"), [("prototypes", {}), ("density", {}), ("d4", {"dedup": 1.0})]
@@ -258,9 +280,10 @@ def test_stochastic_facility_goes_on_from_the_selected() -> None:
     assert s.settings["value"] == 7
 
 
-def test_moderate_centre_of_one_is_that_sample() -> None:
-    s = select("moderate", np.float32([[0, 3], [4, 0], [5, 0]]), 1, labels=["a", "b", "b"])
-    assert s.distance.tolist() == [0, 0, 0]
+def test_moderate_knows_classes_of_one_and_of_opposites() -> None:
+    x = np.float32([[0, 3], [4, 0], [5, 0], [1, 1], [-2, -2]])
+    s = select("moderate", x, 1, labels=["a", "b", "b", "c", "c"])
+    assert s.distance.tolist() == [0, 0, 0, 1, 1]  # opposites have no mean direction
 
 
 def test_stratified_gives_the_small_stratum_its_share() -> None:
@@ -289,3 +312,10 @@ def test_keys_are_splitmix64_of_64_bits_of_the_seed(seed: int) -> None:
     steps = [(state + i * 0x9E3779B97F4A7C15) % 2**64 for i in range(1, 300)]
     wanted = [(splitmix64(step) >> 11) / 2**53 for step in steps]
     assert random_keys(299, seed).tolist() == wanted
+
+
+def test_a_key_of_0_has_a_logarithm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numbers, "random_keys", lambda n, seed: np.zeros(n))
+    s = select("random", np.ones((2, 1)), 1, weights=[1, 2])
+    assert s.order.tolist() == [1]
+    assert s.scores[0] == pytest.approx(-54 * math.log(2))

@@ -302,6 +302,7 @@ def test_refusals(error: type[Exception], text: str, options: dict[str, Any]) ->
         (ValueError, "temperature", "density", {"temperature": 0}),
         (ValueError, "trade_off", "graphcut", {"trade_off": -1}),
         (ValueError, "forward", "d2", {"forward": -1}),
+        (ValueError, "reverse", "d2", {"reverse": -1}),
         (ValueError, "strata must be at least 1", "ccs", {"strata": 0}),
         (ValueError, "keep must be one of 'high', 'low'", "loss", {"score": np.ones(N), "keep": 1}),
     ],

@@ -150,21 +150,25 @@ def test_craig_on_few_neighbors_leaves_the_far_unrepresented() -> None:
 
 @pytest.mark.parametrize("neighbors", [None, 4])
 @pytest.mark.parametrize("trade_off", [0.0, 0.5, 2.0])
-def test_graph_cut_is_plain_greedy(neighbors: int | None, trade_off: float) -> None:
+@pytest.mark.parametrize("weighted", [False, True])
+def test_graph_cut_is_plain_greedy(neighbors: int | None, trade_off: float, weighted: bool) -> None:
     x = cloud(50, copies=False)
+    weights = np.random.default_rng(1).uniform(0.5, 3, 50) if weighted else None
+    plain = np.ones(50) if weights is None else weights
     directed = graph(x, neighbors or 49)
     s = np.maximum(directed, directed.T)
     order: list[int] = []
     won = []
     for _ in range(20):
         gains = [
-            s[:, j].sum() - trade_off * (2 * s[order, j].sum() + s[j, j]) if j not in order
+            plain @ s[:, j] - trade_off * (2 * s[order, j].sum() + s[j, j]) if j not in order
             else -math.inf
             for j in range(50)
         ]  # fmt: skip
         order.append(int(np.argmax(gains)))
         won.append(max(gains))
-    found = select("graphcut", x, 20, neighbors=neighbors, trade_off=trade_off)
+    options = {"neighbors": neighbors, "trade_off": trade_off, "weights": weights}
+    found = select("graphcut", x, 20, **options)
     assert found.order.tolist() == order
     assert np.allclose(found.scores[order], won)
 
@@ -180,11 +184,12 @@ def test_graph_cut_trades_density_for_variety() -> None:
 # Herding
 
 
-def plain_herding(x: NDArray[Any], budget: int) -> list[int]:
+def plain_herding(x: NDArray[Any], budget: int, weights: Float | None = None) -> list[int]:
     wide = reference.widen(x)
     norm = np.sqrt(reference.squared_norm(wide))[:, None]
     unit = np.divide(wide, norm, out=np.zeros_like(wide), where=norm > 0)
-    mean = np.cumsum(unit, axis=0)[-1] / len(x)
+    weights = np.ones(len(x)) if weights is None else weights
+    mean = np.cumsum(unit * weights[:, None], axis=0)[-1] / np.cumsum(weights)[-1]
     w, order = mean.copy(), []
     for _ in range(budget):
         value = reference.inner(unit, w[None])[:, 0]
@@ -201,6 +206,9 @@ def test_herding_is_its_description_at_close_calls(d: int) -> None:
     x[60] = x[0] * 1e18
     x[61] = x[1] * 1e-18
     assert select("herding", x, 70).order.tolist() == plain_herding(x, 70)
+    weights = np.random.default_rng(1).uniform(0.1, 9, 70)
+    heavy = select("herding", x, 70, weights=weights)
+    assert heavy.order.tolist() == plain_herding(x, 70, weights)
 
 
 def test_herding_of_more_samples_than_it_widens_at_a_time() -> None:
@@ -298,6 +306,7 @@ def test_ccs_is_its_description(cutoff: int) -> None:
     found = select("ccs", x, 50, score=score, strata=10, cutoff=cutoff / 120, seed=4)
     order = plain_ccs(score, 50, 10, cutoff, random_keys(120, 4))
     assert found.order.tolist() == order
+    assert found.scores[order].tolist() == [-place for place in range(50)]
     assert np.count_nonzero(found.reason == "disruptive") == cutoff
     per_stratum = np.bincount(found.cluster[found.order], minlength=10)
     size = np.bincount(found.cluster[found.cluster >= 0], minlength=10)
