@@ -257,6 +257,7 @@ def test_selections_with_exclusions_are_saved_and_loaded(tmp_path: Any) -> None:
     [
         (TypeError, r"exclude must be a bool array.*, got int64", {"exclude": np.zeros(N, int)}),
         (TypeError, r"exclude.*\(40,\), got bool of shape \(3,\)", {"exclude": np.ones(3, bool)}),
+        (TypeError, "exclude.*got bool", {"exclude": np.zeros(N + 1, bool)}),
         (ValueError, "exclude must leave", {"exclude": np.ones(N, bool)}),
         (ValueError, "budget.*1 to 2 .*less 38 excluded", {"exclude": np.arange(N) > 1}),
         (ValueError, "selected must be rows of x, 0 to 39", {"selected": [40]}),
@@ -327,7 +328,9 @@ def test_an_excluded_start_gives_way_to_the_next() -> None:
     found = select("kcenter", blobs(), 5, exclude=mask, start=2)
     assert found.order[0] == 4
     assert found.settings["start"] == 2
-    assert select("kcenter", blobs(), 2, exclude=~mask, start=30).order[0] == 3
+    last = select("kcenter", blobs(), 2, exclude=~mask, start=30)
+    assert last.order[0] == 3
+    assert last.settings["excluded"] == N - 4
 
 
 def test_every_instruction_set_chooses_the_same(isa: str) -> None:
