@@ -43,6 +43,11 @@ def test_samples_at_right_angles_are_no_duplicates() -> None:
         assert fates(s) == [("kept", -1), ("budget", -1), ("budget", -1)]
 
 
+def test_d4_names_the_first_sample_as_what_is_repeated() -> None:
+    s = select("d4", np.float32([[1, 0], [1, 0], [0, 1]]), 2, dedup=0.6, clusters=1)
+    assert fates(s) == [("kept", -1), ("duplicate", 0), ("kept", -1)]
+
+
 def test_meddel_s_semdedup_agrees_with_semdedup() -> None:
     for budget in (2, 4):
         ours = meddel(COPIES_AND_OPPOSITES, budget, clusters=1, epsilon=2.0)
