@@ -258,7 +258,7 @@ def test_all_disruptive() -> None:
         "kept": 2, "duplicate": 0, "disruptive": 2, "budget": 0, "excluded": 0
     }  # fmt: skip
     assert list(s.order) == [0, 1]
-    assert s.settings["eta"] is None
+    assert (s.settings["eta"], s.settings["tied"]) == (None, 0)
 
 
 def test_disruptive_fraction_takes_the_farthest() -> None:

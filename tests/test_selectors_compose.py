@@ -224,6 +224,7 @@ def test_kept_and_lost_medoids() -> None:
 def test_webster_gives_what_is_due() -> None:
     assert quotas(np.array([70, 15, 15]), np.array([1, 1, 1]), 10).tolist() == [7, 2, 1]
     assert quotas(np.array([90, 9, 1]), np.array([1, 1, 1]), 3).tolist() == [1, 1, 1]
+    assert quotas(np.array([13, 14]), np.array([0, 0]), 5).tolist() == [2, 3]  # 13 / 2.5 < 14 / 2.5
     assert quotas(np.array([2, 50]), np.array([1, 1]), 52).tolist() == [2, 50]
     last = np.zeros(4, dtype=np.int64)
     for count in range(4, 101):  # a larger budget takes nothing away
@@ -263,7 +264,7 @@ def test_selections_with_exclusions_are_saved_and_loaded(tmp_path: Any) -> None:
         (ValueError, "selected must be rows of x, 0 to 39", {"selected": [40]}),
         (TypeError, "selected must be a 1-d int", {"selected": [0.5]}),
         (ValueError, "each sample once", {"selected": [3, 3]}),
-        (ValueError, "not be excluded, got 2", {"selected": [1, 2], "exclude": excluded()}),
+        (ValueError, "not be excluded, got 2", {"selected": [1, 2, 0], "exclude": excluded()}),
         (ValueError, "at least the 4 selected.*got 3", {"selected": [1, 2, 3, 4]}),
         (TypeError, r"groups must be int or str of shape \(40,\)", {"groups": [1, 2]}),
         (TypeError, "groups must be int or str.*float64", {"groups": np.ones(N)}),

@@ -66,8 +66,10 @@ def test_tables(selection: Selection, x: np.ndarray) -> None:
     for bad in (dict.fromkeys(range(N), 0), "a" * N, set(range(N)), SimpleNamespace(), iter([])):
         with pytest.raises(TypeError, match="table must be of pandas, Polars"):
             selection.filter(bad)
-    with pytest.raises(ValueError, match="table must be 30 long, as what was selected from, got 3"):
-        selection.filter([1, 2, 3])
+    for n in (3, 31):
+        message = f"table must be 30 long, as what was selected from, got {n}"
+        with pytest.raises(ValueError, match=message):
+            selection.filter([1] * n)
 
 
 @pytest.mark.parametrize("library", ["pyarrow", "pandas", "polars", "datasets"])
