@@ -112,6 +112,16 @@ def test_bfloat16_nan() -> None:
             "selected must be rows of x, 0 to 9",
         ),
         (
+            lambda: mf.kcenter_greedy(X, 1, selected=[12]),
+            ValueError,
+            "selected must be rows of x, 0 to 9",
+        ),
+        (
+            lambda: mf.kcenter_greedy(X, radius=1.0, selected=range(10)),
+            ValueError,
+            "k must be from 1 to 0 (the rows of x less the selected ones)",
+        ),
+        (
             lambda: mf.kcenter_greedy(X, 1, selected=[-1]),
             ValueError,
             "selected must be rows of x, 0 to 9",
@@ -167,6 +177,11 @@ def test_bfloat16_nan() -> None:
         ),
         (lambda: mf.kmeans(X, 2, seed=-1), ValueError, "seed must be at least 0"),
         (lambda: mf.kmeans(X, 2, init=X), ValueError, "init must have shape (2, 4), got (10, 4)"),
+        (
+            lambda: mf.kmeans(X, 2, init=X[:1]),
+            ValueError,
+            "init must have shape (2, 4), got (1, 4)",
+        ),
         (lambda: mf.kmeans(X, 2, init=with_value(np.nan)[-4:]), ValueError, "init must be finite"),
         (lambda: mf.deduplicate(X, 2.0), ValueError, "threshold must be from -1 to 1"),
         (lambda: mf.deduplicate(X, rule="other"), ValueError, "rule must be one of 'semdedup'"),

@@ -258,7 +258,7 @@ def test_all_disruptive() -> None:
         "kept": 2, "duplicate": 0, "disruptive": 2, "budget": 0, "excluded": 0
     }  # fmt: skip
     assert list(s.order) == [0, 1]
-    assert s.settings["eta"] is None
+    assert (s.settings["eta"], s.settings["tied"]) == (None, 0)
 
 
 def test_disruptive_fraction_takes_the_farthest() -> None:
@@ -428,4 +428,5 @@ def test_files_that_are_no_selections_are_refused(tmp_path: Path) -> None:
 def test_tables_agree() -> None:
     assert list(METHODS) == list(SELECTORS)
     assert all(m.paper and m.cost and m.good_for and m.exact for m in METHODS.values())
+    assert {m.name for m in METHODS.values() if not m.nested} == {"meddel", "d4", "density"}
     assert [default_clusters(n) for n in (1, 4, 100, 2000, 88_282)] == [1, 1, 5, 22, 149]

@@ -224,6 +224,7 @@ def test_kept_and_lost_medoids() -> None:
 def test_webster_gives_what_is_due() -> None:
     assert quotas(np.array([70, 15, 15]), np.array([1, 1, 1]), 10).tolist() == [7, 2, 1]
     assert quotas(np.array([90, 9, 1]), np.array([1, 1, 1]), 3).tolist() == [1, 1, 1]
+    assert quotas(np.array([13, 14]), np.array([0, 0]), 5).tolist() == [2, 3]  # 13 / 2.5 < 14 / 2.5
     assert quotas(np.array([2, 50]), np.array([1, 1]), 52).tolist() == [2, 50]
     last = np.zeros(4, dtype=np.int64)
     for count in range(4, 101):  # a larger budget takes nothing away
@@ -257,14 +258,18 @@ def test_selections_with_exclusions_are_saved_and_loaded(tmp_path: Any) -> None:
     [
         (TypeError, r"exclude must be a bool array.*, got int64", {"exclude": np.zeros(N, int)}),
         (TypeError, r"exclude.*\(40,\), got bool of shape \(3,\)", {"exclude": np.ones(3, bool)}),
+        (TypeError, "exclude.*got bool", {"exclude": np.zeros(N + 1, bool)}),
         (ValueError, "exclude must leave", {"exclude": np.ones(N, bool)}),
         (ValueError, "budget.*1 to 2 .*less 38 excluded", {"exclude": np.arange(N) > 1}),
         (ValueError, "selected must be rows of x, 0 to 39", {"selected": [40]}),
+        (ValueError, "selected must be rows of x, 0 to 39", {"selected": [41]}),
+        (ValueError, "selected must be rows of x, 0 to 39, got -1..3", {"selected": [3, -1]}),
         (TypeError, "selected must be a 1-d int", {"selected": [0.5]}),
         (ValueError, "each sample once", {"selected": [3, 3]}),
-        (ValueError, "not be excluded, got 2", {"selected": [1, 2], "exclude": excluded()}),
+        (ValueError, "not be excluded, got 2", {"selected": [1, 2, 0], "exclude": excluded()}),
         (ValueError, "at least the 4 selected.*got 3", {"selected": [1, 2, 3, 4]}),
         (TypeError, r"groups must be int or str of shape \(40,\)", {"groups": [1, 2]}),
+        (TypeError, r"groups must be.* of shape \(41,\)", {"groups": np.ones(N + 1, int)}),
         (TypeError, "groups must be int or str.*float64", {"groups": np.ones(N)}),
         (ValueError, "one sample of each of 6 groups, which takes 6, got 3", {"groups": GROUPS}),
         (
@@ -296,9 +301,13 @@ def test_refusals(error: type[Exception], text: str, options: dict[str, Any]) ->
         (ValueError, "neighbors must be from 1 to 39", "facility", {"neighbors": 40}),
         (ValueError, "greedy must be one of", "facility", {"greedy": "eager"}),
         (ValueError, "dedup must be from 0 to 1", "d4", {"dedup": 1.5}),
+        (ValueError, "dedup must be from 0 to 1", "d4", {"dedup": -0.1}),
+        (ValueError, "cutoff must be from 0 to 1", "ccs", {"cutoff": -0.1}),
+        (ValueError, "nearest must be at least 1", "density", {"nearest": 0}),
         (ValueError, "temperature", "density", {"temperature": 0}),
         (ValueError, "trade_off", "graphcut", {"trade_off": -1}),
         (ValueError, "forward", "d2", {"forward": -1}),
+        (ValueError, "reverse", "d2", {"reverse": -1}),
         (ValueError, "strata must be at least 1", "ccs", {"strata": 0}),
         (ValueError, "keep must be one of 'high', 'low'", "loss", {"score": np.ones(N), "keep": 1}),
     ],
@@ -323,7 +332,9 @@ def test_an_excluded_start_gives_way_to_the_next() -> None:
     found = select("kcenter", blobs(), 5, exclude=mask, start=2)
     assert found.order[0] == 4
     assert found.settings["start"] == 2
-    assert select("kcenter", blobs(), 2, exclude=~mask, start=30).order[0] == 3
+    last = select("kcenter", blobs(), 2, exclude=~mask, start=30)
+    assert last.order[0] == 3
+    assert last.settings["excluded"] == N - 4
 
 
 def test_every_instruction_set_chooses_the_same(isa: str) -> None:

@@ -150,20 +150,27 @@ def test_craig_on_few_neighbors_leaves_the_far_unrepresented() -> None:
 
 @pytest.mark.parametrize("neighbors", [None, 4])
 @pytest.mark.parametrize("trade_off", [0.0, 0.5, 2.0])
-def test_graph_cut_is_plain_greedy(neighbors: int | None, trade_off: float) -> None:
+@pytest.mark.parametrize("weighted", [False, True])
+def test_graph_cut_is_plain_greedy(neighbors: int | None, trade_off: float, weighted: bool) -> None:
     x = cloud(50, copies=False)
+    weights = np.random.default_rng(1).uniform(0.5, 3, 50) if weighted else None
+    plain = np.ones(50) if weights is None else weights
     directed = graph(x, neighbors or 49)
     s = np.maximum(directed, directed.T)
     order: list[int] = []
+    won = []
     for _ in range(20):
         gains = [
-            s[:, j].sum() - trade_off * (2 * s[order, j].sum() + s[j, j]) if j not in order
+            plain @ s[:, j] - trade_off * (2 * s[order, j].sum() + s[j, j]) if j not in order
             else -math.inf
             for j in range(50)
         ]  # fmt: skip
         order.append(int(np.argmax(gains)))
-    found = select("graphcut", x, 20, neighbors=neighbors, trade_off=trade_off)
+        won.append(max(gains))
+    options = {"neighbors": neighbors, "trade_off": trade_off, "weights": weights}
+    found = select("graphcut", x, 20, **options)
     assert found.order.tolist() == order
+    assert np.allclose(found.scores[order], won)
 
 
 def test_graph_cut_trades_density_for_variety() -> None:
@@ -177,11 +184,12 @@ def test_graph_cut_trades_density_for_variety() -> None:
 # Herding
 
 
-def plain_herding(x: NDArray[Any], budget: int) -> list[int]:
+def plain_herding(x: NDArray[Any], budget: int, weights: Float | None = None) -> list[int]:
     wide = reference.widen(x)
     norm = np.sqrt(reference.squared_norm(wide))[:, None]
     unit = np.divide(wide, norm, out=np.zeros_like(wide), where=norm > 0)
-    mean = np.cumsum(unit, axis=0)[-1] / len(x)
+    weights = np.ones(len(x)) if weights is None else weights
+    mean = np.cumsum(unit * weights[:, None], axis=0)[-1] / np.cumsum(weights)[-1]
     w, order = mean.copy(), []
     for _ in range(budget):
         value = reference.inner(unit, w[None])[:, 0]
@@ -198,6 +206,14 @@ def test_herding_is_its_description_at_close_calls(d: int) -> None:
     x[60] = x[0] * 1e18
     x[61] = x[1] * 1e-18
     assert select("herding", x, 70).order.tolist() == plain_herding(x, 70)
+    weights = np.random.default_rng(1).uniform(0.1, 9, 70)
+    heavy = select("herding", x, 70, weights=weights)
+    assert heavy.order.tolist() == plain_herding(x, 70, weights)
+
+
+def test_herding_of_more_samples_than_it_widens_at_a_time() -> None:
+    x = cloud(2500, 2, seed=3)
+    assert select("herding", x, 5).order.tolist() == plain_herding(x, 5)
 
 
 def test_herding_keeps_the_mean() -> None:
@@ -290,6 +306,7 @@ def test_ccs_is_its_description(cutoff: int) -> None:
     found = select("ccs", x, 50, score=score, strata=10, cutoff=cutoff / 120, seed=4)
     order = plain_ccs(score, 50, 10, cutoff, random_keys(120, 4))
     assert found.order.tolist() == order
+    assert found.scores[order].tolist() == [-place for place in range(50)]
     assert np.count_nonzero(found.reason == "disruptive") == cutoff
     per_stratum = np.bincount(found.cluster[found.order], minlength=10)
     size = np.bincount(found.cluster[found.cluster >= 0], minlength=10)
@@ -384,6 +401,8 @@ def test_d4_is_semdedup_then_prototypes(keep: str) -> None:
     repeats = found.reason == "duplicate"
     assert np.array_equal(repeats, dedup.reason == "duplicate")
     assert np.array_equal(found.duplicate_of[repeats], dedup.duplicate_of[repeats])
+    assert np.array_equal(found.scores[repeats], -1 - found.similarity[repeats])
+    assert np.all(found.cluster[~dedup.mask] == -1)
     everything = select("d4", x, 80, keep=keep)  # above the share that SemDeDup leaves
     assert set(everything.indices) == set(select("semdedup", x, 80).indices)
 
@@ -459,7 +478,8 @@ def test_density_gives_the_wide_cluster_more_and_each_at_least_one() -> None:
     got = np.bincount(planted[found.order], minlength=3)
     assert got[1] > 2 * max(got[0], got[2])
     assert got.min() >= 1
-    assert len(select("density", x, 2, clusters=3)) == 2  # fewer than clusters
+    two = select("density", x, 2, clusters=3, temperature=1e-3, seed=1)  # fewer than clusters
+    assert planted[two.order].tolist() == [1, 1]
 
 
 # What the methods are made of
@@ -471,6 +491,7 @@ def test_exp_and_log_are_right_to_two_units() -> None:
     truth = np.array([math.exp(v) for v in x])
     assert np.all(np.abs(exp(x) - truth) <= 2 * np.spacing(truth))
     assert exp(np.zeros(1))[0] == 1.0
+    assert np.array_equal(exp(np.array([-800.0, 800.0])), exp(np.array([-700.0, 700.0])))
     y = np.concatenate([rng.uniform(0, 3, 20_000), np.exp(rng.uniform(-600, 600, 20_000)), [1.0]])
     truth = np.array([math.log(v) for v in y])
     assert np.all(np.abs(log(y) - truth) <= np.maximum(2 * np.spacing(np.abs(truth)), 1e-16))

@@ -288,8 +288,14 @@ def test_budgets_as_text() -> None:
 
 
 def test_a_gpu_is_refused(files: Path) -> None:
-    with pytest.raises(ValueError, match="device must be 'cpu' where the rows are in parts"):
-        mf.redundancy(open_store(files / "float32.npy"), device="cuda")
+    store = open_store(files / "float32.npy", memory=ROOMY)
+    for device in ("cuda", "", "CPU"):
+        message = f"device must be 'cpu' where the rows are in parts, got '{device}'"
+        with pytest.raises(ValueError, match=message):
+            mf.redundancy(store, device=device)
+    torch = pytest.importorskip("torch")
+    for cpu in ("cpu", torch.device("cpu")):
+        assert_same(mf.redundancy(store, device=cpu), whole("redundancy", "float32"))
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,10 @@ def test_tables(selection: Selection, x: np.ndarray) -> None:
     for bad in (dict.fromkeys(range(N), 0), "a" * N, set(range(N)), SimpleNamespace(), iter([])):
         with pytest.raises(TypeError, match="table must be of pandas, Polars"):
             selection.filter(bad)
-    with pytest.raises(ValueError, match="table must be 30 long, as what was selected from, got 3"):
-        selection.filter([1, 2, 3])
+    for n in (3, 31):
+        message = f"table must be 30 long, as what was selected from, got {n}"
+        with pytest.raises(ValueError, match=message):
+            selection.filter([1] * n)
 
 
 @pytest.mark.parametrize("library", ["pyarrow", "pandas", "polars", "datasets"])
@@ -177,6 +179,9 @@ def test_provenance(selection: Selection, x: np.ndarray, saved: Path, tmp_path: 
     assert about["data_sha256"] == hashlib.sha256(b"<f4 (30, 5)" + x.tobytes()).hexdigest()
     assert use.data_sha256(np.asfortranarray(x)) == about["data_sha256"]
     assert use.data_sha256(x.reshape(N * 5, 1)) != about["data_sha256"]
+    long = np.arange(40_000, dtype=np.int8)[:, None]
+    whole = hashlib.sha256(b"|i1 (40000, 1)" + long.tobytes()).hexdigest()
+    assert use.data_sha256(long) == whole
     again = tmp_path / "again.parquet"
     selection.save(again, ids=[f"frame {i}" for i in range(N)], data=x)
     assert again.read_bytes() == saved.read_bytes()  # no time, no machine

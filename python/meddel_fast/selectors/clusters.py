@@ -39,13 +39,13 @@ class Clusters:
 
 
 def default_clusters(n: int) -> int:
-    """Return round(sqrt(n) / 2), at least 1: clusters of about 2 sqrt(n) samples.
+    """Return round(sqrt(n) / 2), which is 1 for n = 1: clusters of about 2 sqrt(n) samples.
 
     Comparing pairs inside k equal clusters costs n^2 / 2k inner products, one iteration of k-means
     n k; with k of the order of sqrt(n) neither outgrows the other, and clusters stay large enough
     that few near duplicates fall on two sides of a border.
     """
-    return max(1, math.floor(math.sqrt(n) / 2 + 0.5))
+    return math.floor(math.sqrt(n) / 2 + 0.5)
 
 
 def cluster_rows(
@@ -55,7 +55,6 @@ def cluster_rows(
     n = len(x)
     k = default_clusters(n) if clusters is None else check_int("clusters", clusters, 1, n)
     check_int("max_iterations", max_iterations, 1)
-    check_int("seed", seed, 0)
     result = ops.kmeans(
         x, k, spherical=True, max_iterations=max_iterations, seed=seed, threads=threads
     )

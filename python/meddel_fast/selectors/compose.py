@@ -292,7 +292,7 @@ def _joined(
 ) -> Choice:
     """Put the choices of all groups into one, in turn by the share of a group's budget."""
     order = np.concatenate([part[c.order] for c, part in zip(choices, parts, strict=True)])
-    turn = np.concatenate([(np.arange(len(c.order)) + 0.5) / max(1, len(c.order)) for c in choices])
+    turn = np.concatenate([(np.arange(len(c.order)) + 0.5) / len(c.order) for c in choices])
     fields: dict[str, Any] = {}
     for name, (dtype, nothing) in _FIELDS.items():
         clusters = 0

@@ -78,9 +78,11 @@ def d4(
             )
         found = again[len(left)]
         scores = -1.0 - m.similarity
-        scores[left] = found.distance if keep == "hard" else 2.0 - found.distance
-        if task.weights is not None:
-            scores[left] *= task.weights[left] if keep == "hard" else 1.0 / task.weights[left]
+        weights = np.ones(task.n) if task.weights is None else task.weights
+        if keep == "hard":
+            scores[left] = found.distance * weights[left]
+        else:  # (as near as the lightest at most, so that no score falls to those of the others)
+            scores[left] = 2.0 - found.distance * (weights.min() / weights[left])
         wanted = task.without_selected(left[np.argsort(-scores[left], kind="stable")])
         gone = np.ones(task.n, dtype=bool)
         gone[left] = False

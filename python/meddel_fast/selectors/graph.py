@@ -26,7 +26,7 @@ NEIGHBORS = 32
 class Edges(NamedTuple):
     """Edges that lead to each sample, those of sample j at ``start[j]:start[j + 1]``.
 
-    `source` rises within a sample.
+    `source` rises within a sample. Each has an edge from itself.
     """
 
     start: NDArray[np.int64]
@@ -44,8 +44,7 @@ class Edges(NamedTuple):
 
     def sums(self, terms: NDArray[np.float64]) -> NDArray[np.float64]:
         """Add terms, one an edge, for each sample, in the order of the edges."""
-        n = len(self.start) - 1
-        return np.bincount(self.target, weights=terms, minlength=n).astype(np.float64)
+        return np.bincount(self.target, weights=terms).astype(np.float64)
 
 
 def check_neighbors(neighbors: int | None, n: int) -> int:
