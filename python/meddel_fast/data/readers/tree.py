@@ -94,6 +94,7 @@ class Tree:
 def _walk(root: Path) -> Iterator[Path]:
     if root.is_file():
         yield root
+        return
     for parent, below, names in walk(root):
         below[:] = sorted(name for name in below if not name.startswith("."))
         yield from (Path(parent) / name for name in names if not name.startswith("."))
