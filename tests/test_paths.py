@@ -249,6 +249,28 @@ def test_images_that_may_not_be_read(forbidden: Path) -> None:
     assert told == [f"{images / 'c'}: Permission denied"] * 3
 
 
+def test_weights_that_may_not_be_read(forbidden: Path) -> None:
+    for needed in ("torch", "transformers"):
+        pytest.importorskip(needed)
+    (forbidden / "encoder").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (forbidden / "encoder" / name).write_text("{}")
+    (forbidden / "encoder" / "model.safetensors").chmod(0)
+    told = run_forbidden(
+        forbidden,
+        """
+        from meddel_fast.console import explain
+        from meddel_fast.vit import check_there
+
+        try:
+            check_there("encoder")
+        except OSError as error:
+            print(explain(error))
+    """,
+    )
+    assert told == "encoder/model.safetensors: Permission denied\n"
+
+
 def test_a_refused_write_is_named(tmp_path: Path) -> None:
     def fail() -> None:
         with files.atomic_path(tmp_path / "x.txt"):
