@@ -43,6 +43,13 @@ def load_predictions(path: Path) -> Any:
     return Predictions.load(path)
 
 
+def load_manifest(path: Path) -> Any:
+    pytest.importorskip("pyarrow")
+    from meddel_fast.data.manifest import Manifest
+
+    return Manifest.load(path)
+
+
 def load_selection(path: Path) -> Any:
     pytest.importorskip("pyarrow")
     return mf.selectors.Selection.load(path)
@@ -54,6 +61,7 @@ def load_selection(path: Path) -> Any:
         (load_config, "toml"),
         (mf.open_store, "npy"),
         (load_embeddings, "npy"),
+        (load_manifest, "parquet"),
         (load_selection, "parquet"),
         (load_predictions, "npz"),
     ],
@@ -269,6 +277,12 @@ def test_weights_that_may_not_be_read(forbidden: Path) -> None:
     """,
     )
     assert told == "encoder/model.safetensors: Permission denied\n"
+
+
+def test_names_do_not_steer_the_terminal(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        load_embeddings(tmp_path / "a\x1b[2Jb\u202ec\udcff é.npy")
+    assert explain(caught.value) == f"no file {tmp_path}/a\\x1b[2Jb\\u202ec\\udcff é.npy"
 
 
 def test_a_refused_write_is_named(tmp_path: Path) -> None:

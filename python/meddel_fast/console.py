@@ -60,7 +60,11 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
 
 
 def explain(error: Exception) -> str:
-    """Say in one line what went wrong."""
+    """Say in one line what went wrong; nothing in it, a file's name say, steers the terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in _told(error))
+
+
+def _told(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     full = isinstance(error, OSError) and error.errno in _FULL
     if full or "No space left on device" in text or "PytorchStreamWriter failed" in text:

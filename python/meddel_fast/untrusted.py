@@ -323,7 +323,8 @@ def _parquet(path: StrPath) -> Iterator[Any]:
         with pq.ParquetFile(Path(path)) as file:
             yield file
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        if getattr(error, "errno", None) is not None:  # the system's: not the file's fault
+        told_by_system = getattr(error, "errno", None) is not None
+        if told_by_system or isinstance(error, MemoryError):  # not the file's fault
             raise
         raise ValueError(f"{os.fspath(path)} is not a Parquet file: {error}") from error
 
