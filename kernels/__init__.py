@@ -23,3 +23,9 @@ tensors too, which is how it is tested without a GPU.
 Pipelines, one per operation: ``pairs``, ``topk``, ``redundancy``, ``kmeans``, ``deduplicate``,
 ``kcenter``. They take :class:`rows.Rows` with their squared norms and return tensors on the device.
 """
+
+from meddel_fast.extras import needs
+
+with needs("gpu"):
+    import torch  # noqa: F401
+    import triton  # noqa: F401

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
+import os
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 
 import meddel_fast as mf
+from meddel_fast import ops
 
 X = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
 
@@ -103,8 +106,16 @@ def test_bfloat16_nan() -> None:
             ValueError,
             "must not hold a sample twice",
         ),
-        (lambda: mf.kcenter_greedy(X, 1, selected=[10]), ValueError, "selected must be rows of x"),
-        (lambda: mf.kcenter_greedy(X, 1, selected=[-1]), ValueError, "selected must be rows of x"),
+        (
+            lambda: mf.kcenter_greedy(X, 1, selected=[10]),
+            ValueError,
+            "selected must be rows of x, 0 to 9",
+        ),
+        (
+            lambda: mf.kcenter_greedy(X, 1, selected=[-1]),
+            ValueError,
+            "selected must be rows of x, 0 to 9",
+        ),
         (lambda: mf.kcenter_greedy(X, 1, selected=[0.5]), TypeError, "selected must be a 1-d int"),
         (
             lambda: mf.similar_pairs(X, threshold=1.1),
@@ -188,6 +199,18 @@ def test_too_many_pairs() -> None:
     assert mf.deduplicate(x, max_pairs=0).keep.sum() == 1  # semdedup holds no pairs
 
 
+def test_pairs_may_fill_half_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"SC_AVPHYS_PAGES": 10, "SC_PAGE_SIZE": 2 * ops.PAIR_BYTES}
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "sysconf", told.__getitem__)
+        with pytest.raises(MemoryError, match="more than max_pairs = 10 pairs"):
+            mf.similar_pairs(np.ones((300, 2)))
+
+    for error in (ValueError(), OSError()):  # a system that does not tell
+        monkeypatch.setattr(os, "sysconf", mock.Mock(side_effect=error))
+        assert ops._max_pairs(None, None) == 2**32 // ops.PAIR_BYTES
+
+
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_unusable_devices(call: Any) -> None:
     torch = pytest.importorskip("torch")
@@ -209,11 +232,6 @@ def test_unusable_devices(call: Any) -> None:
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("torch", "triton"):
         with monkeypatch.context() as patch:
-            real = importlib.util.find_spec
-            patch.setattr(
-                importlib.util,
-                "find_spec",
-                lambda asked, name=name, real=real: None if asked == name else real(asked),
-            )
-            with pytest.raises(RuntimeError, match=f"needs {name}: pip install 'meddel-fast"):
+            patch.setitem(sys.modules, name, None)
+            with pytest.raises(ImportError, match=rf"needs {name}: pip install 'meddel-fast\[gpu"):
                 mf.redundancy(X, device="cuda")

@@ -381,14 +381,3 @@ def test_data_check_and_build(cli: CliRunner, tmp_path: Path) -> None:
     assert "stride: wanted" in lines(
         cli, "data", "build", folder, "--out", out, "--stride", "0", status=2
     )
-
-
-@pytest.mark.usefixtures("cli")
-def test_what_is_not_installed_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    def lacking(message: str) -> None:
-        raise ImportError(message)
-
-    for message, hint in (("no torch", True), ("needs PyAV: pip install 'x[video]'", False)):
-        with pytest.raises(SystemExit):
-            meddel_fast.console.guarded(lacking)(message)
-        assert ("meddel-fast[benchmark]" in capsys.readouterr().err) == hint

@@ -373,6 +373,17 @@ def test_frames_that_no_dicom_file_has(tmp_path: Path, told: Any) -> None:
         load_image(tmp_path / "x.dcm", 8)
 
 
+def test_a_dicom_value_of_no_known_kind(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    write_dicom(tmp_path / "x.dcm", frame(1)[None], "RGB", NumberOfFrames=1)
+    right = (tmp_path / "x.dcm").read_bytes()
+    tag = b"\x28\x00\x08\x00"
+    assert right.count(tag + b"IS") == 1
+    (tmp_path / "x.dcm").write_bytes(right.replace(tag + b"IS", tag + b"I\xb9"))
+    with pytest.raises(ImageError, match="broken: Unknown Value Representation"):
+        load_image(tmp_path / "x.dcm", 8)
+
+
 # --- videos ----------------------------------------------------------------------------------
 
 

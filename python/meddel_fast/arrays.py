@@ -8,7 +8,6 @@ adjacent elements of a supported type, so a memory-mapped ``.npy`` stays on disk
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import sys
 from dataclasses import dataclass, replace
@@ -18,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import _core
+from meddel_fast.extras import needs
+from meddel_fast.resources import cores
 
 SUPPORTED = "float32, float16, bfloat16 (torch), float64 or int8"
 
@@ -31,7 +32,7 @@ def resolve_threads(threads: int | None) -> int:
         if not named.isascii() or not named.isdigit() or int(named) < 1:
             raise ValueError(f"MEDDEL_THREADS must be a whole number from 1 on, got {named!r}")
         return int(named)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores()
 
 
 def check_int(name: str, value: Any, low: int, high: int | None = None, why: str = "") -> int:
@@ -95,10 +96,9 @@ def choose_device(device: Any | None, **samples: Any) -> Any | None:
 
 
 def _cuda_device(name: str) -> Any:
-    for needed in ("torch", "triton"):
-        if importlib.util.find_spec(needed) is None:
-            raise RuntimeError(f"device {name!r} needs {needed}: pip install 'meddel-fast[gpu]'")
-    torch = importlib.import_module("torch")
+    with needs("gpu"):
+        torch = importlib.import_module("torch")
+        importlib.import_module("triton")
     if not torch.cuda.is_available():
         raise RuntimeError(f"device {name!r} cannot be used: torch finds no CUDA device here")
     try:

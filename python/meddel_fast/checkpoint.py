@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
-
+from meddel_fast.extras import needs
 from meddel_fast.files import atomic_path
+
+with needs("benchmark"):
+    import torch
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import save_file
+    from torch import Tensor, nn
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 

@@ -23,12 +23,14 @@ from meddel_fast.config import (
     ReferenceConfig,
     RunConfig,
 )
+from meddel_fast.extras import needs
 from meddel_fast.files import why_no_file
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    with needs("benchmark"):
+        import tomli as tomllib
 
 
 def _known_keys(table: Mapping[str, Any], known: list[str], where: str) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 from meddel_fast.config import ConfigError
+from meddel_fast.extras import needs
 from meddel_fast.files import Progress
 
 P = ParamSpec("P")
@@ -27,6 +28,7 @@ _NO_MEMORY = (
     *("failed to map segment", "can't allocate memory", "can't start new thread"),
     "Failed to launch worker thread",
 )
+_USERS = (ArithmeticError, ImportError, OSError, RuntimeError, TypeError, ValueError)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -46,13 +48,8 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             say_interrupted()
             sys.stdout.flush()
             os._exit(INTERRUPTED)  # the interpreter's own end takes a second with torch loaded
-        except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError) as error:
+        except _USERS as error:
             _fail(explain(error))
-        except ImportError as error:
-            told = explain(error)
-            hint = "; pip install 'meddel-fast[benchmark]' brings what the benchmark needs"
-            known = told == _OUT_OF_MEMORY or "pip install" in told
-            _fail(told if known else told + hint)
         except MemoryError:
             _fail(_OUT_OF_MEMORY)
 
@@ -155,7 +152,8 @@ def show_work(
     """
     if not _is_first():
         return work(lambda done, total: None)
-    from rich.console import Console
+    with needs("benchmark"):
+        from rich.console import Console
 
     from meddel_fast.benchmark.display import watch
     from meddel_fast.benchmark.stage import Stage

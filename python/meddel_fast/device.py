@@ -15,9 +15,13 @@ from enum import IntEnum
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+from meddel_fast.extras import needs
+
+with needs("benchmark"):
+    import torch
+    from torch import Tensor
 
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
@@ -194,12 +198,11 @@ def quiet_transformers(offline: bool = True) -> Iterator[None]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from transformers.utils import logging as untyped
+        with needs("benchmark"):
+            from huggingface_hub import constants
+            from transformers.utils import logging as untyped
 
         logging: Any = untyped
-
-        from huggingface_hub import constants
-
         hub: Any = constants
         asked = hub.HF_HUB_OFFLINE, hub.HF_HUB_DISABLE_TELEMETRY
         hub.HF_HUB_OFFLINE, hub.HF_HUB_DISABLE_TELEMETRY = asked[0] or offline, True

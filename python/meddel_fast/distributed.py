@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
-import torch
-from torch import Tensor, distributed
+from meddel_fast.extras import needs
+
+with needs("benchmark"):
+    import torch
+    from torch import Tensor, distributed
 
 T = TypeVar("T")
 

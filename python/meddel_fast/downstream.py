@@ -15,9 +15,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from meddel_fast.config import DownstreamConfig
 from meddel_fast.data.manifest import Manifest
@@ -30,12 +28,17 @@ from meddel_fast.device import (
     rng_at,
     torch_seed,
 )
+from meddel_fast.extras import needs
 from meddel_fast.files import Progress, StrPath, write_json
 from meddel_fast.loader import Frames, Store, batch_indices, frames, prefetch
 from meddel_fast.optimise import cosine, make_optimizer
 from meddel_fast.predictions import Predictions, confusion_matrices, pack
 from meddel_fast.segmentation import Head, scores, segmentation_loss
 from meddel_fast.vit import Encoder, fingerprint, load_encoder
+
+with needs("benchmark"):
+    import torch
+    from torch import Tensor
 
 _WARMUP = 0.05  # share of the steps
 # A pre-trained encoder wants smaller steps than the new head on top of it.

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.device import Compute, arrays, choose, deterministic
 from meddel_fast.distributed import own_device, processes
 from meddel_fast.embedding_files import INDEX, check_shards, read_index, read_rows
+from meddel_fast.extras import needs
 from meddel_fast.files import (
     Progress,
     StrPath,
@@ -32,6 +31,10 @@ from meddel_fast.files import (
 from meddel_fast.loader import Frames, frames, prefetch
 from meddel_fast.untrusted import described
 from meddel_fast.vit import Encoder, fingerprint, load_encoder
+
+with needs("benchmark"):
+    import torch
+    from torch import Tensor
 
 _DTYPES = ("float32", "float16")
 _POOLINGS = ("mean", "cls")

@@ -16,11 +16,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from meddel_fast.arrays import SUPPORTED, adjacent, is_torch
+from meddel_fast.extras import needs
 from meddel_fast.kernels import confirm
 from meddel_fast.kernels import deduplicate as _deduplicate
 from meddel_fast.kernels import kcenter as _kcenter
@@ -29,6 +28,10 @@ from meddel_fast.kernels import pairs as _pairs
 from meddel_fast.kernels import redundancy as _redundancy
 from meddel_fast.kernels import topk as _topk
 from meddel_fast.kernels.rows import Rows
+
+with needs("gpu"):
+    import torch
+    from torch import Tensor
 
 # Held for a pair at the peak: its key and cosine as found, put together and sorted.
 PAIR_BYTES = 96

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from meddel_fast import ops
 from meddel_fast.arrays import check_float
+from meddel_fast.extras import needs
 from meddel_fast.files import StrPath, atomic_path, write_json
 from meddel_fast.ops import TopKResult
 from meddel_fast.untrusted import (
@@ -166,8 +167,9 @@ class Leakage:
 
     def save(self, folder: StrPath) -> None:
         """Write ``pairs.parquet``, and for people ``summary.json``, each atomically."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+        with needs("benchmark"):
+            import pyarrow as pa
+            import pyarrow.parquet as pq
 
         about = {
             "format": _FORMAT, "threshold": self.threshold, "centred": self.centred,

@@ -12,12 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from meddel_fast.config import PretrainConfig
 from meddel_fast.device import Compute, Stream, quiet_transformers, torch_seed
+from meddel_fast.extras import needs
 from meddel_fast.vit import build_mae, initialise_linear, sine_cosine
+
+with needs("benchmark"):
+    import torch
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ def build_simmim(config: PretrainConfig, compute: Compute) -> Any:
             f"hidden_size: wanted a multiple of 4 (sine-cosine positions), got {config.hidden_size}"
         )
     with quiet_transformers(), torch_seed(config.seed, Stream.WEIGHTS), torch.no_grad():
-        from transformers import ViTConfig, ViTForMaskedImageModeling
+        with needs("benchmark"):
+            from transformers import ViTConfig, ViTForMaskedImageModeling
 
         make: Any = ViTConfig  # its type does not list the arguments of its base class
         model: Any = ViTForMaskedImageModeling(

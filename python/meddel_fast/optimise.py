@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-import torch
-from torch import nn
+from meddel_fast.extras import needs
+
+with needs("benchmark"):
+    import torch
+    from torch import nn
 
 
 def make_optimizer(

@@ -25,10 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
-from torch.nn import functional
 
 from meddel_fast import checkpoint
 from meddel_fast.config import PretrainConfig
@@ -42,6 +39,7 @@ from meddel_fast.device import (
     rng_at,
 )
 from meddel_fast.distributed import Processes, own_device, processes
+from meddel_fast.extras import needs
 from meddel_fast.files import (
     Progress,
     StrPath,
@@ -58,6 +56,11 @@ from meddel_fast.methods import METHODS
 from meddel_fast.optimise import cosine, make_optimizer
 from meddel_fast.speed import Speed, seconds_a_call
 from meddel_fast.vit import normalise, preprocessor
+
+with needs("benchmark"):
+    import torch
+    from torch import Tensor
+    from torch.nn import functional
 
 # Share of the frame's area that a crop shows. MAE's 0.2 is for photographs of several hundred
 # pixels; frames here are kept at the network's own size, and a smaller crop would only be blurred.

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.device import (
@@ -25,9 +23,14 @@ from meddel_fast.device import (
     quiet_transformers,
     rng_at,
 )
+from meddel_fast.extras import needs
 from meddel_fast.files import Progress, StrPath, atomic_directory, sha256_file
 from meddel_fast.loader import Frames, frames, prefetch
 from meddel_fast.vit import normalise
+
+with needs("benchmark"):
+    import torch
+    from torch import Tensor
 
 if TYPE_CHECKING:
     from transformers import ViTMAEForPreTraining
@@ -138,7 +141,8 @@ def _load(folder: Path, compute: Compute) -> ViTMAEForPreTraining:
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"model: {folder} has no config.json")
     with quiet_transformers():
-        from transformers import AutoConfig, ViTMAEForPreTraining
+        with needs("benchmark"):
+            from transformers import AutoConfig, ViTMAEForPreTraining
 
         kind = AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
@@ -277,7 +281,8 @@ def _tile(
 
 def _write_image(folder: Path, name: str, pixels: NDArray[np.uint8]) -> dict[str, Any]:
     """Write a PNG, and return its row of the manifest."""
-    from PIL import Image
+    with needs("benchmark"):
+        from PIL import Image
 
     path = folder / name
     Image.fromarray(pixels).save(path)
@@ -303,8 +308,9 @@ def _write_sources(
     folder: Path, manifest: Manifest, hardest: NDArray[np.int64], patch: NDArray[np.float64]
 ) -> None:
     """Write where each patch comes from."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    with needs("benchmark"):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
     grid = patch.shape[1]
     source, row, column = np.unravel_index(hardest, patch.shape)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
-from torch.nn import functional
+
+from meddel_fast.extras import needs
+
+with needs("benchmark"):
+    import torch
+    from torch import Tensor, nn
+    from torch.nn import functional
 
 
 def scores(confusions: NDArray[np.int64]) -> dict[str, Any]:

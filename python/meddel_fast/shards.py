@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.arrays import SUPPORTED, is_torch, to_numpy
+from meddel_fast.extras import needs
 from meddel_fast.files import why_no_file
-from meddel_fast.untrusted import import_arrow, npy_header
+from meddel_fast.untrusted import npy_header
 
 _SUFFIXES = (".npy", ".safetensors", ".parquet")
 _TENSOR_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "|i1"}
@@ -113,7 +114,10 @@ class _Parquet(Shard):
     """A column of lists, all as long; read by row groups, of which the last one is kept."""
 
     def __init__(self, path: Path, column: str | None) -> None:
-        pa, pq = import_arrow()
+        with needs("benchmark"):
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
         try:
             self._file = pq.ParquetFile(path, memory_map=False)
         except pa.ArrowInvalid as error:

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import torch
-
+from meddel_fast.extras import needs
 from meddel_fast.files import StrPath, read_json, write_json
+
+with needs("benchmark"):
+    import torch
 
 _FILE = "speed.json"
 

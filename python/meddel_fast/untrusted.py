@@ -22,6 +22,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from meddel_fast.extras import needs
 from meddel_fast.files import StrPath, why_no_file
 
 if TYPE_CHECKING:
@@ -301,21 +302,13 @@ def check_fields(
             )
 
 
-def import_arrow() -> tuple[Any, Any]:
-    """Return ``pyarrow`` and ``pyarrow.parquet``; where they are missing, say what brings them."""
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        wanted = "Parquet files need pyarrow: pip install 'meddel-fast[benchmark]'"
-        raise ImportError(wanted) from None
-    return pa, pq
-
-
 @contextmanager
 def _parquet(path: StrPath) -> Iterator[Any]:
     """Open a Parquet file; what Arrow raises in the block names the file."""
-    pa, pq = import_arrow()
+    with needs("benchmark"):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
     if not Path(path).is_file():
         raise FileNotFoundError(f"no file {os.fspath(path)}{why_no_file(path)}")
     try:

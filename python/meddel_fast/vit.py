@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from meddel_fast.config import PretrainConfig
 from meddel_fast.device import Compute, Stream, quiet_transformers, torch_seed
+from meddel_fast.extras import needs
 from meddel_fast.files import StrPath, read_json, sha256_file, sha256_json
+
+with needs("benchmark"):
+    import torch
+    from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from transformers import ViTMAEForPreTraining
@@ -109,7 +112,8 @@ def build_mae(config: PretrainConfig, compute: Compute) -> ViTMAEForPreTraining:
             f"{config.hidden_size} and {config.decoder_hidden_size}"
         )
     with quiet_transformers(), torch_seed(config.seed, Stream.WEIGHTS):
-        from transformers import ViTMAEConfig, ViTMAEForPreTraining
+        with needs("benchmark"):
+            from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
         make: Any = ViTMAEConfig  # its type does not list the arguments of its base class
         model: Any = ViTMAEForPreTraining(
@@ -216,7 +220,8 @@ def load_encoder(
     name = str(name)
     _check_folder(name)
     with quiet_transformers(offline):
-        from transformers import AutoModel
+        with needs("benchmark"):
+            from transformers import AutoModel
 
         try:
             model, loading = AutoModel.from_pretrained(
@@ -254,7 +259,8 @@ def check_there(name: StrPath, offline: bool = True) -> None:
     if Path(name).is_dir() or not offline:
         return
     with quiet_transformers():
-        from transformers.utils.hub import cached_file
+        with needs("benchmark"):
+            from transformers.utils.hub import cached_file
 
         found = cached_file(
             name,
@@ -316,7 +322,8 @@ def _check_model(name: str, model: Any, missing: Iterable[str]) -> None:
 
 def _statistics(name: str, offline: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Pixel mean and standard deviation that the model was trained with."""
-    from transformers.utils.hub import cached_file
+    with needs("benchmark"):
+        from transformers.utils.hub import cached_file
 
     path = cached_file(
         name,

@@ -35,6 +35,7 @@ from meddel_fast.benchmark.places import tags
 from meddel_fast.benchmark.plan import GROUPS, build
 from meddel_fast.benchmark.stage import Records, settings
 from meddel_fast.config import ConfigError, RunConfig
+from meddel_fast.extras import needs
 from meddel_fast.files import read_json, remove_leftovers, write_json
 from meddel_fast.lock import LockedError, lock
 
@@ -68,7 +69,8 @@ def run(config: RunConfig, *, until: str | None = None, console: Console | None 
     LockedError
         Another process works in the directory.
     """
-    from rich.console import Console
+    with needs("benchmark"):
+        from rich.console import Console
 
     from meddel_fast.benchmark.display import watch
 

@@ -22,6 +22,7 @@ from meddel_fast.benchmark.results import (
     segmented_sets,
 )
 from meddel_fast.benchmark.verify import is_verified
+from meddel_fast.extras import needs
 from meddel_fast.files import atomic_path, read_json, sha256_file, sha256_json, write_text
 from meddel_fast.normdel import normdel
 from meddel_fast.untrusted import check_fields, described
@@ -280,8 +281,9 @@ def data_names(entries: Sequence[Entry]) -> dict[tuple[str, str], str]:
 
 def write_table(folder: Path, entries: Sequence[Entry]) -> None:
     """Write every entry, copies too, as ``leaderboard.parquet`` and ``leaderboard.csv``."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    with needs("benchmark"):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
     from meddel_fast.benchmark.score import as_csv
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from meddel_fast.benchmark.results import repeated, result_path
 from meddel_fast.benchmark.stage import Records, listing
 from meddel_fast.config import ConfigError, DataConfig, RunConfig
+from meddel_fast.extras import needs
 from meddel_fast.selectors import DRAW_NOTHING
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ class Places:
     def use_threads(self) -> None:
         """Keep torch to as many threads as the run may use."""
         if self.config.threads is not None:
-            import torch
+            with needs("benchmark"):
+                import torch
 
             torch.set_num_threads(self.config.threads)

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from meddel_fast.extras import needs
+
 
 class Ranking(NamedTuple):
     """How k methods rank over n data sets.
@@ -70,7 +72,8 @@ def rank(scores: ArrayLike) -> Ranking:
 
 def critical_difference(methods: int, datasets: int, level: float = 0.05) -> float:
     """Nemenyi's: ``q / sqrt(2) * sqrt(k (k + 1) / (6 n))``, q of the studentized range."""
-    from scipy.stats import studentized_range
+    with needs("benchmark"):
+        from scipy.stats import studentized_range
 
     q = float(studentized_range.ppf(1 - level, methods, math.inf)) / math.sqrt(2)
     return q * math.sqrt(methods * (methods + 1) / (6 * datasets))
@@ -96,6 +99,7 @@ def _friedman(ranks: NDArray[np.float64]) -> float | None:
 
 
 def _chi_squared_tail(statistic: float, degrees: int) -> float:
-    from scipy.stats import chi2
+    with needs("benchmark"):
+        from scipy.stats import chi2
 
     return float(chi2.sf(statistic, degrees))

@@ -10,10 +10,13 @@ import os
 import sys
 from typing import Annotated
 
+from meddel_fast.extras import needs
+
 try:
-    import typer
-except ImportError:
-    sys.exit("meddel-fast: the command line needs: pip install 'meddel-fast[benchmark]'")
+    with needs("benchmark"):
+        import typer
+except ImportError as error:
+    sys.exit(f"meddel-fast: error: {error}")
 
 from meddel_fast.cli.data import data
 from meddel_fast.cli.embed import embed

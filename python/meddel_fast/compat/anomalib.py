@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import torch
-
 from meddel_fast import ops
+from meddel_fast.extras import needs
+
+with needs("compat"):
+    import torch
 
 
 class KCenterGreedy:

@@ -24,6 +24,7 @@ from meddel_fast.compat._submodular import (
     StochasticGreedy,
     SubmodularFunction,
 )
+from meddel_fast.extras import needs
 from meddel_fast.selectors.base import to_numpy
 
 __all__ = [
@@ -115,7 +116,8 @@ def _choose_by(
     chosen: NDArray[np.bool_],
 ) -> None:  # fmt: skip
     """Choose by any distance, one row of distances at a time."""
-    import torch
+    with needs("compat"):
+        import torch
 
     rows = matrix if is_torch(matrix) else torch.from_numpy(matrix).to(device)
     nearest = np.full(len(rows), np.inf)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from meddel_fast import ops
 from meddel_fast.arrays import check_choice, check_float, check_int
 from meddel_fast.compat._search import inner_of_pairs
+from meddel_fast.extras import needs
 from meddel_fast.files import StrPath, atomic_directory
 
 Int = NDArray[np.int64]
@@ -216,7 +217,8 @@ class SemanticDeduplicationWorkflow:
 
     def _read(self) -> tuple[Any, NDArray[np.float32]]:
         """Read the columns, and the embeddings at length 1."""
-        import pyarrow as pa
+        with needs("compat"):
+            import pyarrow as pa
 
         files = sorted(
             path for folder in self.inputs for path in folder.rglob("*")
@@ -236,8 +238,9 @@ class SemanticDeduplicationWorkflow:
 
     def _cluster(self, table: Any, x: NDArray[np.float32]) -> tuple[Int, Any]:
         """Cluster, add distances to the centroids, write ``kmeans_results``."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+        with needs("compat"):
+            import pyarrow as pa
+            import pyarrow.parquet as pq
 
         some = x
         if self.fraction is not None:
@@ -275,8 +278,9 @@ class SemanticDeduplicationWorkflow:
 
     def _sweep(self, table: Any, labels: Int) -> Int:
         """Return the samples cluster by cluster, each in the order of the ranking."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
+        with needs("compat"):
+            import pyarrow as pa
+            import pyarrow.compute as pc
 
         if self.ranking.strategy == "random":
             shuffled = np.random.default_rng(self.ranking.random_seed).permutation(len(labels))
@@ -292,8 +296,9 @@ class SemanticDeduplicationWorkflow:
         return np.asarray(pc.sort_indices(sortable, sort_keys=keys)).astype(np.int64)
 
     def _write_pairs(self, ids: Any, labels: Int, score: Any, nearest: Int) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+        with needs("compat"):
+            import pyarrow as pa
+            import pyarrow.parquet as pq
 
         pairs = pa.table(
             {
@@ -309,8 +314,9 @@ class SemanticDeduplicationWorkflow:
                 pq.write_table(part, folder / f"cluster_{cluster}.parquet")
 
     def _write_duplicates(self, ids: Any, goes: NDArray[np.bool_]) -> int:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+        with needs("compat"):
+            import pyarrow as pa
+            import pyarrow.parquet as pq
 
         found = pa.table({"id": ids.filter(goes)}).sort_by("id")
         with atomic_directory(self.output / "duplicates", replace=self.clear_output) as folder:
@@ -325,8 +331,9 @@ def _ranking(column: str, which_to_keep: str, id_field: str, seed: int) -> Ranki
 
 
 def _read_file(path: StrPath, filetype: str, columns: Sequence[str]) -> Any:
-    import pyarrow.json as json
-    import pyarrow.parquet as pq
+    with needs("compat"):
+        import pyarrow.json as json
+        import pyarrow.parquet as pq
 
     table = pq.read_table(path) if filetype == "parquet" else json.read_json(path)
     if missing := sorted(set(columns) - set(table.column_names)):
@@ -336,7 +343,8 @@ def _read_file(path: StrPath, filetype: str, columns: Sequence[str]) -> Any:
 
 def _embeddings(column: Any, name: str) -> NDArray[Any]:
     """Return a column of lists as an array, checked to be one."""
-    import pyarrow as pa
+    with needs("compat"):
+        import pyarrow as pa
 
     column = column.combine_chunks()
     if column.null_count or not (

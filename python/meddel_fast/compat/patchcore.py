@@ -11,11 +11,14 @@ import abc
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from meddel_fast import ops
+from meddel_fast.extras import needs
 from meddel_fast.selectors.base import to_numpy
+
+with needs("compat"):
+    import torch
 
 
 class IdentitySampler:

@@ -27,6 +27,7 @@ from meddel_fast import ops
 from meddel_fast.arrays import check_choice, check_int
 from meddel_fast.compat._search import inner_of_pairs
 from meddel_fast.compat.faiss import Kmeans
+from meddel_fast.extras import needs
 from meddel_fast.files import StrPath, atomic_path, write_text
 from meddel_fast.untrusted import load_npy
 
@@ -223,11 +224,12 @@ class SemDeDupJob:
             self._write(tables, cluster, columns)
 
     def _write(self, tables: Path, cluster: int, columns: dict[str, Any]) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
+        with needs("compat"):
+            import pyarrow as pa
+            import pyarrow.parquet as pq
         if self.pickles:
-            from pandas import DataFrame
+            with needs("compat"):
+                from pandas import DataFrame
 
             with atomic_path(tables / f"cluster_{cluster}.pkl") as temporary:
                 DataFrame(columns).to_pickle(temporary)
@@ -269,7 +271,8 @@ def extract_pruned_data(
     ValueError
         If the job did not have this eps.
     """
-    import pyarrow.parquet as pq
+    with needs("compat"):
+        import pyarrow.parquet as pq
 
     names: list[str] = []
     for cluster in range(num_clusters):

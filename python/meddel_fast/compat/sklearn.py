@@ -11,16 +11,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
-from sklearn.metrics.pairwise import euclidean_distances
-from sklearn.utils import TransformerTags, _safe_indexing, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from meddel_fast import ops
 from meddel_fast.arrays import check_choice, check_float, check_int
 from meddel_fast.compat._search import Found, Search
+from meddel_fast.extras import needs
 from meddel_fast.pair_stream import iter_similar_pairs
 from meddel_fast.selectors.base import check_budget
+
+with needs("compat"):
+    from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
+    from sklearn.metrics.pairwise import euclidean_distances
+    from sklearn.utils import TransformerTags, _safe_indexing, check_random_state
+    from sklearn.utils.validation import check_is_fitted, validate_data
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]

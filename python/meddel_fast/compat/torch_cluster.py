@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-import torch
-
 from meddel_fast import ops
 from meddel_fast.arrays import check_int
+from meddel_fast.extras import needs
+
+with needs("compat"):
+    import torch
 
 
 def fps(

@@ -15,10 +15,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from meddel_fast.data.address import ImageError
+from meddel_fast.extras import needs
 from meddel_fast.files import StrPath
+
+with needs("benchmark"):
+    from PIL import Image
 
 
 def count(file: BinaryIO, path: StrPath) -> int:
@@ -44,7 +47,8 @@ def load(file: BinaryIO, path: StrPath, number: int) -> Image.Image:
     frames = _frames(header, file, path)
     if number >= frames:
         raise ImageError(path, f"no frame {number}, the file has {frames}")
-    from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
+    with needs("dicom"):
+        from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 
     file.seek(0)
     try:
@@ -62,7 +66,10 @@ def load(file: BinaryIO, path: StrPath, number: int) -> Image.Image:
 
 
 def _frames(header: Any, file: BinaryIO, path: StrPath) -> int:
-    told = getattr(header, "NumberOfFrames", None) or 1
+    try:
+        told = getattr(header, "NumberOfFrames", None) or 1  # pydicom decodes it here
+    except Exception as error:
+        raise ImageError(path, f"broken: {error}") from error
     try:
         frames = int(told)
     except (TypeError, ValueError):  # several values, or no number
@@ -73,10 +80,9 @@ def _frames(header: Any, file: BinaryIO, path: StrPath) -> int:
 
 
 def _header(file: BinaryIO, path: StrPath) -> Any:
-    try:
+    with needs("dicom"):
         import pydicom
-    except ImportError:
-        raise ImportError("DICOM needs pydicom: pip install 'meddel-fast[dicom]'") from None
+
     try:
         return pydicom.dcmread(file, stop_before_pixels=True)
     except Exception as error:  # a broken file can raise anything

@@ -15,13 +15,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageChops, UnidentifiedImageError
 
 from meddel_fast.data.address import SUFFIXES as SUFFIXES
 from meddel_fast.data.address import ImageError as ImageError
 from meddel_fast.data.address import parse, union
 from meddel_fast.data.sources import open_file, open_image
+from meddel_fast.extras import needs
 from meddel_fast.files import StrPath
+
+with needs("benchmark"):
+    from PIL import Image, ImageChops, UnidentifiedImageError
 
 MAX_PIXELS = 89_478_485
 """Images with more are refused as decompression bombs; Pillow's own first limit."""

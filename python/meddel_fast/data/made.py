@@ -20,13 +20,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
-from PIL import Image, ImageFilter
 
 from meddel_fast.data.scene import Video
 from meddel_fast.data.textures import Bytes, Floats, Textures
+from meddel_fast.extras import needs
 from meddel_fast.files import Progress, StrPath, atomic_directory, read_json, write_json
+
+with needs("benchmark"):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from PIL import Image, ImageFilter
 
 RECIPE = 1
 """Goes up when the same settings come to give other frames."""

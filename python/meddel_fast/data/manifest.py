@@ -16,12 +16,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from meddel_fast.extras import needs
 from meddel_fast.files import StrPath, atomic_path, why_no_file
 from meddel_fast.untrusted import read_parquet
+
+with needs("benchmark"):
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
 
 FORMAT = "2"
 _OLDER = {"1": ("label", "boxes")}  # what earlier formats that are still read had no columns for

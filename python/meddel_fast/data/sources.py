@@ -16,8 +16,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image
-
 from meddel_fast.data import dicom, video
 from meddel_fast.data.address import (
     ARCHIVES,
@@ -34,7 +32,11 @@ from meddel_fast.data.address import (
     parse,
 )
 from meddel_fast.data.archive import Archive, open_archive, state
+from meddel_fast.extras import needs
 from meddel_fast.files import StrPath
+
+with needs("benchmark"):
+    from PIL import Image
 
 
 @dataclass(frozen=True)

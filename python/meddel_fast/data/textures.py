@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFilter
+
+from meddel_fast.extras import needs
+
+with needs("benchmark"):
+    from PIL import Image, ImageDraw, ImageFilter
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]

@@ -19,10 +19,13 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image
 
 from meddel_fast.data.address import ImageError
+from meddel_fast.extras import needs
 from meddel_fast.files import StrPath
+
+with needs("benchmark"):
+    from PIL import Image
 
 STRIDE = 25
 """Frames from one that a scan takes to the next: about a second of an endoscope's video."""
@@ -57,7 +60,8 @@ class _Clip:
         self._open()
 
     def _open(self) -> None:
-        import av
+        with needs("video"):
+            import av
 
         self._container = av.open(self._opener())
         if not self._container.streams.video:
@@ -227,10 +231,9 @@ def _opened(path: StrPath, key: Hashable, opener: Opener) -> tuple[_Clip, _Index
 @contextlib.contextmanager
 def _named(path: StrPath) -> Iterator[None]:
     """Give PyAV's errors inside one name, and say what to install where it is absent."""
-    try:
+    with needs("video"):
         import av
-    except ImportError:
-        raise ImportError("videos need PyAV: pip install 'meddel-fast[video]'") from None
+
     try:
         yield
     except (av.FFmpegError, EOFError) as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from meddel_fast.extras import needs
 from meddel_fast.report.text import escape
 
 SIDE = 112
@@ -125,7 +126,8 @@ def _load(path: Path, side: int) -> NDArray[np.uint8] | None:
 
 
 def _jpeg(pixels: NDArray[np.uint8], quality: int = _QUALITY) -> bytes:
-    from PIL import Image
+    with needs("benchmark"):
+        from PIL import Image
 
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, optimize=True)

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import arrays
+from meddel_fast.extras import needs
 from meddel_fast.files import atomic_path
 from meddel_fast.selectors import use
 from meddel_fast.store import Store
-from meddel_fast.untrusted import check_fields, import_arrow, read_parquet
+from meddel_fast.untrusted import check_fields, read_parquet
 
 REASONS = ("kept", "duplicate", "disruptive", "budget", "excluded")
 """Why a sample is where it is; "budget": nothing is wrong with it, others were wanted more;
@@ -128,7 +129,10 @@ class Selection:
         data
             What was selected from, to be told by its hash.
         """
-        pa, pq = import_arrow()
+        with needs("benchmark"):
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
         if ids is not None and len(ids) != self.n:
             raise ValueError(f"ids must be one for each of {self.n} samples, got {len(ids)}")
         rank = np.full(self.n, -1, dtype=np.int64)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from meddel_fast import arrays
+from meddel_fast.extras import needs
 from meddel_fast.files import (
     StrPath,
     atomic_directory,
@@ -45,7 +46,8 @@ def subset(selection: Selection, dataset: Any) -> Any:
     ValueError
         If the data set is not as long as what was selected from.
     """
-    from torch.utils.data import Subset
+    with needs("benchmark"):
+        from torch.utils.data import Subset
 
     _check_length("dataset", len(dataset), selection)
     return Subset(dataset, selection.indices.tolist())

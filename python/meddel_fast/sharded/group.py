@@ -14,6 +14,8 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from meddel_fast.extras import needs
+
 T = TypeVar("T")
 
 _MOST_AXES = 3
@@ -62,8 +64,9 @@ class TorchGroup:
     """The default process group of torch.distributed. See :func:`join_group`."""
 
     def __init__(self, *, owner: bool = False) -> None:
-        self._torch: Any = importlib.import_module("torch")
-        self._dist: Any = importlib.import_module("torch.distributed")
+        with needs("benchmark"):
+            self._torch: Any = importlib.import_module("torch")
+            self._dist: Any = importlib.import_module("torch.distributed")
         self._owner = owner
         self.rank, self.size = int(self._dist.get_rank()), int(self._dist.get_world_size())
         self.sent = 0
@@ -169,7 +172,9 @@ def join_group(*, backend: str = "gloo", timeout: float = 1800.0) -> TorchGroup:
     RuntimeError
         The process was not started by torchrun.
     """
-    dist: Any = importlib.import_module("torch.distributed")
+    with needs("benchmark"):
+        torch: Any = importlib.import_module("torch")
+        dist: Any = importlib.import_module("torch.distributed")
     if dist.is_initialized():
         return TorchGroup()
     missing = [
@@ -178,6 +183,6 @@ def join_group(*, backend: str = "gloo", timeout: float = 1800.0) -> TorchGroup:
     if missing:
         raise RuntimeError(f"join_group wants a process started by torchrun: {missing} are not set")
     if backend == "nccl":
-        importlib.import_module("torch").cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
     return TorchGroup(owner=True)

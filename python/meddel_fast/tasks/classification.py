@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from meddel_fast import ops
 from meddel_fast.config import ClassificationConfig
+from meddel_fast.extras import needs
 from meddel_fast.files import Progress, StrPath
 from meddel_fast.tasks.base import Task
 
@@ -134,8 +135,9 @@ def linear_probe(x: Features, classes: Classes, y: Features, l2: float, iteratio
     classes of their images' mean cross-entropy, plus ``l2 / 2`` times the squared weights without
     the biases; it is convex, and minimised from zero by L-BFGS in fp64 on the CPU.
     """
-    import torch
-    from torch.nn import functional
+    with needs("benchmark"):
+        import torch
+        from torch.nn import functional
 
     mean, deviation = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
     scale = 1 / np.maximum(deviation, 1e-6)
