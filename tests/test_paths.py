@@ -285,6 +285,19 @@ def test_names_do_not_steer_the_terminal(tmp_path: Path) -> None:
     assert explain(caught.value) == f"no file {tmp_path}/a\\x1b[2Jb\\u202ec\\udcff é.npy"
 
 
+@pytest.mark.parametrize(
+    "told",
+    [  # as seen with too little address space
+        "x.parquet is not a Parquet file: Unknown error: Failed to launch worker thread: Resource "
+        "temporarily unavailable",
+        "could not create a primitive",
+        "can't start new thread",
+    ],
+)
+def test_too_little_memory_is_told_as_such(told: str) -> None:
+    assert explain(RuntimeError(told)).startswith("out of memory")
+
+
 def test_a_refused_write_is_named(tmp_path: Path) -> None:
     def fail() -> None:
         with files.atomic_path(tmp_path / "x.txt"):
