@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from frames import TINY, blob_frames
 import meddel_fast.pretrain as pretrain_module
 from meddel_fast import checkpoint, device
 from meddel_fast.config import ConfigError
+from meddel_fast.console import explain
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.loader import Frames, batch_indices, frames, prefetch
 from meddel_fast.methods import METHODS, build_simmim
@@ -163,6 +166,39 @@ def test_damaged_checkpoint_is_named_and_not_used(
     with pytest.warns(RuntimeWarning, match=r"last\.safetensors is damaged"):
         got = pretrain(data, None, tmp_path / "run", TINY)
     assert equal(got, wanted)
+
+
+def test_a_checkpoint_that_may_not_be_read_is_no_damaged_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = torch.nn.Linear(4, 3)
+    optimizer = torch.optim.AdamW(model.parameters())
+    checkpoint.save(tmp_path / "c.safetensors", model, optimizer, "key", 1)
+
+    def refuse(path: Path, mode: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(PermissionError, match=r"c\.safetensors"):
+        checkpoint.load(tmp_path / "c.safetensors", model, optimizer, "key")
+
+
+def test_a_full_disk_is_told(data: Manifest, tmp_path: Path) -> None:
+    """safetensors has an error of its own for it, which the command line does not know."""
+    model = torch.nn.Linear(100, 100)
+    optimizer = torch.optim.AdamW(model.parameters())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(OSError, match=r"c\.safetensors") as saved:
+            checkpoint.save(tmp_path / "c.safetensors", model, optimizer, "key", 1)
+        with pytest.raises(OSError, match="model") as trained:
+            pretrain(data, None, tmp_path / "run", replace(TINY, checkpoint_every=1000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    for error in (saved.value, trained.value):
+        assert explain(error).startswith("cannot write, the disk is full")
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_checkpoint_is_due_by_time_too(

@@ -73,7 +73,7 @@ def test_arrays_and_weights_are_loaded_without_pickle() -> None:
         for place, owner, name, node in calls()
         if name == "load" and owner in ("np", "numpy", "torch")
     ]
-    assert {place for place, _, _ in loads} == {"untrusted.py", "predictions.py"}
+    assert {place for place, _, _ in loads} == {"untrusted.py"}
     for place, owner, node in loads:
         told = {k.arg: ast.unparse(k.value) for k in node.keywords}
         assert (owner, told.get("allow_pickle")) == ("np", "False"), place

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from meddel_fast.extras import needs
@@ -38,8 +42,21 @@ def save(
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     metadata = {"key": key, "step": str(step)}
     metadata["digest"] = _digest(tensors, metadata)
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, writing(path):
         save_file(tensors, temporary, metadata)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise what safetensors tells of the disk, as text alone, as the ``OSError`` about `path`."""
+    try:
+        yield
+    except SafetensorError as error:
+        told = re.search(r"\(os error (\d+)\)", str(error))
+        if told is None:
+            raise
+        number = int(told[1])
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, key: str) -> int:
@@ -51,6 +68,8 @@ def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, key: st
     ------
     DamagedCheckpointError
         The file was cut or changed.
+    PermissionError
+        It may not be read.
     """
     if not path.is_file():
         return 0
@@ -79,6 +98,8 @@ def _moments(
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with path.open("rb"):  # what may not be read is not damaged; safetensors says it is not there
+        pass
     try:
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})

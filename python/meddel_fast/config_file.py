@@ -24,6 +24,7 @@ from meddel_fast.config import (
     RunConfig,
 )
 from meddel_fast.extras import needs
+from meddel_fast.files import why_no_file
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -143,7 +144,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     """Read the tables of a TOML file; an error names the file."""
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"config file not found: {path}")
+        raise FileNotFoundError(f"config file not found: {path}{why_no_file(path)}")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -23,10 +23,10 @@ P = ParamSpec("P")
 INTERRUPTED, USER_ERROR = 130, 2
 _PATIENCE = 0.6  # seconds for a tidy end after Ctrl-C; then the process ends anyway
 _OUT_OF_MEMORY = "out of memory: smaller batches or image sizes need less"
-# How the linker, torch, Python's threads and Arrow's put it.
+# How the linker, torch, Python's threads, Arrow's and oneDNN put it.
 _NO_MEMORY = (
     *("failed to map segment", "can't allocate memory", "can't start new thread"),
-    "Failed to launch worker thread",
+    *("Failed to launch worker thread", "could not create a primitive"),
 )
 _USERS = (ArithmeticError, ImportError, OSError, RuntimeError, TypeError, ValueError)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -57,7 +57,11 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
 
 
 def explain(error: Exception) -> str:
-    """Say in one line what went wrong."""
+    """Say in one line what went wrong; nothing in it, a file's name say, steers the terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in _told(error))
+
+
+def _told(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     full = isinstance(error, OSError) and error.errno in _FULL
     if full or "No space left on device" in text or "PytorchStreamWriter failed" in text:

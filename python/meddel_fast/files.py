@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -39,8 +41,9 @@ def atomic_path(path: StrPath) -> Iterator[Path]:
 
     Raises
     ------
-    IsADirectoryError
-        `path` is a directory; raised before anything is written.
+    IsADirectoryError, NotADirectoryError
+        `path` is a directory, or a folder that it should be in is something else; raised before
+        anything is written.
     FileNotFoundError
         The block wrote nothing at the yielded path.
     """
@@ -76,12 +79,16 @@ def atomic_directory(path: StrPath, *, replace: bool = False) -> Iterator[Path]:
     FileExistsError
         `path` is a file, or a directory that is not empty and `replace` is false; raised before
         any work is done.
+    NotADirectoryError
+        A folder that `path` should be in is something else.
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise FileExistsError(f"path: wanted a directory to write, {path} is a file")
     if not replace and path.is_dir() and any(path.iterdir()):
         raise FileExistsError(f"path: wanted a new or an empty directory, {path} is not empty")
+    if path.is_symlink():  # the link stays, what it leads to is replaced
+        path = path.resolve()
     with _temporary_folder(path) as folder:
         temporary = folder / "new"
         temporary.mkdir()
@@ -165,6 +172,44 @@ def sha256_json(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, unless it is there.
+
+    Raises
+    ------
+    NotADirectoryError
+        It, or one above it, is something else; the message names it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        wrong = next(p for p in (folder, *folder.parents) if p.is_symlink() or p.exists())
+        told = why_no_file(wrong) or ": it is a file"
+        raise NotADirectoryError(f"wanted a folder {wrong}{told}") from None
+
+
+def why_no_file(path: StrPath) -> str:
+    """Say, to be read after a path, why no file can be read there; empty when nothing is there."""
+    link = f"it is a link to {os.readlink(path)}, " if os.path.islink(path) else ""  # noqa: PTH114, PTH115
+    try:
+        status = os.stat(path)  # noqa: PTH116 - Path's own tests do not tell one error from another
+    except OSError as error:
+        told = f"{error.strerror}" if link or error.errno != errno.ENOENT else ""
+        return f": {link}{told}" if told else ""
+    return f": {link}it is a folder" if stat.S_ISDIR(status.st_mode) else ""
+
+
+def walk(
+    root: StrPath, *, follow_links: bool = False
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Walk as ``os.walk``; a folder that cannot be listed is an error, not an empty one."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    return os.walk(root, onerror=fail, followlinks=follow_links)
+
+
 def remove_leftovers(folder: StrPath) -> int:
     """Delete what killed writers left in `folder` and below; return how many there were.
 
@@ -180,7 +225,7 @@ def remove_leftovers(folder: StrPath) -> int:
 @contextlib.contextmanager
 def _temporary_folder(path: Path) -> Iterator[Path]:
     """Make a hidden folder beside `path`, on the same file system, gone at the end of the block."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=path.parent))
     try:
         yield folder

@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from meddel_fast.files import make_folder
+
 
 class LockedError(RuntimeError):
     """Another live process works in the directory."""
@@ -24,8 +26,10 @@ def lock(folder: Path) -> Iterator[None]:
     ------
     LockedError
         The directory is held by another process.
+    NotADirectoryError
+        It, or a folder that it should be in, is something else.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.files import StrPath, atomic_path
+from meddel_fast.files import StrPath, atomic_path, why_no_file
 from meddel_fast.untrusted import Npz
 
 MAX_SIDE = 4096
@@ -132,7 +132,7 @@ def load_confusions(path: StrPath) -> tuple[list[str], NDArray[np.int64]]:
 def _read(path: StrPath, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     """Read some arrays, the size before the bits; those of images have one entry an id."""
     if not Path(path).is_file():
-        raise FileNotFoundError(f"no predictions at {path}")
+        raise FileNotFoundError(f"no predictions at {path}{why_no_file(path)}")
     try:
         with Path(path).open("rb") as file:
             arrays = Npz(file, names)

@@ -414,7 +414,7 @@ def _write_model(
     device: str,
 ) -> None:
     with atomic_directory(folder, replace=True) as temporary:
-        with quiet_transformers():
+        with quiet_transformers(), checkpoint.writing(folder):
             model.save_pretrained(temporary)
         write_json(temporary / "preprocessor_config.json", preprocessor(config.image_size))
         weights = sha256_file(temporary / _WEIGHTS)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from meddel_fast.arrays import SUPPORTED, is_torch, to_numpy
 from meddel_fast.extras import needs
+from meddel_fast.files import why_no_file
 from meddel_fast.untrusted import npy_header
 
 _SUFFIXES = (".npy", ".safetensors", ".parquet")
@@ -186,7 +187,7 @@ class ArrayShard(Shard):
 def open_shard(path: Path, tensor: str | None = None, column: str | None = None) -> Shard:
     """Open a file by its suffix; see :func:`meddel_fast.store.open_store` for the errors."""
     if not path.is_file():
-        raise FileNotFoundError(f"shard {path} is missing")
+        raise FileNotFoundError(f"shard {path} is missing{why_no_file(path)}")
     if path.suffix not in _SUFFIXES:
         raise ValueError(f"{path} must end in one of {', '.join(_SUFFIXES)}")
     if path.suffix == ".npy":

@@ -1,8 +1,8 @@
 """Files that may be damaged or forged: read as what was wanted, or refused in the name of the file.
 
-A reader of ours raises ``ValueError`` (``FileNotFoundError`` where there is no file) and nothing
-else, makes no room for what a ``.npy`` header claims and the file has not, unpickles nothing, and
-opens no file outside the folder that it was given.
+A reader of ours raises ``ValueError`` (``OSError`` where there is no file, or it may not be read)
+and nothing else, makes no room for what a ``.npy`` header claims and the file has not, unpickles
+nothing, and opens no file outside the folder that it was given.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from meddel_fast.extras import needs
+from meddel_fast.files import StrPath, why_no_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from meddel_fast.files import StrPath
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 Header = tuple[tuple[int, ...], bool, np.dtype[Any]]
@@ -139,7 +138,7 @@ def load_npy(path: StrPath, *, mapped: bool = False) -> NDArray[Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
+        raise FileNotFoundError(f"no file {path}{why_no_file(path)}")
     with path.open("rb") as file:
         npy_header(path, file)
     array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
@@ -311,12 +310,15 @@ def _parquet(path: StrPath) -> Iterator[Any]:
         import pyarrow.parquet as pq
 
     if not Path(path).is_file():
-        raise FileNotFoundError(f"no file {os.fspath(path)}")
+        raise FileNotFoundError(f"no file {os.fspath(path)}{why_no_file(path)}")
     try:
         # one file: read_table takes a path like a=1/x.parquet for a part of a partitioned set
         with pq.ParquetFile(Path(path)) as file:
             yield file
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        told_by_system = getattr(error, "errno", None) is not None
+        if told_by_system or isinstance(error, MemoryError):  # not the file's fault
+            raise
         raise ValueError(f"{os.fspath(path)} is not a Parquet file: {error}") from error
 
 

@@ -296,6 +296,9 @@ def _check_folder(name: str) -> None:
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise FileNotFoundError(f"encoder: folder {name!r} has no config.json")
+        for path in filter(Path.is_file, folder.iterdir()):
+            with path.open("rb"):  # transformers says of what may not be read that it is not there
+                pass
     elif folder.is_absolute() or name.startswith(".") or name.count("/") > 1 or folder.exists():
         raise FileNotFoundError(f"encoder: there is no folder {name!r}")
 

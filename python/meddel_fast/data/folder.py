@@ -14,7 +14,7 @@ from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.reading import File, is_inside, make_row, read_all, unfit
 from meddel_fast.data.sources import Sampling, is_known, units
 from meddel_fast.data.splits import Splits, deal_splits, plain_stem
-from meddel_fast.files import Progress, StrPath
+from meddel_fast.files import Progress, StrPath, walk
 
 _EXAMPLES = 3
 
@@ -85,6 +85,8 @@ def scan_folder(
     ValueError
         No image is there or none can be used, two images (or masks) share a stem, no mask fits
         any image, no image is listed in the splits file, or an argument is out of range.
+    PermissionError
+        A folder cannot be listed.
     """
     root = Path(root)
     _check(min_size, workers)
@@ -209,7 +211,7 @@ def _pairs(found: _Found, require_masks: bool) -> tuple[dict[str, Path], dict[st
 
 def _walk(folder: Path, follow_links: bool) -> Iterator[Path]:
     seen = set()
-    for parent, below, names in os.walk(folder, followlinks=follow_links):
+    for parent, below, names in walk(folder, follow_links=follow_links):
         real = os.path.realpath(parent)
         if real in seen:  # links may run in a circle
             below.clear()

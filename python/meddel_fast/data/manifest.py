@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from meddel_fast.extras import needs
-from meddel_fast.files import StrPath, atomic_path
+from meddel_fast.files import StrPath, atomic_path, why_no_file
 from meddel_fast.untrusted import read_parquet
 
 with needs("benchmark"):
@@ -117,7 +117,7 @@ class Manifest:
             The file is no Parquet file, or no manifest, or one of another format version.
         """
         if not Path(path).is_file():
-            raise FileNotFoundError(f"no manifest at {path}")
+            raise FileNotFoundError(f"no manifest at {path}{why_no_file(path)}")
         table = read_parquet(path, {}, "manifest")
         metadata = {
             key.decode(errors="replace"): value.decode(errors="replace")

@@ -125,7 +125,7 @@ def is_inside(path: Path, limits: Sequence[Path]) -> bool:
     """Tell whether a path is no link, or one that stays below one of `limits`."""
     if not path.is_symlink():  # folders that are links were not walked into
         return True
-    real = path.resolve()
+    real = Path(os.path.realpath(path))  # unlike resolve, takes links that run in a circle
     return any(limit in real.parents for limit in limits)
 
 

@@ -12,6 +12,7 @@ from typing import Protocol
 from meddel_fast.data.address import SUFFIXES, VIDEOS, ImageError, place
 from meddel_fast.data.reading import is_inside
 from meddel_fast.data.sources import Sampling, files, open_file
+from meddel_fast.files import walk
 
 MAX_TABLE = 256 << 20
 """Larger tables (CSV, JSON, text) are not read."""
@@ -93,7 +94,8 @@ class Tree:
 def _walk(root: Path) -> Iterator[Path]:
     if root.is_file():
         yield root
-    for parent, below, names in os.walk(root):
+        return
+    for parent, below, names in walk(root):
         below[:] = sorted(name for name in below if not name.startswith("."))
         yield from (Path(parent) / name for name in names if not name.startswith("."))
 
