@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 
 import meddel_fast as mf
+from meddel_fast import ops
 
 X = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
 
@@ -103,8 +106,16 @@ def test_bfloat16_nan() -> None:
             ValueError,
             "must not hold a sample twice",
         ),
-        (lambda: mf.kcenter_greedy(X, 1, selected=[10]), ValueError, "selected must be rows of x"),
-        (lambda: mf.kcenter_greedy(X, 1, selected=[-1]), ValueError, "selected must be rows of x"),
+        (
+            lambda: mf.kcenter_greedy(X, 1, selected=[10]),
+            ValueError,
+            "selected must be rows of x, 0 to 9",
+        ),
+        (
+            lambda: mf.kcenter_greedy(X, 1, selected=[-1]),
+            ValueError,
+            "selected must be rows of x, 0 to 9",
+        ),
         (lambda: mf.kcenter_greedy(X, 1, selected=[0.5]), TypeError, "selected must be a 1-d int"),
         (
             lambda: mf.similar_pairs(X, threshold=1.1),
@@ -186,6 +197,18 @@ def test_too_many_pairs() -> None:
         mf.deduplicate(x, rule="components", max_pairs=100)
     assert len(mf.similar_pairs(x, max_pairs=300 * 299 // 2).i) == 300 * 299 // 2
     assert mf.deduplicate(x, max_pairs=0).keep.sum() == 1  # semdedup holds no pairs
+
+
+def test_pairs_may_fill_half_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"SC_AVPHYS_PAGES": 10, "SC_PAGE_SIZE": 2 * ops.PAIR_BYTES}
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "sysconf", told.__getitem__)
+        with pytest.raises(MemoryError, match="more than max_pairs = 10 pairs"):
+            mf.similar_pairs(np.ones((300, 2)))
+
+    for error in (ValueError(), OSError()):  # a system that does not tell
+        monkeypatch.setattr(os, "sysconf", mock.Mock(side_effect=error))
+        assert ops._max_pairs(None, None) == 2**32 // ops.PAIR_BYTES
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)

@@ -194,6 +194,15 @@ def test_members_that_are_bombs_are_refused_unread(
         read_bytes(member(path, "a.png"))
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_members_that_could_outgrow_their_stated_size_are_refused(
+    tmp_path: Path, method: int
+) -> None:
+    (tmp_path / "x.zip").write_bytes(zipped({"a.png": bytes(1000)}, method))
+    with pytest.raises(ImageError, match=r"a\.png: refused: .* must be stored or deflated"):
+        read_bytes(member(tmp_path / "x.zip", "a.png"))
+
+
 def test_broken_archives_are_rows_with_a_reason(tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()
@@ -361,6 +370,17 @@ def test_frames_that_no_dicom_file_has(tmp_path: Path, told: Any) -> None:
     write_dicom(tmp_path / "x.dcm", frame(1)[None], "RGB", NumberOfFrames=told)
     assert units(tmp_path / "x.dcm", Sampling()) == [tmp_path / "x.dcm"]
     with pytest.raises(ImageError, match="broken: NumberOfFrames is "):
+        load_image(tmp_path / "x.dcm", 8)
+
+
+def test_a_dicom_value_of_no_known_kind(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    write_dicom(tmp_path / "x.dcm", frame(1)[None], "RGB", NumberOfFrames=1)
+    right = (tmp_path / "x.dcm").read_bytes()
+    tag = b"\x28\x00\x08\x00"
+    assert right.count(tag + b"IS") == 1
+    (tmp_path / "x.dcm").write_bytes(right.replace(tag + b"IS", tag + b"I\xb9"))
+    with pytest.raises(ImageError, match="broken: Unknown Value Representation"):
         load_image(tmp_path / "x.dcm", 8)
 
 

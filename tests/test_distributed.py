@@ -139,7 +139,7 @@ def test_parts_make_up_the_batch(data: Manifest) -> None:
 
 def test_processes_of_a_machine_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     store: loader.Store[np.ndarray] = loader.Store(0.5)
-    monkeypatch.setattr(loader, "available_memory", lambda: 1000)
+    monkeypatch.setattr(loader, "free_memory", lambda: 1000)
     assert store.room(500)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert not store.room(126)

@@ -231,6 +231,7 @@ def test_planted_duplicates_and_outcasts_are_what_goes(rule: str, keep: str) -> 
     s = meddel(x, 10, rule=rule, keep=keep, clusters=1)
     assert set(np.flatnonzero(s.reason == "disruptive")) == set(outcasts)
     assert np.all(s.distance[outcasts] > 0.9)
+    assert np.array_equal(s.scores[outcasts], -2 - s.distance[outcasts])
     duplicates = np.flatnonzero(s.reason == "duplicate")
     assert len(duplicates) == 5
     pairs = {frozenset((int(i), int(s.duplicate_of[i]))) for i in duplicates}
@@ -360,6 +361,8 @@ def test_budgets(budget: float, n: int, count: int) -> None:
         (ValueError, "budget.*1 to 40.*got 0", lambda x: select("random", x, 0)),
         (ValueError, "budget.*1 to 40.*got 41", lambda x: select("random", x, 41)),
         (ValueError, "budget must be.*share.*got 1.5", lambda x: select("kcenter", x, 1.5)),
+        (ValueError, "budget must be.*share.*got 0.0", lambda x: select("kcenter", x, 0.0)),
+        (ValueError, "budget must be.*share.*got -0.5", lambda x: select("kcenter", x, -0.5)),
         (ValueError, "budget.*got nan", lambda x: select("kcenter", x, math.nan)),
         (TypeError, "budget.*got str", lambda x: select("kcenter", x, "all")),
         (TypeError, "budget.*got bool", lambda x: select("kcenter", x, True)),

@@ -42,7 +42,13 @@ def test_excluded_samples_are_as_good_as_absent(name: str) -> None:
                                   and theirs.dtype.kind == "f")  # fmt: skip
         repeats = alone.duplicate_of >= 0
         assert np.array_equal(found.duplicate_of[left][repeats], left[alone.duplicate_of[repeats]])
+        theirs = alone.cluster
+        if name in ("facility", "craig"):  # the samples that represent others
+            theirs = np.where(theirs >= 0, left[theirs], -1)
+        assert np.array_equal(found.cluster[left], theirs)
+        assert np.all(found.cluster[mask] == -1)
         assert np.all(found.scores[mask] == -np.inf)
+        assert found.settings["excluded"] == 5
 
 
 @methods
@@ -154,6 +160,7 @@ def test_split_is_each_group_by_itself(name: str) -> None:
         assert np.array_equal(found.reason[rows], alone.reason)
         assert np.array_equal(found.distance[rows], alone.distance, equal_nan=True)
         own = found.cluster[rows][alone.cluster >= 0]
+        assert np.all(found.cluster[rows][alone.cluster < 0] == -1)
         if name in ("facility", "craig"):
             assert np.array_equal(own, rows[alone.cluster[alone.cluster >= 0]])
         elif len(own):
@@ -208,8 +215,10 @@ def test_kept_and_lost_medoids() -> None:
     mask = excluded()
     mask[-3:] = False
     for budget in (4, 12):
-        found = select("facility", x, budget, groups=groups, exclude=mask)
-        assert set(found.cluster) <= {-1, *found.indices}
+        for exclude in (None, mask):
+            found = select("facility", x, budget, groups=groups, exclude=exclude)
+            assert found.settings["replaced"]
+            assert set(found.cluster) <= {-1, *found.indices}
 
 
 def test_webster_gives_what_is_due() -> None:
@@ -246,7 +255,8 @@ def test_selections_with_exclusions_are_saved_and_loaded(tmp_path: Any) -> None:
 @pytest.mark.parametrize(
     ("error", "text", "options"),
     [
-        (TypeError, r"exclude must be a bool array of shape \(40,\), got int64", {"exclude": [1]}),
+        (TypeError, r"exclude must be a bool array.*, got int64", {"exclude": np.zeros(N, int)}),
+        (TypeError, r"exclude.*\(40,\), got bool of shape \(3,\)", {"exclude": np.ones(3, bool)}),
         (ValueError, "exclude must leave", {"exclude": np.ones(N, bool)}),
         (ValueError, "budget.*1 to 2 .*less 38 excluded", {"exclude": np.arange(N) > 1}),
         (ValueError, "selected must be rows of x, 0 to 39", {"selected": [40]}),
@@ -264,6 +274,7 @@ def test_selections_with_exclusions_are_saved_and_loaded(tmp_path: Any) -> None:
         ),
         (ValueError, "group_rule must be.*'each'", {"group_rule": "each", "groups": GROUPS}),
         (ValueError, "weights must be above 0.*got 0", {"weights": np.zeros(N)}),
+        (ValueError, "weights must be above 0.*got -1", {"weights": np.full(N, -1.0)}),
         (ValueError, "finite, got inf for sample 0", {"weights": np.full(N, np.inf)}),
         (TypeError, r"weights must be numbers of shape \(40,\)", {"weights": [1.0]}),
         (TypeError, "no option epsilon; it has seed, threads, exclude", {"epsilon": 1}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,3 +78,25 @@ def test_rules_keep_what_deduplication_at_their_threshold_keeps(
             assert set(others) == set(np.flatnonzero(kept)) - set(selected)
         else:
             assert set(np.flatnonzero(kept)) - set(selected) <= set(others)
+
+
+def test_greedy_asks_for_no_threshold_that_cannot_be_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None where semdedup keeps too many already, and none below the first too low 1 - 2^-j."""
+    x, count = cloud(90, 4, seed=5), 40
+    asked: list[float] = []
+    whole = ops.deduplicate
+
+    def spy(x: NDArray[np.float32], threshold: float, **options: Any) -> Any:
+        asked.append(threshold)
+        return whole(x, threshold, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ops, "deduplicate", spy)
+        found = select("meddel", x, count, rule="greedy", clusters=1, epsilon=2.0)
+    assert found.settings["tied"] == 0
+    order = np.argsort(-found.distance, kind="stable")
+    steps = [1 - 2.0**-j for j in range(52, 0, -1)]
+    low = next(t for t in steps if whole(x, t, rule="greedy", order=order).keep.sum() < count)
+    assert min(asked) == low
+    assert all(whole(x, t, order=order).keep.sum() <= count for t in asked)
+    assert len(asked) == len(set(asked))

@@ -14,6 +14,7 @@ import pytest
 from samples import assert_same, clustered, of_type
 
 import meddel_fast as mf
+from meddel_fast import ops
 from meddel_fast.sharded import memory, parts
 from meddel_fast.sharded.group import SoloGroup
 from meddel_fast.store import LocalRows, open_store
@@ -184,6 +185,25 @@ def test_pairs_in_chunks(files: Path, most: int, memory: int) -> None:
     assert_same([np.concatenate(f) for f in zip(*chunks, strict=True)], wanted)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("spherical", [True, False])
+def test_clusters_without_members(streamed: None, dtype: str, spherical: bool) -> None:
+    """More clusters than different rows (one of zeros), seeded and given: the same rows fill in."""
+    if dtype == "bfloat16":
+        pytest.importorskip("torch")
+    few = np.random.default_rng(4).normal(size=(6, 8)).astype(np.float32)
+    few[2] = 0
+    x = of_type(few[np.random.default_rng(5).integers(6, size=2500)], dtype)
+    far = np.full((9, 8), 40.0, np.float32) * np.arange(1, 10, dtype=np.float32)[:, None]
+    for init in (None, far):
+        wanted = mf.kmeans(x, 9, spherical=spherical, init=init, max_iterations=3)
+        found = mf.kmeans(
+            x, 9, spherical=spherical, init=init, max_iterations=3, memory=ROOMY, threads=1
+        )
+        assert_same(found, [np.asarray(field) for field in wanted])
+        assert len(np.unique(found.labels)) < 9
+
+
 def test_greedy_halves_a_part_that_has_too_many_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     x = sample("float32")[:1100].copy()
     x[:700] = x[0]  # 244,650 pairs, where a hundredth of them fits
@@ -226,6 +246,16 @@ def test_parts_follow_from_the_budget(tmp_path: Path) -> None:
     large = layout(40_000_000)
     assert large.stays
     assert len(large.tiles) == 1
+
+
+def test_what_asks_for_parts(files: Path) -> None:
+    x, store = sample("int8"), open_store(files / "int8.npy")
+    assert not ops.needs_parts(x, None, memory=None, group=None)
+    for sets, memory_, group in (
+        ([x], 10**9, None), ([x], None, SoloGroup()), ([x, store], None, None),
+        ([LocalRows(x)], None, None),
+    ):  # fmt: skip
+        assert ops.needs_parts(*sets, memory=memory_, group=group)
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,8 @@ def saved(selection: Selection, x: np.ndarray, tmp_path: Path) -> Path:
 
 
 def test_provenance(selection: Selection, x: np.ndarray, saved: Path, tmp_path: Path) -> None:
+    from pyarrow import parquet
+
     about = use.read_about(saved)
     assert about["version"] == __version__
     assert about["method"] == "semdedup"
@@ -182,6 +184,27 @@ def test_provenance(selection: Selection, x: np.ndarray, saved: Path, tmp_path: 
     assert use.read_ids(again) is None
     assert {"ids_sha256", "data_sha256"}.isdisjoint(use.read_about(again))
     assert Selection.load(saved).settings == selection.settings
+    rank = parquet.read_table(saved)["rank"].to_numpy()
+    assert rank[selection.order].tolist() == list(range(12))
+    assert np.all(rank[~selection.mask] == -1)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("rank", 12), ("rank", -1), ("reason", "lost"), ("reason", "budget"), ("duplicate_of", N),
+     ("duplicate_of", -2)],
+)  # fmt: skip
+def test_columns_that_no_selection_has(saved: Path, column: str, value: Any) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    table = parquet.read_table(saved)
+    values = table[column].to_pylist()
+    values[table["rank"].to_pylist().index(5)] = value
+    place, kind = table.schema.get_field_index(column), table.schema.field(column).type
+    parquet.write_table(table.set_column(place, column, pa.array(values).cast(kind)), saved)
+    with pytest.raises(ValueError, match=f"its column '{column}' is damaged"):
+        Selection.load(saved)
 
 
 def test_lists(selection: Selection, tmp_path: Path) -> None:
@@ -199,11 +222,13 @@ def test_lists(selection: Selection, tmp_path: Path) -> None:
     assert [int(row["index"]) for row in rows if row["kept"] == "1"] == list(selection)
     order = sorted((int(row["rank"]), int(row["index"])) for row in rows if row["kept"] == "1")
     assert [i for _, i in order] == selection.order.tolist()
+    assert {row["rank"] for row in rows if row["kept"] == "0"} == {"-1"}
     assert [row["reason"] for row in rows] == selection.reason.tolist()
     repeats = {int(r["index"]): r["duplicate_of"] for r in rows if r["duplicate_of"]}
     assert repeats == {int(i): ids[j] for i, j in enumerate(selection.duplicate_of) if j >= 0}
-    with pytest.raises(ValueError, match=re.escape("path must end in .txt, .csv or .npy")):
-        use.write_list(selection, tmp_path / "x.json")
+    for name in ("x.json", "x.zip", "x"):
+        with pytest.raises(ValueError, match=re.escape("path must end in .txt, .csv or .npy")):
+            use.write_list(selection, tmp_path / name)
     with pytest.raises(ValueError, match="ids must be 30 long"):
         use.write_list(selection, tmp_path / "x.txt", ["a"])
 

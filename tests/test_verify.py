@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import tracemalloc
+import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,9 +119,109 @@ def test_files_that_hold_no_predictions(tmp_path: Path) -> None:
             load(path)
     replace(whole, size=12).save(path)
     with pytest.raises(
-        ValueError, match=r"wanted 3 masks of 12 pixels a side, has bits of shape \(3, 11\)"
+        ValueError, match=r"wanted 3 masks of 12 pixels a side .*, has bits of shape \(3, 11\)"
     ):
         Predictions.load(path)
+
+
+def stated(n: int, side: int, **other: Any) -> dict[str, Any]:
+    """Arrays of n empty masks."""
+    whole = {
+        "ids": np.array([f"{k}" for k in range(n)], dtype=np.str_),
+        "bits": np.zeros((n, -(-side * side // 8)), np.uint8),
+        "size": np.int64(side),
+        "confusions": np.zeros((n, 2, 2), np.int64),
+    }
+    return whole | other
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"bits": np.zeros((3, 8), np.uint32)}, "wanted bits of type u1, has uint32"),
+        ({"ids": np.zeros(3)}, "wanted ids of type U, has float64"),
+        ({"size": np.array([8])}, r"wanted one size, has \(1,\)"),
+        ({"size": np.int64(-8)}, "3 masks of -8 pixels"),
+        ({"size": np.int64(0), "bits": np.zeros((3, 0), np.uint8)}, "3 masks of 0 pixels"),
+        ({"size": np.int64(2**40)}, r"3 masks of 1099511627776 pixels a side \(1 to 4096\)"),
+    ],
+)
+def test_headers_that_are_not_of_predictions(
+    tmp_path: Path, other: dict[str, Any], told: str
+) -> None:
+    np.savez(tmp_path / "p.npz", **stated(3, 8, **other))
+    with pytest.raises(ValueError, match=rf"p\.npz holds no predictions: .*{told}"):
+        Predictions.load(tmp_path / "p.npz")
+
+
+def bomb(path: Path, header: str, size: int, method: int = zipfile.ZIP_DEFLATED) -> None:
+    """Predictions whose ids are `size` zero bytes behind a header."""
+    np.savez_compressed(path, **stated(3, 8))
+    with zipfile.ZipFile(path) as archive:
+        right = {name: archive.read(name) for name in archive.namelist() if name != "ids.npy"}
+    text = header.encode() + b"\n"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, data in right.items():
+            archive.writestr(name, data)
+        with archive.open("ids.npy", "w", force_zip64=True) as member:
+            member.write(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+            for _ in range(size >> 20):
+                member.write(bytes(1 << 20))
+
+
+HEADER = "{{'descr': '<U{}', 'fortran_order': False, 'shape': ({},), }}"
+
+
+@pytest.mark.parametrize(
+    ("header", "megabytes", "method", "told"),
+    [
+        (HEADER.format(256, 3), 64, zipfile.ZIP_DEFLATED, "bytes that its header wants"),
+        (HEADER.format(9, 10**12), 64, zipfile.ZIP_DEFLATED, "bytes that its header wants"),
+        (HEADER.format(2**18, 64), 64, zipfile.ZIP_DEFLATED, "wanted ids"),
+        (HEADER.format(2**23 // 3, 3), 64, zipfile.ZIP_BZIP2, "packed by method 12"),
+        (HEADER.format(2**24, 3), 192, zipfile.ZIP_DEFLATED, "would grow to 2013"),
+    ],
+)
+def test_predictions_that_would_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, header: str, megabytes: int, method: int,
+    told: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("meddel_fast.predictions.MAX_BYTES", 64 << 20)
+    bomb(tmp_path / "p.npz", header, megabytes << 20, method)
+    assert (tmp_path / "p.npz").stat().st_size < 300_000
+    for load in (Predictions.load, load_confusions):
+        tracemalloc.start()
+        try:
+            with pytest.raises(ValueError, match=rf"p\.npz holds no predictions: .*{told}"):
+                load(tmp_path / "p.npz")
+            assert tracemalloc.get_traced_memory()[1] < 5 << 20
+        finally:
+            tracemalloc.stop()
+
+
+def test_a_stated_size_is_not_exceeded(tmp_path: Path) -> None:
+    """The archive's list says less than what comes out."""
+    np.savez_compressed(tmp_path / "p.npz", **stated(3, 8, bits=np.zeros((3, 20 << 20), np.uint8)))
+    data = (tmp_path / "p.npz").read_bytes()
+    with zipfile.ZipFile(tmp_path / "p.npz") as archive:
+        true = archive.getinfo("bits.npy").file_size
+    header = true - 3 * (20 << 20)
+    forged = data.replace(true.to_bytes(4, "little"), (header + 24).to_bytes(4, "little"))
+    (tmp_path / "p.npz").write_bytes(forged)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="holds no predictions"):
+            Predictions.load(tmp_path / "p.npz")
+        assert tracemalloc.get_traced_memory()[1] < 5 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_empty_masks_are_no_bomb(tmp_path: Path) -> None:
+    whole = stated(3000, 64)
+    np.savez_compressed(tmp_path / "p.npz", **whole)
+    assert whole["bits"].nbytes > 100 * (tmp_path / "p.npz").stat().st_size / 2
+    assert Predictions.load(tmp_path / "p.npz").bits.shape == (3000, 512)
 
 
 @pytest.fixture

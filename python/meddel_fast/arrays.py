@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from meddel_fast import _core
 from meddel_fast.extras import needs
+from meddel_fast.resources import cores
 
 SUPPORTED = "float32, float16, bfloat16 (torch), float64 or int8"
 
@@ -31,7 +32,7 @@ def resolve_threads(threads: int | None) -> int:
         if not named.isascii() or not named.isdigit() or int(named) < 1:
             raise ValueError(f"MEDDEL_THREADS must be a whole number from 1 on, got {named!r}")
         return int(named)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores()
 
 
 def check_int(name: str, value: Any, low: int, high: int | None = None, why: str = "") -> int:

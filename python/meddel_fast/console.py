@@ -23,8 +23,11 @@ P = ParamSpec("P")
 INTERRUPTED, USER_ERROR = 130, 2
 _PATIENCE = 0.6  # seconds for a tidy end after Ctrl-C; then the process ends anyway
 _OUT_OF_MEMORY = "out of memory: smaller batches or image sizes need less"
-# How the linker, torch and Python's threads put it.
-_NO_MEMORY = ("failed to map segment", "can't allocate memory", "can't start new thread")
+# How the linker, torch, Python's threads and Arrow's put it.
+_NO_MEMORY = (
+    *("failed to map segment", "can't allocate memory", "can't start new thread"),
+    "Failed to launch worker thread",
+)
 _USERS = (ArithmeticError, ImportError, OSError, RuntimeError, TypeError, ValueError)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

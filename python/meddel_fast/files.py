@@ -35,7 +35,7 @@ def atomic_path(path: StrPath) -> Iterator[Path]:
     The yielded path has the name (and so the suffix) of `path`, in a hidden folder beside it, so
     that writers that look at the suffix work and ``glob("*.json")`` never meets half a file.
     Missing parents are made. On an exception, Ctrl-C included, nothing is left and an earlier file
-    at `path` stays as it was.
+    at `path` stays as it was. An ``OSError`` of the block that names no file gets the name `path`.
 
     Raises
     ------
@@ -49,7 +49,8 @@ def atomic_path(path: StrPath) -> Iterator[Path]:
         raise IsADirectoryError(f"path: wanted a file to write, {path} is a directory")
     with _temporary_folder(path) as folder:
         temporary = folder / path.name
-        yield temporary
+        with _named(path):
+            yield temporary
         if not temporary.is_file():
             raise FileNotFoundError(f"nothing was written for {path}")
         _flush(temporary)
@@ -187,11 +188,23 @@ def _temporary_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Give the name `path` to an error of the block that has none, as one of ``write``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
+
+
 def _flush(path: Path) -> None:
     """Force a file or a directory entry to the disk, where the file system can."""
     handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        with _named(path):
+            os.fsync(handle)
     except OSError:  # some network file systems refuse directories; the rename still is atomic
         if path.is_file():
             raise

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from meddel_fast.data.images import load_image, load_mask
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.device import Stream, rng_at
+from meddel_fast.resources import cores, free_memory
 
 _AHEAD = 2  # batches prepared beforehand; more only costs memory
-_CGROUP = Path("/sys/fs/cgroup")
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741
@@ -51,7 +51,7 @@ class Store(Generic[S]):
     def room(self, nbytes: int) -> bool:
         """Drop the values longest unused until `nbytes` more fit; False when they never will."""
         held = sum(item.nbytes for item in self._items.values())
-        limit = self._share * (available_memory() + held)  # what is held can be dropped
+        limit = self._share * (free_memory() + held)  # what is held can be dropped
         limit /= processes_here()
         while self._items and held + nbytes > limit:
             held -= self._items.popitem(last=False)[1].nbytes
@@ -193,33 +193,6 @@ def prefetch(fetch: Callable[[I], T], items: Iterable[I]) -> Iterator[T]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def cores() -> int:
-    """Processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def processes_here() -> int:
     """Count torchrun's processes on this machine, which share its memory and cores."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-
-
-def available_memory() -> int:
-    """Bytes of memory that may still be used, container limits (cgroup 2) included."""
-    free = _free_memory()
-    try:
-        limit = int((_CGROUP / "memory.max").read_text())
-        used = int((_CGROUP / "memory.current").read_text())
-    except (OSError, ValueError):  # no cgroup 2, or "max": no limit
-        return free
-    return max(0, min(free, limit - used))
-
-
-def _free_memory() -> int:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    fields = dict(line.split(":", 1) for line in lines)
-    return int(fields["MemAvailable"].split()[0]) * 1024

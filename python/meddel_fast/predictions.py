@@ -7,6 +7,8 @@ masks at the size they were scored at, rows of ``numpy.packbits``; ``size``, the
 
 from __future__ import annotations
 
+import math
+import os
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -18,11 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.files import StrPath, atomic_path
+from meddel_fast.untrusted import Npz
 
-_KINDS = {"ids": "U", "bits": "u", "size": "i", "confusions": "i"}
+MAX_SIDE = 4096
+"""Masks with longer sides, in pixels, are refused."""
+MAX_BYTES, MAX_GROWTH = 1 << 30, 100
+"""Files that unpack to more bytes, and to more times their own, are refused."""
+
+_TYPES = {"ids": "U", "bits": "u1", "size": "i", "confusions": "i"}
 _DAMAGES = (
     *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError),
-    *(zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, RuntimeError),
 )
 
 
@@ -105,14 +113,8 @@ class Predictions:
         ValueError
             The file is damaged, or holds something else.
         """
-        found = _read(path, ("ids", "bits", "size", "confusions"))
-        n, size = len(found["ids"]), int(found["size"]) if found["size"].ndim == 0 else 0
-        if found["bits"].shape != (n, -(-size * size // 8)):
-            raise ValueError(
-                f"{path} holds no predictions: wanted {n} masks of {size} pixels a side, has bits "
-                f"of shape {found['bits'].shape}"
-            )
-        return cls(found["ids"].tolist(), found["bits"], size, found["confusions"])
+        found = _read(path, ("size", "ids", "bits", "confusions"))
+        return cls(found["ids"].tolist(), found["bits"], int(found["size"]), found["confusions"])
 
 
 def load_confusions(path: StrPath) -> tuple[list[str], NDArray[np.int64]]:
@@ -128,23 +130,47 @@ def load_confusions(path: StrPath) -> tuple[list[str], NDArray[np.int64]]:
 
 
 def _read(path: StrPath, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Read some arrays; those of images have one entry an id."""
+    """Read some arrays, the size before the bits; those of images have one entry an id."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"no predictions at {path}")
     try:
-        # opened here: numpy leaves a file open that is none of its own
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in names}
+        with Path(path).open("rb") as file:
+            arrays = Npz(file, names)
+            _check_headers(arrays, os.fstat(file.fileno()).st_size)
+            found = {}
+            for name in names:
+                found[name] = arrays.read(name)
+                if name == "size":
+                    _check_bits(arrays, int(found[name]))
+            return found
     except _DAMAGES as error:
         raise ValueError(f"{path} holds no predictions: {error}") from error
-    kinds = {name: array.dtype.kind for name, array in found.items()}
-    n = found["ids"].size
-    shapes = found["ids"].shape, found["confusions"].shape
-    if kinds != {name: _KINDS[name] for name in names} or shapes != ((n,), (n, 2, 2)):
+
+
+def _check_headers(arrays: Npz, packed: int) -> None:
+    for name, (_, _, dtype) in arrays.headers.items():
+        if not dtype.str[1:].startswith(_TYPES[name]):
+            raise ValueError(f"wanted {name} of type {_TYPES[name]}, has {dtype}")
+    shapes = {name: shape for name, (shape, _, _) in arrays.headers.items()}
+    n = math.prod(shapes["ids"])
+    if (shapes["ids"], shapes["confusions"]) != ((n,), (n, 2, 2)):
+        got = f"{shapes['ids']} and {shapes['confusions']}"
+        raise ValueError(f"wanted ids (n,) and confusions (n, 2, 2), has {got}")
+    if shapes.get("size", ()) != ():
+        raise ValueError(f"wanted one size, has {shapes['size']}")
+    if arrays.bytes > max(MAX_BYTES, MAX_GROWTH * packed):
         raise ValueError(
-            f"{path} holds no predictions: wanted ids (n,) and confusions (n, 2, 2), has {shapes}"
+            f"its {packed} bytes would grow to {arrays.bytes}, more than {MAX_BYTES} and "
+            f"{MAX_GROWTH} times"
         )
-    return found
+
+
+def _check_bits(arrays: Npz, size: int) -> None:
+    n, bits = arrays.headers["ids"][0][0], arrays.headers["bits"][0]
+    if not 0 < size <= MAX_SIDE or bits != (n, -(-size * size // 8)):
+        raise ValueError(
+            f"wanted {n} masks of {size} pixels a side (1 to {MAX_SIDE}), has bits of shape {bits}"
+        )
 
 
 def pack(masks: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -12,7 +12,8 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from meddel_fast.files import StrPath
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+Header = tuple[tuple[int, ...], bool, np.dtype[Any]]
+"""Shape, whether in Fortran order, and type of a ``.npy`` file."""
+
+_LONGEST_HEADER = 1 << 14  # bytes; numpy itself refuses headers of more than 10,000
 _WRONG = (KeyError, TypeError, AttributeError, IndexError, OverflowError, ValueError, csv.Error)
 
 
@@ -68,7 +73,7 @@ def plain_name(path: StrPath, name: Any) -> str:
     return name
 
 
-def npy_header(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def npy_header(path: StrPath, file: BinaryIO) -> Header:
     """Read the header of an open ``.npy`` file; its position is then that of the first element.
 
     Returns
@@ -80,6 +85,16 @@ def npy_header(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dt
     ValueError
         It is no such file, it holds Python objects, or fewer bytes than its header promises.
     """
+    header = _parse_header(path, file)
+    begin = file.tell()
+    wanted, size = begin + _data_bytes(header), file.seek(0, os.SEEK_END)
+    file.seek(begin)
+    if size < wanted:
+        raise ValueError(f"{path} is truncated: its header wants {wanted} bytes, it has {size}")
+    return header
+
+
+def _parse_header(path: StrPath, file: BinaryIO) -> Header:
     try:
         version = npy.read_magic(file)
         shape, fortran, dtype = _HEADERS[version](file)
@@ -89,15 +104,15 @@ def npy_header(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dt
         raise ValueError(f"{path} is not a .npy file of numbers: its elements are {dtype}")
     if min(shape, default=0) < 0:
         raise ValueError(f"{path} is not a .npy file: its shape would be {shape}")
-    begin = file.tell()
-    wanted, size = begin + math.prod(shape) * dtype.itemsize, file.seek(0, os.SEEK_END)
-    file.seek(begin)
-    if size < wanted:
-        raise ValueError(f"{path} is truncated: its header wants {wanted} bytes, it has {size}")
     return shape, fortran, dtype
 
 
-def parse_npy(path: Path, data: bytes) -> NDArray[Any]:
+def _data_bytes(header: Header) -> int:
+    shape, _, dtype = header
+    return math.prod(shape) * dtype.itemsize
+
+
+def parse_npy(path: StrPath, data: bytes) -> NDArray[Any]:
     """Return the array of a ``.npy`` file whose content, read from `path`, is `data`.
 
     Raises
@@ -129,6 +144,77 @@ def load_npy(path: StrPath, *, mapped: bool = False) -> NDArray[Any]:
         npy_header(path, file)
     array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     return array
+
+
+class Npz:
+    """Arrays of an ``.npz`` file, whose headers are known before any is unpacked.
+
+    Parameters
+    ----------
+    file
+        The file, open.
+    names
+        The arrays that are wanted.
+
+    Attributes
+    ----------
+    headers : dict
+        Name -> shape, whether in Fortran order, dtype.
+    bytes : int
+        What these arrays come to when they are unpacked.
+
+    Raises
+    ------
+    KeyError
+        An array is not there.
+    ValueError
+        A header is none of a ``.npy`` file of numbers, or does not go with the size that the
+        archive states; or an array is packed in a way whose growth cannot be bounded.
+    zipfile.BadZipFile, OSError, RuntimeError, EOFError, zlib.error
+        The archive is damaged, or encrypted.
+    """
+
+    def __init__(self, file: BinaryIO, names: Iterable[str]) -> None:
+        self._archive = zipfile.ZipFile(file)
+        self._members = {name: self._archive.getinfo(f"{name}.npy") for name in names}
+        self.headers = {name: self._header(member) for name, member in self._members.items()}
+        self.bytes = sum(member.file_size for member in self._members.values())
+
+    def _header(self, member: zipfile.ZipInfo) -> Header:
+        check_packing(member)
+        head = io.BytesIO(self._unpack(member, _LONGEST_HEADER))
+        header = _parse_header(member.filename, head)
+        wanted = head.tell() + _data_bytes(header)
+        if member.file_size != wanted:
+            raise ValueError(
+                f"{member.filename} must have the {wanted} bytes that its header wants, the "
+                f"archive says {member.file_size}"
+            )
+        return header
+
+    def read(self, name: str) -> NDArray[Any]:
+        """Unpack an array; raises what the constructor does."""
+        member = self._members[name]
+        return parse_npy(member.filename, self._unpack(member, member.file_size + 1))
+
+    def _unpack(self, member: zipfile.ZipInfo, most: int) -> bytes:
+        with self._archive.open(member) as file:
+            return file.read(most)
+
+
+def check_packing(member: zipfile.ZipInfo) -> None:
+    """Refuse what `zipfile` would unpack further than it was asked to.
+
+    Raises
+    ------
+    ValueError
+        The member is neither stored nor deflated.
+    """
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(
+            f"{member.filename} must be stored or deflated, it is packed by method "
+            f"{member.compress_type}"
+        )
 
 
 def read_parquet(path: StrPath, columns: Mapping[str, str], wanted: str) -> pa.Table:

@@ -1,8 +1,9 @@
 // A disk that fails on purpose: preloaded (LD_PRELOAD) before libc, it counts the calls that change
-// files below one folder, and makes the nth of them fail or die.
+// files below one folder, and makes the nth of them fail or die, or a signal arrive with it.
 //
 //   faults_arm(root, kind, nth)   from now on; kind: see below, nth counts from 1, 0 counts only
-//   faults_count()                calls seen since
+//   faults_count()                calls seen since, by forked children too
+//   faults_signalled()            seconds (CLOCK_MONOTONIC) at which the signal was sent, 0 before
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -13,26 +14,56 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
-enum Kind { kFull = 1, kKill = 2, kTorn = 3, kBroken = 4, kReadOnly = 5 };
+enum Kind {
+  kFull = 1,
+  kKill = 2,
+  kTorn = 3,
+  kBroken = 4,
+  kReadOnly = 5,
+  kDenied = 6,
+  kInterrupt = 7,
+  kTerminate = 8
+};
+
+struct Shared {
+  long seen;
+  double signalled;
+};
 
 static char root[PATH_MAX];
 static int kind = 0;
 static long nth = 0;
-static long seen = 0;
+static struct Shared* shared;  // with forked children
+
+__attribute__((constructor)) static void share(void) {
+  shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (shared == MAP_FAILED) abort();
+}
 
 void faults_arm(const char* folder, int what, long when) {
   snprintf(root, sizeof root, "%s", folder);
-  seen = 0;
+  *shared = (struct Shared){0, 0.0};
   nth = when;
   kind = what;
 }
 
-long faults_count(void) { return __atomic_load_n(&seen, __ATOMIC_SEQ_CST); }
+long faults_count(void) { return __atomic_load_n(&shared->seen, __ATOMIC_SEQ_CST); }
+
+double faults_signalled(void) { return shared->signalled; }
+
+static void send(int signal) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  shared->signalled = now.tv_sec + 1e-9 * now.tv_nsec;
+  kill(getpid(), signal);
+}
 
 static int below(const char* path) {
   size_t length = strlen(root);
@@ -40,16 +71,22 @@ static int below(const char* path) {
 }
 
 // What becomes of a call on a path: 0 it goes on, else an errno. A full disk and a folder that
-// became read-only stay so; an error of the device (EIO) comes once.
+// became read-only or forbidden stay so; an error of the device (EIO) and a signal come once.
 static int fate(const char* path, int writes, int* torn) {
   if (kind == 0 || !below(path)) return 0;
-  long now = __atomic_add_fetch(&seen, 1, __ATOMIC_SEQ_CST);
+  long now = __atomic_add_fetch(&shared->seen, 1, __ATOMIC_SEQ_CST);
   if (nth == 0 || now < nth) return 0;
   switch (kind) {
     case kFull:
       return writes ? ENOSPC : 0;
     case kReadOnly:
       return writes ? 0 : EROFS;
+    case kDenied:
+      return writes ? 0 : EACCES;
+    case kInterrupt:
+    case kTerminate:
+      if (now == nth) send(kind == kInterrupt ? SIGINT : SIGTERM);
+      return 0;
     case kBroken:
       return now == nth ? EIO : 0;
     case kTorn:
@@ -113,6 +150,18 @@ int rename(const char* from, const char* to) {
   REAL(int, "rename", const char*, const char*);
   int error = fate(to, 0, NULL);
   return error != 0 ? (errno = error, -1) : real(from, to);
+}
+
+int link(const char* from, const char* to) {
+  REAL(int, "link", const char*, const char*);
+  int error = fate(to, 0, NULL);
+  return error != 0 ? (errno = error, -1) : real(from, to);
+}
+
+int unlink(const char* path) {
+  REAL(int, "unlink", const char*);
+  int error = fate(path, 0, NULL);
+  return error != 0 ? (errno = error, -1) : real(path);
 }
 
 int mkdir(const char* path, mode_t mode) {

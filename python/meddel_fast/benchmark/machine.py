@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from meddel_fast import __version__
+from meddel_fast.resources import cores
 
 PACKAGES = ("numpy", "torch", "triton", "transformers", "pyarrow", "pillow")
 
@@ -35,7 +36,7 @@ def hardware() -> dict[str, Any]:
     return {
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),
-        "threads": len(os.sched_getaffinity(0)),
+        "threads": cores(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "isa": _core.isa(),
         "available_isas": list(_core.available_isas()),

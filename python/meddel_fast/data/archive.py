@@ -1,7 +1,8 @@
 """Members of zips and tars, read in place: nothing is ever unpacked to disk.
 
 Archives come from strangers. A member that is a link or a device, or whose name is absolute or
-leads upwards, is refused, and so is one whose size says decompression bomb; every refusal names the
+leads upwards, is refused, and so is one whose size says decompression bomb, or which is packed in a
+way that could grow beyond the size it states (a zip's bzip2 and LZMA); every refusal names the
 member. An archive is opened once per process and shared by the threads: all reads go through
 ``pread``, which moves no file position.
 """
@@ -20,6 +21,7 @@ from typing import Any, BinaryIO, cast
 
 from meddel_fast.data.address import PART, UNION, ImageError, member
 from meddel_fast.files import StrPath
+from meddel_fast.untrusted import check_packing
 
 MAX_MEMBER = 1 << 30
 """Members that unpack to more bytes are refused."""
@@ -201,6 +203,10 @@ def _unfit_in_zip(info: zipfile.ZipInfo) -> str:
         return "refused: link in an archive"
     if info.flag_bits & 1:
         return "refused: encrypted"
+    try:
+        check_packing(info)
+    except ValueError as error:
+        return f"refused: {error}"
     return _unfit_size(info.file_size, info.compress_size)
 
 

@@ -66,7 +66,10 @@ def load(file: BinaryIO, path: StrPath, number: int) -> Image.Image:
 
 
 def _frames(header: Any, file: BinaryIO, path: StrPath) -> int:
-    told = getattr(header, "NumberOfFrames", None) or 1
+    try:
+        told = getattr(header, "NumberOfFrames", None) or 1  # pydicom decodes it here
+    except Exception as error:
+        raise ImageError(path, f"broken: {error}") from error
     try:
         frames = int(told)
     except (TypeError, ValueError):  # several values, or no number

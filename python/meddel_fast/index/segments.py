@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from meddel_fast.files import (
@@ -174,15 +175,17 @@ class Folder:
     def write_rows(
         self, head: dict[str, Any], shape: tuple[int, int], parts: Iterator[NDArray[Any]]
     ) -> dict[str, Any]:
-        """Write many rows, given part by part, as :meth:`write` does few."""
+        """Write many rows, given part by part, as :meth:`write` does few.
+
+        Not through a mapping: there a full disk ends the process, with no word.
+        """
         path = self.path / f"{head['generation'] + 1:06d}-rows.npy"
-        with atomic_path(path) as temporary:
-            out = np.lib.format.open_memmap(temporary, "w+", head["dtype"], shape)
-            row = 0
+        descr = npy.dtype_to_descr(np.dtype(head["dtype"]))
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            header = {"descr": descr, "fortran_order": False, "shape": shape}
+            npy.write_array_header_1_0(file, header)
             for part in parts:
-                out[row : row + len(part)] = part
-                row += len(part)
-            out.flush()
+                file.write(part.data)
         return {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
 
     def load(self) -> State:
