@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from meddel_fast.benchmark import run
+from meddel_fast.benchmark import display, run
 from meddel_fast.benchmark.display import Board, Lines, Meter, clock
 from meddel_fast.benchmark.places import FULL, tag, tags
 from meddel_fast.benchmark.plan import build
@@ -488,17 +488,20 @@ def stage(name: str) -> Stage:
     return Stage(name, (), dict, lambda p: None)
 
 
-def test_plain_lines() -> None:
+def test_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     text = io.StringIO()
     stages = [stage("data/made"), stage("pretrain/full-100")]
     lines = Lines(stages, Console(file=text, width=40))
     lines.end(stages[0], skipped=True, seconds=1.0)
     lines.begin(stages[1], "interrupted")
     lines.progress(1, 10)
+    monkeypatch.setattr(display, "_PLAIN_INTERVAL", 0.0)
+    lines.progress(1, 10)  # the speed is not known yet
     lines.end(stages[1], skipped=False, seconds=61.0)
     assert text.getvalue().splitlines() == [
         "[1/2] data/made: skipped, already done",
         "pretrain/full-100: interrupted",
+        "pretrain/full-100: 1/10 steps",
         "[2/2] pretrain/full-100: done in 1:01",
     ]
 

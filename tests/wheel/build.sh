@@ -15,12 +15,19 @@ cd "$here/../.."
 # Older symbols of libc, so that the wheel runs on what the release's containers (manylinux_2_28) run on.
 if zig=$("$PYTHON" -c "import ziglang; print(ziglang.__path__[0] + '/zig')" 2>/dev/null); then
   export CXX="$zig c++ -target $(uname -m)-linux-gnu.2.28"
+  # Debian's pyconfig.h includes another by its path below /usr/include, where zig does not look.
+  headers=$("$PYTHON" -c "import sys, sysconfig as s; print(s.get_config_var('MULTIARCH'), 'python%d.%d' % sys.version_info[:2], sep='/')")
+  if [ -d "/usr/include/$headers" ]; then
+    mkdir -p "$out/include/$(dirname "$headers")"
+    ln -s "/usr/include/$headers" "$out/include/$headers"
+    CXX+=" -isystem $out/include"
+  fi
 fi
 cd "$out"
 "$PYTHON" -m pip wheel -q --no-deps --wheel-dir "$out/raw" --config-settings=cmake.define.MEDDEL_CUDA=OFF "$out"/*.tar.gz
 "$PYTHON" -m auditwheel show "$out"/raw/*.whl
 "$PYTHON" -m auditwheel repair --wheel-dir "$out" "$out"/raw/*.whl
-rm -r "$out/raw"
+rm -rf "$out/raw" "$out/include"
 "$PYTHON" "$here/contents.py" "$out"/*.whl
 
 "$PYTHON" -m venv "$out/empty"

@@ -212,9 +212,9 @@ class Lines:
         self.meter.update(now, done, total)
         if now - self.printed >= _PLAIN_INTERVAL:
             self.printed = now
-            left = "" if self.meter.left is None else f", {clock(self.meter.left)} left"
-            counted = f"{done}/{total} {self.meter.unit}"
-            self._print(f"{self.name}: {counted}, {self.meter.speed()}{left}")
+            left = "" if self.meter.left is None else f"{clock(self.meter.left)} left"
+            known = [f"{done}/{total} {self.meter.unit}", self.meter.speed(), left]
+            self._print(f"{self.name}: {', '.join(filter(None, known))}")
 
     def end(self, stage: Stage, skipped: bool, seconds: float) -> None:
         """See `stage.Watcher`."""
