@@ -364,6 +364,41 @@ def test_dicom(tmp_path: Path) -> None:
     np.testing.assert_array_equal(inside, load_image(images / "window.dcm::000001", 8))
 
 
+def test_more_kinds_of_dicom(tmp_path: Path) -> None:
+    """A sigmoid window, 12 bits a colour, a palette; pixels that end early."""
+    pytest.importorskip("pydicom")
+    ramp = np.arange(0, 4000, 10, dtype=np.uint16).reshape(20, 20)
+    write_dicom(tmp_path / "s.dcm", ramp[None], WindowCenter=2000, WindowWidth=800,
+                VOILUTFunction="SIGMOID")  # fmt: skip
+    with open_image(tmp_path / "s.dcm") as image:
+        found = np.asarray(image)
+    wanted = 255 / (1 + np.exp(-4 * (ramp.astype(float) - 2000) / 800))
+    np.testing.assert_array_equal(found, np.floor(wanted + 0.5).astype(np.uint8))
+
+    deep = np.repeat(ramp[None, :, :, None], 3, axis=3)
+    write_dicom(tmp_path / "d.dcm", deep, "RGB", BitsStored=12, HighBit=11)
+    with open_image(tmp_path / "d.dcm") as image:
+        np.testing.assert_array_equal(np.asarray(image), (deep[0] >> 4).astype(np.uint8))
+
+    index = (np.arange(400) % 256).astype(np.uint8).reshape(1, 20, 20)
+    table = np.arange(256, dtype=np.uint16) * 256
+    colours = {"Red": table, "Green": table[::-1].copy(), "Blue": table // 2}
+    more: dict[str, Any] = {}
+    for colour, values in colours.items():
+        more[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, 16]
+        more[f"{colour}PaletteColorLookupTableData"] = values.tobytes()
+    write_dicom(tmp_path / "p.dcm", index, "PALETTE COLOR", **more)
+    with open_image(tmp_path / "p.dcm") as image:
+        found = np.asarray(image)
+    wanted = np.stack([values[index[0]] >> 8 for values in colours.values()], axis=-1)
+    np.testing.assert_array_equal(found, wanted.astype(np.uint8))
+
+    whole = (tmp_path / "d.dcm").read_bytes()
+    (tmp_path / "d.dcm").write_bytes(whole[: len(whole) - 500])
+    with pytest.raises(ImageError, match="broken: "):
+        load_image(tmp_path / "d.dcm", 8)
+
+
 @pytest.mark.parametrize("told", [["2", "3"], -1, 2_000_000_000])
 def test_frames_that_no_dicom_file_has(tmp_path: Path, told: Any) -> None:
     pytest.importorskip("pydicom")
