@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,7 @@ def certain(name: str, path: Path, data: bytes) -> int:
 
 def main(seconds: float, seed: int, names: list[str]) -> dict[str, Counter[str]]:
     """Read changed files until the time is over, all readers in turn."""
+    warnings.simplefilter("ignore")  # decoders' own, of damages
     ends: dict[str, Counter[str]] = {name: Counter() for name in names or READERS}
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
     right = {}
