@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from pathlib import Path
@@ -353,6 +354,13 @@ def test_random_draws_are_pinned_and_fair() -> None:
 )
 def test_budgets(budget: float, n: int, count: int) -> None:
     assert check_budget(budget, n) == count
+    with pytest.raises(ValueError, match=rf"from 1 to {n} \(the rows of x\), got {n + 1}"):
+        check_budget(n + 1, n)
+
+
+def test_a_selection_is_not_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        select("random", blobs(), 3).n = 4  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
