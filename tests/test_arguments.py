@@ -122,6 +122,11 @@ def test_bfloat16_nan() -> None:
             "k must be from 1 to 0 (the rows of x less the selected ones)",
         ),
         (
+            lambda: mf.kcenter_greedy(np.ones((300, 2)), radius=1.0, selected=range(300)),
+            ValueError,
+            "k must be from 1 to 0 (the rows of x less the selected ones)",
+        ),
+        (
             lambda: mf.kcenter_greedy(X, 1, selected=[-1]),
             ValueError,
             "selected must be rows of x, 0 to 9",

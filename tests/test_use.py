@@ -72,6 +72,20 @@ def test_tables(selection: Selection, x: np.ndarray) -> None:
             selection.filter([1] * n)
 
 
+def test_more_samples_than_python_keeps_small_numbers_for(tmp_path: Path) -> None:
+    """Lengths above 256 are equal without being one object."""
+    n = 300
+    many = selectors.kcenter(np.random.default_rng(1).normal(size=(n, 3)).astype(np.float32), 280)
+    ids = [f"n{i}" for i in range(n)]
+    assert many.filter(list(range(n))) == many.indices.tolist()
+    use.write_list(many, tmp_path / "x.txt", ids)
+    assert (tmp_path / "x.txt").read_text().split() == [ids[i] for i in many.indices]
+    pytest.importorskip("pyarrow")
+    many.save(tmp_path / "x.parquet", ids)
+    assert use.read_ids(tmp_path / "x.parquet") == ids
+    np.testing.assert_array_equal(Selection.load(tmp_path / "x.parquet").order, many.order)
+
+
 @pytest.mark.parametrize("library", ["pyarrow", "pandas", "polars", "datasets"])
 def test_tables_of(selection: Selection, library: str) -> None:
     module = pytest.importorskip(library)
