@@ -40,9 +40,12 @@ source = $package
 patch = subprocess
 END_OF_SETTINGS
   export COVERAGE_RCFILE=$out/settings
-  MEDDEL_BUILD_DIR=build/test "$python" -m coverage run -m pytest -q -p no:cacheprovider --timeout=1800
+  local status=0 # of the tests; what they reach is told all the same
+  MEDDEL_BUILD_DIR=build/test "$python" -m coverage run -m pytest -q -p no:cacheprovider \
+    --timeout=1800 || status=$?
   "$python" -m coverage combine -q
   "$python" -m coverage report --skip-covered --sort=cover --show-missing | tee "$out/lines-python.txt"
+  return $status
 }
 
 for step in $what; do "$step"; done
