@@ -6,6 +6,7 @@ fp64. Gains are kept up to date as the selection grows instead of worked out ane
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -106,7 +107,7 @@ class FacilityLocation(SubmodularFunction):
         return best
 
 
-class _Growing(SubmodularFunction):
+class _Growing(SubmodularFunction, ABC):
     """A function whose gains are kept for all samples, and changed by each selected one."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -116,8 +117,8 @@ class _Growing(SubmodularFunction):
     def _reset(self) -> None:
         self._seen = np.zeros(self.n, dtype=bool)
 
-    def _add(self, sample: int) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _add(self, sample: int) -> None: ...
 
     def _catch_up(self, selected: Any) -> None:
         self._columns_of(np.arange(self.n))
@@ -187,7 +188,7 @@ class LogDeterminant(_Growing):
         return gains
 
 
-class _Optimizer:
+class _Optimizer(ABC):
     """A way to select `budget` samples by their gains.
 
     Parameters
@@ -261,10 +262,10 @@ class _Optimizer:
                 self._step(gains, choose, selected)
         return self.index[selected]
 
+    @abstractmethod
     def _step(
         self, gains: Callable[[Int], Float], choose: Callable[[int], None], selected: NDArray[Any]
-    ) -> None:
-        raise NotImplementedError
+    ) -> None: ...
 
 
 class NaiveGreedy(_Optimizer):
