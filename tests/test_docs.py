@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from meddel_fast.selectors import SELECTORS
+from meddel_fast.selectors import METHODS, SELECTORS
 
 ROOT = Path(__file__).resolve().parents[1]
 LANGUAGES = {"python", "bash", "toml", "text"}
@@ -125,6 +125,17 @@ def test_every_method_is_in_the_reference() -> None:
     assert re.findall(r"^::: meddel_fast\.selectors\.(\w+)\.\1$", text, re.MULTILINE) == list(
         SELECTORS
     )
+
+
+def test_every_method_is_in_the_tables() -> None:
+    text = (ROOT / "docs" / "selectors.md").read_text(encoding="utf-8")
+    methods, weights = text.split("**`weights`**")
+    assert re.findall(r"^\| `(\w+)` \|", methods, flags=re.MULTILINE) == list(METHODS)
+    rows = re.findall(r"^\| (`.*`) \| (.*) \|", weights, flags=re.MULTILINE)
+    told = {name: said for names, said in rows for name in re.findall(r"`(\w+)`", names)}
+    assert told.keys() == METHODS.keys()
+    for name, said in told.items():
+        assert said.startswith("refused") == (not METHODS[name].weights)
 
 
 def test_blocks_are_found() -> None:
