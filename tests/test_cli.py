@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -381,3 +382,34 @@ def test_data_check_and_build(cli: CliRunner, tmp_path: Path) -> None:
     assert "stride: wanted" in lines(
         cli, "data", "build", folder, "--out", out, "--stride", "0", status=2
     )
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("data build", "data"), ("embed", "embeddings"), ("select", "select"),
+        ("pretrain", "pretrain"), ("evaluate", "evaluate"), ("report", "report/report.html"),
+    ],
+)  # fmt: skip
+def test_stages_of_a_run_by_its_config(
+    cli: CliRunner, finished_run: Path, tmp_path: Path, command: str, told: str
+) -> None:
+    """What is done and still valid is not done again; the last line tells where it lies."""
+    run = shutil.copytree(finished_run, tmp_path / "run")
+
+    def written() -> dict[Path, int]:
+        return {p: p.stat().st_mtime_ns for p in run.glob("pretrain/*/model/*.safetensors")}
+
+    before = written()
+    said = lines(
+        cli, *command.split(), "--config", finished_run.parent / "small.toml", "--out", run
+    )
+    assert said.splitlines()[-1] == str(run / told)
+    assert written() == before != {}
+
+
+def test_score_by_a_config(cli: CliRunner, finished_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished_run, tmp_path / "run")
+    said = lines(cli, "score", "--config", finished_run.parent / "small.toml", "--out", run)
+    assert said.endswith(lines(cli, "score", finished_run))
+    assert "meddel" in said
