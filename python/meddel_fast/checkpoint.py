@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from meddel_fast.extras import needs
-from meddel_fast.files import atomic_path
+from meddel_fast.files import atomic_path, check_readable
 
 with needs("benchmark"):
     import torch
@@ -98,8 +98,7 @@ def _moments(
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    with path.open("rb"):  # what may not be read is not damaged; safetensors says it is not there
-        pass
+    check_readable(path)  # what may not be read is not damaged
     try:
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})

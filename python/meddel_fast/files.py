@@ -188,6 +188,18 @@ def make_folder(folder: Path) -> None:
         raise NotADirectoryError(f"wanted a folder {wrong}{told}") from None
 
 
+def check_readable(path: Path) -> None:
+    """Open a file and close it: of one that may not be read, libraries say that it is not there.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened; the error names it.
+    """
+    with path.open("rb"):
+        pass
+
+
 def why_no_file(path: StrPath) -> str:
     """Say, to be read after a path, why no file can be read there; empty when nothing is there."""
     link = f"it is a link to {os.readlink(path)}, " if os.path.islink(path) else ""  # noqa: PTH114, PTH115

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from meddel_fast.config import PretrainConfig
 from meddel_fast.device import Compute, Stream, quiet_transformers, torch_seed
 from meddel_fast.extras import needs
-from meddel_fast.files import StrPath, read_json, sha256_file, sha256_json
+from meddel_fast.files import StrPath, check_readable, read_json, sha256_file, sha256_json
 
 with needs("benchmark"):
     import torch
@@ -297,8 +297,7 @@ def _check_folder(name: str) -> None:
         if not (folder / "config.json").is_file():
             raise FileNotFoundError(f"encoder: folder {name!r} has no config.json")
         for path in filter(Path.is_file, folder.iterdir()):
-            with path.open("rb"):  # transformers says of what may not be read that it is not there
-                pass
+            check_readable(path)
     elif folder.is_absolute() or name.startswith(".") or name.count("/") > 1 or folder.exists():
         raise FileNotFoundError(f"encoder: there is no folder {name!r}")
 
