@@ -17,7 +17,6 @@ import torch
 from distributed_job import CONFIG
 from frames import TINY, blob_frames
 
-from meddel_fast import loader
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.embed import embed
 from meddel_fast.loader import frames
@@ -135,15 +134,6 @@ def test_parts_make_up_the_batch(data: Manifest) -> None:
     parts = [make_batch(pool, chosen, TINY, 5, slice(a, a + 2)) for a in (0, 2)]
     for field, halves in zip(whole, zip(*parts, strict=True), strict=True):
         np.testing.assert_array_equal(field, np.concatenate(halves))
-
-
-def test_processes_of_a_machine_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    store: loader.Store[np.ndarray] = loader.Store(0.5)
-    monkeypatch.setattr(loader, "free_memory", lambda: 1000)
-    assert store.room(500)
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    assert not store.room(126)
-    assert store.room(125)
 
 
 def test_batch_must_divide(data: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,6 @@ each time, ahead of its use.
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -52,7 +51,6 @@ class Store(Generic[S]):
         """Drop the values longest unused until `nbytes` more fit; False when they never will."""
         held = sum(item.nbytes for item in self._items.values())
         limit = self._share * (free_memory() + held)  # what is held can be dropped
-        limit /= processes_here()
         while self._items and held + nbytes > limit:
             held -= self._items.popitem(last=False)[1].nbytes
         return nbytes <= limit
@@ -105,7 +103,7 @@ class Frames:
         self.size = size
         self._load = load_mask if masks else load_image
         self._shape = (size, size) if masks else (size, size, 3)
-        self._workers = workers or max(1, cores() // processes_here())
+        self._workers = workers or cores()
         # Untouched pages of an empty array cost nothing until a frame is written into them.
         self._pixels = np.empty((len(paths), *self._shape), np.uint8) if keep else None
         self._decoded = np.zeros(len(paths), bool)
@@ -191,8 +189,3 @@ def prefetch(fetch: Callable[[I], T], items: Iterable[I]) -> Iterator[T]:
             yield pending.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def processes_here() -> int:
-    """Count torchrun's processes on this machine, which share its memory and cores."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

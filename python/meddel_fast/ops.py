@@ -28,7 +28,6 @@ times iterations for k-means, rows for the others. A GPU reports nothing.
 from __future__ import annotations
 
 import importlib
-import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -48,6 +47,7 @@ from meddel_fast.arrays import (
     resolve_threads,
 )
 from meddel_fast.progress import reports
+from meddel_fast.resources import free_memory
 from meddel_fast.store import LocalRows, Store
 
 if TYPE_CHECKING:
@@ -642,11 +642,7 @@ def _max_pairs(max_pairs: int | None, on: Any | None) -> int:
         return check_int("max_pairs", max_pairs, 0)
     if on is not None:
         return int(_gpu().room_for_pairs(on))
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):  # not told by this system
-        free = 2**33
-    return free // 2 // PAIR_BYTES
+    return free_memory() // 2 // PAIR_BYTES
 
 
 def _too_many_pairs(

@@ -17,6 +17,7 @@ from meddel_fast.data.archive import open_archive
 from meddel_fast.data.images import ImageError, ImageInfo, examine, examine_part
 from meddel_fast.data.sources import content_hash, part_hash, read_bytes
 from meddel_fast.files import Progress, sha256_file
+from meddel_fast.resources import cores
 
 MAX_BYTES = 1 << 30
 """Larger files are not decoded."""
@@ -52,7 +53,7 @@ def read_all(
         return stem, read_one(images[stem], limits), read_one(mask, limits) if mask else None
 
     scanned: dict[str, tuple[File, File | None]] = {}
-    pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
+    pool = ThreadPoolExecutor(workers or cores())
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Pillow warns of, the rows say
