@@ -16,11 +16,11 @@ from typing import Any, ParamSpec
 
 from meddel_fast.config import ConfigError
 from meddel_fast.extras import needs
-from meddel_fast.files import Progress
+from meddel_fast.files import Progress, is_stream
 
 P = ParamSpec("P")
 
-INTERRUPTED, USER_ERROR = 130, 2
+INTERRUPTED, UNREAD, USER_ERROR = 130, 141, 2
 _PATIENCE = 0.6  # seconds for a tidy end after Ctrl-C; then the process ends anyway
 _OUT_OF_MEMORY = "out of memory: smaller batches or image sizes need less"
 # How the linker, torch, Python's threads, Arrow's and oneDNN put it.
@@ -36,7 +36,8 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     """Make `command` end in one line instead of a traceback on what a user can put right.
 
     Exit status 2 for errors of the user and the machine (settings, files, disk, memory, missing
-    packages), 130 for Ctrl-C. ``meddel-fast --traceback ...`` shows where an error came from.
+    packages), 130 for Ctrl-C, 141 when nobody reads the output any more. ``meddel-fast --traceback
+    ...`` shows where an error came from.
     """
 
     @functools.wraps(command)
@@ -44,6 +45,11 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         _end_soon_after_interrupt()
         try:
             command(*args, **kwargs)
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            if error.filename is not None:
+                _fail(explain(error))
+            _end_unread()
         except KeyboardInterrupt:
             say_interrupted()
             sys.stdout.flush()
@@ -54,6 +60,12 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             _fail(_OUT_OF_MEMORY)
 
     return wrapper
+
+
+def _end_unread() -> None:
+    """End as other programs do when what reads their output, ``head`` say, has seen enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at exit
+    raise SystemExit(UNREAD) from None
 
 
 def explain(error: Exception) -> str:
@@ -134,6 +146,11 @@ def say(text: object) -> None:
     """Print a result; of several processes of torchrun the first alone does."""
     if _is_first():
         print(text)
+
+
+def say_result(path: Path, text: str) -> None:
+    """Print what a file holds that was written; not into it, should it be the standard output."""
+    print(f"{path}: {text}", file=sys.stderr if is_stream(path) else sys.stdout)
 
 
 def _is_first() -> bool:

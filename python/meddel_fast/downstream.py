@@ -32,6 +32,8 @@ from meddel_fast.extras import needs
 from meddel_fast.files import Progress, StrPath, write_json
 from meddel_fast.loader import Frames, Store, batch_indices, frames, prefetch
 from meddel_fast.optimise import cosine, make_optimizer
+from meddel_fast.outputs import RESULT, check_output
+from meddel_fast.predictions import KIND as PREDICTIONS
 from meddel_fast.predictions import Predictions, confusion_matrices, pack
 from meddel_fast.segmentation import Head, scores, segmentation_loss
 from meddel_fast.vit import Encoder, fingerprint, load_encoder
@@ -110,6 +112,10 @@ def evaluate(
     FloatingPointError
         The training loss is not finite.
     """
+    if out is not None:
+        check_output(out, RESULT, [encoder])
+    if predictions is not None:
+        check_output(predictions, PREDICTIONS, [encoder])
     _check_masks("train", train)
     _check_masks("test", test)
     size = (len(train), len(test))

@@ -29,6 +29,7 @@ from meddel_fast.files import (
     write_json,
 )
 from meddel_fast.loader import Frames, frames, prefetch
+from meddel_fast.outputs import FolderKind, check_folder
 from meddel_fast.untrusted import described
 from meddel_fast.vit import Encoder, fingerprint, load_encoder
 
@@ -36,6 +37,17 @@ with needs("benchmark"):
     import torch
     from torch import Tensor
 
+
+def _is_ours(folder: Path) -> bool:
+    """Tell embeddings from what else has an index.json; a damaged one counts as theirs."""
+    try:
+        index = read_json(folder / INDEX)
+    except ValueError:
+        return True
+    return isinstance(index, dict) and "shards" in index
+
+
+FOLDER = FolderKind("a folder of embeddings", _is_ours)
 _DTYPES = ("float32", "float16")
 _POOLINGS = ("mean", "cls")
 
@@ -122,6 +134,7 @@ class Embeddings:
         settings = {k: v for k, v in self.index.items() if k not in ("key", "complete", "shards")}
         settings |= {"manifest": manifest.fingerprint, "shape": [len(rows), self.array.shape[1]]}
         size = settings["shard_size"]
+        check_folder(out, FOLDER)
         with atomic_directory(out, replace=True) as folder:
             shards = [
                 _write_shard(folder, first // size, self.array[rows[first : first + size]])
@@ -196,6 +209,7 @@ def embed(
         Another process of the job is gone.
     """
     _check(manifest, batch_size, dtype, shard_size, pooling)
+    check_folder(out, FOLDER, [encoder])
     compute = choose(own_device(device), precision)
     out = Path(out)
     model = load_encoder(encoder, compute, image_size=image_size, offline=offline)

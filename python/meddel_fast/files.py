@@ -39,6 +39,9 @@ def atomic_path(path: StrPath) -> Iterator[Path]:
     Missing parents are made. On an exception, Ctrl-C included, nothing is left and an earlier file
     at `path` stays as it was. An ``OSError`` of the block that names no file gets the name `path`.
 
+    A link stays a link, and what it leads to is replaced; a device, a pipe, or whatever
+    ``/dev/stdout`` is, is written to when the block has ended; an earlier file's permissions stay.
+
     Raises
     ------
     IsADirectoryError, NotADirectoryError
@@ -50,15 +53,39 @@ def atomic_path(path: StrPath) -> Iterator[Path]:
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"path: wanted a file to write, {path} is a directory")
-    with _temporary_folder(path) as folder:
+    stream = is_stream(path)
+    target = Path(os.path.realpath(path)) if path.is_symlink() and not stream else path
+    with _temporary_folder(None if stream else target.parent) as folder:
         temporary = folder / path.name
         with _named(path):
             yield temporary
         if not temporary.is_file():
             raise FileNotFoundError(f"nothing was written for {path}")
+        if stream:
+            with _named(path), temporary.open("rb") as source, path.open("ab") as sink:
+                shutil.copyfileobj(source, sink)
+            return
         _flush(temporary)
-        temporary.replace(path)
-        _flush(path.parent)
+        if target.exists():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+        temporary.replace(target)
+        _flush(target.parent)
+
+
+def is_stream(path: StrPath) -> bool:
+    """Tell whether what is written to `path` flows on instead of staying there as a file.
+
+    So it is of devices, pipes and sockets, and of ``/dev/stdout`` even when that is a file: there
+    the shell holds a place in it.
+    """
+    plain = os.path.abspath(path)  # noqa: PTH100 - follows no link
+    if plain in ("/dev/stdout", "/dev/stderr") or plain.startswith(("/dev/fd/", "/proc/")):
+        return True
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - a path of any kind
+    except OSError:
+        return False
+    return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 @contextlib.contextmanager
@@ -89,7 +116,7 @@ def atomic_directory(path: StrPath, *, replace: bool = False) -> Iterator[Path]:
         raise FileExistsError(f"path: wanted a new or an empty directory, {path} is not empty")
     if path.is_symlink():  # the link stays, what it leads to is replaced
         path = path.resolve()
-    with _temporary_folder(path) as folder:
+    with _temporary_folder(path.parent) as folder:
         temporary = folder / "new"
         temporary.mkdir()
         yield temporary
@@ -235,10 +262,11 @@ def remove_leftovers(folder: StrPath) -> int:
 
 
 @contextlib.contextmanager
-def _temporary_folder(path: Path) -> Iterator[Path]:
-    """Make a hidden folder beside `path`, on the same file system, gone at the end of the block."""
-    make_folder(path.parent)
-    folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=path.parent))
+def _temporary_folder(parent: Path | None) -> Iterator[Path]:
+    """Make a hidden folder in `parent`, or among the system's own, gone at the end of the block."""
+    if parent is not None:
+        make_folder(parent)
+    folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=parent))
     try:
         yield folder
     finally:

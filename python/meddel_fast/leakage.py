@@ -21,6 +21,7 @@ from meddel_fast.arrays import check_float
 from meddel_fast.extras import needs
 from meddel_fast.files import StrPath, atomic_path, write_json
 from meddel_fast.ops import TopKResult
+from meddel_fast.outputs import folder_with
 from meddel_fast.untrusted import (
     check_fields,
     json_metadata,
@@ -35,6 +36,8 @@ CLOSEST = 24
 
 _FORMAT = 1
 _METADATA_KEY = b"meddel_fast.leakage"
+FOLDER = folder_with("a leakage audit", "pairs.parquet", "pool", "test")
+"""What an audit is saved to, with the embeddings that were made for it."""
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "threshold": (int, float),
     "centred": bool,

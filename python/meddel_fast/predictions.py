@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.files import StrPath, atomic_path, why_no_file
+from meddel_fast.files import StrPath, why_no_file
+from meddel_fast.outputs import archive, output_path
 from meddel_fast.untrusted import Npz
 
 MAX_SIDE = 4096
@@ -64,6 +65,9 @@ def confusion_matrices(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -
     return np.stack(cells, axis=1).reshape(-1, 2, 2)
 
 
+KIND = archive("a file of predictions", "ids", "bits", "size", "confusions")
+
+
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """The predicted masks of a test set.
@@ -92,8 +96,8 @@ class Predictions:
         return flat.reshape(-1, self.size, self.size).astype(np.bool_)
 
     def save(self, path: StrPath) -> None:
-        """Write the file, atomically; the name should end in ``.npz``."""
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
+        """Write the file, atomically; its name ends in ``.npz``."""
+        with output_path(path, KIND) as temporary, temporary.open("wb") as file:
             np.savez_compressed(
                 file,
                 ids=np.array(self.ids, dtype=np.str_),

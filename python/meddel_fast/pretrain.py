@@ -54,6 +54,7 @@ from meddel_fast.files import (
 from meddel_fast.loader import Frames, batch_indices, frames, prefetch
 from meddel_fast.methods import METHODS
 from meddel_fast.optimise import cosine, make_optimizer
+from meddel_fast.outputs import check_folder, folder_with
 from meddel_fast.speed import Speed, seconds_a_call
 from meddel_fast.vit import normalise, preprocessor
 
@@ -68,6 +69,7 @@ _CROP_AREA = (0.35, 1.0)
 _CROP_LOG_ASPECT = (math.log(3 / 4), math.log(4 / 3))
 _LOG_COLUMNS = ("step", "loss", "learning_rate", "images_per_s")
 _RECORD = "pretrain.json"
+FOLDER = folder_with("a pre-training", f"model/{_RECORD}", "checkpoint", "loss.csv", "speed.json")
 _WEIGHTS = "model.safetensors"
 _FLUSH = 20  # steps between two looks at the loss: each one waits for the device
 _MOST_LOST = 180.0  # seconds of work that a kill may cost; checkpoint_every may ask for less
@@ -153,6 +155,7 @@ def pretrain(
     if config.epochs:
         raise ValueError(f"config must have steps, got epochs by ratio: {config.epochs}")
     chosen = _check_indices(indices, len(manifest))
+    check_folder(out, FOLDER)
     compute = choose(own_device(device), config.precision)
     out = Path(out)
     record = {

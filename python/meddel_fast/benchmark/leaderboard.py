@@ -25,6 +25,7 @@ from meddel_fast.benchmark.verify import is_verified
 from meddel_fast.extras import needs
 from meddel_fast.files import atomic_path, read_json, sha256_file, sha256_json, write_text
 from meddel_fast.normdel import normdel
+from meddel_fast.outputs import folder_with
 from meddel_fast.untrusted import check_fields, described
 
 COLUMNS = (
@@ -277,6 +278,10 @@ def data_names(entries: Sequence[Entry]) -> dict[tuple[str, str], str]:
         (name, content): f"{name} #{content[:6]}" if often[name] > 1 else name
         for name, content in pairs
     }
+
+
+FOLDER = folder_with("a leaderboard", "leaderboard.csv", "leaderboard.parquet")
+"""What :func:`write_table` fills."""
 
 
 def write_table(folder: Path, entries: Sequence[Entry]) -> None:

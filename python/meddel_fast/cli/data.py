@@ -12,7 +12,7 @@ import typer
 from meddel_fast.cli.options import ConfigOption, OutOption, RootOption, SetOption, need, run_stages
 from meddel_fast.config import ConfigError, DataConfig
 from meddel_fast.config_file import parse_settings
-from meddel_fast.console import guarded, show_work, summary
+from meddel_fast.console import guarded, say_result, show_work, summary
 
 data = typer.Typer(no_args_is_help=True, help="Know the data sets, check them, write manifests.")
 
@@ -118,9 +118,12 @@ def build(
         return
     from meddel_fast.data.build import build as build_sets
     from meddel_fast.data.build import looks_plain, scan
+    from meddel_fast.data.manifest import KIND
     from meddel_fast.data.sources import Sampling
+    from meddel_fast.outputs import check_output
 
     where, target = need(root, "a folder of images"), need(out, "--out MANIFEST.parquet")
+    check_output(target, KIND, [splits, where if where.is_file() else None])
     if dataset is not None and only:
         raise ConfigError("give --dataset or --only, not both")
     options: dict[str, Any] = {"name": name, "splits": splits}
@@ -140,7 +143,7 @@ def build(
 
     manifest = show_work("data", "files", work)
     manifest.save(target)
-    typer.echo(f"{target}: {summary(manifest)}")
+    say_result(target, summary(manifest))
 
 
 def make(
@@ -156,15 +159,18 @@ def make(
     """Make colonoscopy frames, for those without data, and their manifest."""
     from meddel_fast.data.folder import scan_folder
     from meddel_fast.data.made import make_frames
+    from meddel_fast.data.manifest import KIND
+    from meddel_fast.outputs import check_output
 
+    target = folder / "manifest.parquet" if out is None else out
+    check_output(target, KIND)
     asked: dict[str, Any] = {"videos": videos, "frames": frames, "size": size, "seed": seed}
     asked = {key: value for key, value in asked.items() if value is not None}
     asked |= parse_settings(set_ or [])
     show_work("make", "frames", lambda p: make_frames(folder, **asked, progress=p))
-    target = folder / "manifest.parquet" if out is None else out
     manifest = show_work("data", "files", lambda p: scan_folder(folder, name=name, progress=p))
     manifest.save(target)
-    typer.echo(f"{target}: {summary(manifest)}")
+    say_result(target, summary(manifest))
 
 
 data.command("list")(guarded(list_))

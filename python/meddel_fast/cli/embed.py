@@ -37,15 +37,18 @@ def embed(
         typer.echo(run_stages(config, data_root, out, "embed") / "embeddings")
         return
     from meddel_fast.data.manifest import Manifest
+    from meddel_fast.outputs import check_folder
 
-    rows = Manifest.load(need(manifest, "a manifest"))
     name, target = need(encoder, "--encoder"), need(out, "--out FOLDER")
+    source = need(manifest, "a manifest")
 
     def work(progress: Any) -> Any:
+        from meddel_fast.embed import FOLDER
         from meddel_fast.embed import embed as embed_images
 
+        check_folder(target, FOLDER, [source])
         return embed_images(
-            rows,
+            Manifest.load(source),
             name,
             target,
             image_size=image_size,

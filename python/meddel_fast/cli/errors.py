@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from meddel_fast.cli.options import DeviceOption, OutOption, need
-from meddel_fast.console import show_work
+from meddel_fast.console import say_result, show_work
 
 ManifestArgument = Annotated[Path, typer.Argument(help="Manifest of the images.")]
 ModelOption = Annotated[Path, typer.Option("--model", help="Folder of a MAE, as pretrain writes.")]
@@ -25,19 +25,17 @@ def errors(
     device: DeviceOption = "auto",
 ) -> None:
     """Write each image's reconstruction error, for select --method loss --array score=FILE."""
-    import io
-
     import numpy as np
 
     from meddel_fast.data.manifest import Manifest
-    from meddel_fast.files import write_bytes
+    from meddel_fast.outputs import array_file, check_output, output_path
 
-    target = need(out, "--out ERRORS.npy")
+    target, kind = need(out, "--out ERRORS.npy"), array_file("a file of errors", "f", 1)
+    check_output(target, kind, [manifest, model])
     found = _measured(Manifest.load(manifest), model, batch_size, seed, device)
-    buffer = io.BytesIO()
-    np.save(buffer, found.image)
-    write_bytes(target, buffer.getvalue())
-    typer.echo(f"{target}: {len(found.image)} errors, mean {found.image.mean():.4f}")
+    with output_path(target, kind) as path, path.open("wb") as file:
+        np.save(file, found.image)
+    say_result(target, f"{len(found.image)} errors, mean {found.image.mean():.4f}")
 
 
 def tile(
@@ -52,8 +50,11 @@ def tile(
     """Make new images of the patches that a MAE restores worst (OptiDEL), with a manifest."""
     from meddel_fast.data.manifest import Manifest
     from meddel_fast.files import read_json
+    from meddel_fast.outputs import NEW_FOLDER, check_folder
 
-    rows, target = Manifest.load(manifest), need(out, "--out FOLDER")
+    target = need(out, "--out FOLDER")
+    check_folder(target, NEW_FOLDER, [manifest, model])
+    rows = Manifest.load(manifest)
     found = _measured(rows, model, batch_size, seed, device)
     from meddel_fast.reconstruction import write_hard_images
 

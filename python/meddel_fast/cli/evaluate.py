@@ -48,8 +48,14 @@ def evaluate(
         return
     from meddel_fast.data.manifest import Manifest
     from meddel_fast.files import read_json, write_json
+    from meddel_fast.outputs import RESULT, check_output
+    from meddel_fast.predictions import KIND as PREDICTIONS
 
     folder = need(model, "the folder of an encoder")
+    given = [folder, manifest, test]
+    for path, kind in ((out, RESULT), (predictions, PREDICTIONS)):
+        if path is not None:
+            check_output(path, kind, given)
     rows = Manifest.load(need(manifest, "a manifest"))
     tested = rows if test is None else Manifest.load(test)
     size = {"image_size": read_json(folder / "config.json").get("image_size", 224)}

@@ -112,14 +112,17 @@ def show(
     kept: Annotated[Path | None, typer.Option(help="List the kept samples here.")] = None,
 ) -> None:
     """Tell what an index holds."""
-    from meddel_fast.files import write_text
     from meddel_fast.index import SelectionIndex
+    from meddel_fast.outputs import NAMES, check_output, output_path
 
+    if kept is not None:
+        check_output(kept, NAMES, [path])
     index = SelectionIndex.open(path)
     settings = ", ".join(f"{name} {value}" for name, value in index.settings.items())
     typer.echo(f"{path}: {_counts(index)}; {settings}")
     if kept is not None:
-        write_text(kept, "".join(f"{name}\n" for name in index.kept))
+        with output_path(kept, NAMES) as target:
+            target.write_text("".join(f"{name}\n" for name in index.kept), "utf-8", newline="")
 
 
 def _names(manifest: Path | None, ids: Path | None) -> list[str]:

@@ -29,8 +29,11 @@ def leaderboard(
     from meddel_fast.benchmark import leaderboard_page
     from meddel_fast.benchmark.standings import standings
     from meddel_fast.files import write_text
+    from meddel_fast.outputs import check_folder
 
     runs = board.find_runs(folders)
+    if out is not None:
+        check_folder(out, board.FOLDER, runs)
     for run in runs if verify else []:
         show_work("verify", "results", partial(_score_again, run))
     entries, notes = board.collect(runs, alpha)

@@ -49,7 +49,8 @@ def leakage(
     data_root: RootOption = None,
 ) -> None:
     """Find test images that the pool holds too, or nearly so."""
-    from meddel_fast.leakage import Leakage, audit
+    from meddel_fast.leakage import FOLDER, Leakage, audit
+    from meddel_fast.outputs import check_folder
 
     if config is not None:
         folder = run_stages(config, data_root, out, "leakage") / "leakage"
@@ -57,6 +58,7 @@ def leakage(
         typer.echo(folder)
         return
     target = need(out, "--out FOLDER")
+    check_folder(target, FOLDER, [pool, *(tests or []), None if encoder is None else Path(encoder)])
     sources = [need(pool, "a manifest, or embeddings, of the pool"), *(tests or [])]
     if len(sources) < 2:
         raise ConfigError("a manifest, or embeddings, of a test set is needed")

@@ -37,9 +37,11 @@ def pretrain(
         typer.echo(run_stages(config, data_root, out, "pretrain") / "pretrain")
         return
     from meddel_fast.data.manifest import Manifest
+    from meddel_fast.outputs import check_folder
     from meddel_fast.selectors import Selection
 
-    rows, target = Manifest.load(need(manifest, "a manifest")), need(out, "--out FOLDER")
+    target = need(out, "--out FOLDER")
+    rows = Manifest.load(need(manifest, "a manifest"))
     chosen = None if selection is None else Selection.load(selection)
     if chosen is not None and chosen.n != len(rows):
         raise ConfigError(f"{selection} is of {chosen.n} samples, {manifest} has {len(rows)}")
@@ -47,8 +49,10 @@ def pretrain(
     values = from_table(PretrainConfig, parse_settings(set_ or []), "--set")
 
     def work(progress: Any) -> Any:
+        from meddel_fast.pretrain import FOLDER
         from meddel_fast.pretrain import pretrain as train
 
+        check_folder(target, FOLDER, [manifest, selection])
         return train(rows, indices, target, values, device=device, progress=progress)
 
     def speed() -> str:

@@ -35,13 +35,17 @@ def score(
         print_table(path)
         return
     from meddel_fast.benchmark.score import score_csv
-    from meddel_fast.files import write_text
+    from meddel_fast.outputs import check_output, csv_table, output_path
 
+    kind = csv_table("a table of scores", "miou", "retained", "normdel")
+    if out is not None:
+        check_output(out, kind, [path])
     text = score_csv(path, alpha)
     if out is None:
         typer.echo(text, nl=False)
     else:
-        write_text(out, text)
+        with output_path(out, kind) as target:
+            target.write_text(text, "utf-8", newline="")
 
 
 def report(

@@ -11,7 +11,7 @@ from meddel_fast.cli.options import ConfigOption, OutOption, RootOption, SetOpti
 from meddel_fast.cli.selection_file import reuse
 from meddel_fast.config import ConfigError
 from meddel_fast.config_file import parse_settings
-from meddel_fast.console import load_embeddings, parse_budget, show_work
+from meddel_fast.console import load_embeddings, parse_budget, say_result, show_work
 
 if TYPE_CHECKING:
     from meddel_fast.data.manifest import Manifest
@@ -69,10 +69,17 @@ def select(
     if config is not None:
         typer.echo(run_stages(config, data_root, out, "select") / "select")
         return
+    from meddel_fast.outputs import NAMES, check_output
     from meddel_fast.selectors import select as choose
+    from meddel_fast.selectors import use
 
-    x = load_embeddings(need(embeddings, "a file of embeddings"))
     target, budgets = need(out, "--out SELECTION.parquet"), need(budget, "--budget").split(",")
+    given = [embeddings, manifest, *(text.partition("=")[2] for text in array or [])]
+    for text in budgets:
+        check_output(_named(target, text), use.LISTS.get(target.suffix, use.KIND), given)
+        if kept is not None:
+            check_output(_named(kept, text), NAMES, [*given, _named(target, text)])
+    x = load_embeddings(need(embeddings, "a file of embeddings"))
     counts = [parse_budget(text.strip()) for text in budgets]
     for path in (target, kept):
         if len(counts) > 1 and path is not None and _BUDGET not in str(path):
@@ -92,7 +99,11 @@ def select(
     def work(progress: Any) -> list[Selection]:
         found = choose(method, x, counts, seed=seed, threads=threads, progress=progress, **options)
         for path, selection in zip(paths, found, strict=True):
-            selection.save(path, None if rows is None else rows.ids, data=x)
+            names = None if rows is None else rows.ids
+            if path.suffix in use.LISTS:
+                use.write_list(selection, path, names)
+            else:
+                selection.save(path, names, data=x)
         return found
 
     for text, path, selection in zip(budgets, paths, show_work("select", "", work), strict=True):
@@ -126,7 +137,7 @@ def _tell(selection: Selection, target: Path, rows: Manifest | None, kept: Path 
         paths = rows.take(selection.indices).image_paths()
         write_text(kept, "".join(f"{path}\n" for path in paths))
     fates = ", ".join(f"{reason} {n}" for reason, n in selection.counts().items() if n)
-    typer.echo(f"{target}: {len(selection)} of {selection.n} kept by {selection.method} ({fates})")
+    say_result(target, f"{len(selection)} of {selection.n} kept by {selection.method} ({fates})")
 
 
 def _arrays(given: list[str], rows: Manifest | None) -> dict[str, Any]:

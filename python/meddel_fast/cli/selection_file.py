@@ -13,10 +13,15 @@ from meddel_fast.config import ConfigError
 def reuse(saved: Path, out: Path | None, manifest: Path | None, kept: Path | None) -> None:
     """Show a saved selection; write it as a list, or the kept images of a manifest."""
     from meddel_fast.files import write_text
+    from meddel_fast.outputs import NAMES, check_output
     from meddel_fast.selectors import Selection, use
 
     if (manifest is None) != (kept is None):
         raise ConfigError("--from takes --manifest and --kept together, or neither")
+    if out is not None and out.suffix in use.LISTS:
+        check_output(out, use.LISTS[out.suffix], [saved, manifest])
+    if kept is not None:
+        check_output(kept, NAMES, [saved, manifest, out])
     found, about = Selection.load(saved), use.read_about(saved)
     ids = use.read_ids(saved)
     typer.echo(f"{saved}: {len(found)} of {found.n} kept by {found.method}")

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from meddel_fast.extras import needs
-from meddel_fast.files import StrPath, atomic_path, why_no_file
+from meddel_fast.files import StrPath, why_no_file
+from meddel_fast.outputs import output_path, table
 from meddel_fast.untrusted import read_parquet
 
 with needs("benchmark"):
@@ -29,6 +30,7 @@ with needs("benchmark"):
 FORMAT = "2"
 _OLDER = {"1": ("label", "boxes")}  # what earlier formats that are still read had no columns for
 SPLITS = ("train", "val", "test")
+KIND = table("a manifest", b"name", b"root", b"format")
 
 SCHEMA = pa.schema(
     [
@@ -135,9 +137,15 @@ class Manifest:
             raise ValueError(f"{path} is no manifest: {error}") from error
 
     def save(self, path: StrPath) -> None:
-        """Write the manifest to a Parquet file, atomically."""
+        """Write the manifest to a Parquet file, atomically.
+
+        Raises
+        ------
+        ValueError, FileExistsError
+            Something else may be meant, or is there: :mod:`meddel_fast.outputs`.
+        """
         metadata = {"name": self.name, "root": str(self.root), "format": FORMAT}
-        with atomic_path(path) as temporary:
+        with output_path(path, KIND) as temporary:
             pq.write_table(self.table.replace_schema_metadata(metadata), temporary)
 
     @classmethod

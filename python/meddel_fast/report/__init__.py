@@ -25,6 +25,7 @@ from pathlib import Path
 from string import Template
 
 from meddel_fast.files import write_text
+from meddel_fast.outputs import check_output, page
 from meddel_fast.report import embedmap, frames, galleries, leaks, made, results, worth
 from meddel_fast.report.load import Run, load_run
 from meddel_fast.report.text import escape, number, score_table
@@ -58,6 +59,8 @@ def render(run_dir: str | os.PathLike[str], out: str | os.PathLike[str] | None =
         A file of the run is damaged.
     """
     run = load_run(run_dir)
+    if out is not None:
+        check_output(out, page("a report"), [run.folder])
     path = run.folder / "report" / "report.html" if out is None else Path(out)
     write_text(path, _page(run))
     return path

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from meddel_fast import arrays
 from meddel_fast.extras import needs
-from meddel_fast.files import atomic_path
+from meddel_fast.outputs import output_path
 from meddel_fast.selectors import use
 from meddel_fast.store import Store
 from meddel_fast.untrusted import check_fields, read_parquet
@@ -128,6 +128,12 @@ class Selection:
             Names of the n samples, for people who read the file; :meth:`load` needs none.
         data
             What was selected from, to be told by its hash.
+
+        Raises
+        ------
+        ValueError, FileExistsError
+            The name is another format's (:func:`meddel_fast.selectors.use.write_list` writes
+            lists), or something else than a saved selection is there.
         """
         with needs("benchmark"):
             import pyarrow as pa
@@ -152,7 +158,7 @@ class Selection:
         table = pa.table(columns).replace_schema_metadata(
             {use.METADATA_KEY: json.dumps(about, sort_keys=True)}
         )
-        with atomic_path(path) as temporary:
+        with output_path(path, use.KIND) as temporary:
             pq.write_table(table, temporary)
 
     @classmethod

@@ -23,10 +23,9 @@ from meddel_fast.files import (
     StrPath,
     atomic_directory,
     read_json,
-    write_bytes,
     write_json,
-    write_text,
 )
+from meddel_fast.outputs import NAMES, array_file, csv_table, output_path, table
 from meddel_fast.untrusted import json_metadata, read_parquet, read_parquet_schema
 
 if TYPE_CHECKING:
@@ -34,6 +33,14 @@ if TYPE_CHECKING:
 
 METADATA_KEY = b"meddel_fast.selection"
 """Where a saved selection keeps what is no column."""
+
+KIND = table("a saved selection", METADATA_KEY)
+LISTS = {
+    ".txt": NAMES,
+    ".csv": csv_table("a selection's list", "index", "id", "kept"),
+    ".npy": array_file("a list of indices", "iu", 1),
+}
+"""What :func:`write_list` writes, by suffix."""
 
 _ROWS_HASHED = 1 << 14  # at a time
 
@@ -274,23 +281,23 @@ def write_list(selection: Selection, path: StrPath, ids: Sequence[str] | None = 
     ------
     ValueError
         For another suffix, or names that are not n.
+    FileExistsError
+        Something else than such a list is there.
     """
     if ids is not None:
         _check_length("ids", len(ids), selection)
     names = [str(i) for i in range(selection.n)] if ids is None else list(ids)
     suffix = Path(path).suffix
-    if suffix == ".txt":
-        write_text(path, "".join(f"{names[i]}\n" for i in selection))
-    elif suffix == ".csv":
-        write_text(path, _csv(selection, names))
-    elif suffix == ".npy":
-        import io
-
-        buffer = io.BytesIO()
-        np.save(buffer, selection.indices)
-        write_bytes(path, buffer.getvalue())
-    else:
+    if suffix not in LISTS:
         raise ValueError(f"path must end in .txt, .csv or .npy, got {os.fspath(path)!r}")
+    with output_path(path, LISTS[suffix]) as temporary:
+        if suffix == ".txt":
+            text = "".join(f"{names[i]}\n" for i in selection)
+            temporary.write_text(text, encoding="utf-8", newline="")
+        elif suffix == ".csv":
+            temporary.write_text(_csv(selection, names), encoding="utf-8", newline="")
+        else:
+            np.save(temporary, selection.indices)
 
 
 def _csv(selection: Selection, names: Sequence[str]) -> str:
