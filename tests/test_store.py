@@ -135,9 +135,56 @@ def test_a_foreign_file_is_named(tmp_path: Path, suffix: str, content: bytes) ->
 def test_a_file_that_shrinks_later_is_named(tmp_path: Path) -> None:
     store = open_store(write(tmp_path / "x.npy", X))
     truncated(tmp_path / "x.npy")
-    np.testing.assert_array_equal(store.rows(0, 50), X[:50])
+    with pytest.raises(ValueError, match=r"x\.npy has been changed or replaced"):
+        store.rows(0, 50)  # which are all there
     with pytest.raises(ValueError, match=r"x\.npy has become shorter"):
         store.rows(50, 100)
+
+
+CHANGES = {
+    "written to": lambda path: path.write_bytes(path.read_bytes()),
+    "one byte": lambda path: change_byte(path),
+    "replaced": lambda path: (path.with_name("y").write_bytes(path.read_bytes()),
+                              path.with_name("y").replace(path)),
+    "longer": lambda path: path.write_bytes(path.read_bytes() + b"\0"),
+    "removed": lambda path: path.unlink(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".safetensors", ".parquet"])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_file_that_changes_after_it_was_opened_is_named(
+    tmp_path: Path, suffix: str, change: Any
+) -> None:
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    path = write(tmp_path / f"x{suffix}", X)
+    other = write(tmp_path / f"other{suffix}", X)
+    store = open_store([other, path])
+    store.rows(0, 200)
+    change(path)
+    store.rows(0, 100)
+    for operation in (mf.redundancy, lambda s: mf.kmeans(s, 3), lambda s: s.take(np.array([150]))):
+        with pytest.raises((ValueError, OSError), match=rf"x\{suffix}"):
+            operation(store)
+
+
+def test_a_file_that_changes_between_two_passes_gives_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = np.tile(X, (300, 40))
+    path = write(tmp_path / "x.npy", x)
+    store, read = open_store(path), Store.rows
+
+    def read_then_meddle(self: Store, start: int, stop: int) -> np.ndarray:
+        found = read(self, start, stop)
+        if self.rows_read == len(x):  # the first pass is over
+            np.save(path, np.zeros_like(x))
+        return found
+
+    monkeypatch.setattr(Store, "rows", read_then_meddle)
+    with pytest.raises(ValueError, match=r"x\.npy has been changed or replaced"):
+        mf.kmeans(store, 20, memory="12MB")
 
 
 @pytest.mark.parametrize(

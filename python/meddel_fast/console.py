@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
@@ -10,13 +11,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ParamSpec
 
 from meddel_fast.config import ConfigError
 from meddel_fast.extras import needs
-from meddel_fast.files import Progress, is_stream
+from meddel_fast.files import Progress, State, is_stream, state
 
 P = ParamSpec("P")
 
@@ -209,6 +210,26 @@ def parse_budget(text: str) -> int | float:
         raise ConfigError(
             f"--budget must be a count (500), a share (0.05) or per cent (5%), got '{text}'"
         ) from None
+
+
+@contextlib.contextmanager
+def unchanged(path: Path) -> Iterator[None]:
+    """Refuse what the block made of embeddings that changed meanwhile: they are not copied.
+
+    Raises
+    ------
+    ValueError
+        A file of theirs was written to, replaced or removed in the block.
+    """
+
+    def states() -> dict[Path, State]:
+        files = [path] if path.is_file() else sorted(path.glob("*"))
+        return {file: state(file) for file in files}
+
+    before = states()
+    yield
+    if states() != before:
+        raise ValueError(f"{path} was changed while it was read: nothing was written")
 
 
 def load_embeddings(path: Path) -> Any:

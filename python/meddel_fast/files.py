@@ -173,6 +173,18 @@ def read_json(path: StrPath) -> Any:
         raise ValueError(f"{path} is not a JSON file: {error}") from error
 
 
+State = tuple[int, int, int, int]
+
+
+def state(path: StrPath) -> State:
+    """Return what tells a file from another one, or from itself once written to.
+
+    Its device and number there, its size, and when its content changed last.
+    """
+    found = os.stat(path)  # noqa: PTH116 - asked for at every read
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def sha256_file(path: StrPath) -> str:
     """SHA-256 of a file's content, as 64 hex digits."""
     digest = hashlib.sha256()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from meddel_fast.arrays import SUPPORTED, is_torch, to_numpy
 from meddel_fast.extras import needs
-from meddel_fast.files import why_no_file
+from meddel_fast.files import State, state, why_no_file
 from meddel_fast.untrusted import npy_header
 
 _SUFFIXES = (".npy", ".safetensors", ".parquet")
@@ -35,10 +35,28 @@ class Shard(ABC):
     width: int
     dtype: np.dtype[Any]
     bfloat16: bool = False
+    state: State | None = None  # of the file when it was opened
 
     @abstractmethod
     def read(self, spans: Sequence[Span]) -> list[NDArray[Any]]:
         """Return the rows [start, stop) of each span as they are stored."""
+
+    def check_unchanged(self) -> None:
+        """Raise a ValueError when the file is no longer the one that was opened.
+
+        Called after each reading: several passes over rows that change in between would give a
+        result that is true of no set of rows.
+        """
+        if self.state is None:
+            return
+        try:
+            unchanged = state(self.name) == self.state
+        except OSError as error:
+            raise ValueError(f"{self.name} is no longer there: {error.strerror}") from error
+        if not unchanged:
+            raise ValueError(
+                f"{self.name} has been changed or replaced since it was opened: open it again"
+            )
 
     def read_type(self) -> np.dtype[Any]:
         """Return the type that the kernels take such rows in; TypeError if there is none."""
@@ -190,9 +208,16 @@ def open_shard(path: Path, tensor: str | None = None, column: str | None = None)
         raise FileNotFoundError(f"shard {path} is missing{why_no_file(path)}")
     if path.suffix not in _SUFFIXES:
         raise ValueError(f"{path} must end in one of {', '.join(_SUFFIXES)}")
+    before = state(path)
+    shard: Shard
     if path.suffix == ".npy":
-        return _Npy(path)
-    return _Safetensors(path, tensor) if path.suffix == ".safetensors" else _Parquet(path, column)
+        shard = _Npy(path)
+    elif path.suffix == ".safetensors":
+        shard = _Safetensors(path, tensor)
+    else:
+        shard = _Parquet(path, column)
+    shard.state = before
+    return shard
 
 
 def _safetensors_header(path: Path) -> tuple[dict[str, Any], int]:

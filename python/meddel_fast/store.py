@@ -95,7 +95,8 @@ class Store:
         ------
         ValueError
             A shard is damaged: it is not what the index's hash says (looked at when it is first
-            read, before anything of it is returned), or shorter than it was.
+            read, before anything of it is returned), or its file has been written to, replaced or
+            removed since the store was opened.
         OSError
             A shard cannot be read.
         """
@@ -132,7 +133,9 @@ class Store:
         self._check(number)
         self.rows_read += sum(stop - start for start, stop in spans)
         first = self._starts[number]
-        found = self._shards[number].read([(a - first, b - first) for a, b in spans])
+        shard = self._shards[number]
+        found = shard.read([(a - first, b - first) for a, b in spans])
+        shard.check_unchanged()
         return [self._plain(rows) for rows in found]
 
     def _check(self, number: int) -> None:

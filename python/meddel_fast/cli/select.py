@@ -11,7 +11,7 @@ from meddel_fast.cli.options import ConfigOption, OutOption, RootOption, SetOpti
 from meddel_fast.cli.selection_file import reuse
 from meddel_fast.config import ConfigError
 from meddel_fast.config_file import parse_settings
-from meddel_fast.console import load_embeddings, parse_budget, say_result, show_work
+from meddel_fast.console import load_embeddings, parse_budget, say_result, show_work, unchanged
 
 if TYPE_CHECKING:
     from meddel_fast.data.manifest import Manifest
@@ -79,7 +79,8 @@ def select(
         check_output(_named(target, text), use.LISTS.get(target.suffix, use.KIND), given)
         if kept is not None:
             check_output(_named(kept, text), NAMES, [*given, _named(target, text)])
-    x = load_embeddings(need(embeddings, "a file of embeddings"))
+    source = need(embeddings, "a file of embeddings")
+    x = load_embeddings(source)
     counts = [parse_budget(text.strip()) for text in budgets]
     for path in (target, kept):
         if len(counts) > 1 and path is not None and _BUDGET not in str(path):
@@ -97,7 +98,10 @@ def select(
     paths = [_named(target, text) for text in budgets]
 
     def work(progress: Any) -> list[Selection]:
-        found = choose(method, x, counts, seed=seed, threads=threads, progress=progress, **options)
+        with unchanged(source):
+            found = choose(
+                method, x, counts, seed=seed, threads=threads, progress=progress, **options
+            )
         for path, selection in zip(paths, found, strict=True):
             names = None if rows is None else rows.ids
             if path.suffix in use.LISTS:
