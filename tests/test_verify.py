@@ -113,6 +113,9 @@ def test_files_that_hold_no_predictions(tmp_path: Path) -> None:
         np.save(file, np.zeros(3))
     with pytest.raises(ValueError, match="holds no predictions"):
         Predictions.load(path)
+    with pytest.raises(FileExistsError, match="is not a file of predictions"):
+        whole.save(path)
+    path.unlink()
     replace(whole, confusions=whole.confusions[1:]).save(path)
     for load in (Predictions.load, load_confusions):
         with pytest.raises(ValueError, match=r"wanted ids \(n,\) and confusions \(n, 2, 2\)"):

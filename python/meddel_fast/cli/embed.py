@@ -39,8 +39,8 @@ def embed(
     from meddel_fast.data.manifest import Manifest
     from meddel_fast.outputs import check_folder
 
-    name, target = need(encoder, "--encoder"), need(out, "--out FOLDER")
     source = need(manifest, "a manifest")
+    name, target = need(encoder, "--encoder"), need(out, "--out FOLDER")
 
     def work(progress: Any) -> Any:
         from meddel_fast.embed import FOLDER

@@ -40,8 +40,7 @@ def pretrain(
     from meddel_fast.outputs import check_folder
     from meddel_fast.selectors import Selection
 
-    target = need(out, "--out FOLDER")
-    rows = Manifest.load(need(manifest, "a manifest"))
+    rows, target = Manifest.load(need(manifest, "a manifest")), need(out, "--out FOLDER")
     chosen = None if selection is None else Selection.load(selection)
     if chosen is not None and chosen.n != len(rows):
         raise ConfigError(f"{selection} is of {chosen.n} samples, {manifest} has {len(rows)}")
