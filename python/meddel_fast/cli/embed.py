@@ -39,16 +39,16 @@ def embed(
     from meddel_fast.data.manifest import Manifest
     from meddel_fast.outputs import check_folder
 
-    source = need(manifest, "a manifest")
+    rows = Manifest.load(need(manifest, "a manifest"))
     name, target = need(encoder, "--encoder"), need(out, "--out FOLDER")
 
     def work(progress: Any) -> Any:
         from meddel_fast.embed import FOLDER
         from meddel_fast.embed import embed as embed_images
 
-        check_folder(target, FOLDER, [source])
+        check_folder(target, FOLDER, [manifest])
         return embed_images(
-            Manifest.load(source),
+            rows,
             name,
             target,
             image_size=image_size,
