@@ -285,7 +285,9 @@ def similar_pairs(
     try:
         return pairs_of_range(first, second, range(first.n), threshold, limit, threads, on)
     except OverflowError as error:
-        way_out = "iterate over iter_similar_pairs, which holds a part of them (of memory=) at a time"
+        way_out = (
+            "iterate over iter_similar_pairs, which holds a part of them (of memory=) at a time"
+        )
         raise _too_many_pairs(error, limit, threshold, way_out) from None
 
 
