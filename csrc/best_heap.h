@@ -26,16 +26,18 @@ class BestHeap {
     return size() < k ? -std::numeric_limits<double>::infinity() : heap_.front().similarity;
   }
 
-  void offer(const Candidate& candidate, int64_t k) {
+  // Returns whether it is one of them.
+  bool offer(const Candidate& candidate, int64_t k) {
     if (size() < k) {
       heap_.push_back(candidate);
     } else if (candidate < heap_.front()) {
       std::pop_heap(heap_.begin(), heap_.end());
       heap_.back() = candidate;
     } else {
-      return;
+      return false;
     }
     std::push_heap(heap_.begin(), heap_.end());
+    return true;
   }
 
   // Puts the best first; nothing can be offered afterwards.

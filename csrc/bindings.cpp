@@ -16,6 +16,7 @@
 #include "check.h"
 #include "cpu/isa.h"
 #include "deduplicate.h"
+#include "floating_point.h"
 #include "kcenter.h"
 #include "kcenter_parts.h"
 #include "kmeans.h"
@@ -100,6 +101,7 @@ class Progress {
 template <class Operation>
 auto call(int threads, const Operation& operation) {
   MEDDEL_CHECK(threads >= 1, "threads must be at least 1, got " << threads);
+  const DefaultFloatingPoint floats;
   Progress progress;
   Context context{threads, [] {
                     py::gil_scoped_acquire acquire;
@@ -428,6 +430,8 @@ py::array_t<double> add_members_py(const py::array& x_array, const py::array& la
 
 }  // namespace
 
+// What PYBIND11_MODULE is to define; the module's own entry stands below.
+#define PyInit__core PyInit_in_main_interpreter
 PYBIND11_MODULE(_core, m) {
   py::register_exception_translator([](std::exception_ptr p) {
     try {
@@ -449,6 +453,14 @@ PYBIND11_MODULE(_core, m) {
     }
     MEDDEL_CHECK(false, "mode must be auto, always, grouped, dense or never, got '" << mode << "'");
   });
+  m.def(
+      "use_floating_point",
+      [](uint64_t state) {
+        const uint64_t before = floating_point();
+        set_floating_point(state);
+        return before;
+      },
+      py::arg("state") = kDefaultFloatingPoint);
   m.def("report_to", [](const py::object& progress) {
     PyObject* const before =
         std::exchange(progress_of_thread, progress.is_none() ? nullptr : progress.ptr());
@@ -474,5 +486,15 @@ PYBIND11_MODULE(_core, m) {
   m.def("lower_weights", &lower_weights_py);
   m.def("add_members", &add_members_py);
 }
+#undef PyInit__core
 
 }  // namespace meddel
+
+// In a subinterpreter pybind11 waits for ever for the GIL, which its own thread holds.
+extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {
+  if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+    PyErr_SetString(PyExc_ImportError, "meddel_fast cannot be imported in a subinterpreter");
+    return nullptr;
+  }
+  return meddel::PyInit_in_main_interpreter();
+}

@@ -45,11 +45,8 @@ class CatchUp {
   double bar(int64_t p) const { return bar_of(metric_, bounds_.nearest[x_.rows[p]]); }
 
   void take(int64_t p, int64_t q, double inner) {
-    const double s =
-        score(metric_, inner, x_.square(p), centres_.square(q), x_.norm(p), centres_.norm(q));
-    const double distance = metric_ == Metric::kCosine ? cosine_distance(s) : -s;
     double& nearest = bounds_.nearest[x_.rows[p]];
-    nearest = std::min(nearest, distance);
+    nearest = std::min(nearest, distance(metric_, inner, x_.square(p), centres_.square(q)));
   }
 
   void finish_band(int64_t begin, int64_t end) {

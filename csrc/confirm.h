@@ -38,7 +38,8 @@ ScanSide all_rows(Team& team, const Matrix& x);
 //
 // |fl(<x, y>) - <x, y>| <= gamma_d |x||y| for any order of summation, as long as nothing over- or
 // underflows: hence the range of norms. The truth itself is off the real score by what screen.h
-// says of slack.
+// says of slack; the rest of `off` is for the norms here, roots of the truth's squares, and the
+// operations on them.
 class RoughScore {
  public:
   RoughScore(Metric metric, int64_t d)

@@ -5,6 +5,7 @@
 #include <limits>
 #include <numeric>
 
+#include "copies.h"
 #include "cpu/isa.h"
 #include "norms.h"
 #include "truth.h"
@@ -35,20 +36,86 @@ Deduplicated semdedup(const Matrix& x, double threshold, const Ordering& orderin
   return out;
 }
 
-// earlier holds, position after position, the similar pairs (later, earlier position).
-Deduplicated greedy(const Pairs& earlier, const Ordering& ordering, const int64_t* samples,
-                    Deduplicated out) {
-  for (size_t e = 0; e < earlier.i.size(); ++e) {
-    const int64_t row = ordering.rows[earlier.i[e]], other = ordering.rows[earlier.j[e]];
-    const int64_t cover = samples[other];
-    if (out.representative[other] != cover) continue;  // it was dropped: positions rise
-    const double similarity = earlier.similarity[e], best = out.similarity[row];
-    const bool first = out.representative[row] == samples[row];
-    if (first || similarity > best || (similarity == best && cover < out.representative[row])) {
-      out.representative[row] = cover;
-      out.similarity[row] = similarity;
+bool is_zero(const Matrix& x, int64_t row) {
+  return kernels().dot[static_cast<int>(x.dtype)](x.row(row), x.row(row), x.d) == 0.0;
+}
+
+// Copies of one row have cosine 1, but for zero rows, which are as similar as threshold 0 says.
+bool copies_are_similar(const Matrix& x, int64_t row, double threshold) {
+  return threshold <= 0.0 || !is_zero(x, row);
+}
+
+class Greedy {
+ public:
+  Greedy(const Ordering& ordering, const int64_t* samples, Deduplicated& out)
+      : ordering_(ordering), samples_(samples), out_(out) {}
+
+  bool kept(int64_t row) const { return out_.representative[row] == samples_[row]; }
+
+  // Takes account of a kept row that is similar to another and earlier.
+  void cover(int64_t row, int64_t other, double similarity) {
+    const int64_t by = samples_[other];
+    int64_t& representative = out_.representative[row];
+    double& best = out_.similarity[row];
+    if (kept(row) || similarity > best || (similarity == best && by < representative)) {
+      representative = by;
+      best = similarity;
     }
   }
+
+  // Copies of a row that is kept are dropped for it, as all that are more similar would have
+  // dropped it. Those of a row that is dropped are dropped for the same row, or for one that was
+  // kept after it.
+  void settle_copies(const Matrix& x, const Pairs& pairs, const Copies& copies, double threshold) {
+    if (!copies.any()) return;
+    const auto kinds = static_cast<int64_t>(copies.distinct.size());
+    std::vector<std::vector<size_t>> later(static_cast<size_t>(kinds));
+    for (size_t e = 0; e < pairs.i.size(); ++e) {
+      const int64_t kind = copies.kind[pairs.j[e]];
+      const bool dropped = !kept(ordering_.rows[pairs.j[e]]);
+      if (dropped && copies.count(kind) > 1 && kept(ordering_.rows[pairs.i[e]])) {
+        later[kind].push_back(e);
+      }
+    }
+    for (int64_t kind = 0; kind < kinds; ++kind) {
+      const int64_t first = ordering_.rows[copies.distinct[kind]];
+      if (copies.count(kind) == 1 || !copies_are_similar(x, first, threshold)) continue;
+      const bool covers = kept(first);
+      const double own = threshold <= 0.0 && is_zero(x, first) ? 0.0 : 1.0;
+      int64_t last = first;
+      size_t next = 0;
+      for (int64_t m = copies.begin[kind] + 1; m < copies.begin[kind + 1]; ++m) {
+        const int64_t at = copies.members[m], row = ordering_.rows[at];
+        out_.representative[row] = covers ? samples_[first] : out_.representative[last];
+        out_.similarity[row] = covers ? own : out_.similarity[last];
+        for (; next < later[kind].size() && pairs.i[later[kind][next]] < at; ++next) {
+          const size_t e = later[kind][next];
+          cover(row, ordering_.rows[pairs.i[e]], pairs.similarity[e]);
+        }
+        last = row;
+      }
+    }
+  }
+
+ private:
+  const Ordering& ordering_;
+  const int64_t* const samples_;
+  Deduplicated& out_;
+};
+
+// The pairs stand position after position: (later, earlier).
+Deduplicated greedy(const Matrix& x, double threshold, const Ordering& ordering,
+                    const int64_t* samples, int64_t max_pairs, Deduplicated out,
+                    const Context& context) {
+  Team team(context);
+  const Copies copies(team, x, ordering.rows, &ordering.begin);
+  const Pairs pairs = earlier_pairs(x, threshold, ordering, copies, max_pairs, team);
+  Greedy rule(ordering, samples, out);
+  for (size_t e = 0; e < pairs.i.size(); ++e) {
+    const int64_t row = ordering.rows[pairs.i[e]], other = ordering.rows[pairs.j[e]];
+    if (rule.kept(other)) rule.cover(row, other, pairs.similarity[e]);  // positions rise
+  }
+  rule.settle_copies(x, pairs, copies, threshold);
   return out;
 }
 
@@ -80,17 +147,25 @@ class Forest {
   std::vector<int64_t> parent_;
 };
 
-Deduplicated components(const Matrix& x, const Pairs& earlier, const Ordering& ordering) {
+Deduplicated components(const Matrix& x, double threshold, const Ordering& ordering,
+                        int64_t max_pairs, const Context& context) {
+  Team team(context);
+  const Copies copies(team, x, ordering.rows, &ordering.begin);
+  const Pairs pairs = earlier_pairs(x, threshold, ordering, copies, max_pairs, team);
   Deduplicated out = keep_all(x.n);
   Forest forest(out.representative);
-  for (size_t e = 0; e < earlier.i.size(); ++e) forest.join(earlier.i[e], earlier.j[e]);
+  for (size_t e = 0; e < pairs.i.size(); ++e) forest.join(pairs.i[e], pairs.j[e]);
+  for (int64_t p = 0; copies.any() && p < x.n; ++p) {
+    if (copies.is_first(p) || !copies_are_similar(x, ordering.rows[p], threshold)) continue;
+    forest.join(p, copies.first(p));
+  }
   const DotFn dot = kernels().dot[static_cast<int>(x.dtype)];
-  const auto norm = [&](int64_t i) { return std::sqrt(dot(x.row(i), x.row(i), x.d)); };
+  const auto square = [&](int64_t i) { return dot(x.row(i), x.row(i), x.d); };
   for (int64_t p = 0; p < x.n; ++p) {
     const int64_t row = ordering.rows[p], root = ordering.rows[forest.find(p)];
     if (row == root) continue;
     out.representative[row] = root;
-    out.similarity[row] = cosine(dot(x.row(row), x.row(root), x.d), norm(row), norm(root));
+    out.similarity[row] = cosine(dot(x.row(row), x.row(root), x.d), square(row), square(root));
   }
   return out;
 }
@@ -100,19 +175,17 @@ Deduplicated components(const Matrix& x, const Pairs& earlier, const Ordering& o
 Deduplicated deduplicate(const Matrix& x, double threshold, Rule rule, const Ordering& ordering,
                          int64_t max_pairs, const Context& context) {
   if (rule == Rule::kSemDeDup) return semdedup(x, threshold, ordering, context);
-  const Pairs earlier = earlier_pairs(x, threshold, ordering, max_pairs, context);
-  if (rule == Rule::kComponents) return components(x, earlier, ordering);
+  if (rule == Rule::kComponents) return components(x, threshold, ordering, max_pairs, context);
   Deduplicated all = keep_all(x.n);
   const std::vector<int64_t> samples = all.representative;
-  return greedy(earlier, ordering, samples.data(), std::move(all));
+  return greedy(x, threshold, ordering, samples.data(), max_pairs, std::move(all), context);
 }
 
 Deduplicated greedy_in_part(const Matrix& x, double threshold, const int64_t* samples,
                             const int64_t* labels, int64_t max_pairs, Deduplicated known,
                             const Context& context) {
   const Ordering ordering = make_ordering(x.n, nullptr, labels);
-  return greedy(earlier_pairs(x, threshold, ordering, max_pairs, context), ordering, samples,
-                std::move(known));
+  return greedy(x, threshold, ordering, samples, max_pairs, std::move(known), context);
 }
 
 std::vector<int64_t> join_components(std::vector<int64_t> parent, const int64_t* i,
@@ -125,11 +198,11 @@ std::vector<int64_t> join_components(std::vector<int64_t> parent, const int64_t*
 std::vector<double> row_cosines(const Matrix& x, const Matrix& y, const Context& context) {
   Team team(context);
   const DotFn dot = kernels().dot[static_cast<int>(x.dtype)];
-  const std::vector<double> x_norms = roots(squared_norms(team, x));
-  const std::vector<double> y_norms = roots(squared_norms(team, y));
+  const std::vector<double> x_squares = squared_norms(team, x);
+  const std::vector<double> y_squares = squared_norms(team, y);
   std::vector<double> out(static_cast<size_t>(x.n));
   for (int64_t i = 0; i < x.n; ++i) {
-    out[i] = cosine(dot(x.row(i), y.row(i), x.d), x_norms[i], y_norms[i]);
+    out[i] = cosine(dot(x.row(i), y.row(i), x.d), x_squares[i], y_squares[i]);
   }
   return out;
 }

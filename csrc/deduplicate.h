@@ -25,7 +25,8 @@ struct Deduplicated {
 };
 
 // Two samples are similar when their cosine is >= threshold. Throws TooManyPairs when a rule that
-// has to hold all similar pairs (greedy, components) meets more than max_pairs.
+// has to hold all similar pairs (greedy, components) meets more than max_pairs, copies of a row
+// (see copies.h) counted once.
 Deduplicated deduplicate(const Matrix& x, double threshold, Rule rule, const Ordering& ordering,
                          int64_t max_pairs, const Context& context);
 

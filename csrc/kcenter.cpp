@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "catch_up.h"
+#include "copies.h"
 #include "cpu/isa.h"
 #include "pair_scan.h"
 
@@ -18,6 +19,11 @@ namespace {
 // catch up with the centres that they have not seen: many rows with many centres at a time, which
 // screens can do, instead of all rows with one centre at a time, which is bound by memory. Each
 // (row, centre) pair is looked at once at most, nearly all of them in the screens.
+//
+// Of rows that are equal only the first is looked at: the others are as far as it from all centres,
+// and of equal distances the lowest row is chosen. As soon as it, or one of them, is a centre,
+// their distance is 0 (zero rows, which have cosine 0 to each other, do not count as equal for
+// cosines).
 
 constexpr int64_t kActive = 256;      // rows to have active: 0.4 MiB of 384 fp32, within L2,
 constexpr int64_t kLeastActive = 64;  // or fewer, where they would be much of all
@@ -122,6 +128,8 @@ class Greedy {
         bounds_(x.n),
         most_active_(std::clamp(x.n / 256, kLeastActive, kActive)) {
     centres_.rows.clear();
+    if (!few_) keep_first();
+    left_ = rows_.size();
     if (!few_) return;
     threshold_ = kTaken;
     activate(rows_.rows);
@@ -129,6 +137,7 @@ class Greedy {
 
   void add(int64_t centre) {
     centres_.rows.push_back(centre);
+    if (!copies_ || copies_->is_first(centre)) --left_;
     bounds_.nearest[centre] = kTaken;
     bounds_.seen[centre] = std::numeric_limits<int32_t>::max();
   }
@@ -139,6 +148,9 @@ class Greedy {
     team_.announce(done, total, span);
     team_.checkpoint(0);
   }
+
+  // Whether every row is a centre, or equal to one. Requires a centre.
+  bool covered() { return left_ == 0 || distance(farthest()) == 0.0; }
 
   // The row, not a centre, that is farthest from all centres. Requires a centre and a row.
   int64_t farthest() {
@@ -159,11 +171,24 @@ class Greedy {
     catch_up(rows_.rows);
     std::vector<double> out;
     out.reserve(bounds_.nearest.size());
-    for (const double nearest : bounds_.nearest) out.push_back(shown(std::max(0.0, nearest)));
+    for (int64_t i = 0; i < x_.n; ++i) {
+      const int64_t row = copies_ ? copies_->first(i) : i;
+      out.push_back(shown(std::max(0.0, bounds_.nearest[row])));
+    }
     return out;
   }
 
  private:
+  // Leaves the first of each kind in rows_.
+  void keep_first() {
+    Copies copies(team_, x_, metric_ == Metric::kCosine ? &rows_.squares : nullptr);
+    if (!copies.any()) return;
+    rows_.rows = copies.distinct;
+    bounds_.nearest.assign(bounds_.nearest.size(), kTaken);
+    for (const int64_t row : rows_.rows) bounds_.nearest[row] = kInfinity;
+    copies_ = std::move(copies);
+  }
+
   double shown(double distance) const {
     return metric_ == Metric::kCosine ? distance : std::sqrt(distance);
   }
@@ -204,11 +229,11 @@ class Greedy {
       if (row == centre) {
         nearest = kTaken;
       } else if (!few_) {
-        nearest = std::min(nearest, distance(centre, row, inner[k - begin]));
+        nearest = std::min(nearest, between(centre, row, inner[k - begin]));
       } else if (may_be_nearer(centre, row, nearest)) {
         double product;
         dots_(x_.row(centre), x_.data, x_.ld, &row, 1, x_.d, &product);
-        nearest = std::min(nearest, distance(centre, row, product));
+        nearest = std::min(nearest, between(centre, row, product));
       }
       if (farthest < 0 || nearest > active_nearest_[farthest]) farthest = k;
     }
@@ -216,10 +241,8 @@ class Greedy {
   }
 
   // Two rows' distance (squared for the Euclidean metric), by their product.
-  double distance(int64_t x, int64_t y, double product) const {
-    return metric_ == Metric::kCosine
-               ? cosine_distance(cosine(product, rows_.norms[y], rows_.norms[x]))
-               : squared_distance(product, rows_.squares[y], rows_.squares[x]);
+  double between(int64_t x, int64_t y, double product) const {
+    return meddel::distance(metric_, product, rows_.squares[x], rows_.squares[y]);
   }
 
   // Where memory is the limit, fp32 products in a row at a time take half as long as the truth's
@@ -325,7 +348,8 @@ class Greedy {
   const Metric metric_;
   const bool few_;
   Team team_;
-  ScanSide rows_;  // all
+  ScanSide rows_;  // all, or the first of each kind
+  std::optional<Copies> copies_;
   Codebook codebook_;
   ScanSide centres_;  // all so far
   ScanSide pending_;  // those that catch up
@@ -337,10 +361,23 @@ class Greedy {
   std::vector<double> active_nearest_;  // their distances
   int64_t up_to_date_ = 0;              // centres that active rows have seen
   const int64_t most_active_;
+  int64_t left_ = 0;               // of rows_ that are no centres
   int64_t wanted_ = most_active_;  // rows to catch up at a time
   double threshold_ = kInfinity;
   int64_t farthest_ = -1;  // of the active rows
 };
+
+// All rows have distance 0: the lowest that are no centres yet follow.
+void take_the_rest(int64_t n, int64_t k, const std::vector<int64_t>& selected, KCenter& out) {
+  std::vector<bool> taken(static_cast<size_t>(n), false);
+  for (const int64_t row : selected) taken[row] = true;
+  for (const int64_t row : out.indices) taken[row] = true;
+  for (int64_t row = 0; static_cast<int64_t>(out.indices.size()) < k; ++row) {
+    if (taken[row]) continue;
+    out.indices.push_back(row);
+    out.radii.push_back(0.0);
+  }
+}
 
 }  // namespace
 
@@ -351,9 +388,15 @@ KCenter kcenter_greedy(const Matrix& x, int64_t k, double radius, Metric metric,
   for (const int64_t centre : selected) greedy.add(centre);
   KCenter out;
   const int64_t total = distances ? 2 * k : k;
+  bool covered = false;
   while (static_cast<int64_t>(out.indices.size()) < k) {
     greedy.announce(static_cast<int64_t>(out.indices.size()), total);
     const bool first = selected.empty() && out.indices.empty();
+    covered = !first && greedy.covered();
+    if (covered) {
+      if (radius < 0.0) take_the_rest(x.n, k, selected, out);
+      break;
+    }
     const int64_t next = first ? start : greedy.farthest();
     const double distance = greedy.distance(next);
     if (distance <= radius) break;
@@ -361,7 +404,9 @@ KCenter kcenter_greedy(const Matrix& x, int64_t k, double radius, Metric metric,
     out.radii.push_back(distance);
     greedy.add(next);
   }
-  if (distances) {
+  if (distances && covered) {
+    out.distances.assign(static_cast<size_t>(x.n), 0.0);
+  } else if (distances) {
     greedy.announce(k, total, k);
     out.distances = greedy.distances();
   }

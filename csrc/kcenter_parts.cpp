@@ -21,10 +21,8 @@ void add_centre(Team& team, const ScanSide& side, Metric metric, int64_t centre,
     double inner[kUpdatedRows];
     dots(x.row(centre), x.row(begin), x.ld, nullptr, end - begin, x.d, inner);
     for (int64_t i = begin; i < end; ++i) {
-      const double s = score(metric, inner[i - begin], side.squares[i], side.squares[centre],
-                             side.norms[i], side.norms[centre]);
-      const double distance = metric == Metric::kCosine ? cosine_distance(s) : -s;
-      nearest[i] = std::min(nearest[i], distance);
+      const double far = distance(metric, inner[i - begin], side.squares[i], side.squares[centre]);
+      nearest[i] = std::min(nearest[i], far);
     }
   });
   nearest[centre] = kTaken;

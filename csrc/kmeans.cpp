@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "centroid_sum.h"
+#include "copies.h"
 #include "cpu/isa.h"
 #include "norms.h"
 #include "pair_scan.h"
@@ -27,10 +28,11 @@ class Seeding {
  public:
   Seeding(const Matrix& x, bool spherical, const Context& context)
       : x_(x),
-        spherical_(spherical),
+        metric_(spherical ? Metric::kCosine : Metric::kEuclidean),
         team_(context),
         dots_(kernels().dots[static_cast<int>(x.dtype)]),
-        norms_(spherical ? roots(squared_norms(team_, x)) : squared_norms(team_, x)),
+        squares_(squared_norms(team_, x)),
+        copies_(team_, x, spherical ? &squares_ : nullptr),
         weight_(static_cast<size_t>(x.n), kInfinity),
         taken_(static_cast<size_t>(x.n), false),
         blocks_(static_cast<size_t>((x.n + kBlockRows - 1) / kBlockRows)) {}
@@ -39,24 +41,35 @@ class Seeding {
   void add(int64_t seed, int64_t number, int64_t total) {
     team_.announce(number, total);
     taken_[seed] = true;
-    team_.run_range(x_.n, kBlockRows, [&](int64_t begin, int64_t end, int) {
+    if (covered_) return;
+    const int64_t* rows = copies_.any() ? copies_.distinct.data() : nullptr;
+    const auto count = copies_.any() ? static_cast<int64_t>(copies_.distinct.size()) : x_.n;
+    team_.run_range(count, kBlockRows, [&](int64_t begin, int64_t end, int) {
       double inner[kBlockRows];
-      dots_(x_.row(seed), x_.row(begin), x_.ld, nullptr, end - begin, x_.d, inner);
-      for (int64_t i = begin; i < end; ++i) {
-        const double xy = inner[i - begin];
-        const double distance = spherical_ ? cosine_distance(cosine(xy, norms_[i], norms_[seed]))
-                                           : squared_distance(xy, norms_[i], norms_[seed]);
-        weight_[i] = i == seed ? 0.0 : std::min(weight_[i], distance);
+      const void* from = rows == nullptr ? x_.row(begin) : x_.data;
+      dots_(x_.row(seed), from, x_.ld, rows == nullptr ? nullptr : rows + begin, end - begin, x_.d,
+            inner);
+      for (int64_t r = begin; r < end; ++r) {
+        const int64_t i = rows == nullptr ? r : rows[r];
+        const double far = distance(metric_, inner[r - begin], squares_[i], squares_[seed]);
+        weight_[i] = i == seed ? 0.0 : std::min(weight_[i], far);
       }
+    });
+    team_.run_range(x_.n, kBlockRows, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; copies_.any() && i < end; ++i) weight_[i] = weight_[copies_.first(i)];
       blocks_[begin / kBlockRows] = sum_in_order(&weight_[begin], end - begin);
     });
+    covered_ = std::all_of(blocks_.begin(), blocks_.end(), [](double sum) { return sum == 0.0; });
   }
 
-  int64_t draw(double uniform) const {
+  int64_t draw(double uniform) {
+    if (covered_) {
+      while (taken_[lowest_free_]) ++lowest_free_;
+      return lowest_free_;
+    }
     std::vector<double> running(blocks_.size());
     std::partial_sum(blocks_.begin(), blocks_.end(), running.begin());
     const double total = running.back();
-    if (total == 0.0) return std::find(taken_.begin(), taken_.end(), false) - taken_.begin();
     const double target = std::min(uniform * total, std::nextafter(total, 0.0));
     const int64_t block =
         std::upper_bound(running.begin(), running.end(), target) - running.begin();
@@ -72,13 +85,16 @@ class Seeding {
 
  private:
   const Matrix& x_;
-  const bool spherical_;
+  const Metric metric_;
   Team team_;
   const DotsFn dots_;
-  const std::vector<double> norms_;
+  const std::vector<double> squares_;
+  const Copies copies_;  // have the weight of the first of them
   std::vector<double> weight_;
   std::vector<bool> taken_;
   std::vector<double> blocks_;
+  bool covered_ = false;  // whether all rows have weight 0
+  int64_t lowest_free_ = 0;
 };
 
 // By row: the nearest centroid, and its score.
@@ -89,7 +105,7 @@ struct Assignment {
   std::vector<double> distances(Metric metric) const {
     std::vector<double> out;
     out.reserve(best.size());
-    for (const double s : best) out.push_back(metric == Metric::kCosine ? cosine_distance(s) : -s);
+    for (const double s : best) out.push_back(distance_of(metric, s));
     return out;
   }
 
@@ -124,8 +140,7 @@ class Nearest {
         const int64_t row = x_.rows[p], label = out_.labels[row];
         widen(x_.data(p), x_.x->d, wide.data());
         const double inner = dot(wide.data(), centroids_.x->row(label), x_.x->d);
-        out_.best[row] = score(metric_, inner, x_.squares[row], centroids_.squares[label],
-                               x_.norms[row], centroids_.norms[label]);
+        out_.best[row] = score(metric_, inner, x_.squares[row], centroids_.squares[label]);
       }
     });
   }
@@ -136,8 +151,7 @@ class Nearest {
   double bar(int64_t p) const { return out_.best[x_.rows[p]]; }
 
   void take(int64_t p, int64_t q, double inner) {
-    const double found =
-        score(metric_, inner, x_.square(p), centroids_.square(q), x_.norm(p), centroids_.norm(q));
+    const double found = score(metric_, inner, x_.square(p), centroids_.square(q));
     const int64_t row = x_.rows[p], centroid = centroids_.rows[q];
     double& best = out_.best[row];
     if (found > best || (found == best && centroid < out_.labels[row])) {
@@ -184,11 +198,16 @@ std::vector<int64_t> refill_empty(const Members& members, const double* distance
 }
 
 // Rows and what is known of them throughout, with the screens learned from them and the first
-// centroids.
+// centroids. Of rows that are equal, and of centroids, the first alone is compared.
 class Lloyd {
  public:
   Lloyd(const Matrix& x, int64_t k, Metric metric, const Context& context)
-      : x_(x), k_(k), metric_(metric), team_(context), rows_(all_rows(team_, x)) {}
+      : x_(x),
+        k_(k),
+        metric_(metric),
+        team_(context),
+        rows_(all_rows(team_, x)),
+        copies_(team_, x) {}
 
   // Tells, before an assignment, how many of at most `total` were made.
   void announce(int64_t made, int64_t total) {
@@ -200,19 +219,24 @@ class Lloyd {
   // Goes on from the last assignment (null the first time), given which centroids have moved since.
   // Puts rows and centroids into another order.
   Assignment assign(ScanSide& centroids, const Assignment* last, const std::vector<bool>& moved) {
-    if (last == nullptr) learn(centroids);
+    if (last == nullptr) {
+      learn(centroids);
+      if (copies_.any()) rows_.rows = copies_.distinct;
+    }
+    const Copies equal(team_, *centroids.x);
+    if (equal.any()) centroids.rows = equal.distinct;
     const auto split = [](std::vector<int64_t>& rows, const auto& first) {
       return std::stable_partition(rows.begin(), rows.end(), first) - rows.begin();
     };
-    int64_t settled = x_.n, fresh = k_;
+    int64_t settled = rows_.size(), fresh = centroids.size();
     if (last != nullptr) {
       settled = split(rows_.rows, [&](int64_t i) { return moved[last->labels[i]]; });
       fresh = split(centroids.rows, [&](int64_t c) { return moved[c]; });
     }
     std::vector<Codes> dense_tiles;
     if (screening_.dense != nullptr) {
-      for (int64_t tile = 0; tile < k_; tile += scan::kTileColumns) {
-        const int64_t end = std::min(k_, tile + scan::kTileColumns);
+      for (int64_t tile = 0; tile < centroids.size(); tile += scan::kTileColumns) {
+        const int64_t end = std::min(centroids.size(), tile + scan::kTileColumns);
         dense_tiles.push_back(dense_->encode(centroids.positions(), tile, end));
       }
       screening_.y_dense = [&](int64_t tile, Codes&) -> const Codes& {
@@ -228,6 +252,10 @@ class Lloyd {
     if (last != nullptr) nearest.go_on(team_, settled, fresh);
     team_.announce(assigned_, to_assign_, x_.n);
     scan_pairs(team_, rows_, centroids, screening_, nearest);
+    for (int64_t i = 0; copies_.any() && i < x_.n; ++i) {
+      out.labels[i] = out.labels[copies_.first(i)];
+      out.best[i] = out.best[copies_.first(i)];
+    }
     return out;
   }
 
@@ -296,6 +324,7 @@ class Lloyd {
   const Metric metric_;
   Team team_;
   ScanSide rows_;
+  const Copies copies_;
   std::optional<Screen> prefix_;
   std::optional<Screen> dense_;
   std::optional<DenseRows> dense_rows_;

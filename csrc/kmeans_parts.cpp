@@ -14,17 +14,14 @@ std::vector<double> lower_weights(const Matrix& x, const std::vector<double>& sq
                                   std::vector<double> weights, const Context& context) {
   Team team(context);
   const DotsFn dots = kernels().dots[static_cast<int>(x.dtype)];
-  const std::vector<double> norms = spherical ? roots(squares) : squares;
-  const std::vector<double> square = squared_norms(team, seed);
-  const double seed_norm = spherical ? roots(square)[0] : square[0];
+  const Metric metric = spherical ? Metric::kCosine : Metric::kEuclidean;
+  const double square = squared_norms(team, seed)[0];
   team.run_range(x.n, kBlockRows, [&](int64_t begin, int64_t end, int) {
     double inner[kBlockRows];
     dots(seed.data, x.row(begin), x.ld, nullptr, end - begin, x.d, inner);
     for (int64_t i = begin; i < end; ++i) {
-      const double xy = inner[i - begin];
-      const double distance = spherical ? cosine_distance(cosine(xy, norms[i], seed_norm))
-                                        : squared_distance(xy, norms[i], seed_norm);
-      weights[i] = i == row ? 0.0 : std::min(weights[i], distance);
+      const double far = distance(metric, inner[i - begin], squares[i], square);
+      weights[i] = i == row ? 0.0 : std::min(weights[i], far);
     }
   });
   return weights;

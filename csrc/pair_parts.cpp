@@ -67,7 +67,7 @@ class HighestEarlier {
   double bar(int64_t p) const { return best_.similarity[left_.rows[p]]; }
 
   void take(int64_t p, int64_t q, double inner) {
-    const double similarity = cosine(inner, left_.norm(p), right_.norm(q));
+    const double similarity = cosine(inner, left_.square(p), right_.square(q));
     const int64_t row = left_.rows[p], sample = y_.samples[right_.rows[q]];
     double& best = best_.similarity[row];
     if (similarity > best || (similarity == best && sample < best_.neighbor[row])) {
@@ -114,7 +114,7 @@ class BestOfParts {
   double bar(int64_t p) const { return heaps_[x_.rows[p]].bar(k_); }
 
   void take(int64_t p, int64_t q, double inner) {
-    const double similarity = cosine(inner, x_.norm(p), y_.norm(q));
+    const double similarity = cosine(inner, x_.square(p), y_.square(q));
     heaps_[x_.rows[p]].offer({similarity, y_first_ + y_.rows[q]}, k_);
   }
 
@@ -163,7 +163,7 @@ class CollectGroups {
   double bar(int64_t) const { return threshold_; }
 
   void take(int64_t p, int64_t q, double inner) {
-    const double similarity = cosine(inner, x_.norm(p), y_.norm(q));
+    const double similarity = cosine(inner, x_.square(p), y_.square(q));
     if (similarity < threshold_) return;
     found_[x_.rows[p]].push_back({y_.rows[q], similarity});
     const int64_t total = count_.fetch_add(1, std::memory_order_relaxed) + 1;

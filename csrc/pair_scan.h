@@ -476,7 +476,7 @@ template <class Operation>
 void scan_pairs(Team& team, const ScanSide& x, const ScanSide& y, const scan::Screening& screening,
                 Operation& operation) {
   scan::Scanner<Operation> scanner(team, x, y, screening, operation);
-  team.run_range(x.size(), scan::band_rows(x, screening, team.size()),
+  team.run_range(x.size(), scan::band_rows(x, screening, team.most()),
                  [&](int64_t begin, int64_t end, int worker) { scanner.band(begin, end, worker); });
 }
 

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "copies.h"
 #include "matrix.h"
 #include "parallel.h"
 
@@ -54,9 +55,14 @@ struct Redundancy {
 Redundancy redundancy(const Matrix& x, const Ordering& ordering, double above,
                       const Context& context);
 
-// Every pair of positions (later, earlier) of one group with cosine >= threshold, sorted.
-Pairs earlier_pairs(const Matrix& x, double threshold, const Ordering& ordering, int64_t max_pairs,
-                    const Context& context);
+// The positions of an ordering that are the first of their kind; copies are those of its positions
+// within groups.
+Ordering first_of_each(const Copies& copies, const Ordering& ordering);
+
+// Every pair of positions (later, earlier) of one group with cosine >= threshold, sorted; only of
+// those that are the first of their kind.
+Pairs earlier_pairs(const Matrix& x, double threshold, const Ordering& ordering,
+                    const Copies& copies, int64_t max_pairs, Team& team);
 
 struct TopK {
   std::vector<double> similarity;  // n x k, falling

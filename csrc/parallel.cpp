@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
+#include <system_error>
 
-#if defined(__SSE2__)
-#include <immintrin.h>
-#endif
+#include "floating_point.h"
 
 namespace meddel {
 namespace {
@@ -23,28 +23,30 @@ int64_t now_ns() {
 // Leaves a chunk of an operation that has failed elsewhere, where the reason is kept.
 struct Cancelled {};
 
-// The truth needs subnormals and rounding to nearest; a caller may have switched either off (torch
-// can, and so does loading a library built with -ffast-math). Only x86 is known to be affected.
-class DefaultFloatingPoint {
- public:
-#if defined(__SSE2__)
-  DefaultFloatingPoint() : saved_(_mm_getcsr()) { _mm_setcsr(0x1f80); }
-  ~DefaultFloatingPoint() { _mm_setcsr(saved_); }
-  DefaultFloatingPoint(const DefaultFloatingPoint&) = delete;
-  DefaultFloatingPoint& operator=(const DefaultFloatingPoint&) = delete;
-
- private:
-  const unsigned saved_;
-#else
-  DefaultFloatingPoint() {}
-#endif
-};
+// More threads than cores help nobody; some more are allowed, as tests want them on small machines.
+int most_threads() {
+  constexpr unsigned kLeast = 64;
+  return static_cast<int>(std::max(kLeast, 2 * std::thread::hardware_concurrency()));
+}
 
 }  // namespace
 
-Team::Team(const Context& context) : context_(context), last_poll_ns_(now_ns()) {
-  for (int worker = 1; worker < context.threads; ++worker) {
-    workers_.emplace_back([this, worker] { serve(worker); });
+Team::Team(const Context& context)
+    : context_(context),
+      most_(std::min(context.threads, most_threads())),
+      last_poll_ns_(now_ns()) {}
+
+void Team::grow(int64_t chunks) {
+  workers_.reserve(static_cast<size_t>(most_));
+  while (size() < std::min(int64_t{most_}, chunks)) {
+    const uint64_t seen = generation_;
+    try {
+      workers_.emplace_back([this, worker = size(), seen] { serve(worker, seen); });
+    } catch (const std::system_error&) {  // no room for another: those that there are do the work
+      most_ = size();
+    } catch (const std::bad_alloc&) {
+      most_ = size();
+    }
   }
 }
 
@@ -58,8 +60,8 @@ Team::~Team() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-void Team::serve(int worker) {
-  uint64_t seen = 0;
+void Team::serve(int worker, uint64_t seen) {
+  const DefaultFloatingPoint guard;
   while (true) {
     for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen;
          ++spin) {
@@ -86,7 +88,6 @@ void Team::fail() {
 }
 
 void Team::work(int worker) {
-  const DefaultFloatingPoint guard;
   try {
     while (!cancelled_.load(std::memory_order_relaxed)) {
       const int64_t chunk = next_.fetch_add(1, std::memory_order_relaxed);
@@ -131,6 +132,8 @@ void Team::report() {
 
 void Team::run(int64_t chunks, const std::function<void(int64_t, int)>& body) {
   if (chunks <= 0) return;
+  const DefaultFloatingPoint guard;
+  grow(chunks);
   {
     std::lock_guard<std::mutex> lock(mutex_);
     chunks_ = chunks;

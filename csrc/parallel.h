@@ -1,5 +1,7 @@
 // Threads of one operation. They live as long as it does, so nothing survives into a fork, and
-// chunks are handed out by an atomic counter, so that uneven ones balance.
+// chunks are handed out by an atomic counter, so that uneven ones balance. No more are started than
+// there are chunks for, nor than twice the cores (or 64); where the system refuses one, those that
+// there are do the work. No result depends on how many there are.
 #pragma once
 
 #include <atomic>
@@ -30,9 +32,10 @@ class Team {
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
 
-  int size() const { return static_cast<int>(workers_.size()) + 1; }
+  // How many there may be, with the caller's.
+  int most() const { return most_; }
 
-  // Calls body(chunk, worker) for every chunk in [0, chunks), worker in [0, size()); returns when
+  // Calls body(chunk, worker) for every chunk in [0, chunks), worker in [0, most()); returns when
   // all are done. Cancellation waits for a chunk's end, or for its next call of checkpoint.
   void run(int64_t chunks, const std::function<void(int64_t, int)>& body);
 
@@ -48,12 +51,17 @@ class Team {
   void announce(int64_t done, int64_t total, int64_t span = 0);
 
  private:
-  void serve(int worker);
+  // How many there are, with the caller's.
+  int size() const { return static_cast<int>(workers_.size()) + 1; }
+
+  void grow(int64_t chunks);
+  void serve(int worker, uint64_t seen);
   void work(int worker);
   void fail();
   void report();
 
   const Context& context_;
+  int most_;
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable wake_;

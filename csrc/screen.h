@@ -45,7 +45,12 @@
 // screen's own rounding stands beside encode_dense). slack holds alpha's rounding to fp32, which
 // scales a cosine and |w|^2 by 1 +- 2^-23 each, and the distance between a real score and the
 // truth's fp64 one: at most (d + 8) 2^-52 for cosines and (d + 8) 2^-51 alpha^2 (|x|^2 + |y|^2) for
-// squared distances, where alpha |x| <= 4 for all rows that are screened.
+// squared distances, where alpha |x| <= 4 for all rows that are screened. (For cosines: products of
+// elements are exact and a lane's sum and the lanes' take at most d / 8 + 3 additions, so that
+// <x, y> is off by at most (d / 8 + 3) 2^-53 |x||y|, and <x, x> and <y, y> by as much of
+// themselves; their product, its root, which halves what is off so far, and the quotient add a
+// rounding each: (d / 4 + 8.5) 2^-53 in all, and terms of higher order. Cutting to [-1, 1] brings it
+// nearer to the real one.)
 //
 // The dense screen is the same with B = I: all d dimensions, no remainder beside rounding and
 // clipping, so that rho = tau = |e|, and rho_u rho_v <= (rho_u + rho_v) / 2 * (the largest rho)

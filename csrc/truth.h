@@ -18,10 +18,20 @@
 
 namespace meddel {
 
-// A zero vector (norm 0) has cosine 0 to everything.
-MEDDEL_HD inline double cosine(double xy, double x_norm, double y_norm) {
-  const double norms = x_norm * y_norm;
-  return norms > 0.0 ? xy / norms : 0.0;
+// <x, y> / sqrt(<x, x> <y, y>), within [-1, 1]. A zero vector has cosine 0 to everything.
+//
+// Rows that are equal, or opposite, have exactly 1, or -1: with q = <x, x> = <y, y> = +-<x, y>, as
+// the sums of equal terms are equal, sqrt(fl(q q)) is q. For 1 <= q < 2, as powers of two scale all
+// of it, fl(q q) = q q (1 + e) with |e| <= 2^-53, and its root is off q by at most
+// q (|e| / 2) (1 + |e|) <= (2 - 2^-52) 2^-54 (1 + 2^-53) < 2^-53, half the distance to q's
+// neighbours (q = 1, which has a nearer one, has the exact root 1): it rounds to q. The same holds
+// for rows that differ by a power of two; other multiples may be an ulp below 1. For fp32 rows
+// <x, x> is 0 or within [2^-298, 2^256 d], so the product neither under- nor overflows.
+MEDDEL_HD inline double cosine(double xy, double xx, double yy) {
+  const double squares = xx * yy;
+  if (!(squares > 0.0)) return 0.0;
+  const double value = xy / std::sqrt(squares);
+  return value > 1.0 ? 1.0 : value < -1.0 ? -1.0 : value;
 }
 
 // Exactly 0 for equal rows. Doubling is exact, so fusing the subtraction changes nothing.
@@ -33,11 +43,17 @@ MEDDEL_HD inline double squared_distance(double xy, double xx, double yy) {
 enum class Metric { kEuclidean, kCosine };
 
 // What pairs of rows are ordered by: the cosine, or minus the squared distance.
-MEDDEL_HD inline double score(Metric metric, double xy, double xx, double yy, double x_norm,
-                              double y_norm) {
-  return metric == Metric::kCosine ? cosine(xy, x_norm, y_norm) : -squared_distance(xy, xx, yy);
+MEDDEL_HD inline double score(Metric metric, double xy, double xx, double yy) {
+  return metric == Metric::kCosine ? cosine(xy, xx, yy) : -squared_distance(xy, xx, yy);
 }
 
-MEDDEL_HD inline double cosine_distance(double cosine) { return cosine < 1.0 ? 1.0 - cosine : 0.0; }
+// The distance that a score stands for: 1 - cosine, or the squared distance.
+MEDDEL_HD inline double distance_of(Metric metric, double score) {
+  return metric == Metric::kCosine ? 1.0 - score : -score;
+}
+
+MEDDEL_HD inline double distance(Metric metric, double xy, double xx, double yy) {
+  return distance_of(metric, score(metric, xy, xx, yy));
+}
 
 }  // namespace meddel

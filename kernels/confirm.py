@@ -2,7 +2,7 @@
 
 Public: :func:`inner` works them out, :func:`with_each` and :func:`squared_norms` those of all rows
 with one or with themselves, :func:`roots` square roots, :func:`scores` cosines or minus squared
-distances.
+distances, :func:`distances` what these stand for.
 
 Lane j of 8 sums the products of elements i with i mod 8 = j in rising i, the lanes are added as
 ((0+4)+(2+6))+((1+5)+(3+7)). A product of two inputs is exact in fp64, so it does not matter whether
@@ -118,16 +118,26 @@ def roots(squares: Tensor) -> Tensor:
     (torch's own on a CPU are not always: 2 of 150 were off by an ulp in 2.13.)
     """
     out = torch.empty_like(squares)
-    square_roots[(triton.cdiv(len(out), 1024),)](squares, out, len(out), BLOCK=1024, **OPTIONS)
+    if len(out):
+        square_roots[(triton.cdiv(len(out), 1024),)](squares, out, len(out), BLOCK=1024, **OPTIONS)
     return out
 
 
-def scores(products: Tensor, x_size: Tensor, y_size: Tensor, *, cosine: bool) -> Tensor:
-    """Return the scores of pairs from ``<x, y>`` in the truth's operations.
+def scores(xy: Tensor, xx: Tensor, yy: Tensor, *, cosine: bool) -> Tensor:
+    """Return the cosines of pairs, or minus their squared distances, in the truth's operations.
 
-    Sizes are the norms of the two rows for cosines, the squared norms for minus squared distances.
+    Parameters
+    ----------
+    xy, xx, yy : fp64 tensors of one shape (pairs,)
+        ``<x, y>``, ``<x, x>`` and ``<y, y>``.
+    cosine : bool
     """
     if cosine:
-        norms = x_size * y_size
-        return torch.where(norms > 0, products / norms, 0.0)
-    return -((x_size + y_size) - 2.0 * products).clamp(min=0.0)
+        squares = xx * yy
+        return torch.where(squares > 0, xy / roots(squares), 0.0).clamp(-1.0, 1.0)
+    return -((xx + yy) - 2.0 * xy).clamp(min=0.0)
+
+
+def distances(scores: Tensor, *, cosine: bool) -> Tensor:
+    """Return what scores stand for: 1 - cosine, or squared distances."""
+    return 1.0 - scores if cosine else -scores

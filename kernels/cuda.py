@@ -66,16 +66,17 @@ def inner_products(x: Tensor, y: Tensor, i: Tensor, j: Tensor) -> Tensor:
     return out
 
 
-def distance_matrix(x: Tensor, sizes: Tensor, *, cosine: bool) -> Tensor:
+def distance_matrix(x: Tensor, squares: Tensor, *, cosine: bool) -> Tensor:
     """Return the distances of all pairs of rows.
 
     Parameters
     ----------
     x : tensor of shape (n, d)
         As in :func:`inner_products`.
-    sizes : fp64 tensor of shape (n,)
-        The rows' norms for cosine distances, their squares for squared distances.
+    squares : fp64 tensor of shape (n,)
+        The rows' squared norms.
     cosine : bool
+        Cosine distances, or squared distances.
 
     Returns
     -------
@@ -83,7 +84,7 @@ def distance_matrix(x: Tensor, sizes: Tensor, *, cosine: bool) -> Tensor:
     """
     out = torch.empty((len(x), len(x)), dtype=torch.float64, device=x.device)
     _launch(
-        "distance_matrix", x.device, _matrix(x), _address(sizes, torch.float64), cosine,
+        "distance_matrix", x.device, _matrix(x), _address(squares, torch.float64), cosine,
         out.data_ptr(),
     )  # fmt: skip
     return out

@@ -73,9 +73,8 @@ def deduplicate(
         else:
             first = cuda.components(place[earlier], place[later], x.n)[place]
             neighbor = first if order is None else order[first]
-            norms = confirm.roots(squares)
             similarity = confirm.scores(
-                confirm.inner(x, x, own, neighbor), norms, norms[neighbor], cosine=True
+                confirm.inner(x, x, own, neighbor), squares, squares[neighbor], cosine=True
             )
         dropped = (neighbor >= 0) & (neighbor != own)
     nothing = torch.full_like(similarity, float("nan"))

@@ -127,7 +127,6 @@ class _Greedy:
     def __init__(self, x: Rows, squares: Tensor, capacity: int, cosine: bool, sizes: Sizes) -> None:
         self.x = x
         self.squares = squares
-        self.size = confirm.roots(squares) if cosine else squares
         self.cosine = cosine
         self.sizes = sizes
         # Distances to the nearest centre seen (squared ones if Euclidean), and how many, the first
@@ -149,8 +148,8 @@ class _Greedy:
     def select(self, radius: float) -> bool:
         """Select more centres, one at least, but where the radius ends it; whether it did."""
         active, before = self._activate()
-        size = self.size[active]
-        between = cuda.distance_matrix(self.x.take(active), size, cosine=self.cosine)
+        rows, squares = self.x.take(active), self.squares[active]
+        between = cuda.distance_matrix(rows, squares, cosine=self.cosine)
         nearest = self.bounds[active]
         left = slice(self.count, None)
         selected = cuda.kcenter_select(
@@ -250,11 +249,9 @@ class _Greedy:
 
     def _between(self, i: Tensor, j: Tensor) -> Tensor:
         """Return the truth's distances of pairs of rows."""
-        scores = confirm.scores(
-            confirm.inner(self.x, self.x, i, j), self.size[i], self.size[j],
-            cosine=self.cosine,
-        )  # fmt: skip
-        return (1.0 - scores).clamp(min=0.0) if self.cosine else -scores
+        inner = confirm.inner(self.x, self.x, i, j)
+        scores = confirm.scores(inner, self.squares[i], self.squares[j], cosine=self.cosine)
+        return confirm.distances(scores, cosine=self.cosine)
 
 
 def _farthest(bounds: Tensor, wanted: int) -> tuple[Tensor, float, int]:

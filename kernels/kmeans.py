@@ -100,14 +100,14 @@ class _Lloyd:
             tuning=self._tuning,
         )
         best = score[:, 0]
-        return label[:, 0], (1.0 - best if self._spherical else -best).clamp(min=0.0)
+        return label[:, 0], confirm.distances(best, cosine=self._spherical)
 
     def _columns(self, centroids: Rows, squares: Tensor) -> Prepared:
         norms = confirm.roots(squares)
         own = torch.arange(centroids.n, device=centroids.device)
         return Prepared(
             centroids,
-            norms if self._spherical else squares,
+            squares,
             own,
             torch.zeros_like(own),
             None,
@@ -155,17 +155,15 @@ def kmeans_plus_plus(
     x: Rows, squares: Tensor, uniforms: NDArray[np.float64], *, spherical: bool
 ) -> list[int]:
     """Return the rows that k-means++ draws, one per uniform in [0, 1), as reference.py states."""
-    sizes = confirm.roots(squares) if spherical else squares
     weight = torch.full((x.n,), float("inf"), dtype=torch.float64, device=x.device)
     chosen = [min(int(uniforms[0] * x.n), x.n - 1)]
     while True:
         seed = chosen[-1]
         row = x.take(torch.tensor([seed], device=x.device))
         score = confirm.scores(
-            confirm.with_each(x, row), sizes, sizes[seed].expand(x.n), cosine=spherical
+            confirm.with_each(x, row), squares, squares[seed].expand(x.n), cosine=spherical
         )
-        distance = (1.0 - score if spherical else -score).clamp(min=0.0)
-        weight = torch.minimum(weight, distance)
+        weight = torch.minimum(weight, confirm.distances(score, cosine=spherical))
         weight[seed] = 0.0
         if len(chosen) == len(uniforms):
             return chosen

@@ -48,9 +48,9 @@ class Prepared:
     Attributes
     ----------
     rows : Rows
-        By row, as are the sizes.
-    sizes : fp64 tensor (n,)
-        What :func:`confirm.scores` takes: norms for cosines, else squared norms.
+        By row, as are the squares.
+    squares : fp64 tensor (n,)
+        :func:`confirm.squared_norms` of them.
     order : int64 tensor (n,)
         The row at each position.
     cluster, label : int64 tensors (n,)
@@ -60,7 +60,7 @@ class Prepared:
     """
 
     rows: Rows
-    sizes: Tensor
+    squares: Tensor
     order: Tensor
     cluster: Tensor
     label: Tensor | None
@@ -80,7 +80,7 @@ class Prepared:
         """Return the truth's scores of positions p of this and q of the other."""
         i, j = self.order[p], other.order[q]
         products = confirm.inner(self.rows, other.rows, i, j)
-        return confirm.scores(products, self.sizes[i], other.sizes[j], cosine=cosine)
+        return confirm.scores(products, self.squares[i], other.squares[j], cosine=cosine)
 
     def reach(self, other: Prepared, tile: int) -> Reach:
         """Return the column tiles with which each row tile has labels in common."""
@@ -110,7 +110,7 @@ class Prepared:
         """Return the rows at some rising positions, by position among them."""
         return Prepared(
             self.rows,
-            self.sizes,
+            self.squares,
             self.order[positions],
             self.cluster[positions],
             None if self.label is None else self.label[positions],
@@ -148,12 +148,11 @@ def prepare(
     count = order.choose(max(x.n for x in sets)) if tuning.clusters is None else tuning.clusters
     clusters = order.rough_clusters([codes[0].code for codes in coded], count if ordered else 1)
     out = []
-    sizes = norms if cosine else squares
-    for x, size, codes, cluster in zip(sets, sizes, coded, clusters, strict=True):
+    for x, square, codes, cluster in zip(sets, squares, coded, clusters, strict=True):
         place = torch.sort(cluster, stable=True).indices
         if labels is not None:
             place = place[torch.sort(labels[place], stable=True).indices]
         label = None if labels is None else labels[place]
         moved = [c.take(place) for c in codes] if count > 1 or labels is not None else codes
-        out.append(Prepared(x, size, place, cluster[place], label, moved))
+        out.append(Prepared(x, square, place, cluster[place], label, moved))
     return screens, out

@@ -139,6 +139,32 @@ def test_import_needs_only_numpy() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
+SUBINTERPRETER = """
+import sys
+{create}
+try:
+    {run}
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+IMPORT = "import meddel_fast"
+
+
+@pytest.mark.parametrize("first", ["", IMPORT])
+def test_a_subinterpreter_is_refused_at_once(first: str) -> None:
+    """It waited for ever for the lock that its own thread held."""
+    if sys.version_info >= (3, 13):
+        create = "import _interpreters as i; a = i.create()"
+        run = f"print(i.run_string(a, {IMPORT!r}))"
+    else:
+        create = "import _xxsubinterpreters as i; a = i.create()"
+        run = f"i.run_string(a, {IMPORT!r})"
+    done = python(first + SUBINTERPRETER.format(create=create, run=run))
+    assert "ImportError" in done.stdout, done.stderr
+    # (numpy refuses where it is there already.)
+    assert first or "meddel_fast cannot be imported in a subinterpreter" in done.stdout
+
+
 def test_no_weak_symbols_in_leaf_code() -> None:
     """Inline code compiled for a newer CPU must not be what older ones are linked to."""
     nm, objects = shutil.which("nm"), os.environ.get("MEDDEL_BUILD_DIR")

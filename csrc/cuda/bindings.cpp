@@ -49,9 +49,9 @@ void inner_products_py(const MatrixTuple& x, Address i, const MatrixTuple& y, Ad
                  pointer<double>(out), pointer<void>(stream));
 }
 
-void distance_matrix_py(const MatrixTuple& x, Address sizes, bool cosine_metric, Address out,
+void distance_matrix_py(const MatrixTuple& x, Address squares, bool cosine_metric, Address out,
                         Address stream) {
-  distance_matrix(matrix(x), pointer<const double>(sizes), metric(cosine_metric),
+  distance_matrix(matrix(x), pointer<const double>(squares), metric(cosine_metric),
                   pointer<double>(out), pointer<void>(stream));
 }
 

@@ -35,7 +35,7 @@ void inner_products(const Matrix& x, const int64_t* i, const Matrix& y, const in
   });
 }
 
-void distance_matrix(const Matrix& x, const double* sizes, Metric metric, double* out,
+void distance_matrix(const Matrix& x, const double* squares, Metric metric, double* out,
                      Stream stream) {
   with_type(x.dtype, [&](auto element) {
     using T = decltype(element);
@@ -43,7 +43,7 @@ void distance_matrix(const Matrix& x, const double* sizes, Metric metric, double
         static_cast<unsigned>((x.n + DistanceMatrix::kTile - 1) / DistanceMatrix::kTile);
     distance_matrix_kernel<T>
         <<<dim3(tiles, tiles), DistanceMatrix::kThreads, 0, static_cast<cudaStream_t>(stream)>>>(
-            {typed<T>(x), x.n, sizes, metric, out});
+            {typed<T>(x), x.n, squares, metric, out});
     CUDA_CHECK(cudaGetLastError());
   });
 }

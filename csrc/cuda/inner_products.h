@@ -80,8 +80,8 @@ struct DistanceMatrix {
   template <class T>
   struct Arguments {
     Rows<T> x;
-    int64_t count;        // of rows
-    const double* sizes;  // their norms, squared for the Euclidean metric
+    int64_t count;          // of rows
+    const double* squares;  // <x, x> of each
     Metric metric;
     double* out;  // count x count: cosine distances, or squared distances
   };
@@ -167,7 +167,7 @@ struct DistanceMatrix {
       const int64_t p = row0 + e / kTile, q = column0 + e % kTile;
       if (p >= a.count || q >= a.count) continue;
       double& inner = shared[e / kTile * (kTile + 1) + e % kTile];
-      inner = distance(a.metric, inner, a.sizes[p], a.sizes[q]);
+      inner = distance(a.metric, inner, a.squares[p], a.squares[q]);
       a.out[p * a.count + q] = inner;
     }
     block.sync();
@@ -177,12 +177,6 @@ struct DistanceMatrix {
         a.out[q * a.count + p] = shared[e % kTile * (kTile + 1) + e / kTile];
       }
     }
-  }
-
-  // Of two rows, from what `sizes` holds of them.
-  static MEDDEL_HD double distance(Metric metric, double inner, double x, double y) {
-    return metric == Metric::kCosine ? cosine_distance(cosine(inner, x, y))
-                                     : squared_distance(inner, x, y);
   }
 };
 

@@ -27,9 +27,9 @@ std::vector<std::string> device_names();
 void inner_products(const Matrix& x, const int64_t* i, const Matrix& y, const int64_t* j,
                     int64_t count, double* out, Stream stream);
 
-// out (n x n): distances of all pairs of the n rows of x: the truth's cosine distances, given their
-// norms, or its squared distances, given the squares of these.
-void distance_matrix(const Matrix& x, const double* sizes, Metric metric, double* out,
+// out (n x n): distances of all pairs of the n rows of x: the truth's cosine distances, or its
+// squared distances, given their squared norms.
+void distance_matrix(const Matrix& x, const double* squares, Metric metric, double* out,
                      Stream stream);
 
 // See kcenter_select.h.

@@ -17,8 +17,10 @@ free. ``group`` (:func:`meddel_fast.sharded.join_group`) spreads it over process
 passes the same set, or :class:`meddel_fast.store.LocalRows`. Either may be given for an array too.
 Such calls run on the CPU.
 
-``threads=None`` means MEDDEL_THREADS, else all cores that the process may use. Ctrl-C stops a
-running call within a second.
+``threads=None`` means MEDDEL_THREADS, else all cores that the process may use. No more threads are
+started than there is work for, nor than twice the machine's cores (or 64, if that is more); where
+the system refuses one, those that there are do the work. Ctrl-C stops a running call within a
+second.
 
 ``progress`` is called as ``progress(done, total)``, see :func:`meddel_fast.progress.reporting`;
 units are centres for k-center (as many again for the distances at the end), seeds and then rows
@@ -46,6 +48,7 @@ from meddel_fast.arrays import (
     choose_device,
     resolve_threads,
 )
+from meddel_fast.floating_point import exactly
 from meddel_fast.progress import reports
 from meddel_fast.resources import free_memory
 from meddel_fast.store import LocalRows, Store
@@ -110,6 +113,7 @@ class DeduplicateResult(NamedTuple):
 
 
 @reports
+@exactly
 def kcenter_greedy(
     x: Any,
     k: int | None = None,
@@ -140,7 +144,7 @@ def kcenter_greedy(
         Stop when every sample is within this distance of a centre. Give k, radius or both:
         whichever ends first.
     metric : {"euclidean", "cosine"}
-        Cosine distance is 1 - cosine, not less than 0.
+        Cosine distance is 1 - cosine.
     start : int
         The first one chosen; not used when some are selected already.
     selected : int array of shape (m,), optional
@@ -214,6 +218,7 @@ def check_centres(
 
 
 @reports
+@exactly
 def similar_pairs(
     x: Any,
     y: Any | None = None,
@@ -280,7 +285,9 @@ def similar_pairs(
     try:
         return pairs_of_range(first, second, range(first.n), threshold, limit, threads, on)
     except OverflowError as error:
-        way_out = "iterate over iter_similar_pairs, which holds a part of them at a time"
+        way_out = (
+            "iterate over iter_similar_pairs, which holds a part of them (of memory=) at a time"
+        )
         raise _too_many_pairs(error, limit, threshold, way_out) from None
 
 
@@ -300,6 +307,7 @@ def pairs_of_range(
 
 
 @reports
+@exactly
 def redundancy(
     x: Any,
     *,
@@ -361,6 +369,7 @@ def redundancy(
 
 
 @reports
+@exactly
 def topk_similarity(
     x: Any,
     y: Any | None = None,
@@ -424,6 +433,7 @@ def topk_similarity(
 
 
 @reports
+@exactly
 def kmeans(
     x: Any,
     k: int,
@@ -516,6 +526,7 @@ def kmeans(
 
 
 @reports
+@exactly
 def deduplicate(
     x: Any,
     threshold: float = 0.95,
@@ -550,8 +561,9 @@ def deduplicate(
     labels : int array of shape (n,), optional
         Clusters: only samples of the same one are compared.
     max_pairs : int, optional
-        Rules greedy and components hold all similar pairs: give up beyond so many. By default what
-        fits into half of the free memory. In parts they are used up as they are found.
+        Rules greedy and components hold all similar pairs (those of equal rows once): give up
+        beyond so many. By default what fits into half of the free memory. With `memory` pairs are
+        used up as they are found, and there is no such limit.
     memory, group, threads, device, progress : optional
         See the module.
 
@@ -592,7 +604,10 @@ def deduplicate(
             rows.array, threshold, rule, order, labels, limit, threads
         )
     except OverflowError as error:
-        way_out = "pass labels to compare inside clusters only"
+        way_out = (
+            'pass memory= ("2GB", say), which uses pairs up as they are found, or labels to compare '
+            "inside clusters only"
+        )
         raise _too_many_pairs(error, limit, threshold, way_out) from None
     keep = similarity != similarity  # NaN
     return DeduplicateResult(*rows.back(keep, representative, similarity))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from meddel_fast.arrays import check_float, check_int, choose_device, resolve_threads
+from meddel_fast.floating_point import exactly
 from meddel_fast.ops import (
     SimilarPairsResult,
     check_no_device,
@@ -25,6 +26,7 @@ GROWTH = 4  # at most so many times the last chunk's rows
 FEWER = 16  # where too many were found: divide by this before there is a chunk to go by, then by 2
 
 
+@exactly
 def iter_similar_pairs(
     x: Any,
     y: Any | None = None,

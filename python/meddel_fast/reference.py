@@ -54,10 +54,14 @@ def squared_norm(x: Float) -> Float:
 
 
 def cosine(x: Float, y: Float) -> Float:
-    """Return ``<x, y> / (sqrt(<x, x>) * sqrt(<y, y>))``; a zero row has cosine 0 to everything."""
-    norms = np.sqrt(squared_norm(x))[:, None] * np.sqrt(squared_norm(y))[None, :]
-    similarity: Float = np.divide(inner(x, y), norms, out=np.zeros_like(norms), where=norms > 0)
-    return similarity
+    """Return ``<x, y> / sqrt(<x, x> * <y, y>)``, cut to [-1, 1], exactly 1 for equal rows.
+
+    A zero row has cosine 0 to everything.
+    """
+    squares = squared_norm(x)[:, None] * squared_norm(y)[None, :]
+    roots = np.sqrt(squares)
+    similarity = np.divide(inner(x, y), roots, out=np.zeros_like(roots), where=squares > 0)
+    return np.clip(similarity, -1.0, 1.0)
 
 
 def squared_distance(x: Float, y: Float) -> Float:
@@ -89,7 +93,7 @@ def kcenter_greedy(
     def add(centre: int) -> None:
         row = x[centre : centre + 1]
         if metric == "cosine":
-            distance = np.maximum(0.0, 1.0 - cosine(x, row)[:, 0])
+            distance = 1.0 - cosine(x, row)[:, 0]
         else:
             distance = squared_distance(x, row)[:, 0]
         np.minimum(nearest, distance, out=nearest)
@@ -158,7 +162,7 @@ def _assign(x: Float, centroids: Float, spherical: bool) -> tuple[Int, Float]:
     affinity = cosine(x, centroids) if spherical else -squared_distance(x, centroids)
     labels = np.argmax(affinity, axis=1)
     best = affinity[np.arange(len(x)), labels]
-    return labels, np.maximum(0.0, 1.0 - best if spherical else -best)
+    return labels, 1.0 - best if spherical else -best
 
 
 def kmeans_plus_plus(x: Float, k: int, spherical: bool, uniforms: Float) -> Int:

@@ -46,10 +46,10 @@ void inner_products(const Matrix& x, const int64_t* i, const Matrix& y, const in
   });
 }
 
-void distance_matrix(const Matrix& x, const double* sizes, Metric metric, double* out, Stream) {
+void distance_matrix(const Matrix& x, const double* squares, Metric metric, double* out, Stream) {
   with_type(x.dtype, [&](auto element) {
     using T = decltype(element);
-    const DistanceMatrix::Arguments<T> arguments{typed<T>(x), x.n, sizes, metric, out};
+    const DistanceMatrix::Arguments<T> arguments{typed<T>(x), x.n, squares, metric, out};
     const int64_t tiles = (x.n + DistanceMatrix::kTile - 1) / DistanceMatrix::kTile;
     using Shared = Array<double, DistanceMatrix::kShared>;
     simt::launch<Shared>({tiles, tiles, DistanceMatrix::kThreads}, seed,

@@ -111,31 +111,26 @@ void test_inner_products(DType dtype, int64_t d) {
   expect(same(squares, own), "squared norms of type", static_cast<int>(dtype), d);
 }
 
-std::vector<double> sizes(const Matrix& x, Metric metric) {
+std::vector<double> squares_of(const Matrix& x) {
   std::vector<double> out;
-  for (int64_t i = 0; i < x.n; ++i) {
-    const double square = dot(x, i, x, i);
-    out.push_back(metric == Metric::kCosine ? std::sqrt(square) : square);
-  }
+  for (int64_t i = 0; i < x.n; ++i) out.push_back(dot(x, i, x, i));
   return out;
 }
 
-double distance(const Matrix& x, Metric metric, const std::vector<double>& size, int64_t i,
+double distance(const Matrix& x, Metric metric, const std::vector<double>& squares, int64_t i,
                 int64_t j) {
-  const double inner = dot(x, i, x, j), a = size[static_cast<size_t>(i)],
-               b = size[static_cast<size_t>(j)];
-  return metric == Metric::kCosine ? cosine_distance(cosine(inner, a, b))
-                                   : squared_distance(inner, a, b);
+  return distance(metric, dot(x, i, x, j), squares[static_cast<size_t>(i)],
+                  squares[static_cast<size_t>(j)]);
 }
 
 void test_distance_matrix(DType dtype, int64_t n, int64_t d, Metric metric) {
   const Made rows = made(dtype, n, d, d + below(3), below(3), below(2) == 0);
-  const std::vector<double> size = sizes(rows.x, metric);
+  const std::vector<double> squares = squares_of(rows.x);
   std::vector<double> wanted, got(static_cast<size_t>(n * n));
   for (int64_t i = 0; i < n; ++i) {
-    for (int64_t j = 0; j < n; ++j) wanted.push_back(distance(rows.x, metric, size, i, j));
+    for (int64_t j = 0; j < n; ++j) wanted.push_back(distance(rows.x, metric, squares, i, j));
   }
-  cuda::distance_matrix(rows.x, size.data(), metric, got.data(), nullptr);
+  cuda::distance_matrix(rows.x, squares.data(), metric, got.data(), nullptr);
   expect(same(got, wanted), "distances", n, d);
 }
 
@@ -168,14 +163,14 @@ std::vector<int64_t> first_rows(int64_t n) {
 }
 
 Active active_rows(const Matrix& x, Metric metric, std::vector<int64_t> rows, int64_t centre) {
-  const std::vector<double> size = sizes(x, metric);
+  const std::vector<double> squares = squares_of(x);
   Active out{std::move(rows), {}, {}, {}, {}, {}};
   for (const int64_t row : out.rows) {
     out.nearest.push_back(row == centre ? cuda::KCenterSelect::kTaken
-                                        : distance(x, metric, size, row, centre));
+                                        : distance(x, metric, squares, row, centre));
   }
   for (const int64_t i : out.rows) {
-    for (const int64_t j : out.rows) out.distances.push_back(distance(x, metric, size, i, j));
+    for (const int64_t j : out.rows) out.distances.push_back(distance(x, metric, squares, i, j));
   }
   return out;
 }

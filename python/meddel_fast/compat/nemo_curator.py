@@ -362,11 +362,11 @@ def _cosine_distances(
     x: NDArray[np.float32], centroids: NDArray[np.float32], labels: Int
 ) -> NDArray[np.float64]:
     own, each = np.arange(len(x)), np.arange(len(centroids))
-    norms = np.sqrt(inner_of_pairs(x, x, own, own))
-    norms *= np.sqrt(inner_of_pairs(centroids, centroids, each, each))[labels]
+    squares = inner_of_pairs(x, x, own, own)
+    squares *= inner_of_pairs(centroids, centroids, each, each)[labels]
     product = inner_of_pairs(x, centroids, own, labels)
-    cosine = np.divide(product, norms, out=np.zeros_like(norms), where=norms > 0)
-    return np.maximum(0.0, 1.0 - cosine)
+    cosine = np.divide(product, np.sqrt(squares), out=np.zeros_like(squares), where=squares > 0)
+    return 1.0 - np.clip(cosine, -1.0, 1.0)
 
 
 def _redundancy(x: NDArray[np.float32], labels: Int) -> tuple[NDArray[np.float64], Int]:

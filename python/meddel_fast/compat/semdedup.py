@@ -291,10 +291,11 @@ def extract_pruned_data(
 def _cosines(data: Any, members: NDArray[np.int64], centroid: Any) -> NDArray[np.float64]:
     rows, centre = np.asarray(data[members]), np.asarray(centroid)[None]
     own, first = np.arange(len(rows)), np.zeros(len(rows), dtype=np.int64)
-    norms = np.sqrt(inner_of_pairs(rows, rows, own, own))
-    norms *= np.sqrt(inner_of_pairs(centre, centre, first[:1], first[:1]))
+    squares = inner_of_pairs(rows, rows, own, own)
+    squares *= inner_of_pairs(centre, centre, first[:1], first[:1])
     product = inner_of_pairs(rows, centre, own, first)
-    return np.divide(product, norms, out=np.zeros_like(norms), where=norms > 0)
+    cosine = np.divide(product, np.sqrt(squares), out=np.zeros_like(squares), where=squares > 0)
+    return np.clip(cosine, -1.0, 1.0)
 
 
 def _load_cluster(folder: StrPath, cluster: int) -> NDArray[Any]:

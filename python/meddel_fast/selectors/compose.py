@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.arrays import check_choice, check_index_vector, check_int, to_numpy
+from meddel_fast.floating_point import exactly
 from meddel_fast.selectors.base import Selection, check_budget, check_rows, make_selection
 from meddel_fast.selectors.groups import Groups, check_groups, cover, quotas
 from meddel_fast.selectors.task import Choice, Task, among
@@ -152,6 +153,7 @@ def selector(
             per_sample or {}, positions,
         )  # fmt: skip
 
+        @exactly
         def select(x: Any, budget: Any, **options: Any) -> Selection | list[Selection]:
             if isinstance(budget, np.ndarray | np.generic):
                 budget = budget.tolist()  # plain numbers, which settings can be saved with

@@ -29,14 +29,8 @@ class Directions:
         return np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 0)
 
     def self_similarity(self) -> NDArray[np.float64]:
-        """Return the cosine of each sample to itself as the kernels would: 1 but for its rounding.
-
-        It has to be rounded alike, so that copies of a sample tie with it.
-        """
-        product = self._norms * self._norms
-        cosine = np.zeros(self.n)
-        np.divide(self._squares, product, out=cosine, where=product > 0)
-        return cosine
+        """Return the cosine of each sample to itself: 1, or 0 of a zero row."""
+        return (self._squares > 0).astype(np.float64)
 
     def mean(self, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         """Return the (weighted) mean, (d,); rows are added in the order of their index."""

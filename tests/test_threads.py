@@ -1,0 +1,94 @@
+"""Threads that the system refuses are done without, and no more are asked for than are of use."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import meddel_fast as mf
+
+# A thread takes 1 GiB of addresses, of which there is room for so many.
+CHILD = """
+import resource, sys
+import numpy as np
+import meddel_fast as mf
+
+rng = np.random.default_rng(0)
+x = np.repeat(rng.normal(size=(1500, 24)).astype(np.float32), 2, axis=0)
+
+def all_of(threads):
+    return [
+        *mf.kcenter_greedy(x, 300, threads=threads),
+        *mf.similar_pairs(x, threshold=0.6, threads=threads),
+        *mf.redundancy(x, threads=threads),
+        *mf.topk_similarity(x, k=3, threads=threads),
+        *mf.kmeans(x, 30, max_iterations=3, threads=threads),
+        *mf.deduplicate(x, 0.6, rule="greedy", threads=threads),
+        *mf.deduplicate(x, 0.6, rule="components", threads=threads),
+        *mf.deduplicate(x, 0.6, memory="40MB", threads=threads),
+    ]
+
+wanted = all_of(1)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+room = used + 2**28 + int(sys.argv[1]) * 2**30
+resource.setrlimit(resource.RLIMIT_AS, (room, room))
+for threads in (2, 5, 10**6):
+    for one, other in zip(all_of(threads), wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
+print("the same")
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc and its limits")
+@pytest.mark.parametrize("room", [0, 1, 3])
+def test_threads_that_cannot_be_started_are_done_without(room: int) -> None:
+    """The process was ended: std::terminate called without an active exception."""
+    import resource
+
+    def large_stacks() -> None:
+        resource.setrlimit(resource.RLIMIT_STACK, (2**30, resource.RLIM_INFINITY))
+
+    if resource.getrlimit(resource.RLIMIT_STACK)[1] != resource.RLIM_INFINITY:
+        pytest.skip("the limit of stacks cannot be raised")
+    child = subprocess.run(
+        [sys.executable, "-c", CHILD, str(room)], capture_output=True, text=True, timeout=300,
+        preexec_fn=large_stacks, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert child.returncode == 0, child.stderr[-2000:]
+    assert child.stdout == "the same\n"
+
+
+def most_threads_during(call: Callable[[], Any]) -> int:
+    """Return how many threads of this process there were at most, beside the two of this test."""
+    counts, done = [0], threading.Event()
+
+    def count() -> None:
+        while not done.wait(0.001):
+            counts.append(len(os.listdir("/proc/self/task")))
+
+    before = len(os.listdir("/proc/self/task"))
+    watcher = threading.Thread(target=count)
+    watcher.start()
+    try:
+        call()
+    finally:
+        done.set()
+        watcher.join()
+    return max(counts) - before - 1
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs /proc")
+def test_no_more_threads_than_there_is_work_for(rng: np.random.Generator) -> None:
+    """threads=10**6 started as many, and took the whole machine."""
+    many = rng.normal(size=(20_000, 16)).astype(np.float32)
+    few = rng.normal(size=(300, 3000)).astype(np.float32)
+    started = most_threads_during(lambda: mf.kmeans(many, 300, max_iterations=3, threads=10**6))
+    assert 1 < started < max(64, 2 * (os.cpu_count() or 1))
+    assert 1 <= most_threads_during(lambda: mf.redundancy(few, threads=10**6)) <= 2
