@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -135,9 +137,33 @@ def test_a_foreign_file_is_named(tmp_path: Path, suffix: str, content: bytes) ->
 def test_a_file_that_shrinks_later_is_named(tmp_path: Path) -> None:
     store = open_store(write(tmp_path / "x.npy", X))
     truncated(tmp_path / "x.npy")
-    np.testing.assert_array_equal(store.rows(0, 50), X[:50])
     with pytest.raises(ValueError, match=r"x\.npy has become shorter"):
         store.rows(50, 100)
+
+
+def replaced(path: Path) -> None:
+    write(path.with_stem("new"), X + 1).replace(path)
+
+
+def overwritten(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content)
+    os.utime(path, (1, 1))  # a clock may be too coarse to tell two writes apart
+
+
+@pytest.mark.parametrize("change", [replaced, overwritten, truncated])
+@pytest.mark.parametrize("suffix", [".npy", ".safetensors", ".parquet"])
+def test_a_file_that_changes_between_reads_is_named(
+    tmp_path: Path, suffix: str, change: Callable[[Path], None]
+) -> None:
+    if suffix != ".npy":
+        pytest.importorskip("pyarrow" if suffix == ".parquet" else "safetensors")
+    path = write(tmp_path / f"x{suffix}", X)
+    store = open_store(path)
+    np.testing.assert_array_equal(store.rows(0, 5), X[:5])
+    change(path)
+    with pytest.raises(ValueError, match=r"x\.\w+ has changed since it was opened"):
+        store.rows(0, 5)
 
 
 @pytest.mark.parametrize(
@@ -175,8 +201,10 @@ def test_names_in_files(tmp_path: Path) -> None:
         open_store(path, tensor="y")
     path = write(tmp_path / "x.parquet", X)
     same_rows(open_store(path, column="embedding"), X)
-    with pytest.raises(ValueError, match="must hold fixed-size lists 'id'"):
+    with pytest.raises(TypeError, match=r"column 'id' of .* must be one, and hold lists of float32"):
         open_store(path, column="id")
+    with pytest.raises(ValueError, match=r"has no column 'y'; its columns: id \(int64\), embedding"):
+        open_store(path, column="y")
 
 
 def change_byte(path: Path) -> None:
