@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import parquet_rows
-from meddel_fast.arrays import SUPPORTED, is_torch, to_numpy
+from meddel_fast.arrays import SUPPORTED, is_torch, to_matrix
 from meddel_fast.files import why_no_file
 from meddel_fast.untrusted import npy_header
 
@@ -166,9 +166,7 @@ class ArrayShard(Shard):
         if is_torch(x) and x.device.type != "cpu":
             raise ValueError(f"{name} must be on the CPU to be worked on in parts, got {x.device}")
         self.bfloat16 = is_torch(x) and str(x.dtype) == "torch.bfloat16"
-        array = to_numpy(name, x)
-        if array.ndim != 2:
-            raise ValueError(f"{name} must be a 2-d float array, got shape {array.shape}")
+        array = to_matrix(name, x)
         self.name, (self.rows, self.width), self.dtype = name, array.shape, array.dtype
         self._array = array
 

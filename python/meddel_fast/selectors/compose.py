@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.arrays import check_choice, check_index_vector, check_int, to_numpy
+from meddel_fast.arrays import check_choice, check_index_vector, check_int, check_names, to_numpy
 from meddel_fast.selectors.base import Selection, check_budget, check_rows, make_selection
 from meddel_fast.selectors.groups import Groups, check_groups, cover, quotas
 from meddel_fast.selectors.task import Choice, Task, among
@@ -26,6 +26,9 @@ seed
     Of whatever the method draws, k-means included.
 threads
     Number of threads; None for all cores.
+memory : int or str, optional
+    Work on the rows part by part within so many bytes, or a text such as "1GB" (see
+    :mod:`meddel_fast.ops`). By default the budget of a store, and none for an array.
 exclude : bool, shape (n,), optional
     True for samples that must not be kept. The method never sees them, and a share is one of the
     others: the result is that of the other rows alone.
@@ -125,6 +128,7 @@ class Selector(Protocol):
 _SHARED: dict[str, Any] = {
     "seed": 0,
     "threads": None,
+    "memory": None,
     "exclude": None,
     "groups": None,
     "group_rule": "cover",
@@ -194,7 +198,7 @@ def _run(method: Method, x: Any, budgets: list[Any], options: dict[str, Any]) ->
     method.check_options(options)
     shared = _SHARED | {k: v for k, v in options.items() if k in _SHARED}
     own = {k: v for k, v in options.items() if k not in _SHARED}
-    rows = check_rows(x, shared["threads"])
+    rows = check_rows(x, shared["threads"], shared["memory"])
     n = len(rows)
     pool = _check_exclude(shared["exclude"], n)
     counts = [check_budget(budget, len(pool), excluded=n - len(pool)) for budget in budgets]
@@ -390,7 +394,7 @@ def _check_weights(
 
 def _check_per_sample(name: str, value: Any, n: int, kinds: str) -> NDArray[Any]:
     """Return one finite value a sample, of the kinds of type asked for."""
-    array = to_numpy(name, value)
+    array = to_numpy(name, value) if "f" in kinds else check_names(name, value)
     if array.shape != (n,) or array.dtype.kind not in kinds:
         what = "numbers" if "f" in kinds else "int or str"
         raise TypeError(f"{name} must be {what} of shape ({n},), {_got(array)}")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from meddel_fast.arrays import check_float
+from meddel_fast.progress import counted
 from meddel_fast.selectors.compose import selector
 from meddel_fast.selectors.graph import check_neighbors, nearest
 from meddel_fast.selectors.numbers import exp
@@ -68,14 +69,16 @@ def d2(
     order: list[int] = []
     rungs: dict[int, Choice] = {}
     settings = {"neighbors": indices.shape[1], "forward": forward, "reverse": reverse}
-    for place in range(max(task.counts)):
-        first = place < len(task.selected)
-        j = int(task.selected[place]) if first else int(np.argmax(values))
-        order.append(j)
-        values[indices[j]] -= fade[j] * values[j]
-        values[j] = -np.inf  # and so it stays
-        if place + 1 in task.counts:
-            chosen = np.array(order[len(task.selected) :])
-            rungs[place + 1] = Choice(chosen, scores_by_rank(chosen, values), settings)
+    with counted(max(task.counts)) as progress:
+        for place in range(max(task.counts)):
+            first = place < len(task.selected)
+            j = int(task.selected[place]) if first else int(np.argmax(values))
+            order.append(j)
+            values[indices[j]] -= fade[j] * values[j]
+            values[j] = -np.inf  # and so it stays
+            progress.advance(1)
+            if place + 1 in task.counts:
+                chosen = np.array(order[len(task.selected) :])
+                rungs[place + 1] = Choice(chosen, scores_by_rank(chosen, values), settings)
     for count in task.counts:
         yield rungs[count]

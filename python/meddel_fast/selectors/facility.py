@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.arrays import check_choice, check_float
+from meddel_fast.progress import counted
 from meddel_fast.selectors.base import random_keys
 from meddel_fast.selectors.compose import selector
 from meddel_fast.selectors.directions import Directions
@@ -145,20 +146,23 @@ def climb(task: Task, edges: Edges) -> Iterator[State]:
     order: list[int] = []
     won: list[float] = []
     rungs: dict[int, State] = {}
-    for step in range(max(task.counts) - len(task.selected)):
-        while fresh[entries[0][1]] < step:
-            j = entries[0][1]
-            fresh[j] = step
-            heapq.heapreplace(entries, (-coverage.gain(j), j))
-        negative, j = heapq.heappop(entries)
-        order.append(j)
-        won.append(-negative)
-        coverage.add(j)
-        count = len(task.selected) + step + 1
-        if count in task.counts:
-            scores, chosen = coverage.gains(), np.array(order)
-            scores[chosen] = won
-            rungs[count] = State(chosen, scores, coverage.best.copy(), coverage.by.copy())
+    steps = max(task.counts) - len(task.selected)
+    with counted(steps) as progress:
+        for step in range(steps):
+            while fresh[entries[0][1]] < step:
+                j = entries[0][1]
+                fresh[j] = step
+                heapq.heapreplace(entries, (-coverage.gain(j), j))
+            negative, j = heapq.heappop(entries)
+            order.append(j)
+            won.append(-negative)
+            coverage.add(j)
+            progress.advance(1)
+            count = len(task.selected) + step + 1
+            if count in task.counts:
+                scores, chosen = coverage.gains(), np.array(order)
+                scores[chosen] = won
+                rungs[count] = State(chosen, scores, coverage.best.copy(), coverage.by.copy())
     for count in task.counts:
         yield rungs[count]
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.arrays import check_float
+from meddel_fast.progress import counted
 from meddel_fast.selectors.compose import selector
 from meddel_fast.selectors.directions import Directions
 from meddel_fast.selectors.graph import Edges, check_neighbors, edges_to, nearest
@@ -56,15 +57,18 @@ def graphcut(
     won: list[float] = []
     rungs: dict[int, Choice] = {}
     settings = {"neighbors": indices.shape[1], "trade_off": trade_off}
-    for count in range(len(task.selected) + 1, max(task.counts) + 1):
-        j = int(np.argmax(gains))
-        order.append(j)
-        won.append(float(gains[j]))
-        _keep(gains, edges, j, trade_off)
-        if count in task.counts:
-            scores, chosen = gains.copy(), np.array(order)
-            scores[chosen] = won
-            rungs[count] = Choice(chosen, scores, settings)
+    first, last = len(task.selected), max(task.counts)
+    with counted(last - first) as progress:
+        for count in range(first + 1, last + 1):
+            j = int(np.argmax(gains))
+            order.append(j)
+            won.append(float(gains[j]))
+            _keep(gains, edges, j, trade_off)
+            progress.advance(1)
+            if count in task.counts:
+                scores, chosen = gains.copy(), np.array(order)
+                scores[chosen] = won
+                rungs[count] = Choice(chosen, scores, settings)
     for count in task.counts:
         yield rungs[count]
 

@@ -19,7 +19,7 @@ from meddel_fast.selectors.task import Choice, Task, ranked
     paper="Xia et al. 2023",
     cost="k-means: O(n k d) an iteration; with classes O(n d)",
     good_for="data of unknown cleanliness: neither the trivial nor the odd",
-    per_sample={"labels": "iuUO"},
+    per_sample={"labels": "iuU"},
 )
 def moderate(
     task: Task,

@@ -18,7 +18,7 @@ from meddel_fast.selectors.task import Choice, Task, ranked
     cost="O(n log n), and k-means without strata",
     good_for="a baseline that keeps the mix of classes, centres or videos",
     weights="The next one drawn is each sample in proportion to its weight.",
-    per_sample={"strata": "iuUO"},
+    per_sample={"strata": "iuU"},
 )
 def stratified(
     task: Task,

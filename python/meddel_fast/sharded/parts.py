@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import _core
-from meddel_fast.arrays import resolve_threads
+from meddel_fast.arrays import check_finite, resolve_threads
 from meddel_fast.sharded.group import Group, SoloGroup
 from meddel_fast.sharded.memory import check_memory
 from meddel_fast.progress import open_pass
@@ -220,12 +220,7 @@ class Parts:
         def look() -> None:
             threads = self.settings.threads
             for tile, rows in self.stream(self.own_tiles):
-                bad = _core.first_nonfinite_row(rows, threads)
-                if bad >= 0:
-                    raise ValueError(
-                        f"{self.name} must be finite in fp32, got NaN or infinity in row "
-                        f"{tile.start + bad}"
-                    )
+                check_finite(self.name, rows, threads, tile.start)
                 squares[self.mine(tile)] = _core.squared_norms(rows, threads)
 
         self.together(look)
