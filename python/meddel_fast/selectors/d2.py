@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from meddel_fast.arrays import check_float
 from meddel_fast.progress import counted
+from meddel_fast.selectors import options
 from meddel_fast.selectors.compose import selector
 from meddel_fast.selectors.graph import check_neighbors, nearest
 from meddel_fast.selectors.numbers import exp
@@ -23,6 +23,11 @@ NEIGHBORS = 10
     good_for="a difficulty score at hand: hard samples without their neighbours",
     weights="Multiply the score.",
     per_sample={"score": "fiu"},
+    checks={
+        "neighbors": options.NEIGHBORS,
+        "forward": options.number(0.0, 1e6),
+        "reverse": options.number(0.0, 1e6),
+    },
 )
 def d2(
     task: Task,
@@ -54,8 +59,6 @@ def d2(
         ``order`` is that of selection, and smaller budgets are nested. ``scores`` are len .. 1 for
         kept samples; of the others the values left, less the highest of these.
     """
-    forward = check_float("forward", forward, 0.0, 1e6)
-    reverse = check_float("reverse", reverse, 0.0, 1e6)
     if neighbors is None:
         neighbors = min(NEIGHBORS, max(1, task.n - 1))
     similarity, indices = nearest(task, check_neighbors(neighbors, task.n))

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.arrays import check_float
 from meddel_fast.progress import counted
 from meddel_fast.selectors.compose import selector
 from meddel_fast.selectors.directions import Directions
 from meddel_fast.selectors.graph import Edges, check_neighbors, edges_to, nearest
+from meddel_fast.selectors.options import NEIGHBORS, number
 from meddel_fast.selectors.task import Choice, Task
 
 
@@ -21,6 +21,7 @@ from meddel_fast.selectors.task import Choice, Task
     exact="on the graph; with all neighbours (n <= 2,000 by default) as published",
     good_for="dense regions without their repeats",
     weights="Each sample counts that many times among those that are represented.",
+    checks={"neighbors": NEIGHBORS, "trade_off": number(0.0, 1e6)},
 )
 def graphcut(
     task: Task, *, neighbors: int | None = None, trade_off: float = 0.5
@@ -45,7 +46,6 @@ def graphcut(
         ``order`` is that of selection, and smaller budgets are nested. ``scores``: of kept samples
         what each added, of the others what they would add.
     """
-    trade_off = check_float("trade_off", trade_off, 0.0, 1e6)
     similarity, indices = nearest(task, check_neighbors(neighbors, task.n))
     own = Directions(task.x, task.threads).self_similarity()
     edges = edges_to(indices, np.maximum(similarity, 0.0), own, symmetric=True)
