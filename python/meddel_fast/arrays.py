@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,6 +40,8 @@ def check_int(name: str, value: Any, low: int, high: int | None = None, why: str
     """Return ``value`` as an int if it is a whole number within [low, high]."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an int, got {type(value).__name__} {value!r}")
+    if high is not None and high < low:
+        raise ValueError(f"{name} has no value to take: there are {high}{why or ' at most'}")
     if value < low or (high is not None and value > high):
         wanted = f"at least {low}" if high is None else f"from {low} to {high}"
         raise ValueError(f"{name} must be {wanted}{why}, got {value}")
@@ -113,14 +116,76 @@ def _cuda_device(name: str) -> Any:
 
 
 def to_numpy(name: str, x: Any) -> NDArray[Any]:
-    """Return x as an array that shares its memory where it can (bf16 comes as uint16)."""
+    """Return x as an array that shares its memory where it can (bf16 comes as uint16).
+
+    Raises
+    ------
+    TypeError
+        If x is of a kind that numpy would take for something else, or lose a part of: masked
+        arrays, sparse ones, iterators, text, mappings, objects that are no array.
+    ValueError
+        If it is a list of lists of different lengths.
+    """
+    check_kind(name, x)
     if not is_torch(x):
-        return np.asarray(x)
+        try:
+            array = np.asarray(x)
+        except ValueError as error:
+            raise ValueError(f"{name} must be an array, with rows of one length: {error}") from None
+        if array.ndim == 0 and array.dtype.kind == "O":
+            way = ": pass numpy.from_dlpack of it" if hasattr(x, "__dlpack__") else ""
+            raise TypeError(f"{name} must be an array, got {_kind(x)}{way}")
+        return array
     torch = sys.modules["torch"]
     x = x.detach()
     if x.dtype == torch.bfloat16:
         return x.view(torch.int16).numpy().view(np.uint16)  # type: ignore[no-any-return]
-    return x.resolve_neg().numpy()  # type: ignore[no-any-return]
+    try:
+        return x.resolve_conj().resolve_neg().numpy()  # type: ignore[no-any-return]
+    except TypeError:  # a type that numpy does not have
+        raise TypeError(f"{name} must be {SUPPORTED}, got {x.dtype}") from None
+
+
+def to_matrix(name: str, x: Any) -> NDArray[Any]:
+    """Return :func:`to_numpy` of x if it has two axes, and numbers in it."""
+    array = to_numpy(name, x)
+    if array.dtype.kind == "O":  # whatever its shape
+        raise TypeError(f"{name} must be {SUPPORTED}, got {_kind(x)} of objects")
+    if array.ndim != 2:
+        raise ValueError(f"{name} must be a 2-d float array, got shape {array.shape}")
+    return array
+
+
+def check_kind(name: str, x: Any) -> None:
+    """Refuse what numpy takes, but for something else."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} must not be a masked array, whose mask would be lost: fill it, or leave the "
+            "masked rows out"
+        )
+    sparse = hasattr(x, "toarray") and hasattr(x, "nnz")
+    if sparse or (is_torch(x) and str(x.layout) not in ("torch.strided", "torch._mkldnn")):
+        raise TypeError(f"{name} must be dense, got {_kind(x)}: make it dense first")
+    if isinstance(x, (Iterator, Mapping, Set, str, bytes)):
+        way = ": pass numpy.stack(list(x))" if isinstance(x, Iterator) else ""
+        raise TypeError(f"{name} must be an array, got {_kind(x)}{way}")
+
+
+def _kind(x: Any) -> str:
+    kind = type(x)
+    library = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return f"a {library}{kind.__qualname__}"
+
+
+def in_kind(x: Any, found: Any) -> Any:
+    """Return a result of numpy arrays, or an iterator over some, with tensors where x is one."""
+    if not is_torch(x):
+        return found
+    if isinstance(found, Iterator):
+        return (in_kind(x, chunk) for chunk in found)
+    torch = sys.modules["torch"]
+    fields = (torch.from_numpy(f) if isinstance(f, np.ndarray) else f for f in found)
+    return type(found)(*fields)
 
 
 @dataclass(frozen=True)
@@ -191,16 +256,19 @@ def check_rows(name: str, x: Any, threads: int) -> Rows:
         first such row.
     """
     bfloat16 = is_torch(x) and x.dtype == sys.modules["torch"].bfloat16
-    array = to_numpy(name, x)
-    if array.ndim != 2:
-        raise ValueError(f"{name} must be a 2-d float array, got shape {array.shape}")
+    array = to_matrix(name, x)
     if 0 in array.shape:
         raise ValueError(f"{name} must have at least one row and one column, got {array.shape}")
     array = adjacent(_supported_type(name, array, bfloat16))
-    bad = _core.first_nonfinite_row(array, threads)
-    if bad >= 0:
-        raise ValueError(f"{name} must be finite in fp32, got NaN or infinity in row {bad}")
+    check_finite(name, array, threads)
     return Rows(array, is_torch(x), bfloat16)
+
+
+def check_finite(name: str, rows: NDArray[Any], threads: int, first: int = 0) -> None:
+    """Refuse rows, of which `first` is the index of the first, with a NaN or an infinity."""
+    bad = _core.first_nonfinite_row(rows, threads)
+    if bad >= 0:
+        raise ValueError(f"{name} must be finite in fp32, got NaN or infinity in row {first + bad}")
 
 
 def check_two(x: Any, y: Any | None, threads: int) -> tuple[Rows, Rows | None]:
@@ -226,6 +294,29 @@ def check_index_vector(name: str, value: Any, n: int | None) -> NDArray[np.int64
     if n is not None and len(array) != n:
         raise ValueError(f"{name} must have one entry a row of x ({n}), got {len(array)}")
     return array.astype(np.int64)
+
+
+def check_names(name: str, value: Any) -> NDArray[Any]:
+    """Return a vector of ints or of texts; of objects only if they are the one or the other.
+
+    Raises
+    ------
+    TypeError
+        Something else; the message names the first such sample.
+    """
+    array = to_numpy(name, value)
+    if array.dtype.kind != "O":
+        return array
+    entries = array.reshape(-1).tolist()
+    if entries and all(type(entry) is int for entry in entries):
+        return array.astype(np.int64)
+    for place, entry in enumerate(entries):
+        if not isinstance(entry, str):
+            raise TypeError(
+                f"{name} must be int or str for each sample ('' stands for none), got "
+                f"{entry!r} for sample {place}"
+            )
+    return array.astype(np.str_)
 
 
 def check_order(order: Any | None, n: int) -> NDArray[np.int64] | None:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.arrays import SUPPORTED, adjacent, is_torch
+from meddel_fast.arrays import SUPPORTED, adjacent, check_kind, is_torch, to_matrix
 from meddel_fast.extras import needs
 from meddel_fast.kernels import confirm
 from meddel_fast.kernels import deduplicate as _deduplicate
@@ -128,12 +128,13 @@ def two_samples(x: Any, y: Any | None, device: torch.device) -> tuple[Samples, S
 
 
 def _tensor(name: str, x: Any) -> Tensor:
+    check_kind(name, x)
     if is_torch(x):
         if x.dtype not in DTYPES:
             came = str(x.dtype).removeprefix("torch.")
             raise TypeError(f"{name} must be {SUPPORTED}, got {came}")
         return x.detach().resolve_neg()  # type: ignore[no-any-return]
-    array = np.asarray(x)
+    array = to_matrix(name, x)
     if (array.dtype.kind, array.dtype.itemsize) not in {("f", 8), ("f", 4), ("f", 2), ("i", 1)}:
         raise TypeError(f"{name} must be {SUPPORTED}, got {array.dtype}")
     if not array.dtype.isnative:

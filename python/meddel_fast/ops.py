@@ -46,6 +46,7 @@ from meddel_fast.arrays import (
     check_rows,
     check_two,
     choose_device,
+    in_kind,
     resolve_threads,
 )
 from meddel_fast.floating_point import exactly
@@ -177,9 +178,8 @@ def kcenter_greedy(
     O(n k d) at worst.
     """
     if needs_parts(x, memory=memory, group=group):
-        check_no_device(device)
-        return sharded().kcenter_greedy(  # type: ignore[no-any-return]
-            x, k, radius=radius, metric=metric, start=start, selected=selected,
+        return on_parts(  # type: ignore[no-any-return]
+            "kcenter_greedy", device, x, k, radius=radius, metric=metric, start=start, selected=selected,
             distances=distances,
             memory=memory, group=group, threads=threads,
         )  # fmt: skip
@@ -272,9 +272,8 @@ def similar_pairs(
     O(n m d) at worst, no (n, m) matrix in memory.
     """
     if needs_parts(x, y, memory=memory, group=group):
-        check_no_device(device)
-        return sharded().similar_pairs(  # type: ignore[no-any-return]
-            x, y, threshold=threshold, max_pairs=max_pairs,
+        return on_parts(  # type: ignore[no-any-return]
+            "similar_pairs", device, x, y, threshold=threshold, max_pairs=max_pairs,
             memory=memory, group=group, threads=threads,
         )  # fmt: skip
     threads = resolve_threads(threads)
@@ -354,9 +353,8 @@ def redundancy(
     O(d sum of squared cluster sizes) at worst.
     """
     if needs_parts(x, memory=memory, group=group):
-        check_no_device(device)
-        return sharded().redundancy(  # type: ignore[no-any-return]
-            x, order=order, labels=labels,
+        return on_parts(  # type: ignore[no-any-return]
+            "redundancy", device, x, order=order, labels=labels,
             memory=memory, group=group, threads=threads,
         )  # fmt: skip
     threads = resolve_threads(threads)
@@ -414,9 +412,8 @@ def topk_similarity(
     O(n m d) at worst, no (n, m) matrix in memory.
     """
     if needs_parts(x, y, memory=memory, group=group):
-        check_no_device(device)
-        return sharded().topk_similarity(  # type: ignore[no-any-return]
-            x, y, k,
+        return on_parts(  # type: ignore[no-any-return]
+            "topk_similarity", device, x, y, k,
             memory=memory, group=group, threads=threads,
         )  # fmt: skip
     threads = resolve_threads(threads)
@@ -498,9 +495,8 @@ def kmeans(
     O(n k d) an iteration at worst.
     """
     if needs_parts(x, memory=memory, group=group):
-        check_no_device(device)
-        return sharded().kmeans(  # type: ignore[no-any-return]
-            x, k, spherical=spherical, max_iterations=max_iterations, seed=seed, init=init,
+        return on_parts(  # type: ignore[no-any-return]
+            "kmeans", device, x, k, spherical=spherical, max_iterations=max_iterations, seed=seed, init=init,
             memory=memory, group=group, threads=threads,
         )  # fmt: skip
     threads = resolve_threads(threads)
@@ -587,9 +583,8 @@ def deduplicate(
         When more than max_pairs are found.
     """
     if needs_parts(x, memory=memory, group=group):
-        check_no_device(device)
-        return sharded().deduplicate(  # type: ignore[no-any-return]
-            x, threshold, rule=rule, order=order, labels=labels,
+        return on_parts(  # type: ignore[no-any-return]
+            "deduplicate", device, x, threshold, rule=rule, order=order, labels=labels,
             memory=memory, group=group, threads=threads,
         )  # fmt: skip
     threads = resolve_threads(threads)
@@ -620,15 +615,16 @@ def needs_parts(*sets: Any, memory: Any | None, group: Any | None) -> bool:
     return any(isinstance(x, (Store, LocalRows)) for x in sets)
 
 
-def check_no_device(device: Any | None) -> None:
-    """Refuse a GPU for work on parts."""
+def on_parts(operation: str, device: Any | None, x: Any, *args: Any, **how: Any) -> Any:
+    """Do an operation of :mod:`meddel_fast.sharded`; results are of the kind of x.
+
+    (It builds on this module.)
+    """
     if device is not None and str(device) != "cpu":
         raise ValueError(f"device must be 'cpu' where the rows are in parts, got {str(device)!r}")
-
-
-def sharded() -> Any:
-    """Return :mod:`meddel_fast.sharded`, which builds on this module."""
-    return importlib.import_module("meddel_fast.sharded")
+    sharded = importlib.import_module("meddel_fast.sharded")
+    found = getattr(sharded, operation)(x, *args, **how)
+    return in_kind(x.rows if isinstance(x, LocalRows) else x, found)
 
 
 # One of two: _core with checked numpy arrays, or gpu, the same functions with samples on their way

@@ -9,11 +9,10 @@ from meddel_fast.arrays import check_float, check_int, choose_device, resolve_th
 from meddel_fast.floating_point import exactly
 from meddel_fast.ops import (
     SimilarPairsResult,
-    check_no_device,
     checked_two,
     needs_parts,
+    on_parts,
     pairs_of_range,
-    sharded,
 )
 
 T = TypeVar("T", bound=tuple[Any, ...])
@@ -77,10 +76,10 @@ def iter_similar_pairs(
     then 24 bytes for each pair of the chunk, until it is dropped.
     """
     if needs_parts(x, y, memory=memory, group=None):
-        check_no_device(device)
-        return sharded().iter_similar_pairs(  # type: ignore[no-any-return]
-            x, y, threshold=threshold, max_pairs=max_pairs, memory=memory, threads=threads
-        )
+        return on_parts(  # type: ignore[no-any-return]
+            "iter_similar_pairs", device, x, y,
+            threshold=threshold, max_pairs=max_pairs, memory=memory, threads=threads,
+        )  # fmt: skip
     threads = resolve_threads(threads)
     threshold = check_float("threshold", threshold, -1.0, 1.0)
     max_pairs = check_int("max_pairs", max_pairs, 1)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from abc import ABC, abstractmethod
-from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.arrays import SUPPORTED, is_torch, to_numpy
-from meddel_fast.extras import needs
+from meddel_fast import parquet_rows
+from meddel_fast.arrays import SUPPORTED, is_torch, to_matrix
 from meddel_fast.files import State, state, why_no_file
 from meddel_fast.untrusted import npy_header
+
+if TYPE_CHECKING:
+    from meddel_fast.store import Store
 
 _SUFFIXES = (".npy", ".safetensors", ".parquet")
 _TENSOR_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "|i1"}
@@ -35,7 +35,12 @@ class Shard(ABC):
     width: int
     dtype: np.dtype[Any]
     bfloat16: bool = False
+    beside: int = 0  # bytes that reading takes beside the rows that it returns
     state: State | None = None  # of the file when it was opened
+
+    def forget(self) -> None:
+        """Let go of what is held for the next read."""
+        return
 
     @abstractmethod
     def read(self, spans: Sequence[Span]) -> list[NDArray[Any]]:
@@ -55,7 +60,7 @@ class Shard(ABC):
             raise ValueError(f"{self.name} is no longer there: {error.strerror}") from error
         if not unchanged:
             raise ValueError(
-                f"{self.name} has been changed or replaced since it was opened: open it again"
+                f"{self.name} has changed since it was opened: the rows read before are others"
             )
 
     def read_type(self) -> np.dtype[Any]:
@@ -129,77 +134,55 @@ class _Safetensors(_Raw):
 
 
 class _Parquet(Shard):
-    """A column of lists, all as long; read by row groups, of which the last one is kept."""
+    """A column of vectors, see :mod:`meddel_fast.parquet_rows`."""
 
     def __init__(self, path: Path, column: str | None) -> None:
-        with needs("benchmark"):
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-
-        try:
-            self._file = pq.ParquetFile(path, memory_map=False)
-        except pa.ArrowInvalid as error:
-            raise ValueError(f"{path} is not a whole Parquet file: {error}") from error
-        schema = self._file.schema_arrow
-        lists = [f.name for f in schema if pa.types.is_fixed_size_list(f.type)]
-        if column is None and len(lists) != 1:
-            raise ValueError(
-                f"column must name one of the fixed-size lists in {path}: {', '.join(lists)}"
-            )
-        self._column = lists[0] if column is None else column
-        if self._column not in lists:
-            raise ValueError(f"{path} must hold fixed-size lists {self._column!r}, got {lists}")
-        kind = schema.field(self._column).type
-        self.name, self.rows, self.width = str(path), self._file.metadata.num_rows, kind.list_size
-        self.dtype = np.dtype(kind.value_type.to_pandas_dtype())
-        groups = [
-            self._file.metadata.row_group(g).num_rows for g in range(self._file.num_row_groups)
-        ]
-        self._starts = [0, *accumulate(groups)]
-        self._lock = threading.Lock()
-        self._kept: tuple[int, NDArray[Any]] = (-1, np.empty((0, self.width), self.dtype))
+        self._column = parquet_rows.Column(path, column)
+        self.name, self.dtype = str(path), self._column.dtype
+        self.rows, self.width = self._column.rows, self._column.width
+        self.beside = self._column.beside
 
     def read(self, spans: Sequence[Span]) -> list[NDArray[Any]]:
-        return [self._read(start, stop) for start, stop in spans]
+        found = []
+        for start, stop in spans:
+            found.append(np.empty((stop - start, self.width), self.dtype))
+            self._column.fill(found[-1], start)
+        return found
 
-    def _read(self, start: int, stop: int) -> NDArray[Any]:
-        out = np.empty((stop - start, self.width), self.dtype)
-        at = start
-        while at < stop:
-            group = bisect_right(self._starts, at) - 1
-            first = self._starts[group]
-            end = min(stop, self._starts[group + 1])
-            out[at - start : end - start] = self._group(group)[at - first : end - first]
-            at = end
-        return out
-
-    def _group(self, group: int) -> NDArray[Any]:
-        with self._lock:  # the next part is read by another thread
-            if self._kept[0] != group:
-                self._kept = (-1, np.empty((0, self.width), self.dtype))  # let go of the old one
-                chunks = self._file.read_row_group(group, columns=[self._column]).column(0)
-                values = chunks.combine_chunks()
-                if values.null_count or values.flatten().null_count:
-                    raise ValueError(f"{self.name} must hold no null, row group {group} does")
-                flat = values.flatten().to_numpy(zero_copy_only=False)
-                self._kept = (group, flat.reshape(-1, self.width))
-            return self._kept[1]
+    def forget(self) -> None:
+        self._column.forget()
 
 
 class ArrayShard(Shard):
     """An array in memory, so that operations need but one way to read."""
 
     def __init__(self, name: str, x: Any) -> None:
+        if is_torch(x) and x.device.type != "cpu":
+            raise ValueError(f"{name} must be on the CPU to be worked on in parts, got {x.device}")
         self.bfloat16 = is_torch(x) and str(x.dtype) == "torch.bfloat16"
-        array = to_numpy(name, x)
-        if array.ndim != 2:
-            raise ValueError(f"{name} must be a 2-d float array, got shape {array.shape}")
+        array = to_matrix(name, x)
         self.name, (self.rows, self.width), self.dtype = name, array.shape, array.dtype
         self._array = array
 
     def read(self, spans: Sequence[Span]) -> list[NDArray[Any]]:
         """Return views."""
         return [self._array[start:stop] for start, stop in spans]
+
+
+class SomeRows(Shard):
+    """Some rows of a store, in any order, as a shard of another."""
+
+    def __init__(self, store: Store, which: NDArray[np.int64]) -> None:
+        self._store, self._which = store, which
+        self.name, self.rows, self.width = store.name, len(which), store.shape[1]
+        self.dtype, self.bfloat16, self.beside = store.dtype, store.bfloat16, store.beside
+
+    def read(self, spans: Sequence[Span]) -> list[NDArray[Any]]:
+        """Return copies."""
+        return [self._store.take(self._which[start:stop]) for start, stop in spans]
+
+    def forget(self) -> None:
+        self._store.forget()
 
 
 def open_shard(path: Path, tensor: str | None = None, column: str | None = None) -> Shard:

@@ -8,9 +8,10 @@ come in the type that they have on disk; what that costs is :attr:`Store.row_byt
 
 from __future__ import annotations
 
+import copy
 import os
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -19,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.shards import ArrayShard, Shard, Span, open_shard
+from meddel_fast.shards import ArrayShard, Shard, SomeRows, Span, open_shard
 
 if TYPE_CHECKING:
     from meddel_fast.files import StrPath
 
 _PAGE = 4096  # bytes: what lies between two wanted rows of one page is read along
+_AT_ONCE = 1 << 20  # bytes that are read before they are put in their places
 
 
 class Store:
@@ -47,6 +49,9 @@ class Store:
 
     def __init__(self, shards: Sequence[Shard], hashes: Sequence[str] | None = None) -> None:
         self.memory: int | str | None = None
+        hashes = [""] * len(shards) if hashes is None else hashes
+        pairs = [(s, h) for s, h in zip(shards, hashes, strict=True) if s.rows]
+        shards = [shard for shard, _ in pairs] or shards[:1]  # an empty one adds nothing
         first = shards[0]
         for shard in shards:
             if (shard.width, shard.dtype, shard.bfloat16) != (
@@ -61,11 +66,8 @@ class Store:
         self._shards = list(shards)
         self._starts = [0, *accumulate(shard.rows for shard in shards)]
         self.shape = (self._starts[-1], first.width)
-        if 0 in self.shape:
-            raise ValueError(
-                f"{first.name} must have at least one row and one column, got {self.shape}"
-            )
-        self._unchecked = dict(enumerate(hashes or []))
+        self._unchecked = {place: h for place, (_, h) in enumerate(pairs) if h}
+        self._reading = 0  # the shard that was read last
         self.rows_read = 0
 
     def __len__(self) -> int:
@@ -77,6 +79,46 @@ class Store:
         return (
             f"<Store of {n} x {d} {kind} in {len(self._shards)} shards from {self._shards[0].name}>"
         )
+
+    def __getitem__(self, which: NDArray[np.int64]) -> Store:
+        """Return some rows, by an array of indices, as a store that reads them from this one."""
+        some = Store([SomeRows(self, np.asarray(which))])
+        some.memory = self.memory
+        return some
+
+    def within(self, memory: int | str | None) -> Store:
+        """Return the same rows with another budget; None leaves it as it is."""
+        other = copy.copy(self)
+        other.memory = self.memory if memory is None else memory
+        return other
+
+    def check_rows(self) -> Store:
+        """Return the store, if there is a number in it.
+
+        Raises
+        ------
+        ValueError
+            It has no rows, or no columns.
+        """
+        if 0 in self.shape:
+            raise ValueError(
+                f"{self.name} must have at least one row and one column, got {self.shape}"
+            )
+        return self
+
+    @property
+    def name(self) -> str:
+        """What errors call it: its first file."""
+        return self._shards[0].name
+
+    @property
+    def beside(self) -> int:
+        """Bytes that reading takes beside the rows that come."""
+        return max(shard.beside for shard in self._shards)
+
+    def forget(self) -> None:
+        """Let go of what is held for the next read."""
+        self._shards[self._reading].forget()
 
     @property
     def in_memory(self) -> bool:
@@ -116,26 +158,45 @@ class Store:
         """
         wanted, back = np.unique(indices, return_inverse=True)
         out = np.empty((len(wanted), self.shape[1]), self.dtype)
-        gap = max(1, _PAGE // self.row_bytes)
         for number in np.unique(np.searchsorted(self._starts, wanted, "right") - 1).tolist():
-            first, last = np.searchsorted(wanted, self._starts[number : number + 2])
-            here = wanted[first:last]
-            cuts = [0, *(np.flatnonzero(np.diff(here) > gap) + 1).tolist(), len(here)]
-            runs = list(pairwise(cuts))
-            spans = [(int(here[a]), int(here[b - 1]) + 1) for a, b in runs]
-            for (a, b), span, rows in zip(runs, spans, self._read(number, spans), strict=True):
-                out[first + a : first + b] = rows[here[a:b] - span[0]]
+            first, last = np.searchsorted(wanted, self._starts[number : number + 2]).tolist()
+            for runs in self._runs(wanted, first, last):
+                spans = [(int(wanted[a]), int(wanted[b - 1]) + 1) for a, b in runs]
+                for (a, b), span, rows in zip(runs, spans, self._read(number, spans), strict=True):
+                    out[a:b] = rows[wanted[a:b] - span[0]]
         unmoved = len(back) == len(wanted) and bool((back[1:] > back[:-1]).all())
         return out if unmoved else out[back]
 
+    def _runs(
+        self, wanted: NDArray[np.int64], first: int, last: int
+    ) -> Iterator[list[tuple[int, int]]]:
+        """Yield places [a, b) in `wanted` whose rows lie close together, a few MB at a time."""
+        near, most = max(1, _PAGE // self.row_bytes), max(1, _AT_ONCE // self.row_bytes)
+        here = wanted[first:last]
+        far = (np.diff(here) > near) | (np.diff((here - here[0]) // most) > 0)
+        cuts = [0, *(np.flatnonzero(far) + 1).tolist(), len(here)]
+        runs, rows = [], 0
+        for a, b in pairwise(cuts):
+            rows += int(here[b - 1] - here[a]) + 1
+            if runs and rows > most:
+                yield runs
+                runs, rows = [], int(here[b - 1] - here[a]) + 1
+            runs.append((first + a, first + b))
+        yield runs
+
     def _read(self, number: int, spans: Sequence[Span]) -> list[NDArray[Any]]:
         """Return rows of one shard, by their indices in all."""
+        if number != self._reading:
+            self.forget()
+            self._reading = number
         self._check(number)
         self.rows_read += sum(stop - start for start, stop in spans)
         first = self._starts[number]
         shard = self._shards[number]
-        found = shard.read([(a - first, b - first) for a, b in spans])
-        shard.check_unchanged()
+        try:
+            found = shard.read([(a - first, b - first) for a, b in spans])
+        finally:  # what it raised would be but a consequence
+            shard.check_unchanged()
         return [self._plain(rows) for rows in found]
 
     def _check(self, number: int) -> None:
@@ -160,8 +221,8 @@ class Store:
 class LocalRows:
     """The rows that this process has, of a set of which each process of a group has some.
 
-    The rows of rank r follow those of rank r - 1. For k-means each rank's but the last one's
-    number of rows must be a multiple of 1,024.
+    The rows of rank r follow those of rank r - 1; a rank may have none, given as an array of shape
+    (0, d). For k-means each rank's but the last one's number of rows must be a multiple of 1,024.
     """
 
     rows: Any
@@ -187,7 +248,8 @@ def open_store(
     tensor
         Which tensor of the safetensors files; not needed where there is but one.
     column
-        Which column of the Parquet files, of fixed-size lists; not needed where there is but one.
+        Which column of the Parquet files: lists of one length of float16, float32, float64 or int8,
+        of whatever kind of list. Not needed where there is but one such column.
     memory
         The budget for operations on the store, selectors' included, that are given none.
 
@@ -215,12 +277,12 @@ def open_store(
     else:
         store = Store([open_shard(Path(path), tensor, column) for path in source])
     store.memory = memory
-    return store
+    return store.check_rows()
 
 
 def as_store(name: str, x: Any) -> Store:
     """Return a store as it is, and an array or a CPU tensor as a store that reads from it."""
-    return x if isinstance(x, Store) else Store([ArrayShard(name, x)])
+    return x if isinstance(x, Store) else Store([ArrayShard(name, x)]).check_rows()
 
 
 def _open_folder(folder: Path) -> Store:

@@ -154,7 +154,17 @@ def select_ladder(
     return select(name, x, list(budgets), progress=progress, **options)
 
 
-def check_options(name: str, options: dict[str, Any]) -> None:
-    """Refuse an unknown method, or an option that it does not have, before any work is done."""
+def check_options(name: str, options: dict[str, Any], n: int | None = None) -> None:
+    """Refuse an unknown method, and options that it cannot use, before any work is done.
+
+    Parameters
+    ----------
+    name
+        A key of :data:`SELECTORS`.
+    options
+        Of the method, and those that all have.
+    n
+        Number of samples, where that is known: some options depend on it.
+    """
     check_choice("name", name, tuple(SELECTORS))
-    METHODS[name].check_options(options)
+    METHODS[name].check_options(options, n)

@@ -17,13 +17,14 @@ from meddel_fast import arrays
 from meddel_fast.extras import needs
 from meddel_fast.outputs import output_path
 from meddel_fast.selectors import use
-from meddel_fast.store import Store
+from meddel_fast.store import Store, as_store
 from meddel_fast.untrusted import check_fields, read_parquet
 
 REASONS = ("kept", "duplicate", "disruptive", "budget", "excluded")
 """Why a sample is where it is; "budget": nothing is wrong with it, others were wanted more;
 "excluded": it was not to be chosen from."""
 
+_BLOCK = 1024  # rows looked at together
 _FORMAT = 1
 _WANTED = "saved selection"
 _COLUMNS = {
@@ -254,8 +255,10 @@ def make_selection(
     )
 
 
-def check_rows(x: Any, threads: int | None) -> Any:
+def check_rows(x: Any, threads: int | None, memory: int | str | None = None) -> Any:
     """Return the embeddings as they came, checked as the kernels will check them.
+
+    With a budget they become a store that has it.
 
     Raises
     ------
@@ -263,7 +266,13 @@ def check_rows(x: Any, threads: int | None) -> Any:
         Not a non-empty 2-d array of a supported type, or not finite.
     """
     if isinstance(x, Store):
-        return x  # what it holds is checked when it is read
+        return x if memory is None else x.within(memory)  # it is checked when it is read
+    if memory is not None:
+        store = as_store("x", x).within(memory)
+        for start in range(0, len(store), _BLOCK):
+            rows = store.rows(start, min(len(store), start + _BLOCK))
+            arrays.check_finite("x", rows, arrays.resolve_threads(threads), start)
+        return store
     arrays.check_rows("x", x, arrays.resolve_threads(threads))
     return x if arrays.is_torch(x) else np.asarray(x)
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from meddel_fast.arrays import check_float, check_int
 from meddel_fast.selectors.clusters import cluster_rows
 from meddel_fast.selectors.compose import selector
 from meddel_fast.selectors.numbers import weighted_keys
+from meddel_fast.selectors.options import CLUSTERS, count, number
 from meddel_fast.selectors.strata import rank_within
 from meddel_fast.selectors.task import Choice, Task, ranked
 
@@ -22,6 +22,8 @@ from meddel_fast.selectors.task import Choice, Task, ranked
     good_for="small budgets: easy, middling and hard samples alike, noise left out",
     weights="The next one drawn of a stratum is each in proportion to its weight.",
     per_sample={"score": "fiu"},
+    checks={"strata": count(), "cutoff": number(0.0, 1.0), **CLUSTERS},
+    instead={"score": ("clusters", "max_iterations")},
 )
 def ccs(
     task: Task,
@@ -56,16 +58,12 @@ def ccs(
         ``scores`` are minus the place in the draw, and smaller budgets are nested. ``reason`` is
         "disruptive" for what `cutoff` leaves out. ``cluster`` is the stratum, -1 for these.
     """
-    strata = check_int("strata", strata, 1)
-    cutoff = check_float("cutoff", cutoff, 0.0, 1.0)
     settings: dict[str, Any] = {"strata": strata, "cutoff": cutoff, "seed": task.seed}
     distance = None
     if score is None:
         found = cluster_rows(task.x, clusters, max_iterations, task.seed, task.threads)
         score = distance = found.distance
         settings |= found.settings
-    elif clusters is not None:
-        raise ValueError(f"clusters must be None where a score is given, got {clusters}")
     score = score.astype(np.float64)
     rising = np.argsort(score, kind="stable")
     held = task.n - math.floor(cutoff * task.n + 0.5)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import ops
-from meddel_fast.arrays import check_choice, check_int
+from meddel_fast.arrays import check_int
 from meddel_fast.selectors.base import random_keys, to_numpy
 
 KEEP = ("far", "near", "random")
@@ -54,7 +54,6 @@ def cluster_rows(
     """Cluster checked rows; ``clusters=None`` asks for :func:`default_clusters`."""
     n = len(x)
     k = default_clusters(n) if clusters is None else check_int("clusters", clusters, 1, n)
-    check_int("max_iterations", max_iterations, 1)
     result = ops.kmeans(
         x, k, spherical=True, max_iterations=max_iterations, seed=seed, threads=threads
     )
@@ -92,7 +91,6 @@ def sweep_order(
     weights : shape (n,), or None
         The heaviest come first, and `keep` decides among equals.
     """
-    check_choice("keep", keep, KEEP)
     if keep == "random":
         distance = random_keys(len(distance), seed)
     place = -distance if keep == "far" else distance

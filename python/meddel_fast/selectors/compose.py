@@ -14,11 +14,20 @@ from typing import Any, Protocol, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.arrays import check_choice, check_index_vector, check_int, to_numpy
+from meddel_fast.arrays import (
+    check_choice,
+    check_index_vector,
+    check_int,
+    check_names,
+    resolve_threads,
+    to_numpy,
+)
 from meddel_fast.floating_point import exactly
 from meddel_fast.selectors.base import Selection, check_budget, check_rows, make_selection
 from meddel_fast.selectors.groups import Groups, check_groups, cover, quotas
+from meddel_fast.selectors.options import Check
 from meddel_fast.selectors.task import Choice, Task, among
+from meddel_fast.sharded.memory import check_memory
 
 GROUP_RULES = ("cover", "split")
 
@@ -41,7 +50,10 @@ weights : float, shape (n,), optional
     Preference for each sample, above 0. {weights}
 selected : int, shape (m,), optional
     Samples kept already, which the method extends. They count towards the budget, come first in
-    ``order`` and have an infinite score."""
+    ``order`` and have an infinite score.
+memory : int or str, optional
+    Work on the rows part by part within so many bytes, or a text such as "1GB" (see
+    :mod:`meddel_fast.ops`). By default the budget of a store, and none for an array."""
 
 
 Plan = Callable[..., Iterable[Choice]]
@@ -73,6 +85,10 @@ class Method:
         Options that hold a value for each sample, and the kinds of numpy type they may have.
     positions
         Options that name one sample.
+    checks
+        What the other options may be, see :mod:`~meddel_fast.selectors.options`.
+    instead
+        Options that take the place of others, which must not be given beside them.
     """
 
     name: str
@@ -85,6 +101,8 @@ class Method:
     weights: str
     per_sample: dict[str, str]
     positions: tuple[str, ...]
+    checks: dict[str, Check]
+    instead: dict[str, tuple[str, ...]]
 
     @property
     def own(self) -> dict[str, inspect.Parameter]:
@@ -97,8 +115,25 @@ class Method:
         """Return the options without a default."""
         return [name for name, p in self.own.items() if p.default is p.empty]
 
-    def check_options(self, options: dict[str, Any]) -> None:
-        """Refuse an option that is not there, and the absence of one that must be."""
+    def check_options(
+        self, options: dict[str, Any], n: int | None = None, pool: int | None = None
+    ) -> dict[str, Any]:
+        """Return the options of this method alone, all that is known of them checked.
+
+        Parameters
+        ----------
+        options
+            By name; what a method needs must be there.
+        n
+            Number of samples, where that is known yet.
+        pool
+            Number of those that may be kept; n when not given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An option that is not there or lacking, out of range, or without effect beside another.
+        """
         known = [*self.own, *_SHARED]
         unknown = sorted(set(options) - set(known))
         if unknown:
@@ -108,6 +143,21 @@ class Method:
         lacking = [name for name in self.needs if options.get(name) is None]
         if lacking:
             raise TypeError(f"{self.name}: needs {', '.join(lacking)}, one value for each sample")
+        for name, others in self.instead.items():
+            idle = [other for other in others if options.get(other) is not None]
+            if options.get(name) is not None and idle:
+                raise ValueError(
+                    f"{idle[0]} must be None where {name} is given, which takes its place, "
+                    f"got {options[idle[0]]!r}"
+                )
+        _check_shared(options)
+        own = {k: v for k, v in options.items() if k in self.own}
+        for name, value in own.items():
+            if name in self.checks and not (value is None and self.own[name].default is None):
+                own[name] = self.checks[name](name, value, n if pool is None else pool)
+            elif name in self.positions:
+                own[name] = check_int(name, value, 0, None if n is None else n - 1)
+        return own
 
 
 class Selector(Protocol):
@@ -131,6 +181,7 @@ _SHARED: dict[str, Any] = {
     "group_rule": "cover",
     "weights": None,
     "selected": None,
+    "memory": None,
 }
 
 
@@ -144,13 +195,15 @@ def selector(
     weights: str = "",
     per_sample: dict[str, str] | None = None,
     positions: tuple[str, ...] = (),
+    checks: dict[str, Check] | None = None,
+    instead: dict[str, tuple[str, ...]] | None = None,
 ) -> Callable[[Plan], Selector]:
     """Make the public function of a plan, see :class:`Method` for what to say of it."""
 
     def decorate(plan: Plan) -> Selector:
         method = Method(
             plan.__name__, plan, paper, cost, exact, nested, good_for, weights,
-            per_sample or {}, positions,
+            per_sample or {}, positions, checks or {}, instead or {},
         )  # fmt: skip
 
         @exactly
@@ -191,12 +244,23 @@ def _documented(method: Method) -> str:
     return f"{body}Parameters\n----------\n" + "\n".join(parts) + f"\n\n{mark}{tail}"
 
 
+def _check_shared(options: dict[str, Any]) -> None:
+    """Refuse values of the common options that are wrong for any samples."""
+    shared = _SHARED | options
+    check_int("seed", shared["seed"], 0)
+    resolve_threads(shared["threads"])
+    check_choice("group_rule", shared["group_rule"], GROUP_RULES)
+    if shared["group_rule"] != _SHARED["group_rule"] and shared["groups"] is None:
+        raise ValueError(f"group_rule has no effect without groups, got {shared['group_rule']!r}")
+    if shared["memory"] is not None:
+        check_memory(shared["memory"])
+
+
 def _run(method: Method, x: Any, budgets: list[Any], options: dict[str, Any]) -> list[Selection]:
     """Check everything, let the plan choose, and put its choices back among all samples."""
     method.check_options(options)
     shared = _SHARED | {k: v for k, v in options.items() if k in _SHARED}
-    own = {k: v for k, v in options.items() if k not in _SHARED}
-    rows = check_rows(x, shared["threads"])
+    rows = check_rows(x, shared["threads"], shared["memory"])
     n = len(rows)
     pool = _check_exclude(shared["exclude"], n)
     counts = [check_budget(budget, len(pool), excluded=n - len(pool)) for budget in budgets]
@@ -205,15 +269,15 @@ def _run(method: Method, x: Any, budgets: list[Any], options: dict[str, Any]) ->
         counts,
         _check_selected(shared["selected"], pool, n, counts),
         _check_weights(method, shared["weights"], pool, n),
-        check_int("seed", shared["seed"], 0),
+        int(shared["seed"]),
         shared["threads"],
     )
-    check_choice("group_rule", shared["group_rule"], GROUP_RULES)
+    own = method.check_options(options, n, len(pool))
     groups = check_groups(shared["groups"], pool, n, task.selected, counts)
     for name in method.per_sample:
         if own.get(name) is not None:
             own[name] = _check_per_sample(name, own[name], n, method.per_sample[name])[pool]
-    named = {k: check_int(k, v, 0, n - 1) for k, v in own.items() if k in method.positions}
+    named = {k: v for k, v in own.items() if k in method.positions}
     own |= {k: min(int(np.searchsorted(pool, v)), task.n - 1) for k, v in named.items()}
     if groups is not None and shared["group_rule"] == "split":
         choices = _split(method, task, own, groups)
@@ -392,7 +456,7 @@ def _check_weights(
 
 def _check_per_sample(name: str, value: Any, n: int, kinds: str) -> NDArray[Any]:
     """Return one finite value a sample, of the kinds of type asked for."""
-    array = to_numpy(name, value)
+    array = to_numpy(name, value) if "f" in kinds else check_names(name, value)
     if array.shape != (n,) or array.dtype.kind not in kinds:
         what = "numbers" if "f" in kinds else "int or str"
         raise TypeError(f"{name} must be {what} of shape ({n},), {_got(array)}")

@@ -10,6 +10,7 @@ from meddel_fast.selectors.compose import selector
 from meddel_fast.selectors.directions import Directions
 from meddel_fast.selectors.facility import EXACT, WEIGHTS, climb
 from meddel_fast.selectors.graph import check_neighbors, edges_to, nearest
+from meddel_fast.selectors.options import NEIGHBORS
 from meddel_fast.selectors.task import Choice, Task
 
 
@@ -19,6 +20,7 @@ from meddel_fast.selectors.task import Choice, Task
     exact=EXACT,
     good_for="training on few samples with weights: the gradient of all, approximated",
     weights=WEIGHTS,
+    checks={"neighbors": NEIGHBORS},
 )
 def craig(task: Task, *, neighbors: int | None = None) -> Iterator[Choice]:
     """Keep medoids whose weighted sum stands for all samples (CRAIG, on embeddings).

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from meddel_fast.arrays import check_float
+from meddel_fast.progress import counted
+from meddel_fast.selectors import options
 from meddel_fast.selectors.compose import selector
 from meddel_fast.selectors.graph import check_neighbors, nearest
 from meddel_fast.selectors.numbers import exp
@@ -22,6 +23,11 @@ NEIGHBORS = 10
     good_for="a difficulty score at hand: hard samples without their neighbours",
     weights="Multiply the score.",
     per_sample={"score": "fiu"},
+    checks={
+        "neighbors": options.NEIGHBORS,
+        "forward": options.number(0.0, 1e6),
+        "reverse": options.number(0.0, 1e6),
+    },
 )
 def d2(
     task: Task,
@@ -53,8 +59,6 @@ def d2(
         ``order`` is that of selection, and smaller budgets are nested. ``scores`` are len .. 1 for
         kept samples; of the others the values left, less the highest of these.
     """
-    forward = check_float("forward", forward, 0.0, 1e6)
-    reverse = check_float("reverse", reverse, 0.0, 1e6)
     if neighbors is None:
         neighbors = min(NEIGHBORS, max(1, task.n - 1))
     similarity, indices = nearest(task, check_neighbors(neighbors, task.n))
@@ -68,14 +72,16 @@ def d2(
     order: list[int] = []
     rungs: dict[int, Choice] = {}
     settings = {"neighbors": indices.shape[1], "forward": forward, "reverse": reverse}
-    for place in range(max(task.counts)):
-        first = place < len(task.selected)
-        j = int(task.selected[place]) if first else int(np.argmax(values))
-        order.append(j)
-        values[indices[j]] -= fade[j] * values[j]
-        values[j] = -np.inf  # and so it stays
-        if place + 1 in task.counts:
-            chosen = np.array(order[len(task.selected) :])
-            rungs[place + 1] = Choice(chosen, scores_by_rank(chosen, values), settings)
+    with counted(max(task.counts)) as progress:
+        for place in range(max(task.counts)):
+            first = place < len(task.selected)
+            j = int(task.selected[place]) if first else int(np.argmax(values))
+            order.append(j)
+            values[indices[j]] -= fade[j] * values[j]
+            values[j] = -np.inf  # and so it stays
+            progress.advance(1)
+            if place + 1 in task.counts:
+                chosen = np.array(order[len(task.selected) :])
+                rungs[place + 1] = Choice(chosen, scores_by_rank(chosen, values), settings)
     for count in task.counts:
         yield rungs[count]

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from meddel_fast.arrays import check_choice, check_float
 from meddel_fast.selectors.clusters import KEEP, Clusters, cluster_rows, sweep_order
 from meddel_fast.selectors.compose import selector
+from meddel_fast.selectors.options import CLUSTERS, choice, number
 from meddel_fast.selectors.semdedup import redundancy_within
 from meddel_fast.selectors.task import Choice, Task, among
 
@@ -20,6 +20,12 @@ from meddel_fast.selectors.task import Choice, Task, among
     nested=False,
     good_for="large raw pools: near duplicates would make clusters of their own in prototypes",
     weights="Of near duplicates the heaviest stays; then as for prototypes.",
+    checks={
+        "dedup": number(0.0, 1.0),
+        "sweep": choice(*KEEP),
+        "keep": choice("hard", "easy"),
+        **CLUSTERS,
+    },
 )
 def d4(
     task: Task,
@@ -56,9 +62,6 @@ def d4(
         second clustering (NaN and -1 for what it did not see).
         ``settings["left"]`` is the number of samples that it saw.
     """
-    dedup = check_float("dedup", dedup, 0.0, 1.0)
-    check_choice("sweep", sweep, KEEP)
-    check_choice("keep", keep, ("hard", "easy"))
     first = cluster_rows(task.x, clusters, max_iterations, task.seed, task.threads)
     order = sweep_order(first.distance, sweep, task.seed, task.selected, task.weights)
     m = redundancy_within(task.x, first.label, order, task.threads)

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import ops
-from meddel_fast.arrays import check_choice, check_float, check_int
 from meddel_fast.selectors.base import to_numpy
 from meddel_fast.selectors.clusters import Clusters, cluster_rows
 from meddel_fast.selectors.compose import selector
 from meddel_fast.selectors.numbers import exp
+from meddel_fast.selectors.options import CLUSTERS, choice, count, number
 from meddel_fast.selectors.strata import rank_within
 from meddel_fast.selectors.task import Choice, Task, scores_by_rank
 
@@ -23,6 +23,12 @@ from meddel_fast.selectors.task import Choice, Task, scores_by_rank
     nested=False,
     good_for="pools in which common views drown the rest",
     weights="Inside a cluster the distance counts that many times as far (hard), or near (easy).",
+    checks={
+        "keep": choice("hard", "easy"),
+        "temperature": number(1e-6, 1e6),
+        "nearest": count(),
+        **CLUSTERS,
+    },
 )
 def density(
     task: Task,
@@ -68,9 +74,6 @@ def density(
     lowest index) is the optimum. With b below the number of clusters some get none. A real-valued
     solver, rounded, comes to the same within 1.
     """
-    check_choice("keep", keep, ("hard", "easy"))
-    temperature = check_float("temperature", temperature, 1e-6, 1e6)
-    check_int("nearest", nearest, 1)
     found = cluster_rows(task.x, clusters, max_iterations, task.seed, task.threads)
     share = _shares(found, nearest, temperature, task.threads)
     weights = np.ones(task.n) if task.weights is None else task.weights
@@ -85,11 +88,11 @@ def density(
         "nearest": nearest,
         **found.settings,
     }
-    for count in task.counts:
-        lacking = place - count * share[found.label]
-        first = (place == 0) & (count >= len(share))
+    for budget in task.counts:
+        lacking = place - budget * share[found.label]
+        first = (place == 0) & (budget >= len(share))
         ranking = np.lexsort((np.arange(task.n), lacking, ~first, ~held))
-        chosen = ranking[len(task.selected) : count]
+        chosen = ranking[len(task.selected) : budget]
         scores = scores_by_rank(chosen, -lacking)
         yield Choice(chosen, scores, settings, distance=found.distance, cluster=found.label)
 

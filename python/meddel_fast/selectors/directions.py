@@ -3,25 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import arrays, reference
+from meddel_fast.sharded.memory import check_memory
+from meddel_fast.store import Store
 
 _BLOCK = 1024  # rows widened at a time
+# Bytes that a method takes of a store beside a copy: for each row, and for each number of a block.
+_ROW, _ELEMENT = 64, 40
 
 
 class Directions:
-    """Samples scaled to norm 1 in fp64, widened a block at a time. A zero row stays zero."""
+    """Samples scaled to norm 1 in fp64, widened a block at a time. A zero row stays zero.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Rows that :func:`meddel_fast.arrays.check_rows` refuses; a budget that is too small.
+    """
 
     def __init__(self, x: Any, threads: int | None) -> None:
-        self._rows = arrays.check_rows("x", x, arrays.resolve_threads(threads))
-        self.n, self.d = self._rows.n, self._rows.d
-        squares = [reference.squared_norm(self._wide(block)) for block in self.blocks()]
+        threads = arrays.resolve_threads(threads)
+        self._store = x if isinstance(x, Store) else None
+        if self._store is None:
+            self._rows = arrays.check_rows("x", x, threads)
+        self.n, self.d = self._rows.array.shape if self._store is None else self._store.shape
+        if self._store is not None:
+            self._check_memory(self._store)
+        squares = []
+        for block in self.blocks():
+            rows = self._read(block)
+            if self._store is not None:
+                arrays.check_finite("x", rows.array, threads, block.start)
+            squares.append(reference.squared_norm(rows.floats().astype(np.float64)))
         self._squares = np.concatenate(squares)
         self._norms = np.sqrt(self._squares)
+
+    def _check_memory(self, store: Store) -> None:
+        wanted = _ROW * self.n + _ELEMENT * _BLOCK * self.d + store.beside
+        memory = check_memory(store.memory)
+        if memory < wanted:
+            raise ValueError(
+                f"memory must be at least {wanted} bytes for {self.n} x {self.d} rows of x, "
+                f"got {memory}"
+            )
 
     def exact(self, which: Any) -> NDArray[np.float64]:
         """Return some of the directions (a slice, or indices)."""
@@ -44,14 +74,25 @@ class Directions:
 
     def products(self, w: NDArray[np.float64], which: Any = None) -> NDArray[np.float64]:
         """Return <w, x> of some directions, or all, in the order of summation of the kernels."""
-        if which is not None:
-            return reference.inner(self.exact(which), w[None])[:, 0]
-        return np.concatenate([self.products(w, block) for block in self.blocks()])
+        parts = self.blocks() if which is None else _blocks_of(which)
+        return np.concatenate([reference.inner(self.exact(p), w[None])[:, 0] for p in parts])
 
     def blocks(self) -> Iterator[slice]:
         """Yield slices that cover all samples."""
         for low in range(0, self.n, _BLOCK):
-            yield slice(low, low + _BLOCK)
+            yield slice(low, min(low + _BLOCK, self.n))
 
     def _wide(self, which: Any) -> NDArray[np.float64]:
-        return self._rows.floats(which).astype(np.float64)
+        return self._read(which).floats().astype(np.float64)
+
+    def _read(self, which: Any) -> arrays.Rows:
+        if self._store is None:
+            return replace(self._rows, array=self._rows.array[which])
+        whole = isinstance(which, slice)
+        rows = self._store.rows(which.start, which.stop) if whole else self._store.take(which)
+        return arrays.Rows(rows, False, self._store.bfloat16)
+
+
+def _blocks_of(which: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    for low in range(0, len(which), _BLOCK):
+        yield which[low : low + _BLOCK]

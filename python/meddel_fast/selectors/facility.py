@@ -10,12 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.arrays import check_choice, check_float
+from meddel_fast.progress import counted
 from meddel_fast.selectors.base import random_keys
 from meddel_fast.selectors.compose import selector
 from meddel_fast.selectors.directions import Directions
 from meddel_fast.selectors.graph import Edges, check_neighbors, edges_to, nearest
 from meddel_fast.selectors.numbers import log
+from meddel_fast.selectors.options import NEIGHBORS, choice, number
 from meddel_fast.selectors.task import Choice, Task, scores_by_rank
 
 EXACT = "on the graph; with all neighbours (n <= 2,000 by default) as published"
@@ -68,6 +69,11 @@ class Coverage:
     exact=EXACT,
     good_for="the typical of every kind: kept samples stand for all others",
     weights=WEIGHTS,
+    checks={
+        "neighbors": NEIGHBORS,
+        "greedy": choice("lazy", "stochastic"),
+        "epsilon": number(1e-9, 1.0),
+    },
 )
 def facility(
     task: Task,
@@ -101,8 +107,6 @@ def facility(
         by "stochastic" len .. 1 for kept ones. ``settings["value"]`` is the sum.
         ``cluster`` is the kept sample that represents each (-1: none does).
     """
-    check_choice("greedy", greedy, ("lazy", "stochastic"))
-    epsilon = check_float("epsilon", epsilon, 1e-9, 1.0)
     similarity, indices = nearest(task, check_neighbors(neighbors, task.n))
     own = Directions(task.x, task.threads).self_similarity()
     edges = edges_to(indices, np.maximum(similarity, 0.0), own)
@@ -145,20 +149,23 @@ def climb(task: Task, edges: Edges) -> Iterator[State]:
     order: list[int] = []
     won: list[float] = []
     rungs: dict[int, State] = {}
-    for step in range(max(task.counts) - len(task.selected)):
-        while fresh[entries[0][1]] < step:
-            j = entries[0][1]
-            fresh[j] = step
-            heapq.heapreplace(entries, (-coverage.gain(j), j))
-        negative, j = heapq.heappop(entries)
-        order.append(j)
-        won.append(-negative)
-        coverage.add(j)
-        count = len(task.selected) + step + 1
-        if count in task.counts:
-            scores, chosen = coverage.gains(), np.array(order)
-            scores[chosen] = won
-            rungs[count] = State(chosen, scores, coverage.best.copy(), coverage.by.copy())
+    steps = max(task.counts) - len(task.selected)
+    with counted(steps) as progress:
+        for step in range(steps):
+            while fresh[entries[0][1]] < step:
+                j = entries[0][1]
+                fresh[j] = step
+                heapq.heapreplace(entries, (-coverage.gain(j), j))
+            negative, j = heapq.heappop(entries)
+            order.append(j)
+            won.append(-negative)
+            coverage.add(j)
+            progress.advance(1)
+            count = len(task.selected) + step + 1
+            if count in task.counts:
+                scores, chosen = coverage.gains(), np.array(order)
+                scores[chosen] = won
+                rungs[count] = State(chosen, scores, coverage.best.copy(), coverage.by.copy())
     for count in task.counts:
         yield rungs[count]
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from meddel_fast import ops
 from meddel_fast.selectors.base import to_numpy
+from meddel_fast.store import Store
 
 MAX_PAIRS = 10_000_000
 """Similar pairs of one cluster that are held at a time (440 MB)."""
@@ -40,8 +41,9 @@ def joins(
         if len(members) == 1:
             continue
         try:
+            most = None if isinstance(x, Store) else MAX_PAIRS  # what its budget has room for
             pairs = ops.similar_pairs(
-                x[members], threshold=threshold, max_pairs=MAX_PAIRS, threads=threads
+                x[members], threshold=threshold, max_pairs=most, threads=threads
             )
         except MemoryError:
             return None

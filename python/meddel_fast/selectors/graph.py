@@ -23,6 +23,9 @@ NEIGHBORS = 32
 """Neighbours of each sample beyond that."""
 
 
+_EDGE, _ALL_EDGE = 160, 72  # bytes an edge at the peak: of lists of neighbours, of all pairs
+
+
 class Edges(NamedTuple):
     """Edges that lead to each sample, those of sample j at ``start[j]:start[j + 1]``.
 
@@ -55,9 +58,21 @@ def check_neighbors(neighbors: int | None, n: int) -> int:
 
 
 def nearest(task: Task, neighbors: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the cosines to the most similar other samples, and which these are, (n, neighbors)."""
+    """Return the cosines to the most similar other samples, and which these are, (n, neighbors).
+
+    Raises
+    ------
+    ValueError
+        The budget of a store does not hold what a method makes of them.
+    """
     if task.n == 1:
         return np.zeros((1, 0)), np.zeros((1, 0), dtype=np.int64)
+    wanted = task.n * (neighbors + 1) * (_ALL_EDGE if neighbors == task.n - 1 else _EDGE)
+    if task.memory is not None and task.memory < wanted:
+        raise ValueError(
+            f"memory must be at least {wanted} bytes for the {neighbors} neighbours of each of "
+            f"{task.n} samples (neighbors= asks for fewer), got {task.memory}"
+        )
     result = ops.topk_similarity(task.x, k=neighbors, threads=task.threads)
     return to_numpy(result.similarity), to_numpy(result.indices)
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.arrays import check_float
+from meddel_fast.progress import counted
 from meddel_fast.selectors.compose import selector
 from meddel_fast.selectors.directions import Directions
 from meddel_fast.selectors.graph import Edges, check_neighbors, edges_to, nearest
+from meddel_fast.selectors.options import NEIGHBORS, number
 from meddel_fast.selectors.task import Choice, Task
 
 
@@ -20,6 +21,7 @@ from meddel_fast.selectors.task import Choice, Task
     exact="on the graph; with all neighbours (n <= 2,000 by default) as published",
     good_for="dense regions without their repeats",
     weights="Each sample counts that many times among those that are represented.",
+    checks={"neighbors": NEIGHBORS, "trade_off": number(0.0, 1e6)},
 )
 def graphcut(
     task: Task, *, neighbors: int | None = None, trade_off: float = 0.5
@@ -44,7 +46,6 @@ def graphcut(
         ``order`` is that of selection, and smaller budgets are nested. ``scores``: of kept samples
         what each added, of the others what they would add.
     """
-    trade_off = check_float("trade_off", trade_off, 0.0, 1e6)
     similarity, indices = nearest(task, check_neighbors(neighbors, task.n))
     own = Directions(task.x, task.threads).self_similarity()
     edges = edges_to(indices, np.maximum(similarity, 0.0), own, symmetric=True)
@@ -56,15 +57,18 @@ def graphcut(
     won: list[float] = []
     rungs: dict[int, Choice] = {}
     settings = {"neighbors": indices.shape[1], "trade_off": trade_off}
-    for count in range(len(task.selected) + 1, max(task.counts) + 1):
-        j = int(np.argmax(gains))
-        order.append(j)
-        won.append(float(gains[j]))
-        _keep(gains, edges, j, trade_off)
-        if count in task.counts:
-            scores, chosen = gains.copy(), np.array(order)
-            scores[chosen] = won
-            rungs[count] = Choice(chosen, scores, settings)
+    first, last = len(task.selected), max(task.counts)
+    with counted(last - first) as progress:
+        for count in range(first + 1, last + 1):
+            j = int(np.argmax(gains))
+            order.append(j)
+            won.append(float(gains[j]))
+            _keep(gains, edges, j, trade_off)
+            progress.advance(1)
+            if count in task.counts:
+                scores, chosen = gains.copy(), np.array(order)
+                scores[chosen] = won
+                rungs[count] = Choice(chosen, scores, settings)
     for count in task.counts:
         yield rungs[count]
 

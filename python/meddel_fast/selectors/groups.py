@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.arrays import to_numpy
+from meddel_fast.arrays import check_names
 
 
 class Groups(NamedTuple):
@@ -35,13 +35,11 @@ def check_groups(
     """
     if groups is None:
         return None
-    names = to_numpy("groups", groups)
-    if names.shape != (n,) or names.dtype.kind not in "iuUO":
+    names = check_names("groups", groups)
+    if names.shape != (n,) or names.dtype.kind not in "iuU":
         raise TypeError(
             f"groups must be int or str of shape ({n},), got {names.dtype} of shape {names.shape}"
         )
-    if names.dtype.kind == "O":
-        names = names.astype(np.str_)
     names = names[pool]
     some = names != "" if names.dtype.kind == "U" else names >= 0
     code = np.full(len(names), -1, dtype=np.int64)

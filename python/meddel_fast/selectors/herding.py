@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import reference
+from meddel_fast.progress import counted
 from meddel_fast.selectors.compose import selector
 from meddel_fast.selectors.directions import Directions
 from meddel_fast.selectors.task import Choice, Task, scores_by_rank
@@ -24,7 +25,8 @@ def herding(task: Task) -> Iterator[Choice]:
 
     Embeddings are normalised. With w = the mean at first, the sample of the highest <w, x> is kept
     and w becomes w + mean - x. <w, x> is worked out in fp64 in one order of summation, for those
-    samples that an fp32 product does not rule out.
+    samples that an fp32 product does not rule out. Of a store that copy is held where it fits into
+    half of the budget; else the store is gone through once for each kept sample.
 
     Returns
     -------
@@ -34,7 +36,7 @@ def herding(task: Task) -> Iterator[Choice]:
         ``settings["gap"]`` is the distance between the two means.
     """
     directions = Directions(task.x, task.threads)
-    screen = _Screen(directions)
+    screen = _Screen(directions, hold=task.holds(4 * task.n * directions.d))
     mean = directions.mean(task.weights)
     w = mean.copy()
     free = np.ones(task.n, dtype=bool)
@@ -43,27 +45,33 @@ def herding(task: Task) -> Iterator[Choice]:
         w = (w + mean) - directions.exact(np.array([j]))[0]
     order: list[int] = []
     rungs: dict[int, Choice] = {}
-    for count in range(len(task.selected) + 1, max(task.counts) + 1):
-        j = screen.highest(w, free)
-        free[j] = False
-        order.append(j)
-        w = (w + mean) - directions.exact(np.array([j]))[0]
-        if count in task.counts:
-            chosen = np.array(order)
-            gap = np.sqrt(reference.squared_norm((w - mean)[None])[0]) / count
-            scores = scores_by_rank(chosen, directions.products(w))
-            rungs[count] = Choice(chosen, scores, {"gap": float(gap)})
+    first, last = len(task.selected), max(task.counts)
+    with counted(last - first) as progress:
+        for count in range(first + 1, last + 1):
+            j = screen.highest(w, free)
+            free[j] = False
+            order.append(j)
+            progress.advance(1)
+            w = (w + mean) - directions.exact(np.array([j]))[0]
+            if count in task.counts:
+                chosen = np.array(order)
+                gap = np.sqrt(reference.squared_norm((w - mean)[None])[0]) / count
+                scores = scores_by_rank(chosen, directions.products(w))
+                rungs[count] = Choice(chosen, scores, {"gap": float(gap)})
     for count in task.counts:
         yield rungs[count]
 
 
 class _Screen:
-    """Finds the direction with the highest product, most of them ruled out in fp32."""
+    """Finds the direction with the highest product, most of them ruled out in fp32.
 
-    def __init__(self, directions: Directions) -> None:
-        self._directions = directions
-        self._fp32 = np.empty((directions.n, directions.d), dtype=np.float32)
-        for block in directions.blocks():
+    What it rules them out by is held, or else made anew, block by block, each time.
+    """
+
+    def __init__(self, directions: Directions, *, hold: bool) -> None:
+        self._directions, self._hold = directions, hold
+        self._fp32 = np.empty((directions.n, directions.d) if hold else (0, 0), dtype=np.float32)
+        for block in directions.blocks() if hold else ():
             self._fp32[block] = directions.exact(block)
 
     def highest(self, w: NDArray[np.float64], free: NDArray[np.bool_]) -> int:
@@ -76,7 +84,12 @@ class _Screen:
         """
         d = self._directions.d
         # (4 times as fast as the BLAS's product of rows and a vector, on one core)
-        rough = np.einsum("ij,j->i", self._fp32, w.astype(np.float32))
+        rough = np.empty(self._directions.n, dtype=np.float32)
+        for block in self._directions.blocks():
+            rows = self._fp32[block]
+            if not self._hold:
+                rows = self._directions.exact(block).astype(np.float32)
+            rough[block] = np.einsum("ij,j->i", rows, w.astype(np.float32))
         norm = float(np.sqrt(np.dot(w, w)))  # to within the room for second-order terms
         slack = 1.01 * (d + 4) * 2.0**-24 * norm + d * 2.0**-126
         rough[~free] = -np.inf

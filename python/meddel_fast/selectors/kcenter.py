@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import ops
-from meddel_fast.arrays import check_choice
 from meddel_fast.selectors.base import to_numpy
 from meddel_fast.selectors.compose import selector
+from meddel_fast.selectors.options import choice
 from meddel_fast.selectors.task import Choice, Task
 
 
@@ -19,6 +19,7 @@ from meddel_fast.selectors.task import Choice, Task
     cost="O(n b d) at worst",
     good_for="covering the rare: no sample is far from a kept one",
     positions=("start",),
+    checks={"metric": choice("euclidean", "cosine")},
 )
 def kcenter(task: Task, *, metric: str = "euclidean", start: int = 0) -> Iterator[Choice]:
     """Keep the sample farthest from all that is kept, again and again (Sener & Savarese 2018).
@@ -39,7 +40,6 @@ def kcenter(task: Task, *, metric: str = "euclidean", start: int = 0) -> Iterato
         to the nearest centre: 0 for kept samples, and its maximum is the covering radius, which
         ``settings["radius"]`` repeats.
     """
-    check_choice("metric", metric, ("euclidean", "cosine"))
     centres, order = task.selected, np.zeros(0, dtype=np.int64)
     radii = np.zeros(0)
     rungs: dict[int, Choice] = {}

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from meddel_fast.arrays import check_choice
 from meddel_fast.selectors.compose import selector
+from meddel_fast.selectors.options import choice
 from meddel_fast.selectors.task import Choice, Task, ranked
 
 
@@ -18,6 +18,7 @@ from meddel_fast.selectors.task import Choice, Task, ranked
     good_for="what a model cannot do yet: MAE errors, losses, uncertainties",
     weights="Multiply the score.",
     per_sample={"score": "fiu"},
+    checks={"keep": choice("high", "low")},
 )
 def loss(task: Task, *, score: Any, keep: str = "high") -> Iterator[Choice]:
     """Keep the samples with the highest scores, or the lowest.
@@ -37,6 +38,5 @@ def loss(task: Task, *, score: Any, keep: str = "high") -> Iterator[Choice]:
     Selection
         ``scores`` are the score (times the weights), negated when the lowest are kept.
     """
-    check_choice("keep", keep, ("high", "low"))
     values = task.weighted(score.astype(np.float64))
     yield from ranked(task, values if keep == "high" else -values, {"keep": keep})

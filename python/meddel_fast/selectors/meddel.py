@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import ops
-from meddel_fast.arrays import check_choice, check_float
 from meddel_fast.selectors.base import Selection, to_numpy
 from meddel_fast.selectors.clusters import KEEP, Clusters, cluster_rows, sweep_order
 from meddel_fast.selectors.compose import selector
 from meddel_fast.selectors.forest import joins
+from meddel_fast.selectors.options import CLUSTERS, choice, number
 from meddel_fast.selectors.semdedup import redundancy_within, threshold_at
 from meddel_fast.selectors.task import Choice, Task
 
@@ -76,6 +76,14 @@ class Level(NamedTuple):
     nested=False,
     good_for="frames of videos: near duplicates go, and what shows nothing",
     weights="Of near duplicates the heaviest comes first and stays, whatever `keep` says.",
+    checks={
+        "epsilon": number(0.0, 2.0),
+        "disruptive_fraction": number(0.0, 1.0),
+        "rule": choice(*RULES),
+        "keep": choice(*KEEP),
+        **CLUSTERS,
+    },
+    instead={"disruptive_fraction": ("epsilon",)},
 )
 def meddel(
     task: Task,
@@ -129,11 +137,6 @@ def meddel(
     it need not: a sample that is dropped at one threshold may stay at a lower one, because the one
     that covered it is gone.
     """
-    epsilon = check_float("epsilon", epsilon, 0.0, 2.0)
-    if disruptive_fraction is not None:
-        disruptive_fraction = check_float("disruptive_fraction", disruptive_fraction, 0.0, 1.0)
-    check_choice("rule", rule, RULES)
-    check_choice("keep", keep, KEEP)
     found = cluster_rows(task.x, clusters, max_iterations, task.seed, task.threads)
     outcasts = task.without_selected(_disruptive(found.distance, epsilon, disruptive_fraction))
     # A cluster of its own takes each disruptive sample out of every comparison.

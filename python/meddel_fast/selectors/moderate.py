@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from meddel_fast import reference
 from meddel_fast.selectors.compose import selector
 from meddel_fast.selectors.directions import Directions
+from meddel_fast.selectors.options import CLUSTERS
 from meddel_fast.selectors.strata import check_strata
 from meddel_fast.selectors.task import Choice, Task, ranked
 
@@ -19,7 +20,9 @@ from meddel_fast.selectors.task import Choice, Task, ranked
     paper="Xia et al. 2023",
     cost="k-means: O(n k d) an iteration; with classes O(n d)",
     good_for="data of unknown cleanliness: neither the trivial nor the odd",
-    per_sample={"labels": "iuUO"},
+    per_sample={"labels": "iuU"},
+    checks=CLUSTERS,
+    instead={"labels": ("clusters", "max_iterations")},
 )
 def moderate(
     task: Task,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from meddel_fast.arrays import check_choice
 from meddel_fast.selectors.clusters import cluster_rows
 from meddel_fast.selectors.compose import selector
+from meddel_fast.selectors.options import CLUSTERS, choice
 from meddel_fast.selectors.task import Choice, Task, ranked
 
 
@@ -15,6 +15,7 @@ from meddel_fast.selectors.task import Choice, Task, ranked
     cost="k-means: O(n k d) an iteration",
     good_for="hard samples of plentiful, clean data; easy ones of scarce data",
     weights="The distance counts that many times as far (hard), or near (easy).",
+    checks={"keep": choice("hard", "easy"), **CLUSTERS},
 )
 def prototypes(
     task: Task,
@@ -44,7 +45,6 @@ def prototypes(
         ``distance`` is 1 - cosine to the centroid; ``scores`` are the distance, negated when easy
         samples are kept. Equal scores: lowest index first. Smaller budgets are nested in larger.
     """
-    check_choice("keep", keep, ("hard", "easy"))
     found = cluster_rows(task.x, clusters, max_iterations, task.seed, task.threads)
     if keep == "hard":
         scores = task.weighted(found.distance)

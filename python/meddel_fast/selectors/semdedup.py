@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import ops
-from meddel_fast.arrays import check_choice
 from meddel_fast.selectors.base import Selection, to_numpy
 from meddel_fast.selectors.clusters import KEEP, cluster_rows, sweep_order
 from meddel_fast.selectors.compose import selector
+from meddel_fast.selectors.options import CLUSTERS, choice
 from meddel_fast.selectors.task import Choice, Task
 
 
@@ -31,6 +31,7 @@ class Redundancy(NamedTuple):
     cost="k-means, then O(n^2 d / k) at worst",
     good_for="near duplicates, at any scale",
     weights="Of near duplicates the heaviest comes first and stays, whatever `keep` says.",
+    checks={"keep": choice(*KEEP), **CLUSTERS},
 )
 def semdedup(
     task: Task,
@@ -63,7 +64,6 @@ def semdedup(
         ``scores`` are -M. ``settings["eta"]`` is the threshold of this budget: samples with M
         above it are dropped, and of those exactly at it the last ``settings["tied"]``, by index.
     """
-    check_choice("keep", keep, KEEP)
     found = cluster_rows(task.x, clusters, max_iterations, task.seed, task.threads)
     order = sweep_order(found.distance, keep, task.seed, task.selected, task.weights)
     redundancy = redundancy_within(task.x, found.label, order, task.threads)

@@ -16,16 +16,11 @@ def check_strata(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64] | None, dict[str, Any]]:
     """Return strata as 0, 1, ..., the distances to the centroids where they are clusters, settings.
 
-    Raises
-    ------
-    ValueError
-        Both strata and a number of clusters are given.
+    With strata there is no k-means.
     """
     if strata is None:
         found = cluster_rows(task.x, clusters, max_iterations, task.seed, task.threads)
         return found.label, found.distance, found.settings
-    if clusters is not None:
-        raise ValueError(f"clusters must be None where strata are given, got {clusters}")
     names, label = np.unique(strata, return_inverse=True)
     return label.reshape(-1).astype(np.int64), None, {"strata": len(names)}
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from meddel_fast.selectors.compose import selector
 from meddel_fast.selectors.numbers import weighted_keys
+from meddel_fast.selectors.options import CLUSTERS
 from meddel_fast.selectors.strata import check_strata, rank_within
 from meddel_fast.selectors.task import Choice, Task, ranked
 
@@ -18,7 +19,9 @@ from meddel_fast.selectors.task import Choice, Task, ranked
     cost="O(n log n), and k-means without strata",
     good_for="a baseline that keeps the mix of classes, centres or videos",
     weights="The next one drawn is each sample in proportion to its weight.",
-    per_sample={"strata": "iuUO"},
+    per_sample={"strata": "iuU"},
+    checks=CLUSTERS,
+    instead={"strata": ("clusters", "max_iterations")},
 )
 def stratified(
     task: Task,

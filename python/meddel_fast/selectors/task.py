@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from meddel_fast.sharded.memory import check_memory
+from meddel_fast.store import Store
+
 
 class Task:
     """What a plan works on.
@@ -49,6 +52,15 @@ class Task:
     def weighted(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the values times the weights, if there are any."""
         return values if self.weights is None else values * self.weights
+
+    @property
+    def memory(self) -> int | None:
+        """The budget in bytes where the rows are in a store, else None."""
+        return check_memory(self.x.memory) if isinstance(self.x, Store) else None
+
+    def holds(self, size: int) -> bool:
+        """Whether half of the budget, if there is one, holds `size` bytes."""
+        return self.memory is None or size <= self.memory // 2
 
     def without_selected(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return `order` less the samples kept already."""

@@ -26,6 +26,7 @@ from meddel_fast.files import (
     write_json,
 )
 from meddel_fast.outputs import NAMES, array_file, csv_table, output_path, table
+from meddel_fast.store import Store
 from meddel_fast.untrusted import json_metadata, read_parquet, read_parquet_schema
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ LISTS = {
 }
 """What :func:`write_list` writes, by suffix."""
 
-_ROWS_HASHED = 1 << 14  # at a time
+_ROWS_HASHED = 1 << 12  # at a time
 
 
 def subset(selection: Selection, dataset: Any) -> Any:
@@ -244,10 +245,15 @@ def ids_sha256(ids: Sequence[str]) -> str:
 
 def data_sha256(data: Any) -> str:
     """SHA-256 of an array's type, shape and elements (row by row), as 64 hex digits."""
-    array = arrays.to_numpy("data", data.cpu() if arrays.is_torch(data) else data)
+    array: Any = data
+    if not isinstance(data, Store):
+        array = arrays.to_numpy("data", data.cpu() if arrays.is_torch(data) else data)
+    n = len(array)
     digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
-    for begin in range(0, len(array), _ROWS_HASHED):
-        digest.update(array[begin : begin + _ROWS_HASHED].tobytes())
+    for begin in range(0, n, _ROWS_HASHED):
+        end = min(n, begin + _ROWS_HASHED)
+        rows = data.rows(begin, end) if isinstance(data, Store) else array[begin:end]
+        digest.update(rows.tobytes())
     return digest.hexdigest()
 
 

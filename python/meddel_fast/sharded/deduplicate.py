@@ -11,6 +11,7 @@ from meddel_fast import _core
 from meddel_fast.arrays import check_choice, check_float
 from meddel_fast.ops import PAIR_BYTES, DeduplicateResult
 from meddel_fast.pair_stream import in_chunks
+from meddel_fast.progress import counted, metered
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import Float, Int, Parts, Settings, Tile, tile_pairs
 from meddel_fast.sharded.redundancy import Places, highest_earlier
@@ -19,6 +20,7 @@ _HELD = 64  # bytes a row of the set: what redundancy holds, and the result
 _SHARE = 8  # the part of the budget for pairs, of which no more are held at a time
 
 
+@metered
 def deduplicate(
     x: Any,
     threshold: float = 0.95,
@@ -64,7 +66,8 @@ def _greedy(
     All processes settle a part, alike; each compares its own later rows with what is kept.
     """
     similarity, neighbor = np.full(parts.n, floor), np.full(parts.n, -1, np.int64)
-    for start in range(0, parts.n, parts.step):
+
+    def settle(start: int) -> None:
         samples = places.samples(start, min(parts.n, start + parts.step))
         rows = parts.fetch(samples)
         owners = parts.owners(samples)
@@ -79,7 +82,7 @@ def _greedy(
         covers = places.part(rows[kept], samples[kept])
         del rows, part
         if not kept.any():
-            continue
+            return
         later = [t for t in parts.own_tiles if places.of[t.slice].max() >= start + len(samples)]
         for tile, own in parts.stream(later):
             own_part = places.part(own, np.arange(tile.start, tile.stop))
@@ -87,6 +90,11 @@ def _greedy(
                 own_part, covers, similarity[tile.slice], neighbor[tile.slice],
                 parts.settings.threads,
             )  # fmt: skip
+
+    with counted(parts.n) as progress:
+        for start in range(0, parts.n, parts.step):
+            progress.step(min(parts.step, parts.n - start))
+            settle(start)
     return similarity, neighbor
 
 

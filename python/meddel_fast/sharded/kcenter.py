@@ -17,13 +17,17 @@ from numpy.typing import NDArray
 from meddel_fast import _core
 from meddel_fast.arrays import check_choice
 from meddel_fast.ops import KCenterResult, check_centres
+from meddel_fast.progress import counted, metered
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import Float, Int, Parts, Settings
 
 _LEAST, _MOST = 64, 2048  # rows to choose among: a 256th of all, within these
+_SHARE = 8  # of the budget: for the centres that a radius alone comes to
+_RESULT = 32  # bytes a centre: index and radius, when they are put together
 _HELD = 36  # bytes an own row: bound, what it has seen, and the search for the largest bounds
 
 
+@metered
 def kcenter_greedy(
     x: Any,
     k: int | None = None,
@@ -41,33 +45,42 @@ def kcenter_greedy(
     settings = Settings.check(x, memory, group, threads)
     check_choice("metric", metric, ("euclidean", "cosine"))
     parts = Parts("x", x, settings)
-    # Centres are held as well; how many a radius alone comes to is not known beforehand.
-    known = k if k is not None else 0
+    row_bytes = parts.store.row_bytes
+    known = k is not None
     k, limit, centres, start = check_centres(parts.n, k, radius, start, selected)
-    parts.plan(held=_HELD, everywhere=8, beside=2 * (known + len(centres)) * parts.store.row_bytes)
+    # Centres are held as well; how many a radius alone comes to is not known beforehand.
+    room = k + len(centres)
+    if not known:
+        room = min(room, max(_LEAST, settings.memory // _SHARE // row_bytes))
+    parts.plan(held=_HELD, everywhere=8, beside=room * (row_bytes + _RESULT))
     parts.survey()
-    greedy = _Greedy(parts, metric == "cosine")
-    indices, radii = [], []
+    greedy = _Greedy(parts, metric == "cosine", room)
+    found: list[tuple[Int, Float]] = []
     if len(centres) == 0:
-        indices, radii, centres = [start], [np.inf], np.array([start])
+        centres = np.array([start])
+        found = [(centres, np.array([np.inf]))]
     greedy.begin(centres)
-    while len(indices) < k:
-        chosen, at, ended = greedy.choose(k - len(indices), limit)
-        indices += chosen.tolist()
-        radii += at.tolist()
-        if ended:
-            break
-    return KCenterResult(
-        np.array(indices, np.int64), np.array(radii), greedy.distances() if distances else None
-    )
+    count = sum(len(indices) for indices, _ in found)
+    with counted(k) as progress:
+        progress.advance(count)
+        while count < k:
+            chosen, at, ended = greedy.choose(k - count, limit)
+            found.append((chosen, at))
+            count += len(chosen)
+            progress.advance(len(chosen))
+            if ended:
+                break
+    indices, radii = (np.concatenate(fields) for fields in zip(*found, strict=True))
+    return KCenterResult(indices, radii, greedy.distances() if distances else None)
 
 
 class _Greedy:
-    def __init__(self, parts: Parts, cosine: bool) -> None:
+    def __init__(self, parts: Parts, cosine: bool, room: int) -> None:
         self._parts, self._cosine = parts, cosine
         self._nearest = np.full(len(parts.own), np.inf)  # squared if Euclidean; -1 of centres
         self._seen = np.zeros(len(parts.own), np.int32)  # how many centres that takes account of
-        self._centres = np.empty((0, parts.d), parts.store.dtype)
+        self._rows = np.empty((room, parts.d), parts.store.dtype)
+        self._count = 0  # centres, the first of these rows
         self._active = min(max(parts.n // 256, _LEAST), _MOST, parts.step)
         self._wanted = self._active
 
@@ -106,7 +119,7 @@ class _Greedy:
         self._add(samples[chosen], all_rows[chosen])
         mine = samples[owners == parts.group.rank] - parts.own.start
         self._nearest[mine] = nearest[owners == parts.group.rank]
-        self._seen[mine] = len(self._centres)
+        self._seen[mine] = self._count
         return samples[chosen], radii, ended
 
     def distances(self) -> Float:
@@ -123,7 +136,14 @@ class _Greedy:
             self._wanted = max(self._active, self._wanted // 2)
 
     def _add(self, centres: Int, rows: NDArray[Any]) -> None:
-        self._centres = np.concatenate([self._centres, rows])
+        count = self._count + len(rows)
+        if count > len(self._rows):
+            raise MemoryError(
+                f"memory has room for {len(self._rows)} centres, and the radius takes more of "
+                "them: pass k, a larger radius or more memory"
+            )
+        self._rows[self._count : count] = rows
+        self._count = count
         own = centres[self._parts.owners(centres) == self._parts.group.rank]
         self._nearest[own - self._parts.own.start] = -1.0
 
@@ -134,16 +154,21 @@ class _Greedy:
 
     def _catch_up(self, mine: Int, rows: NDArray[Any]) -> None:
         """Make the bounds of some own rows exact."""
-        count = len(self._centres)
+        count = self._count
         stale = (self._seen[mine] < count) & (self._nearest[mine] >= 0.0)
         if not stale.any():
             return
         if not stale.all():
             mine, rows = mine[stale], rows[stale]
-        self._nearest[mine] = _core.catch_up(
-            rows, self._centres, self._cosine, self._seen[mine], self._nearest[mine],
-            self._parts.settings.threads,
-        )  # fmt: skip
+        seen, nearest = self._seen[mine], self._nearest[mine]
+        # As many centres at a time as a part has rows: the kernel takes memory for either.
+        for start in range(int(seen.min()), count, self._parts.step):
+            centres = self._rows[start : min(start + self._parts.step, count)]
+            nearest = _core.catch_up(
+                rows, centres, self._cosine, np.clip(seen - start, 0, len(centres)), nearest,
+                self._parts.settings.threads,
+            )  # fmt: skip
+        self._nearest[mine] = nearest
         self._seen[mine] = count
 
     def _largest(self, count: int) -> tuple[Int, float, int]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from meddel_fast import _core
 from meddel_fast.arrays import check_int, check_rows
 from meddel_fast.ops import KMeansResult
+from meddel_fast.progress import counted, metered
 from meddel_fast.reference import squared_norm
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import BLOCK, Float, Parts, Settings
@@ -22,6 +23,7 @@ _HELD = 64  # bytes an own row: <x, x>, label, distance, weight, and those that 
 Floats = NDArray[np.float32]
 
 
+@metered
 def kmeans(
     x: Any,
     k: int,
@@ -73,10 +75,13 @@ class _Lloyd:
         weights = np.full(len(parts.own), np.inf)
         chosen = [min(int(uniforms[0] * n), n - 1)]
         rows = [parts.fetch(np.array(chosen))]
-        for uniform in uniforms[1:]:
-            self._lower(weights, rows[-1], chosen[-1])
-            chosen.append(self._draw(weights, uniform, chosen))
-            rows.append(parts.fetch(np.array(chosen[-1:])))
+        with counted(self._k) as progress:
+            progress.advance(1)
+            for uniform in uniforms[1:]:
+                progress.step(1)
+                self._lower(weights, rows[-1], chosen[-1])
+                chosen.append(self._draw(weights, uniform, chosen))
+                rows.append(parts.fetch(np.array(chosen[-1:])))
         return self._floats(np.concatenate(rows))
 
     def _lower(self, weights: Float, row: NDArray[Any], sample: int) -> None:
@@ -112,13 +117,15 @@ class _Lloyd:
     def run(self, centroids: Floats, max_iterations: int) -> KMeansResult:
         """Go on from the first centroids."""
         iterations, converged = 0, False
-        while True:
-            changed = self._assign(centroids)
-            converged = iterations > 0 and not changed.any()
-            if converged or iterations == max_iterations:
-                break
-            centroids = self._update(centroids, changed)
-            iterations += 1
+        with counted((max_iterations + 1) * self._parts.n) as progress:
+            while True:
+                progress.step(self._parts.n)
+                changed = self._assign(centroids)
+                converged = iterations > 0 and not changed.any()
+                if converged or iterations == max_iterations:
+                    break
+                centroids = self._update(centroids, changed)
+                iterations += 1
         inertia = float(np.cumsum(self._parts.all_of(_block_sums(self._distances)))[-1])
         labels, distances = map(self._parts.all_of, (self._labels, self._distances))
         return KMeansResult(labels, centroids, distances, inertia, iterations, converged)

@@ -8,13 +8,18 @@ from typing import Any
 from meddel_fast.arrays import check_int
 from meddel_fast.resources import free_memory
 
-_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
-    "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
-}  # fmt: skip
+_UNITS = {"": 1, "B": 1} | {
+    f"{letter}{rest}": base**power
+    for power, letter in enumerate("KMGT", 1)
+    for base, rests in ((1000, ("", "B")), (1024, ("I", "IB")))
+    for rest in rests
+}
 
 
 def check_memory(memory: Any | None) -> int:
     """Return a budget in bytes: a number, a text such as "512MB", by default half of what is free.
+
+    K, M, G and T, alone or with a B, are powers of 1,000; Ki to Ti of 1,024. Case does not matter.
 
     Raises
     ------

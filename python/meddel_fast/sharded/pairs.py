@@ -12,6 +12,7 @@ from meddel_fast import _core
 from meddel_fast.arrays import check_float, check_int
 from meddel_fast.ops import SimilarPairsResult
 from meddel_fast.pair_stream import in_chunks
+from meddel_fast.progress import counted, metered
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import Float, Int, Parts, Settings, Tile, store_of, tile_pairs
 
@@ -20,6 +21,7 @@ _PAIR_BYTES = 72
 _SHARE = 4  # the pairs' part of the budget
 
 
+@metered
 def similar_pairs(
     x: Any,
     y: Any | None = None,
@@ -49,11 +51,13 @@ def similar_pairs(
                 found.add(other, other_rows, tile, rows)
         found.agree()
     else:
-        for sent in second.tiles:
-            other_rows = second.broadcast(sent)
-            for tile, rows in first.stream(first.own_tiles):
-                found.add(tile, rows, sent, other_rows)
-            found.agree()
+        with counted(second.n) as progress:
+            for sent in second.tiles:
+                progress.step(sent.stop - sent.start)
+                other_rows = second.broadcast(sent)
+                for tile, rows in first.stream(first.own_tiles):
+                    found.add(tile, rows, sent, other_rows)
+                found.agree()
     return found.result()
 
 

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import _core
-from meddel_fast.arrays import resolve_threads
+from meddel_fast.arrays import check_finite, resolve_threads
 from meddel_fast.sharded.group import Group, SoloGroup
 from meddel_fast.sharded.memory import check_memory
+from meddel_fast.progress import open_pass
+from meddel_fast.shards import ArrayShard
 from meddel_fast.store import LocalRows, Store, as_store
 
 Int = NDArray[np.int64]
@@ -72,7 +74,9 @@ class Tile(NamedTuple):
 
 def store_of(name: str, x: Any) -> Store:
     """Return what this process has of a set."""
-    return as_store(name, x.rows if isinstance(x, LocalRows) else x)
+    if isinstance(x, LocalRows):
+        return x.rows if isinstance(x.rows, Store) else Store([ArrayShard(name, x.rows)])
+    return as_store(name, x)
 
 
 class Parts:
@@ -124,7 +128,7 @@ class Parts:
         ValueError
             The budget is too small; the message says what is needed.
         """
-        taken = held * len(self.own) + everywhere * self.n + beside + _FIXED
+        taken = held * len(self.own) + everywhere * self.n + beside + self.store.beside + _FIXED
         self.step, self.stays = self._rows_a_part(self.settings.memory - taken)
         self.tiles: list[Tile] = []
         for owner, (first, end) in enumerate(zip(self.bounds[:-1], self.bounds[1:], strict=True)):
@@ -150,6 +154,8 @@ class Parts:
         if len(set(kinds)) > 1 or (not self._local and len(set(lengths)) > 1):
             got = ", ".join(f"{n} rows of {k}" for n, k in zip(lengths, kinds, strict=True))
             raise ValueError(f"{self.name} must be the same set on all ranks, got {got}")
+        if sum(lengths) == 0 or shape[1] == 0:
+            raise ValueError(f"{self.name} must have at least one row and one column, got {shape}")
         if self._local:
             return [0, *np.cumsum(lengths).tolist()]
         blocks = -(-shape[0] // BLOCK)
@@ -214,12 +220,7 @@ class Parts:
         def look() -> None:
             threads = self.settings.threads
             for tile, rows in self.stream(self.own_tiles):
-                bad = _core.first_nonfinite_row(rows, threads)
-                if bad >= 0:
-                    raise ValueError(
-                        f"{self.name} must be finite in fp32, got NaN or infinity in row "
-                        f"{tile.start + bad}"
-                    )
+                check_finite(self.name, rows, threads, tile.start)
                 squares[self.mine(tile)] = _core.squared_norms(rows, threads)
 
         self.together(look)
@@ -247,7 +248,22 @@ class Parts:
         return self._plain(self.store.rows(start - shift, stop - shift))
 
     def stream(self, tiles: Sequence[Tile]) -> Iterator[tuple[Tile, NDArray[Any]]]:
-        """Go through own parts, each of which is read while the one before is worked on."""
+        """Go through own parts, each of which is read while the one before is worked on.
+
+        Progress counts their rows.
+        """
+        level = open_pass(sum(tile.stop - tile.start for tile in tiles))
+        whole = False
+        try:
+            for tile, rows in self._stream(tiles):
+                level.step(tile.stop - tile.start)
+                yield tile, rows
+                del rows  # before the next one comes
+            whole = True
+        finally:
+            level.close(whole=whole)
+
+    def _stream(self, tiles: Sequence[Tile]) -> Iterator[tuple[Tile, NDArray[Any]]]:
         if self.stays:
             for tile in tiles:
                 yield tile, self.rows(tile)
@@ -318,10 +334,19 @@ def tile_pairs(parts: Parts) -> Iterator[tuple[Tile, NDArray[Any], Tile, NDArray
         later = own.number > sent.number
         return own.number != sent.number and later == ((own.number + sent.number) % 2 == 0)
 
-    for sent in parts.tiles:
-        if not any(looks(tile, sent) for tile in parts.tiles):
-            continue
-        rows = parts.broadcast(sent)
-        for own, own_rows in parts.stream([t for t in parts.own_tiles if looks(t, sent)]):
-            yield own, own_rows, sent, rows
-        del rows
+    own_of = [[own for own in parts.own_tiles if looks(own, sent)] for sent in parts.tiles]
+    work = [sum(own.stop - own.start for own in looked) for looked in own_of]
+    level = open_pass(sum(work))
+    whole = False
+    try:
+        for sent, looked, weight in zip(parts.tiles, own_of, work, strict=True):
+            if not any(looks(tile, sent) for tile in parts.tiles):
+                continue
+            level.step(weight)
+            rows = parts.broadcast(sent)
+            for own, own_rows in parts.stream(looked):
+                yield own, own_rows, sent, rows
+            del rows
+        whole = True
+    finally:
+        level.close(whole=whole)

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from meddel_fast import _core
 from meddel_fast.arrays import check_labels, check_order
 from meddel_fast.ops import RedundancyResult
+from meddel_fast.progress import metered
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import Float, Int, Parts, Settings, Tile, tile_pairs
 
 _HELD = 40  # bytes a row of the set: place, label, similarity, neighbor, and what others found
 
 
+@metered
 def redundancy(
     x: Any,
     *,

@@ -9,11 +9,13 @@ import numpy as np
 from meddel_fast import _core
 from meddel_fast.arrays import check_int
 from meddel_fast.ops import TopKResult
+from meddel_fast.progress import counted, metered
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.pairs import two_sets
 from meddel_fast.sharded.parts import Settings
 
 
+@metered
 def topk_similarity(
     x: Any,
     y: Any | None = None,
@@ -36,12 +38,14 @@ def topk_similarity(
     similarity = np.full((len(first.own), k), -np.inf)
     indices = np.full((len(first.own), k), -1, np.int64)
     source = first if second is None else second
-    for sent in source.tiles:
-        sent_rows = source.broadcast(sent)
-        for tile, rows in first.stream(first.own_tiles):
-            here = first.mine(tile)
-            similarity[here], indices[here] = _core.topk_in_part(
-                rows, tile.start if second is None else -1, sent_rows, sent.start,
-                similarity[here], indices[here], settings.threads,
-            )  # fmt: skip
+    with counted(source.n) as progress:
+        for sent in source.tiles:
+            progress.step(sent.stop - sent.start)
+            sent_rows = source.broadcast(sent)
+            for tile, rows in first.stream(first.own_tiles):
+                here = first.mine(tile)
+                similarity[here], indices[here] = _core.topk_in_part(
+                    rows, tile.start if second is None else -1, sent_rows, sent.start,
+                    similarity[here], indices[here], settings.threads,
+                )  # fmt: skip
     return TopKResult(first.all_of(similarity), first.all_of(indices))
