@@ -77,7 +77,7 @@ def _directory(
     """Add a directory, and what does not fit into it; give where the next one is named."""
     table = b""
     for tag, (code, values) in sorted(entries.items()):
-        number, size = _TYPES[code]
+        number, _ = _TYPES[code]
         raw = (
             bytes(values)
             if code == "s"
@@ -118,4 +118,4 @@ def ramp(top: Any, dtype: Any, *channels: float) -> np.ndarray:
     share = (x + 2.0 * y) / (39 + 46)
     planes = [share**factor * top for factor in channels or (1.0,)]
     cube = np.dstack(planes) if np.dtype(dtype).kind == "f" else np.rint(np.dstack(planes))
-    return np.ascontiguousarray(cube.astype(dtype) if len(planes) > 1 else cube[..., 0].astype(dtype))
+    return np.ascontiguousarray(cube if len(planes) > 1 else cube[..., 0]).astype(dtype)

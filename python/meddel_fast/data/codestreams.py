@@ -110,7 +110,7 @@ def _webp_is_lossy(data: bytes) -> bool:
         if name == b"ANMF":  # a frame of an animation: its own chunks lie behind 16 bytes
             name = data[at + 24 : at + 28]
         if name in (b"VP8 ", b"VP8L"):
-            return name == b"VP8 "
+            return bool(name == b"VP8 ")
         at += 8 + length + length % 2
     return True
 

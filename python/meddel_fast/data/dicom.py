@@ -131,7 +131,8 @@ class Scan:
 
     def video(self) -> BinaryIO:
         """Give the stream of a video, joined from its fragments."""
-        from pydicom.encaps import generate_fragments, parse_basic_offsets
+        with needs("dicom"):
+            from pydicom.encaps import generate_fragments, parse_basic_offsets
 
         self._check()
         self._file.seek(self._element()[3])
@@ -143,7 +144,8 @@ class Scan:
 
     def _check(self, *, annotations: bool = False) -> None:
         """Refuse objects that hold no picture."""
-        from pydicom.uid import UID
+        with needs("dicom"):
+            from pydicom.uid import UID
 
         meta = getattr(self.header, "file_meta", None)
         told = self._told("SOPClassUID") or (meta and value(meta, "MediaStorageSOPClassUID"))
@@ -163,7 +165,7 @@ class Scan:
         try:
             return value(self.header, name)  # pydicom decodes it here
         except Exception as error:
-            raise ImageError(self._path, f"broken: {name}: {error}") from error
+            raise ImageError(self._path, f"broken: {error}") from error
 
     def _number(self, name: str, default: int | None = None) -> int:
         found = self._told(name)
@@ -226,9 +228,11 @@ class Scan:
         if kind.startswith("YBR_FULL") and allocated != 8:
             raise ImageError(self._path, f"{kind} of {allocated} bits: not read")
         samples = self._number("SamplesPerPixel", 1 if kind in _GREY else 3)
-        options = {
-            "rows": self._number("Rows"),
-            "columns": self._number("Columns"),
+        rows, columns = self._number("Rows"), self._number("Columns")
+        check_size(columns, rows, self._path)
+        options: dict[str, Any] = {
+            "rows": rows,
+            "columns": columns,
             "number_of_frames": self._count(),
             "samples_per_pixel": samples,
             "photometric_interpretation": kind,
@@ -237,7 +241,6 @@ class Scan:
             "pixel_keyword": keyword,
             "pixel_vr": form,
         }
-        check_size(options["columns"], options["rows"], self._path)
         if keyword == "PixelData":
             options["pixel_representation"] = self._number("PixelRepresentation", 0)
         if samples > 1:
@@ -267,8 +270,9 @@ class Scan:
         return np.asarray(values)
 
     def _decoder(self) -> Any:
-        from pydicom.pixels import get_decoder
-        from pydicom.uid import UID
+        with needs("dicom"):
+            from pydicom.pixels import get_decoder
+            from pydicom.uid import UID
 
         name = UID(self.syntax).name
         try:
@@ -287,7 +291,8 @@ class Scan:
         return f"{'truncated' if 'truncated' in told.lower() else 'broken'}: {told}"
 
     def _look_up(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        from pydicom.pixels import apply_color_lut
+        with needs("dicom"):
+            from pydicom.pixels import apply_color_lut
 
         return np.asarray(apply_color_lut(pixels, self.header))
 

@@ -8,7 +8,7 @@ of one value only is shown by where that value lies in the bits stored, and so a
 Rescale and window of a frame's own functional group go before those of all frames. MONOCHROME1 is
 turned over, so that high is bright. Padding takes no part in lowest and highest, and is black.
 
-Colours of more than 8 bits are scaled from the bits stored; palettes keep their upper byte.
+Colours of more than 8 bits keep the upper 8 of the bits stored, palettes their upper byte.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from meddel_fast.extras import needs
 
 _GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
 
@@ -52,10 +54,10 @@ def upper_bytes(colours: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 
 def colours(pixels: npt.NDArray[Any], bits: int) -> npt.NDArray[np.uint8]:
-    """Scale colours of `bits` bits to 8."""
-    if pixels.dtype == np.uint8 and bits == 8:
-        return pixels
-    share = np.clip(pixels.astype(np.float64) / (2**bits - 1), 0, 1)
+    """Bring colours of `bits` bits to 8: the upper ones, or stretched where there are fewer."""
+    if bits > 8:
+        return (pixels >> (bits - 8)).astype(np.uint8)
+    share = np.clip(pixels / (2**bits - 1), 0, 1)
     return np.asarray((share * 255 + 0.5).astype(np.uint8))
 
 
@@ -97,7 +99,8 @@ class Grey:
     def _modality(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         for place in self._places("PixelValueTransformationSequence"):
             if value(place, "ModalityLUTSequence") is not None:
-                from pydicom.pixels import apply_modality_lut
+                with needs("dicom"):
+                    from pydicom.pixels import apply_modality_lut
 
                 return np.asarray(apply_modality_lut(pixels, place), np.float64)
             slope, intercept = (
@@ -124,11 +127,12 @@ class Grey:
             whole = np.rint(values)
             if (whole != values).any():
                 raise ValueError("a VOI LUT over values that are not whole")
-            from pydicom.pixels import apply_voi
+            with needs("dicom"):
+                from pydicom.pixels import apply_voi
 
             found = apply_voi(whole.astype(np.int64), place)
             top = 2 ** int(tables[0].LUTDescriptor[2]) - 1
-            return np.clip(np.asarray(found, np.float64) / max(top, 1), 0, 1)
+            return np.asarray(np.clip(np.asarray(found, np.float64) / max(top, 1), 0, 1))
         return None
 
     def _stretched(

@@ -155,9 +155,11 @@ def _is_plain_tiff(file: BinaryIO, number: int) -> bool:
     if kind in (tiff.WHITE_IS_ZERO, tiff.BLACK_IS_ZERO):
         return len(bits) == 1 or (len(bits) == 2 and extra in ((1,), (2,)))
     if kind == tiff.PALETTE:
-        return max(tags.get(320, (0,))) > 255  # else a map of 8 bits, of which Pillow keeps none
+        return bool(
+            max(tags.get(320, (0,))) > 255
+        )  # else a map of 8 bits, of which Pillow keeps none
     if kind == tiff.YCBCR:
-        return coder != 1 or tags.get(530, (2, 2)) == (1, 1)
+        return bool(coder != 1 or tags.get(530, (2, 2)) == (1, 1))
     return kind in (tiff.RGB, tiff.CMYK)
 
 
@@ -170,12 +172,14 @@ def _read_coded(file: BinaryIO, head: bytes, path: StrPath, scaled: bool = True)
         return _read_png(file, head, path) if head[24:25] == b"\x10" else None
     if head.startswith(codestreams.JPEG):
         stream = codestreams.jpeg(head if _SOS in head else _all(file))
-        plain = stream is None or (stream.bits == 8 and stream.lossy)
-        return None if plain else _read_stream(file, "jpeg_decode", stream, path)
+        if stream is None or (stream.bits == 8 and stream.lossy):
+            return None
+        return _read_stream(file, "jpeg_decode", stream, path)
     if head.startswith(codestreams.J2K):
         stream = codestreams.jpeg2000(head)
-        plain = stream is None or stream.bits <= 8
-        return None if plain else _read_stream(file, "jpeg2k_decode", stream, path)
+        if stream is None or stream.bits <= 8:
+            return None
+        return _read_stream(file, "jpeg2k_decode", stream, path)
     if (told := codestreams.pnm(head)) is not None:
         grey, white = told[0] in (b"P2", b"P5"), told[3]
         plain = white == 255 or (scaled and (white < 255 or not grey))
@@ -233,9 +237,7 @@ def _is_stretched(values: npt.NDArray[Any], bits: int) -> bool:
     return bool((values == repeated).all())
 
 
-def _read_stream(
-    file: BinaryIO, decoder: str, stream: codestreams.Stream, path: StrPath
-) -> Pixels:
+def _read_stream(file: BinaryIO, decoder: str, stream: codestreams.Stream, path: StrPath) -> Pixels:
     """Read a JPEG or JPEG 2000 by imagecodecs."""
     check_size(stream.width, stream.height, path)
     data = _all(file)
@@ -298,7 +300,7 @@ def _in_channels(
     return Pixels(values, alpha, kind, bits, lossy, False, None)
 
 
-def _from_pillow(image: Image.Image, path: StrPath, head: bytes = b"") -> Pixels:
+def _from_pillow(image: Any, path: StrPath, head: bytes = b"") -> Pixels:
     """Take the pixels that Pillow decodes as they lie in the file."""
     lossy = image.format in (*_JPEGS, "AVIF", "HEIF")
     if image.format in ("WEBP", "JPEG2000"):

@@ -112,7 +112,7 @@ def _opened(file: BinaryIO) -> Any:
         import tifffile
 
     file.seek(0)
-    return tifffile.TiffFile(file, _multifile=False)
+    return tifffile.TiffFile(file)
 
 
 def _hidden(tif: Any) -> int:
