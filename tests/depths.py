@@ -11,6 +11,7 @@ import numpy as np
 
 _FORMS = {"u": 1, "b": 1, "i": 2, "f": 3}
 _TYPES = {"H": (3, 2), "I": (4, 4), "s": (2, 1)}  # TIFF's number of a type, and its bytes
+SIDE = 32  # of `ramp`: loaded at this size, no pixel is mixed with another
 PACKERS: dict[int, Callable[[bytes], bytes]] = {1: bytes, 8: zlib.compress}
 
 
@@ -114,8 +115,8 @@ def png(
 
 def ramp(top: Any, dtype: Any, *channels: float) -> np.ndarray:
     """A picture that grows to the right and down, from 0 to `top`; one plane a factor given."""
-    y, x = np.mgrid[:24, :40]
-    share = (x + 2.0 * y) / (39 + 46)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    share = (x + 2.0 * y) / (3 * SIDE - 3)
     planes = [share**factor * top for factor in channels or (1.0,)]
     cube = np.dstack(planes) if np.dtype(dtype).kind == "f" else np.rint(np.dstack(planes))
     return np.ascontiguousarray(cube if len(planes) > 1 else cube[..., 0]).astype(dtype)

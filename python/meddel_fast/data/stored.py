@@ -146,6 +146,7 @@ def _is_plain_tiff(file: BinaryIO, number: int) -> bool:
                 return False
             bits, forms, extra = (tags.get(code, (1,)) for code in (258, 339, 338))
             kind, coder = tags.get(262, 0), tags.get(259, 1)
+            planar = tags.get(284, 1) == 2
     except Exception:  # of a kind that Pillow does not know, or broken: tifffile tells
         return False
     finally:
@@ -153,14 +154,14 @@ def _is_plain_tiff(file: BinaryIO, number: int) -> bool:
     if max(bits) > 8 or set(forms) - {1, 4} or coder not in _PLAIN_TIFF:
         return False
     if kind in (tiff.WHITE_IS_ZERO, tiff.BLACK_IS_ZERO):
-        return len(bits) == 1 or (len(bits) == 2 and extra in ((1,), (2,)))
+        return len(bits) == 1 or (len(bits) == 2 and extra == (2,) and not planar)
     if kind == tiff.PALETTE:
         return bool(
             max(tags.get(320, (0,))) > 255
         )  # else a map of 8 bits, of which Pillow keeps none
     if kind == tiff.YCBCR:
         return bool(coder != 1 or tags.get(530, (2, 2)) == (1, 1))
-    return kind in (tiff.RGB, tiff.CMYK)
+    return kind == tiff.CMYK or (kind == tiff.RGB and not (planar and extra == (1,)))
 
 
 def _read_coded(file: BinaryIO, head: bytes, path: StrPath, scaled: bool = True) -> Pixels | None:

@@ -81,7 +81,7 @@ def read(file: BinaryIO, path: StrPath, number: int) -> Pixels:
     planes, alpha, premultiplied = _split(cube, page, photometric, path)
     bits = _bits(page, planes)
     if photometric == CMYK:
-        planes = _cmyk_to_rgb(planes, bits)
+        planes, bits = _cmyk_to_rgb(planes, bits), max(bits, 8)
     values = planes[..., 0] if planes.shape[-1] == 1 else planes
     turn = _tag(page, 274, 1)
     kind = "palette" if photometric == PALETTE else "grey" if values.ndim == 2 else "colour"
@@ -198,14 +198,16 @@ def _bits(page: Any, planes: npt.NDArray[Any]) -> int:
 
 
 def _cmyk_to_rgb(planes: npt.NDArray[Any], bits: int) -> npt.NDArray[Any]:
-    """Convert as Pillow does, in the depth there is."""
-    top = 1.0 if planes.dtype.kind == "f" else float(2**bits - 1)
-    if planes.dtype.kind == "i":
-        top = float(2 ** (bits - 1) - 1)
+    """Convert as Pillow does, in the depth there is, but in no less than 8 bits."""
+    form = planes.dtype.kind
+    top = 1.0 if form == "f" else float(2 ** (bits - (form == "i")) - 1)
     share = 1 - np.clip(planes.astype(np.float64) / top, 0, 1)
-    rgb = share[..., :3] * share[..., 3:] * top
-    whole = planes.dtype.kind != "f"
-    return np.asarray((np.rint(rgb) if whole else rgb).astype(planes.dtype))
+    rgb = share[..., :3] * share[..., 3:]
+    if form == "f":
+        return np.asarray(rgb.astype(planes.dtype))
+    if bits < 8:
+        return np.asarray(np.rint(rgb * 255).astype(np.uint8))
+    return np.asarray(np.rint(rgb * top).astype(planes.dtype))
 
 
 def _from_ycbcr(page: Any, file: BinaryIO, path: StrPath, number: int) -> Pixels:
