@@ -62,8 +62,8 @@ def open_picture(file: BinaryIO, path: StrPath, number: int = 0) -> Iterator[Ima
     with Image.open(file) as image:
         check_size(*image.size, path)
         _turn_to(image, number, path)
-        if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-            yield _shown(_from_pillow(image, path))
+        if _is_deep(image) or _has_clear_grey(head):
+            yield _shown(_from_pillow(image, path, head))
         else:
             yield image
 
@@ -117,6 +117,16 @@ def _turn_to(image: Image.Image, number: int, path: StrPath) -> None:
     if number >= pages:
         raise ImageError(path, f"no page {number}, the file has {pages}")
     image.seek(number)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
+def _has_clear_grey(head: bytes) -> bool:
+    """Tell a PNG of 1 to 4 bits a grey with a clear one, which Pillow looks for among 8 bits."""
+    small = head.startswith(codestreams.PNG) and head[24:26] in (b"\1\0", b"\2\0", b"\4\0")
+    return small and b"tRNS" in codestreams.png_chunks(head)
 
 
 def _shown(pixels: Pixels) -> Image.Image:
