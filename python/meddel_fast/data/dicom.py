@@ -260,6 +260,8 @@ class Scan:
         if self.syntax in (_IMPLICIT, _EXPLICIT, _BIG):  # values may lie in the upper bits
             high = min(self._number("HighBit", bits - 1) + 1, options["bits_allocated"])
             options["bits_stored"] = max(bits, high)
+        if options["bits_allocated"] == 1 and self.syntax in (_IMPLICIT, _EXPLICIT):
+            return self._bit_frame(number, options["rows"], options["columns"])
         self._file.seek(self._element()[3])
         try:
             values, _ = decoder.as_array(self._file, index=number, **options)
@@ -268,6 +270,17 @@ class Scan:
         if high > bits:
             values = values >> (high - bits)
         return np.asarray(values)
+
+    def _bit_frame(self, number: int, rows: int, columns: int) -> npt.NDArray[np.uint8]:
+        """Read a frame of one bit a pixel; it may begin within a byte, which pydicom cannot."""
+        size = rows * columns
+        start, skipped = divmod(number * size, 8)
+        self._file.seek(self._element()[3] + start)
+        data = self._file.read(-(-(skipped + size) // 8))
+        bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[skipped:][:size]
+        if bits.size < size:
+            raise ImageError(self._path, f"truncated: {bits.size} of {size} pixels")
+        return bits.reshape(rows, columns)
 
     def _decoder(self) -> Any:
         with needs("dicom"):
