@@ -256,6 +256,24 @@ def test_thumbnails_and_scales_are_no_pages(tmp_path: Path, dtype: Any) -> None:
         assert len(units(path, Sampling())) == count, (marked, small.shape)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_list_of_pages_that_breaks_off_is_told(tmp_path: Path, dtype: Any) -> None:
+    """The first page would be fine, and the others be gone without a word."""
+    from meddel_fast.data.sources import Sampling, units
+
+    path = tmp_path / "x.tif"
+    for order in "<>":
+        whole = tiff(*[ramp(255, dtype)] * 4, order=order)
+        for cut in (len(whole) - 4, len(whole) // 2, len(whole) // 3):
+            path.write_bytes(whole[:cut])
+            assert units(path, Sampling()) == [path]
+            assert_refused(path, "truncated: page [1-4] lies beyond the end of the file")
+        first = struct.unpack_from(f"{order}I", whole, 4)[0]
+        path.write_bytes(whole[:-4] + struct.pack(f"{order}I", first))
+        assert units(path, Sampling()) == [path]
+        assert_refused(path, "the list of pages runs in a circle")
+
+
 def test_a_stack_in_one_page_is_refused(tmp_path: Path) -> None:
     import tifffile
 
@@ -316,6 +334,8 @@ def refused_tiffs() -> dict[str, tuple[bytes, str]]:
                  "inks other than CMYK"),
         "64 bits": (tiff(grey.astype(np.uint64)), "64 bits .*: not read"),
         "complex": (tiff(grey.astype(np.uint32), tags={339: ("H", [5])}), "32 bits .*: not read"),
+        "565": (tiff(rgb, tags={258: ("H", [5, 6, 5])}), r"\(5, 6, 5\) bits .*: not read"),
+        "mixed": (tiff(deep, tags={339: ("H", [1, 1, 2])}), "16 bits .*: not read|broken"),
         "volume": (tiff(grey.astype(np.uint16), tags={32997: ("I", [4])}), "volume of 4 layers"),
         "beyond": (tiff(deep, tags={273: ("I", [99999])}), "truncated: .* beyond the end"),
         "missing": (tiff(deep, tags={279: ("I", [0])}), "truncated: strips or tiles are missing"),

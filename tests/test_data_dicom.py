@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ pytest.importorskip("pydicom")
 pytest.importorskip("pyarrow")
 imagecodecs = pytest.importorskip("imagecodecs")
 
-from containers import zipped  # noqa: E402
-from depths import SIDE, ramp  # noqa: E402
+from containers import write_video, zipped  # noqa: E402
+from depths import ramp  # noqa: E402
 from dicoms import (  # noqa: E402
     BIG,
     DEFLATED,
@@ -146,7 +146,8 @@ def test_one_bit_frames_and_constant_frames_keep_their_brightness(tmp_path: Path
         assert pixels.bits == 1
     for dtype, bits, value, wanted in ((np.uint8, 8, 200, 200), (np.uint16, 12, 4095, 255),
                                        (np.uint16, 12, 0, 0), (np.int16, 12, 0, 128),
-                                       (np.int16, 12, -2048, 0), (np.uint16, 16, 32768, 128)):  # fmt: skip
+                                       (np.int16, 12, -2048, 0), (np.uint16, 16, 32768, 128),
+                                       ):  # fmt: skip
         flat = np.full((1, 20, 20), value, dtype)
         for kind, seen in (("MONOCHROME2", wanted), ("MONOCHROME1", 255 - wanted)):
             found = shown(save(dataset(flat, kind, BitsStored=bits), tmp_path / "flat.dcm"))
@@ -168,7 +169,7 @@ def test_an_empty_element_is_as_one_that_is_absent(tmp_path: Path, syntax: str) 
     frames = ramp(4095, np.uint16)[None]
     body = frames.astype(">u2").tobytes() if syntax == BIG else frames.tobytes()
     wanted = shown(save(dataset(frames, PixelData=body), tmp_path / "full.dcm", syntax))
-    empty = {name: None for name in EMPTY} | {name: [] for name in EMPTY_SEQUENCES}
+    empty = dict.fromkeys(EMPTY) | {name: [] for name in EMPTY_SEQUENCES}
     for name, value in [*empty.items(), ("all", None)]:
         changed = empty if name == "all" else {name: value}
         path = save(dataset(frames, PixelData=body, **changed), tmp_path / "x.dcm", syntax)
@@ -445,3 +446,62 @@ def test_a_deflated_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.Mon
     whole = save(dataset(ramp(255, np.uint8)[None]), path, DEFLATED).read_bytes()
     path.write_bytes(whole[:-40])
     assert refusal(path).startswith(("truncated", "broken"))
+
+
+# --- videos inside ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=[
+    ("mpeg2video", "mpegts", "1.2.840.10008.1.2.4.100"),
+    ("mpeg2video", "mpeg", "1.2.840.10008.1.2.4.101"),
+    ("libx264", "mp4", "1.2.840.10008.1.2.4.102"),
+    ("libx264", "mpegts", "1.2.840.10008.1.2.4.103.1"),
+    ("libx265", "mp4", "1.2.840.10008.1.2.4.107"),
+], ids=lambda param: f"{param[0]} in {param[1]}")  # fmt: skip
+def clip(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video in DICOM, beside the same video as a file of its own."""
+    av = pytest.importorskip("av")
+    codec, container, syntax = request.param
+    if codec not in av.codecs_available:
+        pytest.skip(f"no {codec} here")
+    folder = tmp_path_factory.mktemp("clip")
+    write_video(folder / "x.mpg", codec, 30, container=container)
+    stream = (folder / "x.mpg").read_bytes()
+    pieces = [stream[:5000], stream[5000:]] if syntax.endswith(".1") else [stream]
+    pieces = [piece + b"\0" * (len(piece) % 2) for piece in pieces]
+    blank = np.zeros((1, 2, 2, 3), np.uint8)
+    data = dataset(blank, "YBR_PARTIAL_420", NumberOfFrames=30, Rows=48, Columns=128,
+                   SOPClassUID=CLASSES + "77.1.1.1")  # fmt: skip
+    save_encoded(data, folder / "VIDEO0", syntax, pieces)
+    return folder / "VIDEO0"
+
+
+def test_a_video_in_dicom_gives_the_frames_of_the_video(clip: Path) -> None:
+    alone = clip.with_name("x.mpg")
+    count = len(units(alone, Sampling(stride=1)))
+    assert units(clip, Sampling(stride=1)) == [indexed(clip, number) for number in range(count)]
+    assert units(clip, Sampling(stride=7)) == [indexed(clip, n) for n in range(0, count, 7)]
+    for number in (count - 1, 0, 11):
+        wanted = shown(indexed(alone, number))
+        np.testing.assert_array_equal(shown(indexed(clip, number)), wanted)
+        pixels = read_pixels(indexed(clip, number))
+        np.testing.assert_array_equal(pixels.values, wanted)
+        assert pixels.lossy
+    with pytest.raises(ImageError, match=f"no frame {count}"):
+        shown(indexed(clip, count))
+
+
+def test_a_video_in_dicom_without_pyav_is_one_row(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert units(clip, Sampling()) == [clip]
+    assert refusal(clip) == "needs av: pip install 'meddel-fast[video]'"
+
+
+def test_a_broken_video_in_dicom_is_one_row(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    blank = dataset(np.zeros((1, 2, 2, 3), np.uint8), "YBR_PARTIAL_420", NumberOfFrames=500)
+    path = save_encoded(blank, tmp_path / "x.dcm", "1.2.840.10008.1.2.4.102", [bytes(4000)])
+    assert units(path, Sampling()) == [path]
+    assert refusal(path).startswith("broken")

@@ -57,6 +57,11 @@ def jpeg(data: bytes) -> Stream | None:
     return None
 
 
+def jpeg_ends(data: bytes) -> bool:
+    """Tell whether a JPEG has its end; decoders fill up without a word what is missing."""
+    return data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")
+
+
 def _near(data: bytes, at: int) -> int:
     """Give the largest error that a JPEG-LS may have, from its scan header."""
     while at + 4 <= len(data) and data[at] == 0xFF:

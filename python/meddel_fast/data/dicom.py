@@ -7,10 +7,12 @@ refused with the name of their class, segmentations as annotations.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -82,8 +84,9 @@ class Scan:
         ImageError
             The object holds no picture, or says a number that cannot be.
         """
-        self._check()
-        return self._count()
+        with self._named():
+            self._check()
+            return self._count()
 
     def picture(self, number: int) -> Image.Image:
         """Decode frame `number` (from 0) to grey or RGB of 8 bits (:mod:`.dicom_display`).
@@ -93,9 +96,9 @@ class Scan:
         ImageError
             The object holds no picture or no such frame, or its pixels cannot be decoded.
         """
-        self._check()
-        pixels = self._decode(number)
-        try:
+        with self._named():
+            self._check()
+            pixels = self._decode(number)
             kind = value(self.header, "PhotometricInterpretation")
             if kind == "PALETTE COLOR":
                 return Image.fromarray(upper_bytes(self._look_up(pixels)))
@@ -103,30 +106,24 @@ class Scan:
                 return Image.fromarray(colours(pixels, self._bits()))
             looks = Grey(self.header, number, self._bits())
             return Image.fromarray(looks.shown(pixels, inverted=kind == "MONOCHROME1"))
-        except ImageError:
-            raise
-        except Exception as error:  # pydicom decodes elements, and applies tables, here
-            raise ImageError(self._path, f"broken: {error}") from error
 
     def pixels(self, number: int) -> Pixels:
         """Give frame `number` as it is stored: neither rescaled nor windowed nor turned over.
 
         Of segmentations too. Errors as for :meth:`picture`.
         """
-        self._check(annotations=True)
-        values = self._decode(number)
-        if values.dtype == np.int8:
-            values = values.astype(np.int16)
-        bits = self._bits()
-        white = float(2**bits - 1) if values.dtype.kind == "u" else None
-        name = value(self.header, "PhotometricInterpretation")
-        kind, palette = "colour" if values.ndim == 3 else "grey", None
-        if name == "PALETTE COLOR":
-            try:
+        with self._named():
+            self._check(annotations=True)
+            values = self._decode(number)
+            if values.dtype == np.int8:
+                values = values.astype(np.int16)
+            bits = self._bits()
+            white = float(2**bits - 1) if values.dtype.kind == "u" else None
+            name = value(self.header, "PhotometricInterpretation")
+            kind, palette = "colour" if values.ndim == 3 else "grey", None
+            if name == "PALETTE COLOR":
                 kind, palette = "palette", self._look_up(np.arange(2**bits, dtype=np.uint16))
-            except Exception as error:
-                raise ImageError(self._path, f"broken: {error}") from error
-        lossy, inverted = self._is_lossy(), name == "MONOCHROME1"
+            lossy, inverted = self._is_lossy(), name == "MONOCHROME1"
         return Pixels(values, None, kind, bits, lossy, inverted, palette, white)
 
     def video(self) -> BinaryIO:
@@ -134,11 +131,21 @@ class Scan:
         with needs("dicom"):
             from pydicom.encaps import generate_fragments, parse_basic_offsets
 
-        self._check()
-        self._file.seek(self._element()[3])
-        try:
+        with self._named():
+            self._check()
+            self._file.seek(self._element()[3])
             parse_basic_offsets(self._file)
             return io.BytesIO(b"".join(generate_fragments(self._file)))
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Give one name to whatever a broken file raises; pydicom decodes elements when asked."""
+        try:
+            yield
+        except (ImageError, ImportError):
+            raise
+        except MemoryError as error:
+            raise ImageError(self._path, "too large for the memory") from error
         except Exception as error:
             raise ImageError(self._path, f"broken: {error}") from error
 
@@ -148,7 +155,7 @@ class Scan:
             from pydicom.uid import UID
 
         meta = getattr(self.header, "file_meta", None)
-        told = self._told("SOPClassUID") or (meta and value(meta, "MediaStorageSOPClassUID"))
+        told = self._value("SOPClassUID") or (meta and value(meta, "MediaStorageSOPClassUID"))
         kind = UID(str(told or ""))
         name = kind.name or "of no class"
         if kind in _SEGMENTATIONS and not annotations:
@@ -161,14 +168,11 @@ class Scan:
                 raise ImageError(self._path, f"broken: no Pixel Data, though {name}")
             raise ImageError(self._path, f"no picture: {name}")
 
-    def _told(self, name: str) -> Any:
-        try:
-            return value(self.header, name)  # pydicom decodes it here
-        except Exception as error:
-            raise ImageError(self._path, f"broken: {error}") from error
+    def _value(self, name: str) -> Any:
+        return value(self.header, name)
 
     def _number(self, name: str, default: int | None = None) -> int:
-        found = self._told(name)
+        found = self._value(name)
         found = default if found is None else found
         if found is None:
             raise ImageError(self._path, f"broken: no {name}")
@@ -204,7 +208,7 @@ class Scan:
 
     def _count(self) -> int:
         keyword, length, _, _ = self._element()
-        if self._told("NumberOfFrames") is None:
+        if self._value("NumberOfFrames") is None:
             bits = self._number("Rows") * self._number("Columns") * self._allocated()
             size = bits * self._number("SamplesPerPixel", 1) // 8
             several = length != _ENCAPSULATED and keyword == "PixelData" and size > 0
@@ -217,7 +221,7 @@ class Scan:
     def _options(self) -> dict[str, Any]:
         """Say how the pixels lie, with the standard's meaning for what is not told."""
         keyword, _, form, _ = self._element()
-        kind = str(self._told("PhotometricInterpretation") or "")
+        kind = str(self._value("PhotometricInterpretation") or "")
         allocated = self._allocated()
         if not kind:
             raise ImageError(self._path, "broken: no PhotometricInterpretation")
@@ -245,7 +249,7 @@ class Scan:
             options["pixel_representation"] = self._number("PixelRepresentation", 0)
         if samples > 1:
             options["planar_configuration"] = self._number("PlanarConfiguration", 0)
-        table = [self._told(f"ExtendedOffsetTable{end}") for end in ("", "Lengths")]
+        table = [self._value(f"ExtendedOffsetTable{end}") for end in ("", "Lengths")]
         if None not in table:
             options["extended_offsets"] = tuple(table)
         return options
@@ -310,7 +314,7 @@ class Scan:
         return np.asarray(apply_color_lut(pixels, self.header))
 
     def _is_lossy(self) -> bool:
-        told = self._told("LossyImageCompression")
+        told = self._value("LossyImageCompression")
         return told == "01" or self.syntax in _LOSSY or (self.syntax in _EITHER and told != "00")
 
 

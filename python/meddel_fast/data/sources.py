@@ -111,9 +111,21 @@ def open_image(path: StrPath) -> Iterator[Image.Image]:
 def load_frame(path: StrPath) -> Image.Image:
     """Decode the frame of a video, also of one inside DICOM; errors as for :func:`open_image`."""
     address = parse(path)
-    image = video.load(path, *_clip(address), address.index or 0)
+    with _told(address, path):
+        image = video.load(path, *_clip(address), address.index or 0)
     image.format = "VIDEO"
     return image
+
+
+@contextlib.contextmanager
+def _told(address: Address, path: StrPath) -> Iterator[None]:
+    """Make a missing PyAV a reason where a file of DICOM holds a video: the others need none."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if address.suffix in VIDEOS:
+            raise
+        raise ImageError(path, str(error).removeprefix("this ")) from None
 
 
 def holder(address: Address) -> str:
@@ -181,8 +193,9 @@ def units(path: Path, sampling: Sampling, below: str = "") -> list[Path]:
         if kind == "archive":
             return _members(path, address, sampling, below)
         if kind == "video":
-            chosen = video.scenes(path, *_clip(address), sampling.stride, sampling.scene)
-            return [indexed(path, number) for number in chosen]
+            with _told(address, path):
+                chosen = video.scenes(path, *_clip(address), sampling.stride, sampling.scene)
+                return [indexed(path, number) for number in chosen]
         if kind == "dicom" or address.suffix in PAGED:
             count = frame_count(path)
             return [path] if count == 1 else [indexed(path, number) for number in range(count)]
@@ -255,13 +268,15 @@ def frame_count(path: StrPath) -> int:
 def _frame_count(address: Address, *state: object) -> int:
     path, kind = address.container, holder(address)
     if kind == "video":
-        return video.count(path, *_clip(address))
+        with _told(address, path):
+            return video.count(path, *_clip(address))
     with open_file(path) as file:
         return Scan(file, path).count() if kind == "dicom" else _pages(file)
 
 
 def _pages(file: BinaryIO) -> int:
     try:
+        tiff.check_pages(file, "")
         return tiff.count(file)
     except ImportError:
         raise

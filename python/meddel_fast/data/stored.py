@@ -53,7 +53,7 @@ def open_picture(file: BinaryIO, path: StrPath, number: int = 0) -> Iterator[Ima
     pixels = None
     if not head.startswith(codestreams.TIFF):
         pixels = _read_coded(file, head, path)
-    elif not _is_plain_tiff(file, number):
+    elif not _is_plain_tiff(file, number, path):
         pixels = tiff.read(file, path, number)
     if pixels is not None:
         yield _shown(pixels)
@@ -72,6 +72,7 @@ def read(file: BinaryIO, path: StrPath, number: int = 0) -> Pixels:
     """Read page `number` of an open file at full depth; errors as for :func:`open_picture`."""
     head = _start(file)
     if head.startswith(codestreams.TIFF):
+        tiff.check_pages(file, path)
         return tiff.read(file, path, number)
     pixels = _read_coded(file, head, path, scaled=False)
     if pixels is not None:
@@ -145,8 +146,10 @@ def _mode(pixels: Pixels) -> str:
     return known.get(full, full)
 
 
-def _is_plain_tiff(file: BinaryIO, number: int) -> bool:
+def _is_plain_tiff(file: BinaryIO, number: int, path: StrPath) -> bool:
     """Tell whether a page is of 8 bits or fewer, of a kind that Pillow reads right."""
+    tiff.check_pages(file, path)
+    file.seek(0)
     try:
         with Image.open(file) as image:
             if number:
@@ -252,6 +255,8 @@ def _read_stream(file: BinaryIO, decoder: str, stream: codestreams.Stream, path:
     """Read a JPEG or JPEG 2000 by imagecodecs."""
     check_size(stream.width, stream.height, path)
     data = _all(file)
+    if decoder == "jpeg_decode" and not codestreams.jpeg_ends(data):
+        raise ImageError(path, "truncated: the JPEG has no end")
     if codestreams.is_sycc(data):
         raise ImageError(path, "deep JPEG 2000 in YCbCr: not read")
     at = data.find(b"Exif\0\0", 0, _HEAD)

@@ -8,6 +8,7 @@ colour, or is not converted, is refused by name.
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from meddel_fast.data.address import ImageError
-from meddel_fast.data.codestreams import is_lossy
+from meddel_fast.data.codestreams import is_lossy, jpeg_ends
 from meddel_fast.data.depth import MAX_PIXELS, Pixels, check_size
 from meddel_fast.extras import needs
 from meddel_fast.files import StrPath
@@ -75,7 +76,7 @@ def read(file: BinaryIO, path: StrPath, number: int) -> Pixels:
         photometric = int(page.photometric)
         if photometric == YCBCR and int(page.compression) not in _JPEGS:
             return _from_ycbcr(page, file, path, number)
-        lossy = int(page.compression) not in _LOSSLESS and _page_is_lossy(tif, page)
+        lossy = int(page.compression) not in _LOSSLESS and _page_is_lossy(tif, page, path)
         cube = _channels_last(page, path)
         palette = page.colormap
     planes, alpha, premultiplied = _split(cube, page, photometric, path)
@@ -96,6 +97,39 @@ def read(file: BinaryIO, path: StrPath, number: int) -> Pixels:
         white=float(2**bits - 1) if values.dtype.kind in "bu" and bits not in (16, 32) else None,
         premultiplied=premultiplied,
     )
+
+
+def check_pages(file: BinaryIO, path: StrPath) -> None:
+    """Refuse a TIFF whose list of pages breaks off: the others would vanish without a word.
+
+    Raises
+    ------
+    ImageError
+        A page is said to lie beyond the end, or to be followed by itself.
+    """
+    size = file.seek(0, 2)
+    file.seek(0)
+    head = file.read(16)
+    order = "<" if head.startswith(b"II") else ">"
+    big = head[2:4] in (b"+\0", b"\0+")
+    count_form, link_form, entry, at = ("Q", "Q", 20, 8) if big else ("H", "I", 12, 4)
+    count_size, link_size = struct.calcsize(f"{order}{count_form}"), 8 if big else 4
+    seen: set[int] = set()
+    while len(head) >= at + link_size:
+        (place,) = struct.unpack_from(f"{order}{link_form}", head, at)
+        if place == 0:
+            return
+        if place in seen:
+            raise ImageError(path, "broken: the list of pages runs in a circle")
+        seen.add(place)
+        file.seek(place)
+        (count,) = struct.unpack(f"{order}{count_form}", file.read(count_size).ljust(count_size))
+        end = place + count_size + entry * count
+        if end + link_size > size:
+            break
+        file.seek(end)
+        head, at = file.read(link_size), 0
+    raise ImageError(path, f"truncated: page {max(len(seen), 1)} lies beyond the end of the file")
 
 
 def turned(pixels: npt.NDArray[Any], orientation: Any) -> npt.NDArray[Any]:
@@ -135,8 +169,14 @@ def _check(page: Any, path: StrPath, size: int) -> None:
     if photometric not in _KINDS:
         what = _UNREAD.get(photometric, f"photometric interpretation {photometric}")
         raise ImageError(path, f"{what}: not read")
-    if page.dtype is None or page.dtype.kind not in "buif" or page.dtype.str[1:] in ("u8", "i8"):
-        form = f"{page.bitspersample} bits of sample format {int(page.sampleformat)}"
+    mixed = isinstance(page.bitspersample, tuple) or isinstance(page.sampleformat, tuple)
+    if (
+        mixed
+        or page.dtype is None
+        or page.dtype.kind not in "buif"
+        or page.dtype.str[1:] in ("u8", "i8")
+    ):
+        form = f"{page.bitspersample} bits of sample format {page.sampleformat!s:.30}"
         raise ImageError(path, f"{form}: not read")
     places, lengths = page.dataoffsets, page.databytecounts
     if not places or len(places) != len(lengths) or 0 in lengths:
@@ -149,9 +189,21 @@ def _tag(page: Any, code: int, default: Any) -> Any:
     return page.tags.valueof(code, default)
 
 
-def _page_is_lossy(tif: Any, page: Any) -> bool:
-    tif.filehandle.seek(page.dataoffsets[0])
-    return is_lossy(tif.filehandle.read(page.databytecounts[0]))
+def _page_is_lossy(tif: Any, page: Any, path: StrPath) -> bool:
+    """Ask the page's first piece; of JPEG see that every one has its end."""
+    lossy = True
+    for number, (place, length) in enumerate(
+        zip(page.dataoffsets, page.databytecounts, strict=True)
+    ):
+        tif.filehandle.seek(place)
+        piece = tif.filehandle.read(length)
+        if number == 0:
+            lossy = is_lossy(piece)
+        if int(page.compression) != 7:
+            break
+        if not jpeg_ends(piece):
+            raise ImageError(path, "truncated: a JPEG in it has no end")
+    return lossy
 
 
 def _channels_last(page: Any, path: StrPath) -> npt.NDArray[Any]:
