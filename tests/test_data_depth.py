@@ -546,3 +546,18 @@ def test_lossy_is_what_the_file_says(tmp_path: Path) -> None:
         frames[0].save(tmp_path / "c.webp", save_all=True, append_images=frames[1:],
                        lossless=lossless)  # fmt: skip
         assert read_pixels(tmp_path / "c.webp").lossy != lossless
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12])
+def test_heif_of_every_depth(tmp_path: Path, bits: int) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+    array = ramp(2**bits - 1, np.uint8 if bits == 8 else np.uint16, 1, 1, 1)
+    pillow_heif.options.SAVE_HDR_TO_12_BIT = bits == 12
+    mode = "RGB" if bits == 8 else "RGB;16"
+    data = array if bits == 8 else array << (16 - bits)
+    pillow_heif.encode(mode, (SIDE, SIDE), data.tobytes(), tmp_path / "x.heic", quality=-1)
+    pixels = read_pixels(tmp_path / "x.heic")
+    assert (pixels.kind, pixels.bits, pixels.lossy) == ("colour", bits, True)
+    assert np.abs(pixels.values.astype(int) - array).max() <= 0.02 * 2**bits
+    assert_looks(tmp_path / "x.heic", looks(array, "colour", 2**bits - 1), 5)

@@ -59,11 +59,13 @@ def load_image(path: StrPath, size: int) -> npt.NDArray[np.uint8]:
     The image is turned upright by its EXIF orientation and squeezed to the square (bilinear over
     the area of a target pixel; a JPEG is first decoded at the smallest of its scales 1, 1/2, 1/4,
     1/8 that is not below the target). Grey becomes three equal channels, alpha is laid on black,
-    CMYK is converted (Adobe's inverted kind too). Channels of more than 8 bits are scaled from the
-    smallest of 0-255, 0-4095 and 0-65535 that holds the image's values, since a 16-bit file often
-    carries 8 or 12 bits; floats also from 0-1. Colour profiles are not applied. Of several pages
-    or frames the address tells which; the first without. DICOM has rules of its own
-    (:mod:`meddel_fast.data.dicom`).
+    CMYK is converted (Adobe's inverted kind too), WhiteIsZero is turned over. Channels of more than
+    8 bits are scaled from the bits that the file tells (BitsPerSample of 10 or 12, sBIT, a PGM's
+    white), else from the smallest of 0-255, 0-4095 and 0-65535 that holds the image's values, since
+    a 16-bit file often carries 8 or 12 bits; floats also from 0-1. With values below 0, the lowest
+    becomes black and the highest white. Colour profiles are not applied. Of several pages or frames
+    the address tells which; the first without. DICOM has rules of its own
+    (:mod:`meddel_fast.data.dicom_display`).
 
     Parameters
     ----------

@@ -81,6 +81,8 @@ def read(file: BinaryIO, path: StrPath, number: int = 0) -> Pixels:
     with Image.open(file) as image:
         check_size(*image.size, path)
         _turn_to(image, number, path)
+        if image.format == "HEIF" and (bits := int(image.info.get("bit_depth", 8))) > 8:
+            return _read_heif(file, bits, number, path)
         return _from_pillow(image, path, head)
 
 
@@ -276,6 +278,17 @@ def _read_avif(file: BinaryIO, bits: int, path: StrPath) -> Pixels:
         check_size(*image.size, path)
         turn = orientation(image)
     pixels = _in_channels(_decoded("avif_decode", _all(file)), bits, turn, path, lossy=True)
+    return replace(pixels, white=float(2**bits - 1))
+
+
+def _read_heif(file: BinaryIO, bits: int, number: int, path: StrPath) -> Pixels:
+    """Read a HEIF of more than 8 bits, which libheif has turned upright."""
+    with needs("heif"):
+        import pillow_heif
+
+    file.seek(0)
+    images = pillow_heif.open_heif(file, convert_hdr_to_8bit=False, hdr_to_16bit=False)
+    pixels = _in_channels(np.asarray(images[number]), bits, 1, path, lossy=True)
     return replace(pixels, white=float(2**bits - 1))
 
 
