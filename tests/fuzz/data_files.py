@@ -8,12 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import imagecodecs
 import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+import depths
+import dicoms
 from containers import frame, png, tarred, write_dicom, zipped
 
+DEEP = ("deep.png", "deep.tif", "float.tif", "deep.jp2", "deep.jpg", "deep.pgm")
 MEMBERS = {f"images/{k}.png": png(k) for k in range(3)} | {"notes.txt": b"hello", "../out": b"x"}
 
 
@@ -42,6 +46,25 @@ def read_image(path: Path) -> None:
     load_mask(path, 16)
 
 
+def make_deep(kind: str) -> Callable[[Path], Path]:
+    """A file of 16 bits, which libraries beside Pillow read."""
+
+    def make(folder: Path) -> Path:
+        colours = depths.ramp(4095, np.uint16, 1.0, 0.8, 0.5)
+        data = {
+            "deep.png": lambda: depths.png(colours, 16, 2, [(b"sBIT", bytes([12] * 3))]),
+            "deep.tif": lambda: depths.tiff(colours, compression=8, planar=True),
+            "float.tif": lambda: depths.tiff(colours.astype(np.float16), order=">"),
+            "deep.jp2": lambda: imagecodecs.jpeg2k_encode(colours, level=0, bitspersample=12),
+            "deep.jpg": lambda: imagecodecs.jpeg_encode(colours, level=95, bitspersample=12),
+            "deep.pgm": lambda: b"P5 32 32 4095\n" + colours[..., 0].astype(">u2").tobytes(),
+        }
+        (folder / kind).write_bytes(data[kind]())
+        return folder / kind
+
+    return make
+
+
 def make_pages(folder: Path) -> Path:
     first, *others = (Image.fromarray(frame(k)) for k in range(3))
     first.save(folder / "pages.tif", save_all=True, append_images=others, compression="tiff_lzw")
@@ -54,12 +77,27 @@ def make_dicom(folder: Path) -> Path:
     return folder / "frames.dcm"
 
 
+def make_coded_dicom(folder: Path) -> Path:
+    frame = depths.ramp(4095, np.uint16)
+    syntax, encoder, options = dicoms.ENCODED["jpeg lossless"]
+    coded = bytes(getattr(imagecodecs, encoder)(frame, bitspersample=12, **options))
+    data = dicoms.dataset(frame[None].repeat(2, axis=0), BitsStored=12, RescaleSlope=2)
+    return dicoms.save_encoded(data, folder / "IM1", syntax, [coded] * 2)
+
+
+def make_deflated_dicom(folder: Path) -> Path:
+    frames = depths.ramp(4095, np.uint16)[None].repeat(2, axis=0)
+    return dicoms.save(dicoms.dataset(frames), folder / "x.dcm", dicoms.DEFLATED)
+
+
 def read_frames(path: Path) -> None:
     """Read all that a container holds, as a scan does, and once more as training does."""
     from meddel_fast.data.images import examine_part, load_image
+    from meddel_fast.data.pixels import read_pixels
     from meddel_fast.data.sources import Sampling, part_hash, units
 
     for unit in units(path, Sampling()):
+        read_pixels(unit)
         if unit != path:
             part_hash(unit)
             examine_part(unit)
@@ -167,8 +205,11 @@ READERS = {
     "jpeg": Reader(make_image(".jpg"), read_image),
     "png": Reader(make_image(".png"), read_image),
     "tiff": Reader(make_image(".tif", compression="tiff_lzw"), read_image),
+    **{kind: Reader(make_deep(kind), read_image) for kind in DEEP},
     "tiff pages": Reader(make_pages, read_frames),
     "dicom": Reader(make_dicom, read_frames),
+    "dicom coded": Reader(make_coded_dicom, read_frames),
+    "dicom deflated": Reader(make_deflated_dicom, read_frames),
     "zip": Reader(make_zip, read_archive),
     "tar": Reader(make_tar, read_archive),
     "manifest": Reader(make_manifest, read_manifest),

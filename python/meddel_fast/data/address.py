@@ -46,7 +46,7 @@ SUFFIXES = frozenset(
 """What counts as an image in a folder, in lower case; what follows holds images."""
 ARCHIVES = frozenset({".zip", ".tar"})
 VIDEOS = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv"})
-DICOMS = frozenset({".dcm", ".dicom"})
+DICOMS = frozenset({".dcm", ".dicom", ".dic", ".dc3", ".ima"})
 HOLDERS = ARCHIVES | VIDEOS | DICOMS
 PAGED = frozenset({".tif", ".tiff"})
 

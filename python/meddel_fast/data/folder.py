@@ -220,7 +220,7 @@ def _walk(folder: Path, follow_links: bool) -> Iterator[Path]:
         below[:] = sorted(part for part in below if not part.startswith("."))
         for name in sorted(names):
             path = Path(parent) / name
-            if not name.startswith(".") and is_known(name):
+            if not name.startswith(".") and is_known(path):
                 yield path
 
 

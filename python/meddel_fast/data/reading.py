@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meddel_fast.data.address import ARCHIVES, HOLDERS, PART, UNION, Address, parse, union
+from meddel_fast.data.address import ARCHIVES, PART, UNION, Address, parse, union
 from meddel_fast.data.archive import open_archive
 from meddel_fast.data.images import ImageError, ImageInfo, examine, examine_part
-from meddel_fast.data.sources import content_hash, part_hash, read_bytes
+from meddel_fast.data.sources import content_hash, holder, part_hash, read_bytes
 from meddel_fast.files import Progress, sha256_file
 from meddel_fast.resources import cores
 
@@ -84,7 +84,7 @@ def read_one(path: Path, limits: Sequence[Path] = ()) -> File:
         if not address.file.is_file():
             missing = "broken link" if address.file.is_symlink() else "not a file"
             return File(path, reason=missing)
-        if address.suffix in HOLDERS or address.index is not None:
+        if holder(address) or address.index is not None:
             return _read_held(path, address)
         if not address.members and (size := path.stat().st_size) > MAX_BYTES:
             return File(path, sha256_file(path), size, reason=f"too large: {size} bytes")

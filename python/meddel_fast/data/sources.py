@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-from meddel_fast.data import dicom, video
+from meddel_fast.data import dicom_head, stored, tiff, video
 from meddel_fast.data.address import (
     ARCHIVES,
     DICOMS,
@@ -32,6 +32,7 @@ from meddel_fast.data.address import (
     parse,
 )
 from meddel_fast.data.archive import Archive, open_archive, state
+from meddel_fast.data.dicom import Scan
 from meddel_fast.extras import needs
 from meddel_fast.files import StrPath
 
@@ -84,41 +85,97 @@ def read_bytes(path: StrPath) -> bytes:
 def open_image(path: StrPath) -> Iterator[Image.Image]:
     """Open the image at any address; of a container without index, its first frame or page.
 
+    Of 8 bits, or scaled to them where it is deep (:mod:`meddel_fast.data.stored`).
+
     Raises
     ------
     ImageError, FileNotFoundError
-        As for :func:`open_file`; also a frame or page that is not there.
+        As for :func:`open_file`; also a frame or page that is not there, or a kind not read.
     Exception
-        What Pillow raises on a broken file.
+        What Pillow, tifffile and imagecodecs raise on a broken file.
     """
     address = parse(path)
     number = address.index or 0
-    if address.suffix in VIDEOS:
-        image = video.load(path, *_clip(address), number)
-        image.format = "VIDEO"
-        yield image
-    elif address.suffix in DICOMS:
-        with open_file(address.container) as file:
-            image = dicom.load(file, path, number)
-        yield image
-    else:
-        with open_file(address.container) as file, Image.open(file) as image:
-            if number:
-                _turn_to(image, number, path)
-            yield image
+    kind = holder(address)
+    if kind == "video":
+        yield load_frame(path)
+        return
+    with open_file(address.container) as file:
+        if kind == "dicom":
+            yield Scan(file, path).picture(number)
+        else:
+            with stored.open_picture(file, path, number) as image:
+                yield image
 
 
-def _turn_to(image: Image.Image, number: int, path: StrPath) -> None:
-    pages = int(getattr(image, "n_frames", 1))
-    if number >= pages:
-        raise ImageError(path, f"no page {number}, the file has {pages}")
-    image.seek(number)
+def load_frame(path: StrPath) -> Image.Image:
+    """Decode the frame of a video, also of one inside DICOM; errors as for :func:`open_image`."""
+    address = parse(path)
+    with _told(address, path):
+        image = video.load(path, *_clip(address), address.index or 0)
+    image.format = "VIDEO"
+    return image
+
+
+@contextlib.contextmanager
+def _told(address: Address, path: StrPath) -> Iterator[None]:
+    """Make a missing PyAV a reason where a file of DICOM holds a video: the others need none."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if address.suffix in VIDEOS:
+            raise
+        raise ImageError(path, str(error).removeprefix("this ")) from None
+
+
+def holder(address: Address) -> str:
+    """Tell what holds the pixels: an "archive", a "video", "dicom", or "" for a plain image.
+
+    By the suffix; where that is DICOM's or says nothing, by the first bytes. Videos inside DICOM
+    are videos.
+    """
+    suffix = address.suffix
+    if suffix in ARCHIVES:
+        return "archive"
+    if suffix in VIDEOS:
+        return "video"
+    if suffix in SUFFIXES or (suffix not in DICOMS and not _may_be_dicom(address)):
+        return ""
+    try:
+        head = _head(address, *state(address.file))
+    except (OSError, ImageError):
+        head = b""
+    if dicom_head.is_video(head):
+        return "video"
+    return "dicom" if suffix in DICOMS or dicom_head.is_dicom(head) else ""
+
+
+def _may_be_dicom(address: Address) -> bool:
+    """Tell whether a name without a known suffix is worth a look into the file.
+
+    On disk every one is. A member of an archive may have to be unpacked for it: only where its
+    suffix is none or a number, as in ``IM000001`` and ``1.2.840.4``.
+    """
+    return not address.members or not re.search(r"[^.0-9]", address.suffix)
+
+
+@lru_cache(maxsize=4096)
+def _head(address: Address, *state: object) -> bytes:
+    with open_file(address.container) as file:
+        return file.read(dicom_head.HEAD)
 
 
 def _clip(address: Address) -> tuple[tuple[object, ...], video.Opener]:
     """Give what :mod:`meddel_fast.data.video` needs to find or open a video."""
     key = (*state(address.file), *address.members)
-    return key, lambda: open_file(address.container) if address.members else str(address.file)
+    if address.suffix in VIDEOS:
+        return key, lambda: open_file(address.container) if address.members else str(address.file)
+
+    def from_dicom() -> BinaryIO:
+        with open_file(address.container) as file:
+            return Scan(file, address.container).video()
+
+    return key, from_dicom
 
 
 def units(path: Path, sampling: Sampling, below: str = "") -> list[Path]:
@@ -132,12 +189,14 @@ def units(path: Path, sampling: Sampling, below: str = "") -> list[Path]:
     """
     address = parse(path)
     try:
-        if address.suffix in ARCHIVES:
+        kind = holder(address)
+        if kind == "archive":
             return _members(path, address, sampling, below)
-        if address.suffix in VIDEOS:
-            chosen = video.scenes(path, *_clip(address), sampling.stride, sampling.scene)
-            return [indexed(path, number) for number in chosen]
-        if address.suffix in DICOMS or address.suffix in PAGED:
+        if kind == "video":
+            with _told(address, path):
+                chosen = video.scenes(path, *_clip(address), sampling.stride, sampling.scene)
+                return [indexed(path, number) for number in chosen]
+        if kind == "dicom" or address.suffix in PAGED:
             count = frame_count(path)
             return [path] if count == 1 else [indexed(path, number) for number in range(count)]
     except (ImageError, OSError):
@@ -152,8 +211,8 @@ def _members(path: Path, address: Address, sampling: Sampling, below: str) -> li
     archive = open_archive(address.file, *address.members)
     found: list[Path] = []
     for name in _shown(archive):
-        if is_known(name) and (not below or name.startswith(f"{below}/")):
-            where = member(path, name)
+        where = member(path, name)
+        if (not below or name.startswith(f"{below}/")) and is_known(where):
             found += [where] if name in archive.refused else units(where, sampling)
     return found
 
@@ -187,9 +246,13 @@ def _shown(archive: Archive) -> list[str]:
     )
 
 
-def is_known(name: StrPath) -> bool:
-    """Tell by the suffix whether a file is an image or holds images."""
-    return os.path.splitext(name)[1].lower() in SUFFIXES | HOLDERS  # noqa: PTH122 - may be no path
+def is_known(path: StrPath) -> bool:
+    """Tell whether the file at an address is an image or holds images.
+
+    By the suffix; where that says nothing, whether it begins as DICOM does.
+    """
+    address = parse(path)
+    return address.suffix in SUFFIXES | HOLDERS or bool(holder(address))
 
 
 def frame_count(path: StrPath) -> int:
@@ -203,23 +266,21 @@ def frame_count(path: StrPath) -> int:
 
 @lru_cache(maxsize=1024)  # asked for by every page
 def _frame_count(address: Address, *state: object) -> int:
-    path = address.container
-    if address.suffix in VIDEOS:
-        return video.count(path, *_clip(address))
+    path, kind = address.container, holder(address)
+    if kind == "video":
+        with _told(address, path):
+            return video.count(path, *_clip(address))
     with open_file(path) as file:
-        return dicom.count(file, path) if address.suffix in DICOMS else _pages(file)
+        return Scan(file, path).count() if kind == "dicom" else _pages(file)
 
 
 def _pages(file: BinaryIO) -> int:
     try:
-        with Image.open(file) as image:
-            pages, size = int(getattr(image, "n_frames", 1)), image.size
-            for number in range(1, pages):
-                image.seek(number)
-                if image.size != size:
-                    return 1
-            return pages
-    except Exception:  # broken in a way of Pillow's own: what decodes it will say so
+        tiff.check_pages(file, "")
+        return tiff.count(file)
+    except ImportError:
+        raise
+    except Exception:  # broken: what decodes it will say so
         return 1
 
 
