@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from meddel_fast.data.address import SUFFIXES as SUFFIXES
 from meddel_fast.data.address import ImageError as ImageError
-from meddel_fast.data.address import parse, union
+from meddel_fast.data.address import parse
+from meddel_fast.data.mask_rule import Meaning
 from meddel_fast.data.sources import open_file, open_image
 from meddel_fast.extras import needs
 from meddel_fast.files import StrPath
@@ -41,7 +42,6 @@ _TURNS = {
 }
 _SIDEWAYS = (5, 6, 7, 8)
 _LOSSY = ("JPEG", "MPO", "VIDEO")
-_LABELS = 16  # a lossless mask that stays below holds class numbers, not brightness
 _ZERO_TAIL = 512  # so many zero bytes at the end of a JPEG were never written
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
 
@@ -96,50 +96,11 @@ def load_image(path: StrPath, size: int) -> npt.NDArray[np.uint8]:
         return np.array(_upright(small, image))
 
 
-def load_mask(path: StrPath, size: int) -> npt.NDArray[np.uint8]:
-    """Decode a mask to a square of 0 and 1.
+def load_mask(path: StrPath, size: int, meaning: Meaning | None = None) -> npt.NDArray[np.uint8]:
+    """Decode a mask; see :func:`meddel_fast.data.masks.load_mask`."""
+    from meddel_fast.data.masks import load_mask as load
 
-    Turned and squeezed as :func:`load_image` does, taking the nearest pixel. A pixel is 1 where
-    its brightest channel (alpha laid on black) is above half of the mask's brightest value, so
-    that masks of 0/255, 0/65535, with soft edges or in colour all work. A lossless mask that stays
-    below 16 holds class numbers: all but 0 are 1. In a JPEG the threshold is 127 always, since
-    its noise would pass for a mask where there is none; so in a video.
-
-    Parameters
-    ----------
-    path
-        The file, any address, or several joined to a union.
-    size
-        Side of the square in pixels, at least 1.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8 (size, size) of 0 and 1.
-
-    Raises
-    ------
-    ImageError, FileNotFoundError, ValueError
-        As for :func:`load_image`.
-    """
-    _check_size(size)
-    parts = union(path)
-    if len(parts) > 1:
-        return np.array(np.maximum.reduce([load_mask(part, size) for part in parts]))
-    with _opened(path, path) as image:
-        image.load()
-        values = _levels(image)
-        top = values.max()
-        rows = (np.arange(size) + 0.5) * (values.shape[0] / size)
-        columns = (np.arange(size) + 0.5) * (values.shape[1] / size)
-        values = values[rows.astype(np.int64)[:, None], columns.astype(np.int64)[None, :]]
-        if image.format in _LOSSY:
-            inside = values > 127
-        elif values.dtype.kind != "f" and top < _LABELS:
-            inside = values > 0
-        else:
-            inside = values > top / 2
-        return np.array(_upright(Image.fromarray(inside.astype(np.uint8)), image))
+    return load(path, size, meaning)
 
 
 def examine(data: bytes, path: StrPath) -> ImageInfo:
@@ -270,14 +231,3 @@ def _to_8_bit(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     levels += [255.0, 4095.0, 65535.0, max(top, 1.0)]
     full = next(level for level in levels if top <= level)
     return (np.clip(numbers / full, 0, 1) * 255 + 0.5).astype(np.uint8)
-
-
-def _levels(image: Image.Image) -> npt.NDArray[Any]:
-    """Give the brightest channel of each pixel, (height, width)."""
-    if _is_deep(image):
-        levels: npt.NDArray[Any] = np.nan_to_num(np.asarray(image))
-        return levels
-    if image.mode in ("1", "L"):
-        return np.array(image.convert("L"))
-    colours = np.asarray(_rgb(image))
-    return np.array(np.maximum(np.maximum(colours[..., 0], colours[..., 1]), colours[..., 2]))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from meddel_fast.data.address import SUFFIXES, ImageError, member, parse
 from meddel_fast.data.archive import open_archive
@@ -26,6 +28,7 @@ def scan_shards(
     name: str | None = None,
     require_masks: bool = False,
     min_size: int = 16,
+    mask: Mapping[str, Any] | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
@@ -45,6 +48,9 @@ def scan_shards(
         Skip images without a mask.
     min_size
         Skip images with a side below this many pixels.
+    mask
+        What the numbers in masks mean (:func:`meddel_fast.data.mask_rule.parse_mask`); told from
+        all masks of the set if not given.
     workers
         Threads; all cores if not given.
     progress
@@ -55,7 +61,7 @@ def scan_shards(
     FileNotFoundError
         There is no such tar or folder.
     ValueError
-        No shard holds an image, or none can be used.
+        No shard holds an image, none can be used, or the masks have no one meaning.
     """
     root = Path(root).resolve()
     shards = [root] if root.is_file() else sorted(root.glob("*.tar"))
@@ -70,6 +76,7 @@ def scan_shards(
         base,
         require_masks=require_masks,
         min_size=min_size,
+        mask=mask,
         workers=workers,
         progress=progress,
     )
