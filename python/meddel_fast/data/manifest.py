@@ -276,7 +276,7 @@ class Manifest:
         for row, more, text in zip(zip(*columns, strict=True), told, texts, strict=True):
             full = row if more == (None, None) else row + more
             mark = marks.get(text)
-            digest.update(repr(full + (mark,) if mark else full).encode())
+            digest.update(repr((*full, mark) if mark else full).encode())
         return digest.hexdigest()
 
     @property

@@ -31,6 +31,7 @@ from meddel_fast.data.mask_rule import (
 from meddel_fast.data.pixels import Pixels
 
 _MANY = 100_000  # numbers of a depth from which on colours count by their brightness
+_FAINT = 40  # what noise hardly goes beyond
 _HOW = (
     "say what they mean: mask = {foreground = [...], ignore = [...]} or {above = ...} in the "
     "config's [[data]], --mask-foreground, --mask-ignore or --mask-above for `data build`"
@@ -47,33 +48,38 @@ class Tally:
 
     Attributes
     ----------
+    lossy, indexed
+        What the numbers are: blurred; indices of palettes, all of them.
     pixels, flat
         Pixels by number, and those of them whose four neighbours are equal.
     beside, alone
         Files in which the highest number stands beside small ones, and in which it does not.
-    noisy, clean
-        Files with small numbers that look like noise, and like regions.
+    noisy, faint, clean
+        Files with small numbers that look like noise, that may be noise, and that look like regions.
     first
         The first file, by name.
     """
 
     lossy: bool = False
+    indexed: bool = False
     pixels: Counter[Number] = field(default_factory=Counter)
     flat: Counter[Number] = field(default_factory=Counter)
     files: int = 0
     beside: int = 0
     alone: int = 0
     noisy: int = 0
+    faint: int = 0
     clean: int = 0
     valueless: int = 0
     first: str = ""
 
     def __add__(self, other: Tally) -> Tally:
         """Join two tallies of one depth."""
-        counts = ("files", "beside", "alone", "noisy", "clean", "valueless")
+        counts = ("files", "beside", "alone", "noisy", "faint", "clean", "valueless")
         both = {name: getattr(self, name) + getattr(other, name) for name in counts}
         return Tally(
             self.lossy or other.lossy,
+            self.indexed and other.indexed,
             self.pixels + other.pixels,
             self.flat + other.flat,
             first=min(filter(None, (self.first, other.first)), default=""),
@@ -113,7 +119,10 @@ class Census:
                 _put(self._tallies, depth, counted)
             return
         index, colour = (numbers_of(pixels, by_index)[0] for by_index in (True, False))
-        both = [_tally(name, numbers, pixels.lossy) for numbers in (colour, index)]
+        both = [
+            _tally(name, numbers, pixels.lossy, indexed)
+            for numbers, indexed in ((colour, False), (index, True))
+        ]
         pairs = np.unique(np.stack([index.ravel().astype(np.int64), colour.ravel()]), axis=1)
         with self._lock:
             for tallies, counted in zip(self._palettes, both, strict=True):
@@ -181,7 +190,7 @@ def _by_brightness(counts: Counter[Number]) -> Counter[Number]:
     return merged
 
 
-def _tally(name: str, numbers: NDArray[Any], lossy: bool) -> Tally:
+def _tally(name: str, numbers: NDArray[Any], lossy: bool, indexed: bool = False) -> Tally:
     """Count one file."""
     valueless = 0
     if numbers.dtype.kind == "f":
@@ -195,15 +204,16 @@ def _tally(name: str, numbers: NDArray[Any], lossy: bool) -> Tally:
     if lossy:
         numbers = brightness(numbers)
     flat = _flat(numbers)
-    tally = Tally(lossy, _counts(numbers), _counts(numbers[flat]), 1, valueless=valueless)
-    tally.first = name
+    counts, flats = _counts(numbers), _counts(numbers[flat])
+    tally = Tally(lossy, indexed, counts, flats, 1, valueless=valueless, first=name)
     if lossy or numbers.dtype.kind == "f":
         return tally
-    low, top = small(tally.pixels)
+    low, top = small(tally)
     tally.beside, tally.alone = int(bool(top and low)), int(bool(top and not low))
     if low:
         kind = _looks(numbers, low)
-        tally.noisy, tally.clean = int(kind == "noise"), int(kind == "regions")
+        tally.noisy, tally.faint = int(kind == "noise"), int(kind == "faint")
+        tally.clean = int(kind == "regions")
     return tally
 
 
@@ -228,21 +238,23 @@ def _flat(numbers: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _looks(numbers: NDArray[Any], low: list[Number]) -> str:
-    """Tell noise from regions of class numbers; "" where it cannot be told.
+    """Tell noise, what may be "faint" noise, and regions of class numbers; "" where nothing tells.
 
-    Noise has several numbers without a gap, and changes from pixel to pixel, or, when a JPEG has
-    smoothed it, from block to block by a little.
+    Noise has several numbers without a wide gap, and changes from pixel to pixel, or, when a JPEG
+    has smoothed it, by a little. Coarser JPEGs leave blocks: many numbers, or no black ground.
     """
-    if max(low) - min(low) + 1 != len(low) or len(low) < 3:
-        inside = np.isin(numbers, low)
-        flat = _flat(numbers)[inside].mean()
+    if len(low) < 3 or max(np.diff(low)) > 2:
+        flat = _flat(numbers)[np.isin(numbers, low)].mean()
         return "regions" if flat > 0.2 or len(low) > 2 else ""
     kept = np.where(numbers <= max(low), numbers, 0).astype(np.int64)
     steps = np.abs(np.diff(kept, axis=1))
     changed = steps[steps > 0]
     ragged = changed.size > 0.5 * np.isin(numbers, low).sum()
     gentle = len(low) > 3 and changed.size > 0 and changed.mean() < 1.5
-    return "noise" if ragged or gentle else "regions"
+    if ragged or gentle:
+        return "noise"
+    many = len(low) > 7 and max(low) <= _FAINT
+    return "faint" if many or (numbers == 0).mean() < 0.5 else "regions"
 
 
 def _checked(rule: Rule, tallies: Mapping[str, Tally]) -> Rule:

@@ -21,18 +21,21 @@ _PLATEAU = 0.10  # and from which on it is, flat or not, when it lies close toge
 _FEW = 0.01
 
 
-def small(numbers: Iterable[Number]) -> tuple[list[Number], list[Number]]:
-    """Sort out the numbers that classes have, 0 apart, and the highest number of a depth."""
-    tops = [v for v in numbers if v in (255, 65535)]
-    low = sorted(v for v in numbers if 0 < v <= _CLASSES)
-    return low, tops
+def small(tally: Tally) -> tuple[list[Number], list[Number]]:
+    """Sort out the numbers that classes have, 0 apart, and the highest number of a depth.
+
+    Classes have small numbers, but for indices of a palette, which are never grey levels.
+    """
+    tops = [v for v in tally.pixels if v in (255, 65535)]
+    marks = (v for v in tally.pixels if v > 0 and v not in tops)
+    return sorted(v for v in marks if v <= _CLASSES or tally.indexed), tops
 
 
 def is_settled(tally: Tally) -> bool:
     """Tell whether a depth by itself shows masks of black and white."""
     if any(map(is_colour, tally.pixels)) and not tally.lossy:
         return False
-    low, _ = small(tally.pixels)
+    low, _ = small(tally)
     if low and not tally.lossy:
         return False
     return max(tally.pixels) > _CLASSES and isinstance(_levels(tally), Rule)
@@ -83,19 +86,19 @@ def _one(tally: Tally, mark: Number, depth: str) -> Rule | str:
 
 def _classes(tally: Tally, depth: str, plain: bool) -> Rule | str | None:
     """Decide for sets of class or instance numbers; ``None`` where they are grey levels."""
-    low, tops = small(tally.pixels)
+    low, tops = small(tally)
     marks = [v for v in tally.pixels if v != 0]
     rest = [v for v in marks if v not in tops]
-    if max(rest, default=0) > _CLASSES:
+    if len(rest) > len(low):
         lower = [v for v in marks if v < 7 / 8 * max(marks)]
         solid = sum(tally.flat[v] for v in lower) >= 0.3 * sum(tally.pixels[v] for v in lower)
         if solid and len(marks) >= 0.8 * max(marks):
             return Rule(seen=_notes(tally)) if tally.pixels[0] else "no pixel is 0"
         return None
-    noisy = bool(tally.noisy and not tally.clean and len(low) >= 3)
+    noisy = bool((tally.noisy or tally.faint) and not tally.clean and len(low) >= 3)
     if tops:
         mass = sum(tally.pixels[v] for v in tops)
-        if noisy:
+        if noisy and not (tally.beside and tally.faint):
             solid = sum(tally.flat[v] for v in tops) >= 0.3 * mass
             return None if solid else "small numbers beside the highest may be noise or classes"
         if not tally.pixels[0]:
@@ -107,7 +110,7 @@ def _classes(tally: Tally, depth: str, plain: bool) -> Rule | str | None:
         return Rule(ignore=tuple(sorted(tops)), seen=_notes(tally))
     if noisy and plain:
         return Rule(above=_half(depth), seen=_notes(tally, "noise"))
-    if noisy and len(low) > 4:
+    if noisy and not tally.faint and len(low) > 4:
         return "small numbers that change from pixel to pixel may be noise or classes"
     if not tally.pixels[0]:
         return "no pixel is 0, so that nothing is background"
@@ -181,7 +184,7 @@ def _levels(tally: Tally) -> Rule | str:
     if _heap(levels[between], counts[between], white / 15) > _PLATEAU * lesion:
         return f"much lies close together between 0 and {white:g}"
     faint = (levels > white / 64) & (levels <= white / 8)
-    noise = tally.lossy or tally.noisy or ((levels > 7 / 8 * white) & (levels != white)).any()
+    noise = tally.lossy or tally.noisy or tally.faint or ((levels > 7 / 8 * white) & (levels != white)).any()
     if not noise and flats[faint].sum() > _REGION * lesion:
         return f"dark regions lie far below {white:g}"
     share = counts[between].sum() / lesion

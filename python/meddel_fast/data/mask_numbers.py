@@ -11,6 +11,7 @@ from meddel_fast.data.mask_rule import colour_number
 from meddel_fast.data.pixels import Pixels
 
 LOSSY = ", lossy"
+_OPAQUE = (255, 1023, 4095, 16383, 65535, 2**32 - 1)
 
 
 def depth_of(pixels: Pixels) -> str:
@@ -49,7 +50,7 @@ def numbers_of(pixels: Pixels, by_index: bool) -> tuple[NDArray[Any], bool]:
             top = 1 if values.dtype == bool else (1 << pixels.bits) - 1
             values = (values.astype(np.int64) * (255 // top)).astype(np.uint8)
             values, inverted = (255 - values if inverted else values), False
-    values = _on_black(values, pixels.alpha)
+    values = _on_black(values, None if pixels.premultiplied else pixels.alpha)
     return (colour_number(values) if values.ndim == 3 else values), inverted
 
 
@@ -62,7 +63,8 @@ def _looked_up(pixels: Pixels) -> NDArray[Any]:
 def _on_black(values: NDArray[Any], alpha: NDArray[Any] | None) -> NDArray[Any]:
     if alpha is None:
         return values
-    top = 1 if alpha.dtype.kind in "fb" else int(np.iinfo(alpha.dtype).max)
+    highest = alpha.max(initial=0)
+    top = 1 if alpha.dtype.kind in "fb" else next(top for top in _OPAQUE if highest <= top)
     if (alpha == top).all():
         return values
     alpha = alpha[..., None] if values.ndim == 3 else alpha

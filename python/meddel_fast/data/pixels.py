@@ -38,6 +38,10 @@ class Pixels:
         0 is white; the values stay as stored.
     palette
         Colours ``(n, 3)``, where `kind` is "palette".
+    white
+        The value of white, where the file tells.
+    premultiplied
+        Colours are stored times alpha.
     """
 
     values: NDArray[Any]
@@ -47,6 +51,8 @@ class Pixels:
     lossy: bool
     inverted: bool
     palette: NDArray[Any] | None
+    white: float | None = None
+    premultiplied: bool = False
 
 
 def read_pixels(path: StrPath) -> Pixels:

@@ -1,0 +1,374 @@
+"""Masks: what a number means is settled over the data set, in every container, or is refused."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+Image = pytest.importorskip("PIL.Image")
+pytest.importorskip("pyarrow")
+
+from containers import encoded, write_dicom  # noqa: E402
+
+from meddel_fast.data.build import scan  # noqa: E402
+from meddel_fast.data.images import ImageError, load_mask  # noqa: E402
+from meddel_fast.data.manifest import Manifest  # noqa: E402
+from meddel_fast.data.mask_census import Census, MaskError  # noqa: E402
+from meddel_fast.data.mask_rule import Meaning, parse_mask  # noqa: E402
+from meddel_fast.data.masks import count, meanings, told  # noqa: E402
+
+SIDE = 64
+LESION, OTHER, RIM = 1, 2, 3  # what a pixel of a made mask is, beside 0
+
+
+def made_masks() -> list[np.ndarray]:
+    """Four masks: one with all there is, one of a class alone, one full of lesion, one empty."""
+    whole = np.zeros((SIDE, SIDE), np.uint8)
+    whole[8:40, 8:48] = RIM
+    whole[16:32, 16:32] = LESION
+    whole[16:32, 32:40] = OTHER
+    single = np.zeros((SIDE, SIDE), np.uint8)
+    single[40:56, 0:24] = OTHER
+    most = np.full((SIDE, SIDE), LESION, np.uint8)
+    most[:8] = 0
+    return [whole, single, most, np.zeros((SIDE, SIDE), np.uint8)]
+
+
+MASKS = made_masks()
+BLANK = MASKS[3]
+
+# How the four parts are numbered, and what they are in the end; "refused": who knows?
+KINDS: dict[str, tuple[tuple[float, ...], tuple[int, ...] | str]] = {
+    "black and white": ((0, 255, 255, 0), (0, 1, 1, 0)),
+    "white of 16 bits": ((0, 65535, 65535, 0), (0, 1, 1, 0)),
+    "white of 12 bits": ((0, 4095, 4095, 0), (0, 1, 1, 0)),
+    "white of 10 bits": ((0, 1023, 1023, 0), (0, 1, 1, 0)),
+    "0 and 1": ((0, 1, 1, 0), (0, 1, 1, 0)),
+    "one grey": ((0, 38, 38, 0), (0, 1, 1, 0)),
+    "one light grey": ((0, 200, 200, 0), (0, 1, 1, 0)),
+    "two classes": ((0, 1, 2, 0), (0, 1, 1, 0)),
+    "three classes": ((0, 1, 2, 3), (0, 1, 1, 1)),
+    "4 beside 21": ((0, 4, 21, 0), (0, 1, 1, 0)),
+    "1 beside 15 beside 16": ((0, 1, 15, 16), (0, 1, 1, 1)),
+    "255 is ignored": ((0, 1, 2, 255), (0, 1, 1, 255)),
+    "255 is ignored beside 15": ((0, 15, 15, 255), (0, 1, 1, 255)),
+    "100 beside 200": ((0, 100, 200, 0), "grey regions"),
+    "127 beside 255": ((0, 127, 255, 0), "grey regions"),
+    "85 beside 170 beside 255": ((0, 85, 170, 255), "grey regions"),
+    "64 beside 255": ((0, 64, 255, 0), "grey regions"),
+    "nothing is 0": ((1, 2, 3, 1), "no pixel is 0"),
+    "two scales": ((0, 1, 1, 0), "two scales"),
+}
+
+
+def numbered(mask: np.ndarray, numbers: tuple[float, ...]) -> np.ndarray:
+    return np.array(numbers)[mask]
+
+
+def written(path: Path, image: Any, **options: Any) -> Path:
+    image.save(path, **options)
+    return path
+
+
+def grey(kind: str, dtype: type = np.uint8, **options: Any) -> Callable[[Path, np.ndarray], Path]:
+    def write(path: Path, numbers: np.ndarray) -> Path:
+        return written(path.with_suffix(kind), Image.fromarray(numbers.astype(dtype)), **options)
+
+    return write
+
+
+def colour(kind: str, alpha: bool = False, **options: Any) -> Callable[[Path, np.ndarray], Path]:
+    def write(path: Path, numbers: np.ndarray) -> Path:
+        image = np.repeat(numbers.astype(np.uint8)[..., None], 3, axis=2)
+        if alpha:
+            image = np.dstack([image, np.full(numbers.shape, 255, np.uint8)])
+        return written(path.with_suffix(kind), Image.fromarray(image), **options)
+
+    return write
+
+
+def palette(kind: str) -> Callable[[Path, np.ndarray], Path]:
+    """Indices into the palette of Pascal VOC, whose last colour is a light one."""
+
+    def write(path: Path, numbers: np.ndarray) -> Path:
+        image = Image.fromarray(numbers.astype(np.uint8), "P")
+        bits = [[(i >> 3 * k + c & 1) << 7 - k for k in range(3)] for i in range(256)
+                for c in range(3)]  # fmt: skip
+        image.putpalette([sum(parts) for parts in bits])
+        return written(path.with_suffix(kind), image)
+
+    return write
+
+
+def dicom(dtype: type, kind: str = "MONOCHROME2") -> Callable[[Path, np.ndarray], Path]:
+    """A window that would stretch the mask, were it obeyed."""
+
+    def write(path: Path, numbers: np.ndarray) -> Path:
+        pytest.importorskip("pydicom")
+        window = {"WindowCenter": 2, "WindowWidth": 3}
+        write_dicom(path.with_suffix(".dcm"), numbers[None].astype(dtype), kind, **window)
+        return path.with_suffix(".dcm")
+
+    return write
+
+
+CONTAINERS: dict[str, tuple[Callable[[Path, np.ndarray], Path], float]] = {
+    "png": (grey(".png"), 255),
+    "bmp": (grey(".bmp"), 255),
+    "tiff": (grey(".tif"), 255),
+    "tiff, packed": (grey(".tif", compression="tiff_lzw"), 255),
+    "webp": (grey(".webp", lossless=True), 255),
+    "png of 16 bits": (grey(".png", np.uint16), 65535),
+    "tiff of 16 bits": (grey(".tif", np.uint16), 65535),
+    "tiff of 32 bits": (grey(".tif", np.int32), 65535),
+    "tiff of floats": (grey(".tif", np.float32), 65535),
+    "png in colour": (colour(".png"), 255),
+    "png with alpha": (colour(".png", alpha=True), 255),
+    "png with a palette": (palette(".png"), 255),
+    "dicom": (dicom(np.uint8), 255),
+    "dicom of 16 bits": (dicom(np.uint16), 65535),
+}
+
+
+def settled(paths: list[Path], given: dict[str, Any] | None = None) -> Meaning:
+    census = Census()
+    for path in paths:
+        count(census, path)
+    return census.settle(given)
+
+
+def read(paths: list[Path], given: dict[str, Any] | None = None) -> list[np.ndarray]:
+    meaning = settled(paths, given)
+    return [load_mask(path, SIDE, Meaning.from_json(meaning.to_json())) for path in paths]
+
+
+def saved(folder: Path, write: Callable[[Path, np.ndarray], Path],
+          numbers: tuple[float, ...]) -> list[Path]:  # fmt: skip
+    return [write(folder / str(i), numbered(mask, numbers)) for i, mask in enumerate(MASKS)]
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_set_has_one_meaning_or_is_refused(tmp_path: Path, kind: str, container: str) -> None:
+    (numbers, wanted), (write, highest) = KINDS[kind], CONTAINERS[container]
+    if max(numbers) > highest:
+        pytest.skip("does not fit in")
+    paths = saved(tmp_path, write, numbers)
+    if kind == "two scales":  # one mask of the four is of 0 and 255
+        paths[2] = write(tmp_path / "2", numbered(MASKS[2], (0, 255, 255, 0)))
+    if container == "png with a palette" and wanted == "grey regions":  # no grey, but classes
+        wanted = tuple(255 if number == 255 else int(number > 0) for number in numbers)
+    if isinstance(wanted, str):
+        with pytest.raises(MaskError, match=rf"masks of .* hold .*{wanted}.*foreground"):
+            settled(paths)
+        return
+    for mask, found in zip(MASKS, read(paths), strict=True):
+        np.testing.assert_array_equal(found, numbered(mask, wanted))
+
+
+# --- lossy files, noise, soft edges ----------------------------------------------------------
+
+
+def again_as_png(kind: str, **options: Any) -> Callable[[Path, np.ndarray], Path]:
+    """What was lossy once, in a file that no longer says so."""
+
+    def write(path: Path, numbers: np.ndarray) -> Path:
+        data = encoded(Image.fromarray(numbers.astype(np.uint8)), kind, **options)
+        return written(path.with_suffix(".png"), Image.open(io.BytesIO(data)))
+
+    return write
+
+
+BLURRED: dict[str, Callable[[Path, np.ndarray], Path]] = {
+    "jpeg": grey(".jpg"),
+    "jpeg of low quality": grey(".jpg", quality=30),
+    "jpeg in colour": colour(".jpg"),
+    "jpeg in tiff": grey(".tif", compression="jpeg"),
+    "lossy webp": grey(".webp", quality=80),
+    "jpeg saved again as png": again_as_png("JPEG"),
+    "jpeg of low quality saved again as png": again_as_png("JPEG", quality=30),
+    "webp saved again as png": again_as_png("WEBP", quality=80),
+    "png": grey(".png"),
+}
+
+
+@pytest.mark.parametrize("others", ["the same", "png", "jpeg"])
+@pytest.mark.parametrize("container", BLURRED)
+def test_an_empty_mask_with_faint_noise_is_empty(
+    tmp_path: Path, container: str, others: str
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 12, (SIDE, SIDE))
+    write = BLURRED[container]
+    rest = saved(tmp_path, write if others == "the same" else BLURRED[others], (0, 255, 255, 0))
+    found = read([write(tmp_path / "noise", noise), *rest])
+    assert not found[0].any()
+    for mask, got in zip(MASKS, found[1:], strict=True):
+        np.testing.assert_array_equal(got, numbered(mask, (0, 1, 1, 0)))
+
+
+@pytest.mark.parametrize("container", [name for name in BLURRED if name != "png"])
+@pytest.mark.parametrize("numbers", [(0, 100, 200, 0), (0, 127, 255, 0), (0, 85, 170, 255)])
+def test_classes_that_a_threshold_would_lose_are_refused_in_lossy_files_too(
+    tmp_path: Path, container: str, numbers: tuple[float, ...]
+) -> None:
+    paths = saved(tmp_path, BLURRED[container], numbers)
+    with pytest.raises(MaskError, match="grey regions|close together"):
+        settled(paths)
+    both = read(paths, {"foreground": list(dict.fromkeys(numbers))[1:]}
+                if "png" not in container else {"above": 40})  # fmt: skip
+    np.testing.assert_array_equal(both[1], numbered(MASKS[1], (0, 1, 1, 1)))
+    np.testing.assert_array_equal(both[2], numbered(MASKS[2], (0, 1, 1, 1)))
+
+
+def test_a_set_of_noise_alone_is_empty_in_lossy_files_and_refused_in_others(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 12, (SIDE, SIDE))
+    path = BLURRED["jpeg"](tmp_path / "a", noise)
+    assert not read([path])[0].any()
+    assert "no pixel above 1" in settled([path]).words()
+    with pytest.raises(MaskError, match="may be noise or classes"):
+        settled([BLURRED["png"](tmp_path / "b", noise)])
+
+
+def disc(radius: float = 20, soft: float = 1.0) -> np.ndarray:
+    y, x = np.mgrid[:SIDE, :SIDE]
+    return np.clip((radius - np.hypot(x - 32, y - 30)) / soft + 0.5, 0, 1)
+
+
+@pytest.mark.parametrize("soft", [1.0, 3.0, 8.0])
+@pytest.mark.parametrize("kind", ["8 bits", "16 bits", "12 of 16 bits", "floats", "red"])
+def test_soft_edges_are_cut_at_half_of_white(tmp_path: Path, kind: str, soft: float) -> None:
+    levels = disc(soft=soft)
+    if kind == "floats":
+        values = levels.astype(np.float32)
+    elif kind == "red":
+        values = np.zeros((SIDE, SIDE, 3), np.uint8)
+        values[..., 0] = np.rint(levels * 255)
+    else:
+        white, dtype = {"8 bits": (255, np.uint8), "16 bits": (65535, np.uint16),
+                        "12 of 16 bits": (4095, np.uint16)}[kind]  # fmt: skip
+        values = np.rint(levels * white).astype(dtype)
+    path = written(tmp_path / "soft.tif", Image.fromarray(values))
+    bright = values if values.ndim == 2 else values[..., 0]
+    np.testing.assert_array_equal(read([path])[0], bright > bright.max() / 2)
+
+
+def test_edges_of_few_levels_are_no_classes_but_regions_of_them_are(tmp_path: Path) -> None:
+    edge = (np.rint(disc(soft=2) * 4) / 4 * 255).round().astype(np.uint8)
+    assert np.unique(edge).tolist() == [0, 64, 128, 191, 255]
+    path = written(tmp_path / "edge.png", Image.fromarray(edge))
+    np.testing.assert_array_equal(read([path])[0], edge > 127)
+    edge[:12, :12] = 128
+    path = written(tmp_path / "region.png", Image.fromarray(edge))
+    with pytest.raises(MaskError, match="grey regions"):
+        settled([path])
+
+
+# --- palettes, colours, alpha, one bit -------------------------------------------------------
+
+
+def test_a_palette_of_black_and_white_is_looked_up_whatever_its_order(tmp_path: Path) -> None:
+    paths = []
+    for i, mask in enumerate(MASKS):
+        image = Image.fromarray((mask == LESION) ^ (i % 2 == 1)).convert("L").point(lambda v: v > 0)
+        indexed = Image.fromarray(np.asarray(image), "P")
+        indexed.putpalette([0, 0, 0, 255, 255, 255] if i % 2 == 0 else [255, 255, 255, 0, 0, 0])
+        paths.append(written(tmp_path / f"{i}.png", indexed))
+    for mask, found in zip(MASKS, read(paths), strict=True):
+        np.testing.assert_array_equal(found, mask == LESION)
+
+
+def test_palettes_that_differ_from_file_to_file_are_looked_up(tmp_path: Path) -> None:
+    paths = []
+    for i, mask in enumerate(MASKS):
+        indexed = Image.fromarray((mask + i) % 4, "P")
+        colours = np.roll([[0, 0, 0], [200, 30, 30], [30, 90, 220], [9, 9, 9]], i, axis=0)
+        indexed.putpalette(colours.ravel().tolist())
+        paths.append(written(tmp_path / f"{i}.png", indexed))
+    given = {"foreground": ["#c81e1e"], "ignore": ["#090909"]}
+    for mask, auto, told in zip(MASKS, read(paths), read(paths, given), strict=True):
+        np.testing.assert_array_equal(auto, mask > 0)
+        np.testing.assert_array_equal(told, numbered(mask, (0, 1, 0, 255)))
+
+
+def test_colours_are_classes_and_all_but_black_is_lesion(tmp_path: Path) -> None:
+    colours = np.array([[0, 0, 0], [128, 0, 0], [0, 60, 0], [255, 255, 255]], np.uint8)
+    paths = [written(tmp_path / f"{i}.png", Image.fromarray(colours[mask]))
+             for i, mask in enumerate(MASKS)]  # fmt: skip
+    given = {"foreground": ["#800000", "#003c00"], "ignore": ["#ffffff"]}
+    for mask, auto, named in zip(MASKS, read(paths), read(paths, given), strict=True):
+        np.testing.assert_array_equal(auto, mask > 0)
+        np.testing.assert_array_equal(named, numbered(mask, (0, 1, 1, 255)))
+    assert "#003c00, #800000" in settled(paths).words()
+
+
+def test_alpha_is_laid_on_black_and_says_nothing_where_it_is_opaque(tmp_path: Path) -> None:
+    lesion = (MASKS[0] == LESION) * 255
+    clear = np.dstack([np.full((SIDE, SIDE, 3), 255), lesion]).astype(np.uint8)
+    path = written(tmp_path / "clear.png", Image.fromarray(clear))
+    np.testing.assert_array_equal(read([path])[0], MASKS[0] == LESION)
+    opaque = np.dstack([MASKS[0], np.full((SIDE, SIDE), 255)]).astype(np.uint8)
+    path = written(tmp_path / "opaque.png", Image.fromarray(opaque, "LA"))
+    np.testing.assert_array_equal(read([path])[0], MASKS[0] > 0)
+
+
+def test_one_bit_is_black_and_white_beside_0_and_255(tmp_path: Path) -> None:
+    paths = [
+        written(tmp_path / "0.png", Image.fromarray(MASKS[0] == LESION)),
+        written(tmp_path / "1.png", Image.fromarray((MASKS[1] > 0).astype(np.uint8) * 255)),
+        written(tmp_path / "2.tif", Image.fromarray(MASKS[2] > 0), compression="group4"),
+    ]
+    for path, wanted in zip(paths, (MASKS[0] == LESION, MASKS[1] > 0, MASKS[2] > 0), strict=True):
+        np.testing.assert_array_equal(load_mask(path, SIDE, settled(paths)), wanted)
+
+
+def test_a_file_whose_0_is_white_is_turned_over(tmp_path: Path) -> None:
+    write = dicom(np.uint16, "MONOCHROME1")
+    paths = saved(tmp_path, write, (4095, 0, 0, 4095))
+    for mask, found in zip(MASKS, read(paths), strict=True):
+        np.testing.assert_array_equal(found, numbered(mask, (0, 1, 1, 0)))
+
+
+def test_what_is_no_number_is_ignored_and_told(tmp_path: Path) -> None:
+    values = np.array([0, 1, 0, np.nan], np.float32)[MASKS[0]]
+    path = written(tmp_path / "x.tif", Image.fromarray(values))
+    np.testing.assert_array_equal(read([path])[0], numbered(MASKS[0], (0, 1, 0, 255)))
+    assert f"{(MASKS[0] == RIM).sum()} pixels that are no number" in settled([path]).words()
+
+
+def test_negative_numbers_are_refused_unless_told(tmp_path: Path) -> None:
+    values = np.array([0, 1, 2, -1], np.int32)[MASKS[0]]
+    path = written(tmp_path / "x.tif", Image.fromarray(values))
+    with pytest.raises(MaskError, match=r"hold -1-2: negative numbers"):
+        settled([path])
+    found = read([path], {"foreground": [1, 2], "ignore": [-1]})[0]
+    np.testing.assert_array_equal(found, numbered(MASKS[0], (0, 1, 1, 255)))
+
+
+def test_numbers_of_instances_are_all_lesion(tmp_path: Path) -> None:
+    numbers = np.zeros((SIDE, SIDE), np.uint16)
+    for i in range(100):
+        y, x = divmod(i, 10)
+        numbers[y * 6 : y * 6 + 5, x * 6 : x * 6 + 5] = i + 1
+    path = written(tmp_path / "x.png", Image.fromarray(numbers))
+    np.testing.assert_array_equal(read([path])[0], numbers > 0)
+
+
+def test_pages_and_files_of_a_union_are_joined(tmp_path: Path) -> None:
+    pages = [Image.fromarray((MASKS[0] == part).astype(np.uint8) * 255) for part in (1, 2)]
+    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
+    wanted = numbered(MASKS[0], (0, 1, 1, 0))
+    np.testing.assert_array_equal(load_mask(tmp_path / "x.tif", SIDE), wanted)
+    joined = load_mask(tmp_path / "x.tif::000000||000001", SIDE)
+    np.testing.assert_array_equal(joined, wanted)
+    np.testing.assert_array_equal(load_mask(tmp_path / "x.tif::000001", SIDE), MASKS[0] == OTHER)
+    for part, numbers in ((1, (0, 1, 0, 255)), (2, (0, 0, 255, 1))):
+        values = numbered(MASKS[0], numbers).astype(np.uint8)
+        written(tmp_path / f"{part}.png", Image.fromarray(values))
+    meaning = settled([tmp_path / "1.png", tmp_path / "2.png"])
+    found = load_mask(tmp_path / "1.png||2.png", SIDE, meaning)
+    np.testing.assert_array_equal(found, numbered(MASKS[0], (0, 1, 255, 1)))
