@@ -184,7 +184,12 @@ def _levels(tally: Tally) -> Rule | str:
     if _heap(levels[between], counts[between], white / 15) > _PLATEAU * lesion:
         return f"much lies close together between 0 and {white:g}"
     faint = (levels > white / 64) & (levels <= white / 8)
-    noise = tally.lossy or tally.noisy or tally.faint or ((levels > 7 / 8 * white) & (levels != white)).any()
+    noise = (
+        tally.lossy
+        or tally.noisy
+        or tally.faint
+        or ((levels > 7 / 8 * white) & (levels != white)).any()
+    )
     if not noise and flats[faint].sum() > _REGION * lesion:
         return f"dark regions lie far below {white:g}"
     share = counts[between].sum() / lesion

@@ -6,7 +6,7 @@ and stands in the manifest; here it is applied. No mask is stretched or judged b
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -158,9 +158,14 @@ def meanings(manifest: Manifest) -> list[Meaning | None]:
 
 def told(manifest: Manifest) -> list[str]:
     """Say in words what the masks of a manifest's usable rows mean, a line each meaning."""
-    pairs = zip(manifest.column("mask_meaning"), manifest.column("mask"), strict=True)
-    counts = Counter(text for text, mask in pairs if mask is not None)
-    return [
-        f"{n} masks: " + ("not told" if text is None else Meaning.from_json(text).words())
-        for text, n in counts.most_common()
-    ]
+    columns = (manifest.column(name) for name in ("mask_meaning", "mask", "id"))
+    found: dict[str | None, list[str]] = defaultdict(list)
+    for text, mask, name in zip(*columns, strict=True):
+        if mask is not None:
+            found[text].append(name)
+    lines = []
+    for text, names in found.items():
+        where = f" (first {names[0]})" if len(found) > 1 else ""
+        words = "not told" if text is None else Meaning.from_json(text).words()
+        lines.append(f"{len(names)} masks{where}: {words}")
+    return lines
