@@ -219,7 +219,7 @@ def test_classes_that_a_threshold_would_lose_are_refused_in_lossy_files_too(
     tmp_path: Path, container: str, numbers: tuple[float, ...]
 ) -> None:
     paths = saved(tmp_path, BLURRED[container], numbers)
-    with pytest.raises(MaskError, match="grey regions|close together"):
+    with pytest.raises(MaskError, match=r"grey regions|close together"):
         settled(paths)
     both = read(paths, {"foreground": list(dict.fromkeys(numbers))[1:]}
                 if "png" not in container else {"above": 40})  # fmt: skip
@@ -292,9 +292,9 @@ def test_palettes_that_differ_from_file_to_file_are_looked_up(tmp_path: Path) ->
         indexed.putpalette(colours.ravel().tolist())
         paths.append(written(tmp_path / f"{i}.png", indexed))
     given = {"foreground": ["#c81e1e"], "ignore": ["#090909"]}
-    for mask, auto, told in zip(MASKS, read(paths), read(paths, given), strict=True):
+    for mask, auto, named in zip(MASKS, read(paths), read(paths, given), strict=True):
         np.testing.assert_array_equal(auto, mask > 0)
-        np.testing.assert_array_equal(told, numbered(mask, (0, 1, 0, 255)))
+        np.testing.assert_array_equal(named, numbered(mask, (0, 1, 0, 255)))
 
 
 def test_colours_are_classes_and_all_but_black_is_lesion(tmp_path: Path) -> None:
@@ -379,13 +379,13 @@ def test_pages_and_files_of_a_union_are_joined(tmp_path: Path) -> None:
 # --- the set, its manifest, and what its owner says ------------------------------------------
 
 
-def made_set(root: Path, numbers: tuple[float, ...], write: Any = grey(".png")) -> Path:
+def made_set(root: Path, numbers: tuple[float, ...]) -> Path:
     (root / "images").mkdir(parents=True)
     (root / "masks").mkdir()
     for i, mask in enumerate(MASKS):
         pixels = np.random.default_rng(i).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
         written(root / f"images/{i}.png", Image.fromarray(pixels))
-        write(root / f"masks/{i}", numbered(mask, numbers))
+        CONTAINERS["png"][0](root / f"masks/{i}", numbered(mask, numbers))
     return root
 
 
@@ -539,7 +539,7 @@ def test_manifests_of_older_formats_are_settled_when_their_masks_are_read(tmp_pa
         assert told(old) == ["4 masks: not told"]
         np.testing.assert_array_equal(decoded(old), stack(wanted))
     root = made_set(tmp_path / "grey", (0, 100, 200, 50))
-    with pytest.raises(ValueError, match="grey: 4 masks .*grey regions"):
+    with pytest.raises(ValueError, match=r"grey: 4 masks .*grey regions"):
         meanings(bare(scan(root, mask={"above": 60})))
 
 
@@ -561,8 +561,13 @@ def test_a_depth_that_the_set_did_not_have_is_no_mask_of_it(tmp_path: Path) -> N
         load_mask(root / "masks/0.png", 8, meaning)
 
 
-@pytest.mark.parametrize("text", ["", "x", "[]", "{}", '{"palette": "index", "rules": {"": 3}}',
-                                  '{"palette": "index", "rules": {"": {"above": "x"}}}'])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "x", "[]", "{}", '{"palette": "index", "rules": {"": 3}}'),
+        '{"palette": "index", "rules": {"": {"above": "x"}}}',
+    ],
+)
 def test_a_broken_meaning_is_refused_by_name(tmp_path: Path, text: str) -> None:
     good = scan(made_set(tmp_path / "set", (0, 255, 255, 0)))
     rows = [row | {"mask_meaning": text} for row in good.table.to_pylist()]

@@ -55,7 +55,7 @@ class Tally:
     beside, alone
         Files in which the highest number stands beside small ones, and in which it does not.
     noisy, faint, clean
-        Files with small numbers that look like noise, that may be noise, and that look like regions.
+        Files with small numbers: that look like noise, that may be noise, that look like regions.
     first
         The first file, by name.
     """
