@@ -206,7 +206,7 @@ def _tally(name: str, numbers: NDArray[Any], lossy: bool, indexed: bool = False)
     flat = _flat(numbers)
     counts, flats = _counts(numbers), _counts(numbers[flat])
     tally = Tally(lossy, indexed, counts, flats, 1, valueless=valueless, first=name)
-    if lossy or numbers.dtype.kind == "f":
+    if numbers.dtype.kind == "f":
         return tally
     low, top = small(tally)
     tally.beside, tally.alone = int(bool(top and low)), int(bool(top and not low))
@@ -244,8 +244,10 @@ def _looks(numbers: NDArray[Any], low: list[Number]) -> str:
     has smoothed it, by a little. Coarser JPEGs leave blocks: many numbers, or no black ground.
     """
     if len(low) < 3 or max(np.diff(low)) > 2:
+        if len(low) > 2:
+            return "regions"
         flat = _flat(numbers)[np.isin(numbers, low)].mean()
-        return "regions" if flat > 0.2 or len(low) > 2 else ""
+        return "regions" if flat > 0.2 and (numbers == 0).mean() >= 0.5 else ""
     kept = np.where(numbers <= max(low), numbers, 0).astype(np.int64)
     steps = np.abs(np.diff(kept, axis=1))
     changed = steps[steps > 0]

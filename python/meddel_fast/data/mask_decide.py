@@ -19,6 +19,7 @@ _COLOURS = 256  # a set with more colours is a picture, not a map of classes
 _REGION = 0.01  # share of the lesion from which on flat grey between black and white is a class
 _PLATEAU = 0.10  # and from which on it is, flat or not, when it lies close together
 _FEW = 0.01
+_SHADES = 32  # more fractions than classes would have
 
 
 def small(tally: Tally) -> tuple[list[Number], list[Number]]:
@@ -58,6 +59,8 @@ def decide(tally: Tally, depth: str, plain: bool) -> Rule | str:
     if not marks:
         return Rule(above=_half(depth), seen=_notes(tally, "no pixel above 0"))
     if tally.lossy:
+        if numbers[-1] <= _CLASSES and tally.clean and not plain:
+            return "small numbers in lossy files may be blurred classes or noise"
         return _levels(tally)
     if numbers[0] < 0:
         return "negative numbers can mean several things"
@@ -98,9 +101,10 @@ def _classes(tally: Tally, depth: str, plain: bool) -> Rule | str | None:
     noisy = bool((tally.noisy or tally.faint) and not tally.clean and len(low) >= 3)
     if tops:
         mass = sum(tally.pixels[v] for v in tops)
-        if noisy and not (tally.beside and tally.faint):
-            solid = sum(tally.flat[v] for v in tops) >= 0.3 * mass
-            return None if solid else "small numbers beside the highest may be noise or classes"
+        if noisy and tally.beside and not tally.faint and len(low) > 4:
+            return f"small numbers beside {tops[-1]} may be noise or classes"
+        if noisy and not tally.beside:
+            return None
         if not tally.pixels[0]:
             return "no pixel is 0, so that nothing is background"
         if not tally.beside:
@@ -118,18 +122,19 @@ def _classes(tally: Tally, depth: str, plain: bool) -> Rule | str | None:
 
 
 def _colours(tally: Tally) -> Rule | str:
-    """Decide for sets with colours: all but black is lesion, unless they are shades of one."""
+    """Decide for sets with colours: lesion is all but black, and but the dark side of soft edges."""
     numbers = [v for v in tally.pixels if v != 0]
     solid = [v for v in numbers if tally.flat[v]]
-    shades = [v for v in numbers if not tally.flat[v]]
-    if solid and shades and all(_is_shade(v, solid) for v in shades):
+    shares = {v: _shade(v, solid) for v in numbers if not tally.flat[v]}
+    if solid and shares and None not in shares.values():
         found = _levels(tally)
         if isinstance(found, Rule):
             return found
     if len(numbers) <= _COLOURS and (solid or len(numbers) <= _COLOURS // 8):
         if not tally.pixels[0]:
             return "no pixel is black, so that nothing is background"
-        return Rule(seen=_notes(tally))
+        dark = sorted(v for v, share in shares.items() if share is not None and share <= 0.5)
+        return Rule(background=(0, *dark), seen=_notes(tally))
     return _levels(tally)
 
 
@@ -140,14 +145,12 @@ def _channels(number: Number) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     return np.array([float(int(number) >> k * bits & (1 << bits) - 1) for k in (2, 1, 0)])
 
 
-def _is_shade(number: Number, of: list[Number]) -> bool:
-    """Tell whether a colour is a darker one of others."""
+def _shade(number: Number, of: list[Number]) -> float | None:
+    """Give the brightness of a shade as a share of its colour's; ``None`` if it is no shade."""
     mine = _channels(number)
-    for other in of:
-        full = _channels(other)
-        if (np.abs(mine - full * (mine.max() / full.max())) <= 3).all():
-            return True
-    return False
+    shares = [(float(mine.max() / full.max()), full) for full in map(_channels, of)]
+    found = [share for share, full in shares if (np.abs(mine - full * share) <= 3).all()]
+    return max(found, default=None)
 
 
 def _levels(tally: Tally) -> Rule | str:
@@ -181,7 +184,8 @@ def _levels(tally: Tally) -> Rule | str:
     between = (levels > white / 8) & (levels < 7 / 8 * white)
     if flats[between].sum() > _REGION * lesion:
         return f"grey regions lie between 0 and {white:g}"
-    if _heap(levels[between], counts[between], white / 15) > _PLATEAU * lesion:
+    chances = not integral and len(levels) > _SHADES
+    if not chances and _heap(levels[between], counts[between], white / 15) > _PLATEAU * lesion:
         return f"much lies close together between 0 and {white:g}"
     faint = (levels > white / 64) & (levels <= white / 8)
     noise = (

@@ -21,6 +21,7 @@ IGNORED = 255
 
 KEYS = ("foreground", "background", "ignore", "above")
 _EIGHT, _SIXTEEN = 1 << 24, 1 << 48  # where the colours of 8 and of 16 bits a channel begin
+_NAMES = 12  # numbers named in a line
 _COLOUR = re.compile(r"#([0-9a-fA-F]{6}|[0-9a-fA-F]{12})")
 
 Number = int | float
@@ -241,7 +242,10 @@ def _plain(number: Number) -> Number | str:
 
 
 def _listed(numbers: Sequence[Number]) -> str:
-    return ", ".join(map(show, numbers)) or "nothing"
+    names = [show(v) for v in numbers]
+    if len(names) > _NAMES:
+        names[_NAMES:] = [f"{len(names) - _NAMES} more"]
+    return ", ".join(names) or "nothing"
 
 
 @dataclass(frozen=True)
