@@ -524,6 +524,19 @@ def test_the_registry_may_say_what_masks_mean(
     np.testing.assert_array_equal(found, stack((0, 1, 1, 0)))
 
 
+def test_masks_that_a_build_would_refuse_are_no_complete_set(tmp_path: Path) -> None:
+    from meddel_fast.data.check import check
+
+    made_set(tmp_path / "Kvasir-SEG", (0, 100, 200, 50))
+    made_set(tmp_path / "ETIS", (0, 1, 2, 255))
+    etis, kvasir = check(tmp_path, ["etis", "kvasir-seg"])
+    assert "masks: 4 masks of 8 bits" in kvasir.problem
+    assert kvasir.status == "corrupt"
+    assert (etis.problem, etis.status) == ("", "off")
+    (quick,) = check(tmp_path, ["kvasir-seg"], quick=True)
+    assert (quick.problem, quick.status) == ("", "off")
+
+
 def bare(manifest: Manifest) -> Manifest:
     """The manifest as format 2 had it."""
     rows = [row | {"mask_meaning": None} for row in manifest.table.to_pylist()]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from meddel_fast.data.mask_rule import Number, Rule, brightness, is_colour, show
+from meddel_fast.data.mask_rule import Number, Rule, brightness, channels, is_colour, show
 
 if TYPE_CHECKING:
     from meddel_fast.data.mask_census import Tally
@@ -122,7 +122,7 @@ def _classes(tally: Tally, depth: str, plain: bool) -> Rule | str | None:
 
 
 def _colours(tally: Tally) -> Rule | str:
-    """Decide for sets with colours: lesion is all but black, and but the dark side of soft edges."""
+    """Decide for sets with colours: lesion is all but black and the dark side of soft edges."""
     numbers = [v for v in tally.pixels if v != 0]
     solid = [v for v in numbers if tally.flat[v]]
     shares = {v: _shade(v, solid) for v in numbers if not tally.flat[v]}
@@ -138,17 +138,11 @@ def _colours(tally: Tally) -> Rule | str:
     return _levels(tally)
 
 
-def _channels(number: Number) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    if not is_colour(number):
-        return np.full(3, float(number))
-    bits = 8 if number < 1 << 48 else 16
-    return np.array([float(int(number) >> k * bits & (1 << bits) - 1) for k in (2, 1, 0)])
-
-
 def _shade(number: Number, of: list[Number]) -> float | None:
     """Give the brightness of a shade as a share of its colour's; ``None`` if it is no shade."""
-    mine = _channels(number)
-    shares = [(float(mine.max() / full.max()), full) for full in map(_channels, of)]
+    mine = np.array(channels(number), np.float64)
+    fulls = [np.array(channels(v), np.float64) for v in of]
+    shares = [(float(mine.max() / full.max()), full) for full in fulls]
     found = [share for share, full in shares if (np.abs(mine - full * share) <= 3).all()]
     return max(found, default=None)
 

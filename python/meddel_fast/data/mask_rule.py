@@ -20,7 +20,7 @@ IGNORED = 255
 """What stands for an ignored pixel in a decoded mask, beside 0 and 1."""
 
 KEYS = ("foreground", "background", "ignore", "above")
-_EIGHT, _SIXTEEN = 1 << 24, 1 << 48  # where the colours of 8 and of 16 bits a channel begin
+_EIGHT, _SIXTEEN = 1 << 56, 1 << 57  # where the colours of 8 and of 16 bits a channel begin
 _NAMES = 12  # numbers named in a line
 _COLOUR = re.compile(r"#([0-9a-fA-F]{6}|[0-9a-fA-F]{12})")
 
@@ -41,9 +41,9 @@ def colour_number(rgb: NDArray[Any]) -> NDArray[Any]:
         if not grey.all():
             raise ValueError(f"colours of {rgb.dtype}")
         return np.array(red)
-    bits = 8 * rgb.dtype.itemsize
+    bits, first = (8, _EIGHT) if rgb.dtype == np.uint8 else (16, _SIXTEEN)
     r, g, b = (channel.astype(np.int64) for channel in (red, green, blue))
-    return np.where(grey, r, (1 << 3 * bits) | r << 2 * bits | g << bits | b)
+    return np.where(grey, r, first | r << 2 * bits | g << bits | b)
 
 
 def brightness(numbers: NDArray[Any]) -> NDArray[Any]:
@@ -54,6 +54,15 @@ def brightness(numbers: NDArray[Any]) -> NDArray[Any]:
     top = np.left_shift(1, bits) - 1
     channels = [numbers >> k * bits & top for k in range(3)]
     return np.where(numbers >= _EIGHT, np.maximum.reduce(channels), numbers)
+
+
+def channels(number: Number) -> tuple[Number, Number, Number]:
+    """Give red, green and blue of a number."""
+    if not is_colour(number):
+        return number, number, number
+    bits = 16 if number >= _SIXTEEN else 8
+    r, g, b = (int(number) >> k * bits & (1 << bits) - 1 for k in (2, 1, 0))
+    return r, g, b
 
 
 def is_colour(number: Number) -> bool:

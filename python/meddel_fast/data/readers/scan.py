@@ -127,16 +127,18 @@ def scan_set(
     table = None
     if splits is not None:
         table = Splits(Path(splits), base, Path(place(samples[0].image)).parent)
+    census = Census()
     rows = rows_of(
         samples,
         base,
         table=table,
         require_masks=require_masks,
         min_size=min_size,
-        mask=data.mask if mask is None else mask,
+        census=census,
         workers=workers,
         progress=progress,
     )
+    settle_masks(rows, census, data.mask if mask is None else mask)
     return finished(name or data.key, base, rows)
 
 
@@ -147,16 +149,18 @@ def rows_of(
     table: Splits | None = None,
     require_masks: bool = False,
     min_size: int = 16,
-    mask: Mapping[str, Any] | None = None,
+    census: Census | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
-    """Read the images and masks of samples, and make a manifest's rows of them."""
+    """Read the images and masks of samples, and make a manifest's rows of them.
+
+    What masks hold is counted in `census`; what it comes to is not in the rows yet.
+    """
     by_id = {str(sample.image): sample for sample in samples}
     there = {key: sample for key, sample in by_id.items() if not sample.reason}
     images = {key: sample.image for key, sample in there.items()}
     masks = {key: sample.mask for key, sample in there.items() if sample.mask is not None}
-    census = Census()
     read = read_all(images, masks, [root], workers, progress, census)
     official = table is not None or any(sample.split for sample in samples)
     rows = []
@@ -167,7 +171,6 @@ def rows_of(
         if official and not told["split"]:
             reason = reason or f"not listed in {table.path.name if table else 'a split'}"
         rows.append(make_row(root, image, truth, reason, told))
-    settle_masks(rows, census, mask)
     if not official:
         deal(rows)
     return rows

@@ -11,8 +11,10 @@ from meddel_fast.data.address import SUFFIXES, ImageError, member, parse
 from meddel_fast.data.archive import open_archive
 from meddel_fast.data.folder import finished
 from meddel_fast.data.manifest import Manifest
+from meddel_fast.data.mask_census import Census
 from meddel_fast.data.readers.scan import rows_of
 from meddel_fast.data.readers.tree import Sample
+from meddel_fast.data.reading import settle_masks
 from meddel_fast.files import Progress, StrPath
 
 MASKS = frozenset({"mask.png", "seg.png", "mask", "seg"})
@@ -71,15 +73,17 @@ def scan_shards(
     if not samples:
         raise ValueError(f"root: no image in the {len(shards)} tars of {root}")
     base = root if root.is_dir() else root.parent
+    census = Census()
     rows = rows_of(
         samples,
         base,
         require_masks=require_masks,
         min_size=min_size,
-        mask=mask,
+        census=census,
         workers=workers,
         progress=progress,
     )
+    settle_masks(rows, census, mask)
     return finished(name or root.stem, base, rows)
 
 
