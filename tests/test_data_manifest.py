@@ -102,7 +102,7 @@ def test_load_refuses_what_is_no_manifest(manifest: Manifest, tmp_path: Path) ->
     with pytest.raises(ValueError, match="not a Parquet file"):
         Manifest.load(tmp_path / "text.parquet")
     pq.write_table(manifest.table, tmp_path / "plain.parquet")
-    with pytest.raises(ValueError, match="wanted a manifest of format 2, has None"):
+    with pytest.raises(ValueError, match="wanted a manifest of format 3, has None"):
         Manifest.load(tmp_path / "plain.parquet")
     manifest.save(tmp_path / "cut.parquet")
     data = (tmp_path / "cut.parquet").read_bytes()
@@ -124,19 +124,21 @@ def test_labels_and_boxes(tmp_path: Path) -> None:
     assert len(seen) == 5
 
 
-def test_format_1_is_still_read(manifest: Manifest, tmp_path: Path) -> None:
-    old = manifest.table.drop_columns(["label", "boxes"])
-    for version in ("1", "0"):
+def test_formats_1_and_2_are_still_read(manifest: Manifest, tmp_path: Path) -> None:
+    newer = manifest.table.drop_columns(["mask_meaning"])
+    old = newer.drop_columns(["label", "boxes"])
+    for version, table in (("2", newer), ("1", old), ("0", old)):
         metadata = {"name": "set", "root": "/data/set", "format": version}
-        pq.write_table(old.replace_schema_metadata(metadata), tmp_path / f"{version}.parquet")
+        pq.write_table(table.replace_schema_metadata(metadata), tmp_path / f"{version}.parquet")
+    assert Manifest.load(tmp_path / "2.parquet") == manifest
     assert Manifest.load(tmp_path / "1.parquet") == manifest
-    # what this very table had for a fingerprint under format 1
+    # what this very table had for a fingerprint under formats 1 and 2
     digest = hashlib.sha256()
     for line in old.filter(pa.compute.equal(old["status"], "ok")).to_pylist():
         values = (line["id"], line["sha256"], line["split"], line["mask_sha256"])
         digest.update(repr(values).encode())
     assert manifest.fingerprint == digest.hexdigest()
-    with pytest.raises(ValueError, match="wanted a manifest of format 2, has 0"):
+    with pytest.raises(ValueError, match="wanted a manifest of format 3, has 0"):
         Manifest.load(tmp_path / "0.parquet")
 
 

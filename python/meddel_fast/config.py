@@ -294,7 +294,9 @@ class DataConfig:
     `data.made.make_frames`). `set` is the key of a data set of the registry (``meddel-fast data
     list``), whose reader is then used in place of that for ``images/`` and ``masks/``. Of videos
     every `stride`-th frame is taken, with `scene` above 0 only one that differs from the last by
-    that much (`data.video.scenes`). `tasks` are those that a test set is for.
+    that much (`data.video.scenes`). `mask` says what the numbers in masks mean, where the masks
+    themselves do not: ``{foreground = [1, 2], ignore = [255]}`` or ``{above = 127}``
+    (`data.mask_rule.parse_mask`). `tasks` are those that a test set is for.
     """
 
     name: str
@@ -304,6 +306,7 @@ class DataConfig:
     stride: int = 25
     scene: float = 0.0
     splits: Path | None = None
+    mask: dict[str, Any] | None = None
     use: tuple[str, ...] = USES
     pretrain_splits: tuple[str, ...] = ("train",)
     train_splits: tuple[str, ...] = ("train",)
@@ -322,6 +325,7 @@ class DataConfig:
             (self.path is None) != (self.made is None), self, "path", "given, or `made`, not both"
         )
         _check(not self.set or self.path is not None, self, "set", "given with `path`")
+        _check_mask(self)
         _check(self.stride > 0, self, "stride", "greater than 0")
         _check(0 <= self.scene < 1, self, "scene", "in [0, 1)")
         _check(bool(self.use) and set(self.use) <= set(USES), self, "use", f"some of {list(USES)}")
@@ -336,6 +340,18 @@ class DataConfig:
             raise ConfigError(
                 f"test_splits must be disjoint from the training splits, {overlap} in both"
             )
+
+
+def _check_mask(data: DataConfig) -> None:
+    if data.mask is None:
+        return
+    _check(data.path is not None, data, "mask", "given with `path`")
+    from meddel_fast.data.mask_rule import parse_mask
+
+    try:
+        parse_mask(data.mask)
+    except ValueError as error:
+        raise ConfigError(f"mask: {error}") from None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from meddel_fast.config import DownstreamConfig
 from meddel_fast.data.manifest import Manifest
+from meddel_fast.data.mask_rule import IGNORED
 from meddel_fast.device import (
     Compute,
     Stream,
@@ -101,7 +102,8 @@ def evaluate(
         ``train_loss`` (mean of the last tenth of the steps), ``seed``, ``precision``,
         ``settings``. A class that neither truth nor prediction has scores 1: there was nothing
         to find and nothing was found. Images and masks are squeezed to ``config.image_size``
-        squares, and scored there.
+        squares, and scored there. Pixels that the masks leave out count nowhere, neither in the
+        loss; ``ignored_pixels``, how many of the test pixels they are, is there if any is.
 
     Raises
     ------
@@ -125,8 +127,12 @@ def evaluate(
         found = run.test(test)
     if predictions is not None:
         found.save(predictions)
+    ignored = len(test) * config.image_size**2 - int(found.confusions.sum())
+    if ignored == len(test) * config.image_size**2:
+        raise ValueError(f"test: wanted pixels that count, the masks of all {len(test)} ignore all")
     result = {
         **scores(found.confusions),
+        **({"ignored_pixels": ignored} if ignored else {}),
         "images": len(test),
         "train_images": len(train),
         "train_loss": loss,
@@ -158,7 +164,7 @@ def start(
 
 
 class Pixels(Protocol):
-    """Masks by rows: ``pixels[rows]`` is uint8 (b, size, size)."""
+    """Masks by rows: ``pixels[rows]`` is uint8 (b, size, size) of 0, 1 and `IGNORED`."""
 
     def __len__(self) -> int: ...
 
@@ -198,9 +204,9 @@ class HeadRun:
         steps, warmup = range(config.steps), round(_WARMUP * config.steps)
         fetch = partial(self._fetch, source, masks)
         losses = []
-        for step, (inputs, truth) in zip(steps, prefetch(fetch, steps), strict=True):
+        for step, (inputs, *truth) in zip(steps, prefetch(fetch, steps), strict=True):
             logits = self._head(self._tokens(inputs))
-            loss = segmentation_loss(logits, self._compute.send(truth).float())
+            loss = segmentation_loss(logits, *(self._compute.send(t).float() for t in truth))
             loss.backward()  # type: ignore[no-untyped-call]
             for optimizer, peak in optimizers:
                 for group in optimizer.param_groups:
@@ -225,18 +231,16 @@ class HeadRun:
         masks = self._truth(manifest)
         threshold = math.log(self._config.threshold / (1 - self._config.threshold))
         batches = _batches(len(manifest))
-        staged = prefetch(
-            lambda rows: (self._compute.stage(source[rows]), masks[rows].astype(np.bool_)), batches
-        )
+        staged = prefetch(lambda rows: (self._compute.stage(source[rows]), masks[rows]), batches)
 
-        def predict() -> Iterator[tuple[NDArray[np.bool_], Tensor]]:
+        def predict() -> Iterator[tuple[NDArray[np.uint8], Tensor]]:
             for inputs, truth in staged:
                 yield truth, self._head(self._tokens(inputs)) > threshold
 
         bits, confusions = [], []
         for truth, predicted in arrays(predict()):
             bits.append(pack(predicted))
-            confusions.append(confusion_matrices(truth, predicted))
+            confusions.append(confusion_matrices(truth == 1, predicted, truth == IGNORED))
             self._tick(len(truth))
         size = self._config.image_size
         return Predictions(manifest.ids, np.concatenate(bits), size, np.concatenate(confusions))
@@ -257,7 +261,7 @@ class HeadRun:
             self._tick(images)
 
     def _truth(self, manifest: Manifest) -> Pixels:
-        """Give what the head is to find, 0 and 1."""
+        """Give what the head is to find, 0 and 1, and `IGNORED`."""
         return frames(manifest, self._config.image_size, masks=True)
 
     def _source(self, manifest: Manifest) -> Frames | NDArray[np.float16]:
@@ -316,14 +320,20 @@ class HeadRun:
     def _fetch(
         self, source: Frames | NDArray[np.float16], masks: Pixels, step: int
     ) -> list[Tensor]:
-        """Give a step's staged inputs and masks, a function of the seed and the step's number."""
+        """Give a step's staged inputs and masks, a function of the seed and the step's number.
+
+        Where the masks ignore pixels, also which ones count.
+        """
         rows = batch_indices(self._seed, step, self._config.batch_size, len(masks))
         inputs, truth = source[rows], masks[rows]
         if not self._config.freeze_encoder:
             mirrored = rng_at(self._seed, Stream.FLIP, step).random(len(rows)) < 0.5
             inputs[mirrored] = inputs[mirrored, :, ::-1]
             truth[mirrored] = truth[mirrored, :, ::-1]
-        return self._stage(inputs, truth)
+        counted = truth != IGNORED
+        if counted.all():
+            return self._stage(inputs, truth)
+        return self._stage(inputs, (truth == 1).astype(np.uint8), counted.astype(np.uint8))
 
 
 def _batches(n: int) -> list[NDArray[np.int64]]:

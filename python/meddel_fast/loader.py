@@ -9,7 +9,7 @@ each time, ahead of its use.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -18,8 +18,10 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.data.images import load_image, load_mask
+from meddel_fast.data.images import load_image
 from meddel_fast.data.manifest import Manifest
+from meddel_fast.data.mask_rule import Meaning
+from meddel_fast.data.masks import load_mask, meanings
 from meddel_fast.device import Stream, rng_at
 from meddel_fast.resources import cores, free_memory
 
@@ -74,7 +76,8 @@ class Frames:
     """The images, or masks, of a list of files, squeezed to one size.
 
     ``frames[indices]`` is uint8, ``(b, size, size, 3)`` for images and ``(b, size, size)`` for
-    masks (0 and 1). Files are decoded when first asked for, by a pool of threads.
+    masks (0 and 1, and 255 for ignored pixels). Files are decoded when first asked for, by a pool
+    of threads.
 
     Parameters
     ----------
@@ -88,6 +91,8 @@ class Frames:
         Keep what was decoded. Costs ``n * size * size`` bytes a channel once all are in use.
     workers
         Decoding threads; 0 is one per core.
+    meanings
+        What the masks mean, file by file; see `data.masks`.
     """
 
     def __init__(
@@ -98,10 +103,11 @@ class Frames:
         masks: bool = False,
         keep: bool = True,
         workers: int = 0,
+        meanings: Sequence[Meaning | None] | None = None,
     ) -> None:
         self.paths = paths
         self.size = size
-        self._load = load_mask if masks else load_image
+        self._masks, self._meanings = masks, meanings
         self._shape = (size, size) if masks else (size, size, 3)
         self._workers = workers or cores()
         # Untouched pages of an empty array cost nothing until a frame is written into them.
@@ -131,7 +137,11 @@ class Frames:
             path = self.paths[job[0]]
             if path is None:
                 raise ValueError(f"sample {job[0]} has no mask")
-            job[1][...] = self._load(path, self.size)
+            if self._masks:
+                meaning = None if self._meanings is None else self._meanings[job[0]]
+                job[1][...] = load_mask(path, self.size, meaning)
+            else:
+                job[1][...] = load_image(path, self.size)
 
         if len(jobs) <= 1 or self._workers == 1:
             for job in jobs:
@@ -152,7 +162,8 @@ def frames(manifest: Manifest, size: int, *, masks: bool = False, workers: int =
     held = _FRAMES.get(key)
     if held is None:
         keep = _FRAMES.room(len(paths) * size * size * (1 if masks else 3))
-        held = Frames(paths, size, masks=masks, keep=keep, workers=workers)
+        told = meanings(manifest) if masks else None
+        held = Frames(paths, size, masks=masks, keep=keep, workers=workers, meanings=told)
         if keep:
             _FRAMES.put(key, held)
     return held

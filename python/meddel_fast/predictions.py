@@ -35,13 +35,19 @@ _DAMAGES = (
 )
 
 
-def confusion_matrices(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> NDArray[np.int64]:
+def confusion_matrices(
+    truth: NDArray[np.bool_],
+    predicted: NDArray[np.bool_],
+    ignored: NDArray[np.bool_] | None = None,
+) -> NDArray[np.int64]:
     """Count the pixels of each image by truth and prediction.
 
     Parameters
     ----------
     truth, predicted : bool, shape (n, h, w)
         Masks of the same images.
+    ignored : bool, shape (n, h, w), optional
+        Pixels that are not counted.
 
     Returns
     -------
@@ -57,10 +63,16 @@ def confusion_matrices(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -
         raise ValueError(
             f"truth and predicted must have one 3-d shape, got {truth.shape} and {predicted.shape}"
         )
+    counted = np.full(len(truth), truth.shape[1] * truth.shape[2], np.int64)
+    if ignored is not None:
+        if ignored.shape != truth.shape:
+            raise ValueError(f"ignored must be as truth, {truth.shape}, got {ignored.shape}")
+        truth, predicted = truth & ~ignored, predicted & ~ignored
+        counted -= ignored.sum(axis=(1, 2), dtype=np.int64)
     both = (truth & predicted).sum(axis=(1, 2), dtype=np.int64)
     wanted = truth.sum(axis=(1, 2), dtype=np.int64)
     found = predicted.sum(axis=(1, 2), dtype=np.int64)
-    neither = truth.shape[1] * truth.shape[2] - (wanted + found - both)
+    neither = counted - (wanted + found - both)
     cells = [neither, found - both, wanted - both, both]
     return np.stack(cells, axis=1).reshape(-1, 2, 2)
 

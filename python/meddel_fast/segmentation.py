@@ -16,9 +16,12 @@ with needs("benchmark"):
 
 
 def scores(confusions: NDArray[np.int64]) -> dict[str, Any]:
-    """All scores from the confusion matrices of n images, int64 (n, 2, 2)."""
+    """All scores from the confusion matrices of n images, int64 (n, 2, 2).
+
+    An image all of whose pixels are ignored has no counts, and no share in the means.
+    """
     total = iou_from_confusion(confusions.sum(axis=0))
-    images = [iou_from_confusion(one) for one in confusions]
+    images = [iou_from_confusion(one) for one in confusions if one.any()]
     return {
         **total,
         "image_iou_polyp": float(np.mean([one["iou_polyp"] for one in images])),
@@ -108,13 +111,19 @@ def bilinear(grid: int, size: int) -> Tensor:
     return rows.squeeze(1).T.contiguous()
 
 
-def segmentation_loss(logits: Tensor, truth: Tensor) -> Tensor:
+def segmentation_loss(logits: Tensor, truth: Tensor, counted: Tensor | None = None) -> Tensor:
     """Binary cross-entropy plus Dice loss over the batch; logits, truth (b, h, w).
 
     A frame is mostly background, and cross-entropy alone is content to say so; Dice only counts
-    polyp pixels.
+    polyp pixels. With `counted`, 1 or 0 a pixel, those of 0 are left out of both.
     """
     chance = logits.sigmoid()
+    if counted is not None:
+        chance, truth = chance * counted, truth * counted
+        each = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+        entropy = (each * counted).sum() / counted.sum().clamp_min(1)
+    else:
+        entropy = functional.binary_cross_entropy_with_logits(logits, truth)
     overlap = 2 * (chance * truth).sum() + 1
     dice = 1 - overlap / (chance.sum() + truth.sum() + 1)
-    return functional.binary_cross_entropy_with_logits(logits, truth) + dice
+    return entropy + dice

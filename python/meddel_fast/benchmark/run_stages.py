@@ -54,6 +54,7 @@ class RunStages(Places):
             files = listing(root)
             splits = None if data.splits is None else sha256_file(data.splits)
             read_as = {"set": data.set, "stride": data.stride, "scene": data.scene}
+            read_as["mask"] = data.mask
             return {"root": str(root), "files": files, "splits": splits, **read_as}
 
         def work(progress: Progress) -> None:
@@ -61,7 +62,8 @@ class RunStages(Places):
             from meddel_fast.data.sources import Sampling
 
             sampling = Sampling(data.stride, data.scene)
-            options = {"name": data.name, "splits": data.splits, "sampling": sampling}
+            options: dict[str, Any] = {"name": data.name, "splits": data.splits}
+            options |= {"sampling": sampling, "mask": data.mask}
             scan(root, data.set, **options, progress=progress).save(path)
 
         return Stage(f"data/{data.name}", (path,), inputs, work, unit="files")

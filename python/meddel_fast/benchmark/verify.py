@@ -121,6 +121,7 @@ def judge(result: Result, rows: Manifest, unusable: str) -> Verdict:
 
 def _difference(written: Any, found: Predictions, rows: Manifest) -> str:
     """Say what differs between the written scores and those of the predictions."""
+    from meddel_fast.data.mask_rule import IGNORED
     from meddel_fast.loader import frames
     from meddel_fast.segmentation import scores
 
@@ -133,12 +134,15 @@ def _difference(written: Any, found: Predictions, rows: Manifest) -> str:
     for first in range(0, len(rows), _BATCH):
         some = np.arange(first, min(first + _BATCH, len(rows)))
         predicted = replace(found, bits=found.bits[some]).masks
-        parts.append(confusion_matrices(masks[some].astype(np.bool_), predicted))
+        truth = masks[some]
+        parts.append(confusion_matrices(truth == 1, predicted, truth == IGNORED))
     counts = np.concatenate(parts)
     if not np.array_equal(counts, found.confusions):
         return "the saved counts are not those of the saved masks"
-    for name, value in {**scores(counts), "images": len(rows)}.items():
-        if written.get(name) != value:
+    ignored = len(rows) * found.size**2 - int(counts.sum())
+    wanted = {**scores(counts), "images": len(rows), "ignored_pixels": ignored}
+    for name, value in wanted.items():
+        if {"ignored_pixels": 0, **written}.get(name) != value:
             return f"{name} is {value}, the result says {written.get(name)}"
     return ""
 

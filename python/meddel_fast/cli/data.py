@@ -109,6 +109,18 @@ def build(
     scene: Annotated[
         float, typer.Option(help="Of these only such as differ from the last by this, 0 to 1.")
     ] = DataConfig.scene,
+    mask_foreground: Annotated[
+        str | None, typer.Option(help="Numbers or #colours in masks that are lesion: 1,2,#ff0000.")
+    ] = None,
+    mask_background: Annotated[
+        str | None, typer.Option(help="Those that are not; with this alone all others are lesion.")
+    ] = None,
+    mask_ignore: Annotated[
+        str | None, typer.Option(help="Those that count neither in losses nor in scores: 255.")
+    ] = None,
+    mask_above: Annotated[
+        float | None, typer.Option(help="Lesion is what is brighter than this level.")
+    ] = None,
     config: ConfigOption = None,
     data_root: RootOption = None,
 ) -> None:
@@ -119,6 +131,7 @@ def build(
     from meddel_fast.data.build import build as build_sets
     from meddel_fast.data.build import looks_plain, scan
     from meddel_fast.data.manifest import KIND
+    from meddel_fast.data.masks import told
     from meddel_fast.data.sources import Sampling
     from meddel_fast.outputs import check_output
 
@@ -128,14 +141,16 @@ def build(
         raise ConfigError("give --dataset or --only, not both")
     options: dict[str, Any] = {"name": name, "splits": splits}
     options |= {"require_masks": True} if require_masks else {}
+    mask = _mask(mask_foreground, mask_background, mask_ignore, mask_above)
+    options |= {"mask": mask} if mask else {}
     sampling = Sampling(stride, scene)
 
     def work(progress: Any) -> Any:
         if dataset is not None or (not only and looks_plain(where)):
             return scan(where, dataset or "", sampling=sampling, progress=progress, **options)
-        if splits is not None or require_masks:
+        if splits is not None or require_masks or mask:
             raise ConfigError(
-                "--splits and --require-masks are for one data set: add --dataset KEY"
+                "--splits, --require-masks and --mask-... are for one data set: add --dataset KEY"
             )
         return build_sets(
             where, only or None, name=name or "datadel", sampling=sampling, progress=progress
@@ -144,6 +159,38 @@ def build(
     manifest = show_work("data", "files", work)
     manifest.save(target)
     say_result(target, summary(manifest))
+    for line in told(manifest):
+        say_result(target, line)
+
+
+def _mask(
+    foreground: str | None, background: str | None, ignore: str | None, above: float | None
+) -> dict[str, Any]:
+    """Read what the options say of masks, and refuse it before any file is read."""
+    from meddel_fast.data.mask_rule import parse_mask
+
+    lists = {"foreground": foreground, "background": background, "ignore": ignore}
+    mask: dict[str, Any] = {
+        key: [_number(part.strip()) for part in text.split(",")]
+        for key, text in lists.items()
+        if text is not None
+    }
+    mask |= {} if above is None else {"above": above}
+    if mask:
+        try:
+            parse_mask(mask)
+        except ValueError as error:
+            raise ConfigError(f"--mask-...: {error}") from None
+    return mask
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
 
 
 def make(

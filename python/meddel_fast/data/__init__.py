@@ -8,7 +8,8 @@
 ``registry``         ``data_sets``: DataDEL, its entries in ``entries``; read by ``readers``
 ``check``            what of the registry is there, missing, corrupt or off in count
 ``build``            ``scan``, ``build``: one manifest of a folder, of shards, of many data sets
-``images``           ``load_image``, ``load_mask``: a file becomes a square of pixels
+``images``           ``load_image``: a file becomes a square of pixels
+``masks``            ``load_mask``; what its numbers mean in the whole set: ``mask_census``
 ``made``             ``make_frames``: made colonoscopy videos, for those without data
 ===================  ================================================================
 

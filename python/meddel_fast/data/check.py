@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from meddel_fast.data.address import ImageError
+from meddel_fast.data.mask_census import Census, MaskError
 from meddel_fast.data.readers.scan import FoundPart, find_parts, rows_of
 from meddel_fast.data.registry import DataSet, data_sets, known_set
 from meddel_fast.data.sources import Sampling
@@ -122,10 +124,15 @@ def check(
     reports = []
     for data in wanted:
         where, parts, problem = found[data.key]
-        told = []
+        told, census = [], Census()
         for part in parts:
-            told.append(_part(part, root, quick, workers, _shifted(progress, done, total)))
+            counted = _shifted(progress, done, total)
+            told.append(_part(part, root, quick, census, workers, counted))
             done += len(part.samples)
+        try:
+            census.settle(data.mask)
+        except MaskError as error:
+            problem = problem or f"masks: {error}"
         reports.append(_set(data, root, where, told, problem))
     return reports
 
@@ -135,7 +142,12 @@ def _shifted(progress: Progress | None, start: int, total: int) -> Progress | No
 
 
 def _part(
-    found: FoundPart, root: Path, quick: bool, workers: int | None, progress: Progress | None
+    found: FoundPart,
+    root: Path,
+    quick: bool,
+    census: Census,
+    workers: int | None,
+    progress: Progress | None,
 ) -> PartReport:
     part, samples = found.part, found.samples
     videos = part.videos is not None
@@ -145,7 +157,9 @@ def _part(
     present = [replace(sample, split="") for sample in samples if not sample.reason]
     if not present:
         return PartReport(part.name, unit, "missing", expected=expected)
-    rows = [] if quick else rows_of(present, root, min_size=1, workers=workers, progress=progress)
+    rows: list[dict[str, Any]] = []
+    if not quick:
+        rows = rows_of(present, root, min_size=1, census=census, workers=workers, progress=progress)
     bad = [row for row in rows if row["status"] != "ok"]
     absent = [sample for sample in samples if sample.reason]
     count = len(present)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from meddel_fast.data.address import ARCHIVES, PART, SUFFIXES, member, parse, place
 from meddel_fast.data.archive import open_archive
 from meddel_fast.data.manifest import Manifest
-from meddel_fast.data.reading import File, is_inside, make_row, read_all, unfit
+from meddel_fast.data.mask_census import Census
+from meddel_fast.data.reading import File, is_inside, make_row, read_all, settle_masks, unfit
 from meddel_fast.data.sources import Sampling, is_known, units
 from meddel_fast.data.splits import Splits, deal_splits, plain_stem
 from meddel_fast.files import Progress, StrPath, walk
@@ -28,6 +29,7 @@ def scan_folder(
     min_size: int = 16,
     follow_links: bool = False,
     sampling: Sampling | None = None,
+    mask: Mapping[str, Any] | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
@@ -68,6 +70,9 @@ def scan_folder(
         foreign data set should not choose which of your files it shows.
     sampling
         Which frames of a video are taken; every 25th if not given.
+    mask
+        What the numbers in masks mean (:func:`meddel_fast.data.mask_rule.parse_mask`); told from
+        all masks of the set if not given.
     workers
         Threads; all cores if not given.
     progress
@@ -84,7 +89,8 @@ def scan_folder(
         `root`, its ``images`` (or ``masks``, though required), or the splits file is absent.
     ValueError
         No image is there or none can be used, two images (or masks) share a stem, no mask fits
-        any image, no image is listed in the splits file, or an argument is out of range.
+        any image, no image is listed in the splits file, the masks have no one meaning, or an
+        argument is out of range.
     PermissionError
         A folder cannot be listed.
     """
@@ -100,11 +106,13 @@ def scan_folder(
             f"splits: no image of {root / 'images'} is listed in {table.path}; images here are "
             f"like {_some(path.name for path in images.values())}"
         )
-    scanned = read_all(images, masks, found.limits, workers, progress)
+    census = Census()
+    scanned = read_all(images, masks, found.limits, workers, progress, census)
     rows = [
-        _row(base, stem, image, mask, table, min_size, require_masks)
-        for stem, (image, mask) in scanned.items()
+        _row(base, stem, image, truth, table, min_size, require_masks)
+        for stem, (image, truth) in scanned.items()
     ]
+    settle_masks(rows, census, mask)
     if table is None:
         deal(rows)
     else:

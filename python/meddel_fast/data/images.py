@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from meddel_fast.data.address import SUFFIXES as SUFFIXES
 from meddel_fast.data.address import ImageError as ImageError
-from meddel_fast.data.address import union
 from meddel_fast.data.depth import MAX_PIXELS as MAX_PIXELS
 from meddel_fast.data.depth import check_size
-from meddel_fast.data.pixels import named, read_pixels
+from meddel_fast.data.mask_rule import Meaning
+from meddel_fast.data.pixels import named
 from meddel_fast.data.sources import open_image
 from meddel_fast.data.stored import STORED_MODE, convert_cmyk, open_picture, orientation
 from meddel_fast.extras import needs
@@ -40,7 +40,6 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _SIDEWAYS = (5, 6, 7, 8)
-_LABELS = 16  # a lossless mask that stays below holds class numbers, not brightness
 _ZERO_TAIL = 512  # so many zero bytes at the end of a JPEG were never written
 
 
@@ -96,54 +95,11 @@ def load_image(path: StrPath, size: int) -> npt.NDArray[np.uint8]:
         return np.array(_upright(small, image))
 
 
-def load_mask(path: StrPath, size: int) -> npt.NDArray[np.uint8]:
-    """Decode a mask to a square of 0 and 1.
+def load_mask(path: StrPath, size: int, meaning: Meaning | None = None) -> npt.NDArray[np.uint8]:
+    """Decode a mask; see :func:`meddel_fast.data.masks.load_mask`."""
+    from meddel_fast.data.masks import load_mask as load
 
-    Turned and squeezed as :func:`load_image` does, taking the nearest pixel. A pixel is 1 where
-    its brightest channel (alpha laid on black) is above half of the mask's brightest value, so
-    that masks of 0/255, 0/65535, with soft edges or in colour all work. A lossless mask that stays
-    below 16 holds class numbers: all but 0 are 1. In a JPEG the threshold is 127 always, since
-    its noise would pass for a mask where there is none; so in a video.
-
-    Parameters
-    ----------
-    path
-        The file, any address, or several joined to a union.
-    size
-        Side of the square in pixels, at least 1.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8 (size, size) of 0 and 1.
-
-    Raises
-    ------
-    ImageError, FileNotFoundError, ValueError
-        As for :func:`load_image`.
-    """
-    _check_size(size)
-    parts = union(path)
-    if len(parts) > 1:
-        return np.array(np.maximum.reduce([load_mask(part, size) for part in parts]))
-    pixels = read_pixels(path)
-    values = pixels.values
-    if pixels.palette is not None:
-        values = pixels.palette[values]
-    if pixels.alpha is not None:
-        values = np.where(pixels.alpha[(...,) + (None,) * (values.ndim - 2)] > 0, values, 0)
-    values = np.nan_to_num(values.max(axis=2) if values.ndim == 3 else values)
-    top = values.max()
-    rows = (np.arange(size) + 0.5) * (values.shape[0] / size)
-    columns = (np.arange(size) + 0.5) * (values.shape[1] / size)
-    values = values[rows.astype(np.int64)[:, None], columns.astype(np.int64)[None, :]]
-    if pixels.lossy:
-        inside = values > 127
-    elif values.dtype.kind != "f" and top < _LABELS:
-        inside = values > 0
-    else:
-        inside = values > top / 2
-    return np.asarray(inside.astype(np.uint8))
+    return load(path, size, meaning)
 
 
 def examine(data: bytes, path: StrPath) -> ImageInfo:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from meddel_fast.data.mask_rule import Meaning
 from meddel_fast.extras import needs
 from meddel_fast.files import StrPath, why_no_file
 from meddel_fast.outputs import output_path, table
@@ -27,8 +28,9 @@ with needs("benchmark"):
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-FORMAT = "2"
-_OLDER = {"1": ("label", "boxes")}  # what earlier formats that are still read had no columns for
+FORMAT = "3"
+# What earlier formats that are still read had no columns for.
+_OLDER = {"1": ("label", "boxes", "mask_meaning"), "2": ("mask_meaning",)}
 SPLITS = ("train", "val", "test")
 KIND = table("a manifest", b"name", b"root", b"format")
 
@@ -50,6 +52,7 @@ SCHEMA = pa.schema(
         pa.field("reason", pa.string(), nullable=False),
         pa.field("label", pa.string()),
         pa.field("boxes", pa.string()),
+        pa.field("mask_meaning", pa.string()),
     ]
 )
 """The columns of a manifest.
@@ -61,7 +64,10 @@ of files (`address`), whose hashes and sizes are those of `sources`; ``width`` a
 were skipped before they got one); ``group`` is the video, sequence or patient; ``frame`` its
 number there or -1; ``status`` is "ok" or "skipped", and ``reason`` says why; ``label`` is the
 class; ``boxes`` a JSON list of ``[x0, y0, x1, y1]`` in pixels of the upright image, x1 and y1
-excluded. Null stands for what nobody has told: an image without a finding has the boxes ``[]``.
+excluded; ``mask_meaning`` says, as JSON, which numbers of the mask are lesion and which do not
+count (`mask_rule.Meaning`). Null stands for what nobody has told: an image without a finding has
+the boxes ``[]``. Rows with a mask and no meaning, as formats 1 and 2 have them, are taken for one
+data set, whose meaning is settled over their masks when these are first read (`masks.meanings`).
 """
 
 
@@ -264,16 +270,21 @@ class Manifest:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over ids, contents, splits, masks, labels and boxes of the usable rows, in order.
+        """SHA-256 over what the usable rows say, in order: all that a result depends on.
 
-        It does not depend on where the data lie: a copy of a data set elsewhere has the same. Rows
-        without label and boxes count as they did before manifests had these columns.
+        Ids, contents, splits, masks and their meaning, labels, boxes. It does not depend on where
+        the data lie: a copy of a data set elsewhere has the same. Rows without label and boxes, and
+        plain masks of black and white, count as they did before manifests had columns for them.
         """
+        texts = self.column("mask_meaning")
+        marks = {t: Meaning.from_json(t).mark for t in set(texts) - {None}}
         columns = (self.column(name) for name in ("id", "sha256", "split", "mask_sha256"))
         told = zip(self.column("label"), self.column("boxes"), strict=True)
         digest = hashlib.sha256()
-        for row, more in zip(zip(*columns, strict=True), told, strict=True):
-            digest.update(repr(row if more == (None, None) else row + more).encode())
+        for row, more, text in zip(zip(*columns, strict=True), told, texts, strict=True):
+            full = row if more == (None, None) else row + more
+            mark = marks.get(text)
+            digest.update(repr((*full, mark) if mark else full).encode())
         return digest.hexdigest()
 
     @property

@@ -8,13 +8,15 @@ import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from meddel_fast.data.address import ARCHIVES, PART, UNION, Address, parse, union
 from meddel_fast.data.archive import open_archive
 from meddel_fast.data.images import ImageError, ImageInfo, examine, examine_part
+from meddel_fast.data.mask_census import Census, MaskError
+from meddel_fast.data.masks import count
 from meddel_fast.data.sources import content_hash, holder, part_hash, read_bytes
 from meddel_fast.files import Progress, sha256_file
 from meddel_fast.resources import cores
@@ -42,15 +44,19 @@ def read_all(
     limits: Sequence[Path],
     workers: int | None,
     progress: Progress | None,
+    census: Census | None = None,
 ) -> dict[str, tuple[File, File | None]]:
-    """Read and check all files with a pool of threads; Pillow decodes without the GIL."""
+    """Read and check all files with a pool of threads; Pillow decodes without the GIL.
+
+    What sound masks hold is counted in `census`.
+    """
     stop = threading.Event()
 
     def read(stem: str) -> tuple[str, File, File | None]:
         if stop.is_set():
             raise InterruptedError
         mask = masks.get(stem)
-        return stem, read_one(images[stem], limits), read_one(mask, limits) if mask else None
+        return stem, read_one(images[stem], limits), read_mask(mask, limits, census)
 
     scanned: dict[str, tuple[File, File | None]] = {}
     pool = ThreadPoolExecutor(workers or cores())
@@ -66,6 +72,19 @@ def read_all(
         stop.set()
         pool.shutdown(cancel_futures=True)
     return scanned
+
+
+def read_mask(path: Path | None, limits: Sequence[Path], census: Census | None) -> File | None:
+    """Read a mask as :func:`read_one` does, and count what it holds."""
+    if path is None:
+        return None
+    found = read_one(path, limits)
+    if census is not None and not found.reason:
+        try:
+            count(census, path)
+        except ImageError as error:
+            return replace(found, reason=error.reason)
+    return found
 
 
 def read_one(path: Path, limits: Sequence[Path] = ()) -> File:
@@ -143,6 +162,27 @@ def unfit(info: ImageInfo, mask: File | None, min_size: int, require_masks: bool
     if across and info.width != info.height:
         return f"mask: lies across the image, {mask.info.width}x{mask.info.height} on {size}"
     return ""
+
+
+def settle_masks(
+    rows: list[dict[str, Any]], census: Census, given: Mapping[str, Any] | None
+) -> None:
+    """Write into the rows with a mask what the masks of this data set mean.
+
+    Raises
+    ------
+    MaskError
+        They have no one meaning, and `given` says none.
+    """
+    masked = [row for row in rows if row["mask"] is not None and row["status"] == "ok"]
+    if not masked:
+        return
+    try:
+        meaning = census.settle(given).to_json()
+    except MaskError as error:
+        raise MaskError(f"masks: {error}") from None
+    for row in masked:
+        row["mask_meaning"] = meaning
 
 
 def make_row(

@@ -82,6 +82,9 @@ class DataSet:
         What it consists of.
     note
         What else one should know.
+    mask
+        What the numbers in its masks mean (:func:`meddel_fast.data.mask_rule.parse_mask`), where
+        the release says so; else it is told from the masks.
     """
 
     key: str
@@ -101,6 +104,7 @@ class DataSet:
     folders: tuple[str, ...]
     parts: tuple[Part, ...]
     note: str = ""
+    mask: dict[str, tuple[int | str, ...]] | None = None
 
     @property
     def images(self) -> int | None:

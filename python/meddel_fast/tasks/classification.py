@@ -211,7 +211,7 @@ def _labels(manifest: Manifest, config: ClassificationConfig) -> list[str]:
     masks = frames(manifest, config.image_size, masks=True)
     size = config.batch_size
     chunks = (range(i, min(i + size, len(manifest))) for i in range(0, len(manifest), size))
-    found = np.concatenate([masks[np.array(rows)].any(axis=(1, 2)) for rows in chunks])
+    found = np.concatenate([(masks[np.array(rows)] == 1).any(axis=(1, 2)) for rows in chunks])
     return ["lesion" if lesion else "no lesion" for lesion in found]
 
 

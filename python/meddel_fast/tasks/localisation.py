@@ -118,7 +118,7 @@ def true_boxes(manifest: Manifest, config: LocalisationConfig) -> list[Boxes]:
     for first in range(0, len(rest), _CHUNK):
         rows = rest[first : first + _CHUNK]
         for i, mask in zip(rows.tolist(), masks[rows], strict=True):
-            truth[i] = boxes_of_mask(mask, config.min_area)
+            truth[i] = boxes_of_mask(mask == 1, config.min_area)
     return [truth[i] for i in range(len(manifest))]
 
 

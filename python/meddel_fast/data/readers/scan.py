@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from typing import Any
 from meddel_fast.data.address import parse, place
 from meddel_fast.data.folder import deal, finished
 from meddel_fast.data.manifest import Manifest
+from meddel_fast.data.mask_census import Census
 from meddel_fast.data.readers.tree import Sample, Tree
-from meddel_fast.data.reading import File, make_row, read_all, unfit
+from meddel_fast.data.reading import File, make_row, read_all, settle_masks, unfit
 from meddel_fast.data.registry import DataSet, Part, known_set
 from meddel_fast.data.sources import Sampling
 from meddel_fast.data.splits import Splits
@@ -64,6 +65,7 @@ def scan_set(
     require_masks: bool = False,
     sampling: Sampling | None = None,
     min_size: int = 16,
+    mask: Mapping[str, Any] | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
@@ -88,6 +90,9 @@ def scan_set(
         Which frames of videos are taken.
     min_size
         Skip images with a side below this many pixels.
+    mask
+        What the numbers in masks mean (:func:`meddel_fast.data.mask_rule.parse_mask`); what the
+        registry says if not given, else told from all masks of the set.
     workers
         Threads; all cores if not given.
     progress
@@ -104,7 +109,7 @@ def scan_set(
         There is nothing at `root`.
     ValueError
         The key is unknown, no layout of the set fits what is there, a table of the release is
-        broken, or no image can be used.
+        broken, the masks have no one meaning, or no image can be used.
     """
     data = known_set(key)
     roots = [Path(root)] if isinstance(root, (str, os.PathLike)) else list(root)
@@ -122,15 +127,18 @@ def scan_set(
     table = None
     if splits is not None:
         table = Splits(Path(splits), base, Path(place(samples[0].image)).parent)
+    census = Census()
     rows = rows_of(
         samples,
         base,
         table=table,
         require_masks=require_masks,
         min_size=min_size,
+        census=census,
         workers=workers,
         progress=progress,
     )
+    settle_masks(rows, census, data.mask if mask is None else mask)
     return finished(name or data.key, base, rows)
 
 
@@ -141,24 +149,28 @@ def rows_of(
     table: Splits | None = None,
     require_masks: bool = False,
     min_size: int = 16,
+    census: Census | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
-    """Read the images and masks of samples, and make a manifest's rows of them."""
+    """Read the images and masks of samples, and make a manifest's rows of them.
+
+    What masks hold is counted in `census`; what it comes to is not in the rows yet.
+    """
     by_id = {str(sample.image): sample for sample in samples}
     there = {key: sample for key, sample in by_id.items() if not sample.reason}
     images = {key: sample.image for key, sample in there.items()}
     masks = {key: sample.mask for key, sample in there.items() if sample.mask is not None}
-    read = read_all(images, masks, [root], workers, progress)
+    read = read_all(images, masks, [root], workers, progress, census)
     official = table is not None or any(sample.split for sample in samples)
     rows = []
     for key, sample in by_id.items():
-        image, mask = read.get(key, (File(sample.image, reason=sample.reason), None))
-        reason = image.reason or unfit(image.info, mask, min_size, require_masks)
+        image, truth = read.get(key, (File(sample.image, reason=sample.reason), None))
+        reason = image.reason or unfit(image.info, truth, min_size, require_masks)
         told = _told(sample, image, table)
         if official and not told["split"]:
             reason = reason or f"not listed in {table.path.name if table else 'a split'}"
-        rows.append(make_row(root, image, mask, reason, told))
+        rows.append(make_row(root, image, truth, reason, told))
     if not official:
         deal(rows)
     return rows

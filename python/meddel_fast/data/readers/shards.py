@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from meddel_fast.data.address import SUFFIXES, ImageError, member, parse
 from meddel_fast.data.archive import open_archive
 from meddel_fast.data.folder import finished
 from meddel_fast.data.manifest import Manifest
+from meddel_fast.data.mask_census import Census
 from meddel_fast.data.readers.scan import rows_of
 from meddel_fast.data.readers.tree import Sample
+from meddel_fast.data.reading import settle_masks
 from meddel_fast.files import Progress, StrPath
 
 MASKS = frozenset({"mask.png", "seg.png", "mask", "seg"})
@@ -26,6 +30,7 @@ def scan_shards(
     name: str | None = None,
     require_masks: bool = False,
     min_size: int = 16,
+    mask: Mapping[str, Any] | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
@@ -45,6 +50,9 @@ def scan_shards(
         Skip images without a mask.
     min_size
         Skip images with a side below this many pixels.
+    mask
+        What the numbers in masks mean (:func:`meddel_fast.data.mask_rule.parse_mask`); told from
+        all masks of the set if not given.
     workers
         Threads; all cores if not given.
     progress
@@ -55,7 +63,7 @@ def scan_shards(
     FileNotFoundError
         There is no such tar or folder.
     ValueError
-        No shard holds an image, or none can be used.
+        No shard holds an image, none can be used, or the masks have no one meaning.
     """
     root = Path(root).resolve()
     shards = [root] if root.is_file() else sorted(root.glob("*.tar"))
@@ -65,14 +73,17 @@ def scan_shards(
     if not samples:
         raise ValueError(f"root: no image in the {len(shards)} tars of {root}")
     base = root if root.is_dir() else root.parent
+    census = Census()
     rows = rows_of(
         samples,
         base,
         require_masks=require_masks,
         min_size=min_size,
+        census=census,
         workers=workers,
         progress=progress,
     )
+    settle_masks(rows, census, mask)
     return finished(name or root.stem, base, rows)
 
 

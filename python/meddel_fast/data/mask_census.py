@@ -1,0 +1,303 @@
+"""What the masks of a data set hold, all of them, and what their numbers therefore mean.
+
+Counted by depth, so that a number means the same in all files of one depth: how often each number
+occurs, how much of it is flat (all four neighbours equal, as inside a region and not on a soft
+edge), and what small numbers stand beside. Where the counts fit several meanings, or none, the set
+is refused, and its owner has to say.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meddel_fast.data.mask_decide import decide, is_settled, listed, small
+from meddel_fast.data.mask_numbers import LOSSY, depth_of, numbers_of
+from meddel_fast.data.mask_rule import (
+    Meaning,
+    Number,
+    Rule,
+    brightness,
+    is_colour,
+    parse_mask,
+    show,
+)
+from meddel_fast.data.pixels import Pixels
+
+_MANY = 100_000  # numbers of a depth from which on colours count by their brightness
+_FAINT = 40  # what noise hardly goes beyond
+_HOW = (
+    "say what they mean: mask = {foreground = [...], ignore = [...]} or {above = ...} in the "
+    "config's [[data]], --mask-foreground, --mask-ignore or --mask-above for `data build`"
+)
+
+
+class MaskError(ValueError):
+    """The masks of a data set have no one meaning."""
+
+
+@dataclass
+class Tally:
+    """What the files of one depth hold.
+
+    Attributes
+    ----------
+    lossy, indexed
+        What the numbers are: blurred; indices of palettes, all of them.
+    pixels, flat
+        Pixels by number, and those of them whose four neighbours are equal.
+    beside, alone
+        Files in which the highest number stands beside small ones, and in which it does not.
+    noisy, faint, clean
+        Files with small numbers: that look like noise, that may be noise, that look like regions.
+    first
+        The first file, by name.
+    """
+
+    lossy: bool = False
+    indexed: bool = False
+    pixels: Counter[Number] = field(default_factory=Counter)
+    flat: Counter[Number] = field(default_factory=Counter)
+    files: int = 0
+    beside: int = 0
+    alone: int = 0
+    noisy: int = 0
+    faint: int = 0
+    clean: int = 0
+    valueless: int = 0
+    first: str = ""
+
+    def __add__(self, other: Tally) -> Tally:
+        """Join two tallies of one depth."""
+        counts = ("files", "beside", "alone", "noisy", "faint", "clean", "valueless")
+        both = {name: getattr(self, name) + getattr(other, name) for name in counts}
+        return Tally(
+            self.lossy or other.lossy,
+            self.indexed and other.indexed,
+            self.pixels + other.pixels,
+            self.flat + other.flat,
+            first=min(filter(None, (self.first, other.first)), default=""),
+            **both,
+        )
+
+    def without(self, numbers: tuple[Number, ...]) -> Tally:
+        """Leave numbers out."""
+        pixels, flat = (
+            Counter({v: n for v, n in counts.items() if v not in numbers})
+            for counts in (self.pixels, self.flat)
+        )
+        return replace(self, pixels=pixels, flat=flat)
+
+
+class Census:
+    """Counts the masks of one data set, from any thread, and settles what they mean."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[str, Tally] = {}
+        self._palettes: tuple[dict[str, Tally], dict[str, Tally]] = ({}, {})  # colour, index
+        self._colours: dict[int, set[int]] = defaultdict(set)  # of each index in use
+        self._lock = threading.Lock()
+
+    def add(self, name: str, pixels: Pixels) -> None:
+        """Count a file.
+
+        Raises
+        ------
+        ValueError
+            It is not a mask.
+        """
+        depth = depth_of(pixels)
+        if pixels.kind != "palette":
+            counted = _tally(name, numbers_of(pixels, True)[0], pixels.lossy)
+            with self._lock:
+                _put(self._tallies, depth, counted)
+            return
+        index, colour = (numbers_of(pixels, by_index)[0] for by_index in (True, False))
+        both = [
+            _tally(name, numbers, pixels.lossy, indexed)
+            for numbers, indexed in ((colour, False), (index, True))
+        ]
+        pairs = np.unique(np.stack([index.ravel().astype(np.int64), colour.ravel()]), axis=1)
+        with self._lock:
+            for tallies, counted in zip(self._palettes, both, strict=True):
+                _put(tallies, depth, counted)
+            for one, seen in pairs.T.tolist():
+                self._colours[one].add(seen)
+
+    def settle(self, given: Mapping[str, Any] | None = None) -> Meaning:
+        """Say what the numbers mean.
+
+        Parameters
+        ----------
+        given
+            What the owner says (`mask_rule.parse_mask`).
+
+        Raises
+        ------
+        MaskError
+            The counts fit no meaning, or several.
+        """
+        rule, ignore = parse_mask(given) if given else (None, ())
+        by_index = self._by_index(rule, ignore)
+        tallies = dict(self._tallies)
+        for depth, counted in self._palettes[by_index].items():
+            _put(tallies, depth, counted)
+        if rule is not None:
+            return Meaning((("", _checked(rule, tallies)),), by_index)
+        tallies = {depth: tally.without(ignore) for depth, tally in tallies.items()}
+        plain = any(map(is_settled, tallies.values()))
+        rules = {depth: _decided(tally, depth, plain) for depth, tally in tallies.items()}
+        _check_together(rules, tallies)
+        found = {d: replace(rule, ignore=ignore + rule.ignore) for d, rule in rules.items()}
+        return Meaning(tuple((depth, found[depth]) for depth in sorted(found)), by_index)
+
+    def _by_index(self, rule: Rule | None, ignore: tuple[Number, ...]) -> bool:
+        """Tell whether palettes are names of classes, or a way to store colours."""
+        if rule is not None or ignore:
+            named = [*ignore, *(rule.foreground or () if rule else ())]
+            named += [*rule.background] if rule and rule.above is None else []
+            return not any(map(is_colour, named)) and not (rule and rule.above is not None)
+        seen = set().union(*self._colours.values())
+        if seen <= {0, 255}:  # black and white, in whatever order
+            return not seen
+        if any(len(colours) > 1 for colours in self._colours.values()):
+            return False  # every file has a palette of its own
+        return self._colours.get(0, {0}) == {0} or 0 not in seen
+
+
+def _put(tallies: dict[str, Tally], depth: str, counted: Tally) -> None:
+    joined = tallies[depth] + counted if depth in tallies else counted
+    if len(joined.pixels) > _MANY:
+        joined = replace(
+            joined, pixels=_by_brightness(joined.pixels), flat=_by_brightness(joined.flat)
+        )
+    tallies[depth] = joined
+
+
+def _by_brightness(counts: Counter[Number]) -> Counter[Number]:
+    numbers = np.array(list(counts))
+    merged: Counter[Number] = Counter()
+    levels = brightness(numbers)
+    levels = np.round(levels, 2) if levels.dtype.kind == "f" else levels
+    for level, n in zip(levels.tolist(), counts.values(), strict=True):
+        merged[level] += n
+    return merged
+
+
+def _tally(name: str, numbers: NDArray[Any], lossy: bool, indexed: bool = False) -> Tally:
+    """Count one file."""
+    valueless = 0
+    if numbers.dtype.kind == "f":
+        finite = np.isfinite(numbers)
+        valueless = int(numbers.size - finite.sum())
+        numbers = np.where(finite, numbers, 0)
+        if (numbers == np.rint(numbers)).all() and np.abs(numbers).max(initial=0) < 1 << 53:
+            numbers = numbers.astype(np.int64)
+        else:
+            numbers = numbers.astype(np.float64)
+    if lossy:
+        numbers = brightness(numbers)
+    flat = _flat(numbers)
+    counts, flats = _counts(numbers), _counts(numbers[flat])
+    tally = Tally(lossy, indexed, counts, flats, 1, valueless=valueless, first=name)
+    if numbers.dtype.kind == "f":
+        return tally
+    low, top = small(tally)
+    tally.beside, tally.alone = int(bool(top and low)), int(bool(top and not low))
+    if low:
+        kind = _looks(numbers, low)
+        tally.noisy, tally.faint = int(kind == "noise"), int(kind == "faint")
+        tally.clean = int(kind == "regions")
+    return tally
+
+
+def _counts(numbers: NDArray[Any]) -> Counter[Number]:
+    if numbers.dtype == np.uint8:
+        counts = np.bincount(numbers.ravel(), minlength=256)
+        values = np.flatnonzero(counts)
+        return Counter(dict(zip(values.tolist(), counts[values].tolist(), strict=True)))
+    found, counts = np.unique(numbers, return_counts=True)
+    return Counter(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+
+
+def _flat(numbers: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell which pixels equal their four neighbours; what is outside counts as equal."""
+    flat = np.ones(numbers.shape, bool)
+    down, across = numbers[1:] == numbers[:-1], numbers[:, 1:] == numbers[:, :-1]
+    flat[1:] &= down
+    flat[:-1] &= down
+    flat[:, 1:] &= across
+    flat[:, :-1] &= across
+    return flat
+
+
+def _looks(numbers: NDArray[Any], low: list[Number]) -> str:
+    """Tell noise, what may be "faint" noise, and regions of class numbers; "" where nothing tells.
+
+    Noise has several numbers without a wide gap, and changes from pixel to pixel, or, when a JPEG
+    has smoothed it, by a little. Coarser JPEGs leave blocks: many numbers, or no black ground.
+    """
+    if len(low) < 3 or max(np.diff(low)) > 2:
+        if len(low) > 2:
+            return "regions"
+        flat = _flat(numbers)[np.isin(numbers, low)].mean()
+        return "regions" if flat > 0.2 and (numbers == 0).mean() >= 0.5 else ""
+    kept = np.where(numbers <= max(low), numbers, 0).astype(np.int64)
+    steps = np.abs(np.diff(kept, axis=1))
+    changed = steps[steps > 0]
+    ragged = changed.size > 0.5 * np.isin(numbers, low).sum()
+    gentle = len(low) > 3 and changed.size > 0 and changed.mean() < 1.5
+    if ragged or gentle:
+        return "noise"
+    many = len(low) > 7 and max(low) <= _FAINT
+    return "faint" if many or (numbers == 0).mean() < 0.5 else "regions"
+
+
+def _checked(rule: Rule, tallies: Mapping[str, Tally]) -> Rule:
+    """Add to an owner's rule what the set holds, also that it does not name."""
+    whole: Tally = sum(tallies.values(), Tally())
+    if rule.above is not None:
+        return replace(rule, seen=f"as told; there are {listed(whole.pixels)}")
+    named = {*(rule.foreground or ()), *rule.background, *rule.ignore}
+    others = Counter({v: n for v, n in whole.pixels.items() if v not in named})
+    if whole.lossy and rule.foreground is None:
+        raise MaskError(f"lossy masks hold {listed(whole.pixels)}: give foreground, or above")
+    text = "as told"
+    absent = [show(v) for v in rule.foreground or () if not whole.pixels[v]]
+    if absent:
+        text += f"; no pixel of {', '.join(absent)}"
+    if others and rule.foreground is None:
+        text += f"; lesion are {listed(others)}"
+    elif others and not whole.lossy:
+        text += f"; also background: {listed(others)}"
+    return replace(rule, seen=text + "; the nearest of these in lossy files" * whole.lossy)
+
+
+def _decided(tally: Tally, depth: str, plain: bool) -> Rule:
+    rule = decide(tally, depth, plain)
+    if isinstance(rule, str):
+        raise MaskError(
+            f"{tally.files} masks of {depth} (first {tally.first}) hold {listed(tally.pixels)}: "
+            f"{rule}; {_HOW}"
+        )
+    return rule
+
+
+def _check_together(rules: Mapping[str, Rule], tallies: Mapping[str, Tally]) -> None:
+    """Refuse the set where one number means two things."""
+    for depth, rule in rules.items():
+        other = rules.get(depth + LOSSY)
+        if other is None or other.above is None or not rule.ignore:
+            continue
+        if max(tallies[depth + LOSSY].pixels) > other.above:
+            raise MaskError(
+                f"{show(rule.ignore[-1])} is ignored in masks of {depth} (first "
+                f"{tallies[depth].first}) and lesion in lossy ones (first "
+                f"{tallies[depth + LOSSY].first}); {_HOW}"
+            )

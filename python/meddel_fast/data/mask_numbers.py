@@ -1,0 +1,74 @@
+"""The numbers that a mask's file stores, one a pixel, and how deep they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meddel_fast.data.mask_rule import colour_number
+from meddel_fast.data.pixels import Pixels
+
+LOSSY = ", lossy"
+_OPAQUE = (255, 1023, 4095, 16383, 65535, 2**32 - 1)
+
+
+def depth_of(pixels: Pixels) -> str:
+    """Name the depth by which masks are told apart: one number means one thing in each."""
+    values = pixels.values
+    whole = values.dtype.kind != "f"
+    return (f"{8 * values.dtype.itemsize} bits" if whole else "float") + LOSSY * pixels.lossy
+
+
+def numbers_of(pixels: Pixels, by_index: bool) -> tuple[NDArray[Any], bool]:
+    """Give the number of each pixel ``(h, w)``, and whether 0 is white.
+
+    Grey levels as stored, but for those of 1, 2 and 4 bits, which are of 255 then; what is
+    transparent is laid on black; colours as `mask_rule.colour_number` has them.
+
+    Parameters
+    ----------
+    pixels
+        What the file stores.
+    by_index
+        Take a palette's indices, not its colours.
+
+    Raises
+    ------
+    ValueError
+        An index that the palette does not have, or colours that are neither of 8 nor 16 bits.
+    """
+    values, inverted = pixels.values, pixels.inverted
+    if pixels.kind == "palette":
+        if by_index:
+            return values, False
+        return colour_number(_on_black(_looked_up(pixels), pixels.alpha)), False
+    if pixels.kind == "grey":
+        few = pixels.bits in (1, 2, 4) and values.max(initial=0) < 1 << pixels.bits
+        if values.dtype == bool or few:
+            top = 1 if values.dtype == bool else (1 << pixels.bits) - 1
+            values = (values.astype(np.int64) * (255 // top)).astype(np.uint8)
+            values, inverted = (255 - values if inverted else values), False
+    values = _on_black(values, None if pixels.premultiplied else pixels.alpha)
+    return (colour_number(values) if values.ndim == 3 else values), inverted
+
+
+def _looked_up(pixels: Pixels) -> NDArray[Any]:
+    if pixels.palette is None or pixels.values.max(initial=0) >= len(pixels.palette):
+        raise ValueError("an index that its palette does not have")
+    return np.asarray(pixels.palette[pixels.values])
+
+
+def _on_black(values: NDArray[Any], alpha: NDArray[Any] | None) -> NDArray[Any]:
+    if alpha is None:
+        return values
+    highest = alpha.max(initial=0)
+    top = 1 if alpha.dtype.kind in "fb" else next(top for top in _OPAQUE if highest <= top)
+    if (alpha == top).all():
+        return values
+    alpha = alpha[..., None] if values.ndim == 3 else alpha
+    if values.dtype.kind == "f" or alpha.dtype.kind == "f":
+        return np.asarray((values * (alpha / top)).astype(values.dtype))
+    laid = (values.astype(np.int64) * alpha + top // 2) // top
+    return np.asarray(laid.astype(values.dtype))
