@@ -19,6 +19,7 @@ import numpy.typing as npt
 from meddel_fast.data.address import SUFFIXES as SUFFIXES
 from meddel_fast.data.address import ImageError as ImageError
 from meddel_fast.data.address import parse, union
+from meddel_fast.data.heif import allow_heif
 from meddel_fast.data.sources import open_file, open_image
 from meddel_fast.extras import needs
 from meddel_fast.files import StrPath
@@ -40,7 +41,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _SIDEWAYS = (5, 6, 7, 8)
-_LOSSY = ("JPEG", "MPO", "VIDEO")
+_LOSSY = ("JPEG", "MPO", "VIDEO", "HEIF")
 _LABELS = 16  # a lossless mask that stays below holds class numbers, not brightness
 _ZERO_TAIL = 512  # so many zero bytes at the end of a JPEG were never written
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
@@ -197,6 +198,7 @@ def _check_size(size: int) -> None:
 def _opened(source: Any, path: StrPath) -> Iterator[Image.Image]:
     """Open an image and give whatever goes wrong inside one name."""
     try:
+        allow_heif(path)
         with Image.open(source) if source is not path else open_image(path) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(path, f"too large: {image.width}x{image.height} pixels")

@@ -32,6 +32,7 @@ from meddel_fast.data.address import (
     parse,
 )
 from meddel_fast.data.archive import Archive, open_archive, state
+from meddel_fast.data.heif import allow_heif
 from meddel_fast.extras import needs
 from meddel_fast.files import StrPath
 
@@ -102,6 +103,7 @@ def open_image(path: StrPath) -> Iterator[Image.Image]:
             image = dicom.load(file, path, number)
         yield image
     else:
+        allow_heif(path)
         with open_file(address.container) as file, Image.open(file) as image:
             if number:
                 _turn_to(image, number, path)
