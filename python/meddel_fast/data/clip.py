@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -140,9 +141,7 @@ class Clip:
     Raises
     ------
     ImageError
-        There is no video stream.
-    av.FFmpegError
-        The file is no video.
+        The file is no video, or has no video stream.
     """
 
     def __init__(self, path: StrPath, opener: Opener) -> None:
@@ -157,9 +156,11 @@ class Clip:
             from av.stream import Disposition
 
         source = self._opener()
-        if isinstance(source, str):
-            source = f"file:{source}"  # a name with a colon is no protocol
-        self._container = av.open(source, options={"format_whitelist": _FORMATS})
+        named = f"file:{source}" if isinstance(source, str) else source  # no name is a protocol
+        try:
+            self._container = av.open(named, options={"format_whitelist": _FORMATS})
+        except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError) as error:
+            raise ImageError(self.path, _other(source)) from error
         streams = [
             stream
             for stream in self._container.streams.video
@@ -372,6 +373,18 @@ class Clip:
 def _row(packet: Any) -> list[int]:
     values = (packet.pts, packet.dts, packet.pos, packet.size)
     return [_NONE if value is None else value for value in values]
+
+
+def _other(source: str | BinaryIO) -> str:
+    """Name what is in a file that is no video."""
+    with Path(source).open("rb") if isinstance(source, str) else source as file:
+        file.seek(0)
+        start = file.read(512)
+    if not start:
+        return "empty file"
+    if start.isascii() and b"\0" not in start:
+        return "no video: its content is text"
+    return "broken, or no video: no header that is understood"
 
 
 def _checked(index: Index, packets: Iterable[Any], at: int) -> Iterator[Any]:

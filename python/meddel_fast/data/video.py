@@ -148,8 +148,6 @@ def scenes(
     """
     with _named(path):
         index = _opened(path, key, opener)[1]
-    if not len(index):
-        raise ImageError(path, "no frame of the video can be decoded")
     last = None
     for number in range(0, len(index), stride):
         if change > 0:
@@ -170,7 +168,10 @@ def scenes(
 
 def _opened(path: StrPath, key: Hashable, opener: Opener) -> tuple[Clip, Index]:
     clip = _clips.fetch(key, lambda: Clip(path, opener))
-    return clip, _indices.fetch(key, clip.index)
+    index = _indices.fetch(key, clip.index)
+    if not len(index):
+        raise ImageError(path, "no frame of the video can be decoded")
+    return clip, index
 
 
 @contextlib.contextmanager
@@ -183,5 +184,5 @@ def _named(path: StrPath) -> Iterator[None]:
         raise ImageError(path, str(error).removeprefix("this ")) from error
     try:
         yield
-    except (av.FFmpegError, EOFError) as error:
-        raise ImageError(path, f"broken video: {error}") from error
+    except av.FFmpegError as error:
+        raise ImageError(path, f"broken video: {error.strerror or error}") from error
