@@ -47,7 +47,7 @@ _SHOW_ALL = ("h264", "hevc", "mpeg1video", "mpeg2video", "vp9", "av1", "ffv1", "
 _PROBED = 100  # frames decoded at the start, to see that they come as the stamps say
 _LEADING = 32  # frames after a seek that may come before the key frame in the order of display
 _FARTHER = 4  # key frames farther back that a seek goes where packets have no place
-_TRIES = 3  # seeks that may fail before no more are tried
+_TRIES = 3  # seeks that may fail, where none went well, before no more are tried
 _END = 4  # packets at the end, of which a damaged one says that the file was cut
 _ENOUGH = 0.95  # of the length that a header tells, since many are a little off
 _TS_PACKETS = (188, 192, 204)
@@ -147,7 +147,8 @@ class Clip:
     def __init__(self, path: StrPath, opener: Opener) -> None:
         self.path = path
         self._opener = opener
-        self._tries = _TRIES
+        self._astray: set[int] = set()  # key frames to which a seek failed
+        self._arrived = False  # whether any did not
         self._open()
 
     def _open(self) -> None:
@@ -155,6 +156,7 @@ class Clip:
             import av
             from av.stream import Disposition
 
+        self._av_error = av.FFmpegError
         source = self._opener()
         named = f"file:{source}" if isinstance(source, str) else source  # no name is a protocol
         try:
@@ -210,7 +212,8 @@ class Clip:
         """Tell by what the container says of itself whether the file was cut; "" if it was not."""
         container, stream, formats = self._container, self._stream, set(self._formats)
         if "mov" in formats:
-            there, listed = len(packets), len(getattr(stream, "index_entries", ()))
+            entries = getattr(stream, "index_entries", ())
+            there, listed = len(packets), sum(entry.size > 0 for entry in entries)
             return f"{there} of its {listed} packets are there" if there < listed else ""
         if "mpegts" in formats and all(container.size % size for size in _TS_PACKETS):
             return "its last transport packet is cut"
@@ -220,7 +223,7 @@ class Clip:
             whole = stream.frames / rate
         elif formats & {"matroska", "flv"} and len(container.streams) == 1:
             whole = (container.duration or 0) / 1e6
-        last = max(packets[:, 1].tolist(), default=_NONE)
+        last = max(packets[:, :2].ravel().tolist(), default=_NONE)
         seconds = 0.0 if last == _NONE else float(last * stream.time_base + 1 / rate)
         if seconds < _ENOUGH * whole - 1 / rate:
             return f"{seconds:.2f} of its {float(whole):.2f} seconds are there"
@@ -264,13 +267,11 @@ class Clip:
 
     def _packets(self) -> Iterator[Any]:
         """Give the packets in the order of the file; what ends them early is kept."""
-        import av
-
         try:
             for packet in self._container.demux(self._stream):
                 if packet.size:
                     yield packet
-        except av.FFmpegError as error:
+        except self._av_error as error:
             self._ended = str(error.strerror or error)
 
     def _numbered(self) -> Iterator[Any]:
@@ -280,28 +281,30 @@ class Clip:
 
     def _decoded(self, packets: Iterable[Any]) -> Iterator[Any]:
         """Decode packets, passing over damaged ones, and then what the decoder held back."""
-        import av
-
         for packet in packets:
             try:
                 frames = packet.decode()
-            except av.FFmpegError:
+            except self._av_error:
                 continue
             yield from frames
         try:
             frames = self._stream.decode(None)
-        except av.FFmpegError:
+        except self._av_error:
             return
         yield from frames
 
     def frame(self, index: Index, number: int) -> Any:
         """Decode frame `number`, or give None where that cannot be done."""
-        key = index.key_before(number) if self._tries else 0
+        key = index.key_before(number)
+        if key in self._astray or (len(self._astray) >= _TRIES and not self._arrived):
+            key = 0
         if not key <= self._next <= number and not (key and self._seek(index, key)):
             self._open()
         found = self._reach(index, number)
-        if found is None and self._sought:
-            self._tries -= 1
+        if self._sought and found is not None:
+            self._arrived = True
+        elif self._sought:
+            self._astray.add(key)
             self._open()
             found = self._reach(index, number)
         return found
@@ -327,19 +330,17 @@ class Clip:
                 self._frames = self._decoded(chain([first], rest))
                 self._next, self._sought, self._leading = key, True, _LEADING + key - earlier
                 return True
-        self._tries -= 1
+        self._astray.add(key)
         return False
 
     def _packets_from(self, stamp: int) -> tuple[Any, Iterator[Any]]:
         """Seek, and give the first packet there, None where that fails, and those that follow."""
-        import av
-
         packets = self._packets()
         if stamp == _NONE:
             return None, packets
         try:
             self._container.seek(stamp, stream=self._stream)
-        except av.FFmpegError:
+        except self._av_error:
             return None, packets
         return next(packets, None), packets
 
@@ -404,7 +405,8 @@ def _origin(frame: Any) -> int:
 
 def _digest(frame: Any) -> bytes:
     """Digest the pixels of a frame as decoded, without the padding of their rows."""
-    digest = hashlib.blake2b(f"{frame.format.name} {frame.width} {frame.height}".encode())
+    shape = f"{frame.format.name} {frame.width} {frame.height}"
+    digest = hashlib.blake2b(shape.encode(), digest_size=16)
     parts = frame.format.components
     if len(parts) == len(frame.planes) and all(part.bits == 8 for part in parts):
         for plane in frame.planes:
@@ -412,4 +414,4 @@ def _digest(frame: Any) -> bytes:
             digest.update(rows[:, : plane.width].tobytes())
     else:
         digest.update(frame.to_ndarray(format="rgb24").tobytes())
-    return digest.digest()[:16]
+    return digest.digest()
