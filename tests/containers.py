@@ -53,6 +53,13 @@ def tarred(members: Mapping[str, bytes | tarfile.TarInfo]) -> bytes:
     return buffer.getvalue()
 
 
+def video_frame(number: int, count: int, scenes: int = 1) -> np.ndarray:
+    """Frame `number` of a made video: a white bar at its column, over a ground of its scene."""
+    pixels = np.full((48, 128, 3), 40 + 120 * (number * scenes // count % 2), np.uint8)
+    pixels[:, 2 * number % 128 : 2 * number % 128 + 2] = 255
+    return pixels
+
+
 def write_video(
     path: Path,
     codec: str,
@@ -63,20 +70,27 @@ def write_video(
     scenes: int = 1,
     container: str | None = None,
     cut: int = 0,
+    pix_fmt: str = "yuv420p",
+    options: Mapping[str, str] | None = None,
+    muxing: Mapping[str, str] | None = None,
+    turn: tuple[int, bool, bool] | None = None,
 ) -> None:
-    """A video whose frame i has a white bar at column i, over a ground that tells the scene.
+    """A video of `video_frame`s.
 
-    The first `cut` frames are in the file, but before the start of the clip (an edit list).
+    The first `cut` frames are in the file, but before the start of the clip (an edit list); `turn`
+    is the rotation against the clock, and whether it is mirrored across and upside down.
     """
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    options = {"avoid_negative_ts": "disabled"} if cut else {}
-    with av.open(str(path), "w", format=container, options=options) as output:
-        stream = output.add_stream(codec, rate=25)
-        stream.width, stream.height, stream.pix_fmt = 128, 48, "yuv420p"
+    muxing = {"avoid_negative_ts": "disabled"} if cut else dict(muxing or {})
+    with av.open(str(path), "w", format=container, options=muxing) as output:
+        stream = output.add_stream(codec, rate=25, options=dict(options or {}))
+        stream.width, stream.height, stream.pix_fmt = 128, 48, pix_fmt
         stream.codec_context.gop_size = gop
         stream.codec_context.max_b_frames = b_frames
+        if turn is not None:
+            stream.set_display_rotation(turn[0], hflip=turn[1], vflip=turn[2])
 
         def write(packets: list[Any]) -> None:
             for packet in packets:
@@ -86,10 +100,20 @@ def write_video(
                 output.mux(packet)
 
         for number in range(count):
-            pixels = np.full((48, 128, 3), 40 + 120 * (number * scenes // count % 2), np.uint8)
-            pixels[:, 2 * number : 2 * number + 2] = 255
+            pixels = video_frame(number, count, scenes)
             write(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         write(stream.encode())
+
+
+def remux(source: Path, path: Path, change: Any, container: str | None = None) -> None:
+    """Copy the packets of a video as `change(packets)` gives them, without encoding anew."""
+    import av
+
+    with av.open(str(source)) as read, av.open(str(path), "w", format=container) as output:
+        stream = output.add_stream_from_template(read.streams.video[0])
+        for packet in change([packet for packet in read.demux(video=0) if packet.size]):
+            packet.stream = stream
+            output.mux(packet)
 
 
 def write_dicom(path: Path, pixels: np.ndarray, kind: str = "MONOCHROME2", **more: Any) -> None:

@@ -7,7 +7,6 @@ import stat
 import tarfile
 import zipfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from containers import (  # noqa: E402
     png,
     tarred,
     write_dicom,
-    write_video,
     zipped,
 )
 
@@ -419,101 +417,7 @@ def test_a_dicom_value_of_no_known_kind(tmp_path: Path) -> None:
         load_image(tmp_path / "x.dcm", 8)
 
 
-# --- videos ----------------------------------------------------------------------------------
-
-
-def numbers(pixels: np.ndarray) -> int:
-    """Which frame of `write_video` this is, by its bar."""
-    return int(pixels.astype(float).mean(axis=(0, 2)).argmax()) // 2
-
-
-@pytest.fixture(scope="module")
-def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("av")
-    folder = tmp_path_factory.mktemp("videos")
-    for name, codec, more in (
-        ("a.mp4", "libx264", {"b_frames": 3}),
-        ("b.avi", "mpeg4", {}),
-        ("c.mkv", "libx264", {"gop": 250}),
-        ("d.webm", "libvpx-vp9", {"b_frames": 0}),
-        ("e.mpg", "mpeg2video", {}),
-        ("f.mov", "libx264", {"gop": 1, "b_frames": 0}),
-        ("g.mp4", "libx264", {"container": "h264"}),  # a bare stream, which has no time stamps
-        ("h.mp4", "libx264", {"cut": 5}),
-    ):
-        write_video(folder / name, codec, 60, **more)
-    return folder
-
-
-@pytest.mark.parametrize(
-    "name", ["a.mp4", "b.avi", "c.mkv", "d.webm", "e.mpg", "f.mov", "g.mp4", "h.mp4"]
-)
-def test_every_frame_of_a_video_in_any_order(videos: Path, name: str) -> None:
-    import av
-
-    with av.open(str(videos / name)) as clip:
-        wanted = [np.asarray(f.to_image()) for f in clip.decode(video=0)]
-    count = 55 if name == "h.mp4" else 60
-    assert [numbers(p) for p in wanted] == list(range(60 - count, 60))
-    (videos / "in.zip").write_bytes(zipped({name: (videos / name).read_bytes()}))
-    (videos / "in.tar").write_bytes(tarred({name: (videos / name).read_bytes()}))
-    order = np.random.default_rng(1).permutation(count)[:25].tolist()
-    for prefix in ("", "in.zip::", "in.tar::"):
-        for number in [count - 1, 0, *order]:
-            with open_image(videos / f"{prefix}{name}::{number:06d}") as image:
-                np.testing.assert_array_equal(np.asarray(image), wanted[number])
-    with pytest.raises(ImageError, match=f"no frame {count}, the video has {count}"):
-        load_image(videos / f"{name}::{count:06d}", 8)
-
-
-def test_threads_have_decoders_of_their_own(videos: Path) -> None:
-    jobs = [(name, int(n)) for n in np.random.default_rng(2).permutation(60)[:20]
-            for name in ("a.mp4", "b.avi", "c.mkv", "d.webm", "e.mpg", "f.mov")]  # fmt: skip
-
-    def work(job: tuple[str, int]) -> int:
-        with open_image(videos / f"{job[0]}::{job[1]:06d}") as image:
-            return numbers(np.asarray(image))
-
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(work, jobs)) == [n for _, n in jobs]
-
-
-def test_scan_of_videos(tmp_path: Path, videos: Path) -> None:
-    images = tmp_path / "images"
-    write_video(images / "case 1.mp4", "libx264", 60, scenes=3)
-    whole = (videos / "a.mp4").read_bytes()
-    (images / "cut.mp4").write_bytes(whole[: len(whole) // 2])
-    (images / "sound.avi").write_bytes(b"RIFF no video")
-    for sampling, wanted in (
-        (None, [0, 25, 50]),
-        (Sampling(stride=10), [0, 10, 20, 30, 40, 50]),
-        (Sampling(stride=10, scene=0.2), [0, 20, 40]),
-    ):
-        manifest = scan_folder(tmp_path, sampling=sampling)
-        assert manifest.ids == [f"images/case 1.mp4::{n:06d}" for n in wanted]
-        assert manifest.column("frame") == wanted
-        assert set(manifest.column("group")) == {"case 1"}
-        assert len(set(manifest.column("split"))) == 1
-        assert set(manifest.column("width")) == {128}
-        reasons = dict(zip(manifest.skipped["id"].to_pylist(),
-                           manifest.skipped["reason"].to_pylist(), strict=True))  # fmt: skip
-        assert set(reasons) == {"images/cut.mp4", "images/sound.avi"}
-        assert all(reason.startswith("broken video") for reason in reasons.values())
-    size = (images / "case 1.mp4").stat().st_size
-    assert manifest.column("bytes")[0] == size // 60
-
-
-def test_a_video_that_ends_early_loses_only_its_end(tmp_path: Path, videos: Path) -> None:
-    (tmp_path / "images").mkdir()
-    whole = (videos / "e.mpg").read_bytes()
-    (tmp_path / "images" / "e.mpg").write_bytes(whole[: len(whole) * 2 // 3])
-    manifest = scan_folder(tmp_path, sampling=Sampling(stride=1))
-    assert 20 < len(manifest) < 60
-    for path, number in list(zip(manifest.image_paths(), manifest.column("frame"), strict=True))[
-        :9
-    ]:
-        with open_image(path) as image:
-            assert numbers(np.asarray(image)) == number
+# --- sampling ----------------------------------------------------------------------------------
 
 
 def test_settings_of_a_run_sample_alike() -> None:

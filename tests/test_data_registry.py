@@ -274,7 +274,7 @@ def test_videos_of_a_release(tmp_path: Path, small: Shrink) -> None:
     (top / "unlabelled_videos" / "c.mp4").write_bytes(b"no video")
     found = report(tmp_path, "kvasir-capsule")
     assert found.status == "corrupt"
-    assert "broken video" in found.parts[2].examples[0]
+    assert "no video" in found.parts[2].examples[0]
 
 
 # --- many sets, WebDataset shards ----------------------------------------------------------------

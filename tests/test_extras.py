@@ -16,7 +16,12 @@ import meddel_fast
 
 PACKAGE = Path(meddel_fast.__file__).parent
 ALWAYS = {*sys.stdlib_module_names, "tomllib", "numpy", "meddel_fast"}  # tomllib: since 3.11
-BROUGHT_BY = {"PIL": "pillow", "sklearn": "scikit-learn", "huggingface_hub": "transformers"}
+BROUGHT_BY = {
+    "PIL": "pillow",
+    "sklearn": "scikit-learn",
+    "huggingface_hub": "transformers",
+    "pillow_heif": "pillow-heif",
+}
 ASKED_FIRST = ("kernels/", "cli/")  # by the __init__ of these
 DO_WITHOUT = ("benchmark/machine.py", "resources.py")  # tell or use what happens to be there
 
@@ -89,7 +94,7 @@ def test_every_optional_import_names_an_extra_that_has_it() -> None:
 
 def test_all_is_all_that_a_user_may_want() -> None:
     known = extras()
-    users = {"gpu", "benchmark", "video", "dicom", "compat"}
+    users = {"gpu", "benchmark", "video", "heif", "dicom", "compat"}
     assert "meddel-fast" in known["all"]
     line = next(r for r in requires("meddel-fast") or () if r.startswith("meddel-fast["))
     assert set(re.findall(r"[\w-]+", line.partition("]")[0].partition("[")[2])) == users

@@ -4,7 +4,7 @@
 ``images/1.png``          a file
 ``set.zip::images/1.png`` a member of a zip or an uncompressed tar
 ``a.zip::b.zip::1.png``   a member of an archive in an archive; one level, no deeper
-``clip.mp4::000123``      frame 123 of a video, in the order of display, from 0
+``clip.mp4::000123``      frame 123 of a video, as a full decode shows them, from 0
 ``scan.dcm::000004``      frame 4 of a DICOM file; ``stack.tif::000004`` a page of a TIFF
 ``a.png||b.png``          masks only: the union of masks that lie in one folder
 ========================  =============================================================
@@ -41,11 +41,24 @@ SUFFIXES = frozenset(
         ".pbm",
         ".jp2",
         ".avif",
+        ".heic",
+        ".heif",
+        ".hif",
     }
 )
 """What counts as an image in a folder, in lower case; what follows holds images."""
+HEIFS = frozenset({".heic", ".heif", ".hif"})
 ARCHIVES = frozenset({".zip", ".tar"})
-VIDEOS = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv"})
+VIDEOS = frozenset(
+    {
+        ".mp4", ".m4v", ".mov", ".qt", ".avi", ".divx", ".mkv", ".webm", ".mpg", ".mpeg", ".mpe",
+        ".mpv", ".m1v", ".m2v", ".m2p", ".vob", ".ts", ".mts", ".m2t", ".m2ts", ".tp", ".wmv",
+        ".asf", ".3gp", ".3g2", ".flv", ".f4v", ".ogv", ".ogg", ".ogm", ".mxf", ".nut", ".gxf",
+        ".wtv", ".dv", ".rm", ".rmvb", ".mjpg", ".mjpeg", ".h264", ".264", ".avc", ".h265", ".265",
+        ".hevc", ".ivf", ".obu", ".y4m",
+    }
+)  # fmt: skip
+"""By suffix; what is none by content (``.ts`` may be TypeScript) becomes a row that says so."""
 DICOMS = frozenset({".dcm", ".dicom", ".dic", ".dc3", ".ima"})
 HOLDERS = ARCHIVES | VIDEOS | DICOMS
 PAGED = frozenset({".tif", ".tiff"})

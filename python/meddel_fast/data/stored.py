@@ -20,6 +20,7 @@ import numpy.typing as npt
 from meddel_fast.data import codestreams, tiff
 from meddel_fast.data.address import ImageError
 from meddel_fast.data.depth import Pixels, check_size, to_rgb
+from meddel_fast.data.heif import allow_heif
 from meddel_fast.extras import needs
 from meddel_fast.files import StrPath
 
@@ -49,6 +50,7 @@ def open_picture(file: BinaryIO, path: StrPath, number: int = 0) -> Iterator[Ima
     Exception
         What Pillow, tifffile and imagecodecs raise on a broken file.
     """
+    allow_heif(path)
     head = _start(file)
     pixels = None
     if not head.startswith(codestreams.TIFF):
@@ -70,6 +72,7 @@ def open_picture(file: BinaryIO, path: StrPath, number: int = 0) -> Iterator[Ima
 
 def read(file: BinaryIO, path: StrPath, number: int = 0) -> Pixels:
     """Read page `number` of an open file at full depth; errors as for :func:`open_picture`."""
+    allow_heif(path)
     head = _start(file)
     if head.startswith(codestreams.TIFF):
         tiff.check_pages(file, path)

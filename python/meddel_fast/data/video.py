@@ -1,26 +1,24 @@
 """Frames of videos by number, exactly, without a copy of the frames on disk. Needs PyAV (``av``).
 
-A frame's number is its rank in the order of display. The numbers come from the time stamps of the
-packets, which are read without decoding; a file without time stamps, or with equal ones, is decoded
-once to count. A frame is reached by a seek to the key frame before it and decoding from there until
-its own time stamp appears. Some formats (MPEG program streams) stamp packets differently after a
-seek, hence every packet is compared with what the first reading found, and where one differs the
-clip is decoded from its start: a seek that goes wrong costs time, never the wrong frame.
+A frame's number is its rank in what a full decode shows, from 0; :mod:`meddel_fast.data.clip` finds
+it. Frames are turned as the file says that players should (display matrix: quarter turns and
+mirrors). Pixels that are not square, and the two fields of an interlaced frame, are left as stored.
+Of several video streams the first counts, cover pictures aside.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from meddel_fast.data.address import ImageError
+from meddel_fast.data.clip import Clip, Index
+from meddel_fast.data.clip import Opener as Opener
 from meddel_fast.extras import needs
 from meddel_fast.files import StrPath
 
@@ -31,131 +29,60 @@ STRIDE = 25
 """Frames from one that a scan takes to the next: about a second of an endoscope's video."""
 
 _OPEN = 4  # clips that a thread keeps open; each holds a decoder and its reference frames
-_INDEXED = 16  # clips whose index is kept: about 0.2 KB a frame, 20 MB for an hour
+_INDEXED = 1_500_000  # frames whose index is kept, at up to 0.1 KB each
 _SMALL = (32, 32)  # what the scene filter compares
 
-Opener = Callable[[], str | BinaryIO]
+# By where the matrix sends a step to the right and one down.
+_TURNS = {
+    (-1, 0, 0, 1): Image.Transpose.FLIP_LEFT_RIGHT,
+    (-1, 0, 0, -1): Image.Transpose.ROTATE_180,
+    (1, 0, 0, -1): Image.Transpose.FLIP_TOP_BOTTOM,
+    (0, 1, 1, 0): Image.Transpose.TRANSPOSE,
+    (0, 1, -1, 0): Image.Transpose.ROTATE_270,
+    (0, -1, -1, 0): Image.Transpose.TRANSVERSE,
+    (0, -1, 1, 0): Image.Transpose.ROTATE_90,
+}
 
 
-@dataclass(frozen=True)
-class _Index:
-    """Time stamps of the frames in the order of display, and the ranks of the key frames.
+class _Open(threading.local):
+    """The clips that a thread used last."""
 
-    ``packets`` has, by time stamp, where each packet lies and its size; empty where frames are
-    reached by counting.
-    """
-
-    stamps: list[int]
-    keys: list[int]
-    packets: dict[int, tuple[int, int]]
-
-
-class _Clip:
-    """An open video of one thread."""
-
-    def __init__(self, path: StrPath, opener: Opener) -> None:
-        self.path = path
-        self._opener = opener
-        self._seeks = True  # until packets differ after a seek
-        self._open()
-
-    def _open(self) -> None:
-        with needs("video"):
-            import av
-
-        self._container = av.open(self._opener())
-        if not self._container.streams.video:
-            raise ImageError(self.path, "no video stream")
-        self._stream = self._container.streams.video[0]
-        self._stream.codec_context.thread_count = 1  # the callers are threads already
-        self._frames = self._container.decode(self._stream)
-        self._next = 0  # rank of the frame that the decoder gives next, -1 when unknown
-
-    def index(self) -> _Index:
-        """Read the index of the clip."""
-        packets = [p for p in self._container.demux(self._stream) if p.size]
-        places = {p.pts: (p.pos, p.size) for p in packets}
-        keys = {p.pts for p in packets if p.is_keyframe}
-        self._open()
-        if None in places or len(places) < len(packets):
-            count = sum(1 for _ in self._frames)
-            self._open()
-            return _Index(list(range(count)), [], {})
-        # an edit list cuts frames off, of which others may depend: decoded, but never shown
-        ordered = sorted(places.keys() - {p.pts for p in packets if p.is_discard})
-        return _Index(ordered, [n for n, stamp in enumerate(ordered) if stamp in keys], places)
-
-    def frame(self, index: _Index, number: int) -> Any:
-        """Decode frame `number`, or give None where that cannot be done."""
-        if not index.packets:
-            return self._count_to(number)
-        at = bisect_right(index.keys, number) - 1
-        near = index.keys[at] if at >= 0 and self._seeks else 0
-        if near <= self._next <= number:
-            return self._decode_to(index, number)
-        if near > 0:
-            self._container.seek(index.stamps[near], stream=self._stream)
-            self._frames = self._checked(index)
-            found = self._decode_to(index, number)
-            if found is not None:
-                return found
-        self._open()
-        return self._decode_to(index, number)
-
-    def _checked(self, index: _Index) -> Iterator[Any]:
-        """Decode on after a seek, as long as the packets are those of the index."""
-        for packet in self._container.demux(self._stream):
-            if packet.size and index.packets.get(packet.pts) != (packet.pos, packet.size):
-                self._seeks = False
-                return
-            yield from packet.decode()
-
-    def _decode_to(self, index: _Index, number: int) -> Any:
-        """Decode on until frame `number`, or give None when it is passed or the clip ends."""
-        target = index.stamps[number]
-        self._next = -1
-        for frame in self._frames:
-            if frame.pts == target:
-                self._next = number + 1
-                return frame
-            if frame.pts is not None and frame.pts > target:
-                return None
-        return None
-
-    def _count_to(self, number: int) -> Any:
-        if not 0 <= self._next <= number:
-            self._open()
-        for frame in self._frames:
-            self._next += 1
-            if self._next > number:
-                return frame
-        return None
-
-
-class _Recent(OrderedDict[Hashable, Any]):
-    """The values used last."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__()
-        self._limit = limit
-
-    def fetch(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        if key not in self:
-            self[key] = make()
-        self.move_to_end(key)
-        while len(self) > self._limit:
-            self.popitem(last=False)
-        return self[key]
-
-
-class _Thread(threading.local):
     def __init__(self) -> None:
-        self.clips = _Recent(_OPEN)
+        self._clips: OrderedDict[Hashable, Clip] = OrderedDict()
+
+    def fetch(self, key: Hashable, make: Callable[[], Clip]) -> Clip:
+        if key not in self._clips:
+            self._clips[key] = make()
+        self._clips.move_to_end(key)
+        while len(self._clips) > _OPEN:
+            self._clips.popitem(last=False)
+        return self._clips[key]
 
 
-_thread = _Thread()
-_indices = _Recent(_INDEXED)
-_lock = threading.Lock()
+class _Indices:
+    """The indices used last. One thread makes that of a clip, while others wait for it alone."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[Hashable, Index] = OrderedDict()
+        self._making: dict[Hashable, threading.Lock] = {}
+
+    def fetch(self, key: Hashable, make: Callable[[], Index]) -> Index:
+        with self._lock:
+            making = self._making.setdefault(key, threading.Lock())
+        with making:
+            found = self._known.get(key) or make()
+            with self._lock:
+                self._making.pop(key, None)
+                self._known[key] = found
+                self._known.move_to_end(key)
+                while sum(map(len, self._known.values())) > _INDEXED and len(self._known) > 1:
+                    self._known.popitem(last=False)
+        return found
+
+
+_clips = _Open()
+_indices = _Indices()
 
 
 def count(path: StrPath, key: Hashable, opener: Opener) -> int:
@@ -173,26 +100,40 @@ def count(path: StrPath, key: Hashable, opener: Opener) -> int:
     Raises
     ------
     ImageError
-        It is no video, or a damaged one.
+        It is no video, or a damaged one, or PyAV is not there.
     """
     with _named(path):
-        return len(_opened(path, key, opener)[1].stamps)
+        return len(_opened(path, key, opener)[1])
 
 
 def load(path: StrPath, key: Hashable, opener: Opener, number: int) -> Image.Image:
-    """Decode frame `number` (from 0) to RGB; the other parameters and errors are :func:`count`'s.
+    """Decode frame `number` (from 0) to RGB, upright; the rest is as for :func:`count`.
 
     Threads have decoders of their own, the last few of them kept open.
     """
     with _named(path):
         clip, index = _opened(path, key, opener)
-        if number >= len(index.stamps):
-            raise ImageError(path, f"no frame {number}, the video has {len(index.stamps)}")
+        if number == len(index) and index.ends_early:
+            raise ImageError(path, f"truncated: no frame {number} nor later, {index.ends_early}")
+        if number >= len(index):
+            raise ImageError(path, f"no frame {number}, the video has {len(index)}")
         frame = clip.frame(index, number)
         if frame is None or frame.is_corrupt:
             raise ImageError(path, f"broken: frame {number} cannot be decoded")
-        image: Image.Image = frame.to_image()
+        if index.shown[number] == index.cut >= 0:
+            raise ImageError(path, f"truncated: the file ends in frame {number}")
+        return _upright(frame)
+
+
+def _upright(frame: Any) -> Image.Image:
+    """Convert a frame, and turn it by its display matrix where that is a quarter turn or mirror."""
+    image: Image.Image = frame.to_image()
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
         return image
+    right_and_down = np.frombuffer(matrix, np.int32)[[0, 1, 3, 4]]
+    turn = _TURNS.get(tuple(np.sign(right_and_down).tolist()))
+    return image if turn is None else image.transpose(turn)
 
 
 def scenes(
@@ -202,11 +143,13 @@ def scenes(
 
     Every `stride`-th frame is a candidate; with a `change` above 0 one is passed over when it
     differs from the one taken last by less: the mean absolute difference of grey 32 x 32 pictures,
-    on a scale from 0 to 1. The first is always taken.
+    on a scale from 0 to 1. The first is always taken. Where the file ends before the video does,
+    the first frame that is not there comes last: it is no frame, but the place to tell it.
     """
-    total = count(path, key, opener)
+    with _named(path):
+        index = _opened(path, key, opener)[1]
     last = None
-    for number in range(0, total, stride):
+    for number in range(0, len(index), stride):
         if change > 0:
             try:
                 image = load(path, key, opener, number)
@@ -219,22 +162,27 @@ def scenes(
                 continue
             last = small
         yield number
+    if index.ends_early:
+        yield len(index)
 
 
-def _opened(path: StrPath, key: Hashable, opener: Opener) -> tuple[_Clip, _Index]:
-    clip: _Clip = _thread.clips.fetch(key, lambda: _Clip(path, opener))
-    with _lock:
-        index: _Index = _indices.fetch(key, clip.index)
+def _opened(path: StrPath, key: Hashable, opener: Opener) -> tuple[Clip, Index]:
+    clip = _clips.fetch(key, lambda: Clip(path, opener))
+    index = _indices.fetch(key, clip.index)
+    if not len(index):
+        raise ImageError(path, "no frame of the video can be decoded")
     return clip, index
 
 
 @contextlib.contextmanager
 def _named(path: StrPath) -> Iterator[None]:
-    """Give PyAV's errors inside one name, and say what to install where it is absent."""
-    with needs("video"):
-        import av
-
+    """Give what goes wrong inside one name: PyAV's errors, and that it is not there."""
+    try:
+        with needs("video"):
+            import av
+    except ModuleNotFoundError as error:
+        raise ImageError(path, str(error).removeprefix("this ")) from error
     try:
         yield
-    except (av.FFmpegError, EOFError) as error:
-        raise ImageError(path, f"broken video: {error}") from error
+    except av.FFmpegError as error:
+        raise ImageError(path, f"broken video: {error.strerror or error}") from error
