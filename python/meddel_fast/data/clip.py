@@ -160,8 +160,8 @@ class Clip:
         source = self._opener()
         named = f"file:{source}" if isinstance(source, str) else source  # no name is a protocol
         try:
-            self._container = av.open(named, options={"format_whitelist": _FORMATS})
-        except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError) as error:
+            self._container = av.open(named, container_options={"format_whitelist": _FORMATS})
+        except (ValueError, EOFError) as error:  # of PyAV too: no header, or not in the list
             raise ImageError(self.path, _other(source)) from error
         streams = [
             stream
