@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # PyAV 18.1.0: AVI has no times of display. H.264 with B-frames in AVI decodes in the right order, but
 # the pts of the decoded frames fall: 15 times in 60 frames. "Frame n is at n / rate" (seek, decode on
-# until pts is reached) gives another frame for 54 of 60; in MP4 and MKV, same encoder, for none.
+# until pts is reached) gives another frame for 54 of 60; in MP4, same encoder, for none.
 # Seen 2026-11-30: avi order right, pts falls 15, 54 wrong; mp4 order right, pts falls 0, 0 wrong.
 set -euo pipefail
 work=$(mktemp -d)
