@@ -50,6 +50,8 @@ class Tally:
     ----------
     lossy, indexed
         What the numbers are: blurred; indices of palettes, all of them.
+    coarse
+        There were too many numbers to hold: colours count by their brightness.
     pixels, flat
         Pixels by number, and those of them whose four neighbours are equal.
     beside, alone
@@ -62,6 +64,7 @@ class Tally:
 
     lossy: bool = False
     indexed: bool = False
+    coarse: bool = False
     pixels: Counter[Number] = field(default_factory=Counter)
     flat: Counter[Number] = field(default_factory=Counter)
     files: int = 0
@@ -80,6 +83,7 @@ class Tally:
         return Tally(
             self.lossy or other.lossy,
             self.indexed and other.indexed,
+            self.coarse or other.coarse,
             self.pixels + other.pixels,
             self.flat + other.flat,
             first=min(filter(None, (self.first, other.first)), default=""),
@@ -148,6 +152,8 @@ class Census:
         tallies = dict(self._tallies)
         for depth, counted in self._palettes[by_index].items():
             _put(tallies, depth, counted)
+        # what came after a tally became coarse is not so yet
+        tallies = {d: _coarser(tally) if tally.coarse else tally for d, tally in tallies.items()}
         if rule is not None:
             return Meaning((("", _checked(rule, tallies)),), by_index)
         tallies = {depth: tally.without(ignore) for depth, tally in tallies.items()}
@@ -173,11 +179,12 @@ class Census:
 
 def _put(tallies: dict[str, Tally], depth: str, counted: Tally) -> None:
     joined = tallies[depth] + counted if depth in tallies else counted
-    if len(joined.pixels) > _MANY:
-        joined = replace(
-            joined, pixels=_by_brightness(joined.pixels), flat=_by_brightness(joined.flat)
-        )
-    tallies[depth] = joined
+    tallies[depth] = _coarser(joined) if len(joined.pixels) > _MANY else joined
+
+
+def _coarser(tally: Tally) -> Tally:
+    pixels, flat = _by_brightness(tally.pixels), _by_brightness(tally.flat)
+    return replace(tally, coarse=True, pixels=pixels, flat=flat)
 
 
 def _by_brightness(counts: Counter[Number]) -> Counter[Number]:
@@ -205,7 +212,7 @@ def _tally(name: str, numbers: NDArray[Any], lossy: bool, indexed: bool = False)
         numbers = brightness(numbers)
     flat = _flat(numbers)
     counts, flats = _counts(numbers), _counts(numbers[flat])
-    tally = Tally(lossy, indexed, counts, flats, 1, valueless=valueless, first=name)
+    tally = Tally(lossy, indexed, False, counts, flats, 1, valueless=valueless, first=name)
     if numbers.dtype.kind == "f":
         return tally
     low, top = small(tally)

@@ -181,13 +181,9 @@ def _levels(tally: Tally) -> Rule | str:
     chances = not integral and len(levels) > _SHADES
     if not chances and _heap(levels[between], counts[between], white / 15) > _PLATEAU * lesion:
         return f"much lies close together between 0 and {white:g}"
-    faint = (levels > white / 64) & (levels <= white / 8)
-    noise = (
-        tally.lossy
-        or tally.noisy
-        or tally.faint
-        or ((levels > 7 / 8 * white) & (levels != white)).any()
-    )
+    faint = (levels > max(white / 64, levels[0])) & (levels <= white / 8)
+    near = (levels > 7 / 8 * white).sum()  # noise blurs white as well
+    noise = tally.lossy or tally.noisy or tally.faint or near > 2
     if not noise and flats[faint].sum() > _REGION * lesion:
         return f"dark regions lie far below {white:g}"
     share = counts[between].sum() / lesion
