@@ -436,6 +436,22 @@ def test_lossy_dicom_says_so(tmp_path: Path) -> None:
     assert read_pixels(save(dataset(frame[None], LossyImageCompression="01"), path)).lossy
 
 
+@pytest.mark.parametrize("coding", [*ENCODED, "jpeg"])
+def test_a_frame_that_was_cut_off_is_no_picture(tmp_path: Path, coding: str) -> None:
+    """Some plug-ins fill up what is missing, without a word."""
+    frame = np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8)
+    plain = ("1.2.840.10008.1.2.4.50", "jpeg_encode", {})
+    syntax, encoder, options = ENCODED.get(coding, plain)
+    whole = bytes(getattr(imagecodecs, encoder)(frame, **options))
+    for length in (len(whole) // 2, len(whole) - 20):
+        piece = whole[:length] + b"\0" * (length % 2)
+        path = save_encoded(dataset(frame[None]), tmp_path / "x.dcm", syntax, [piece])
+        assert refusal(path).startswith(("truncated", "broken"))
+    cut = save_encoded(dataset(frame[None]), path, syntax, [whole]).read_bytes()
+    path.write_bytes(cut[: len(cut) - len(whole) // 2])
+    assert refusal(path).startswith(("truncated", "broken"))
+
+
 def test_a_deflated_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from meddel_fast.data import dicom
 
