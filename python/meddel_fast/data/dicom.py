@@ -159,7 +159,7 @@ class Scan:
         meta = getattr(self.header, "file_meta", None)
         told = self._value("SOPClassUID") or (meta and value(meta, "MediaStorageSOPClassUID"))
         kind = UID(str(told or ""))
-        name = kind.name or "of no class"
+        name = kind.name or "no SOP class"
         if kind in _SEGMENTATIONS and not annotations:
             raise ImageError(self._path, "annotation: segmentation")
         if kind in _NO_PICTURES:
@@ -277,6 +277,9 @@ class Scan:
             raise ImageError(self._path, self._why(decoder, error)) from error
         if high > bits:
             values = values >> (high - bits)
+        if values.dtype.kind == "i":  # JPEG-LS knows no sign: spread it from the bits stored
+            spare = 8 * values.dtype.itemsize - bits
+            values = values << spare >> spare
         return np.asarray(values)
 
     def _check_end(self, number: int, frames: int, offsets: Any) -> None:
