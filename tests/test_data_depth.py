@@ -500,7 +500,7 @@ def coded(name: str, kind: str) -> tuple[bytes, np.ndarray, float, bool, float]:
     *((f"plain pnm {bits}", ("grey", "colour")) for bits in (1, 8, 12, 16)),
     *((f"jpeg {bits}", ("grey", "colour")) for bits in (8, 12)),
     *((f"lossless jpeg {bits}", ("grey",)) for bits in (8, 10, 12, 16)),
-    *((f"jp2 {bits}", tuple(PNG_KINDS)) for bits in (8, 10, 12, 16)),
+    *((f"jp2 {bits}", tuple(PNG_KINDS)) for bits in (1, 4, 8, 10, 12, 16)),
     *((f"jp2 lossy {bits}", ("grey", "colour")) for bits in (8, 12)),
     *((f"avif {bits}", ("grey", "colour", "colour, alpha")) for bits in (8, 10, 12)),
 ])  # fmt: skip
@@ -546,6 +546,32 @@ def test_lossy_is_what_the_file_says(tmp_path: Path) -> None:
         frames[0].save(tmp_path / "c.webp", save_all=True, append_images=frames[1:],
                        lossless=lossless)  # fmt: skip
         assert read_pixels(tmp_path / "c.webp").lossy != lossless
+
+
+@pytest.mark.parametrize("form", ["jpeg 12", "lossless jpeg 12", "jp2 12", "avif 12", "pnm 12"])
+def test_a_coded_picture_that_was_cut_off_is_none(tmp_path: Path, form: str) -> None:
+    data = coded(form, "grey")[0]
+    for length in (len(data) // 2, len(data) - 12):
+        (tmp_path / "x.img").write_bytes(data[:length])
+        with pytest.raises(ImageError, match=r"truncated|broken"):
+            read_pixels(tmp_path / "x.img")
+        with pytest.raises(ImageError, match=r"truncated|broken"):
+            load_image(tmp_path / "x.img", 8)
+
+
+def test_a_jpeg_in_a_tiff_that_was_cut_off_is_told(tmp_path: Path) -> None:
+    import tifffile
+
+    array = ramp(4095, np.uint16)
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, array, compression="jpeg", compressionargs={"bitspersample": 12})
+    assert read_pixels(path).bits == 12
+    with tifffile.TiffFile(path) as tif:
+        start, length = tif.pages[0].dataoffsets[0], tif.pages[0].databytecounts[0]
+    data = bytearray(path.read_bytes())
+    data[start + length // 2 : start + length] = bytes(length - length // 2)
+    path.write_bytes(data)
+    assert_refused(path, "truncated: a JPEG in it has no end")
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12])

@@ -111,6 +111,20 @@ def test_every_lossless_coding_gives_the_pixels_back(
         assert (pixels.lossy, pixels.bits) == (False, bits)
 
 
+@pytest.mark.parametrize("coding", ["jpeg lossless", "jpeg-ls", "jpeg 2000"])
+def test_coded_values_below_zero_keep_their_sign(tmp_path: Path, coding: str) -> None:
+    for name in ("libjpeg", "openjpeg", "jpeg_ls"):
+        pytest.importorskip(name)
+    frame = (ramp(4095, np.int32) - 2048).astype(np.int16)
+    syntax, encoder, options = ENCODED[coding]
+    source = frame if coding == "jpeg 2000" else frame.view(np.uint16) & 0xFFF
+    if coding != "jpeg-ls":
+        options = {**options, "bitspersample": 12}
+    coded = bytes(getattr(imagecodecs, encoder)(source, **options))
+    path = save_encoded(dataset(frame[None], BitsStored=12), tmp_path / "x.dcm", syntax, [coded])
+    np.testing.assert_array_equal(read_pixels(path).values, frame)
+
+
 @pytest.mark.parametrize("planar", [0, 1])
 @pytest.mark.parametrize("bits", [6, 8, 10, 12, 16])
 def test_colours_of_every_depth_and_layout(tmp_path: Path, planar: int, bits: int) -> None:
@@ -387,6 +401,29 @@ def test_a_scan_finds_dicom_by_content_and_tells_the_rest(tmp_path: Path) -> Non
     assert not is_known(images / "README")
 
 
+def test_names_that_are_numbers_are_kept_apart_and_find_their_masks(tmp_path: Path) -> None:
+    images, masks = tmp_path / "set" / "images", tmp_path / "set" / "masks"
+    images.mkdir(parents=True)
+    masks.mkdir()
+    mask = Image.fromarray(ramp(1, np.uint8) * 255)
+    for number in range(3):
+        frames = np.stack([ramp(255, np.uint8, 0.5 + number / 10)] * (1 + number % 2))
+        save(dataset(frames), images / f"1.2.840.{number}")
+        if number % 2 == 0:
+            mask.save(masks / f"1.2.840.{number}.png")
+    save(dataset(ramp(255, np.uint8, 0.2)[None]), images / "z.dcm")
+    mask.save(masks / "z.png")
+    manifest = scan_folder(tmp_path / "set", min_size=8)
+    rows = {row["id"]: row["mask"] for row in manifest.table.to_pylist()}
+    assert rows == {
+        "images/1.2.840.0": "masks/1.2.840.0.png",
+        "images/1.2.840.1::000000": None,
+        "images/1.2.840.1::000001": None,
+        "images/1.2.840.2": "masks/1.2.840.2.png",
+        "images/z.dcm": "masks/z.png",
+    }
+
+
 def test_dicom_without_suffix_is_found_in_archives(tmp_path: Path) -> None:
     path = save(dataset(np.stack([ramp(255, np.uint8)] * 2)), tmp_path / "IM1")
     data = {"images/IM1": path.read_bytes(), "images/1.2.3": path.read_bytes(), "README": b"x"}
@@ -434,6 +471,22 @@ def test_lossy_dicom_says_so(tmp_path: Path) -> None:
         save_encoded(data, path, "1.2.840.10008.1.2.4.91", [j2k])
         assert read_pixels(path).lossy == lossy
     assert read_pixels(save(dataset(frame[None], LossyImageCompression="01"), path)).lossy
+
+
+@pytest.mark.parametrize("coding", [*ENCODED, "jpeg"])
+def test_a_frame_that_was_cut_off_is_no_picture(tmp_path: Path, coding: str) -> None:
+    """Some plug-ins fill up what is missing, without a word."""
+    frame = np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8)
+    plain = ("1.2.840.10008.1.2.4.50", "jpeg_encode", {})
+    syntax, encoder, options = ENCODED.get(coding, plain)
+    whole = bytes(getattr(imagecodecs, encoder)(frame, **options))
+    for length in (len(whole) // 2, len(whole) - 20):
+        piece = whole[:length] + b"\0" * (length % 2)
+        path = save_encoded(dataset(frame[None]), tmp_path / "x.dcm", syntax, [piece])
+        assert refusal(path).startswith(("truncated", "broken"))
+    cut = save_encoded(dataset(frame[None]), path, syntax, [whole]).read_bytes()
+    path.write_bytes(cut[: len(cut) - len(whole) // 2])
+    assert refusal(path).startswith(("truncated", "broken"))
 
 
 def test_a_deflated_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,4 +142,10 @@ def place(path: StrPath) -> str:
     to images in an archive; ``clip.mp4::000123`` is at ``clip/000123``.
     """
     *containers, last = os.fspath(path).split(PART)
-    return "/".join([*(os.path.splitext(part)[0] for part in containers), last])  # noqa: PTH122
+    return "/".join([*(_without_suffix(part) for part in containers), last])
+
+
+def _without_suffix(part: str) -> str:
+    """Cut the suffix off, but not a number: DICOM files are named ``1.2.840.4``."""
+    root, suffix = os.path.splitext(part)  # noqa: PTH122
+    return part if suffix[1:].isdigit() else root

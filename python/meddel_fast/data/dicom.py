@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from meddel_fast.data.address import ImageError
+from meddel_fast.data.codestreams import jpeg_ends
 from meddel_fast.data.depth import Pixels, check_size
 from meddel_fast.data.dicom_display import Grey, colours, upper_bytes, value
 from meddel_fast.data.dicom_head import HEAD, is_dicom, syntax_of
@@ -33,6 +34,7 @@ MAX_INFLATED = 1 << 30
 
 _IMPLICIT, _EXPLICIT, _BIG = (f"1.2.840.10008.1.2{n}" for n in ("", ".1", ".2"))
 _DEFLATED = _EXPLICIT + ".99"
+_JPEGS = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (5, 6, 70, 80, 81))  # 50 to 81, but no 90
 _LOSSY = {f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 81)}
 _EITHER = {f"1.2.840.10008.1.2.4.{n}" for n in (91, 93, 112, 203)}  # lossy unless they tell
 _CLASSES = "1.2.840.10008.5.1.4.1.1."
@@ -157,7 +159,7 @@ class Scan:
         meta = getattr(self.header, "file_meta", None)
         told = self._value("SOPClassUID") or (meta and value(meta, "MediaStorageSOPClassUID"))
         kind = UID(str(told or ""))
-        name = kind.name or "of no class"
+        name = kind.name or "no SOP class"
         if kind in _SEGMENTATIONS and not annotations:
             raise ImageError(self._path, "annotation: segmentation")
         if kind in _NO_PICTURES:
@@ -266,6 +268,8 @@ class Scan:
             options["bits_stored"] = max(bits, high)
         if options["bits_allocated"] == 1 and self.syntax in (_IMPLICIT, _EXPLICIT):
             return self._bit_frame(number, options["rows"], options["columns"])
+        if self.syntax.startswith(_JPEGS):
+            self._check_end(number, frames, options.get("extended_offsets"))
         self._file.seek(self._element()[3])
         try:
             values, _ = decoder.as_array(self._file, index=number, **options)
@@ -273,7 +277,20 @@ class Scan:
             raise ImageError(self._path, self._why(decoder, error)) from error
         if high > bits:
             values = values >> (high - bits)
+        if values.dtype.kind == "i":  # JPEG-LS knows no sign: spread it from the bits stored
+            spare = 8 * values.dtype.itemsize - bits
+            values = values << spare >> spare
         return np.asarray(values)
+
+    def _check_end(self, number: int, frames: int, offsets: Any) -> None:
+        """Refuse a JPEG that was cut off, which the plug-ins fill up without a word."""
+        with needs("dicom"):
+            from pydicom.encaps import get_frame
+
+        self._file.seek(self._element()[3])
+        coded = get_frame(self._file, number, number_of_frames=frames, extended_offsets=offsets)
+        if not jpeg_ends(coded):
+            raise ImageError(self._path, "truncated: the JPEG has no end")
 
     def _bit_frame(self, number: int, rows: int, columns: int) -> npt.NDArray[np.uint8]:
         """Read a frame of one bit a pixel; it may begin within a byte, which pydicom cannot."""

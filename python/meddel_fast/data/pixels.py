@@ -75,7 +75,8 @@ def _reason(error: Exception, source: Any) -> str:
         start = _first_bytes(source)
         if not start:
             return "empty file"
-        return "broken: unreadable header" if start.startswith(_MAGIC) else "not an image"
+        known = start.startswith(_MAGIC) or start[4:8] == b"ftyp"  # AVIF, HEIC
+        return "broken: unreadable header" if known else "not an image"
     if isinstance(error, (PermissionError, IsADirectoryError)):
         return f"cannot be read: {error.strerror}"
     kind = "truncated" if "truncated" in str(error).lower() else "broken"

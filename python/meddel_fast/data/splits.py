@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from meddel_fast.data.images import SUFFIXES
+from meddel_fast.data.address import DICOMS, SUFFIXES
 
 SHARES = (("test", 0.1), ("val", 0.1), ("train", 1.0))
 """What :func:`deal_splits` fills, in this order; training takes the rest."""
@@ -43,10 +43,11 @@ def plain_stem(name: str) -> str:
     """Cut an image suffix off a posix path and put the rest in Unicode's composed form.
 
     Archives made on a Mac hold decomposed names: the same name to a reader, another to a computer.
-    Only a known suffix is cut, since "frame.0001" has none.
+    Only a known suffix is cut, since "frame.0001" and DICOM's "1.2.840.1" have none.
     """
     path = PurePosixPath(name)
-    stem = path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
+    known = path.suffix.lower() in SUFFIXES | DICOMS
+    stem = path.with_suffix("") if known else path
     return unicodedata.normalize("NFC", stem.as_posix())
 
 

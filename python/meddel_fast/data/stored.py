@@ -183,7 +183,7 @@ def _is_plain_tiff(file: BinaryIO, number: int, path: StrPath) -> bool:
 
 
 def _read_coded(file: BinaryIO, head: bytes, path: StrPath, scaled: bool = True) -> Pixels | None:
-    """Read what Pillow does not: PNG of 16 bits, other JPEGs and deep JPEG 2000, or give None.
+    """Read what Pillow does not: PNG of 16 bits, other JPEGs and JPEG 2000, or give None.
 
     Not `scaled`, also what Pillow scales to 8 bits: PGM, PPM and deep AVIF.
     """
@@ -196,7 +196,7 @@ def _read_coded(file: BinaryIO, head: bytes, path: StrPath, scaled: bool = True)
         return _read_stream(file, "jpeg_decode", stream, path)
     if head.startswith(codestreams.J2K):
         stream = codestreams.jpeg2000(head)
-        if stream is None or stream.bits <= 8:
+        if stream is None or stream.bits == 8:
             return None
         return _read_stream(file, "jpeg2k_decode", stream, path)
     if (told := codestreams.pnm(head)) is not None:
@@ -263,7 +263,7 @@ def _read_stream(file: BinaryIO, decoder: str, stream: codestreams.Stream, path:
     if decoder == "jpeg_decode" and not codestreams.jpeg_ends(data):
         raise ImageError(path, "truncated: the JPEG has no end")
     if codestreams.is_sycc(data):
-        raise ImageError(path, "deep JPEG 2000 in YCbCr: not read")
+        raise ImageError(path, "JPEG 2000 in YCbCr of more or less than 8 bits: not read")
     at = data.find(b"Exif\0\0", 0, _HEAD)
     turn = 1
     if at > 0:
