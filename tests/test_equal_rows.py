@@ -98,7 +98,7 @@ def test_equal_zero_rows_are_no_copies_by_cosine(screen: str, rng: np.random.Gen
 
 
 def few_kinds(rng: np.random.Generator, n: int, d: int) -> NDArray[Any]:
-    """Rows of some kinds, of which some are zero, of one direction, near, or equal in value only."""
+    """Rows of some kinds: zero ones, of one direction, near ones, equal ones but for -0."""
     kinds = int(rng.integers(1, max(2, n // 2)))
     base = rng.normal(size=(kinds, d)).astype(np.float32)
     if kinds > 3:

@@ -7,12 +7,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import meddel_fast as mf
+
+TASKS = Path("/proc/self/task")  # the threads of this process
 
 # A thread takes 1 GiB of addresses, of which there is room for so many.
 CHILD = """
@@ -71,9 +74,9 @@ def most_threads_during(call: Callable[[], Any]) -> int:
 
     def count() -> None:
         while not done.wait(0.001):
-            counts.append(len(os.listdir("/proc/self/task")))
+            counts.append(len(list(TASKS.iterdir())))
 
-    before = len(os.listdir("/proc/self/task"))
+    before = len(list(TASKS.iterdir()))
     watcher = threading.Thread(target=count)
     watcher.start()
     try:
@@ -84,7 +87,7 @@ def most_threads_during(call: Callable[[], Any]) -> int:
     return max(counts) - before - 1
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs /proc")
+@pytest.mark.skipif(not TASKS.is_dir(), reason="needs /proc")
 def test_no_more_threads_than_there_is_work_for(rng: np.random.Generator) -> None:
     """threads=10**6 started as many, and took the whole machine."""
     many = rng.normal(size=(20_000, 16)).astype(np.float32)

@@ -600,8 +600,8 @@ def deduplicate(
         )
     except OverflowError as error:
         way_out = (
-            'pass memory= ("2GB", say), which uses pairs up as they are found, or labels to compare '
-            "inside clusters only"
+            'pass memory= ("2GB", say), which uses pairs up as they are found, or labels to '
+            "compare inside clusters only"
         )
         raise _too_many_pairs(error, limit, threshold, way_out) from None
     keep = similarity != similarity  # NaN
