@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from meddel_fast.cli.options import ConfigOption, OutOption, RootOption, SetOption, need, run_stages
+from meddel_fast.cli.options import (
+    ConfigOption,
+    OutOption,
+    RootOption,
+    SetOption,
+    given,
+    need,
+    refuse_beside,
+    run_stages,
+)
 from meddel_fast.cli.selection_file import reuse
 from meddel_fast.config import ConfigError
 from meddel_fast.config_file import parse_settings
@@ -22,7 +31,7 @@ _BUDGET = "{budget}"
 
 def select(
     embeddings: Annotated[
-        Path | None, typer.Argument(help="A .npy file (samples, features), or a folder of embed.")
+        Path | None, typer.Argument(help="A .npy, .safetensors or .parquet file of (samples, features), or a folder of embed.")
     ] = None,
     method: Annotated[str, typer.Option(help="A name that --list shows.")] = "meddel",
     budget: Annotated[
@@ -61,17 +70,20 @@ def select(
     With several budgets --out (and --kept) hold {budget}, for example sel-{budget}.parquet.
     """
     if list_:
+        refuse_beside("--list", "list_")
         typer.echo(method_lines())
         return
     if saved is not None:
+        refuse_beside("--from", "saved", "out", "manifest", "kept")
         reuse(saved, out, manifest, kept)
         return
     if config is not None:
         typer.echo(run_stages(config, data_root, out, "select") / "select")
         return
+    from meddel_fast.selectors import check_options
     from meddel_fast.selectors import select as choose
 
-    x = load_embeddings(need(embeddings, "a file of embeddings"))
+    x = load_embeddings(need(embeddings, "a file of embeddings"), whole=False)
     target, budgets = need(out, "--out SELECTION.parquet"), need(budget, "--budget").split(",")
     counts = [parse_budget(text.strip()) for text in budgets]
     for path in (target, kept):
@@ -86,11 +98,13 @@ def select(
             raise ConfigError(f"{manifest} has {len(rows)} images, {embeddings} {len(x)} rows")
     elif kept is not None:
         raise ConfigError("--kept needs --manifest")
-    options = parse_settings(set_ or []) | _arrays(array or [], rows)
+    options = _options(parse_settings(set_ or []), _arrays(array or [], rows))
+    options = {"seed": seed, "threads": threads} | options
+    check_options(method, options, len(x))
     paths = [_named(target, text) for text in budgets]
 
     def work(progress: Any) -> list[Selection]:
-        found = choose(method, x, counts, seed=seed, threads=threads, progress=progress, **options)
+        found = choose(method, x, counts, progress=progress, **options)
         for path, selection in zip(paths, found, strict=True):
             selection.save(path, None if rows is None else rows.ids, data=x)
         return found
@@ -129,10 +143,10 @@ def _tell(selection: Selection, target: Path, rows: Manifest | None, kept: Path 
     typer.echo(f"{target}: {len(selection)} of {selection.n} kept by {selection.method} ({fates})")
 
 
-def _arrays(given: list[str], rows: Manifest | None) -> dict[str, Any]:
+def _arrays(texts: list[str], rows: Manifest | None) -> dict[str, Any]:
     """Load the options that hold a value for each sample."""
     loaded = {}
-    for text in given:
+    for text in texts:
         name, equals, where = text.partition("=")
         if not (name and equals and where):
             raise ConfigError(f"--array must be NAME=FILE, got '{text}'")
@@ -140,9 +154,20 @@ def _arrays(given: list[str], rows: Manifest | None) -> dict[str, Any]:
             if rows is None:
                 raise ConfigError("--array groups=manifest needs --manifest")
             loaded[name] = rows.column("group")
-        else:
-            loaded[name] = _load(name, Path(where))
+            continue
+        if name in loaded:
+            raise ConfigError(f"--array {name} is given twice")
+        loaded[name] = _load(name, Path(where))
     return loaded
+
+
+def _options(settings: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
+    """Join what --set and --array give; refuse what is given in two ways."""
+    also = given("seed", "threads") | set(arrays)
+    twice = sorted(set(settings) & also)
+    if twice:
+        raise ConfigError(f"{twice[0]} is given by --set and by an option of its own")
+    return settings | arrays
 
 
 def _load(name: str, path: Path) -> Any:
