@@ -51,6 +51,15 @@ def run(group: TorchGroup, path: str, out: str) -> None:
         results[f"{name} of local rows"] = found
     with pytest.raises(ValueError, match="x must have a multiple of 1024 rows on each rank"):
         mf.kmeans(LocalRows(own.rows[:-1]), 2, group=group)
+    for full in (0, group.size - 1):  # one rank has all rows, the others have none
+        rows = store.rows(0, len(store))
+        own = LocalRows(rows if group.rank == full else rows[:0])
+        for name in (*LOCAL, "redundancy", "top 3", "components", "kcenter warm"):
+            found = OPERATIONS[name](own, group=group, memory=20_000_000, threads=1)
+            check_alike(group, name, found)
+            results[f"{name} of rows that rank {full} has"] = found
+    with pytest.raises(ValueError, match="x must have at least one row and one column"):
+        mf.redundancy(LocalRows(rows[:0]), group=group)
     if group.rank == 0:
         np.savez(out, **{f"{n}/{i}": f for n, fs in results.items() for i, f in enumerate(fs)})
 

@@ -10,7 +10,7 @@ import pytest
 from test_selectors import blobs, check_consistent, given, same
 
 from meddel_fast import _core, selectors
-from meddel_fast.selectors import METHODS, SELECTORS, Selection, select
+from meddel_fast.selectors import METHODS, SELECTORS, Selection, check_options, select
 from meddel_fast.selectors.groups import quotas
 
 N = 40
@@ -239,7 +239,8 @@ def test_signatures_and_docstrings_say_all(name: str) -> None:
     function = SELECTORS[name]
     parameters = list(inspect.signature(function).parameters)
     assert parameters[:2] == ["x", "budget"]
-    assert parameters[-5:] == ["exclude", "groups", "group_rule", "weights", "selected"]
+    common = ["exclude", "groups", "group_rule", "weights", "selected", "memory"]
+    assert parameters[-6:] == common
     text = inspect.getdoc(function) or ""
     head = text[text.index("Parameters\n") : text.index("Returns\n")]
     for parameter in parameters:
@@ -346,3 +347,56 @@ def test_every_instruction_set_chooses_the_same(isa: str) -> None:
         plain = select(name, x, [4, 20], selected=[3], threads=1, **more)
         _core.use_isa(isa)
         assert all(same(a, b) for a, b in zip(found, plain, strict=True)), name
+
+
+@pytest.mark.parametrize("name", SELECTORS)
+def test_every_option_of_a_method_is_checked_before_any_work(name: str) -> None:
+    method = METHODS[name]
+    assert set(method.own) == {*method.checks, *method.per_sample, *method.positions}
+    needed = {"score": np.ones(N)} if "score" in method.needs else {}
+    for option in (*method.checks, *method.positions):
+        with pytest.raises((TypeError, ValueError), match=f"^{option} must be"):
+            check_options(name, needed | {option: object()})
+    for option in ("clusters", "neighbors"):
+        if option in method.checks:
+            check_options(name, needed | {option: 10**6})
+            with pytest.raises(ValueError, match=f"{option} must be from 1 to "):
+                check_options(name, needed | {option: 10**6}, n=1000)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"threads": 0}, "threads must be at least 1"),
+        ({"memory": "lots"}, "memory must be bytes"),
+        ({"group_rule": "some"}, "group_rule must be one of"),
+        ({"group_rule": "split"}, "group_rule has no effect without groups"),
+    ],
+)
+def test_common_options_are_checked_without_samples(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        check_options("kcenter", options)
+    with pytest.raises(ValueError, match=text):
+        select("kcenter", blobs(), 5, **options)
+
+
+@pytest.mark.parametrize("name", ["meddel", "stratified", "moderate", "ccs"])
+def test_an_option_beside_one_that_takes_its_place_is_refused(name: str) -> None:
+    for first, others in METHODS[name].instead.items():
+        value = 0.1 if first == "disruptive_fraction" else [1] * N
+        for other in others:
+            with pytest.raises(ValueError, match=f"{other} must be None where {first} is given"):
+                select(name, blobs(), 5, **{first: value, other: 1})
+
+
+def test_missing_names_are_no_name() -> None:
+    for name, option in (("stratified", "strata"), ("moderate", "labels"), ("random", "groups")):
+        with pytest.raises(
+            TypeError, match=f"{option} must be int or str .* got None for sample 0"
+        ):
+            select(name, blobs(), 5, **{option: [None] * N})
+        names = np.array(["a", "b"] * (N // 2), dtype=object)
+        names[3] = float("nan")
+        with pytest.raises(TypeError, match=f"{option} must be int or str .* got nan for sample 3"):
+            select(name, blobs(), 5, **{option: names})

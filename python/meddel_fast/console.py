@@ -88,6 +88,21 @@ def _told(error: Exception) -> str:
 
 
 _tracebacks = threading.Event()
+_volume = {"quiet": False, "verbose": False}
+
+
+def set_volume(*, quiet: bool, verbose: bool) -> None:
+    """From now on show no progress (quiet), or plain lines also on a terminal (verbose)."""
+    _volume.update(quiet=quiet, verbose=verbose)
+
+
+def progress_console() -> Any:
+    """Return where progress goes: stderr, as loud as was asked for."""
+    with needs("benchmark"):
+        from rich.console import Console
+
+    plain = False if _volume["verbose"] else None
+    return Console(stderr=True, quiet=_volume["quiet"], force_terminal=plain)
 
 
 def show_tracebacks() -> None:
@@ -170,14 +185,12 @@ def show_work(
     """
     if not _is_first():
         return work(lambda done, total: None)
-    with needs("benchmark"):
-        from rich.console import Console
-
+    console = progress_console()
     from meddel_fast.benchmark.display import watch
     from meddel_fast.benchmark.stage import Stage
 
     stage = Stage(name, (), dict, work, unit=unit, speed=speed)
-    with watch([stage], Console(stderr=True)) as watcher:
+    with watch([stage], console) as watcher:
         watcher.begin(stage, "new")
         start = time.monotonic()
         result = work(watcher.progress)
@@ -232,12 +245,24 @@ def unchanged(path: Path) -> Iterator[None]:
         raise ValueError(f"{path} was changed while it was read: nothing was written")
 
 
-def load_embeddings(path: Path) -> Any:
-    """Load a .npy file (memory-mapped) or what ``embed`` wrote."""
+def load_embeddings(path: Path, *, whole: bool = True) -> Any:
+    """Load a .npy file (memory-mapped), what ``embed`` wrote, a .safetensors or .parquet file.
+
+    Unless they are wanted as a whole, the last two come as a store.
+    """
     if path.is_dir():
         from meddel_fast.embed import Embeddings
 
         return Embeddings.load(path).array
+    if path.suffix in (".parquet", ".safetensors"):
+        from meddel_fast.arrays import Rows
+        from meddel_fast.store import open_store
+
+        store = open_store(path)
+        if not whole:
+            return store
+        rows = store.rows(0, len(store))
+        return Rows(rows, False, True).floats() if store.bfloat16 else rows
     from meddel_fast.untrusted import load_npy
 
     return load_npy(path, mapped=True)

@@ -3,6 +3,7 @@
 ================  ================================================================================
 ``run``           the whole run of a `config.RunConfig`, or up to a group of stages
 ``plan``          which stages a run has, in which order
+``checks``        what must hold before any of them
 ``run_stages``    what each depends on, which module does it; further ones: `task_stages`,
                   `leak_stages`, `generalisation`
 ``places``        where the parts of a run are and what they are called
@@ -30,19 +31,23 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from meddel_fast.benchmark.checks import check_run
 from meddel_fast.benchmark.machine import hardware, versions
 from meddel_fast.benchmark.places import tags
 from meddel_fast.benchmark.plan import GROUPS, build
 from meddel_fast.benchmark.stage import Records, settings
 from meddel_fast.config import ConfigError, RunConfig
 from meddel_fast.extras import needs
-from meddel_fast.files import read_json, remove_leftovers, write_json
+from meddel_fast.files import remove_leftovers, write_json
 from meddel_fast.lock import LockedError, lock
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["GROUPS", "LockedError", "run"]
+__all__ = ["FORMAT", "GROUPS", "LockedError", "run"]
+
+FORMAT = 1
+"""Of ``run.json``; files of earlier versions have no number, and are of this form too."""
 
 
 def run(config: RunConfig, *, until: str | None = None, console: Console | None = None) -> Path:
@@ -76,6 +81,7 @@ def run(config: RunConfig, *, until: str | None = None, console: Console | None 
 
     records = Records(config.out)
     stages = build(config, records)
+    check_run(config)
     if until is not None:
         groups = [stage.group for stage in stages]
         if until not in groups:
@@ -85,7 +91,6 @@ def run(config: RunConfig, *, until: str | None = None, console: Console | None 
         stages = stages[: len(groups) - groups[::-1].index(until)]
     if config.threads is not None:
         os.environ["MEDDEL_THREADS"] = str(config.threads)
-    _check_directory(config)
     with lock(config.out):
         remove_leftovers(config.out)
         write_json(config.out / "run.json", _description(config))
@@ -95,25 +100,10 @@ def run(config: RunConfig, *, until: str | None = None, console: Console | None 
     return config.out
 
 
-def _check_directory(config: RunConfig) -> None:
-    """Refuse a directory that is not this run's."""
-    out, description = config.out, config.out / "run.json"
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"the run directory {out} is a file")
-    if description.is_file():
-        name = read_json(description).get("name")
-        if name != config.name:
-            raise ConfigError(
-                f"{out} holds the run '{name}', this config is of the run '{config.name}': "
-                "choose another folder with --out, or change run.name"
-            )
-    elif out.is_dir() and any(p.name != ".lock" for p in out.iterdir()):
-        raise ConfigError(f"{out} is not empty and holds no run: choose another folder with --out")
-
-
 def _description(config: RunConfig) -> dict[str, Any]:
     """Everything that ``run.json`` says."""
     return {
+        "format": FORMAT,
         "name": config.name,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "config": settings(config),

@@ -54,6 +54,27 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
+def described() -> dict[str, Any]:
+    """Give all that ``meddel-fast info`` shows, as JSON values."""
+    return {"versions": versions(), "hardware": hardware(), "cuda_device": cuda_device()}
+
+
+def lines() -> list[str]:
+    """Give the same as lines for people."""
+    about = described()
+    machine = about["hardware"]
+    built = "built" if machine["cuda_built"] else "not built"
+    shown = {name: version or "not installed" for name, version in about["versions"].items()} | {
+        "processor": machine["processor"],
+        "threads": str(machine["threads"]),
+        "memory": f"{machine['memory_gib']} GiB",
+        "instruction set": f"{machine['isa']} (available: {', '.join(machine['available_isas'])})",
+        "CUDA": f"kernels {built}, {about['cuda_device'] or 'no CUDA device'}",
+    }
+    width = max(map(len, shown))
+    return [f"{name:<{width}}  {value}" for name, value in shown.items()]
+
+
 def cuda_device() -> str | None:
     """Name the first CUDA device that the kernels, or without them torch, find; None without."""
     if find_spec("meddel_fast._cuda") is not None:

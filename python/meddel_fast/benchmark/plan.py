@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from meddel_fast.benchmark import beyond, leak_stages, task_stages
+from meddel_fast.benchmark.checks import check_selectors, check_sets
 from meddel_fast.benchmark.places import FULL, tags
 from meddel_fast.benchmark.results import repeated
-from meddel_fast.benchmark.run_stages import MAE_LOSS, RunStages
+from meddel_fast.benchmark.run_stages import RunStages
 from meddel_fast.benchmark.stage import Records, Stage
-from meddel_fast.config import ConfigError, RunConfig
+from meddel_fast.config import RunConfig
 from meddel_fast.selectors import DRAW_NOTHING
 
 GROUPS = (
@@ -22,7 +23,7 @@ def build(config: RunConfig, records: Records) -> list[Stage]:
     Raises
     ------
     ConfigError
-        An unknown selector, or an option that it does not have.
+        An unknown selector or data set, or an option that it does not have or cannot use.
     """
     check_selectors(config)
     check_sets(config)
@@ -65,34 +66,3 @@ def build(config: RunConfig, records: Records) -> list[Stage]:
         plan.score(),
         plan.report(),
     ]
-
-
-def check_selectors(config: RunConfig) -> None:
-    """Refuse unknown selectors and unknown options of selectors."""
-    from meddel_fast.selectors import check_options
-
-    across = config.generalisation.selectors if config.generalisation else ()
-    for name in dict.fromkeys((*config.selectors, *across)):
-        options = config.selector_options.get(name, {})
-        try:
-            check_options(name, options)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"selectors: {error}") from None
-        if "score" in options and (options["score"] != MAE_LOSS or config.encoder.path):
-            raise ConfigError(
-                f'[selectors.{name}] score must be "{MAE_LOSS}", the loss of the encoder that the '
-                f"run trains itself, got {options['score']!r}"
-                + (" with an encoder given by [encoder] path" if config.encoder.path else "")
-            )
-
-
-def check_sets(config: RunConfig) -> None:
-    """Refuse data sets that the registry does not have."""
-    from meddel_fast.data.registry import known_set
-
-    for data in config.data:
-        if data.set:
-            try:
-                known_set(data.set)
-            except ValueError as error:
-                raise ConfigError(f"[[data]] '{data.name}' set: {error}") from None

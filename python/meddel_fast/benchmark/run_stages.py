@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from meddel_fast.arrays import check_int
 from meddel_fast.benchmark import beyond, leak_stages, task_stages
+from meddel_fast.benchmark.checks import MAE_LOSS, check_pool
 from meddel_fast.benchmark.places import FULL, Places, encoder_key, tag, tags
 from meddel_fast.benchmark.results import predictions_path, repeated
 from meddel_fast.benchmark.share import share_training
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from meddel_fast.data.manifest import Manifest
 
-MAE_LOSS = "mae"  # for a selector's option `score`
 # Fields of PretrainConfig that cannot change the weights, but for how they are rounded.
 _NO_EFFECT = ("checkpoint_every", "workers", "compile")
 
@@ -72,11 +72,18 @@ class RunStages(Places):
         """Join what is pre-trained on; refuse what would fail in hours."""
         sets = [d for d in self.config.data if "pretrain" in d.use]
 
+        def parts() -> list[Manifest]:
+            return [
+                self.manifest(self.manifest_path(d.name)).splits(d.pretrain_splits) for d in sets
+            ]
+
         def inputs() -> dict[str, Any]:
             task_stages.check(self)  # what would fail in hours fails now
             for data in task_stages.segmented(self.config):
                 self.head_rows(data)
                 self.with_masks(data, data.test_splits)
+            if self.pool_path.stem == "pretrain":  # (else it is not known before the audit)
+                check_pool(self.config, sum(map(len, parts())))
             return {
                 "sets": [
                     [d.name, d.pretrain_splits, self.records.digest(self.manifest_path(d.name))]
@@ -87,10 +94,7 @@ class RunStages(Places):
         def work(progress: Progress) -> None:
             from meddel_fast.data.manifest import Manifest
 
-            parts = [
-                self.manifest(self.manifest_path(d.name)).splits(d.pretrain_splits) for d in sets
-            ]
-            pool = Manifest.concat(parts, self.pool_path.stem)
+            pool = Manifest.concat(parts(), self.pool_path.stem)
             if len(pool) == 0:
                 raise ConfigError("no usable image in the pretrain_splits of the data sets")
             pool.save(self.pool_path)

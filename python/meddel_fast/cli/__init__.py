@@ -16,7 +16,9 @@ try:
     with needs("benchmark"):
         import typer
 except ImportError as error:
-    sys.exit(f"meddel-fast: error: {error}")
+    from meddel_fast.cli.plain import answer
+
+    answer(sys.argv[1:], error)
 
 from meddel_fast.cli.data import data
 from meddel_fast.cli.embed import embed
@@ -30,7 +32,7 @@ from meddel_fast.cli.run import info, run
 from meddel_fast.cli.score import report, score
 from meddel_fast.cli.select import select
 from meddel_fast.cli.verify import verify
-from meddel_fast.console import guarded, show_tracebacks
+from meddel_fast.console import guarded, set_volume, show_tracebacks
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -74,9 +76,21 @@ def options(
     traceback: Annotated[
         bool, typer.Option("--traceback", help="Show where an error came from.")
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show results and errors, no progress.")
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Tell each stage in a line, and where an error came from."
+        ),
+    ] = False,
 ) -> None:
     """Choose the data a foundation model is pre-trained on, and measure what it is worth."""
-    if traceback:
+    if quiet and verbose:
+        raise typer.BadParameter("--quiet and --verbose exclude each other")
+    set_volume(quiet=quiet, verbose=verbose)
+    if traceback or verbose:
         show_tracebacks()
 
 

@@ -9,14 +9,21 @@ from typing import Annotated, Any
 
 import typer
 
-from meddel_fast.cli.options import ConfigOption, OutOption, RootOption, SetOption, need, run_stages
+from meddel_fast.cli.options import (
+    ConfigOption,
+    JsonOption,
+    OutOption,
+    RootOption,
+    SetOption,
+    given,
+    need,
+    run_stages,
+)
 from meddel_fast.config import ConfigError, DataConfig
 from meddel_fast.config_file import parse_settings
 from meddel_fast.console import guarded, say_result, show_work, summary
 
 data = typer.Typer(no_args_is_help=True, help="Know the data sets, check them, write manifests.")
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def list_(as_json: JsonOption = False) -> None:
@@ -205,7 +212,7 @@ def make(
 ) -> None:
     """Make colonoscopy frames, for those without data, and their manifest."""
     from meddel_fast.data.folder import scan_folder
-    from meddel_fast.data.made import make_frames
+    from meddel_fast.data.made import check_made, make_frames
     from meddel_fast.data.manifest import KIND
     from meddel_fast.outputs import check_output
 
@@ -213,7 +220,12 @@ def make(
     check_output(target, KIND)
     asked: dict[str, Any] = {"videos": videos, "frames": frames, "size": size, "seed": seed}
     asked = {key: value for key, value in asked.items() if value is not None}
-    asked |= parse_settings(set_ or [])
+    more = parse_settings(set_ or [])
+    twice = sorted(set(more) & given("videos", "frames", "size", "seed"))
+    if twice:
+        raise ConfigError(f"the setting '{twice[0]}' is given twice")
+    asked |= more
+    check_made(asked)
     show_work("make", "frames", lambda p: make_frames(folder, **asked, progress=p))
     manifest = show_work("data", "files", lambda p: scan_folder(folder, name=name, progress=p))
     manifest.save(target)

@@ -61,6 +61,8 @@ def evaluate(
     size = {"image_size": read_json(folder / "config.json").get("image_size", 224)}
     settings = size | parse_settings(set_ or [])
     if task != "segmentation":
+        if predictions is not None:
+            raise ConfigError(f"--predictions would have no effect with --task {task}")
         splits = (rows.splits(train_split), tested.splits(test_split))
         _evaluate_task(task, folder, splits, settings, seed=seed, device=device, out=out)
         return

@@ -73,6 +73,8 @@ def remove(
     """Remove samples; what only they had covered is kept again."""
     from meddel_fast.index import SelectionIndex
 
+    if names and (manifest is not None or ids is not None):
+        raise ConfigError("name the samples in one way: NAMES, --manifest or --ids")
     index = SelectionIndex.open(path)
     found = index.remove(names or _names(manifest, ids), threads=threads)
     typer.echo(

@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+import click
 import typer
+from click.core import ParameterSource
 
 from meddel_fast.config import ConfigError
 from meddel_fast.config_file import load_config
+from meddel_fast.console import progress_console
+
+_FROM_USER = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="Bring the stages of this run up to date instead.")
@@ -16,18 +21,55 @@ ConfigOption = Annotated[
 RootOption = Annotated[
     Path | None, typer.Option("--data-root", help="Folder that the config's data paths start from.")
 ]
-OutOption = Annotated[Path | None, typer.Option("--out", help="Where the result goes.")]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", help="Where the result goes; with --config the run's folder."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; repeatable.")
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")]
 
 
+def given(*among: str) -> set[str]:
+    """Return which of the running command's parameters the user gave; of some, or of all."""
+    context = click.get_current_context()
+    names = among or tuple(p.name or "" for p in context.command.params)
+    sources = {name: context.get_parameter_source(name) for name in names}
+    return {name for name, source in sources.items() if source in _FROM_USER}
+
+
+def refuse_beside(what: str, *allowed: str) -> None:
+    """Refuse what the user gave beside `what`, which leaves no other parameter an effect.
+
+    Parameters
+    ----------
+    what
+        The parameter as users write it.
+    *allowed
+        Names of the parameters that it goes with, its own included.
+    """
+    idle = given() - set(allowed)
+    shown = [_written(p) for p in click.get_current_context().command.params if p.name in idle]
+    if shown:
+        raise ConfigError(f"{', '.join(shown)} would have no effect with {what}: leave it out")
+
+
+def _written(parameter: click.Parameter) -> str:
+    """Return a parameter as users write it."""
+    if isinstance(parameter, click.Argument):
+        return (parameter.name or "").upper()
+    return max(parameter.opts, key=len)
+
+
 def run_stages(config: Path, data_root: Path | None, out: Path | None, until: str | None) -> Path:
     """Bring the stages of a run up to date, up to and with the group `until`."""
+    refuse_beside("--config", "config", "data_root", "out", "plan")
     from meddel_fast.benchmark import run as run_benchmark
 
-    return run_benchmark(load_config(config, data_root=data_root, out=out), until=until)
+    settings = load_config(config, data_root=data_root, out=out)
+    return run_benchmark(settings, until=until, console=progress_console())
 
 
 def print_table(run_dir: Path) -> None:
@@ -45,8 +87,24 @@ def print_table(run_dir: Path) -> None:
         typer.echo("\n" * bool(rows) + task_table(read_json(tasks)))
 
 
+def write_table(run_dir: Path, out: Path) -> None:
+    """Write the score table of a run as CSV; that of the tasks, where it segments no set."""
+    from meddel_fast.files import read_json, write_text
+
+    if out.suffix != ".csv":
+        raise ConfigError(f"--out must end in .csv for the table of a run, got {out}")
+    segmented = read_json(run_dir / "score" / "scores.json")
+    tasks = run_dir / "score" / "tasks.csv"
+    table = tasks if tasks.is_file() and not segmented else run_dir / "score" / "scores.csv"
+    write_text(out, table.read_text(encoding="utf-8"))
+    typer.echo(f"{out}: written")
+
+
 def need(value: Any, what: str) -> Any:
     """Give `value`, or say that it is needed when there is no ``--config``."""
+    context = click.get_current_context()
+    if context.params.get("data_root") is not None:
+        raise ConfigError("--data-root would have no effect without --config: leave it out")
     if value is None:
         raise ConfigError(f"{what} is needed (or --config FILE)")
     return value

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from meddel_fast.cli.options import RootOption, print_table, run_stages
+from meddel_fast.cli.options import JsonOption, RootOption, print_table, run_stages
 
 
 def run(
@@ -20,12 +21,14 @@ def run(
 ) -> None:
     """Run the whole benchmark; done stages are skipped, a stopped run goes on."""
     if plan:
+        from meddel_fast.benchmark.checks import check_run
         from meddel_fast.benchmark.plan import build
         from meddel_fast.benchmark.stage import Records
         from meddel_fast.config_file import load_config
 
         settings = load_config(config, data_root=data_root, out=out)
         stages = build(settings, Records(settings.out))
+        check_run(settings)
         typer.echo("\n".join([*(stage.name for stage in stages), f"{len(stages)} stages"]))
         return
     where = run_stages(config, data_root, out, None)
@@ -33,20 +36,8 @@ def run(
     typer.echo(f"\nReport: {where / 'report' / 'report.html'}")
 
 
-def info() -> None:
+def info(as_json: JsonOption = False) -> None:
     """Show versions, instruction sets, threads and devices."""
-    from meddel_fast.benchmark.machine import cuda_device, hardware, versions
+    from meddel_fast.benchmark.machine import described, lines
 
-    found, machine = versions(), hardware()
-    lines = {name: version or "not installed" for name, version in found.items()}
-    built = "built" if machine["cuda_built"] else "not built"
-    lines |= {
-        "processor": machine["processor"],
-        "threads": str(machine["threads"]),
-        "memory": f"{machine['memory_gib']} GiB",
-        "instruction set": f"{machine['isa']} (available: {', '.join(machine['available_isas'])})",
-        "CUDA": f"kernels {built}, {cuda_device() or 'no CUDA device'}",
-    }
-    width = max(map(len, lines))
-    for name, value in lines.items():
-        typer.echo(f"{name:<{width}}  {value}")
+    typer.echo(json.dumps(described(), indent=2) if as_json else "\n".join(lines()))

@@ -11,10 +11,13 @@ from meddel_fast.cli.options import (
     ConfigOption,
     OutOption,
     RootOption,
+    given,
     need,
     print_table,
     run_stages,
+    write_table,
 )
+from meddel_fast.config import ConfigError
 
 
 def score(
@@ -32,7 +35,12 @@ def score(
         return
     path = need(results, "a run directory or a CSV file")
     if path.is_dir():
-        print_table(path)
+        if given("alpha"):
+            raise ConfigError(
+                "--alpha would have no effect on a run, whose weight is the config's: set [run] "
+                f"alpha and run it again; {path / 'score' / 'alpha.csv'} has other weights"
+            )
+        print_table(path) if out is None else write_table(path, out)
         return
     from meddel_fast.benchmark.score import score_csv
     from meddel_fast.outputs import check_output, csv_table, output_path

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from meddel_fast.cli.options import ConfigOption, OutOption, RootOption, SetOption, need, run_stages
+from meddel_fast.cli.options import (
+    ConfigOption,
+    OutOption,
+    RootOption,
+    SetOption,
+    given,
+    need,
+    refuse_beside,
+    run_stages,
+)
 from meddel_fast.cli.selection_file import reuse
 from meddel_fast.config import ConfigError
 from meddel_fast.config_file import parse_settings
@@ -22,7 +31,10 @@ _BUDGET = "{budget}"
 
 def select(
     embeddings: Annotated[
-        Path | None, typer.Argument(help="A .npy file (samples, features), or a folder of embed.")
+        Path | None,
+        typer.Argument(
+            help="A .npy, .safetensors or .parquet file of (samples, features), or a folder of embed."
+        ),
     ] = None,
     method: Annotated[str, typer.Option(help="A name that --list shows.")] = "meddel",
     budget: Annotated[
@@ -61,26 +73,29 @@ def select(
     With several budgets --out (and --kept) hold {budget}, for example sel-{budget}.parquet.
     """
     if list_:
+        refuse_beside("--list", "list_")
         typer.echo(method_lines())
         return
     if saved is not None:
+        refuse_beside("--from", "saved", "out", "manifest", "kept")
         reuse(saved, out, manifest, kept)
         return
     if config is not None:
         typer.echo(run_stages(config, data_root, out, "select") / "select")
         return
     from meddel_fast.outputs import NAMES, check_output
+    from meddel_fast.selectors import check_options
     from meddel_fast.selectors import select as choose
     from meddel_fast.selectors import use
 
     target, budgets = need(out, "--out SELECTION.parquet"), need(budget, "--budget").split(",")
-    given = [embeddings, manifest, *(text.partition("=")[2] for text in array or [])]
+    inputs = [embeddings, manifest, *(text.partition("=")[2] for text in array or [])]
     for text in budgets:
-        check_output(_named(target, text), use.LISTS.get(target.suffix, use.KIND), given)
+        check_output(_named(target, text), use.LISTS.get(target.suffix, use.KIND), inputs)
         if kept is not None:
-            check_output(_named(kept, text), NAMES, [*given, _named(target, text)])
+            check_output(_named(kept, text), NAMES, [*inputs, _named(target, text)])
     source = need(embeddings, "a file of embeddings")
-    x = load_embeddings(source)
+    x = load_embeddings(source, whole=False)
     counts = [parse_budget(text.strip()) for text in budgets]
     for path in (target, kept):
         if len(counts) > 1 and path is not None and _BUDGET not in str(path):
@@ -94,14 +109,14 @@ def select(
             raise ConfigError(f"{manifest} has {len(rows)} images, {embeddings} {len(x)} rows")
     elif kept is not None:
         raise ConfigError("--kept needs --manifest")
-    options = parse_settings(set_ or []) | _arrays(array or [], rows)
+    options = _options(parse_settings(set_ or []), _arrays(array or [], rows))
+    options = {"seed": seed, "threads": threads} | options
+    check_options(method, options, len(x))
     paths = [_named(target, text) for text in budgets]
 
     def work(progress: Any) -> list[Selection]:
         with unchanged(source):
-            found = choose(
-                method, x, counts, seed=seed, threads=threads, progress=progress, **options
-            )
+            found = choose(method, x, counts, progress=progress, **options)
         for path, selection in zip(paths, found, strict=True):
             names = None if rows is None else rows.ids
             if path.suffix in use.LISTS:
@@ -144,10 +159,10 @@ def _tell(selection: Selection, target: Path, rows: Manifest | None, kept: Path 
     say_result(target, f"{len(selection)} of {selection.n} kept by {selection.method} ({fates})")
 
 
-def _arrays(given: list[str], rows: Manifest | None) -> dict[str, Any]:
+def _arrays(texts: list[str], rows: Manifest | None) -> dict[str, Any]:
     """Load the options that hold a value for each sample."""
     loaded = {}
-    for text in given:
+    for text in texts:
         name, equals, where = text.partition("=")
         if not (name and equals and where):
             raise ConfigError(f"--array must be NAME=FILE, got '{text}'")
@@ -155,9 +170,20 @@ def _arrays(given: list[str], rows: Manifest | None) -> dict[str, Any]:
             if rows is None:
                 raise ConfigError("--array groups=manifest needs --manifest")
             loaded[name] = rows.column("group")
-        else:
-            loaded[name] = _load(name, Path(where))
+            continue
+        if name in loaded:
+            raise ConfigError(f"--array {name} is given twice")
+        loaded[name] = _load(name, Path(where))
     return loaded
+
+
+def _options(settings: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
+    """Join what --set and --array give; refuse what is given in two ways."""
+    also = given("seed", "threads") | set(arrays)
+    twice = sorted(set(settings) & also)
+    if twice:
+        raise ConfigError(f"{twice[0]} is given by --set and by an option of its own")
+    return settings | arrays
 
 
 def _load(name: str, path: Path) -> Any:

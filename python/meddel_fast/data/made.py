@@ -11,10 +11,11 @@ Validation and test videos are clean, so that a score means the same whatever wa
 
 from __future__ import annotations
 
+import inspect
 import io
 import shutil
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ DISRUPTIONS = ("black", "blown_out", "blurred", "noise")
 
 _TRUTH = pa.schema([(name, pa.string()) for name in ("id", "kind", "of", "disruption")])
 _QUALITY = 88
+_VAL, _TEST = 4, 8  # videos
 _MOST_PLANTED = 0.8
 
 
@@ -47,28 +49,45 @@ class _Settings:
     frames: int
     size: int
     seed: int
-    val_videos: int
-    test_videos: int
+    val_videos: int | None
+    test_videos: int | None
     near_duplicates: float
     exact_duplicates: float
     disruptive: float
 
-    def check(self) -> None:
-        """Refuse what cannot be made, naming the argument."""
+    def settled(self) -> _Settings:
+        """Return the settings with all that was left open; refuse what cannot be made, by name."""
         _check_integer("videos", self.videos, 1, 10_000)
         _check_integer("frames", self.frames, 1, 10_000)
         _check_integer("size", self.size, 32, 1024)
         _check_integer("seed", self.seed, 0, 2**63 - 1)
-        _check_integer("val_videos", self.val_videos, 0, self.videos - 1)
-        _check_integer("test_videos", self.test_videos, 0, self.videos - 1 - self.val_videos)
+        val, test = self.dealt()
         shares = [self.near_duplicates, self.exact_duplicates, self.disruptive]
         for name, share in zip(_SHARES, shares, strict=True):
+            if isinstance(share, bool) or not isinstance(share, (int, float)):
+                raise TypeError(f"{name}: wanted a share, got {type(share).__name__}")
             if not 0 <= share <= _MOST_PLANTED:
                 raise ValueError(f"{name}: wanted a share in [0, {_MOST_PLANTED}], got {share}")
         if sum(shares) > _MOST_PLANTED + 1e-9:
             raise ValueError(
                 f"{' + '.join(_SHARES)}: wanted at most {_MOST_PLANTED}, got {sum(shares):g}"
             )
+        planted = {name: float(share) for name, share in zip(_SHARES, shares, strict=True)}
+        return replace(self, val_videos=val, test_videos=test, **planted)
+
+    def dealt(self) -> tuple[int, int]:
+        """Return how many videos are for validation and for test: as many as fit, if not given."""
+        most, few = self.videos - 1, self.videos <= _VAL + _TEST
+        val = (most > 1) * max(1, self.videos // 10) if few else _VAL
+        test = (most > 0) * max(1, self.videos // 5) if few else _TEST
+        if self.val_videos is not None:
+            val = _check_integer("val_videos", self.val_videos, 0, most)
+            test = min(test, most - val)
+        if self.test_videos is not None:
+            room = most if self.val_videos is None else most - val
+            test = _check_integer("test_videos", self.test_videos, 0, room)
+            val = min(val, most - test)
+        return val, test
 
 
 _SHARES = ("near_duplicates", "exact_duplicates", "disruptive")
@@ -101,8 +120,8 @@ def make_frames(
     frames: int = 55,
     size: int = 96,
     seed: int = 0,
-    val_videos: int = 4,
-    test_videos: int = 8,
+    val_videos: int | None = None,
+    test_videos: int | None = None,
     near_duplicates: float = 0.25,
     exact_duplicates: float = 0.05,
     disruptive: float = 0.10,
@@ -125,7 +144,8 @@ def make_frames(
         The same settings and seed give the same set (the same bytes with the same versions of
         numpy and Pillow).
     val_videos, test_videos
-        How many of the videos are for validation and for test; the others are for training.
+        How many of the videos are for validation and for test; the others, one at least, are for
+        training. By default 4 and 8, or of fewer than 13 videos about a tenth and a fifth.
     near_duplicates, exact_duplicates, disruptive
         Shares of the training frames to plant, together at most 0.8. Disruptive frames are black,
         blown_out, blurred or noise in equal parts; all but the blurred ones have an empty mask.
@@ -146,17 +166,9 @@ def make_frames(
     """
     out = Path(out)
     settings = _Settings(
-        videos,
-        frames,
-        size,
-        seed,
-        val_videos,
-        test_videos,
-        float(near_duplicates),
-        float(exact_duplicates),
-        float(disruptive),
-    )
-    settings.check()
+        videos, frames, size, seed, val_videos, test_videos,
+        near_duplicates, exact_duplicates, disruptive,
+    ).settled()  # fmt: skip
     made = {"recipe": RECIPE, "settings": asdict(settings)}
     before = _made_before(out)
     if before == made and _is_whole(out, videos * frames):
@@ -170,11 +182,28 @@ def make_frames(
     return out
 
 
-def _check_integer(name: str, value: int, low: int, high: int) -> None:
+def check_made(options: Mapping[str, Any]) -> None:
+    """Refuse options of :func:`make_frames` that it would refuse; nothing is made.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An unknown option, or one of the wrong type or out of range.
+    """
+    known = [field.name for field in fields(_Settings)]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise TypeError(f"{unknown[0]}: no such option; there are {', '.join(known)}")
+    defaults = inspect.signature(make_frames).parameters
+    _Settings(**{name: options.get(name, defaults[name].default) for name in known}).settled()
+
+
+def _check_integer(name: str, value: Any, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name}: wanted an integer, got {type(value).__name__}")
     if not low <= value <= high:
         raise ValueError(f"{name}: wanted an integer in [{low}, {high}], got {value}")
+    return value
 
 
 def _made_before(out: Path) -> Any:
@@ -193,8 +222,9 @@ def _is_whole(out: Path, count: int) -> bool:
 
 
 def _split_of(settings: _Settings, video: int) -> str:
-    train = settings.videos - settings.val_videos - settings.test_videos
-    return "train" if video < train else "val" if video < train + settings.val_videos else "test"
+    val, test = settings.dealt()
+    train = settings.videos - val - test
+    return "train" if video < train else "val" if video < train + val else "test"
 
 
 def _plan(settings: _Settings) -> list[list[_Frame]]:

@@ -16,6 +16,7 @@ from meddel_fast.arrays import (
     check_float,
     check_int,
     check_rows,
+    to_matrix,
     resolve_threads,
 )
 from meddel_fast.files import Progress, StrPath
@@ -164,7 +165,7 @@ class SelectionIndex:
         Parameters
         ----------
         x : array of shape (n, d)
-            The samples, of the index's dtype (float64 is rounded to float32).
+            The samples, of the index's dtype (float64 is rounded to float32); there may be none.
         ids
             Their n names, none of which is there yet; a number stands for its decimal digits.
         threads : int, optional
@@ -185,6 +186,8 @@ class SelectionIndex:
         """
         threads = resolve_threads(threads)
         rows, names = self._check_new(x, ids, threads)
+        if not names:
+            return Added(np.zeros(0, dtype=np.bool_), 0, 0, 0)
         with self._writing() as state:
             known = set(self.ids)
             for name in names:
@@ -308,16 +311,21 @@ class SelectionIndex:
     def _check_new(
         self, x: Any, ids: Sequence[str | int], threads: int
     ) -> tuple[NDArray[Any], list[str]]:
-        head, rows = self._state.head, check_rows("x", x, threads)
+        head, array = self._state.head, to_matrix("x", x)
+        if len(array) == 0:  # a delivery of nothing
+            x = np.zeros((1, array.shape[1]), array.dtype)
+        rows = check_rows("x", x, threads)
         dtype = "bfloat16" if rows.bfloat16 else str(rows.array.dtype)
         if rows.d != head["d"]:
             raise ValueError(f"x must have {head['d']} columns like the index, got {rows.d}")
         if dtype != head["dtype"]:
             raise TypeError(f"x must be {head['dtype']} like the index, got {dtype}")
         names = _names(ids)
-        if len(names) != rows.n:
-            raise ValueError(f"ids must be one for each of {rows.n} rows of x, got {len(names)}")
-        return rows.array, names
+        if len(names) != len(array):
+            raise ValueError(
+                f"ids must be one for each of {len(array)} rows of x, got {len(names)}"
+            )
+        return rows.array[: len(array)], names
 
     def _search(self, state: State, positions: NDArray[np.int64], threads: int) -> Search:
         return Search(

@@ -46,7 +46,7 @@ def kmeans(
     seed = check_int("seed", seed, 0)
     parts = Parts("x", x, settings)
     k = check_int("k", k, 1, parts.n, " (the rows of x)")
-    if any(bound % BLOCK for bound in parts.bounds[:-1]):
+    if any(bound % BLOCK for bound in parts.bounds if bound < parts.n):
         lengths = np.diff(parts.bounds).tolist()
         raise ValueError(f"x must have a multiple of {BLOCK} rows on each rank, got {lengths}")
     given = None if init is None else check_rows("init", init, settings.threads)

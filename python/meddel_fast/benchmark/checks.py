@@ -1,0 +1,169 @@
+"""What can be known of a run before any of its work: settings, places, encoders, devices.
+
+`plan.build` refuses selectors and data sets that are not there; what is looked up on the machine is
+looked up here, by ``run`` and by ``run --plan``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from meddel_fast.config import ConfigError, RunConfig
+from meddel_fast.files import read_json
+
+MAE_LOSS = "mae"  # for a selector's option `score`
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
+_GIVEN = {"threads": "[run] threads"}  # what a selector's options must not repeat
+
+
+def check_run(config: RunConfig) -> None:
+    """Refuse what would fail later; nothing is written.
+
+    Raises
+    ------
+    ConfigError
+        It names the setting and what is wrong with it.
+    """
+    check_directory(config)
+    _check_data(config)
+    _check_encoders(config)
+    _check_device(config)
+
+
+def check_selectors(config: RunConfig, n: int | None = None) -> None:
+    """Refuse unknown selectors, and options that they do not have or cannot use.
+
+    Parameters
+    ----------
+    config
+        The settings.
+    n
+        Number of images of the pool, where that is known: some options depend on it.
+    """
+    from meddel_fast.selectors import METHODS, check_options
+
+    across = config.generalisation.selectors if config.generalisation else ()
+    for name in dict.fromkeys((*config.selectors, *across)):
+        options = config.selector_options.get(name, {})
+        where = f"[selectors.{name}]"
+        for option in set(options) & set(_GIVEN):
+            raise ConfigError(f"{where} {option} is given by {_GIVEN[option]}")
+        try:
+            check_options(name, options, n)
+        except (TypeError, ValueError) as error:
+            where = where if name in METHODS else "selectors:"
+            raise ConfigError(f"{where} {error}") from None
+        given = options.get("score")
+        if "score" in options and (given != MAE_LOSS or config.encoder.path):
+            raise ConfigError(
+                f'{where} score must be "{MAE_LOSS}", the loss of the encoder that the '
+                f"run trains itself, got {given!r}"
+                + (" with an encoder given by [encoder] path" if config.encoder.path else "")
+            )
+        one_each = {*METHODS[name].per_sample, "exclude", "groups", "weights", "selected"}
+        for option in sorted(one_each & set(options) - {"score"}):
+            value = options[option]
+            if not isinstance(value, Sequence) or isinstance(value, str):
+                raise ConfigError(f"{where} {option} must be a list, got {value!r}")
+            if n is not None and option != "selected" and len(value) != n:
+                raise ConfigError(
+                    f"{where} {option} must have one entry for each of the {n} images of the "
+                    f"pool, got {len(value)}"
+                )
+
+
+def check_sets(config: RunConfig) -> None:
+    """Refuse data sets that the registry does not have, and made ones that cannot be made."""
+    from meddel_fast.data.registry import known_set
+
+    for data in config.data:
+        if data.set:
+            try:
+                known_set(data.set)
+            except ValueError as error:
+                raise ConfigError(f"[[data]] '{data.name}' set: {error}") from None
+        if data.made is not None:
+            from meddel_fast.data.made import check_made
+
+            try:
+                check_made({"seed": config.seed, **data.made})
+            except (TypeError, ValueError) as error:
+                raise ConfigError(f"[[data]] '{data.name}' made: {error}") from None
+
+
+def check_directory(config: RunConfig) -> None:
+    """Refuse a run directory that is not this run's, or that cannot be written."""
+    out, description = config.out, config.out / "run.json"
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"the run directory {out} is a file")
+    if description.is_file():
+        name = read_json(description).get("name")
+        if name != config.name:
+            raise ConfigError(
+                f"{out} holds the run '{name}', this config is of the run '{config.name}': "
+                "choose another folder with --out, or change run.name"
+            )
+    elif out.is_dir() and any(p.name != ".lock" for p in out.iterdir()):
+        raise ConfigError(f"{out} is not empty and holds no run: choose another folder with --out")
+    there = next(p for p in (out, *out.parents) if p.exists())
+    if not there.is_dir():
+        raise ConfigError(f"the run directory {out} cannot be made: {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"the run directory {out} cannot be written: {there} is not yours to write"
+        )
+
+
+def _check_data(config: RunConfig) -> None:
+    for data in config.data:
+        for name, path in (("path", data.path), ("splits", data.splits)):
+            if path is not None and not path.exists():
+                raise ConfigError(f"[[data]] '{data.name}' {name}: there is no {path}")
+        if data.splits is not None and not data.splits.is_file():
+            raise ConfigError(f"[[data]] '{data.name}' splits: {data.splits} is no file")
+
+
+def _check_encoders(config: RunConfig) -> None:
+    """Refuse encoders that are neither a folder with a model nor, by their name, on the hub."""
+    asked = [("[encoder]", config.encoder.path, False)] if config.encoder.path else []
+    asked += [(f"[[references]] '{r.name}'", r.path, r.offline) for r in config.references]
+    for where, path, offline in asked:
+        if not Path(path).is_dir() and not _HUB_NAME.fullmatch(path):
+            raise ConfigError(f"{where} path: there is no folder {path}")
+        try:
+            _look_up(path, offline)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{where} path: {error}") from None
+
+
+def _look_up(path: str, offline: bool) -> None:
+    from meddel_fast.vit import check_there
+
+    check_there(path, offline)
+    if offline or Path(path).is_dir():
+        return
+    try:  # in the cache, which tells more than the network could
+        check_there(path, offline=True)
+    except FileNotFoundError:
+        from transformers import AutoConfig
+
+        AutoConfig.from_pretrained(path)  # asks the hub, for a small file
+
+
+def _check_device(config: RunConfig) -> None:
+    if config.device in ("auto", "cpu"):
+        return
+    from meddel_fast.device import choose
+
+    try:
+        choose(config.device)
+    except ValueError as error:
+        raise ConfigError(f"[run] {error}") from None
+
+
+def check_pool(config: RunConfig, n: int) -> None:
+    """Refuse what a pool of n images cannot serve; known before anything is trained."""
+    check_selectors(config, n)
