@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from meddel_fast.data.address import ARCHIVES, PART, SUFFIXES, member, parse, place
 from meddel_fast.data.archive import open_archive
+from meddel_fast.data.left_out import LeftOut, reason_kind
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.reading import File, is_inside, make_row, read_all, unfit
 from meddel_fast.data.sources import Sampling, is_known, units
 from meddel_fast.data.splits import Splits, deal_splits, plain_stem
+from meddel_fast.data.survey import account
 from meddel_fast.files import Progress, StrPath, walk
 
 _EXAMPLES = 3
@@ -109,7 +112,8 @@ def scan_folder(
         deal(rows)
     else:
         rows += [_missing_row(stem, table) for stem in table.missing(set(images))]
-    return finished(name or whole.name, base, rows)
+    left_out = account(base, rows, [whole], splits=table, follow_links=follow_links)
+    return finished(name or whole.name, base, rows, left_out)
 
 
 def _check(min_size: int, workers: int | None) -> None:
@@ -266,13 +270,15 @@ def _missing_row(stem: str, splits: Splits) -> dict[str, Any]:
     return {"id": place, "image": place, "status": "skipped", "reason": reason, **empty, **numbers}
 
 
-def finished(name: str, root: Path, rows: list[dict[str, Any]]) -> Manifest:
+def finished(
+    name: str, root: Path, rows: Sequence[Mapping[str, Any]], left_out: LeftOut
+) -> Manifest:
     """Make the manifest of a scan, unless none of its images can be used."""
     if not any(row["status"] == "ok" for row in rows):
-        reasons = Counter(row["reason"].split(":")[0] for row in rows).most_common(_EXAMPLES)
+        reasons = Counter(reason_kind(row["reason"]) for row in rows).most_common(_EXAMPLES)
         told = ", ".join(f"{count} {reason}" for reason, count in reasons)
         raise ValueError(f"root: none of the {len(rows)} images of {root} can be used ({told})")
-    return Manifest.from_rows(name, root, rows)
+    return replace(Manifest.from_rows(name, root, rows), left_out=left_out)
 
 
 def deal(rows: list[dict[str, Any]]) -> None:

@@ -18,6 +18,8 @@ from meddel_fast.data.images import ImageError, ImageInfo, examine, examine_part
 from meddel_fast.data.sources import content_hash, part_hash, read_bytes
 from meddel_fast.files import Progress, sha256_file
 
+READ = "read"
+"""Key of a row under which its files lie (image and mask): no column, but what `survey` asks."""
 MAX_BYTES = 1 << 30
 """Larger files are not decoded."""
 
@@ -148,6 +150,7 @@ def make_row(
     root: Path, image: File, mask: File | None, reason: str, told: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Make the manifest's row of an image; `told` holds the columns that no file tells."""
+    read = (image, mask)
     if not _is_utf8(image.path) or (mask and not _is_utf8(mask.path)):
         reason, mask = "name is not UTF-8", None
     # names that are no UTF-8 are written with their bytes escaped
@@ -164,6 +167,7 @@ def make_row(
         "mode": image.info.mode,
         "status": "skipped" if reason else "ok",
         "reason": reason,
+        READ: read,
         **told,
     }
 

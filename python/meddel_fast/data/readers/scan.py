@@ -17,6 +17,7 @@ from meddel_fast.data.reading import File, make_row, read_all, unfit
 from meddel_fast.data.registry import DataSet, Part, known_set
 from meddel_fast.data.sources import Sampling
 from meddel_fast.data.splits import Splits
+from meddel_fast.data.survey import account
 from meddel_fast.files import Progress, StrPath
 
 
@@ -29,7 +30,10 @@ class FoundPart:
 
 
 def find_parts(
-    data: DataSet, roots: Sequence[Path], sampling: Sampling | None = None
+    data: DataSet,
+    roots: Sequence[Path],
+    sampling: Sampling | None = None,
+    tables: set[Path] | None = None,
 ) -> list[FoundPart]:
     """Find the samples of each part, by the first of its layouts that fits.
 
@@ -41,6 +45,8 @@ def find_parts(
         The folders or archives that hold it, absolute.
     sampling
         Which frames of videos are taken.
+    tables
+        Gets the files that were read for what they tell of the images.
 
     Raises
     ------
@@ -52,6 +58,8 @@ def find_parts(
     for part in data.parts:
         tries = (layout.find(tree) for layout in part.layouts)
         found.append(FoundPart(part, next((samples for samples in tries if samples), [])))
+    if tables is not None:
+        tables |= tree.tables_read
     return found
 
 
@@ -112,7 +120,8 @@ def scan_set(
     for path in roots:
         if not path.exists():
             raise FileNotFoundError(f"root: no folder or archive {path}")
-    found = find_parts(data, roots, sampling)
+    tables: set[Path] = set()
+    found = find_parts(data, roots, sampling, tables)
     samples = [sample for each in found for sample in each.samples]
     if not samples:
         named = ", ".join(map(str, roots))
@@ -131,7 +140,8 @@ def scan_set(
         workers=workers,
         progress=progress,
     )
-    return finished(name or data.key, base, rows)
+    left_out = account(base, rows, roots, tables=tables, splits=table)
+    return finished(name or data.key, base, rows, left_out)
 
 
 def rows_of(
