@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from meddel_fast.data.folder import has_images, scan_folder
+from meddel_fast.data.folder import has_images, inside, scan_folder
 from meddel_fast.data.left_out import LeftOut
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.readers.scan import scan_set
@@ -101,10 +101,9 @@ def build(
     if keys is not None and absent:
         raise FileNotFoundError(f"root: no folder or archive of {', '.join(absent)} in {root}")
     if len(absent) == len(wanted):
-        inside = ", ".join(sorted(path.name for path in root.iterdir())[:5]) or "nothing"
         raise FileNotFoundError(
             f"root: wanted a folder images, WebDataset tars, or data sets of the registry by name "
-            f"in {root}; it has {inside}"
+            f"in {root}; it has {inside([path.name for path in root.iterdir()])}"
         )
     parts = [
         scan_set(where, key, sampling=sampling, workers=workers, progress=progress)

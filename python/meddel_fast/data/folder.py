@@ -14,9 +14,9 @@ from meddel_fast.data.archive import open_archive
 from meddel_fast.data.left_out import LeftOut, reason_kind
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.reading import File, is_inside, make_row, read_all, unfit
-from meddel_fast.data.sources import Sampling, is_known, units
+from meddel_fast.data.sources import Sampling, is_known, is_refused, units
 from meddel_fast.data.splits import Splits, deal_splits, plain_stem
-from meddel_fast.data.survey import account
+from meddel_fast.data.survey import account, is_packed
 from meddel_fast.files import Progress, StrPath, walk
 
 _EXAMPLES = 3
@@ -150,8 +150,8 @@ class _Found:
         if self.root.is_file():
             folders = {
                 parent
-                for inside in open_archive(self.root).names
-                for parent in PurePosixPath(inside).parents
+                for name_inside in open_archive(self.root).names
+                for parent in PurePosixPath(name_inside).parents
                 if parent.name == name
             }
             nearest = min(folders, key=lambda folder: (len(folder.parts), folder), default=None)
@@ -173,6 +173,8 @@ class _Found:
             base = str(folder.with_suffix(""))
         for path in self._all(folder):
             stem = plain_stem(os.path.relpath(place(path), base))
+            if is_refused(path):
+                stem = str(path)  # a row of its own, wherever its name would lead
             if stem in found:
                 raise ValueError(
                     f"root: wanted one image a stem in {folder}, got {found[stem].name} and "
@@ -196,8 +198,9 @@ def _pairs(found: _Found, require_masks: bool) -> tuple[dict[str, Path], dict[st
     where = {part: found.part(part) for part in ("images", "masks")}
     for part in ["images", "masks"] if require_masks else ["images"]:
         if where[part] is None:
-            inside = _some(found.inside()) or "nothing"
-            raise FileNotFoundError(f"root: wanted a folder {part} in {root}, it has {inside}")
+            raise FileNotFoundError(
+                f"root: wanted a folder {part} in {root}, it has {inside(found.inside())}"
+            )
     images = found.by_stem(where["images"] or root)
     if not images:
         known = " ".join(sorted(SUFFIXES))
@@ -230,6 +233,12 @@ def _walk(folder: Path, follow_links: bool) -> Iterator[Path]:
 
 def _some(names: Any) -> str:
     return ", ".join(sorted(str(name) for name in names)[:_EXAMPLES])
+
+
+def inside(names: Sequence[str]) -> str:
+    """Name the first of what a folder holds, and what in it has to be unpacked first."""
+    packed = _some(name for name in names if is_packed(name))
+    return (_some(names) or "nothing") + (f" ({packed}: unpack first)" if packed else "")
 
 
 def _splits_file(root: Path, splits: StrPath | None, images: Path) -> Splits | None:

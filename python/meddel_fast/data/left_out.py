@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 FIRST = 5
@@ -17,22 +17,22 @@ FIRST = 5
 
 @dataclass(frozen=True)
 class Tally:
-    """How many there are of something, and the names of the first."""
+    """How many there are of something, the names of the first, and whether there are more."""
 
     what: str
     count: int
     first: tuple[str, ...] = ()
+    more: bool = False
 
     @classmethod
     def of(cls, what: str, names: Iterable[str]) -> Tally:
         """Count `names`; the first in their order are kept."""
         every = list(names)
-        return cls(what, len(every), tuple(every[:FIRST]))
+        return cls(what, len(every), tuple(every[:FIRST]), len(every) > FIRST)
 
     def __str__(self) -> str:
-        more = ", ..." if self.count > len(self.first) else ""
-        names = f": {', '.join(self.first)}{more}" if self.first else ""
-        return f"{self.count:,} {self.what}{names}"
+        names = ", ".join([*self.first, *["..."] * self.more])
+        return f"{self.what}: {self.count:,}" + (f" ({names})" if names else "")
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,7 @@ class LeftOut:
 
         def moved(tallies: Sequence[Tally]) -> tuple[Tally, ...]:
             return tuple(
-                Tally(t.what, t.count, tuple(f"{folder}{name}" for name in t.first))
-                for t in tallies
+                replace(t, first=tuple(f"{folder}{name}" for name in t.first)) for t in tallies
             )
 
         counts = (self.files, self.images, self.masks, self.tables)
@@ -108,14 +107,11 @@ class LeftOut:
 
     def lines(self) -> list[str]:
         """Tell it in words, a line a kind; the first line has the sums."""
-        used = f"{self.images:,} images, {self.masks:,} masks, {self.tables:,} tables"
-        text = [f"{self.files:,} files: {used}, {self.files - self._used:,} left out"]
+        used = self.images + self.masks + self.tables
+        counts = f"images {self.images:,}, masks {self.masks:,}, tables {self.tables:,}"
+        text = [f"files: {self.files:,} ({counts}, left out {self.files - used:,})"]
         text += [f"  left out: {tally}" for tally in self.left]
         return text + [f"  to look at: {tally}" for tally in self.noticed]
-
-    @property
-    def _used(self) -> int:
-        return self.images + self.masks + self.tables
 
 
 def reason_kind(reason: str) -> str:
@@ -137,16 +133,17 @@ def _added(tallies: Sequence[Tally]) -> tuple[Tally, ...]:
     found: dict[str, Tally] = {}
     for tally in tallies:
         held = found.get(tally.what, Tally(tally.what, 0))
-        first = (held.first + tally.first)[:FIRST]
-        found[tally.what] = Tally(tally.what, held.count + tally.count, first)
+        first = held.first + tally.first
+        more = held.more or tally.more or len(first) > FIRST
+        found[tally.what] = Tally(tally.what, held.count + tally.count, first[:FIRST], more)
     return tuple(found.values())
 
 
 def _tally(told: Any) -> Tally:
-    what, first = told["what"], told["first"]
-    if not isinstance(what, str) or not all(isinstance(name, str) for name in first):
+    what, first, more = told["what"], told["first"], told["more"]
+    if not all(isinstance(name, str) for name in (what, *first)) or not isinstance(more, bool):
         raise ValueError(f"wanted names, got {told!r:.80}")
-    return Tally(what, _count(told["count"]), tuple(first))
+    return Tally(what, _count(told["count"]), tuple(first), more)
 
 
 def _count(value: Any) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 from meddel_fast.data.address import ARCHIVES, HOLDERS, PART, UNION, Address, parse, union
 from meddel_fast.data.archive import open_archive
 from meddel_fast.data.images import ImageError, ImageInfo, examine, examine_part
-from meddel_fast.data.sources import content_hash, part_hash, read_bytes
+from meddel_fast.data.sources import content_hash, hash_of_part, part_hash, read_bytes
 from meddel_fast.files import Progress, sha256_file
 
 READ = "read"
@@ -112,9 +112,27 @@ def _read_held(path: Path, address: Address) -> File:
     return File(path, digest, size, examine_part(path))
 
 
+def content(path: Path) -> str:
+    """Hash what an address leads to now: what a manifest has of it, unless it has changed since.
+
+    Raises
+    ------
+    FileNotFoundError, ImageError
+        It is not there any more.
+    """
+    if UNION in path.name and not path.exists():
+        return _joined_hash([content(part) for part in union(path)])
+    whole, index = content_hash(path)[0], parse(path).index
+    return whole if index is None else hash_of_part(whole, index)
+
+
+def _joined_hash(hashes: Sequence[str]) -> str:
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
 def _joined(path: Path, parts: Sequence[File]) -> File:
     """Make one file of the masks of a union: they must be sound and of one size."""
-    digest = hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest()
+    digest = _joined_hash([part.sha256 for part in parts])
     size = sum(part.size for part in parts)
     bad = next((f"{part.path.name}: {part.reason}" for part in parts if part.reason), "")
     sides = {(part.info.width, part.info.height) for part in parts}

@@ -187,6 +187,15 @@ def _shown(archive: Archive) -> list[str]:
     )
 
 
+def is_refused(path: Path) -> bool:
+    """Tell whether an address leads to a member that its archive refuses to give."""
+    address = parse(path)
+    if not address.members:
+        return False
+    inner = address.members[0] if len(address.members) == 2 else None
+    return address.members[-1] in open_archive(address.file, inner).refused
+
+
 def is_known(name: StrPath) -> bool:
     """Tell by the suffix whether a file is an image or holds images."""
     return os.path.splitext(name)[1].lower() in SUFFIXES | HOLDERS  # noqa: PTH122 - may be no path
@@ -243,5 +252,9 @@ def part_hash(path: StrPath) -> tuple[str, int]:
     """Hash a frame or page: see the head of this file; its size is an even share of the file's."""
     address = parse(path)
     whole, size = content_hash(address.container)
-    name = f"{whole}{PART}{address.index:06d}"
-    return hashlib.sha256(name.encode()).hexdigest(), size // frame_count(path)
+    return hash_of_part(whole, address.index or 0), size // frame_count(path)
+
+
+def hash_of_part(whole: str, index: int) -> str:
+    """Hash a frame or page of a file whose hash is `whole`."""
+    return hashlib.sha256(f"{whole}{PART}{index:06d}".encode()).hexdigest()

@@ -65,6 +65,7 @@ def account(
     noticed
         What the reader has noticed itself.
     """
+    rows = sorted(rows, key=lambda row: str(row["id"]))  # they come as threads were done
     read = [row[READ] for row in rows if READ in row]
     used = _Used(read, [*tables, *([splits.path.resolve()] if splits else [])])
     found = _Survey(used, frozenset(map(str, without)), follow_links)
@@ -234,7 +235,8 @@ class _Left:
         if self._over:
             most = self._over.most_common(FIRST)
             named = tuple(f"{place} ({count:,})" if count > 1 else place for place, count in most)
-            yield Tally("images in places passed over", self._over.total(), named)
+            more = len(self._over) > FIRST
+            yield Tally("images in places passed over", self._over.total(), named, more)
         for what in sorted(self._names):
             yield Tally.of(what, self._names[what])
         by_count = sorted(self._suffixes.items(), key=lambda found: (-len(found[1]), found[0]))
