@@ -183,6 +183,38 @@ def test_names_lie_about_what_is_inside(tmp_path: Path) -> None:
     assert left(manifest) == {"files without a suffix": ("images/c",)}
 
 
+def test_names_that_are_not_utf_8_are_told_with_their_bytes(tmp_path: Path) -> None:
+    write(tmp_path, pairs(1))
+    for name in (b"images/\xffd/x.png", b"\xfe.txt"):
+        path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(png(3))
+    manifest = scan_folder(tmp_path)
+    assert reasons(manifest) == {r"images/\udcffd/x.png": "name is not UTF-8"}
+    assert left(manifest) == {".txt files": (r"\udcfe.txt",)}
+    manifest.save(tmp_path / "m.parquet")
+    assert Manifest.load(tmp_path / "m.parquet").left_out == manifest.left_out
+
+
+@pytest.mark.parametrize("top", ["", "{}/", "./{}/"])
+@pytest.mark.parametrize("packed", [("masks",), ("images",), ("images", "masks")])
+def test_parts_packed_with_their_folder_or_without(
+    tmp_path: Path, packed: tuple[str, ...], top: str
+) -> None:
+    for part in ("images", "masks"):
+        files = {f"{n}.png": mask_png() if part == "masks" else png(n) for n in range(3)}
+        if part in packed:
+            inside = {f"{top.format(part)}{name}": data for name, data in files.items()}
+            write(tmp_path, {f"{part}.zip": zipped(inside | {"__MACOSX/._0.png": b""})})
+        else:
+            write(tmp_path / part, files)
+    (tmp_path / "splits.csv").write_text("file,split\n0,train\n1,val\n2,test\n")
+    manifest = scan_folder(tmp_path, require_masks=True)
+    assert manifest.column("split") == ["train", "val", "test"]
+    assert set(manifest.column("group")) == {""}
+    assert set(left(manifest)) == {"hidden files"}
+
+
 def test_one_mask_of_five_is_missing(tmp_path: Path) -> None:
     files = pairs(5)
     del files["masks/3.png"]

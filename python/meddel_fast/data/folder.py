@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from meddel_fast.data.address import ARCHIVES, PART, SUFFIXES, member, parse, place
+from meddel_fast.data.address import ARCHIVES, PART, SUFFIXES, ImageError, member, parse, place
 from meddel_fast.data.archive import open_archive
 from meddel_fast.data.left_out import LeftOut, reason_kind
 from meddel_fast.data.manifest import Manifest
-from meddel_fast.data.reading import File, is_inside, make_row, read_all, unfit
-from meddel_fast.data.sources import Sampling, is_known, is_refused, units
+from meddel_fast.data.reading import File, index_of, is_inside, make_row, read_all, unfit
+from meddel_fast.data.sources import Sampling, is_known, is_refused, shown, units
 from meddel_fast.data.splits import Splits, deal_splits, plain_stem
 from meddel_fast.data.survey import account, is_packed
 from meddel_fast.files import Progress, StrPath, walk
@@ -143,7 +143,23 @@ class _Found:
     @property
     def folder(self) -> Path:
         """Where the images are, or would be were archives folders."""
-        return Path(place(member(self.part("images") or self.root / "images", "x"))).parent
+        return Path(self.base(self.part("images") or self.root / "images"))
+
+    def base(self, folder: Path) -> str:
+        """Give the place below which a part's images lie.
+
+        That of ``masks.zip`` is ``masks``, or ``masks/masks`` where the folder itself was packed.
+        """
+        if PART in str(folder):
+            return place(folder)
+        if not folder.is_file():
+            return str(folder)
+        try:
+            names = [name for name in shown(open_archive(folder)) if is_known(name)]
+        except ImageError:  # broken: a row will say so
+            names = []
+        packed = names and all(name.startswith(f"{folder.stem}/") for name in names)
+        return str(folder.with_suffix("") / (folder.stem if packed else ""))
 
     def part(self, name: str) -> Path | None:
         """Find the folder `name`, or the archive in its stead."""
@@ -168,9 +184,7 @@ class _Found:
     def by_stem(self, folder: Path) -> dict[str, Path]:
         """Find images by their path below `folder` without the suffix."""
         found: dict[str, Path] = {}
-        base = place(folder) if PART in str(folder) else str(folder)
-        if folder.is_file():
-            base = str(folder.with_suffix(""))
+        base = self.base(folder)
         for path in self._all(folder):
             stem = plain_stem(os.path.relpath(place(path), base))
             if is_refused(path):
@@ -259,7 +273,7 @@ def _row(
     require_masks: bool,
 ) -> dict[str, Any]:
     listing = splits.find(Path(place(image.path))) if splits else None
-    index = parse(image.path).index
+    index = index_of(image.path)
     reason = image.reason or unfit(image.info, mask, min_size, require_masks)
     if splits is not None and listing is None:
         reason = reason or f"not listed in {splits.path.name}"

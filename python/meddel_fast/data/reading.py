@@ -141,6 +141,14 @@ def _joined(path: Path, parts: Sequence[File]) -> File:
     return File(path, digest, size, parts[0].info, bad)
 
 
+def index_of(path: Path) -> int | None:
+    """Give the index of a frame or page; None for whole files, those of a forbidden name too."""
+    try:
+        return parse(path).index
+    except ImageError:
+        return None
+
+
 def is_inside(path: Path, limits: Sequence[Path]) -> bool:
     """Tell whether a path is no link, or one that stays below one of `limits`."""
     if not path.is_symlink():  # folders that are links were not walked into
@@ -171,8 +179,7 @@ def make_row(
     read = (image, mask)
     if not _is_utf8(image.path) or (mask and not _is_utf8(mask.path)):
         reason, mask = "name is not UTF-8", None
-    # names that are no UTF-8 are written with their bytes escaped
-    relative = image.path.relative_to(root).as_posix().encode(errors="backslashreplace").decode()
+    relative = _escaped(image.path.relative_to(root).as_posix())
     return {
         "id": relative,
         "image": relative,
@@ -186,8 +193,13 @@ def make_row(
         "status": "skipped" if reason else "ok",
         "reason": reason,
         READ: read,
-        **told,
+        **{name: _escaped(v) if isinstance(v, str) else v for name, v in told.items()},
     }
+
+
+def _escaped(name: str) -> str:
+    """Write a name, or what was made of one, that is no UTF-8 with its bytes escaped."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _is_utf8(path: Path) -> bool:

@@ -130,8 +130,8 @@ def units(path: Path, sampling: Sampling, below: str = "") -> list[Path]:
     A container that cannot be read is listed itself: what reads it then says why. Of an archive
     only the members below the folder `below` count.
     """
-    address = parse(path)
     try:
+        address = parse(path)
         if address.suffix in ARCHIVES:
             return _members(path, address, sampling, below)
         if address.suffix in VIDEOS:
@@ -151,7 +151,7 @@ def _members(path: Path, address: Address, sampling: Sampling, below: str) -> li
         return [path]  # deeper than archives are read, which is said when it is opened
     archive = open_archive(address.file, *address.members)
     found: list[Path] = []
-    for name in _shown(archive):
+    for name in shown(archive):
         if is_known(name) and (not below or name.startswith(f"{below}/")):
             where = member(path, name)
             found += [where] if name in archive.refused else units(where, sampling)
@@ -163,21 +163,21 @@ def files(path: Path) -> list[Path]:
 
     Of any kind, hidden ones passed over. An archive that cannot be read is listed itself.
     """
-    address = parse(path)
-    if address.suffix not in ARCHIVES or len(address.members) > 1:
-        return [path]
     try:
+        address = parse(path)
+        if address.suffix not in ARCHIVES or len(address.members) > 1:
+            return [path]
         archive = open_archive(address.file, *address.members)
     except (ImageError, OSError):
         return [path]
     found: list[Path] = []
-    for name in _shown(archive):
+    for name in shown(archive):
         where = member(path, name)
         found += [where] if name in archive.refused else files(where)
     return found
 
 
-def _shown(archive: Archive) -> list[str]:
+def shown(archive: Archive) -> list[str]:
     """Sort the names of an archive, without hidden files and what a Mac adds."""
     return sorted(
         name
@@ -189,11 +189,14 @@ def _shown(archive: Archive) -> list[str]:
 
 def is_refused(path: Path) -> bool:
     """Tell whether an address leads to a member that its archive refuses to give."""
-    address = parse(path)
-    if not address.members:
+    try:
+        address = parse(path)
+        if not address.members:
+            return False
+        inner = address.members[0] if len(address.members) == 2 else None
+        return address.members[-1] in open_archive(address.file, inner).refused
+    except (ImageError, OSError):  # no member, but a file whose own name looks like one
         return False
-    inner = address.members[0] if len(address.members) == 2 else None
-    return address.members[-1] in open_archive(address.file, inner).refused
 
 
 def is_known(name: StrPath) -> bool:

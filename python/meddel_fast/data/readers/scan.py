@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meddel_fast.data.address import parse, place
+from meddel_fast.data.address import place
 from meddel_fast.data.folder import deal, finished
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.readers.tree import Sample, Tree
-from meddel_fast.data.reading import File, make_row, read_all, unfit
+from meddel_fast.data.reading import File, index_of, make_row, read_all, unfit
 from meddel_fast.data.registry import DataSet, Part, known_set
 from meddel_fast.data.sources import Sampling
 from meddel_fast.data.splits import Splits
@@ -175,7 +175,7 @@ def rows_of(
 
 
 def _told(sample: Sample, image: File, table: Splits | None) -> dict[str, Any]:
-    index = parse(sample.image).index
+    index = index_of(sample.image)
     told: dict[str, Any] = {
         "split": sample.split,
         "group": sample.group,
