@@ -407,6 +407,13 @@ SHARDS: dict[str, tuple[Files, dict[str, Any], dict[str, str]]] = {
         {"a.jpg": ("a.mask.png", None, "")},
         {"a.png": "second image of its key", "a.depth.png": "second image of its key"},
     ),
+    "numbered images beside the key's own": (
+        {"a.png": png(1), "a.seg.png": mask_png(), "a.0001.png": png(2), "a.7.png": png(3),
+         "2.png": png(4), "2.x.png": png(5)},
+        {"a.png": ("a.seg.png", None, "a"), "a.0001.png": (None, None, "a"),
+         "a.7.png": (None, None, "a"), "2.png": (None, None, "")},
+        {"2.x.png": "second image of its key"},
+    ),
     "images of a name with dots in two kinds": (
         {"a.1.jpg": png(1), "a.1.png": png(2)},
         {"a.1.jpg": (None, None, "")},

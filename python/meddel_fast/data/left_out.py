@@ -71,11 +71,14 @@ class LeftOut:
         """
         try:
             told = json.loads(text)
-            tallies = {
-                part: tuple(_tally(each) for each in told.pop(part)) for part in ("left", "noticed")
-            }
-            return cls(**{name: _count(value) for name, value in told.items()}, **tallies)
-        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+            files, images, masks, tables = (
+                _count(told[part]) for part in ("files", "images", "masks", "tables")
+            )
+            left, noticed = (
+                tuple(_tally(each) for each in told[part]) for part in ("left", "noticed")
+            )
+            return cls(files, images, masks, tables, left, noticed)
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"what was left out is not understood: {error!r}") from error
 
     def as_json(self) -> str:

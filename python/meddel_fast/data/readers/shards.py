@@ -41,7 +41,7 @@ def scan_shards(
     or not (``a.seg.png``), its label the text of ``cls`` or ``txt``. Where no extension is an
     image's (``case1.0001.png``), images go by their last suffix: each is a sample, all of one name
     up to the first dot are a group, and masks and labels belong to the image that they are named
-    after, or to the group.
+    after, or to the group. So do numbered ones beside ``case1.png``.
 
     What is left out of a sample (a second image or mask, a mask without an image), and a sample
     without an image, is a skipped row; other members are counted in `Manifest.left_out`. Splits are
@@ -176,19 +176,19 @@ class _Shard:
         if not images and not masks:
             self.samples.append(Sample(members[0].path, reason="no image of this key"))
         first = [image for image in images if image.stem == key][:1]  # WebDataset's own rule
-        taken = {image.stem: image for image in reversed(first or images)}
+        numbered = [image for image in images if _number(image.stem) >= 0 and image.stem != key]
+        taken = {image.stem: image for image in reversed([*first, *numbered] if first else images)}
         self.keys += taken
         for stem, image in sorted(taken.items()):
             near = [m for m in masks if m.stem == stem]
             if not near and len(taken) == 1:
                 near = [m for m in masks if m.stem == key]
-            tail = stem.rpartition(".")[2]
             several = len(taken) > 1
             sample = Sample(
                 image.path,
                 near[0].path if near else None,
                 group=key if several else "",
-                frame=int(tail) if several and tail.isdecimal() else -1,
+                frame=_number(stem) if several else -1,
                 label=self._label(archive, members, (stem, key)),
             )
             self.samples.append(sample)
@@ -215,6 +215,12 @@ class _Shard:
             return None
         self.labels.append(found.path)
         return text
+
+
+def _number(stem: str) -> int:
+    """Give the number behind a name's last dot; -1 if it has none."""
+    _, dot, tail = PurePosixPath(stem).name.rpartition(".")
+    return int(tail) if dot and re.fullmatch(r"[0-9]{1,9}", tail) else -1
 
 
 def _noticed(shards: Sequence[_Shard]) -> Iterator[Tally]:
