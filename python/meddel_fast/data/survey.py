@@ -15,6 +15,7 @@ from meddel_fast.data.address import (
     HOLDERS,
     PART,
     SUFFIXES,
+    UNION,
     ImageError,
     member,
     parse,
@@ -89,16 +90,16 @@ class _Used:
     def __init__(self, read: Sequence[tuple[File, File | None]], tables: Iterable[Path]) -> None:
         self._kinds: dict[str, str] = {str(path): "table" for path in tables}
         self.above: dict[str, set[str]] = {"image": set(), "mask": set(), "table": set()}
-        for _, mask in read:
-            for part in [] if mask is None else [mask.path, *union(mask.path)]:
+        for mask in (str(mask.path) for _, mask in read if mask is not None):
+            for part in [mask, *(map(str, union(mask)) if UNION in mask else ())]:
                 self._kinds[_whole(part)] = "mask"
-        for image, _ in read:
-            self._kinds[str(image.path)] = self._kinds[_whole(image.path)] = "image"
+        for image in (str(image.path) for image, _ in read):
+            self._kinds[image] = self._kinds[_whole(image)] = "image"
         for path, kind in self._kinds.items():
-            for folder in reversed(_folders(path)):
-                if folder in self.above[kind]:
-                    break
-                self.above[kind].add(folder)
+            known, folder = self.above[kind], _above(path)
+            while folder and folder not in known:
+                known.add(folder)
+                folder = _above(folder)
 
     def kind(self, leaf: str) -> str:
         """Tell what a file was used for; empty if for nothing."""
@@ -338,12 +339,17 @@ def _one_stem(rows: Sequence[Mapping[str, Any]]) -> Iterator[Tally]:
         yield Tally.of("names that differ in their suffix alone", told)
 
 
-def _whole(path: Path) -> str:
+def _whole(address: str) -> str:
     """Give the file or member that an address leads to or into."""
     try:
-        return str(parse(path).container)
+        return str(parse(address).container) if PART in address else address
     except ImageError:  # leads through too many archives; told by its row
-        return str(path)
+        return address
+
+
+def _above(address: str) -> str:
+    """Give the folder or archive that something lies in; empty above all."""
+    return address[: max(0, address.rfind("/"), address.rfind(PART))]
 
 
 def _folders(address: str) -> list[str]:
