@@ -165,6 +165,16 @@ def test_links_and_folders_that_cannot_be_listed(
     assert left(followed) == {"links and special files": ("notes.txt",)}
 
 
+def test_names_in_an_archive_behind_a_link_are_not_told(tmp_path: Path) -> None:
+    root = write(tmp_path / "set", pairs(2))
+    write(tmp_path, {"mine.zip": zipped({"secret.png": png(1)})})
+    (root / "far.zip").symlink_to(tmp_path / "mine.zip")
+    (root / "images" / "far.zip").symlink_to(tmp_path / "mine.zip")
+    manifest = scan_folder(root)
+    assert reasons(manifest) == {"images/far.zip": "link out of the data set"}
+    assert left(manifest) == {"links and special files": ("far.zip",)}
+
+
 def test_images_behind_a_link_count_once(tmp_path: Path) -> None:
     root = write(tmp_path / "set", pairs(2))
     (root / "images").rename(tmp_path / "store")

@@ -157,16 +157,23 @@ class _Survey:
     def _is_walked(self, folder: str) -> bool:
         if folder in self._without:
             return False
-        if os.path.islink(folder) and not (self._follow or self._used.is_above(folder)):  # noqa: PTH114
+        if self._is_foreign(folder):
             return False
         real = os.path.realpath(folder)
         again = real in self._seen  # links may run in a circle
         self._seen.add(real)
         return not again or self._used.is_above(folder)
 
+    def _is_foreign(self, path: str) -> bool:
+        """Tell whether a folder or archive is a link that the scan did not follow."""
+        linked = os.path.islink(path)  # noqa: PTH114
+        return linked and not self._follow and not self._used.is_above(path)
+
     def _held(self, path: str) -> list[str]:
         """List an archive's members, where it can be listed; else the file itself."""
         if os.path.splitext(path)[1].lower() not in ARCHIVES:  # noqa: PTH122
+            return [path]
+        if self._is_foreign(path):  # a data set does not choose which names of yours are told
             return [path]
         try:
             address = parse(path)
