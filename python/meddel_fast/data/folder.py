@@ -38,7 +38,8 @@ def scan_folder(
 
     Every file is read once: hashed, and decoded in full, so that a broken one is known before a
     long run meets it. Images are found in sub-folders too; hidden files and files without an image
-    suffix are passed over. A mask belongs to the image with the same path but for the suffix.
+    suffix are passed over. A mask belongs to the image with the same path but for the suffix. What
+    is in no row is counted, in the manifest's ``left_out``.
 
     Archives (zip, tar), videos, and TIFF and DICOM files of many frames are read in place, each as
     if it were a folder named by its stem (:mod:`meddel_fast.data.address`): `root` may be an
