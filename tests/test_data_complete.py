@@ -339,6 +339,8 @@ def made_tree(root: Path, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_files_below_a_root_are_rows_or_counted(tmp_path: Path, seed: int) -> None:
+    pytest.importorskip("av")
+    pytest.importorskip("pydicom")
     made_tree(tmp_path, seed)
     manifest = scan_folder(tmp_path)
     account = told(manifest)  # holds the sum against the count of files
