@@ -273,7 +273,7 @@ def _folder_of(root: Path, data: bytes) -> Path:
 
 def test_names_that_hold_the_separator(tmp_path: Path) -> None:
     _folder_of(tmp_path, png(1))
-    for name in ("a::b.png", "a||b.png"):
+    for name in ("a::b.png", "a||b.png", "a::b::c::d.png", "a::b::c::d.zip", "a::0001.png"):
         (tmp_path / "images" / name).write_bytes(png(2))
     manifest = scan_folder(tmp_path)
     assert manifest.ids == ["images/x.png"]

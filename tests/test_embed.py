@@ -13,6 +13,7 @@ import torch
 from frames import TINY, blob_frames
 from PIL import Image
 
+from meddel_fast.data.folder import scan_folder
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.device import choose
 from meddel_fast.embed import Embeddings, embed
@@ -112,12 +113,24 @@ def test_one_shard_is_memory_mapped_and_half_precision_kept(
 
 
 def test_equal_images_get_equal_embeddings(model: Path, tmp_path: Path) -> None:
-    data = blob_frames(tmp_path / "data", n=7)
+    blob_frames(tmp_path / "data", n=7)
     for i in (3, 6):  # in other batches, the last of which is not full
         shutil.copy(tmp_path / "data/images/000.png", tmp_path / f"data/images/{i:03d}.png")
+    data = scan_folder(tmp_path / "data")
     x = embed(data, model, tmp_path / "out", batch_size=2).array
     np.testing.assert_array_equal(x[[3, 6]], x[[0, 0]])
     assert (x[1] != x[0]).any()
+
+
+def test_an_image_that_was_replaced_since_the_scan_is_not_embedded(
+    model: Path, tmp_path: Path
+) -> None:
+    data = blob_frames(tmp_path / "data", n=7)
+    shutil.copy(tmp_path / "data/images/000.png", tmp_path / "data/images/003.png")
+    with pytest.raises(ValueError, match=r"003\.png: is not the file that the manifest was made"):
+        embed(data, model, tmp_path / "out", batch_size=2)
+    with pytest.raises(ValueError, match="interrupted"):
+        Embeddings.load(tmp_path / "out")
 
 
 def test_interrupted_run_goes_on_at_the_first_missing_shard(

@@ -20,6 +20,7 @@ from meddel_fast import config as known
 from meddel_fast.config import ClassificationConfig, DownstreamConfig, LocalisationConfig
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.downstream import evaluate as segment
+from meddel_fast.files import sha256_file
 from meddel_fast.methods import METHODS
 from meddel_fast.pretrain import pretrain
 from meddel_fast.tasks import TASKS
@@ -262,7 +263,7 @@ def test_lesions_are_told_by_their_masks(
 ) -> None:
     empty = tmp_path / "empty.png"
     Image.fromarray(np.zeros((40, 40), np.uint8)).save(empty)
-    blank = {"mask": str(empty), "mask_sha256": "0" * 64, "label": None}
+    blank = {"mask": str(empty), "mask_sha256": sha256_file(empty), "label": None}
     some = [changed(m, lambda i, row: {} if i % 3 else blank) for m in (train, test)]
     got = TASKS["classification"].evaluate(model, *some, replace(CLASSES, labels="lesion"), seed=0)
     assert got["classes"] == ["lesion", "no lesion"]

@@ -71,7 +71,12 @@ def _end_unread() -> None:
 
 def explain(error: Exception) -> str:
     """Say in one line what went wrong; nothing in it, a file's name say, steers the terminal."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in _told(error))
+    return printable(_told(error))
+
+
+def printable(text: str) -> str:
+    """Escape what would steer a terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _told(error: Exception) -> str:
@@ -199,14 +204,16 @@ def show_work(
 
 
 def summary(manifest: Any) -> str:
-    """Count the images of each split, and those that were skipped for each reason."""
+    """Count the images of each split, and those that were skipped for each kind of reason."""
     from collections import Counter
+
+    from meddel_fast.data.left_out import reason_kind
 
     splits = Counter(manifest.column("split"))
     text = f"{len(manifest)} images"
     if splits:
         text += " (" + ", ".join(f"{split} {n}" for split, n in sorted(splits.items())) + ")"
-    skipped = Counter(manifest.skipped["reason"].to_pylist())
+    skipped = Counter(map(reason_kind, manifest.skipped["reason"].to_pylist()))
     if skipped:
         reasons = ", ".join(f"{reason} {n}" for reason, n in skipped.most_common())
         text += f"; {skipped.total()} skipped: {reasons}"

@@ -18,10 +18,11 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.data.images import load_image
+from meddel_fast.data.images import ImageError, load_image
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.mask_rule import Meaning
 from meddel_fast.data.masks import load_mask, meanings
+from meddel_fast.data.reading import content
 from meddel_fast.device import Stream, rng_at
 from meddel_fast.resources import cores, free_memory
 
@@ -93,6 +94,9 @@ class Frames:
         Decoding threads; 0 is one per core.
     meanings
         What the masks mean, file by file; see `data.masks`.
+    sha256
+        Hash of each file, as a manifest has it, or nothing. What is another file by now is refused
+        when it is first decoded.
     """
 
     def __init__(
@@ -104,8 +108,10 @@ class Frames:
         keep: bool = True,
         workers: int = 0,
         meanings: Sequence[Meaning | None] | None = None,
+        sha256: Sequence[str | None] = (),
     ) -> None:
         self.paths = paths
+        self._sha256 = list(sha256) or [None] * len(paths)
         self.size = size
         self._masks, self._meanings = masks, meanings
         self._shape = (size, size) if masks else (size, size, 3)
@@ -113,6 +119,7 @@ class Frames:
         # Untouched pages of an empty array cost nothing until a frame is written into them.
         self._pixels = np.empty((len(paths), *self._shape), np.uint8) if keep else None
         self._decoded = np.zeros(len(paths), bool)
+        self._checked = np.zeros(len(paths), bool)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -133,23 +140,37 @@ class Frames:
         return self._pixels[indices]
 
     def _decode(self, jobs: list[tuple[int, NDArray[np.uint8]]]) -> None:
-        def work(job: tuple[int, NDArray[np.uint8]]) -> None:
+        def work(job: tuple[int, NDArray[np.uint8]]) -> Path | None:
             path = self.paths[job[0]]
             if path is None:
                 raise ValueError(f"sample {job[0]} has no mask")
+            if not self._is_as_told(job[0], path):
+                return path
             if self._masks:
                 meaning = None if self._meanings is None else self._meanings[job[0]]
                 job[1][...] = load_mask(path, self.size, meaning)
             else:
                 job[1][...] = load_image(path, self.size)
+            return None
 
         if len(jobs) <= 1 or self._workers == 1:
-            for job in jobs:
-                work(job)
-            return
-        with ThreadPoolExecutor(min(self._workers, len(jobs))) as pool:
-            for _ in pool.map(work, jobs):
-                pass
+            changed = [work(job) for job in jobs]
+        else:
+            with ThreadPoolExecutor(min(self._workers, len(jobs))) as pool:
+                changed = list(pool.map(work, jobs))
+        if others := [path for path in changed if path is not None]:
+            raise ImageError(
+                others[0],
+                "is not the file that the manifest was made of, it was changed since (as were "
+                f"{len(others)} of {len(jobs)} read together): make the manifest again",
+            )
+
+    def _is_as_told(self, row: int, path: Path) -> bool:
+        """Compare a file's content with its hash, the first time; it is then in the page cache."""
+        wanted = self._sha256[row]
+        if wanted and not self._checked[row]:
+            self._checked[row] = content(path) == wanted
+        return not wanted or bool(self._checked[row])
 
 
 _FRAMES: Store[Frames] = Store()
@@ -163,7 +184,10 @@ def frames(manifest: Manifest, size: int, *, masks: bool = False, workers: int =
     if held is None:
         keep = _FRAMES.room(len(paths) * size * size * (1 if masks else 3))
         told = meanings(manifest) if masks else None
-        held = Frames(paths, size, masks=masks, keep=keep, workers=workers, meanings=told)
+        sha256 = manifest.column("mask_sha256" if masks else "sha256")
+        held = Frames(
+            paths, size, masks=masks, keep=keep, workers=workers, meanings=told, sha256=sha256
+        )
         if keep:
             _FRAMES.put(key, held)
     return held

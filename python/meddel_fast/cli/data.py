@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,7 +22,11 @@ from meddel_fast.cli.options import (
 )
 from meddel_fast.config import ConfigError, DataConfig
 from meddel_fast.config_file import parse_settings
-from meddel_fast.console import guarded, say_result, show_work, summary
+from meddel_fast.console import guarded, printable, say_result, show_work, summary
+from meddel_fast.files import is_stream
+
+if TYPE_CHECKING:
+    from meddel_fast.data.manifest import Manifest
 
 data = typer.Typer(no_args_is_help=True, help="Know the data sets, check them, write manifests.")
 
@@ -130,15 +135,18 @@ def build(
     ] = None,
     config: ConfigOption = None,
     data_root: RootOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Write a manifest of images/ and masks/, of WebDataset tars, or of the data sets in ROOT."""
+    """Write a manifest of images/ and masks/, of WebDataset tars, or of the data sets in ROOT.
+
+    Tells what of ROOT is in no row, and what looks odd in the rows; 'data show' tells it again.
+    """
     if config is not None:
         typer.echo(run_stages(config, data_root, out, "data") / "data")
         return
     from meddel_fast.data.build import build as build_sets
     from meddel_fast.data.build import looks_plain, scan
     from meddel_fast.data.manifest import KIND
-    from meddel_fast.data.masks import told
     from meddel_fast.data.sources import Sampling
     from meddel_fast.outputs import check_output
 
@@ -165,9 +173,42 @@ def build(
 
     manifest = show_work("data", "files", work)
     manifest.save(target)
-    say_result(target, summary(manifest))
-    for line in told(manifest):
-        say_result(target, line)
+    _tell(manifest, target, as_json)
+
+
+def show(
+    manifest: Annotated[Path, typer.Argument(help="What 'data build' or a run wrote.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a manifest holds, what was skipped or left out when it was made, and what is odd."""
+    from meddel_fast.data.manifest import Manifest
+
+    _tell(Manifest.load(manifest), manifest, as_json)
+
+
+def _tell(manifest: Manifest, path: Path, as_json: bool) -> None:
+    """Print the table at the end of a scan."""
+    from meddel_fast.data.left_out import skipped_tallies
+    from meddel_fast.data.masks import told as told_of_masks
+
+    table, masks = manifest.skipped, told_of_masks(manifest)
+    skipped = skipped_tallies(zip(*(table[c].to_pylist() for c in ("id", "reason")), strict=True))
+    told = manifest.left_out
+    if as_json:
+        shown = {
+            "manifest": str(path),
+            "images": len(manifest),
+            "splits": dict(sorted(Counter(manifest.column("split")).items())),
+            "masks": masks,
+            "skipped": [asdict(tally) for tally in skipped],
+            "left_out": None if told is None else asdict(told),
+        }
+        typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        return
+    lines = [f"{path}: {summary(manifest)}", *(f"  {line}" for line in masks)]
+    lines += [*(f"  skipped: {tally}" for tally in skipped)]
+    lines += ["what the scan left out is not known"] if told is None else told.lines()
+    typer.echo("\n".join(map(printable, lines)), err=is_stream(path))
 
 
 def _mask(
@@ -233,5 +274,5 @@ def make(
 
 
 data.command("list")(guarded(list_))
-for command in (check, build, make):
+for command in (check, build, show, make):
     data.command()(guarded(command))

@@ -84,9 +84,8 @@ def select(
         typer.echo(run_stages(config, data_root, out, "select") / "select")
         return
     from meddel_fast.outputs import NAMES, check_output
-    from meddel_fast.selectors import check_options
+    from meddel_fast.selectors import check_options, use
     from meddel_fast.selectors import select as choose
-    from meddel_fast.selectors import use
 
     target, budgets = need(out, "--out SELECTION.parquet"), need(budget, "--budget").split(",")
     inputs = [embeddings, manifest, *(text.partition("=")[2] for text in array or [])]

@@ -9,6 +9,7 @@
 ``check``            what of the registry is there, missing, corrupt or off in count
 ``build``            ``scan``, ``build``: one manifest of a folder, of shards, of many data sets
 ``images``           ``load_image``: a file becomes a square of pixels
+``left_out``         what a scan left out and noticed, counted; by ``survey``
 ``masks``            ``load_mask``; what its numbers mean in the whole set: ``mask_census``
 ``made``             ``make_frames``: made colonoscopy videos, for those without data
 ===================  ================================================================

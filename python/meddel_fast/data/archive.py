@@ -1,6 +1,7 @@
 """Members of zips and tars, read in place: nothing is ever unpacked to disk.
 
-Archives come from strangers. A member that is a link or a device, or whose name is absolute or
+Archives come from strangers, and name their members in several encodings: all that is said of names
+here is said of the decoded ones. A member that is a link or a device, or whose name is absolute or
 leads upwards, is refused, and so is one whose size says decompression bomb, or which is packed in a
 way that could grow beyond the size it states (a zip's bzip2 and LZMA); every refusal names the
 member. An archive is opened once per process and shared by the threads: all reads go through
@@ -12,9 +13,11 @@ from __future__ import annotations
 import io
 import os
 import stat
+import struct
 import tarfile
 import threading
 import zipfile
+import zlib
 from collections import OrderedDict
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
@@ -29,6 +32,9 @@ MAX_RATIO = 100
 """Members that grow more than this are refused, once they are larger than :data:`FREE_BYTES`."""
 FREE_BYTES = 32 << 20
 """A blank uncompressed mask shrinks a thousandfold; at this size that is harmless."""
+
+_UTF_8_NAME = 1 << 11  # flag of a zip's member
+_UNICODE_PATH = 0x7075  # extra field of a zip's member
 
 _OPEN = 16  # archives kept open, each one descriptor
 _UNPACKED = 2  # archives in archives kept in memory, each up to MAX_MEMBER
@@ -166,13 +172,17 @@ class Archive:
         if self.path.suffix.lower() == ".zip":
             self._zip = zipfile.ZipFile(cast(BinaryIO, self._span))
             for info in self._zip.infolist():
-                if not info.is_dir():
-                    self._add(info.filename, info, _unfit_in_zip(info))
+                name = _name_in_zip(info)
+                if info.file_size or not name.endswith(("/", "\\")):
+                    self._add(name, info, _unfit_in_zip(info))
             return
-        with tarfile.open(fileobj=cast(BinaryIO, self._span), mode="r:") as tar:
+        file = cast(BinaryIO, self._span)
+        with tarfile.open(
+            fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape"
+        ) as tar:
             for entry in tar:
                 if not entry.isdir():
-                    self._add(entry.name, entry, _unfit_in_tar(entry))
+                    self._add(_name_in_tar(entry), entry, _unfit_in_tar(entry))
 
     def _add(self, name: str, found: Any, unfit: str) -> None:
         plain = name.replace("\\", "/")
@@ -186,6 +196,47 @@ class Archive:
             self.refused.setdefault(plain, unfit)
         else:
             self._members[plain] = found
+
+
+def _name_in_zip(info: zipfile.ZipInfo) -> str:
+    """Decode a member's name.
+
+    Without the mark that a name is UTF-8, `zipfile` takes it for code page 437. A Mac and older
+    tools write UTF-8 without the mark, others the old bytes and beside them a field with the name
+    in UTF-8, which counts as long as its checksum is that of the old bytes.
+    """
+    if info.flag_bits & _UTF_8_NAME:
+        return info.filename
+    raw = info.orig_filename.encode("cp437")
+    name = _unicode_path(info.extra, raw)
+    if name is None:
+        try:
+            name = raw.decode()
+        except UnicodeDecodeError:
+            name = info.orig_filename
+    return name.partition("\0")[0]
+
+
+def _unicode_path(extra: bytes, raw: bytes) -> str | None:
+    """Read Info-ZIP's field 0x7075: version 1, CRC-32 of the old name, the name in UTF-8."""
+    while len(extra) >= 4:
+        kind, size = struct.unpack_from("<HH", extra)
+        field, extra = extra[4 : 4 + size], extra[4 + size :]
+        if kind == _UNICODE_PATH and field[:5] == struct.pack("<BI", 1, zlib.crc32(raw)):
+            try:
+                return field[5:].decode() or None
+            except UnicodeDecodeError:
+                return None
+    return None
+
+
+def _name_in_tar(entry: tarfile.TarInfo) -> str:
+    """Decode a member's name: UTF-8, as is usual now, else Latin-1, as it was before."""
+    raw = entry.name.encode(errors="surrogateescape")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 def _unfit_name(name: str) -> str:
@@ -247,10 +298,14 @@ class _Cache:
 _OUTER, _INNER = _Cache(_OPEN), _Cache(_UNPACKED)
 
 
-def state(file: Path) -> tuple[str, int, int]:
-    """Tell a file from what it was before: path, time of change, size."""
+def state(file: Path) -> tuple[str, int, int, int, int]:
+    """Tell a file from what it was before: path, inode, times of change, size.
+
+    The time of the inode's change cannot be set back, as that of the content's can.
+    """
     status = file.stat()
-    return str(file), status.st_mtime_ns, status.st_size
+    times = (status.st_mtime_ns, status.st_ctime_ns)
+    return str(file), status.st_ino, *times, status.st_size
 
 
 def open_archive(file: Path, within: str | None = None) -> Archive:

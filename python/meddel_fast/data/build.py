@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from meddel_fast.data.folder import has_images, scan_folder
+from meddel_fast.data.folder import has_images, inside, scan_folder
+from meddel_fast.data.left_out import LeftOut
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.readers.scan import scan_set
 from meddel_fast.data.readers.shards import are_shards, scan_shards
 from meddel_fast.data.registry import data_sets, known_set
 from meddel_fast.data.sources import Sampling
+from meddel_fast.data.survey import account
 from meddel_fast.files import Progress, StrPath
 
 
@@ -64,7 +67,8 @@ def build(
 ) -> Manifest:
     """Make one manifest of the registry's data sets that lie below `root`.
 
-    Ids are ``<key>/<path>``. A set that is there but in no layout of its own stops the work.
+    Ids are ``<key>/<path>``. A set that is there but in no layout of its own stops the work. What
+    lies beside the sets, or in them and in no row, is counted in the manifest's ``left_out``.
 
     Parameters
     ----------
@@ -97,14 +101,17 @@ def build(
     if keys is not None and absent:
         raise FileNotFoundError(f"root: no folder or archive of {', '.join(absent)} in {root}")
     if len(absent) == len(wanted):
-        inside = ", ".join(sorted(path.name for path in root.iterdir())[:5]) or "nothing"
         raise FileNotFoundError(
             f"root: wanted a folder images, WebDataset tars, or data sets of the registry by name "
-            f"in {root}; it has {inside}"
+            f"in {root}; it has {inside([path.name for path in root.iterdir()])}"
         )
     parts = [
         scan_set(where, key, sampling=sampling, workers=workers, progress=progress)
         for key, where in places.items()
         if where
     ]
-    return Manifest.concat(parts, name)
+    joint = Manifest.concat(parts, name)
+    without = {place for where in places.values() for place in where}
+    beside = account(root, [], [root], without=without)
+    told = [part for part in (joint.left_out, beside) if part is not None]
+    return replace(joint, left_out=LeftOut.joined(told))

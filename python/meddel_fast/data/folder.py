@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from meddel_fast.data.address import ARCHIVES, PART, SUFFIXES, member, parse, place
+from meddel_fast.data.address import ARCHIVES, PART, SUFFIXES, ImageError, member, parse, place
 from meddel_fast.data.archive import open_archive
+from meddel_fast.data.left_out import LeftOut, reason_kind
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.mask_census import Census
-from meddel_fast.data.reading import File, is_inside, make_row, read_all, settle_masks, unfit
-from meddel_fast.data.sources import Sampling, is_known, units
+from meddel_fast.data.reading import (
+    File,
+    index_of,
+    is_inside,
+    make_row,
+    read_all,
+    settle_masks,
+    unfit,
+)
+from meddel_fast.data.sources import Sampling, is_known, is_refused, shown, units
 from meddel_fast.data.splits import Splits, deal_splits, plain_stem
+from meddel_fast.data.survey import account, is_packed
 from meddel_fast.files import Progress, StrPath, walk
 
 _EXAMPLES = 3
@@ -37,7 +48,8 @@ def scan_folder(
 
     Every file is read once: hashed, and decoded in full, so that a broken one is known before a
     long run meets it. Images are found in sub-folders too; hidden files and files without an image
-    suffix are passed over. A mask belongs to the image with the same path but for the suffix.
+    suffix are passed over. A mask belongs to the image with the same path but for the suffix. What
+    is in no row is counted, in the manifest's ``left_out``.
 
     Archives (zip, tar), videos, and TIFF and DICOM files of many frames are read in place, each as
     if it were a folder named by its stem (:mod:`meddel_fast.data.address`): `root` may be an
@@ -117,7 +129,8 @@ def scan_folder(
         deal(rows)
     else:
         rows += [_missing_row(stem, table) for stem in table.missing(set(images))]
-    return finished(name or whole.name, base, rows)
+    left_out = account(base, rows, [whole], splits=table, follow_links=follow_links)
+    return finished(name or whole.name, base, rows, left_out)
 
 
 def _check(min_size: int, workers: int | None) -> None:
@@ -147,15 +160,31 @@ class _Found:
     @property
     def folder(self) -> Path:
         """Where the images are, or would be were archives folders."""
-        return Path(place(member(self.part("images") or self.root / "images", "x"))).parent
+        return Path(self.base(self.part("images") or self.root / "images"))
+
+    def base(self, folder: Path) -> str:
+        """Give the place below which a part's images lie.
+
+        That of ``masks.zip`` is ``masks``, or ``masks/masks`` where the folder itself was packed.
+        """
+        if PART in str(folder):
+            return place(folder)
+        if not folder.is_file():
+            return str(folder)
+        try:
+            names = [name for name in shown(open_archive(folder)) if is_known(name)]
+        except ImageError:  # broken: a row will say so
+            names = []
+        packed = names and all(name.startswith(f"{folder.stem}/") for name in names)
+        return str(folder.with_suffix("") / (folder.stem if packed else ""))
 
     def part(self, name: str) -> Path | None:
         """Find the folder `name`, or the archive in its stead."""
         if self.root.is_file():
             folders = {
                 parent
-                for inside in open_archive(self.root).names
-                for parent in PurePosixPath(inside).parents
+                for name_inside in open_archive(self.root).names
+                for parent in PurePosixPath(name_inside).parents
                 if parent.name == name
             }
             nearest = min(folders, key=lambda folder: (len(folder.parts), folder), default=None)
@@ -172,11 +201,11 @@ class _Found:
     def by_stem(self, folder: Path) -> dict[str, Path]:
         """Find images by their path below `folder` without the suffix."""
         found: dict[str, Path] = {}
-        base = place(folder) if PART in str(folder) else str(folder)
-        if folder.is_file():
-            base = str(folder.with_suffix(""))
+        base = self.base(folder)
         for path in self._all(folder):
             stem = plain_stem(os.path.relpath(place(path), base))
+            if is_refused(path):
+                stem = str(path)  # a row of its own, wherever its name would lead
             if stem in found:
                 raise ValueError(
                     f"root: wanted one image a stem in {folder}, got {found[stem].name} and "
@@ -200,8 +229,9 @@ def _pairs(found: _Found, require_masks: bool) -> tuple[dict[str, Path], dict[st
     where = {part: found.part(part) for part in ("images", "masks")}
     for part in ["images", "masks"] if require_masks else ["images"]:
         if where[part] is None:
-            inside = _some(found.inside()) or "nothing"
-            raise FileNotFoundError(f"root: wanted a folder {part} in {root}, it has {inside}")
+            raise FileNotFoundError(
+                f"root: wanted a folder {part} in {root}, it has {inside(found.inside())}"
+            )
     images = found.by_stem(where["images"] or root)
     if not images:
         known = " ".join(sorted(SUFFIXES))
@@ -236,6 +266,12 @@ def _some(names: Any) -> str:
     return ", ".join(sorted(str(name) for name in names)[:_EXAMPLES])
 
 
+def inside(names: Sequence[str]) -> str:
+    """Name the first of what a folder holds, and what in it has to be unpacked first."""
+    packed = _some(name for name in names if is_packed(name))
+    return (_some(names) or "nothing") + (f" ({packed}: unpack first)" if packed else "")
+
+
 def _splits_file(root: Path, splits: StrPath | None, images: Path) -> Splits | None:
     own = root / "splits.csv"
     if splits is None and not own.is_file():
@@ -254,7 +290,7 @@ def _row(
     require_masks: bool,
 ) -> dict[str, Any]:
     listing = splits.find(Path(place(image.path))) if splits else None
-    index = parse(image.path).index
+    index = index_of(image.path)
     reason = image.reason or unfit(image.info, mask, min_size, require_masks)
     if splits is not None and listing is None:
         reason = reason or f"not listed in {splits.path.name}"
@@ -274,13 +310,15 @@ def _missing_row(stem: str, splits: Splits) -> dict[str, Any]:
     return {"id": place, "image": place, "status": "skipped", "reason": reason, **empty, **numbers}
 
 
-def finished(name: str, root: Path, rows: list[dict[str, Any]]) -> Manifest:
+def finished(
+    name: str, root: Path, rows: Sequence[Mapping[str, Any]], left_out: LeftOut
+) -> Manifest:
     """Make the manifest of a scan, unless none of its images can be used."""
     if not any(row["status"] == "ok" for row in rows):
-        reasons = Counter(row["reason"].split(":")[0] for row in rows).most_common(_EXAMPLES)
+        reasons = Counter(reason_kind(row["reason"]) for row in rows).most_common(_EXAMPLES)
         told = ", ".join(f"{count} {reason}" for reason, count in reasons)
         raise ValueError(f"root: none of the {len(rows)} images of {root} can be used ({told})")
-    return Manifest.from_rows(name, root, rows)
+    return replace(Manifest.from_rows(name, root, rows), left_out=left_out)
 
 
 def deal(rows: list[dict[str, Any]]) -> None:

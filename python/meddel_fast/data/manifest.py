@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from meddel_fast.data.left_out import LeftOut
 from meddel_fast.data.mask_rule import Meaning
 from meddel_fast.extras import needs
 from meddel_fast.files import StrPath, why_no_file
@@ -84,6 +85,8 @@ class Manifest:
         ``dataclasses.replace(manifest, root=new_root)``.
     table
         All rows, the skipped ones included.
+    left_out
+        What the scan that made it left out and noticed; ``None`` for a part of a data set.
 
     Raises
     ------
@@ -94,6 +97,7 @@ class Manifest:
     name: str
     root: Path
     table: pa.Table
+    left_out: LeftOut | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", Path(self.root).resolve())
@@ -138,7 +142,9 @@ class Manifest:
         for column in _OLDER.get(str(version), ()):
             table = table.append_column(SCHEMA.field(column), pa.nulls(len(table), pa.string()))
         try:
-            return cls(metadata["name"], Path(metadata["root"]), table)
+            told = metadata.get("left_out")
+            left_out = None if told is None else LeftOut.parse(told)
+            return cls(metadata["name"], Path(metadata["root"]), table, left_out)
         except (ValueError, pa.ArrowException) as error:  # also of a root that is no path
             raise ValueError(f"{path} is no manifest: {error}") from error
 
@@ -151,6 +157,8 @@ class Manifest:
             Something else may be meant, or is there: :mod:`meddel_fast.outputs`.
         """
         metadata = {"name": self.name, "root": str(self.root), "format": FORMAT}
+        if self.left_out is not None:
+            metadata["left_out"] = self.left_out.as_json()
         with output_path(path, KIND) as temporary:
             pq.write_table(self.table.replace_schema_metadata(metadata), temporary)
 
@@ -174,7 +182,9 @@ class Manifest:
             raise ValueError(f"manifests: wanted different names, got {sorted(names)}")
         root = Path(os.path.commonpath([manifest.root for manifest in manifests]))
         tables = [_prefixed(manifest, root) for manifest in manifests]
-        return cls(name, root, pa.concat_tables(tables).sort_by("id"))
+        told = [m.left_out.under(f"{m.name}/") for m in manifests if m.left_out is not None]
+        left_out = LeftOut.joined(told) if told else None
+        return cls(name, root, pa.concat_tables(tables).sort_by("id"), left_out)
 
     @cached_property
     def ok(self) -> Manifest:

@@ -17,10 +17,12 @@ from meddel_fast.data.archive import open_archive
 from meddel_fast.data.images import ImageError, ImageInfo, examine, examine_part
 from meddel_fast.data.mask_census import Census, MaskError
 from meddel_fast.data.masks import count
-from meddel_fast.data.sources import content_hash, holder, part_hash, read_bytes
+from meddel_fast.data.sources import content_hash, hash_of_part, holder, part_hash, read_bytes
 from meddel_fast.files import Progress, sha256_file
 from meddel_fast.resources import cores
 
+READ = "read"
+"""Key of a row under which its files lie (image and mask): no column, but what `survey` asks."""
 MAX_BYTES = 1 << 30
 """Larger files are not decoded."""
 
@@ -130,15 +132,41 @@ def _read_held(path: Path, address: Address) -> File:
     return File(path, digest, size, examine_part(path))
 
 
+def content(path: Path) -> str:
+    """Hash what an address leads to now: what a manifest has of it, unless it has changed since.
+
+    Raises
+    ------
+    FileNotFoundError, ImageError
+        It is not there any more.
+    """
+    if UNION in path.name and not path.exists():
+        return _joined_hash([content(part) for part in union(path)])
+    whole, index = content_hash(path)[0], parse(path).index
+    return whole if index is None else hash_of_part(whole, index)
+
+
+def _joined_hash(hashes: Sequence[str]) -> str:
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
 def _joined(path: Path, parts: Sequence[File]) -> File:
     """Make one file of the masks of a union: they must be sound and of one size."""
-    digest = hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest()
+    digest = _joined_hash([part.sha256 for part in parts])
     size = sum(part.size for part in parts)
     bad = next((f"{part.path.name}: {part.reason}" for part in parts if part.reason), "")
     sides = {(part.info.width, part.info.height) for part in parts}
     if not bad and len(sides) > 1:
         bad = f"parts of different sizes: {sorted(sides)}"
     return File(path, digest, size, parts[0].info, bad)
+
+
+def index_of(path: Path) -> int | None:
+    """Give the index of a frame or page; None for whole files, those of a forbidden name too."""
+    try:
+        return parse(path).index
+    except ImageError:
+        return None
 
 
 def is_inside(path: Path, limits: Sequence[Path]) -> bool:
@@ -189,10 +217,10 @@ def make_row(
     root: Path, image: File, mask: File | None, reason: str, told: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Make the manifest's row of an image; `told` holds the columns that no file tells."""
+    read = (image, mask)
     if not _is_utf8(image.path) or (mask and not _is_utf8(mask.path)):
         reason, mask = "name is not UTF-8", None
-    # names that are no UTF-8 are written with their bytes escaped
-    relative = image.path.relative_to(root).as_posix().encode(errors="backslashreplace").decode()
+    relative = _escaped(image.path.relative_to(root).as_posix())
     return {
         "id": relative,
         "image": relative,
@@ -205,8 +233,14 @@ def make_row(
         "mode": image.info.mode,
         "status": "skipped" if reason else "ok",
         "reason": reason,
-        **told,
+        READ: read,
+        **{name: _escaped(v) if isinstance(v, str) else v for name, v in told.items()},
     }
+
+
+def _escaped(name: str) -> str:
+    """Write a name, or what was made of one, that is no UTF-8 with its bytes escaped."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _is_utf8(path: Path) -> bool:

@@ -187,8 +187,8 @@ def units(path: Path, sampling: Sampling, below: str = "") -> list[Path]:
     A container that cannot be read is listed itself: what reads it then says why. Of an archive
     only the members below the folder `below` count.
     """
-    address = parse(path)
     try:
+        address = parse(path)
         kind = holder(address)
         if kind == "archive":
             return _members(path, address, sampling, below)
@@ -210,7 +210,7 @@ def _members(path: Path, address: Address, sampling: Sampling, below: str) -> li
         return [path]  # deeper than archives are read, which is said when it is opened
     archive = open_archive(address.file, *address.members)
     found: list[Path] = []
-    for name in _shown(archive):
+    for name in shown(archive):
         where = member(path, name)
         if (not below or name.startswith(f"{below}/")) and is_known(where):
             found += [where] if name in archive.refused else units(where, sampling)
@@ -222,21 +222,21 @@ def files(path: Path) -> list[Path]:
 
     Of any kind, hidden ones passed over. An archive that cannot be read is listed itself.
     """
-    address = parse(path)
-    if address.suffix not in ARCHIVES or len(address.members) > 1:
-        return [path]
     try:
+        address = parse(path)
+        if address.suffix not in ARCHIVES or len(address.members) > 1:
+            return [path]
         archive = open_archive(address.file, *address.members)
     except (ImageError, OSError):
         return [path]
     found: list[Path] = []
-    for name in _shown(archive):
+    for name in shown(archive):
         where = member(path, name)
         found += [where] if name in archive.refused else files(where)
     return found
 
 
-def _shown(archive: Archive) -> list[str]:
+def shown(archive: Archive) -> list[str]:
     """Sort the names of an archive, without hidden files and what a Mac adds."""
     return sorted(
         name
@@ -244,6 +244,18 @@ def _shown(archive: Archive) -> list[str]:
         if not name.startswith("__MACOSX/")
         and not any(part.startswith(".") and part != ".." for part in name.split("/"))
     )
+
+
+def is_refused(path: Path) -> bool:
+    """Tell whether an address leads to a member that its archive refuses to give."""
+    try:
+        address = parse(path)
+        if not address.members:
+            return False
+        inner = address.members[0] if len(address.members) == 2 else None
+        return address.members[-1] in open_archive(address.file, inner).refused
+    except (ImageError, OSError):  # no member, but a file whose own name looks like one
+        return False
 
 
 def is_known(path: StrPath) -> bool:
@@ -304,5 +316,9 @@ def part_hash(path: StrPath) -> tuple[str, int]:
     """Hash a frame or page: see the head of this file; its size is an even share of the file's."""
     address = parse(path)
     whole, size = content_hash(address.container)
-    name = f"{whole}{PART}{address.index:06d}"
-    return hashlib.sha256(name.encode()).hexdigest(), size // frame_count(path)
+    return hash_of_part(whole, address.index or 0), size // frame_count(path)
+
+
+def hash_of_part(whole: str, index: int) -> str:
+    """Hash a frame or page of a file whose hash is `whole`."""
+    return hashlib.sha256(f"{whole}{PART}{index:06d}".encode()).hexdigest()

@@ -39,6 +39,11 @@ class Listing:
     line: int
 
 
+def split_named(name: str) -> str:
+    """Give the split that a word stands for (train, training, val, dev ...), empty for none."""
+    return _NAMES.get(name.lower(), "")
+
+
 def plain_stem(name: str) -> str:
     """Cut an image suffix off a posix path and put the rest in Unicode's composed form.
 
@@ -119,11 +124,16 @@ class Splits:
         self.path = path
         self._found: dict[str, Listing] = {}
         self._expected: set[str] = set()
+        self._asked: set[str] = set()
+        self._lines: list[tuple[Listing, list[str]]] = []
         folder = path.resolve().parent
         for listing in read_splits(path):
             bare = "/" not in listing.file
-            for base in [images] if bare else [folder, root, images]:
-                self._add(plain_stem(os.path.normpath(base / listing.file)), listing)
+            bases = [images] if bare else [folder, root, images]
+            keys = [plain_stem(os.path.normpath(base / listing.file)) for base in bases]
+            self._lines.append((listing, keys))
+            for key in keys:
+                self._add(key, listing)
             whole = plain_stem(os.path.normpath((images if bare else folder) / listing.file))
             ours = plain_stem(images.as_posix()) + "/"
             if whole.startswith(ours) and (not bare or folder == root):
@@ -140,7 +150,19 @@ class Splits:
 
     def find(self, image: Path) -> Listing | None:
         """Give the line about an image (absolute path), if there is one."""
-        return self._found.get(plain_stem(image.as_posix()))
+        key = plain_stem(image.as_posix())
+        self._asked.add(key)
+        return self._found.get(key)
+
+    def unused(self) -> list[str]:
+        """Give the files of the lines that no :meth:`find` was after.
+
+        Without those that are there, seen from the CSV's folder: of another set, that is, in a file
+        for several.
+        """
+        folder = self.path.resolve().parent
+        absent = [listing.file for listing, keys in self._lines if not self._asked & set(keys)]
+        return [name for name in absent if not (folder / name).is_file()]
 
     def missing(self, stems: set[str]) -> list[str]:
         """Give the stems that the file lists for our folder and that are not among `stems`."""

@@ -16,8 +16,8 @@ from meddel_fast.arrays import (
     check_float,
     check_int,
     check_rows,
-    to_matrix,
     resolve_threads,
+    to_matrix,
 )
 from meddel_fast.files import Progress, StrPath
 from meddel_fast.index.clusters import Clusters, Search

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meddel_fast.data.address import parse, place
+from meddel_fast.data.address import place
 from meddel_fast.data.folder import deal, finished
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.mask_census import Census
 from meddel_fast.data.readers.tree import Sample, Tree
-from meddel_fast.data.reading import File, make_row, read_all, settle_masks, unfit
+from meddel_fast.data.reading import File, index_of, make_row, read_all, settle_masks, unfit
 from meddel_fast.data.registry import DataSet, Part, known_set
 from meddel_fast.data.sources import Sampling
 from meddel_fast.data.splits import Splits
+from meddel_fast.data.survey import account
 from meddel_fast.files import Progress, StrPath
 
 
@@ -30,7 +31,10 @@ class FoundPart:
 
 
 def find_parts(
-    data: DataSet, roots: Sequence[Path], sampling: Sampling | None = None
+    data: DataSet,
+    roots: Sequence[Path],
+    sampling: Sampling | None = None,
+    tables: set[Path] | None = None,
 ) -> list[FoundPart]:
     """Find the samples of each part, by the first of its layouts that fits.
 
@@ -42,6 +46,8 @@ def find_parts(
         The folders or archives that hold it, absolute.
     sampling
         Which frames of videos are taken.
+    tables
+        Gets the files that were read for what they tell of the images.
 
     Raises
     ------
@@ -53,6 +59,8 @@ def find_parts(
     for part in data.parts:
         tries = (layout.find(tree) for layout in part.layouts)
         found.append(FoundPart(part, next((samples for samples in tries if samples), [])))
+    if tables is not None:
+        tables |= tree.tables_read
     return found
 
 
@@ -117,7 +125,8 @@ def scan_set(
     for path in roots:
         if not path.exists():
             raise FileNotFoundError(f"root: no folder or archive {path}")
-    found = find_parts(data, roots, sampling)
+    tables: set[Path] = set()
+    found = find_parts(data, roots, sampling, tables)
     samples = [sample for each in found for sample in each.samples]
     if not samples:
         named = ", ".join(map(str, roots))
@@ -139,7 +148,8 @@ def scan_set(
         progress=progress,
     )
     settle_masks(rows, census, data.mask if mask is None else mask)
-    return finished(name or data.key, base, rows)
+    left_out = account(base, rows, roots, tables=tables, splits=table)
+    return finished(name or data.key, base, rows, left_out)
 
 
 def rows_of(
@@ -177,7 +187,7 @@ def rows_of(
 
 
 def _told(sample: Sample, image: File, table: Splits | None) -> dict[str, Any]:
-    index = parse(sample.image).index
+    index = index_of(sample.image)
     told: dict[str, Any] = {
         "split": sample.split,
         "group": sample.group,

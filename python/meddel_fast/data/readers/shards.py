@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from meddel_fast.data.address import SUFFIXES, ImageError, member, parse
-from meddel_fast.data.archive import open_archive
+from meddel_fast.data.address import PART, SUFFIXES, ImageError, member
+from meddel_fast.data.archive import Archive, open_archive
 from meddel_fast.data.folder import finished
+from meddel_fast.data.left_out import Tally
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.mask_census import Census
 from meddel_fast.data.readers.scan import rows_of
 from meddel_fast.data.readers.tree import Sample
 from meddel_fast.data.reading import settle_masks
+from meddel_fast.data.splits import split_named
+from meddel_fast.data.survey import account, is_hidden
 from meddel_fast.files import Progress, StrPath
 
-MASKS = frozenset({"mask.png", "seg.png", "mask", "seg"})
-"""Extensions of masks; ``cls`` and ``txt`` hold a label."""
-
-_LABELS = ("cls", "txt")
+_MASK = re.compile(r"(.+)\.(?:mask|seg)(\.\w+)?", re.IGNORECASE)
+_LABELS = (".cls", ".txt")
 _LONGEST = 200  # characters of a label; a longer text is a caption
+_NOT_A_SAMPLE = re.compile(r"(^|/)__[^/]*__($|/)")  # WebDataset's own notes, which it passes over
 
 
 def scan_shards(
@@ -36,14 +40,22 @@ def scan_shards(
 ) -> Manifest:
     """Read a data set of WebDataset tars, in place.
 
-    A sample's image is the member whose extension is an image's, its mask the one with an extension
-    in :data:`MASKS`, its label the text of ``cls`` or ``txt``; other members are passed over.
-    Splits are dealt by content, as by :func:`meddel_fast.data.folder.scan_folder`.
+    A sample is what shares a name up to its first dot. Its image is the member whose extension is
+    an image's, its mask the one whose extension is ``mask`` or ``seg``, an image's suffix behind it
+    or not (``a.seg.png``), its label the text of ``cls`` or ``txt``. Where no extension is an
+    image's (``case1.0001.png``), images go by their last suffix: each is a sample, all of one name
+    up to the first dot are a group, and masks and labels belong to the image that they are named
+    after, or to the group. So do numbered ones beside ``case1.png``.
+
+    What is left out of a sample (a second image or mask, a mask without an image), and a sample
+    without an image, is a skipped row; other members are counted in `Manifest.left_out`. Splits are
+    those of the folders, where the tars lie in folders named train, val, test; else they are dealt
+    by content, as by :func:`meddel_fast.data.folder.scan_folder`.
 
     Parameters
     ----------
     root
-        A tar, or a folder of tars.
+        A tar, or a folder of tars, or of folders of tars that are named after splits.
     name
         Name of the data set; the folder's name if not given.
     require_masks
@@ -66,10 +78,10 @@ def scan_shards(
         No shard holds an image, none can be used, or the masks have no one meaning.
     """
     root = Path(root).resolve()
-    shards = [root] if root.is_file() else sorted(root.glob("*.tar"))
     if not root.exists():
         raise FileNotFoundError(f"root: no folder or tar {root}")
-    samples = [sample for shard in shards for sample in _samples(shard)]
+    shards = [_Shard.read(path, split) for path, split in _tars(root)]
+    samples = [sample for shard in shards for sample in shard.samples]
     if not samples:
         raise ValueError(f"root: no image in the {len(shards)} tars of {root}")
     base = root if root.is_dir() else root.parent
@@ -84,35 +96,147 @@ def scan_shards(
         progress=progress,
     )
     settle_masks(rows, census, mask)
-    return finished(name or root.stem, base, rows)
-
-
-def _samples(shard: Path) -> list[Sample]:
-    try:
-        archive = open_archive(shard)
-    except ImageError as error:
-        return [Sample(shard, reason=error.reason)]
-    by_key: dict[str, dict[str, str]] = defaultdict(dict)
-    for inside in archive.names:
-        path = PurePosixPath(inside)
-        stem, _, extension = path.name.partition(".")
-        by_key[str(path.parent / stem)][extension.lower()] = inside
-    samples = [Sample(member(shard, bad), reason=why) for bad, why in archive.refused.items()]
-    for parts in by_key.values():
-        image = next((parts[e] for e in sorted(parts) if f".{e}" in SUFFIXES), None)
-        if image is None:
-            continue
-        mask = next((member(shard, parts[e]) for e in sorted(MASKS & parts.keys())), None)
-        text = next((parts[e] for e in _LABELS if e in parts), None)
-        label = None if text is None else archive.read(text).decode("utf-8", "replace").strip()
-        if label is not None and len(label) > _LONGEST:
-            label = None
-        samples.append(Sample(member(shard, image), mask, label=label))
-    return samples
+    left_out = account(
+        base,
+        rows,
+        [root],
+        tables={path for shard in shards for path in shard.labels},
+        noticed=list(_noticed(shards)),
+    )
+    return finished(name or root.stem, base, rows, left_out)
 
 
 def are_shards(root: Path) -> bool:
     """Tell whether a path looks like shards: a tar, or a folder with tars."""
+    return any(_tars(root))
+
+
+def _tars(root: Path) -> Iterator[tuple[Path, str]]:
+    """Find the tars, each with the split that its folder is named after."""
     if root.is_file():
-        return parse(root).suffix == ".tar"
-    return any(root.glob("*.tar"))
+        if root.suffix.lower() == ".tar":
+            yield root, ""
+        return
+    inside = sorted(path for path in root.iterdir() if not is_hidden(path.name))
+    yield from ((path, "") for path in inside if _is_tar(path))
+    for folder in inside:
+        if folder.is_dir() and (split := split_named(folder.name)):
+            below = sorted(path for path in folder.iterdir() if not is_hidden(path.name))
+            yield from ((path, split) for path in below if _is_tar(path))
+
+
+def _is_tar(path: Path) -> bool:
+    return path.suffix.lower() == ".tar" and path.is_file()
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A member of a shard: its address, what it is, and its name without the suffixes for that."""
+
+    path: Path
+    kind: str
+    stem: str
+
+    @classmethod
+    def of(cls, shard: Path, name: str) -> _Member:
+        place = PurePosixPath(name)
+        suffix, masked = place.suffix.lower(), _MASK.fullmatch(place.name)
+        stem, kind = place.stem, suffix if suffix in _LABELS else ""
+        if masked and (masked[2] or suffix).lower() in SUFFIXES | {".mask", ".seg"}:
+            stem, kind = masked[1], "mask"
+        elif suffix in SUFFIXES:
+            kind = "image"
+        return cls(member(shard, name), kind, str(place.parent / stem))
+
+
+@dataclass
+class _Shard:
+    """What was found in a tar: samples, keys of images, labels read, texts that are no labels."""
+
+    samples: list[Sample] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    labels: list[Path] = field(default_factory=list)
+    captions: list[Path] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, path: Path, split: str) -> _Shard:
+        found = cls()
+        try:
+            archive = open_archive(path)
+        except ImageError as error:
+            found.samples.append(Sample(path, reason=error.reason))
+            return found
+        by_key: dict[str, list[_Member]] = defaultdict(list)
+        for name in sorted(archive.names):
+            if not is_hidden(name) and not _NOT_A_SAMPLE.search(name):
+                place = PurePosixPath(name)
+                key = str(place.parent / place.name.partition(".")[0])
+                by_key[key].append(_Member.of(path, name))
+        refused = ((member(path, bad), why) for bad, why in archive.refused.items())
+        found.samples += [Sample(where, reason=why) for where, why in refused]
+        for key, members in by_key.items():
+            found._add(archive, key, members)
+        found.samples = [replace(sample, split=split) for sample in found.samples]
+        return found
+
+    def _add(self, archive: Archive, key: str, members: Sequence[_Member]) -> None:
+        """Make samples of what shares a name up to the first dot."""
+        images = [m for m in members if m.kind == "image"]
+        masks = [m for m in members if m.kind == "mask"]
+        if not images and not masks:
+            self.samples.append(Sample(members[0].path, reason="no image of this key"))
+        first = [image for image in images if image.stem == key][:1]  # WebDataset's own rule
+        numbered = [image for image in images if _number(image.stem) >= 0 and image.stem != key]
+        taken = {image.stem: image for image in reversed([*first, *numbered] if first else images)}
+        self.keys += taken
+        for stem, image in sorted(taken.items()):
+            near = [m for m in masks if m.stem == stem]
+            if not near and len(taken) == 1:
+                near = [m for m in masks if m.stem == key]
+            several = len(taken) > 1
+            sample = Sample(
+                image.path,
+                near[0].path if near else None,
+                group=key if several else "",
+                frame=_number(stem) if several else -1,
+                label=self._label(archive, members, (stem, key)),
+            )
+            self.samples.append(sample)
+            masks = [m for m in masks if m not in near[:1]]
+        others = [image for image in images if image not in taken.values()]
+        self.samples += [Sample(image.path, reason="second image of its key") for image in others]
+        why = "second mask of its key" if images else "mask without an image"
+        self.samples += [Sample(mask.path, reason=why) for mask in masks]
+
+    def _label(
+        self, archive: Archive, members: Sequence[_Member], stems: Iterable[str]
+    ) -> str | None:
+        """Read the label of an image: by its own name before that of its key."""
+        told = (m for stem in stems for end in _LABELS for m in members
+                if m.kind == end and m.stem == stem)  # fmt: skip
+        found = next(told, None)
+        if found is None:
+            return None
+        name = str(found.path).removeprefix(f"{archive.path}{PART}")
+        with archive.open(name) as file:
+            text = file.read(8 * _LONGEST).decode("utf-8", "replace").strip()
+        if len(text) > _LONGEST:
+            self.captions.append(found.path)
+            return None
+        self.labels.append(found.path)
+        return text
+
+
+def _number(stem: str) -> int:
+    """Give the number behind a name's last dot; -1 if it has none."""
+    _, dot, tail = PurePosixPath(stem).name.rpartition(".")
+    return int(tail) if dot and re.fullmatch(r"[0-9]{1,9}", tail) else -1
+
+
+def _noticed(shards: Sequence[_Shard]) -> Iterator[Tally]:
+    keys = Counter(key for shard in shards for key in set(shard.keys))
+    if twice := sorted(key for key, count in keys.items() if count > 1):
+        yield Tally.of("keys in several shards", twice)
+    if captions := [path for shard in shards for path in shard.captions]:
+        what = f"texts of more than {_LONGEST} characters, not read as labels"
+        yield Tally.of(what, (path.name for path in captions))

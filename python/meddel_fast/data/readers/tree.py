@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -41,15 +42,20 @@ class Sample:
 
 @dataclass(frozen=True)
 class Item:
-    """A file: its address, and the parts of its place, the data set's own folder the first."""
+    """A file: its address, and the parts of its place, the data set's own folder the first.
+
+    The parts are in Unicode's composed form, since a Mac stores names in another than the rest.
+    ``log`` gets the address when it is read as a table.
+    """
 
     path: Path
     parts: tuple[str, ...]
+    log: set[Path] = field(default_factory=set, compare=False, repr=False)
 
     @property
     def stem(self) -> str:
         """The name without suffix."""
-        return stem_of(self.path)
+        return PurePosixPath(self.parts[-1]).stem
 
     @property
     def suffix(self) -> str:
@@ -67,19 +73,21 @@ class Layout(Protocol):
 class Tree:
     """All files below some folders and in some archives, sorted by place.
 
-    ``images`` and ``videos`` are those by their suffix, everything else is a table.
+    ``images`` and ``videos`` are those by their suffix, everything else is a table;
+    ``tables_read`` those of them that :func:`read_text` was asked for.
     """
 
     def __init__(self, roots: Sequence[Path], sampling: Sampling | None = None) -> None:
         self.sampling = sampling or Sampling()
+        self.tables_read: set[Path] = set()
         items = []
         for root in roots:
             for path in _walk(root):
                 if not is_inside(path, [root.resolve()]) and path.suffix.lower() not in SUFFIXES:
                     continue  # what leads out of the data set: images are reported, others unread
                 for found in files(path):
-                    parts = PurePosixPath(os.path.relpath(place(found), root.parent)).parts
-                    items.append(Item(found, parts))
+                    below = composed(os.path.relpath(place(found), root.parent))
+                    items.append(Item(found, PurePosixPath(below).parts, self.tables_read))
         self.items = sorted(items, key=lambda item: item.parts)
         self.images = [item for item in self.items if item.suffix in SUFFIXES]
         self.videos = [item for item in self.items if item.suffix in VIDEOS]
@@ -101,8 +109,13 @@ def _walk(root: Path) -> Iterator[Path]:
 
 
 def stem_of(path: Path) -> str:
-    """Give the name without suffix of what an address leads to."""
-    return PurePosixPath(place(path)).stem
+    """Give the name without suffix of what an address leads to, in Unicode's composed form."""
+    return PurePosixPath(composed(place(path))).stem
+
+
+def composed(text: str) -> str:
+    """Put text in Unicode's composed form, in which equal names are equal."""
+    return unicodedata.normalize("NFC", text)
 
 
 def plain(name: str) -> str:
@@ -119,18 +132,19 @@ def inside(item: Item, folder: str) -> tuple[str, ...] | None:
 
 
 def read_text(item: Item) -> str:
-    """Read a table, as UTF-8.
+    """Read a table, as UTF-8, in Unicode's composed form.
 
     Raises
     ------
     ImageError
         It is too large, or no text.
     """
+    item.log.add(item.path)
     with open_file(item.path) as file:
         data = file.read(MAX_TABLE + 1)
     if len(data) > MAX_TABLE:
         raise ImageError(item.path, f"too large for a table: more than {MAX_TABLE} bytes")
     try:
-        return data.decode("utf-8-sig")
+        return composed(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise ImageError(item.path, f"not text in UTF-8: {error}") from None
