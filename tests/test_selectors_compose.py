@@ -392,7 +392,9 @@ def test_an_option_beside_one_that_takes_its_place_is_refused(name: str) -> None
 
 def test_missing_names_are_no_name() -> None:
     for name, option in (("stratified", "strata"), ("moderate", "labels"), ("random", "groups")):
-        with pytest.raises(TypeError, match=f"{option} must be int or str .* got None for sample 0"):
+        with pytest.raises(
+            TypeError, match=f"{option} must be int or str .* got None for sample 0"
+        ):
             select(name, blobs(), 5, **{option: [None] * N})
         names = np.array(["a", "b"] * (N // 2), dtype=object)
         names[3] = float("nan")

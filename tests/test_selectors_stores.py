@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from samples import clustered
 
 import meddel_fast as mf
@@ -170,7 +169,7 @@ def test_nan_is_named_with_its_row_by_every_selector_that_is_given_a_budget() ->
     x = X.copy()
     x[77, 3] = np.nan
     for name in SELECTORS:
-        with pytest.raises(ValueError, match="x must be finite in fp32, got NaN .* row 77$"):
+        with pytest.raises(ValueError, match=r"x must be finite in fp32, got NaN .* row 77$"):
             mf.selectors.select(
                 name, x, 20, memory=MEMORY, **({"score": SCORE} if name == "loss" else {})
             )
@@ -181,7 +180,9 @@ def test_some_rows_of_a_store(store: Store) -> None:
     some = store[which]
     assert some.memory == MEMORY
     np.testing.assert_array_equal(some.rows(1, 4), X[which][1:4])
-    np.testing.assert_array_equal(some[np.array([4, 0])].take(np.array([1, 0, 1])), X[[100, 0, 100]])
+    np.testing.assert_array_equal(
+        some[np.array([4, 0])].take(np.array([1, 0, 1])), X[[100, 0, 100]]
+    )
     before = store.rows_read
     some.rows(0, 5)
     assert store.rows_read > before

@@ -201,9 +201,13 @@ def test_names_in_files(tmp_path: Path) -> None:
         open_store(path, tensor="y")
     path = write(tmp_path / "x.parquet", X)
     same_rows(open_store(path, column="embedding"), X)
-    with pytest.raises(TypeError, match=r"column 'id' of .* must be one, and hold lists of float32"):
+    with pytest.raises(
+        TypeError, match=r"column 'id' of .* must be one, and hold lists of float32"
+    ):
         open_store(path, column="id")
-    with pytest.raises(ValueError, match=r"has no column 'y'; its columns: id \(int64\), embedding"):
+    with pytest.raises(
+        ValueError, match=r"has no column 'y'; its columns: id \(int64\), embedding"
+    ):
         open_store(path, column="y")
 
 

@@ -112,16 +112,17 @@ def check_directory(config: RunConfig) -> None:
     if not there.is_dir():
         raise ConfigError(f"the run directory {out} cannot be made: {there} is a file")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise ConfigError(f"the run directory {out} cannot be written: {there} is not yours to write")
+        raise ConfigError(
+            f"the run directory {out} cannot be written: {there} is not yours to write"
+        )
 
 
 def _check_data(config: RunConfig) -> None:
     for data in config.data:
-        for name, path in (("path", data.path), ("splits", data.splits)):
-            if path is not None and not path.exists():
-                raise ConfigError(f"[[data]] '{data.name}' {name}: there is no {path}")
+        if data.path is not None and not data.path.exists():
+            raise ConfigError(f"data folder not found: {data.path}")
         if data.splits is not None and not data.splits.is_file():
-            raise ConfigError(f"[[data]] '{data.name}' splits: {data.splits} is no file")
+            raise ConfigError(f"[[data]] '{data.name}' splits: there is no file {data.splits}")
 
 
 def _check_encoders(config: RunConfig) -> None:

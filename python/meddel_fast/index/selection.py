@@ -16,8 +16,8 @@ from meddel_fast.arrays import (
     check_float,
     check_int,
     check_rows,
-    to_matrix,
     resolve_threads,
+    to_matrix,
 )
 from meddel_fast.files import Progress, StrPath
 from meddel_fast.index.clusters import Clusters, Search
@@ -322,7 +322,9 @@ class SelectionIndex:
             raise TypeError(f"x must be {head['dtype']} like the index, got {dtype}")
         names = _names(ids)
         if len(names) != len(array):
-            raise ValueError(f"ids must be one for each of {len(array)} rows of x, got {len(names)}")
+            raise ValueError(
+                f"ids must be one for each of {len(array)} rows of x, got {len(names)}"
+            )
         return rows.array[: len(array)], names
 
     def _search(self, state: State, positions: NDArray[np.int64], threads: int) -> Search:

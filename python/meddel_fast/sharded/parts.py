@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from meddel_fast import _core
 from meddel_fast.arrays import check_finite, resolve_threads
+from meddel_fast.progress import open_pass
 from meddel_fast.sharded.group import Group, SoloGroup
 from meddel_fast.sharded.memory import check_memory
-from meddel_fast.progress import open_pass
 from meddel_fast.shards import ArrayShard
 from meddel_fast.store import LocalRows, Store, as_store
 
