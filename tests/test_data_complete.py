@@ -729,8 +729,9 @@ def replaced(path: Path, data: bytes) -> None:
 
 def test_replaced_files_are_named_before_anything_is_made_of_them(tmp_path: Path) -> None:
     bmp = [encoded(Image.fromarray(frame(n)), "BMP") for n in range(9)]
-    files = {f"images/{n}.bmp": bmp[n] for n in range(5)} | {f"masks/{n}.bmp": bmp[n]
-                                                             for n in range(5)}  # fmt: skip
+    masks = [encoded(Image.fromarray(frame(n)).convert("L").convert("1"), "BMP") for n in range(9)]
+    files = {f"images/{n}.bmp": bmp[n] for n in range(5)}
+    files |= {f"masks/{n}.bmp": masks[n] for n in range(5)}
     manifest = scan_folder(write(tmp_path, files))
     for n in (1, 3):
         replaced(tmp_path / f"images/{n}.bmp", bmp[n + 5])
@@ -742,7 +743,7 @@ def test_replaced_files_are_named_before_anything_is_made_of_them(tmp_path: Path
     replaced(tmp_path / "images/1.bmp", bmp[1])
     replaced(tmp_path / "images/3.bmp", bmp[3])
     assert len(frames(manifest, 16)[np.arange(5)]) == 5
-    replaced(tmp_path / "masks/0.bmp", bmp[8])
+    replaced(tmp_path / "masks/0.bmp", masks[8])
     with pytest.raises(ImageError, match=r"masks/0\.bmp: is not the file"):
         frames(manifest, 17, masks=True)[np.array([0])]
 

@@ -169,7 +169,7 @@ def test_nan_is_named_with_its_row_by_every_selector_that_is_given_a_budget() ->
     x = X.copy()
     x[77, 3] = np.nan
     for name in SELECTORS:
-        with pytest.raises(ValueError, match="x must be finite in fp32, got NaN .* row 77$"):
+        with pytest.raises(ValueError, match=r"x must be finite in fp32, got NaN .* row 77$"):
             mf.selectors.select(
                 name, x, 20, memory=MEMORY, **({"score": SCORE} if name == "loss" else {})
             )

@@ -179,8 +179,8 @@ def kcenter_greedy(
     """
     if needs_parts(x, memory=memory, group=group):
         return on_parts(  # type: ignore[no-any-return]
-            "kcenter_greedy", device, x, k, radius=radius, metric=metric, start=start, selected=selected,
-            distances=distances,
+            "kcenter_greedy", device, x, k, radius=radius, metric=metric, start=start,
+            selected=selected, distances=distances,
             memory=memory, group=group, threads=threads,
         )  # fmt: skip
     threads = resolve_threads(threads)
@@ -496,8 +496,8 @@ def kmeans(
     """
     if needs_parts(x, memory=memory, group=group):
         return on_parts(  # type: ignore[no-any-return]
-            "kmeans", device, x, k, spherical=spherical, max_iterations=max_iterations, seed=seed, init=init,
-            memory=memory, group=group, threads=threads,
+            "kmeans", device, x, k, spherical=spherical, max_iterations=max_iterations, seed=seed,
+            init=init, memory=memory, group=group, threads=threads,
         )  # fmt: skip
     threads = resolve_threads(threads)
     max_iterations = check_int("max_iterations", max_iterations, 0)

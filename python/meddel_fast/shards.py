@@ -182,6 +182,7 @@ class SomeRows(Shard):
         return [self._store.take(self._which[start:stop]) for start, stop in spans]
 
     def forget(self) -> None:
+        """Let the store do so."""
         self._store.forget()
 
 

@@ -119,11 +119,10 @@ def check_directory(config: RunConfig) -> None:
 
 def _check_data(config: RunConfig) -> None:
     for data in config.data:
-        for name, path in (("path", data.path), ("splits", data.splits)):
-            if path is not None and not path.exists():
-                raise ConfigError(f"[[data]] '{data.name}' {name}: there is no {path}")
+        if data.path is not None and not data.path.exists():
+            raise ConfigError(f"data folder not found: {data.path}")
         if data.splits is not None and not data.splits.is_file():
-            raise ConfigError(f"[[data]] '{data.name}' splits: {data.splits} is no file")
+            raise ConfigError(f"[[data]] '{data.name}' splits: there is no file {data.splits}")
 
 
 def _check_encoders(config: RunConfig) -> None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
-from click.core import ParameterSource
 
 from meddel_fast.config import ConfigError
 from meddel_fast.config_file import load_config
 from meddel_fast.console import progress_console
 
-_FROM_USER = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+_FROM_USER = ("COMMANDLINE", "ENVIRONMENT")
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="Bring the stages of this run up to date instead.")
@@ -34,10 +32,10 @@ DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cu
 
 def given(*among: str) -> set[str]:
     """Return which of the running command's parameters the user gave; of some, or of all."""
-    context = click.get_current_context()
-    names = among or tuple(p.name or "" for p in context.command.params)
+    context = _context()
+    names = among or tuple(p.name for p in context.command.params)
     sources = {name: context.get_parameter_source(name) for name in names}
-    return {name for name, source in sources.items() if source in _FROM_USER}
+    return {name for name, source in sources.items() if source and source.name in _FROM_USER}
 
 
 def refuse_beside(what: str, *allowed: str) -> None:
@@ -51,16 +49,28 @@ def refuse_beside(what: str, *allowed: str) -> None:
         Names of the parameters that it goes with, its own included.
     """
     idle = given() - set(allowed)
-    shown = [_written(p) for p in click.get_current_context().command.params if p.name in idle]
+    shown = [_written(p) for p in _context().command.params if p.name in idle]
     if shown:
         raise ConfigError(f"{', '.join(shown)} would have no effect with {what}: leave it out")
 
 
-def _written(parameter: click.Parameter) -> str:
+def _context() -> Any:
+    """Return the context of the running command: of the click that typer brings, or runs on."""
+    return getattr(typer.main, "get_current_context", _click_context)()
+
+
+def _click_context() -> Any:
+    """Return the context of click itself, for versions of typer that do not bring their own."""
+    import click
+
+    return click.get_current_context()
+
+
+def _written(parameter: Any) -> str:
     """Return a parameter as users write it."""
-    if isinstance(parameter, click.Argument):
-        return (parameter.name or "").upper()
-    return max(parameter.opts, key=len)
+    if parameter.param_type_name == "argument":
+        return str(parameter.name).upper()
+    return str(max(parameter.opts, key=len))
 
 
 def run_stages(config: Path, data_root: Path | None, out: Path | None, until: str | None) -> Path:
@@ -102,7 +112,7 @@ def write_table(run_dir: Path, out: Path) -> None:
 
 def need(value: Any, what: str) -> Any:
     """Give `value`, or say that it is needed when there is no ``--config``."""
-    context = click.get_current_context()
+    context = _context()
     if context.params.get("data_root") is not None:
         raise ConfigError("--data-root would have no effect without --config: leave it out")
     if value is None:

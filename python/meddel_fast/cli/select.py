@@ -32,9 +32,7 @@ _BUDGET = "{budget}"
 def select(
     embeddings: Annotated[
         Path | None,
-        typer.Argument(
-            help="A .npy, .safetensors or .parquet file of (samples, features), or a folder of embed."
-        ),
+        typer.Argument(help="A .npy, .safetensors or .parquet file, or a folder of embed."),
     ] = None,
     method: Annotated[str, typer.Option(help="A name that --list shows.")] = "meddel",
     budget: Annotated[

@@ -15,7 +15,7 @@ import inspect
 import io
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +72,10 @@ class _Settings:
             raise ValueError(
                 f"{' + '.join(_SHARES)}: wanted at most {_MOST_PLANTED}, got {sum(shares):g}"
             )
-        planted = {name: float(share) for name, share in zip(_SHARES, shares, strict=True)}
-        return replace(self, val_videos=val, test_videos=test, **planted)
+        near, exact, disruptive = map(float, shares)
+        return _Settings(
+            self.videos, self.frames, self.size, self.seed, val, test, near, exact, disruptive
+        )
 
     def dealt(self) -> tuple[int, int]:
         """Return how many videos are for validation and for test: as many as fit, if not given."""

@@ -15,17 +15,17 @@ Check = Callable[[str, Any, int | None], Any]
 
 
 def choice(*choices: str) -> Check:
-    """One of these names."""
+    """Accept one of these names."""
     return lambda name, value, n: check_choice(name, value, choices)
 
 
 def number(low: float, high: float) -> Check:
-    """A number within [low, high]."""
+    """Accept a number within [low, high]."""
     return lambda name, value, n: check_float(name, value, low, high)
 
 
 def count(most: Callable[[int], int] | None = None, *, low: int = 1) -> Check:
-    """A whole number from `low` to what `most` makes of the number of samples."""
+    """Accept a whole number from `low` to what `most` makes of the number of samples."""
 
     def check(name: str, value: Any, n: int | None) -> int:
         high = None if most is None or n is None else most(n)
