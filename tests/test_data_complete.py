@@ -699,12 +699,13 @@ def test_commands_end_with_the_table(tmp_path: Path) -> None:
     assert built.exit_code == 0, built.output
     wanted = [
         f"{target}: 3 images (test 1, train 1, val 1); 1 skipped: tiny 1",
+        "  3 masks: lesion above 127.5 (0, 255)",
         "  skipped: tiny: 1 (images/t.png)",
         "files: 9 (images 4, masks 3, tables 0, left out 2)",
         "  left out: images in places passed over: 1 (other)",
         "  left out: .txt files: 1 (images/\\x1b[2J.txt)",
     ]
-    assert built.stdout.splitlines()[-5:] == wanted
+    assert built.stdout.splitlines()[-6:] == wanted
     shown = run(app, ["data", "show", str(target)])
     assert shown.stdout.splitlines() == wanted
     for command in (["show", str(target)], ["build", str(tmp_path / "set"), "--out", str(target)]):
