@@ -32,7 +32,9 @@ from made_masks import (  # noqa: E402
 
 from meddel_fast.data import mask_census  # noqa: E402
 from meddel_fast.data.images import load_mask  # noqa: E402
-from meddel_fast.data.mask_census import MaskError  # noqa: E402
+from meddel_fast.data.mask_census import Census, MaskError  # noqa: E402
+from meddel_fast.data.mask_numbers import depth_of, numbers_of  # noqa: E402
+from meddel_fast.data.pixels import Pixels  # noqa: E402
 
 # How the four parts are numbered, and what they are in the end; "refused": who knows?
 KINDS: dict[str, tuple[tuple[float, ...], tuple[int, ...] | str]] = {
@@ -321,3 +323,49 @@ def test_the_order_of_files_changes_nothing_however_many_colours_there_are(
     found = {settled(order).to_json() for order in (paths, paths[::-1], paths[2:] + paths[:2])}
     assert len(found) == 1
     assert settled(paths).words().startswith("lesion above 127.5 (0-19, ")
+
+
+@pytest.mark.parametrize(
+    ("bits", "numbers", "wanted"),
+    [
+        (1, (0, 1, 1, 0), (0, 1, 1, 0)),
+        (2, (0, 3, 3, 0), (0, 1, 1, 0)),
+        (2, (0, 1, 2, 3), (0, 1, 1, 1)),
+        (4, (0, 15, 15, 0), (0, 1, 1, 0)),
+        (4, (0, 1, 5, 14), (0, 1, 1, 1)),
+    ],
+)
+@pytest.mark.parametrize("inverted", [False, True])
+def test_grey_of_few_bits_holds_white_or_classes(
+    bits: int, numbers: tuple[int, ...], wanted: tuple[int, ...], inverted: bool
+) -> None:
+    levels = max(numbers) in (1, 3, 15) and len(set(numbers)) == 2
+    census = Census()
+    files = []
+    for i, mask in enumerate(MASKS):
+        values = numbered(mask, numbers).astype(np.uint8)
+        if inverted and levels:
+            values = max(numbers) - values
+        files.append(Pixels(values, None, "grey", bits, False, inverted, None))
+        census.add(str(i), files[-1])
+    meaning = census.settle()
+    for mask, pixels in zip(MASKS, files, strict=True):
+        rule = meaning.rule(depth_of(pixels))
+        assert rule is not None
+        found, turned = numbers_of(pixels, meaning.by_index)
+        np.testing.assert_array_equal(rule.apply(found, inverted=turned), numbered(mask, wanted))
+
+
+def test_masks_that_are_mostly_lesion_are_told_since_they_may_be_turned_over(
+    tmp_path: Path,
+) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    paths = []
+    for i, mask in enumerate(MASKS):  # a negative, by the tag that tifffile gives booleans
+        paths.append(tmp_path / f"{i}.tif")
+        tifffile.imwrite(paths[-1], mask > 0)
+    assert "are they turned over?" in settled(paths).words()
+    for mask, found in zip(MASKS, read(paths, {"foreground": [0]}), strict=True):
+        np.testing.assert_array_equal(found, mask > 0)
+    upright = saved(tmp_path, CONTAINERS["png"][0], (0, 255, 255, 0))
+    assert "turned over" not in settled(upright).words()

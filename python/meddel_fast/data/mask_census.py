@@ -52,6 +52,8 @@ class Tally:
         What the numbers are: blurred; indices of palettes, all of them.
     coarse
         There were too many numbers to hold: colours count by their brightness.
+    turned
+        In some of the files 0 is white.
     pixels, flat
         Pixels by number, and those of them whose four neighbours are equal.
     beside, alone
@@ -65,6 +67,7 @@ class Tally:
     lossy: bool = False
     indexed: bool = False
     coarse: bool = False
+    turned: bool = False
     pixels: Counter[Number] = field(default_factory=Counter)
     flat: Counter[Number] = field(default_factory=Counter)
     files: int = 0
@@ -84,6 +87,7 @@ class Tally:
             self.lossy or other.lossy,
             self.indexed and other.indexed,
             self.coarse or other.coarse,
+            self.turned or other.turned,
             self.pixels + other.pixels,
             self.flat + other.flat,
             first=min(filter(None, (self.first, other.first)), default=""),
@@ -118,7 +122,8 @@ class Census:
         """
         depth = depth_of(pixels)
         if pixels.kind != "palette":
-            counted = _tally(name, numbers_of(pixels, True)[0], pixels.lossy)
+            numbers, turned = numbers_of(pixels, True)
+            counted = replace(_tally(name, numbers, pixels.lossy), turned=turned)
             with self._lock:
                 _put(self._tallies, depth, counted)
             return
@@ -203,16 +208,16 @@ def _tally(name: str, numbers: NDArray[Any], lossy: bool, indexed: bool = False)
     if numbers.dtype.kind == "f":
         finite = np.isfinite(numbers)
         valueless = int(numbers.size - finite.sum())
-        numbers = np.where(finite, numbers, 0)
+        numbers = np.where(finite, numbers, 0).astype(np.float64)
         if (numbers == np.rint(numbers)).all() and np.abs(numbers).max(initial=0) < 1 << 53:
             numbers = numbers.astype(np.int64)
-        else:
-            numbers = numbers.astype(np.float64)
     if lossy:
         numbers = brightness(numbers)
     flat = _flat(numbers)
     counts, flats = _counts(numbers), _counts(numbers[flat])
-    tally = Tally(lossy, indexed, False, counts, flats, 1, valueless=valueless, first=name)
+    tally = Tally(
+        lossy, indexed, pixels=counts, flat=flats, files=1, valueless=valueless, first=name
+    )
     if numbers.dtype.kind == "f":
         return tally
     low, top = small(tally)
@@ -293,6 +298,11 @@ def _decided(tally: Tally, depth: str, plain: bool) -> Rule:
             f"{tally.files} masks of {depth} (first {tally.first}) hold {listed(tally.pixels)}: "
             f"{rule}; {_HOW}"
         )
+    numbers = np.array(list(tally.pixels))
+    lesion = rule.apply(numbers, lossy=tally.lossy) == 1
+    share = np.array(list(tally.pixels.values()))[lesion].sum() / max(tally.pixels.total(), 1)
+    if share > 0.5 and not tally.turned:
+        return replace(rule, seen=f"{rule.seen}; {share:.0%} of all pixels, are they turned over?")
     return rule
 
 
