@@ -170,6 +170,23 @@ def test_a_set_of_noise_alone_is_empty_in_lossy_files_and_refused_in_others(tmp_
         settled([BLURRED["png"](tmp_path / "b", noise)])
 
 
+def test_small_classes_in_lossy_files_are_refused_and_not_lost(tmp_path: Path) -> None:
+    paths = saved(tmp_path, grey(".jpg", quality=95), (0, 1, 2, 0))[:2]
+    with pytest.raises(MaskError, match="may be blurred classes or noise"):
+        settled(paths)
+    found = read(paths, {"foreground": [1, 2]})
+    np.testing.assert_array_equal(found[1], numbered(MASKS[1], (0, 1, 1, 0)))
+
+
+def test_a_number_that_means_two_things_in_one_set_is_refused(tmp_path: Path) -> None:
+    paths = saved(tmp_path, grey(".png"), (0, 1, 2, 255))
+    paths.append(grey(".jpg")(tmp_path / "x", numbered(MASKS[1], (0, 255, 255, 0))))
+    with pytest.raises(MaskError, match=r"255 is ignored in masks of 8 bits .* lesion in lossy"):
+        settled(paths)
+    found = read(paths, {"foreground": [1, 2], "ignore": [255]})
+    np.testing.assert_array_equal(found[4], numbered(MASKS[1], (0, 255, 255, 0)))
+
+
 def disc(radius: float = 20, soft: float = 1.0) -> np.ndarray:
     y, x = np.mgrid[:SIDE, :SIDE]
     return np.clip((radius - np.hypot(x - 32, y - 30)) / soft + 0.5, 0, 1)
@@ -292,6 +309,13 @@ def test_numbers_of_instances_are_all_lesion(tmp_path: Path) -> None:
         numbers[y * 6 : y * 6 + 5, x * 6 : x * 6 + 5] = i + 1
     path = written(tmp_path / "x.png", Image.fromarray(numbers))
     np.testing.assert_array_equal(read([path])[0], numbers > 0)
+
+
+def test_nested_classes_are_no_noise(tmp_path: Path) -> None:
+    y, x = np.mgrid[:SIDE, :SIDE]
+    rings = (6 - np.hypot(y - 32, x - 32) // 4).clip(0, 6).astype(np.uint8)
+    path = written(tmp_path / "x.png", Image.fromarray(rings))
+    np.testing.assert_array_equal(read([path])[0], rings > 0)
 
 
 def test_pages_and_files_of_a_union_are_joined(tmp_path: Path) -> None:

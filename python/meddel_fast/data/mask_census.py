@@ -265,10 +265,11 @@ def _looks(numbers: NDArray[Any], low: list[Number]) -> str:
     changed = steps[steps > 0]
     ragged = changed.size > 0.5 * np.isin(numbers, low).sum()
     gentle = len(low) > 3 and changed.size > 0 and changed.mean() < 1.5
-    if ragged or gentle:
+    groundless = (numbers == 0).mean() < 0.5
+    if ragged or (gentle and groundless):
         return "noise"
     many = len(low) > 7 and max(low) <= _FAINT
-    return "faint" if many or (numbers == 0).mean() < 0.5 else "regions"
+    return "faint" if many or groundless else "regions"
 
 
 def _checked(rule: Rule, tallies: Mapping[str, Tally]) -> Rule:
