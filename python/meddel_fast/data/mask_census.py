@@ -132,12 +132,13 @@ class Census:
             _tally(name, numbers, pixels.lossy, indexed)
             for numbers, indexed in ((colour, False), (index, True))
         ]
-        pairs = np.unique(np.stack([index.ravel().astype(np.int64), colour.ravel()]), axis=1)
+        used = {v: colour[index == v] for v in np.unique(index).tolist()}
+        seen = {v: {int(part.min()), int(part.max())} for v, part in used.items()}
         with self._lock:
             for tallies, counted in zip(self._palettes, both, strict=True):
                 _put(tallies, depth, counted)
-            for one, seen in pairs.T.tolist():
-                self._colours[one].add(seen)
+            for v, colours in seen.items():
+                self._colours[v] |= colours
 
     def settle(self, given: Mapping[str, Any] | None = None) -> Meaning:
         """Say what the numbers mean.
@@ -193,13 +194,16 @@ def _coarser(tally: Tally) -> Tally:
 
 
 def _by_brightness(counts: Counter[Number]) -> Counter[Number]:
-    numbers = np.array(list(counts))
-    merged: Counter[Number] = Counter()
+    return _merged(np.array(list(counts)), np.array(list(counts.values()), np.int64))
+
+
+def _merged(numbers: NDArray[Any], counts: NDArray[np.int64]) -> Counter[Number]:
     levels = brightness(numbers)
     levels = np.round(levels, 2) if levels.dtype.kind == "f" else levels
-    for level, n in zip(levels.tolist(), counts.values(), strict=True):
-        merged[level] += n
-    return merged
+    found, places = np.unique(levels, return_inverse=True)
+    sums = np.zeros(len(found), np.int64)
+    np.add.at(sums, places.ravel(), counts)
+    return Counter(dict(zip(found.tolist(), sums.tolist(), strict=True)))
 
 
 def _tally(name: str, numbers: NDArray[Any], lossy: bool, indexed: bool = False) -> Tally:
@@ -214,10 +218,9 @@ def _tally(name: str, numbers: NDArray[Any], lossy: bool, indexed: bool = False)
     if lossy:
         numbers = brightness(numbers)
     flat = _flat(numbers)
-    counts, flats = _counts(numbers), _counts(numbers[flat])
-    tally = Tally(
-        lossy, indexed, pixels=counts, flat=flats, files=1, valueless=valueless, first=name
-    )
+    (counts, coarse), (flats, _) = _counts(numbers), _counts(numbers[flat])
+    tally = Tally(lossy, indexed, coarse, pixels=counts, flat=flats, files=1)
+    tally.valueless, tally.first = valueless, name
     if numbers.dtype.kind == "f":
         return tally
     low, top = small(tally)
@@ -229,13 +232,16 @@ def _tally(name: str, numbers: NDArray[Any], lossy: bool, indexed: bool = False)
     return tally
 
 
-def _counts(numbers: NDArray[Any]) -> Counter[Number]:
+def _counts(numbers: NDArray[Any]) -> tuple[Counter[Number], bool]:
+    """Count pixels by number, by brightness where there are too many numbers."""
     if numbers.dtype == np.uint8:
         counts = np.bincount(numbers.ravel(), minlength=256)
         values = np.flatnonzero(counts)
-        return Counter(dict(zip(values.tolist(), counts[values].tolist(), strict=True)))
+        return Counter(dict(zip(values.tolist(), counts[values].tolist(), strict=True))), False
     found, counts = np.unique(numbers, return_counts=True)
-    return Counter(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+    if len(found) > _MANY:
+        return _merged(found, counts), True
+    return Counter(dict(zip(found.tolist(), counts.tolist(), strict=True))), False
 
 
 def _flat(numbers: NDArray[Any]) -> NDArray[np.bool_]:
