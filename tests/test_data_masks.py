@@ -32,7 +32,9 @@ from made_masks import (  # noqa: E402
 
 from meddel_fast.data import mask_census  # noqa: E402
 from meddel_fast.data.images import load_mask  # noqa: E402
-from meddel_fast.data.mask_census import MaskError  # noqa: E402
+from meddel_fast.data.mask_census import Census, MaskError  # noqa: E402
+from meddel_fast.data.mask_numbers import depth_of, numbers_of  # noqa: E402
+from meddel_fast.data.pixels import Pixels  # noqa: E402
 
 # How the four parts are numbered, and what they are in the end; "refused": who knows?
 KINDS: dict[str, tuple[tuple[float, ...], tuple[int, ...] | str]] = {
@@ -168,6 +170,23 @@ def test_a_set_of_noise_alone_is_empty_in_lossy_files_and_refused_in_others(tmp_
         settled([BLURRED["png"](tmp_path / "b", noise)])
 
 
+def test_small_classes_in_lossy_files_are_refused_and_not_lost(tmp_path: Path) -> None:
+    paths = saved(tmp_path, grey(".jpg", quality=95), (0, 1, 2, 0))[:2]
+    with pytest.raises(MaskError, match="may be blurred classes or noise"):
+        settled(paths)
+    found = read(paths, {"foreground": [1, 2]})
+    np.testing.assert_array_equal(found[1], numbered(MASKS[1], (0, 1, 1, 0)))
+
+
+def test_a_number_that_means_two_things_in_one_set_is_refused(tmp_path: Path) -> None:
+    paths = saved(tmp_path, grey(".png"), (0, 1, 2, 255))
+    paths.append(grey(".jpg")(tmp_path / "x", numbered(MASKS[1], (0, 255, 255, 0))))
+    with pytest.raises(MaskError, match=r"255 is ignored in masks of 8 bits .* lesion in lossy"):
+        settled(paths)
+    found = read(paths, {"foreground": [1, 2], "ignore": [255]})
+    np.testing.assert_array_equal(found[4], numbered(MASKS[1], (0, 255, 255, 0)))
+
+
 def disc(radius: float = 20, soft: float = 1.0) -> np.ndarray:
     y, x = np.mgrid[:SIDE, :SIDE]
     return np.clip((radius - np.hypot(x - 32, y - 30)) / soft + 0.5, 0, 1)
@@ -292,6 +311,13 @@ def test_numbers_of_instances_are_all_lesion(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read([path])[0], numbers > 0)
 
 
+def test_nested_classes_are_no_noise(tmp_path: Path) -> None:
+    y, x = np.mgrid[:SIDE, :SIDE]
+    rings = (6 - np.hypot(y - 32, x - 32) // 4).clip(0, 6).astype(np.uint8)
+    path = written(tmp_path / "x.png", Image.fromarray(rings))
+    np.testing.assert_array_equal(read([path])[0], rings > 0)
+
+
 def test_pages_and_files_of_a_union_are_joined(tmp_path: Path) -> None:
     pages = [Image.fromarray((MASKS[0] == part).astype(np.uint8) * 255) for part in (1, 2)]
     pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
@@ -320,4 +346,50 @@ def test_the_order_of_files_changes_nothing_however_many_colours_there_are(
         paths.append(written(tmp_path / f"{i}.png", Image.fromarray(noise)))
     found = {settled(order).to_json() for order in (paths, paths[::-1], paths[2:] + paths[:2])}
     assert len(found) == 1
-    assert settled(paths).words() == "lesion above 127.5 (0-19, 225-255)"
+    assert settled(paths).words().startswith("lesion above 127.5 (0-19, ")
+
+
+@pytest.mark.parametrize(
+    ("bits", "numbers", "wanted"),
+    [
+        (1, (0, 1, 1, 0), (0, 1, 1, 0)),
+        (2, (0, 3, 3, 0), (0, 1, 1, 0)),
+        (2, (0, 1, 2, 3), (0, 1, 1, 1)),
+        (4, (0, 15, 15, 0), (0, 1, 1, 0)),
+        (4, (0, 1, 5, 14), (0, 1, 1, 1)),
+    ],
+)
+@pytest.mark.parametrize("inverted", [False, True])
+def test_grey_of_few_bits_holds_white_or_classes(
+    bits: int, numbers: tuple[int, ...], wanted: tuple[int, ...], inverted: bool
+) -> None:
+    levels = max(numbers) in (1, 3, 15) and len(set(numbers)) == 2
+    census = Census()
+    files = []
+    for i, mask in enumerate(MASKS):
+        values = numbered(mask, numbers).astype(np.uint8)
+        if inverted and levels:
+            values = max(numbers) - values
+        files.append(Pixels(values, None, "grey", bits, False, inverted, None))
+        census.add(str(i), files[-1])
+    meaning = census.settle()
+    for mask, pixels in zip(MASKS, files, strict=True):
+        rule = meaning.rule(depth_of(pixels))
+        assert rule is not None
+        found, turned = numbers_of(pixels, meaning.by_index)
+        np.testing.assert_array_equal(rule.apply(found, inverted=turned), numbered(mask, wanted))
+
+
+def test_masks_that_are_mostly_lesion_are_told_since_they_may_be_turned_over(
+    tmp_path: Path,
+) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    paths = []
+    for i, mask in enumerate(MASKS):  # a negative, by the tag that tifffile gives booleans
+        paths.append(tmp_path / f"{i}.tif")
+        tifffile.imwrite(paths[-1], mask > 0)
+    assert "are they turned over?" in settled(paths).words()
+    for mask, found in zip(MASKS, read(paths, {"foreground": [0]}), strict=True):
+        np.testing.assert_array_equal(found, mask > 0)
+    upright = saved(tmp_path, CONTAINERS["png"][0], (0, 255, 255, 0))
+    assert "turned over" not in settled(upright).words()

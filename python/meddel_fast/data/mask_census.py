@@ -52,6 +52,8 @@ class Tally:
         What the numbers are: blurred; indices of palettes, all of them.
     coarse
         There were too many numbers to hold: colours count by their brightness.
+    turned
+        In some of the files 0 is white.
     pixels, flat
         Pixels by number, and those of them whose four neighbours are equal.
     beside, alone
@@ -65,6 +67,7 @@ class Tally:
     lossy: bool = False
     indexed: bool = False
     coarse: bool = False
+    turned: bool = False
     pixels: Counter[Number] = field(default_factory=Counter)
     flat: Counter[Number] = field(default_factory=Counter)
     files: int = 0
@@ -84,6 +87,7 @@ class Tally:
             self.lossy or other.lossy,
             self.indexed and other.indexed,
             self.coarse or other.coarse,
+            self.turned or other.turned,
             self.pixels + other.pixels,
             self.flat + other.flat,
             first=min(filter(None, (self.first, other.first)), default=""),
@@ -118,7 +122,8 @@ class Census:
         """
         depth = depth_of(pixels)
         if pixels.kind != "palette":
-            counted = _tally(name, numbers_of(pixels, True)[0], pixels.lossy)
+            numbers, turned = numbers_of(pixels, True)
+            counted = replace(_tally(name, numbers, pixels.lossy), turned=turned)
             with self._lock:
                 _put(self._tallies, depth, counted)
             return
@@ -127,12 +132,13 @@ class Census:
             _tally(name, numbers, pixels.lossy, indexed)
             for numbers, indexed in ((colour, False), (index, True))
         ]
-        pairs = np.unique(np.stack([index.ravel().astype(np.int64), colour.ravel()]), axis=1)
+        used = {v: colour[index == v] for v in np.unique(index).tolist()}
+        seen = {v: {int(part.min()), int(part.max())} for v, part in used.items()}
         with self._lock:
             for tallies, counted in zip(self._palettes, both, strict=True):
                 _put(tallies, depth, counted)
-            for one, seen in pairs.T.tolist():
-                self._colours[one].add(seen)
+            for v, colours in seen.items():
+                self._colours[v] |= colours
 
     def settle(self, given: Mapping[str, Any] | None = None) -> Meaning:
         """Say what the numbers mean.
@@ -188,13 +194,16 @@ def _coarser(tally: Tally) -> Tally:
 
 
 def _by_brightness(counts: Counter[Number]) -> Counter[Number]:
-    numbers = np.array(list(counts))
-    merged: Counter[Number] = Counter()
+    return _merged(np.array(list(counts)), np.array(list(counts.values()), np.int64))
+
+
+def _merged(numbers: NDArray[Any], counts: NDArray[np.int64]) -> Counter[Number]:
     levels = brightness(numbers)
     levels = np.round(levels, 2) if levels.dtype.kind == "f" else levels
-    for level, n in zip(levels.tolist(), counts.values(), strict=True):
-        merged[level] += n
-    return merged
+    found, places = np.unique(levels, return_inverse=True)
+    sums = np.zeros(len(found), np.int64)
+    np.add.at(sums, places.ravel(), counts)
+    return Counter(dict(zip(found.tolist(), sums.tolist(), strict=True)))
 
 
 def _tally(name: str, numbers: NDArray[Any], lossy: bool, indexed: bool = False) -> Tally:
@@ -203,16 +212,15 @@ def _tally(name: str, numbers: NDArray[Any], lossy: bool, indexed: bool = False)
     if numbers.dtype.kind == "f":
         finite = np.isfinite(numbers)
         valueless = int(numbers.size - finite.sum())
-        numbers = np.where(finite, numbers, 0)
+        numbers = np.where(finite, numbers, 0).astype(np.float64)
         if (numbers == np.rint(numbers)).all() and np.abs(numbers).max(initial=0) < 1 << 53:
             numbers = numbers.astype(np.int64)
-        else:
-            numbers = numbers.astype(np.float64)
     if lossy:
         numbers = brightness(numbers)
     flat = _flat(numbers)
-    counts, flats = _counts(numbers), _counts(numbers[flat])
-    tally = Tally(lossy, indexed, False, counts, flats, 1, valueless=valueless, first=name)
+    (counts, coarse), (flats, _) = _counts(numbers), _counts(numbers[flat])
+    tally = Tally(lossy, indexed, coarse, pixels=counts, flat=flats, files=1)
+    tally.valueless, tally.first = valueless, name
     if numbers.dtype.kind == "f":
         return tally
     low, top = small(tally)
@@ -224,13 +232,16 @@ def _tally(name: str, numbers: NDArray[Any], lossy: bool, indexed: bool = False)
     return tally
 
 
-def _counts(numbers: NDArray[Any]) -> Counter[Number]:
+def _counts(numbers: NDArray[Any]) -> tuple[Counter[Number], bool]:
+    """Count pixels by number, by brightness where there are too many numbers."""
     if numbers.dtype == np.uint8:
         counts = np.bincount(numbers.ravel(), minlength=256)
         values = np.flatnonzero(counts)
-        return Counter(dict(zip(values.tolist(), counts[values].tolist(), strict=True)))
+        return Counter(dict(zip(values.tolist(), counts[values].tolist(), strict=True))), False
     found, counts = np.unique(numbers, return_counts=True)
-    return Counter(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+    if len(found) > _MANY:
+        return _merged(found, counts), True
+    return Counter(dict(zip(found.tolist(), counts.tolist(), strict=True))), False
 
 
 def _flat(numbers: NDArray[Any]) -> NDArray[np.bool_]:
@@ -260,10 +271,11 @@ def _looks(numbers: NDArray[Any], low: list[Number]) -> str:
     changed = steps[steps > 0]
     ragged = changed.size > 0.5 * np.isin(numbers, low).sum()
     gentle = len(low) > 3 and changed.size > 0 and changed.mean() < 1.5
-    if ragged or gentle:
+    groundless = (numbers == 0).mean() < 0.5
+    if ragged or (gentle and groundless):
         return "noise"
     many = len(low) > 7 and max(low) <= _FAINT
-    return "faint" if many or (numbers == 0).mean() < 0.5 else "regions"
+    return "faint" if many or groundless else "regions"
 
 
 def _checked(rule: Rule, tallies: Mapping[str, Tally]) -> Rule:
@@ -293,6 +305,11 @@ def _decided(tally: Tally, depth: str, plain: bool) -> Rule:
             f"{tally.files} masks of {depth} (first {tally.first}) hold {listed(tally.pixels)}: "
             f"{rule}; {_HOW}"
         )
+    numbers = np.array(list(tally.pixels))
+    lesion = rule.apply(numbers, lossy=tally.lossy) == 1
+    share = np.array(list(tally.pixels.values()))[lesion].sum() / max(tally.pixels.total(), 1)
+    if share > 0.5 and not tally.turned:
+        return replace(rule, seen=f"{rule.seen}; {share:.0%} of all pixels, are they turned over?")
     return rule
 
 

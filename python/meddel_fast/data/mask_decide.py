@@ -70,6 +70,10 @@ def decide(tally: Tally, depth: str, plain: bool) -> Rule | str:
         return _one(tally, marks[0], depth)
     if any(v != int(v) for v in numbers):
         return _levels(tally)
+    if depth in ("2 bits", "4 bits") and 2 * _half(depth) == numbers[-1]:
+        inner = sum(tally.flat[v] for v in marks[:-1])
+        if not inner:  # soft edges alone between black and white
+            return Rule(above=_half(depth), seen=_notes(tally))
     found = _classes(tally, depth, plain)
     return _levels(tally) if found is None else found
 
@@ -80,7 +84,7 @@ def _half(depth: str) -> float:
 
 def _one(tally: Tally, mark: Number, depth: str) -> Rule | str:
     """Decide for sets with a single number beside 0."""
-    if mark in _FULL or (mark == 1 and depth.startswith("float")):
+    if mark in (*_FULL, 2 * _half(depth)):
         return Rule(above=mark / 2, seen=_notes(tally))
     if not tally.pixels[0] and mark != 1:
         return "no pixel is 0, so that nothing is background"

@@ -17,15 +17,16 @@ _OPAQUE = (255, 1023, 4095, 16383, 65535, 2**32 - 1)
 def depth_of(pixels: Pixels) -> str:
     """Name the depth by which masks are told apart: one number means one thing in each."""
     values = pixels.values
-    whole = values.dtype.kind != "f"
-    return (f"{8 * values.dtype.itemsize} bits" if whole else "float") + LOSSY * pixels.lossy
+    few = pixels.kind == "grey" and pixels.bits in (2, 4)
+    bits = pixels.bits if few else 8 * values.dtype.itemsize
+    return ("float" if values.dtype.kind == "f" else f"{bits} bits") + LOSSY * pixels.lossy
 
 
 def numbers_of(pixels: Pixels, by_index: bool) -> tuple[NDArray[Any], bool]:
     """Give the number of each pixel ``(h, w)``, and whether 0 is white.
 
-    Grey levels as stored, but for those of 1, 2 and 4 bits, which are of 255 then; what is
-    transparent is laid on black; colours as `mask_rule.colour_number` has them.
+    Grey levels as stored, but for one bit, which is 0 or 255; what is transparent is laid on black;
+    colours as `mask_rule.colour_number` has them.
 
     Parameters
     ----------
@@ -44,12 +45,8 @@ def numbers_of(pixels: Pixels, by_index: bool) -> tuple[NDArray[Any], bool]:
         if by_index:
             return values, False
         return colour_number(_on_black(_looked_up(pixels), pixels.alpha)), False
-    if pixels.kind == "grey":
-        few = pixels.bits in (1, 2, 4) and values.max(initial=0) < 1 << pixels.bits
-        if values.dtype == bool or few:
-            top = 1 if values.dtype == bool else (1 << pixels.bits) - 1
-            values = (values.astype(np.int64) * (255 // top)).astype(np.uint8)
-            values, inverted = (255 - values if inverted else values), False
+    if pixels.kind == "grey" and pixels.bits == 1:
+        values, inverted = np.where((values != 0) != inverted, np.uint8(255), np.uint8(0)), False
     values = _on_black(values, None if pixels.premultiplied else pixels.alpha)
     return (colour_number(values) if values.ndim == 3 else values), inverted
 

@@ -37,10 +37,10 @@ def colour_number(rgb: NDArray[Any]) -> NDArray[Any]:
     """
     red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
     grey = (red == green) & (green == blue)
-    if rgb.dtype not in (np.uint8, np.uint16):
-        if not grey.all():
-            raise ValueError(f"colours of {rgb.dtype}")
+    if grey.all():
         return np.array(red)
+    if rgb.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"colours of {rgb.dtype}")
     bits, first = (8, _EIGHT) if rgb.dtype == np.uint8 else (16, _SIXTEEN)
     r, g, b = (channel.astype(np.int64) for channel in (red, green, blue))
     return np.where(grey, r, first | r << 2 * bits | g << bits | b)
