@@ -16,7 +16,12 @@ import meddel_fast
 
 PACKAGE = Path(meddel_fast.__file__).parent
 ALWAYS = {*sys.stdlib_module_names, "tomllib", "numpy", "meddel_fast"}  # tomllib: since 3.11
-BROUGHT_BY = {"PIL": "pillow", "sklearn": "scikit-learn", "huggingface_hub": "transformers"}
+BROUGHT_BY = {
+    "PIL": "pillow",
+    "sklearn": "scikit-learn",
+    "huggingface_hub": "transformers",
+    "pillow_heif": "pillow-heif",
+}
 ASKED_FIRST = ("kernels/", "cli/")  # by the __init__ of these
 TELLS_WHAT_IS_THERE = "benchmark/machine.py"
 
