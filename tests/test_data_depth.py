@@ -215,3 +215,21 @@ def test_heif_of_every_depth(tmp_path: Path, bits: int) -> None:
     assert (pixels.kind, pixels.bits, pixels.lossy) == ("colour", bits, True)
     assert np.abs(pixels.values.astype(int) - array).max() <= 0.02 * 2**bits
     assert_looks(tmp_path / "x.heic", looks(array, "colour", 2**bits - 1), 5)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK"])
+def test_plain_files_of_8_bits_are_pillows_to_the_bit(tmp_path: Path, mode: str) -> None:
+    """Hashes of embeddings rest on them, so no other decoder may come in between."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8)
+    image = Image.fromarray(noise).resize((400, 320)).convert(mode)
+    for name, options in (("x.png", {}), ("x.jpg", {"quality": 90}), ("x.webp", {}), ("x.bmp", {}),
+                          ("x.tif", {}), ("y.tif", {"compression": "tiff_lzw"}),
+                          ("z.tif", {"compression": "jpeg"})):  # fmt: skip
+        try:
+            image.save(tmp_path / name, **options)
+        except (OSError, RuntimeError):
+            continue  # there is no such file
+        with Image.open(tmp_path / name) as found:
+            found.draft(None, (50, 50))
+            wanted = found.convert("RGB").resize((50, 50), Image.Resampling.BILINEAR)
+        np.testing.assert_array_equal(load_image(tmp_path / name, 50), np.asarray(wanted), name)

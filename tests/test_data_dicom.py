@@ -81,8 +81,12 @@ def test_grey_of_every_depth_both_senses(
             np.testing.assert_array_equal(shown(indexed(path, number)), wanted)
 
 
-@pytest.mark.parametrize("coding", [*ENCODED, "rle"])
-@pytest.mark.parametrize(("bits", "colour"), [(8, False), (12, False), (16, False), (8, True)])
+@pytest.mark.parametrize(("coding", "bits", "colour"), [
+    (coding, bits, colour)
+    for coding in (*ENCODED, "rle")
+    for bits, colour in ((8, False), (12, False), (16, False), (8, True))
+    if not (colour and ENCODED.get(coding, " " * 3)[1] == "ljpeg_encode")  # which writes grey alone
+])  # fmt: skip
 def test_every_lossless_coding_gives_the_pixels_back(
     tmp_path: Path, coding: str, bits: int, colour: bool
 ) -> None:
@@ -101,8 +105,6 @@ def test_every_lossless_coding_gives_the_pixels_back(
         syntax, encoder, options = ENCODED[coding]
         if encoder in ("ljpeg_encode", "jpeg2k_encode"):
             options = {**options, "bitspersample": bits}
-        if encoder == "ljpeg_encode" and colour:
-            pytest.skip("imagecodecs writes no JPEG Lossless in colour")
         encode = getattr(imagecodecs, encoder)
         save_encoded(data, path, syntax, [bytes(encode(frame, **options)) for frame in frames])
     assert units(path, Sampling()) == [indexed(path, 0), indexed(path, 1)]
