@@ -83,6 +83,7 @@ def assert_refused(path: Path, reason: str) -> None:
 def assert_stored(pixels: Pixels, array: np.ndarray, kind: str) -> None:
     wanted = stored(array)
     colours = 3 if "colour" in kind else 1
+    assert pixels.values.dtype.isnative
     assert pixels.inverted == kind.startswith("white")
     assert pixels.premultiplied == ("times" in kind)
     if kind == "cmyk":

@@ -264,6 +264,10 @@ def refused_tiffs() -> dict[str, tuple[bytes, str]]:
         "two greys 16": (tiff(deep[..., :2].copy(), photometric=1, extra=(0,)),
                          "2 channels: neither"),
         "colour as grey": (tiff(deep, photometric=1, extra=(0, 0)), "3 channels: neither"),
+        "many channels": (
+            tiff(deep, tags={277: ("H", [60000])}),
+            "60000 channels: neither|broken",
+        ),
         "inks": (tiff(four.astype(np.uint16), photometric=5, tags={332: ("H", [2])}),
                  "inks other than CMYK"),
         "64 bits": (tiff(grey.astype(np.uint64)), "64 bits .*: not read"),

@@ -74,6 +74,7 @@ def test_grey_of_every_depth_both_senses(
         for number, frame in enumerate(wide):
             pixels = read_pixels(indexed(path, number))
             np.testing.assert_array_equal(pixels.values, frame)
+            assert pixels.values.dtype.isnative
             assert (pixels.bits, pixels.kind, pixels.lossy) == (bits, "grey", False)
             assert pixels.inverted == (kind == "MONOCHROME1")
             share = (frame - frame.min()) / np.ptp(frame)
