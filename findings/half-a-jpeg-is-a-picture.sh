@@ -8,7 +8,7 @@
 #   8 bits: half a file read, 0.385 of the pixels right
 #   12 bits: half a file read, 0.418 of the pixels right
 #   lossless: half a file read, 0.496 of the pixels right
-#   pylibjpeg: half a file read, 0.497 of the pixels right
+#   pylibjpeg: half a file read, 0.496 of the pixels right
 #   Pillow: image file is truncated (279 bytes not processed)
 set -euo pipefail
 folder=$(mktemp -d)

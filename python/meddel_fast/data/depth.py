@@ -17,6 +17,7 @@ MAX_PIXELS = 89_478_485
 LEVELS = (255.0, 4095.0, 65535.0)
 """White of a file that does not tell it: the smallest of these that holds all values."""
 
+_HALF_STEP = 0.5 / 255  # floats so little below black or above white are rounded to them anyway
 _BAND = 1 << 20  # pixels that are scaled at a time, so that no whole image is held as float64
 
 
@@ -122,10 +123,12 @@ def _range(pixels: Pixels) -> tuple[float, float]:
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     else:
         low, high = float(values.min()), float(values.max())
-    if low < 0:  # black is stated nowhere: the lowest value, as for DICOM without a window
-        return low, high if high > low else low + 1
+    slack = _HALF_STEP if values.dtype.kind == "f" else 0.0
     levels = (1.0, *LEVELS) if values.dtype.kind == "f" else LEVELS
-    return 0.0, next((level for level in levels if high <= level), high)
+    white = next((level for level in levels if high <= level * (1 + slack)), high)
+    if low < -white * slack:  # black is stated nowhere: as for DICOM without a window
+        return low, high if high > low else low + 1
+    return 0.0, white
 
 
 def _finite(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -280,7 +280,7 @@ class Scan:
         if values.dtype.kind == "i":  # JPEG-LS knows no sign: spread it from the bits stored
             spare = 8 * values.dtype.itemsize - bits
             values = values << spare >> spare
-        return np.asarray(values)
+        return np.asarray(values, values.dtype.newbyteorder("="))
 
     def _check_end(self, number: int, frames: int, offsets: Any) -> None:
         """Refuse a JPEG that was cut off, which the plug-ins fill up without a word."""

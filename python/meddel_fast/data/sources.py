@@ -141,8 +141,7 @@ def holder(address: Address) -> str:
         return "video"
     if suffix in SUFFIXES or (suffix not in DICOMS and not _may_be_dicom(address)):
         return ""
-    try:
-        # opening a pipe waits for who writes into it
+    try:  # a pipe would be waited for
         head = _head(address, *state(address.file)) if address.file.is_file() else b""
     except (OSError, ImageError):
         head = b""

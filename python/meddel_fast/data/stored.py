@@ -259,6 +259,8 @@ def _is_stretched(values: npt.NDArray[Any], bits: int) -> bool:
 def _read_stream(file: BinaryIO, decoder: str, stream: codestreams.Stream, path: StrPath) -> Pixels:
     """Read a JPEG or JPEG 2000 by imagecodecs."""
     check_size(stream.width, stream.height, path)
+    if stream.channels > 4:
+        raise ImageError(path, f"{stream.channels} channels: neither grey nor colour")
     data = _all(file)
     if decoder == "jpeg_decode" and not codestreams.jpeg_ends(data):
         raise ImageError(path, "truncated: the JPEG has no end")

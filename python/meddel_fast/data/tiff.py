@@ -39,6 +39,7 @@ _UNREAD = {
 _JPEGS = (6, 7, 34892)
 _LOSSLESS = {1, 2, 3, 4, 5, 8, 32771, 32773, 32946, 34925, 50000}  # whatever they hold
 _UNSPECIFIED, _PREMULTIPLIED, _ALPHA = 0, 1, 2
+_MOST = 16  # channels that are decoded to give one picture
 _PART = 0b101  # bits of NewSubfileType: a thumbnail, a mask
 
 
@@ -165,6 +166,8 @@ def _check(page: Any, path: StrPath, size: int) -> None:
         raise ImageError(path, f"a volume of {page.imagedepth} layers in one page is not read")
     if page.tilewidth * page.tilelength * max(page.tiledepth, 1) > MAX_PIXELS:
         raise ImageError(path, f"too large: tiles of {page.tilewidth}x{page.tilelength} pixels")
+    if page.samplesperpixel > _MOST:
+        raise ImageError(path, f"{page.samplesperpixel} channels: neither grey nor colour")
     photometric = int(page.photometric)
     if photometric not in _KINDS:
         what = _UNREAD.get(photometric, f"photometric interpretation {photometric}")
@@ -217,8 +220,8 @@ def _channels_last(page: Any, path: StrPath) -> npt.NDArray[Any]:
     elif axes != "YXS":
         raise ImageError(path, f"axes {axes}: neither grey nor colour")
     if cube.dtype == np.int8:
-        cube = cube.astype(np.int16)
-    return np.asarray(cube)
+        return np.asarray(cube, np.int16)
+    return np.asarray(cube, cube.dtype.newbyteorder("="))
 
 
 def _split(
