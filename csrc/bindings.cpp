@@ -453,14 +453,11 @@ PYBIND11_MODULE(_core, m) {
     }
     MEDDEL_CHECK(false, "mode must be auto, always, grouped, dense or never, got '" << mode << "'");
   });
-  m.def(
-      "use_floating_point",
-      [](uint64_t state) {
-        const uint64_t before = floating_point();
-        set_floating_point(state);
-        return before;
-      },
-      py::arg("state") = kDefaultFloatingPoint);
+  m.def("use_floating_point", [](const std::optional<uint64_t>& state) {  // none: the default
+    const uint64_t before = floating_point();
+    set_floating_point(state.value_or(kDefaultFloatingPoint));
+    return before;
+  });
   m.def("report_to", [](const py::object& progress) {
     PyObject* const before =
         std::exchange(progress_of_thread, progress.is_none() ? nullptr : progress.ptr());

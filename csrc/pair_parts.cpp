@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "best_heap.h"
+#include "copies.h"
 #include "pair_scan.h"
 #include "truth.h"
 
@@ -45,6 +46,22 @@ std::vector<ColumnRange> earlier_columns(const Part& x, const std::vector<int64_
     out.push_back({before({std::get<0>(key), std::numeric_limits<int64_t>::min()}), before(key)});
   }
   return out;
+}
+
+// Of rows in order that are equal, leaves the first of each group: where samples rise, it is the
+// lowest, and earlier than whatever any of the others is earlier than.
+void leave_first(Team& team, const Part& part, std::vector<int64_t>& rows) {
+  std::vector<int64_t> groups;
+  for (size_t p = 0; p < rows.size(); ++p) {
+    groups.push_back(std::get<0>(key_of(part, rows[p])));
+    const bool same = p > 0 && groups[p] == groups[p - 1];
+    if (same && part.samples[rows[p]] < part.samples[rows[p - 1]]) return;
+  }
+  const Copies copies(team, part.rows, rows, &groups);
+  if (!copies.any()) return;
+  std::vector<int64_t> left;
+  for (const int64_t p : copies.distinct) left.push_back(rows[p]);
+  rows = std::move(left);
 }
 
 // The highest earlier sample of a row: by the columns of its position, or, where the screens have
@@ -92,11 +109,13 @@ class BestOfParts {
  public:
   static constexpr bool kRising = true;
 
-  BestOfParts(const ScanSide& x, int64_t x_first, const ScanSide& y, int64_t y_first, int64_t k,
-              const TopK& known)
+  // y holds the first of its rows that are equal, for which all of them are offered.
+  BestOfParts(const ScanSide& x, int64_t x_first, const ScanSide& y, const Copies& copies,
+              int64_t y_first, int64_t k, const TopK& known)
       : x_(x),
         shift_(x_first < 0 ? std::nullopt : std::optional<int64_t>(x_first - y_first)),
         y_(y),
+        copies_(copies),
         y_first_(y_first),
         k_(k),
         heaps_(static_cast<size_t>(x.size())) {
@@ -109,13 +128,26 @@ class BestOfParts {
 
   Metric metric() const { return Metric::kCosine; }
   ColumnRange range(int64_t) const { return {0, y_.size()}; }
-  bool counts(int64_t p, int64_t q) const { return !shift_ || x_.rows[p] + *shift_ != y_.rows[q]; }
+  bool counts(int64_t p, int64_t q) const {
+    return !is_itself(p, y_.rows[q]) ||
+           (copies_.any() && copies_.count(copies_.kind[y_.rows[q]]) > 1);
+  }
 
   double bar(int64_t p) const { return heaps_[x_.rows[p]].bar(k_); }
 
   void take(int64_t p, int64_t q, double inner) {
     const double similarity = cosine(inner, x_.square(p), y_.square(q));
-    heaps_[x_.rows[p]].offer({similarity, y_first_ + y_.rows[q]}, k_);
+    BestHeap& heap = heaps_[x_.rows[p]];
+    if (!copies_.any()) {
+      heap.offer({similarity, y_first_ + y_.rows[q]}, k_);
+      return;
+    }
+    const int64_t kind = copies_.kind[y_.rows[q]];
+    for (int64_t m = copies_.begin[kind]; m < copies_.begin[kind + 1]; ++m) {
+      const int64_t row = copies_.members[m];
+      if (is_itself(p, row)) continue;
+      if (!heap.offer({similarity, y_first_ + row}, k_)) break;  // nor those that follow
+    }
   }
 
   void finish_band(int64_t begin, int64_t end) {
@@ -136,9 +168,12 @@ class BestOfParts {
   }
 
  private:
+  bool is_itself(int64_t p, int64_t row) const { return shift_ && x_.rows[p] + *shift_ == row; }
+
   const ScanSide& x_;
   const std::optional<int64_t> shift_;  // from a row of x to the same sample's row of y
   const ScanSide& y_;
+  const Copies& copies_;
   const int64_t y_first_;
   const int64_t k_;
   std::vector<BestHeap> heaps_;  // by row
@@ -206,13 +241,15 @@ Redundancy earlier_in_part(const Part& x, const Part& y, Redundancy best, const 
   Team team(context);
   const bool same = x.rows.data == y.rows.data;
   std::vector<int64_t> x_rows = in_order(x), y_rows = same ? x_rows : in_order(y);
+  leave_first(team, y, y_rows);
+  const bool one_side = same && x_rows.size() == y_rows.size();
   const std::vector<ColumnRange> columns = earlier_columns(x, x_rows, y, y_rows);
   const double pairs = pairs_in(columns);
   if (pairs == 0.0) return best;
   ScanSide left = make_side(team, x.rows, std::move(x_rows));
   std::optional<ScanSide> other;
-  if (!same) other = make_side(team, y.rows, std::move(y_rows));
-  ScanSide& right = same ? left : *other;
+  if (!one_side) other = make_side(team, y.rows, std::move(y_rows));
+  ScanSide& right = one_side ? left : *other;
   const double all = static_cast<double>(left.size()) * static_cast<double>(right.size());
   const double regroup = x.labels != nullptr ? 0.0 : pairs == all ? kRegroup : kRegroupEarlier;
   const double least = *std::min_element(best.similarity.begin(), best.similarity.end());
@@ -228,8 +265,10 @@ TopK topk_in_part(const Matrix& x, int64_t x_first, const Matrix& y, int64_t y_f
                   int64_t k, const Context& context) {
   Team team(context);
   ScanSide left = all_rows(team, x), right = all_rows(team, y);
-  BestOfParts operation(left, x_first, right, y_first, k, best);
-  const double pairs = static_cast<double>(x.n) * static_cast<double>(y.n);
+  const Copies copies(team, y);
+  if (copies.any()) right.rows = copies.distinct;
+  BestOfParts operation(left, x_first, right, copies, y_first, k, best);
+  const double pairs = static_cast<double>(x.n) * static_cast<double>(right.size());
   const ScanScreens screens(team, Metric::kCosine, left, right, pairs, kRegroup);
   scan_pairs(team, left, right, screens.screening(), operation);
   return operation.result();

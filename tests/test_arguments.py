@@ -211,10 +211,12 @@ def test_too_many_pairs() -> None:
     x = np.ones((300, 2), np.float32)
     with pytest.raises(MemoryError, match=r"more than max_pairs = 100 pairs .* gave up after \d+"):
         mf.similar_pairs(x, max_pairs=100)
+    multiples = x * np.arange(1, 301, dtype=np.float32)[:, None]
     with pytest.raises(MemoryError, match="more than max_pairs"):
-        mf.deduplicate(x, rule="components", max_pairs=100)
+        mf.deduplicate(multiples, rule="components", max_pairs=100)
     assert len(mf.similar_pairs(x, max_pairs=300 * 299 // 2).i) == 300 * 299 // 2
-    assert mf.deduplicate(x, max_pairs=0).keep.sum() == 1  # semdedup holds no pairs
+    assert mf.deduplicate(multiples, max_pairs=0).keep.sum() == 1  # semdedup holds no pairs
+    assert mf.deduplicate(x, rule="greedy", max_pairs=0).keep.sum() == 1  # nor of equal rows
 
 
 def test_pairs_may_fill_half_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from samples import DTYPES, as_reference, assert_same, of_type
 
 import meddel_fast as mf
 from meddel_fast import reference
+from meddel_fast.sharded import parts
 
 Rows = NDArray[np.float32]
 RULES = ["semdedup", "greedy", "components"]
@@ -141,6 +142,31 @@ def test_copies_change_no_answer(screen: str, seed: int) -> None:
         check("kcenter_greedy", n - len(known), metric=metric, selected=known, radius=0.0)
     for spherical in (True, False):
         check("kmeans", k, spherical=spherical, max_iterations=5, seed=seed)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_copies_change_no_answer_in_parts(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copies of one part, and of several, for parts of 1,024 rows."""
+    monkeypatch.setattr(parts.Parts, "_rows_a_part", lambda self, left: (1024, False))
+    rng = np.random.default_rng(seed)
+    x = few_kinds(rng, 2500, 9)[rng.permutation(2500)]
+    x[rng.permutation(2500)[:900]] = x[7]
+    order = None if seed % 2 else rng.permutation(2500)
+    labels = None if seed < 2 else rng.integers(3, size=2500)
+    settings = {"order": order, "labels": labels}
+
+    def check(name: str, *args: Any, **kwargs: Any) -> None:
+        function = getattr(mf, name)
+        assert_same(function(x, *args, memory="40MB", **kwargs), function(x, *args, **kwargs))
+
+    check("redundancy", **settings)
+    check("topk_similarity", None, 5)
+    check("topk_similarity", x[::3].copy(), 4)
+    for rule in RULES:
+        check("deduplicate", 0.99, rule=rule, **settings)
+    for metric in ("euclidean", "cosine"):
+        check("kcenter_greedy", 60, metric=metric, start=seed)
+    check("kmeans", 12, max_iterations=3, seed=seed)
 
 
 @pytest.fixture(scope="module")

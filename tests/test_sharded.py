@@ -206,7 +206,8 @@ def test_clusters_without_members(streamed: None, dtype: str, spherical: bool) -
 
 def test_greedy_halves_a_part_that_has_too_many_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     x = sample("float32")[:1100].copy()
-    x[:700] = x[0]  # 244,650 pairs, where a hundredth of them fits
+    # 244,650 pairs, where a hundredth of them fits. (Of equal rows none would be held.)
+    x[:700] = x[0] * np.linspace(1, 2, 700, dtype=np.float32)[:, None]
     cut(monkeypatch, 1024, stays=False)
     budget = 1_500_000
     for more in ({}, {"order": np.argsort(ORDER[:1100])}):

@@ -21,7 +21,7 @@ def exactly(function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        before = _core.use_floating_point()
+        before = _core.use_floating_point(None)
         try:
             return function(*args, **kwargs)
         finally:
