@@ -14,7 +14,8 @@ from samples import assert_same, clustered
 
 import meddel_fast as mf
 from meddel_fast import _core
-from meddel_fast.progress import reporting
+from meddel_fast.progress import counted, reporting
+from meddel_fast.sharded.parts import Parts
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "kcenter": lambda x, **options: mf.kcenter_greedy(x, 40, **options),
@@ -158,3 +159,68 @@ def test_meter_times_each_pass() -> None:
         meter.update(now, done, 40)
     assert meter.rate == 10
     assert meter.left == 2.5
+
+
+PARTS = {
+    **OPERATIONS,
+    "pairs of two": lambda x, **o: mf.similar_pairs(x, x[:1200], threshold=0.95, **o),
+    "topk of two": lambda x, **o: mf.topk_similarity(x, x[:1200], k=2, **o),
+    "kmeans from init": lambda x, **o: mf.kmeans(x, 5, init=x[:5], max_iterations=3, **o),
+    "kcenter by radius": lambda x, **o: mf.kcenter_greedy(x, radius=3.0, distances=False, **o),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_work_on_parts_reports_whole_passes(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Parts count towards passes over all rows: each call rises, and every pass ends whole."""
+    monkeypatch.setattr(Parts, "_rows_a_part", lambda self, left: (1024, False))
+    monkeypatch.setattr("meddel_fast.progress._INTERVAL", 0.0)
+    x, calls = clustered(rng, 2500, 16, centres=500), Calls()
+    found = PARTS[name](x, threads=1, memory="40MB", progress=calls)
+    assert_same(found, PARTS[name](x, threads=1))
+    assert calls.seen[-1][0] == calls.seen[-1][1]
+    assert (2500, 2500) in calls.seen  # the first look at all rows
+    assert len({done for done, total in calls.seen if 0 < done < total}) >= 2
+    assert _core.report_to(None) is None
+
+
+def test_passes_inside_a_step_count_towards_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meddel_fast.progress._INTERVAL", 0.0)
+    calls = Calls()
+    with reporting(calls), counted(4) as outer:
+        for _ in range(2):
+            outer.step(2)
+            with counted(10) as inner:
+                inner.advance(5)
+                inner.advance(5)
+    assert calls.seen == [(1, 4), (2, 4), (2, 4), (3, 4), (4, 4), (4, 4)]
+
+
+def test_an_error_in_a_pass_leaves_nobody_to_be_told() -> None:
+    calls = Calls()
+    with pytest.raises(LookupError), reporting(calls), counted(3) as progress:
+        progress.advance(1)
+        raise LookupError
+    assert (3, 3) not in calls.seen
+    assert _core.report_to(None) is None
+
+
+def test_an_exception_of_the_callback_stops_work_on_parts(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Parts, "_rows_a_part", lambda self, left: (1024, False))
+    monkeypatch.setattr("meddel_fast.progress._INTERVAL", 0.0)
+    seen = []
+
+    def stop(done: int, total: int) -> None:
+        seen.append(done)
+        raise LookupError("enough")
+
+    x = clustered(rng, 3000, 8)
+    with pytest.raises(LookupError, match="enough"):
+        mf.deduplicate(x, 0.9, rule="components", memory="40MB", progress=stop)
+    assert len(seen) == 1
+    mf.redundancy(x, memory="40MB")
+    assert len(seen) == 1

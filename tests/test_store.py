@@ -306,3 +306,22 @@ def test_embed_writes_what_a_store_opens(tmp_path: Path) -> None:
     store = open_store(tmp_path / "out")
     assert len(store) == 12
     np.testing.assert_array_equal(store.rows(0, 12), made.array)
+
+
+@pytest.mark.parametrize("number", [None, 1])
+def test_an_index_of_this_format_or_without_a_number_is_read(
+    tmp_path: Path, number: int | None
+) -> None:
+    folder = folder_of(tmp_path / "run", X)
+    index = json.loads((folder / "index.json").read_text())
+    if number is not None:
+        (folder / "index.json").write_text(json.dumps({"format": number, **index}))
+    same_rows(open_store(folder), X)
+
+
+def test_an_index_of_another_format_is_refused(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "run", X)
+    index = json.loads((folder / "index.json").read_text())
+    (folder / "index.json").write_text(json.dumps({"format": 2, **index}))
+    with pytest.raises(ValueError, match="of format 2, which needs a newer meddel-fast"):
+        open_store(folder)

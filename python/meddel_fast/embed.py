@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.device import Compute, arrays, choose, deterministic
 from meddel_fast.distributed import own_device, processes
-from meddel_fast.embedding_files import INDEX, check_shards, read_index, read_rows
+from meddel_fast.embedding_files import FORMAT, INDEX, check_shards, read_index, read_rows
 from meddel_fast.extras import needs
 from meddel_fast.files import (
     Progress,
@@ -50,6 +50,7 @@ def _is_ours(folder: Path) -> bool:
 FOLDER = FolderKind("a folder of embeddings", _is_ours)
 _DTYPES = ("float32", "float16")
 _POOLINGS = ("mean", "cls")
+_NO_SETTINGS = ("format", "key", "complete", "shards")  # of what the index says
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class Embeddings:
             raise ValueError(
                 f"rows must be one for each of {len(manifest)} images, got {len(rows)}"
             )
-        settings = {k: v for k, v in self.index.items() if k not in ("key", "complete", "shards")}
+        settings = {k: v for k, v in self.index.items() if k not in _NO_SETTINGS}
         settings |= {"manifest": manifest.fingerprint, "shape": [len(rows), self.array.shape[1]]}
         size = settings["shard_size"]
         check_folder(out, FOLDER)
@@ -140,7 +141,8 @@ class Embeddings:
                 _write_shard(folder, first // size, self.array[rows[first : first + size]])
                 for first in range(0, len(rows), size)
             ]
-            finished = {"key": _key(settings), "complete": True, "shards": shards}
+            finished = {"format": FORMAT, "key": _key(settings), "complete": True}
+            finished["shards"] = shards
             write_json(folder / INDEX, settings | finished)
         return Embeddings.load(out)
 
@@ -229,7 +231,7 @@ def embed(
     count = -(-len(manifest) // shard_size)
     with processes(compute.device) as group:
         if group.first:
-            _take_stock(out, {**settings, "key": key}, count)
+            _take_stock(out, {"format": FORMAT, **settings, "key": key}, count)
         group.barrier()
         finished = {shard["name"]: shard["rows"] for shard in read_index(out)["shards"]}
         missing = [number for number in range(count) if _shard_name(number) not in finished]
@@ -255,7 +257,7 @@ def embed(
                 write_json(note, {"key": key, "shards": [entry]})
         group.barrier()
         if group.first:
-            _take_stock(out, {**settings, "key": key}, count, fresh=True)
+            _take_stock(out, {"format": FORMAT, **settings, "key": key}, count, fresh=True)
     if progress is not None:
         progress(len(manifest), len(manifest))
     return Embeddings.load(out) if group.first else Embeddings(out, read_index(out))

@@ -12,6 +12,7 @@ from meddel_fast.files import StrPath, read_json
 from meddel_fast.untrusted import check_fields, load_npy, plain_name
 
 INDEX = "index.json"
+FORMAT = 1  # of the index; those of earlier versions have no number, and are of this form too
 _WANTED = "index of embeddings"
 _DTYPES = ("float32", "float16", "float64", "int8")
 
@@ -41,6 +42,11 @@ def read_index(folder: StrPath) -> dict[str, Any]:
         raise ValueError(f"{path} is no {_WANTED}: wanted an object, got {index!r:.80}")
     fields = {"complete": bool, "shape": list, "dtype": str, "shards": list}
     check_fields(path, index, fields, _WANTED)
+    if index.get("format", FORMAT) != FORMAT:
+        raise ValueError(
+            f"{path} is an {_WANTED} of format {index['format']!r:.80}, which needs a newer "
+            f"meddel-fast: this one reads format {FORMAT}"
+        )
     shape, dtype = index["shape"], index["dtype"]
     if len(shape) != 2 or not all(type(side) is int and side > 0 for side in shape):
         raise ValueError(f"{path} is no {_WANTED}: shape must be two counts, got {shape!r:.80}")

@@ -162,9 +162,9 @@ class Column:
             return 0
         lists = _stored(next(self._read(bisect_right(self._starts, 0) - 1, 1)).column(0))
         self.width = len(lists[0].as_py() or [])
-        self._vectors(lists, 0)
-        if self.width == 0:
+        if self.width == 0 and not lists.null_count:
             raise ValueError(f"{self._name} must hold vectors, row 0 of {self._column!r} is empty")
+        self._vectors(lists, 0)
         return self.width
 
     def _check_lengths(self) -> None:
@@ -216,8 +216,8 @@ def _choose(path: str, schema: Any, column: str | None) -> str:
     found = [field.name for field in schema if _holds_vectors(field.type)]
     columns = ", ".join(f"{field.name} ({field.type})" for field in schema)
     if column is None and len(found) == 1:
-        return found[0]
-    if column in found and schema.names.count(column) == 1:
+        return str(found[0])
+    if column is not None and column in found and schema.names.count(column) == 1:
         return column
     wanted = f"lists of {SUPPORTED.replace(', bfloat16 (torch)', '')}"
     if column is None and found:

@@ -10,7 +10,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from meddel_fast import _core
 
@@ -161,7 +161,7 @@ def metering() -> Iterator[None]:
         _core.report_to(before)
         yield
         return
-    meter = Meter(before)
+    meter = Meter(cast("Progress", before))
     _core.report_to(meter)
     try:
         yield

@@ -7,6 +7,7 @@ from typing import Any
 from meddel_fast.files import StrPath
 from meddel_fast.untrusted import check_fields, described, plain_name
 
+FORMAT = 1  # of run.json; those of earlier versions have no number, and are of this form too
 _WANTED = "description of a run"
 
 
@@ -21,6 +22,11 @@ def check_run(path: StrPath, about: Any) -> dict[str, Any]:
     with described(path, _WANTED):
         told = {"config": {}, "tags": [], **about}
     check_fields(path, told, {"config": dict, "tags": list}, _WANTED)
+    if told.get("format", FORMAT) != FORMAT:
+        raise ValueError(
+            f"{path} is a {_WANTED} of format {told['format']!r:.80}, which needs a newer "
+            f"meddel-fast: this one reads format {FORMAT}"
+        )
     config = {"alpha": 1.0, "encoder": {}, **told["config"]}
     check_fields(path, config, {"alpha": (int, float), "encoder": dict}, _WANTED)
     with described(path, _WANTED):

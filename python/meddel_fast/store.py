@@ -175,7 +175,8 @@ class Store:
         here = wanted[first:last]
         far = (np.diff(here) > near) | (np.diff((here - here[0]) // most) > 0)
         cuts = [0, *(np.flatnonzero(far) + 1).tolist(), len(here)]
-        runs, rows = [], 0
+        runs: list[tuple[int, int]] = []
+        rows = 0
         for a, b in pairwise(cuts):
             rows += int(here[b - 1] - here[a]) + 1
             if runs and rows > most:

@@ -40,14 +40,12 @@ from meddel_fast.config import ConfigError, RunConfig
 from meddel_fast.extras import needs
 from meddel_fast.files import remove_leftovers, write_json
 from meddel_fast.lock import LockedError, lock
+from meddel_fast.run_json import FORMAT
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["FORMAT", "GROUPS", "LockedError", "run"]
-
-FORMAT = 1
-"""Of ``run.json``; files of earlier versions have no number, and are of this form too."""
+__all__ = ["GROUPS", "LockedError", "run"]
 
 
 def run(config: RunConfig, *, until: str | None = None, console: Console | None = None) -> Path:

@@ -32,7 +32,7 @@ class Directions:
         self._store = x if isinstance(x, Store) else None
         if self._store is None:
             self._rows = arrays.check_rows("x", x, threads)
-        self.n, self.d = self._rows.array.shape if self._store is None else self._store.shape
+        self.n, self.d = map(int, (self._rows.array if self._store is None else self._store).shape)
         if self._store is not None:
             self._check_memory(self._store)
         squares = []
