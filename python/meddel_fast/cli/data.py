@@ -20,24 +20,23 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 
 
 def list_(as_json: JsonOption = False) -> None:
-    """List the 14 data sets of DataDEL: counts, terms, and where to get them."""
-    from meddel_fast.data.registry import data_sets
+    """List the 14 data sets of DataDEL, and collections of them: counts, terms, where to get them."""
+    from meddel_fast.data.registry import collections, data_sets
 
-    sets = data_sets().values()
+    sets = [*data_sets().values(), *collections().values()]
     if as_json:
         shown = [asdict(entry) | {"images": entry.images} for entry in sets]
         for table in shown:
             for part in table["parts"]:
                 del part["layouts"]
+            del table["copies"]
         typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
         return
     rows = [("key", "year", "division", "paper", "release", "terms")]
     for entry in sets:
         release = "?" if entry.images is None else f"{entry.images:,}"
-        rows.append(
-            (entry.key, str(entry.year), entry.division, f"{entry.paper_frames:,}", release,
-             entry.terms)
-        )  # fmt: skip
+        paper = "-" if entry.paper_frames is None else f"{entry.paper_frames:,}"
+        rows.append((entry.key, str(entry.year), entry.division, paper, release, entry.terms))
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     for row in rows:
         cells = [f"{c:>{w}}" if i in (3, 4) else f"{c:<{w}}"
@@ -79,11 +78,14 @@ def _print(report: Any) -> None:
         text = f"  {part.name}: {part.found:,} of {wanted} {part.unit}, {part.status}"
         text += f", {part.corrupt} corrupt" if part.corrupt else ""
         text += f", {part.absent} listed but absent" if part.absent else ""
+        text += f", {part.unfit} besides that are no samples" if part.unfit else ""
         typer.echo(text)
         for example in part.examples:
             typer.echo(f"    {example}")
     if report.problem:
         typer.echo(f"  {report.problem}")
+    for note in report.notes:
+        typer.echo(f"  {note}")
     if report.download:
         typer.echo(f"  get it from {report.download}")
 

@@ -28,31 +28,29 @@ class FoundPart:
     samples: list[Sample]
 
 
-def find_parts(
-    data: DataSet, roots: Sequence[Path], sampling: Sampling | None = None
-) -> list[FoundPart]:
+def find_parts(data: DataSet, tree: Tree) -> list[FoundPart]:
     """Find the samples of each part, by the first of its layouts that fits.
+
+    Where no part is found, the parts of copies that are sorted in another way are looked for.
 
     Parameters
     ----------
     data
         What to look for.
-    roots
-        The folders or archives that hold it, absolute.
-    sampling
-        Which frames of videos are taken.
+    tree
+        The files of the folders or archives that hold it.
 
     Raises
     ------
     ImageError
         A table (CSV, JSON, text) of the release is broken.
     """
-    tree = Tree(roots, sampling)
-    found = []
-    for part in data.parts:
-        tries = (layout.find(tree) for layout in part.layouts)
-        found.append(FoundPart(part, next((samples for samples in tries if samples), [])))
-    return found
+    found: list[FoundPart] = []
+    for parts in (data.parts, *data.copies):
+        found = [FoundPart(part, part.find(tree)) for part in parts]
+        if any(each.samples for each in found):
+            return found
+    return [FoundPart(part, []) for part in data.parts]
 
 
 def scan_set(
@@ -112,7 +110,7 @@ def scan_set(
     for path in roots:
         if not path.exists():
             raise FileNotFoundError(f"root: no folder or archive {path}")
-    found = find_parts(data, roots, sampling)
+    found = find_parts(data, Tree(roots, sampling))
     samples = [sample for each in found for sample in each.samples]
     if not samples:
         named = ", ".join(map(str, roots))

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from meddel_fast.data.address import SUFFIXES, VIDEOS, ImageError, place
+from meddel_fast.data.address import SUFFIXES, VIDEOS, ImageError, parse, place
+from meddel_fast.data.readers.names import plain
+from meddel_fast.data.readers.unpacked import parted
 from meddel_fast.data.reading import is_inside
 from meddel_fast.data.sources import Sampling, files, open_file
 from meddel_fast.files import walk
@@ -51,6 +53,11 @@ class Item:
         """The name without suffix."""
         return stem_of(self.path)
 
+    def is_in(self, where: Path) -> bool:
+        """Tell whether it is below a folder, or in an archive."""
+        file = parse(self.path).file
+        return where == file or where in file.parents
+
     @property
     def suffix(self) -> str:
         """The suffix in lower case."""
@@ -67,11 +74,16 @@ class Layout(Protocol):
 class Tree:
     """All files below some folders and in some archives, sorted by place.
 
-    ``images`` and ``videos`` are those by their suffix, everything else is a table.
+    ``images`` and ``videos`` are those by their suffix, everything else is a table; ``copies`` are
+    members of archives that lie unpacked beside them (`readers.unpacked`) and are in no other list.
+    With `by_name`, videos stand for themselves and are not opened.
     """
 
-    def __init__(self, roots: Sequence[Path], sampling: Sampling | None = None) -> None:
+    def __init__(
+        self, roots: Sequence[Path], sampling: Sampling | None = None, by_name: bool = False
+    ) -> None:
         self.sampling = sampling or Sampling()
+        self.by_name = by_name
         items = []
         for root in roots:
             for path in _walk(root):
@@ -80,7 +92,7 @@ class Tree:
                 for found in files(path):
                     parts = PurePosixPath(os.path.relpath(place(found), root.parent)).parts
                     items.append(Item(found, parts))
-        self.items = sorted(items, key=lambda item: item.parts)
+        self.items, self.copies = parted(sorted(items, key=lambda item: item.parts))
         self.images = [item for item in self.items if item.suffix in SUFFIXES]
         self.videos = [item for item in self.items if item.suffix in VIDEOS]
         pictures = SUFFIXES | VIDEOS
@@ -105,15 +117,10 @@ def stem_of(path: Path) -> str:
     return PurePosixPath(place(path)).stem
 
 
-def plain(name: str) -> str:
-    """Give a name without case, spaces, dashes and underscores: releases differ in these."""
-    return re.sub(r"[\s_\-]+", "", name).casefold()
-
-
 def inside(item: Item, folder: str) -> tuple[str, ...] | None:
-    """Give the parts below the folder `folder` (in plain form), or None outside of it."""
+    """Give the parts below a folder whose plain name matches `folder`, or None outside of it."""
     for at, part in enumerate(item.parts[:-1]):
-        if plain(part) == folder:
+        if re.fullmatch(folder, plain(part)):
             return item.parts[at + 1 :]
     return None
 
