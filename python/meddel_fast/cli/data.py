@@ -20,20 +20,20 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 
 
 def list_(as_json: JsonOption = False) -> None:
-    """List the 14 data sets of DataDEL, and collections of them: counts, terms, where to get them."""
+    """List the 14 data sets of DataDEL: counts, terms, and where to get them."""
     from meddel_fast.data.registry import collections, data_sets
 
-    sets = [*data_sets().values(), *collections().values()]
+    sets = data_sets().values()
     if as_json:
         shown = [asdict(entry) | {"images": entry.images} for entry in sets]
         for table in shown:
             for part in table["parts"]:
-                del part["layouts"]
-            del table["copies"]
+                del part["layouts"], part["download"]
+            del table["copies"], table["signs"]
         typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
         return
     rows = [("key", "year", "division", "paper", "release", "terms")]
-    for entry in sets:
+    for entry in [*sets, *collections().values()]:
         release = "?" if entry.images is None else f"{entry.images:,}"
         paper = "-" if entry.paper_frames is None else f"{entry.paper_frames:,}"
         rows.append((entry.key, str(entry.year), entry.division, paper, release, entry.terms))
