@@ -57,6 +57,7 @@ def check(
     else with 1.
     """
     from meddel_fast.data.check import check as check_sets
+    from meddel_fast.data.check import unclaimed
 
     reports = show_work(
         "check", "images", lambda p: check_sets(root, sets or None, quick=quick, progress=p)
@@ -66,6 +67,8 @@ def check(
     else:
         for report in reports:
             _print(report)
+        if not sets and (others := unclaimed(root, reports)):
+            typer.echo(f"no data set by name: {', '.join(others)}")
     there = reports if sets else [report for report in reports if report.status != "missing"]
     if not there or not all(report.is_complete for report in there):
         raise SystemExit(1)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from meddel_fast.data.address import ImageError
+from meddel_fast.data.address import ARCHIVES, ImageError
+from meddel_fast.data.readers.names import release_name
 from meddel_fast.data.readers.scan import FoundPart, find_parts, rows_of
 from meddel_fast.data.readers.tree import Sample, Tree
 from meddel_fast.data.registry import DataSet, Located, known_set, located
@@ -61,7 +62,8 @@ class SetReport:
     ``status`` is "complete", "missing" (no folder of its name), "unrecognised" (a folder in which
     no layout fits), "corrupt", "off" (in count) or "partial" (a part is missing); ``where`` are the
     folders and archives, ``problem`` what is wrong, ``download`` where to get what is not there,
-    ``notes`` what was not looked at, and why.
+    ``notes`` what was not looked at, and why; ``beside`` are archives of which all lies in
+    ``where``.
     """
 
     key: str
@@ -71,6 +73,7 @@ class SetReport:
     problem: str = ""
     download: str = ""
     notes: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -170,6 +173,20 @@ def _no_videos() -> str:
     return ""
 
 
+def unclaimed(root: StrPath, reports: Sequence[SetReport]) -> list[str]:
+    """Name the folders and archives in `root` that no report of all data sets speaks of."""
+    told = {place.split("/")[0] for each in reports for place in (*each.where, *each.beside)}
+    if "." in told:  # the root is a data set itself
+        return []
+    return sorted(
+        path.name
+        for path in Path(root).iterdir()
+        if path.name not in told
+        and not path.name.startswith((".", "__MACOSX"))
+        and (path.is_dir() or path.suffix.lower() in ARCHIVES)
+    )
+
+
 def _shifted(progress: Progress | None, start: int, total: int) -> Progress | None:
     return None if progress is None else lambda done, _: progress(start + done, total)
 
@@ -241,7 +258,10 @@ def _set(found: _Found, root: Path, told: list[PartReport], closed: str) -> SetR
         named = ", ".join(path.relative_to(root).as_posix() for path in packed[:_EXAMPLES])
         first = f"unpack first: {named}"
         problem = f"{problem}; {first}" if status == "corrupt" and problem else first
-    places = tuple(path.relative_to(root).as_posix() for path in where)
+    places, beside = (
+        tuple(path.relative_to(root).as_posix() for path in paths)
+        for paths in (where, found.place.unpacked)
+    )
     return SetReport(
         data.key,
         status,
@@ -250,6 +270,7 @@ def _set(found: _Found, root: Path, told: list[PartReport], closed: str) -> SetR
         problem,
         "" if status == "complete" else data.download,
         tuple(_notes(found, root, told, closed, left_out - {""})),
+        beside,
     )
 
 
@@ -258,9 +279,12 @@ def _notes(
 ) -> Iterator[str]:
     """Say what was not looked at."""
     for path in found.place.unpacked:
-        yield f"{path.relative_to(root).as_posix()}: not read, all of it lies unpacked beside it"
+        yield f"{path.relative_to(root).as_posix()}: not read, all that it holds lies beside it"
     if found.copies:
         yield f"{found.copies:,} members of archives: not read, they lie unpacked beside them"
+    names = [release_name(path.stem if path.is_file() else path.name) for path in found.place.where]
+    if len(set(names)) < len(names):
+        yield "folders and archives of one name are all read, as they hold different files"
     if closed and any(part.unit == "videos" and part.found for part in told):
         yield f"videos were counted by name and not opened: {closed}"
     for name in sorted(left_out):

@@ -8,6 +8,8 @@ know is None.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from meddel_fast.data.entries_pretraining import PRETRAINING
 from meddel_fast.data.readers.classes import Annotated, Plain
 from meddel_fast.data.readers.numbers import Numbered
@@ -43,6 +45,7 @@ _ENDOSCENE_300 = Numbered(
         ("test", ((149, 208),)),
     ),
 )
+_TESTED_60 = Numbered(208, first=149, splits=(("test", ((149, 208),)),))
 
 # A split that goes around as lists beside the images.
 _TRAIN_VAL = (("train.txt", "train"), ("val.txt", "val"))
@@ -78,11 +81,11 @@ CVC_CLINICDB = DataSet(
                     "original",
                     "groundtruth",
                     table="metadata.csv",
-                    numbers=_CLINICDB,
+                    numbers=(_CLINICDB,),
                     one=True,
                 ),
-                Pairs("bbdd", "gtpolyp", apart="cvc300", numbers=_ENDOSCENE_612),
-                Pairs(apart="cvc300", table="metadata.csv", numbers=_CLINICDB),
+                Pairs("bbdd", "gtpolyp", apart="cvc300", numbers=(_ENDOSCENE_612,)),
+                Pairs(apart="cvc300", table="metadata.csv", numbers=(_CLINICDB,)),
             ),
             612,
         ),
@@ -123,8 +126,8 @@ CVC_300 = DataSet(
         Part(
             "images",
             (
-                Pairs(apart="cvc612", numbers=_ENDOSCENE_300),
-                Pairs("bbdd", "gtpolyp", apart="cvc612", numbers=_ENDOSCENE_300),
+                Pairs(apart="cvc612", numbers=(_TESTED_60, replace(_ENDOSCENE_300, whole=True))),
+                Pairs("bbdd", "gtpolyp", apart="cvc612", numbers=(_ENDOSCENE_300,)),
             ),
             60,
             also=(300,),

@@ -7,15 +7,14 @@ from meddel_fast.data.readers.numbers import Numbered
 from meddel_fast.data.readers.pairs import Pairs
 from meddel_fast.data.registry import Citation, DataSet, Part
 
+_TRAIN = "traindataset"
 _CLINICDB = Numbered(612, CLINICDB_STARTS, prefix="CVC-ClinicDB ")
 
 
-def _tested(name: str, folder: str, images: int, numbers: Numbered | None = None) -> Part:
+def _tested(name: str, folder: str, images: int, *numbers: Numbered) -> Part:
     layout = Pairs("images?", "masks?", within=folder, apart=_TRAIN, split="test", numbers=numbers)
     return Part(name, (layout,), images, download="TestDataset")
 
-
-_TRAIN = "traindataset"
 
 PRANET = DataSet(
     key="pranet",
@@ -44,7 +43,7 @@ PRANET = DataSet(
     parts=(
         Part(
             "training",
-            (Pairs("images?", "masks?", within=_TRAIN, split="train", numbers=_CLINICDB),),
+            (Pairs("images?", "masks?", within=_TRAIN, split="train", numbers=(_CLINICDB,)),),
             1_450,
             download="TrainDataset",
         ),

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Numbered:
-    """Frames numbered from 1: their sequences, and their splits, are stretches of numbers.
+    """Numbered frames, of which stretches of numbers are sequences or splits.
 
     Attributes
     ----------
-    last
-        The highest number.
+    last, first
+        The highest number and the lowest.
+    whole
+        Only where each of the numbers is there: a part that was counted anew would pass for ours.
     starts
-        The first number of each sequence but the first, which starts at 1; a sequence's name is its
-        place from 1.
+        The first number of each sequence but the first; a sequence's name is its place from 1.
     splits
         For each split, stretches of numbers, both ends included.
     prefix
@@ -25,13 +26,17 @@ class Numbered:
 
     last: int
     starts: tuple[int, ...] = ()
+    first: int = 1
+    whole: bool = False
     splits: tuple[tuple[str, tuple[tuple[int, int], ...]], ...] = ()
     prefix: str = ""
 
     def fits(self, stems: Iterable[str]) -> bool:
         """Tell whether the numbers among `stems` are ours; frames counted from 0 are not."""
-        numbers = [int(stem) for stem in stems if _is_number(stem)]
-        return bool(numbers) and all(1 <= number <= self.last for number in numbers)
+        numbers = {int(stem) for stem in stems if _is_number(stem)}
+        if not numbers or min(numbers) < self.first or max(numbers) > self.last:
+            return False
+        return not self.whole or len(numbers) == self.last - self.first + 1
 
     def sequence(self, stem: str) -> str:
         """Give the sequence of a frame, or nothing."""

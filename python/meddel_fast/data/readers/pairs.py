@@ -76,7 +76,7 @@ class Pairs:
     split
         The split of all of them.
     numbers
-        What the numbers in the names tell, if all are in its range.
+        What the numbers in the names tell: the first of these that they fit.
     table
         CSV with the columns ``frame_id`` and ``sequence_id``: the frames' video.
     one
@@ -97,7 +97,7 @@ class Pairs:
     apart: str = _NEVER
     splits: tuple[tuple[str, str], ...] = ()
     split: str = ""
-    numbers: Numbered | None = None
+    numbers: tuple[Numbered, ...] = ()
     table: str = ""
     one: bool = False
 
@@ -110,9 +110,8 @@ class Pairs:
         beside = Beside(tree, self.splits)
         listed, missing = beside.splits([(image.anchor, image.item) for image, _ in pairs])
         sequences = self._sequences(tree)
-        numbers = self.numbers
-        if numbers is not None and not numbers.fits(image.item.stem for image, _ in pairs):
-            numbers = None
+        stems = {image.item.stem for image, _ in pairs}
+        numbers = next((each for each in self.numbers if each.fits(stems)), None)
         samples = []
         for image, mask in pairs:
             item = image.item
