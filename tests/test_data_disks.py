@@ -292,7 +292,7 @@ def test_videos_are_counted_by_name_without_pyav(
     assert part.find(tree(tmp_path / top.split("/")[0]))[0].label == label
 
 
-def tree(root: Path):  # type: ignore[no-untyped-def]
+def tree(root: Path):
     from meddel_fast.data.readers.tree import Tree
 
     return Tree([root], by_name=True)
@@ -412,8 +412,8 @@ def test_real_frames_have_the_sequences_of_their_numbers(real_data: Path) -> Non
 
 
 def test_endoscenes_splits_keep_sequences_whole() -> None:
-    (layout,) = [e for e in known_set("cvc-clinicdb").parts[0].layouts if e.images == "bbdd"]  # type: ignore[attr-defined]
-    (numbers,) = layout.numbers  # type: ignore[attr-defined]
+    (layout,) = [e for e in known_set("cvc-clinicdb").parts[0].layouts if e.images == "bbdd"]
+    (numbers,) = layout.numbers
     of = {n: (numbers.sequence(str(n)), numbers.split(str(n))) for n in range(1, 613)}
     assert len(set(of.values())) == 29
     assert Counter(split for _, split in set(of.values())) == {"train": 18, "val": 6, "test": 5}
@@ -422,7 +422,7 @@ def test_endoscenes_splits_keep_sequences_whole() -> None:
 
 def test_endoscenes_split_of_cvc_300_tests_on_pranets_60() -> None:
     layout = known_set("cvc-300").parts[0].layouts[1]
-    (numbers,) = layout.numbers  # type: ignore[attr-defined]
+    (numbers,) = layout.numbers
     told = {n: numbers.split(str(n)) for n in range(1, 301)}
     assert Counter(told.values()) == {"train": 180, "val": 60, "test": 60}
     assert [n for n in told if told[n] == "test"] == list(range(149, 209))

@@ -254,7 +254,7 @@ def _set(found: _Found, root: Path, told: list[PartReport], closed: str) -> SetR
     else:
         status = next((s for s in ("off", "missing") if s in states), "complete")
         status = "partial" if status == "missing" else status
-    if status != "complete" and (packed := data.packed(root)):
+    if status != "complete" and (packed := data.packed(root, where)):
         named = ", ".join(path.relative_to(root).as_posix() for path in packed[:_EXAMPLES])
         first = f"unpack first: {named}"
         problem = f"{problem}; {first}" if status == "corrupt" and problem else first

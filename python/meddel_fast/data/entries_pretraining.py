@@ -30,6 +30,7 @@ GASTROVISION = DataSet(
     layout="a folder a class (27); Wiki images/ holds figures and is no class",
     folders=("Gastrovision",),
     parts=(Part("images", (Classes(apart="wikiimages"),), 8_000),),
+    signs=((r"(osfstorage)?archive", ("gastrovision", "wikiimages")),),
     note="27 file names are in the folders of more than one class: a bare name does not tell an "
     "image",
 )
@@ -134,6 +135,7 @@ KVASIR_CAPSULE = DataSet(
         Part("labelled videos", (Videos("(kvasircapsule)?labell?edvideos"),), videos=43),
         Part("unlabelled videos", (Videos("(kvasircapsule)?unlabell?edvideos"),), videos=74),
     ),
+    signs=((r"(osfstorage)?archive", ("labelledimages",)),),
     note="8 files are in the folders of two findings",
 )
 

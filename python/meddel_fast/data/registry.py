@@ -25,7 +25,7 @@ from meddel_fast.files import StrPath
 PACKED = (".rar", ".7z", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 """Ends of packed files that have to be unpacked before they are read."""
 
-_KAGGLE = r"archive"  # what Kaggle calls every download
+_ANY = r"(osfstorage)?archive"  # what Kaggle and OSF call every download
 _DEPTH = 3  # folders down to which names are looked for that tell what an `archive` is
 
 
@@ -111,7 +111,8 @@ class DataSet:
     signs
         Names that say little, as regular expressions for their plain form, each with names, in
         plain form, that must be found below a folder or in an archive so called. ``archive``, as
-        Kaggle's downloads are called, is this set where a folder in it has a name of this set.
+        Kaggle's downloads are called, and ``osfstorage-archive`` are this set where a folder in
+        them has a name of this set.
     parts
         What it consists of.
     copies
@@ -172,22 +173,26 @@ class DataSet:
         # names that say little are asked where no better one is found
         return _standing(found or [each for path in inside for each in self._told(path)])
 
-    def packed(self, root: StrPath) -> list[Path]:
-        """Find files of this data set that are packed in a way that cannot be read in place."""
+    def packed(self, root: StrPath, where: Iterable[Path] = ()) -> list[Path]:
+        """Find files of this data set that are packed in a way that cannot be read in place.
+
+        They lie in `root`, under a name of the set, or anywhere in the places `where`.
+        """
         near = [p for p in sorted(Path(root).iterdir()) if release_name(_stem(p)) in self.names]
-        inside = (p for where in self.locate(root) for p in _below(where))
+        inside = (p for place in where for p in _below(place))
         return sorted({p for p in [*near, *inside] if p.name.lower().endswith(PACKED)})
 
     def _told(self, path: Path) -> list[Path]:
         """Give a folder or archive that is this set by what it holds, or where in it the set is."""
         name = release_name(_stem(path))
         signs = [wanted for pattern, wanted in self.signs if re.fullmatch(pattern, name)]
-        if not signs and name != _KAGGLE:
+        unnamed = re.fullmatch(_ANY, name) is not None
+        if not signs and not unnamed:
             return []
         inside = {plain(each) for each in _names(path)}
         if any(inside.issuperset(wanted) for wanted in signs):
             return [path]
-        if name != _KAGGLE or not any(release_name(each) in self.names for each in inside):
+        if not unnamed or not any(release_name(each) in self.names for each in inside):
             return []
         folders = (
             [each for each in sorted(path.iterdir()) if each.is_dir()] if path.is_dir() else []
@@ -212,9 +217,11 @@ def _standing(found: Sequence[Path]) -> Located:
     if len(found) < 2 or not any(map(_is_archive, found)):
         return Located(tuple(found))
     tree = Tree(found)
-    kept = {path for item in tree.images + tree.videos for path in found if item.is_in(path)}
-    copied = {path for item in tree.copies for path in found if item.is_in(path)}
-    unpacked = tuple(path for path in found if path in copied - kept and _is_archive(path))
+    kept, copied = (
+        {str(item.path).partition(PART)[0] for item in items}
+        for items in (tree.images + tree.videos, tree.copies)
+    )
+    unpacked = tuple(path for path in found if str(path) in copied - kept)
     return Located(tuple(path for path in found if path not in unpacked), unpacked)
 
 

@@ -6,11 +6,12 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from meddel_fast.data.address import SUFFIXES, VIDEOS, ImageError, parse, place
-from meddel_fast.data.readers.names import plain
+from meddel_fast.data.address import SUFFIXES, VIDEOS, ImageError, place
+from meddel_fast.data.readers.names import plain_folders
 from meddel_fast.data.readers.unpacked import parted
 from meddel_fast.data.reading import is_inside
 from meddel_fast.data.sources import Sampling, files, open_file
@@ -53,12 +54,7 @@ class Item:
         """The name without suffix."""
         return stem_of(self.path)
 
-    def is_in(self, where: Path) -> bool:
-        """Tell whether it is below a folder, or in an archive."""
-        file = parse(self.path).file
-        return where == file or where in file.parents
-
-    @property
+    @cached_property
     def suffix(self) -> str:
         """The suffix in lower case."""
         return PurePosixPath(self.parts[-1]).suffix.lower()
@@ -86,8 +82,9 @@ class Tree:
         self.by_name = by_name
         items = []
         for root in roots:
+            limits = [root.resolve()]
             for path in _walk(root):
-                if not is_inside(path, [root.resolve()]) and path.suffix.lower() not in SUFFIXES:
+                if not is_inside(path, limits) and path.suffix.lower() not in SUFFIXES:
                     continue  # what leads out of the data set: images are reported, others unread
                 for found in files(path):
                     parts = PurePosixPath(os.path.relpath(place(found), root.parent)).parts
@@ -119,8 +116,8 @@ def stem_of(path: Path) -> str:
 
 def inside(item: Item, folder: str) -> tuple[str, ...] | None:
     """Give the parts below a folder whose plain name matches `folder`, or None outside of it."""
-    for at, part in enumerate(item.parts[:-1]):
-        if re.fullmatch(folder, plain(part)):
+    for at, part in enumerate(plain_folders(item.parts[:-1])):
+        if re.fullmatch(folder, part):
             return item.parts[at + 1 :]
     return None
 

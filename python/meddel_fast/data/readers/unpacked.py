@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from meddel_fast.data.address import PART, ImageError, parse
 from meddel_fast.data.archive import open_archive
-from meddel_fast.data.readers.names import plain
+from meddel_fast.data.readers.names import plain, plain_folders
 from meddel_fast.data.sources import open_file
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ class _Files:
 
     def add(self, items: Sequence[Item]) -> None:
         for item in items:
-            *folders, name = map(plain, item.parts)
-            self._by_name[name].append((tuple(folders), item))
+            place = (plain_folders(item.parts[:-1]), item)
+            self._by_name[plain(item.parts[-1])].append(place)
 
     def copies(self, members: Sequence[Item], archive: _Place) -> set[int]:
         """Find the members of an archive, in the folder `archive`, of which there is a copy."""
@@ -77,9 +77,9 @@ class _Files:
 
     def _nearest(self, item: Item, archive: _Place) -> Iterator[tuple[tuple[_Place, _Place], Item]]:
         """Give the files with most folders in common, and what stands above these on both sides."""
-        *mine, name = map(plain, item.parts)
+        mine = plain_folders(item.parts[:-1])
         ways = []
-        for folders, other in self._by_name.get(name, ()):
+        for folders, other in self._by_name.get(plain(item.parts[-1]), ()):
             same = len(list(takewhile(lambda p: p[0] == p[1], _pairwise(mine, folders))))
             # a folder in common; else where the archive lies, or straight in the set's own folder
             if same or folders == archive or len(folders) == 1:
@@ -87,7 +87,7 @@ class _Files:
         most = max((same for same, _, _ in ways), default=0)
         for same, folders, other in ways:
             if same == most:
-                yield (tuple(mine[: len(mine) - most]), folders[: len(folders) - most]), other
+                yield (mine[: len(mine) - most], folders[: len(folders) - most]), other
 
 
 def _pairwise(one: Sequence[str], other: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -109,9 +109,9 @@ def _some(pairs: list[_Pair]) -> list[_Pair]:
 def _size(item: Item) -> int:
     """Give the size of a file or member in bytes; -1 where it cannot be read."""
     try:
+        if PART not in str(item.path):
+            return item.path.stat().st_size
         address = parse(item.path)
-        if not address.members:
-            return address.file.stat().st_size
         inner = address.members[0] if len(address.members) == 2 else None
         return open_archive(address.file, inner).size(address.members[-1])
     except (ImageError, OSError):
