@@ -22,6 +22,7 @@ from meddel_fast.data.entries import CLINICDB_STARTS
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.readers.numbers import Numbered
 from meddel_fast.data.readers.scan import scan_set
+from meddel_fast.data.readers.tree import Tree
 from meddel_fast.data.registry import collections, data_sets, known_set, located
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -42,6 +43,10 @@ def below(made: Release, folder: str) -> dict[str, bytes]:
     """The files below a folder, from there."""
     ours = {path: data for path, data in made.files.items() if path.startswith(f"{folder}/")}
     return {path.removeprefix(f"{folder}/"): data for path, data in ours.items()}
+
+
+def tree(root: Path) -> Tree:
+    return Tree([root], by_name=True)
 
 
 # --- an archive beside what it was unpacked to ---------------------------------------------------
@@ -218,6 +223,27 @@ def test_releases_of_kaggle_are_told_by_what_is_in_them(tmp_path: Path) -> None:
     assert places["cvc-colondb"] == (several / "CVC-ColonDB",)
 
 
+def test_data_check_tells_what_it_passes_over(tmp_path: Path) -> None:
+    pytest.importorskip("typer")
+    from typer.testing import CliRunner
+
+    from meddel_fast.cli import app
+
+    beside(tmp_path, "Kvasir-SEG", "kvasir-seg.zip", SEG.files)
+    pairs("photos").write(tmp_path)
+    (tmp_path / "Kvasir-SEG" / "images" / "extra.jpg").write_bytes(
+        SEG.files["Kvasir-SEG/images/0.jpg"]
+    )
+    result = CliRunner().invoke(app, ["data", "check", str(tmp_path), "--quick"])
+    assert result.exit_code == 1
+    said = [line.strip() for line in result.output.splitlines()]
+    assert "kvasir-seg: off Kvasir-SEG" in said
+    assert "images: 4 of 1,000 images, off, 1 besides that are no samples" in said
+    assert "Kvasir-SEG/images/extra.jpg: no mask" in said
+    assert "kvasir-seg.zip: not read, all that it holds lies beside it" in said
+    assert said[-1] == "no data set by name: photos"
+
+
 def test_what_a_mac_and_a_download_add_counts_for_nothing(tmp_path: Path) -> None:
     made = pairs("Kvasir-SEG/Kvasir-SEG", "jpg", "png")
     made.files |= {
@@ -292,12 +318,6 @@ def test_videos_are_counted_by_name_without_pyav(
     assert part.find(tree(tmp_path / top.split("/")[0]))[0].label == label
 
 
-def tree(root: Path):
-    from meddel_fast.data.readers.tree import Tree
-
-    return Tree([root], by_name=True)
-
-
 def test_a_complete_copy_has_as_many_videos_as_the_release_or_the_article() -> None:
     part = known_set("hyper-kvasir").parts[-1]
     assert (part.videos, *part.also) == (373, 374)
@@ -351,9 +371,8 @@ def test_lists_higher_up_that_name_none_of_the_images_are_of_something_else(tmp_
     pairs("archive/Kvasir-SEG/Kvasir-SEG").write(tmp_path)
     (tmp_path / "archive" / "train.txt").write_text("epoch 1\nepoch 2\n")
     (tmp_path / "archive" / "val.txt").write_text("loss\n")
-    manifest = build(tmp_path)
-    assert Counter(manifest.column("split")) == {"train": 2, "val": 1, "test": 1}
-    assert not len(manifest.skipped)
+    samples = known_set("kvasir-seg").parts[0].find(tree(tmp_path / "archive"))
+    assert [(sample.split, sample.reason) for sample in samples] == [("", "")] * 4
 
 
 def test_images_without_a_mask_are_rows_that_say_so(tmp_path: Path) -> None:
@@ -435,7 +454,8 @@ def test_sixty_frames_counted_anew_are_no_part_of_endoscenes_split(tmp_path: Pat
     for n in range(1, 5):
         made.image(f"CVC-300/images/{n}.png", mask=f"CVC-300/masks/{n}.png")
     made.write(tmp_path / "b")
-    assert Counter(build(tmp_path / "b").column("split")) == {"train": 2, "val": 1, "test": 1}
+    samples = known_set("cvc-300").parts[0].find(tree(tmp_path / "b" / "CVC-300"))
+    assert [sample.split for sample in samples] == [""] * 4
 
 
 # --- PraNet --------------------------------------------------------------------------------------

@@ -65,15 +65,14 @@ class Places:
     def roots(self, data: DataConfig) -> list[Path]:
         """Folders and archives of a data set.
 
-        Where there is nothing at the path of a set of the registry, what has a name of that set
-        beside it: ``kvasir-seg`` may lie there as ``Kvasir-SEG/`` or ``kvasir-seg.zip``.
+        A set of the registry may be in several (:meth:`DataSet.places`).
         """
         root = self.root(data)
-        if data.set and not root.exists() and root.parent.is_dir():
-            from meddel_fast.data.registry import known_set
+        if not data.set:
+            return [root]
+        from meddel_fast.data.registry import known_set
 
-            return known_set(data.set).locate(root.parent) or [root]
-        return [root]
+        return known_set(data.set).places(root)
 
     def model(self, name: str) -> Path:
         """Place of the encoder that a selection was pre-trained to."""

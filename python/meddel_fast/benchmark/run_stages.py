@@ -47,29 +47,22 @@ class RunStages(Places):
 
     def scan(self, data: DataConfig) -> Stage:
         """Write the manifest of a data set."""
+        root = self.root(data)
         path = self.manifest_path(data.name)
 
         def inputs() -> dict[str, Any]:
-            roots = self.roots(data)
-            root, files = roots[0], "".join(map(listing, roots))
+            files = "".join(map(listing, self.roots(data)))
             splits = None if data.splits is None else sha256_file(data.splits)
             read_as = {"set": data.set, "stride": data.stride, "scene": data.scene}
             return {"root": str(root), "files": files, "splits": splits, **read_as}
 
         def work(progress: Progress) -> None:
             from meddel_fast.data.build import scan
-            from meddel_fast.data.readers.scan import scan_set
             from meddel_fast.data.sources import Sampling
 
             sampling = Sampling(data.stride, data.scene)
-            options: dict[str, Any] = {"name": data.name, "splits": data.splits}
-            options["sampling"] = sampling
-            roots = self.roots(data)
-            if len(roots) > 1:
-                manifest = scan_set(roots, data.set, **options, progress=progress)
-            else:
-                manifest = scan(roots[0], data.set, **options, progress=progress)
-            manifest.save(path)
+            options = {"name": data.name, "splits": data.splits, "sampling": sampling}
+            scan(root, data.set, **options, progress=progress).save(path)
 
         return Stage(f"data/{data.name}", (path,), inputs, work, unit="files")
 

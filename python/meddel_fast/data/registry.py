@@ -161,6 +161,15 @@ class DataSet:
         """
         return list(self.find(root).where)
 
+    def places(self, path: StrPath) -> list[Path]:
+        """Give a path, or, where nothing is there, what has a name of this set beside it.
+
+        ``kvasir-seg`` may lie there as ``Kvasir-SEG/`` or ``kvasir-seg.zip``.
+        """
+        path = Path(path).resolve()
+        beside = not path.exists() and path.parent.is_dir()
+        return (self.locate(path.parent) if beside else []) or [path]
+
     def find(self, root: StrPath) -> Located:
         """Find its folders and archives as :meth:`locate`, and those archives that are left out."""
         root = Path(root).resolve()

@@ -73,7 +73,8 @@ def scan_set(
     Parameters
     ----------
     root
-        Folder or archive of the data set, or several in one folder.
+        Folder or archive of the data set, or several in one folder. Where there is nothing at a
+        path, what has a name of the set beside it is read.
     key
         Its key in the registry.
     name
@@ -105,7 +106,7 @@ def scan_set(
         broken, or no image can be used.
     """
     data = known_set(key)
-    roots = [Path(root)] if isinstance(root, (str, os.PathLike)) else list(root)
+    roots = data.places(root) if isinstance(root, (str, os.PathLike)) else list(root)
     roots = [path.resolve() for path in roots]
     for path in roots:
         if not path.exists():
