@@ -198,6 +198,18 @@ def test_downloads_are_found_under_their_names(tmp_path: Path, key: str, name: s
     assert named == ([key] if key in DATADEL else [])
 
 
+def test_an_edition_counts_only_where_there_is_none_without(tmp_path: Path) -> None:
+    pairs("Kvasir-SEG (1)").write(tmp_path)
+    entry = known_set("kvasir-seg")
+    assert entry.locate(tmp_path) == [tmp_path / "Kvasir-SEG (1)"]
+    pairs("Kvasir-SEG").write(tmp_path)  # unpacked twice
+    assert entry.locate(tmp_path) == [tmp_path / "Kvasir-SEG"]
+    assert unclaimed(tmp_path, check(tmp_path, quick=True)) == ["Kvasir-SEG (1)"]
+    for name in ("kvasir-seg-master", "Kvasir-SEG copy", "kvasir-dataset-v2"):
+        (tmp_path / name).mkdir()
+    assert entry.locate(tmp_path) == [tmp_path / "Kvasir-SEG"]
+
+
 def test_releases_of_kaggle_are_told_by_what_is_in_them(tmp_path: Path) -> None:
     made = {
         "archive": RELEASES["cvc-clinicdb kaggle"](),

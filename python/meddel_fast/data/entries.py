@@ -160,7 +160,8 @@ CVC_COLONDB = DataSet(
     layout=f"{_POLYPS}; the original: N and its mask pN (and the contour cpN) in one folder",
     folders=("ColonDB",),
     parts=(Part("images", (Pairs(), SameFolder(prefix="p")), 380),),
-    note="380 frames of 15 sequences: near duplicates. The frames of CVC-300 are among them: do "
+    note="380 frames of 15 sequences: near duplicates; the last one looks broken and is so in the "
+    "original. The frames of CVC-300 are among them: do "
     "not train on the one and test on the other",
 )
 

@@ -178,7 +178,7 @@ class DataSet:
         if told := self._told(root):
             return Located(tuple(told))
         inside = [path for path in sorted(root.iterdir()) if path.is_dir() or _is_archive(path)]
-        found = [path for path in inside if release_name(_stem(path)) in self.names]
+        found = self._named(inside)
         # names that say little are asked where no better one is found
         return _standing(found or [each for path in inside for each in self._told(path)])
 
@@ -190,6 +190,16 @@ class DataSet:
         near = [p for p in sorted(Path(root).iterdir()) if release_name(_stem(p)) in self.names]
         inside = (p for place in where for p in _below(place))
         return sorted({p for p in [*near, *inside] if p.name.lower().endswith(PACKED)})
+
+    def _named(self, paths: Sequence[Path]) -> list[Path]:
+        """Choose what has a name of this set, with an edition only where none is without."""
+        names = {path: plain(_stem(path)) for path in paths}
+        return [
+            path
+            for path, name in names.items()
+            if (known := release_name(_stem(path))) in self.names
+            and (name == known or known not in names.values())
+        ]
 
     def _told(self, path: Path) -> list[Path]:
         """Give a folder or archive that is this set by what it holds, or where in it the set is."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-_EDITION = re.compile(r"([\s._\-]*(v\d+(\.\d+)*|\(\d+\)|main|master|copy))+$", re.IGNORECASE)
+_EDITION = re.compile(r"([\s._\-]*(v\d+(\.\d+)*|\(\d+\)))+$", re.IGNORECASE)
 
 
 def plain(name: str) -> str:
