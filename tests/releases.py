@@ -143,7 +143,7 @@ def hyper_kvasir() -> Release:
         listed.append(f"a{n},Lower GI,{label},sort")
     made.files[f"{top}/labeled-images/image-labels.csv"] = "\n".join(listed).encode()
     for n in range(2):
-        made.image(f"{top}/unlabeled-images/images/u{n}.jpg", "unlabelled images")
+        made.image(f"{top}/unlabeled-images/images/u{n}.jpg", "unlabelled images", group="")
     for n in range(2):
         made.image(f"{top}/segmented-images/images/s{n}.jpg", "segmented images",
                    f"{top}/segmented-images/masks/s{n}.jpg")  # fmt: skip

@@ -198,6 +198,44 @@ def test_downloads_are_found_under_their_names(tmp_path: Path, key: str, name: s
     assert named == ([key] if key in DATADEL else [])
 
 
+@pytest.mark.parametrize("within", ["", "labelled_images/"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_kvasir_capsule_in_its_three_downloads(tmp_path: Path, within: str, packed: bool) -> None:
+    made = RELEASES["kvasir-capsule osf"]()
+    images = below(made, "Kvasir-Capsule/labelled_images")
+    files = {f"{within}{path}": data for path, data in images.items()}
+    files |= {path: d for path, d in below(made, "Kvasir-Capsule").items() if "metadata" in path}
+    parts = {
+        "labeled-images": files,
+        "labeled-videos": {"a.mp4": b"video"},
+        "unlabeled-videos": {"b.mp4": b"video", "c.mp4": b"video"},
+    }
+    for part, inside in parts.items():
+        top = f"kvasir-capsule-{part}"
+        if packed:
+            (tmp_path / f"{top}.zip").write_bytes(zipped(inside))
+        else:
+            Release({f"{top}/{path}": data for path, data in inside.items()}).write(tmp_path)
+    report = found(tmp_path)["kvasir-capsule"]
+    assert counts(report) == {"labelled images": 3, "labelled videos": 1, "unlabelled videos": 2}
+    samples = (
+        known_set("kvasir-capsule")
+        .parts[0]
+        .find(Tree(known_set("kvasir-capsule").locate(tmp_path)))
+    )
+    assert [(s.label, s.group, len(s.boxes or ())) for s in samples] == [
+        ("Angiectasia", "v0", 1), ("Normal clean mucosa", "v2", 0), ("Polyp", "v1", 2)
+    ]  # fmt: skip
+
+
+def test_ead_in_its_two_downloads(tmp_path: Path) -> None:
+    RELEASES["ead2019 release"]().moved("").write(tmp_path)
+    report = found(tmp_path)["ead2019"]
+    assert report.where == ("trainingData_detection", "trainingData_semanticSegmentation")
+    assert counts(report) == {"detection": 3, "segmentation": 3}
+    assert len(build(tmp_path).with_masks()) == 3
+
+
 def test_an_edition_counts_only_where_there_is_none_without(tmp_path: Path) -> None:
     pairs("Kvasir-SEG (1)").write(tmp_path)
     entry = known_set("kvasir-seg")

@@ -458,7 +458,9 @@ POLYPGEN = DataSet(
             ),
             2_225,
         ),
-        Part("negative sequences", (Plain("negativeonly", boxes_empty=True),), 4_275),
+        Part(
+            "negative sequences", (Plain("negativeonly", sequences=True, boxes_empty=True),), 4_275
+        ),
     ),
     copies=(
         (

@@ -65,16 +65,21 @@ class Classes:
 
 @dataclass(frozen=True)
 class Plain:
-    """Images without labels or masks, below a folder whose plain name matches or anywhere."""
+    """Images without labels or masks, below a folder whose plain name matches or anywhere.
+
+    `sequences`: the folder below it is the group. `boxes_empty`: they are known to show nothing to
+    find.
+    """
 
     within: str = ""
+    sequences: bool = False
     boxes_empty: bool = False
 
     def find(self, tree: Tree) -> list[Sample]:
-        """Find the images; with `boxes_empty` they are known to show nothing to find."""
+        """Find the images."""
         boxes = () if self.boxes_empty else None
         return [
-            Sample(item.path, group="/".join(below[:-1]), boxes=boxes)
+            Sample(item.path, group="/".join(below[:-1]) if self.sequences else "", boxes=boxes)
             for item in tree.images
             if (below := _below(item, self.within)) is not None
         ]
