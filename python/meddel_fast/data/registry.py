@@ -137,9 +137,9 @@ class DataSet:
     layout: str
     folders: tuple[str, ...]
     parts: tuple[Part, ...]
-    note: str = ""
     signs: tuple[tuple[str, tuple[str, ...]], ...] = ()
     copies: tuple[tuple[Part, ...], ...] = ()
+    note: str = ""
 
     @property
     def images(self) -> int | None:
