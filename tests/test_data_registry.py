@@ -20,7 +20,7 @@ from releases import HEIGHT, RELEASES, Release, mask_file, pairs
 
 from meddel_fast.config import ConfigError
 from meddel_fast.config_file import load_config
-from meddel_fast.data import entries
+from meddel_fast.data import entries, entries_collections
 from meddel_fast.data.address import ImageError
 from meddel_fast.data.build import build, scan
 from meddel_fast.data.check import SetReport, check
@@ -28,7 +28,7 @@ from meddel_fast.data.images import load_image, load_mask
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.readers.scan import scan_set
 from meddel_fast.data.readers.shards import scan_shards
-from meddel_fast.data.registry import data_sets, known_set
+from meddel_fast.data.registry import Part, collections, data_sets, known_set
 from meddel_fast.data.sources import Sampling
 
 DATA = Path(os.environ.get("MEDDEL_DATA", Path(__file__).parents[1] / "../shared/data"))
@@ -41,22 +41,30 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shrink]:
     """A function that gives an entry the counts of a made release."""
 
     def shrink(key: str, counts: dict[str, int]) -> None:
-        changed = []
-        for entry in entries.ENTRIES:
-            if entry.key == key:
-                parts = [
-                    replace(p, videos=counts.get(p.name, 0)) if p.videos is not None
-                    else replace(p, images=counts.get(p.name, 0), also=())
-                    for p in entry.parts
-                ]  # fmt: skip
-                parts = [p for p in parts if counts.get(p.name)]
-                entry = replace(entry, parts=tuple(parts))
-            changed.append(entry)
-        monkeypatch.setattr(entries, "ENTRIES", tuple(changed))
+        def smaller(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+            return tuple(
+                replace(p, also=(), **{unit: counts[p.name]})
+                for p in parts
+                if (unit := "images" if p.videos is None else "videos") and counts.get(p.name)
+            )
+
+        for module, name in ((entries, "ENTRIES"), (entries_collections, "COLLECTIONS")):
+            changed = [
+                replace(e, parts=smaller(e.parts), copies=tuple(map(smaller, e.copies)))
+                if e.key == key
+                else e
+                for e in getattr(module, name)
+            ]
+            monkeypatch.setattr(module, name, tuple(changed))
+        forget()
+
+    def forget() -> None:
         data_sets.cache_clear()
+        collections.cache_clear()
 
     yield shrink
-    data_sets.cache_clear()
+    monkeypatch.undo()
+    forget()
 
 
 def report(root: Path, key: str, **options: bool) -> SetReport:
@@ -111,7 +119,10 @@ def test_unknown_keys() -> None:
 
 def judge(manifest: Manifest, made: Release, packed: bool) -> None:
     """Hold a manifest against the facts of a made release; nothing found by its name alone."""
-    assert manifest.skipped.to_pylist() == []
+    skipped = {row["id"]: row["reason"] for row in manifest.skipped.to_pylist()}
+    assert len(skipped) == len(made.left)
+    for path, reason in made.left.items():
+        assert [r for i, r in skipped.items() if i.endswith(path.partition("/")[2])] == [reason]
     assert len(manifest) == len(made.facts)
     rows = {row["sha256"]: row for row in manifest.table.to_pylist()}
     for path, facts in made.facts.items():

@@ -62,6 +62,18 @@ class Places:
         """Folder or archive of a data set."""
         return self.out / "data" / data.name if data.path is None else data.path
 
+    def roots(self, data: DataConfig) -> list[Path]:
+        """Folders and archives of a data set.
+
+        A set of the registry may be in several (:meth:`DataSet.places`).
+        """
+        root = self.root(data)
+        if not data.set:
+            return [root]
+        from meddel_fast.data.registry import known_set
+
+        return known_set(data.set).places(root)
+
     def model(self, name: str) -> Path:
         """Place of the encoder that a selection was pre-trained to."""
         return self.out / "pretrain" / name / "model"

@@ -51,7 +51,7 @@ class RunStages(Places):
         path = self.manifest_path(data.name)
 
         def inputs() -> dict[str, Any]:
-            files = listing(root)
+            files = "".join(map(listing, self.roots(data)))
             splits = None if data.splits is None else sha256_file(data.splits)
             read_as = {"set": data.set, "stride": data.stride, "scene": data.scene}
             read_as["mask"] = data.mask

@@ -33,23 +33,22 @@ data = typer.Typer(no_args_is_help=True, help="Know the data sets, check them, w
 
 def list_(as_json: JsonOption = False) -> None:
     """List the 14 data sets of DataDEL: counts, terms, and where to get them."""
-    from meddel_fast.data.registry import data_sets
+    from meddel_fast.data.registry import collections, data_sets
 
     sets = data_sets().values()
     if as_json:
         shown = [asdict(entry) | {"images": entry.images} for entry in sets]
         for table in shown:
             for part in table["parts"]:
-                del part["layouts"]
+                del part["layouts"], part["download"]
+            del table["copies"], table["signs"]
         typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
         return
     rows = [("key", "year", "division", "paper", "release", "terms")]
-    for entry in sets:
+    for entry in [*sets, *collections().values()]:
         release = "?" if entry.images is None else f"{entry.images:,}"
-        rows.append(
-            (entry.key, str(entry.year), entry.division, f"{entry.paper_frames:,}", release,
-             entry.terms)
-        )  # fmt: skip
+        paper = "-" if entry.paper_frames is None else f"{entry.paper_frames:,}"
+        rows.append((entry.key, str(entry.year), entry.division, paper, release, entry.terms))
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     for row in rows:
         cells = [f"{c:>{w}}" if i in (3, 4) else f"{c:<{w}}"
@@ -70,6 +69,7 @@ def check(
     else with 1.
     """
     from meddel_fast.data.check import check as check_sets
+    from meddel_fast.data.check import unclaimed
 
     reports = show_work(
         "check", "images", lambda p: check_sets(root, sets or None, quick=quick, progress=p)
@@ -79,6 +79,8 @@ def check(
     else:
         for report in reports:
             _print(report)
+        if not sets and (others := unclaimed(root, reports)):
+            typer.echo(f"no data set by name: {', '.join(others)}")
     there = reports if sets else [report for report in reports if report.status != "missing"]
     if not there or not all(report.is_complete for report in there):
         raise SystemExit(1)
@@ -91,11 +93,14 @@ def _print(report: Any) -> None:
         text = f"  {part.name}: {part.found:,} of {wanted} {part.unit}, {part.status}"
         text += f", {part.corrupt} corrupt" if part.corrupt else ""
         text += f", {part.absent} listed but absent" if part.absent else ""
+        text += f", {part.unfit} besides that are no samples" if part.unfit else ""
         typer.echo(text)
         for example in part.examples:
             typer.echo(f"    {example}")
     if report.problem:
         typer.echo(f"  {report.problem}")
+    for note in report.notes:
+        typer.echo(f"  {note}")
     if report.download:
         typer.echo(f"  get it from {report.download}")
 

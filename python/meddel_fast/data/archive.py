@@ -141,6 +141,13 @@ class Archive:
         """
         return self.open(name).read()
 
+    def size(self, name: str) -> int:
+        """Give a member's size unpacked, in bytes; -1 where there is none that can be read."""
+        found = self._members.get(name)
+        if found is None:
+            return -1
+        return int(found.size if isinstance(found, tarfile.TarInfo) else found.file_size)
+
     def open(self, name: str) -> BinaryIO:
         """Give a member as a seekable file; in place where it is stored as it is."""
         found = self._members.get(name)

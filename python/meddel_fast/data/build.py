@@ -12,7 +12,7 @@ from meddel_fast.data.left_out import LeftOut
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.readers.scan import scan_set
 from meddel_fast.data.readers.shards import are_shards, scan_shards
-from meddel_fast.data.registry import data_sets, known_set
+from meddel_fast.data.registry import collections, data_sets, located
 from meddel_fast.data.sources import Sampling
 from meddel_fast.data.survey import account
 from meddel_fast.files import Progress, StrPath
@@ -51,7 +51,11 @@ def scan(root: StrPath, key: str = "", **options: Any) -> Manifest:
 
 def looks_plain(root: Path) -> bool:
     """Tell whether `root` is one data set by itself, not a folder of data sets of the registry."""
-    if not root.is_dir() or has_images(root):
+    if not root.is_dir():
+        return True
+    if any(data.find(root).where == (root.resolve(),) for data in collections().values()):
+        return False  # part of one, which knows what it is for
+    if has_images(root):
         return True
     return are_shards(root) and not any(data.locate(root) for data in data_sets().values())
 
@@ -75,7 +79,8 @@ def build(
     root
         Folder that holds the data sets, each a folder or archive named like it.
     keys
-        Data sets to read; those that are there if not given.
+        Data sets to read; those that are there if not given, and collections of them, each image
+        once (:func:`meddel_fast.data.registry.located`).
     name
         Name of the manifest.
     sampling
@@ -95,12 +100,11 @@ def build(
     root = Path(root).resolve()
     if not root.is_dir():
         raise FileNotFoundError(f"root: no folder {root}")
-    wanted = list(data_sets()) if keys is None else list(keys)
-    places = {key: known_set(key).locate(root) for key in wanted}
+    places = {key: list(place.where) for key, place in located(root, keys).items()}
     absent = [key for key, where in places.items() if not where]
     if keys is not None and absent:
         raise FileNotFoundError(f"root: no folder or archive of {', '.join(absent)} in {root}")
-    if len(absent) == len(wanted):
+    if len(absent) == len(places):
         raise FileNotFoundError(
             f"root: wanted a folder images, WebDataset tars, or data sets of the registry by name "
             f"in {root}; it has {inside([path.name for path in root.iterdir()])}"

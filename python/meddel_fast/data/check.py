@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from meddel_fast.data.address import ImageError
+from meddel_fast.data.address import ARCHIVES, ImageError
 from meddel_fast.data.mask_census import Census, MaskError
+from meddel_fast.data.readers.names import release_name
 from meddel_fast.data.readers.scan import FoundPart, find_parts, rows_of
-from meddel_fast.data.registry import DataSet, data_sets, known_set
+from meddel_fast.data.readers.tree import Sample, Tree
+from meddel_fast.data.registry import DataSet, Located, known_set, located
 from meddel_fast.data.sources import Sampling
+from meddel_fast.extras import needs
 from meddel_fast.files import Progress, StrPath
 
 _ONE_FRAME = Sampling(stride=1 << 40)  # a video is checked by its first frame
@@ -38,6 +41,8 @@ class PartReport:
         How many a table of the release lists that are not there.
     examples
         A few of what is wrong, with the reason.
+    unfit
+        How many images there are besides that are no samples: without a mask, or of no class.
     """
 
     name: str
@@ -48,6 +53,7 @@ class PartReport:
     corrupt: int = 0
     absent: int = 0
     examples: tuple[str, ...] = ()
+    unfit: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,9 @@ class SetReport:
 
     ``status`` is "complete", "missing" (no folder of its name), "unrecognised" (a folder in which
     no layout fits), "corrupt", "off" (in count) or "partial" (a part is missing); ``where`` are the
-    folders and archives, ``problem`` what else is to say, ``download`` where to get what is not
-    there.
+    folders and archives, ``problem`` what is wrong, ``download`` where to get what is not there,
+    ``notes`` what was not looked at, and why; ``beside`` are archives of which all lies in
+    ``where``.
     """
 
     key: str
@@ -66,6 +73,8 @@ class SetReport:
     parts: tuple[PartReport, ...] = ()
     problem: str = ""
     download: str = ""
+    notes: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -88,9 +97,11 @@ def check(
     root
         Folder that holds the data sets, each a folder or archive named like it, or several.
     keys
-        Data sets to look for; all if not given.
+        Data sets to look for; all if not given, and those collections of them that are there: what
+        lies in one is then told of as part of it.
     quick
-        Count only. Otherwise every image is decoded in full, and of every video the first frame.
+        Count only. Otherwise every image is decoded in full, and of every video the first frame;
+        without PyAV videos are counted by their names.
     workers
         Threads; all cores if not given.
     progress
@@ -108,33 +119,78 @@ def check(
     ValueError
         A key is unknown.
     """
-    wanted = list(data_sets().values()) if keys is None else [known_set(key) for key in keys]
+    for key in keys or ():
+        known_set(key)
     root = Path(root).resolve()
     if not root.is_dir():
         raise FileNotFoundError(f"root: no folder {root}")
-    found: dict[str, tuple[list[Path], list[FoundPart], str]] = {}
-    for data in wanted:
-        where = data.locate(root)
-        try:
-            found[data.key] = (where, find_parts(data, where, _ONE_FRAME) if where else [], "")
-        except ImageError as error:
-            found[data.key] = (where, [], str(error))
-    total = sum(len(part.samples) for _, parts, _ in found.values() for part in parts)
+    closed = "" if quick else _no_videos()
+    found = [
+        _find(known_set(key), place, by_name=quick or bool(closed))
+        for key, place in located(root, keys).items()
+    ]
+    total = sum(len(part.samples) for each in found for part in each.parts)
     done = 0
     reports = []
-    for data in wanted:
-        where, parts, problem = found[data.key]
-        told, census = [], Census()
-        for part in parts:
+    for each in found:
+        told, census, problem = [], Census(), each.problem
+        for part in each.parts:
+            read = not quick and not (closed and part.part.videos is not None)
             counted = _shifted(progress, done, total)
-            told.append(_part(part, root, quick, census, workers, counted))
+            told.append(_part(part, root, read, census, workers, counted))
             done += len(part.samples)
         try:
-            census.settle(data.mask)
+            census.settle(each.data.mask)
         except MaskError as error:
             problem = problem or f"masks: {error}"
-        reports.append(_set(data, root, where, told, problem))
+        reports.append(_set(replace(each, problem=problem), root, told, closed))
     return reports
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A data set's place and what was found there; ``problem`` where its tables are broken."""
+
+    data: DataSet
+    place: Located
+    parts: list[FoundPart]
+    copies: int = 0
+    problem: str = ""
+
+
+def _find(data: DataSet, place: Located, by_name: bool) -> _Found:
+    if not place.where:
+        return _Found(data, place, [])
+    tree = Tree(place.where, _ONE_FRAME, by_name)
+    try:
+        parts = find_parts(data, tree)
+    except ImageError as error:
+        return _Found(data, place, [], problem=str(error))
+    return _Found(data, place, parts, len(tree.copies))
+
+
+def _no_videos() -> str:
+    """Say why videos cannot be opened, or nothing."""
+    try:
+        with needs("video"):
+            import av  # noqa: F401
+    except ImportError as error:
+        return str(error)
+    return ""
+
+
+def unclaimed(root: StrPath, reports: Sequence[SetReport]) -> list[str]:
+    """Name the folders and archives in `root` that no report of all data sets speaks of."""
+    told = {place.split("/")[0] for each in reports for place in (*each.where, *each.beside)}
+    if "." in told:  # the root is a data set itself
+        return []
+    return sorted(
+        path.name
+        for path in Path(root).iterdir()
+        if path.name not in told
+        and not path.name.startswith((".", "__MACOSX"))
+        and (path.is_dir() or path.suffix.lower() in ARCHIVES)
+    )
 
 
 def _shifted(progress: Progress | None, start: int, total: int) -> Progress | None:
@@ -144,7 +200,7 @@ def _shifted(progress: Progress | None, start: int, total: int) -> Progress | No
 def _part(
     found: FoundPart,
     root: Path,
-    quick: bool,
+    read: bool,
     census: Census,
     workers: int | None,
     progress: Progress | None,
@@ -158,10 +214,11 @@ def _part(
     if not present:
         return PartReport(part.name, unit, "missing", expected=expected)
     rows: list[dict[str, Any]] = []
-    if not quick:
+    if read:
         rows = rows_of(present, root, min_size=1, census=census, workers=workers, progress=progress)
     bad = [row for row in rows if row["status"] != "ok"]
-    absent = [sample for sample in samples if sample.reason]
+    absent = [sample for sample in samples if sample.reason.startswith("missing")]
+    unfit = [sample for sample in samples if sample.reason and sample not in absent]
     count = len(present)
     status = "complete"
     if absent or (expected and count not in expected):
@@ -169,31 +226,77 @@ def _part(
     if bad:
         status = "corrupt"
     examples = [f"{row['id']}: {row['reason']}" for row in bad[:_EXAMPLES]]
-    examples += [f"{s.image.relative_to(root)}: {s.reason}" for s in absent[:_EXAMPLES]]
+    examples += [_example(sample, root) for some in (absent, unfit) for sample in some[:_EXAMPLES]]
     return PartReport(
-        part.name, unit, status, count, expected, len(bad), len(absent), tuple(examples)
+        part.name,
+        unit,
+        status,
+        count,
+        expected,
+        len(bad),
+        len(absent),
+        tuple(examples),
+        len(unfit),
     )
 
 
-def _set(
-    data: DataSet, root: Path, where: list[Path], parts: list[PartReport], problem: str
-) -> SetReport:
-    optional = {part.name for part in data.parts if part.optional}
-    counted = [p for p in parts if not (p.name in optional and p.status == "missing")]
-    states = {part.status for part in counted}
+def _example(sample: Sample, root: Path) -> str:
+    return f"{sample.image.relative_to(root).as_posix()}: {sample.reason}"
+
+
+def _set(found: _Found, root: Path, told: list[PartReport], closed: str) -> SetReport:
+    data, where, problem = found.data, found.place.where, found.problem
+    parts = [each.part for each in found.parts]
+    there = {p.download for p, report in zip(parts, told, strict=True) if report.found}
+    left_out = {p.download for p in parts} - there if there else set()
+    counted = [
+        report
+        for part, report in zip(parts, told, strict=True)
+        if report.found or not (part.optional or part.download in left_out)
+    ]
+    states = {report.status for report in counted}
     if not where:
         status = "missing"
     elif problem or "corrupt" in states:
         status = "corrupt"
-    elif not parts or all(part.status == "missing" for part in parts):
+    elif not any(report.found for report in told):
         status = "unrecognised"
         problem = f"wanted {data.layout}"
     else:
         status = next((s for s in ("off", "missing") if s in states), "complete")
         status = "partial" if status == "missing" else status
-    if status in ("missing", "unrecognised", "partial", "off") and (packed := data.packed(root)):
+    if status != "complete" and (packed := data.packed(root, where)):
         named = ", ".join(path.relative_to(root).as_posix() for path in packed[:_EXAMPLES])
-        problem = f"unpack first: {named}"
-    places = tuple(path.relative_to(root).as_posix() for path in where)
-    download = "" if status == "complete" else data.download
-    return SetReport(data.key, status, places, tuple(counted), problem, download)
+        first = f"unpack first: {named}"
+        problem = f"{problem}; {first}" if status == "corrupt" and problem else first
+    places, beside = (
+        tuple(path.relative_to(root).as_posix() for path in paths)
+        for paths in (where, found.place.unpacked)
+    )
+    return SetReport(
+        data.key,
+        status,
+        places,
+        tuple(counted),
+        problem,
+        "" if status == "complete" else data.download,
+        tuple(_notes(found, root, told, closed, left_out - {""})),
+        beside,
+    )
+
+
+def _notes(
+    found: _Found, root: Path, told: list[PartReport], closed: str, left_out: set[str]
+) -> Iterator[str]:
+    """Say what was not looked at."""
+    for path in found.place.unpacked:
+        yield f"{path.relative_to(root).as_posix()}: not read, all that it holds lies beside it"
+    if found.copies:
+        yield f"{found.copies:,} members of archives: not read, they lie unpacked beside them"
+    names = [release_name(path.stem if path.is_file() else path.name) for path in found.place.where]
+    if len(set(names)) < len(names):
+        yield "folders and archives of one name are all read, as they hold different files"
+    if closed and any(part.unit == "videos" and part.found for part in told):
+        yield f"videos were counted by name and not opened: {closed}"
+    for name in sorted(left_out):
+        yield f"{name}: not here, which is a download of its own"

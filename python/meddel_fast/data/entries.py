@@ -1,14 +1,18 @@
 """The entries of the registry, in the order of the paper's table 1: downstream.
 
 The paper's columns (year, division, tasks, centres, videos, frames) are the paper's own figures.
-The rest - releases' counts and layouts, terms, citations - was written down without the releases at
-hand: what is less than certain is marked "unverified", and a count that we do not know is None.
+The rest - releases' counts and layouts, terms, citations - is from public sources, without the
+releases at hand: what no source was found for is marked "unverified", and a count that we do not
+know is None.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from meddel_fast.data.entries_pretraining import PRETRAINING
 from meddel_fast.data.readers.classes import Annotated, Plain
+from meddel_fast.data.readers.numbers import Numbered
 from meddel_fast.data.readers.pairs import Pairs, SameFolder
 from meddel_fast.data.registry import Citation, DataSet, Part
 
@@ -17,6 +21,34 @@ _PRANET = "polyp collection of PraNet (github.com/DengPingFan/PraNet)"
 _ONLY_RESEARCH = "research and education only; no commercial use"
 _SEGMENT = ("segmentation",)
 _LOCALISE = ("segmentation", "detection", "localisation")
+
+# The first frames of CVC-ClinicDB's 29 sequences; EndoScene's split of them and of CVC-300.
+CLINICDB_STARTS = (
+    26, 51, 68, 79, 104, 127, 152, 178, 200, 206, 228, 253, 278, 298, 318, 343, 364, 384, 409, 429,
+    448, 467, 479, 504, 529, 547, 572, 592,
+)  # fmt: skip
+_CLINICDB = Numbered(612, CLINICDB_STARTS)
+_ENDOSCENE_612 = Numbered(
+    612,
+    CLINICDB_STARTS,
+    splits=(
+        ("train", ((26, 50), (104, 126), (178, 227), (253, 317), (384, 503), (529, 612))),
+        ("val", ((51, 103), (228, 252), (318, 342), (364, 383))),
+        ("test", ((1, 25), (127, 177), (343, 363), (504, 528))),
+    ),
+)
+_ENDOSCENE_300 = Numbered(
+    300,
+    splits=(
+        ("train", ((1, 76), (98, 148), (221, 273))),
+        ("val", ((77, 97), (209, 220), (274, 300))),
+        ("test", ((149, 208),)),
+    ),
+)
+_TESTED_60 = Numbered(208, first=149, splits=(("test", ((149, 208),)),))
+
+# A split that goes around as lists beside the images.
+_TRAIN_VAL = (("train.txt", "train"), ("val.txt", "val"))
 
 CVC_CLINICDB = DataSet(
     key="cvc-clinicdb",
@@ -37,19 +69,34 @@ CVC_CLINICDB = DataSet(
     terms=_ONLY_RESEARCH,
     home="https://polyp.grand-challenge.org/CVCClinicDB/",
     download="https://polyp.grand-challenge.org/CVCClinicDB/",
-    splits="none",
+    splits="none; CVC-EndoSceneStill has one, by sequence, for the same frames as CVC-612",
     layout=f"Original/ and Ground Truth/ (TIFF; a copy with PNG/ and TIF/ above them and "
-    f"metadata.csv goes around); or {_POLYPS}",
-    folders=("CVC-ClinicDB", "CVC-612"),
+    f"metadata.csv goes around); CVC-612/ with bbdd/ and gtpolyp/; or {_POLYPS}",
+    folders=("CVC-ClinicDB", "CVC-612", "ClinicDB"),
     parts=(
         Part(
             "images",
-            (Pairs("original", "groundtruth", table="metadata.csv", one=True), Pairs()),
+            (
+                Pairs(
+                    "original",
+                    "groundtruth",
+                    table="metadata.csv",
+                    numbers=(_CLINICDB,),
+                    one=True,
+                ),
+                Pairs("bbdd", "gtpolyp", apart="cvc300", numbers=(_ENDOSCENE_612,)),
+                Pairs(apart="cvc300", table="metadata.csv", numbers=(_CLINICDB,)),
+            ),
             612,
         ),
     ),
-    note="612 frames of 29 sequences: near duplicates, keep a sequence in one split. The paper's "
-    "table calls it CVC-12k / CVC-ClinicDB",
+    signs=(
+        ("cvcendoscenestill|endoscene", ("cvc612",)),
+        ("archive", ("png", "tif", "groundtruth")),
+    ),
+    note="612 frames of 29 sequences: near duplicates, a sequence is kept in one split; where no "
+    "table tells them they are known by the frames' numbers. CVC-EndoSceneStill/CVC-612 is this "
+    "set. The paper's table calls it CVC-12k / CVC-ClinicDB",
 )
 
 CVC_300 = DataSet(
@@ -70,14 +117,25 @@ CVC_300 = DataSet(
     terms=_ONLY_RESEARCH,  # unverified
     home="http://pages.cvc.uab.es/CVC-Colon/",
     download=_PRANET,
-    splits="the 60 frames are a test set",
-    layout=f"{_POLYPS} (60 frames); the original 300: bbdd/ and gtpolyp/",
+    splits="EndoScene's, by the frames' numbers: train 1-76, 98-148, 221-273, validation 77-97, "
+    "209-220, 274-300, test 149-208; the 60 frames are its test part and nothing else",
+    layout=f"{_POLYPS} (60 frames); the original 300: bbdd/ and gtpolyp/ in CVC-300/, which may "
+    "lie beside CVC-612/ in CVC-EndoSceneStill/",
     folders=("CVC-EndoSceneStill", "EndoScene"),
     parts=(
-        # bbdd/ and gtpolyp/: unverified.
-        Part("images", (Pairs(), Pairs("bbdd", "gtpolyp")), 60, also=(300,)),
+        Part(
+            "images",
+            (
+                Pairs(apart="cvc612", numbers=(_TESTED_60, replace(_ENDOSCENE_300, whole=True))),
+                Pairs("bbdd", "gtpolyp", apart="cvc612", numbers=(_ENDOSCENE_300,)),
+            ),
+            60,
+            also=(300,),
+        ),
     ),
-    note="the paper's 60 frames are the part of the original 300 that PraNet tests on",
+    note="the paper's 60 frames are the part of the original 300 that PraNet tests on. The "
+    "frames of CVC-300 are frames of CVC-ColonDB: a test on both counts them twice, and training "
+    "on the one is training on the test of the other",
 )
 
 CVC_COLONDB = DataSet(
@@ -99,18 +157,12 @@ CVC_COLONDB = DataSet(
     home="http://vi.cvc.uab.es/colon-qa/cvccolondb/",
     download=f"{_PRANET}; the original from its home page",
     splits="none",
-    layout=f"{_POLYPS} (380 frames); the original 300: N and its mask pN in one folder",
+    layout=f"{_POLYPS}; the original: N and its mask pN (and the contour cpN) in one folder",
     folders=("ColonDB",),
-    parts=(
-        # N beside pN: unverified.
-        Part(
-            "images",
-            (Pairs(), SameFolder(prefix="p")),
-            380,
-            also=(300,),
-        ),
-    ),
-    note="the original release has 300 frames; 380 is the copy in PraNet's collection",
+    parts=(Part("images", (Pairs(), SameFolder(prefix="p")), 380),),
+    note="380 frames of 15 sequences: near duplicates; the last one looks broken and is so in the "
+    "original. The frames of CVC-300 are among them: do "
+    "not train on the one and test on the other",
 )
 
 EAD2019 = DataSet(
@@ -128,14 +180,23 @@ EAD2019 = DataSet(
         "arXiv 1905.03209, 2019",
         "10.48550/arXiv.1905.03209",
     ),
-    terms="see the home page; registration with the challenge",  # unverified
+    # Of the edition of 2020, as one source says.
+    terms="CC BY-NC 3.0 on Mendeley Data; registration with the challenge",
     home="https://ead2019.grand-challenge.org/",
-    download="https://ead2019.grand-challenge.org/",
+    download="https://doi.org/10.17632/c7fjbxcgj9",
     splits="training and test phases of the challenge",
-    layout="frames with a text file of boxes beside each; folders of images and of masks",
-    folders=("EAD 2019", "EAD2019_release"),
+    layout="trainingData_detection/: frames with a text file of boxes beside each; "
+    "trainingData_semanticSegmentation/: 0_original_images/N and, beside that folder, masks "
+    "N.tif of five pages, one a class; or folders of images and of masks",
+    folders=(
+        "EAD 2019",
+        "EAD2019_release",
+        "endoscopy-artefact-detection-_ead_-dataset",
+        "trainingData_detection",
+        "trainingData_semanticSegmentation",
+    ),
     parts=(
-        # How the 2,991 are spread over detection, segmentation and generalisation: unverified.
+        # 2,147 to train, 195 to test, 52 to test generalisation.
         Part(
             "detection",
             (
@@ -151,9 +212,22 @@ EAD2019 = DataSet(
                     )
                 ),
             ),
+            2_394,
+            also=(2_147, 2_199, 2_342),
         ),
-        Part("segmentation", (Pairs("images|originalimages", "masks?"),), optional=True),
+        # 475 to train, 122 to test. Pages: instrument, specularity, artefact, bubbles, saturation.
+        Part(
+            "segmentation",
+            (
+                Pairs(r"\d*originalimages", above=True, pages=True),
+                Pairs(r"images|\d*originalimages", r"(segmentation)?masks?", pages=True),
+            ),
+            597,
+            also=(475,),
+        ),
     ),
+    note="also cite Ali et al., Scientific Reports 10:2748, 2020; the test phases' frames are "
+    "counted where they have boxes or masks as the training data have",
 )
 
 EDD2020 = DataSet(
@@ -171,23 +245,28 @@ EDD2020 = DataSet(
         "arXiv 2003.03376, 2020",
         "10.48550/arXiv.2003.03376",
     ),
-    terms="see the home page; registration with the challenge",  # unverified
+    terms="CC BY-NC 4.0; registration with the challenge",
     home="https://edd2020.grand-challenge.org/",
-    download="https://dx.doi.org/10.21227/f8xg-wb80",  # unverified
-    splits="training and test phases of the challenge",
+    download="https://dx.doi.org/10.21227/f8xg-wb80",
+    splits="none in the release, which is the challenge's training phase",
     layout="originalImages/, masks/ with one file an image and class (_BE, _suspicious, _HGD, "
     "_cancer, _polyp), bbox/ with a text file an image",
-    folders=("EDD2020_release-I", "EDD2020_release-I_2020-01-15"),
+    folders=(
+        "EDD2020_release-I",
+        "EDD2020_release-I_2020-01-15",
+        "EDD2020_release-I_2020-01-15_v2_s3",
+        "EndoCV2020-Endoscopy-Disease-Detection-Segmentation-subChallenge_data",
+    ),
+    signs=(("archive", ("originalimages", "masks", "bbox")),),
     parts=(
         Part(
             "images",
-            # The text files in bbox/: unverified.
             (Pairs("originalimages", "masks", "bbox", classes=True),),
             386,
             also=(380,),
         ),
     ),
-    note="386 frames in the release, 380 in the paper's table",
+    note="386 frames in the release, 380 in its article and in the paper's table",
 )
 
 ETIS = DataSet(
@@ -212,7 +291,7 @@ ETIS = DataSet(
     splits="none",
     layout=f"ETIS-LaribPolypDB/N and Ground Truth/pN (TIFF); or {_POLYPS}",
     folders=("ETIS-LaribPolypDB", "ETIS-Larib Polyp DB"),
-    parts=(Part("images", (Pairs(), Pairs("etislaribpolypdb", "groundtruth", prefix="p")), 196),),
+    parts=(Part("images", (Pairs(), Pairs(".*", "groundtruth", prefix="p")), 196),),
 )
 
 IMAGECLEFMED = DataSet(
@@ -226,16 +305,31 @@ IMAGECLEFMED = DataSet(
     paper_frames=66_662,
     # The paper gives the year 2009 and 66,662 frames, which is near the collection of the medical
     # retrieval tasks of these years and no polyp set; the polyp images are of later editions. Which
-    # release was used could not be found out, hence no count and no article to cite.
-    citation=Citation("ImageCLEF organisers", "ImageCLEFmed", "ImageCLEF", ""),
-    terms="registration with ImageCLEF; see the task's page",
-    home="https://www.imageclef.org/",
-    download="https://www.imageclef.org/",
+    # release was used could not be found out, hence no count. The article is the one it cites.
+    citation=Citation(
+        "Hersh, Müller, Kalpathy-Cramer",
+        "The ImageCLEFmed medical image retrieval task test collection",
+        "Journal of Digital Imaging 22:648-655, 2009",
+        "",
+    ),
+    terms="registration with ImageCLEF; see the task's page",  # unverified
+    home="https://www.imageclef.org/2023",
+    download="https://github.com/simula/ImageCLEFmed-MEDVQA-GI-2023",
     splits="development and test sets of the task",
-    layout=f"{_POLYPS}; also in zips within a zip",
-    folders=("ImageCLEFmedical", "ImageCLEF", "ImageCLEFmed GI"),
+    # Names of masks, and zips within a zip: unverified.
+    layout=f"{_POLYPS} (MEDVQA-GI 2023); also in zips within a zip",
+    folders=(
+        "ImageCLEFmedical",
+        "ImageCLEF",
+        "ImageCLEFmed GI",
+        "ImageCLEFmed-MEDVQA-GI-2023-Development-Dataset",
+        "ImageCLEFmed-MEDVQA-GI-2023",
+    ),
     parts=(Part("images", (Pairs("images?", "masks?"),)),),
-    note="which edition the paper used is unclear: its count is that of no polyp set known to us",
+    note="which edition the paper used is unclear: its count is that of no polyp set known to "
+    "us. The one with masks is MEDVQA-GI 2023 (2,000 images to develop on), whose masks are "
+    "those of Hyper-Kvasir's segmented images, so of Kvasir-SEG, and of Kvasir-Instrument: do "
+    "not train on the one and test on the other",
 )
 
 KVASIR_INSTRUMENT = DataSet(
@@ -254,12 +348,14 @@ KVASIR_INSTRUMENT = DataSet(
         "MMM 2021, LNCS 12573",
         "10.1007/978-3-030-67835-7_19",
     ),
-    terms="research and education; commercial use by permission",  # unverified
+    terms="research and education; commercial use by permission",
     home="https://datasets.simula.no/kvasir-instrument/",
     download="https://datasets.simula.no/kvasir-instrument/",
     splits="train.txt (472) and test.txt (118)",
-    layout=f"{_POLYPS}, boxes in JSON, train.txt and test.txt; images and masks also as archives",
+    layout=f"{_POLYPS}, boxes in JSON, train.txt and test.txt; images.tar.gz and masks.tar.gz, as "
+    "they come in kvasir-instrument.zip, have to be unpacked",
     folders=(),
+    signs=(("archive", ("images", "masks", "bboxes.json", "train.txt", "test.txt")),),
     parts=(Part("images", (Pairs(splits=(("train.txt", "train"), ("test.txt", "test"))),), 590),),
 )
 
@@ -282,10 +378,13 @@ KVASIR_SEG = DataSet(
     "are CC BY 4.0",
     home="https://datasets.simula.no/kvasir-seg/",
     download="https://datasets.simula.no/kvasir-seg/",
-    splits="none in the release; Medico 2020 trains on 880 and tests on 120",
+    splits="none in the release; the authors' lists train.txt (880) and val.txt (120) are "
+    "training and validation, and Medico 2020 tests on 160 images of its own. The lists are read "
+    "where they lie beside the images, above them or in Data-split/",
     layout=f"{_POLYPS}, boxes in kavsir_bboxes.json",
     folders=("Kvasir SEG",),
-    parts=(Part("images", (Pairs(),), 1_000),),
+    signs=(("kvasir", ("images", "masks")),),
+    parts=(Part("images", (Pairs(splits=_TRAIN_VAL),), 1_000),),
     note="images of the Kvasir collections, as in Hyper-Kvasir: pre-training and test can share "
     "images",
 )
@@ -306,13 +405,14 @@ KVASIR_SESSILE = DataSet(
         "IEEE Journal of Biomedical and Health Informatics 25(6), 2021",
         "10.1109/JBHI.2021.3049304",
     ),
-    terms="research and education; commercial use by permission",  # unverified
+    terms="research and education; commercial use by permission",
     home="https://datasets.simula.no/kvasir-seg/",
     download="https://datasets.simula.no/kvasir-seg/",
-    splits="none",
+    # None in the release, boxes in JSON: unverified.
+    splits="none; some copies have train.txt and val.txt, which are read",
     layout=f"{_POLYPS}, boxes in JSON",
     folders=("sessile-main-Kvasir-SEG", "sessile"),
-    parts=(Part("images", (Pairs(),), 196),),
+    parts=(Part("images", (Pairs(splits=_TRAIN_VAL),), 196),),
     note="196 of the images of Kvasir-SEG: do not train on the one and test on the other",
 )
 
@@ -331,12 +431,13 @@ POLYPGEN = DataSet(
         "Scientific Data 10:75, 2023",
         "10.1038/s41597-023-01981-y",
     ),
-    terms="CC BY 4.0; registration with Synapse",  # unverified
+    terms="CC BY 4.0; registration with Synapse",
     home="https://doi.org/10.1038/s41597-023-01981-y",
     download="https://www.synapse.org/Synapse:syn26376615",
     splits="none in the release",
     layout="data_C1 ... data_C6 with images_Cn/, masks_Cn/ (name_mask), bbox_Cn/; sequenceData/ "
-    "with positive/ and negativeOnly/, a folder a sequence",
+    "with positive/ and negativeOnly/, a folder a sequence; a copy has positive/ and negative/, "
+    "each with images/ and masks/",
     folders=("PolypGen", "PolypGen2021_MultiCenterData", "PolypGen2021_MultiCenterData_v3"),
     parts=(
         Part(
@@ -344,7 +445,6 @@ POLYPGEN = DataSet(
             (Pairs(r"images(c[1-6])", r"masksc[1-6]", r"bboxc[1-6]", suffix="_mask"),),
             1_537,
         ),
-        # Folders and names below sequenceData/, and the text files of boxes: unverified.
         Part(
             "positive sequences",
             (
@@ -358,8 +458,17 @@ POLYPGEN = DataSet(
             ),
             2_225,
         ),
-        Part("negative sequences", (Plain("negativeonly", boxes_empty=True),), 4_275),
+        Part(
+            "negative sequences", (Plain("negativeonly", sequences=True, boxes_empty=True),), 4_275
+        ),
     ),
+    copies=(
+        (
+            Part("positive frames", (Pairs(within="positive"),), 3_762),
+            Part("negative frames", (Pairs(within="negative"),), 4_275),
+        ),
+    ),
+    signs=(("archive", ("positive", "negative", "images", "masks")),),
     note="the paper's 3,762 frames are the single frames and the positive sequences",
 )
 

@@ -41,6 +41,7 @@ def account(
     *,
     tables: Collection[Path] = (),
     splits: Splits | None = None,
+    unpacked: Collection[str] = (),
     without: Collection[Path] = (),
     follow_links: bool = False,
     noticed: Sequence[Tally] = (),
@@ -59,6 +60,8 @@ def account(
         Files, or members of archives, that something was read from.
     splits
         The table of splits that the rows were made with.
+    unpacked
+        Addresses of members of archives that were read where they lie unpacked.
     without
         Folders and archives that another account speaks of.
     follow_links
@@ -73,7 +76,7 @@ def account(
     for root in roots:
         found.add(str(root))
     kinds: Counter[str] = Counter()
-    left = _Left(str(base), list(map(str, roots)), used, found.refused)
+    left = _Left(str(base), list(map(str, roots)), used, found.refused, unpacked)
     for leaf in found.leaves:
         kind = used.kind(leaf)
         kinds[kind] += 1
@@ -198,9 +201,15 @@ class _Left:
     """Files that are in no row, counted by why."""
 
     def __init__(
-        self, base: str, roots: Sequence[str], used: _Used, refused: Mapping[str, str]
+        self,
+        base: str,
+        roots: Sequence[str],
+        used: _Used,
+        refused: Mapping[str, str],
+        unpacked: Collection[str],
     ) -> None:
         self._base, self._roots, self._used, self._refused = base, roots, used, refused
+        self._unpacked = unpacked
         self._names: dict[str, list[str]] = defaultdict(list)
         self._over: Counter[str] = Counter()
         self._suffixes: dict[str, list[str]] = defaultdict(list)
@@ -211,6 +220,8 @@ class _Left:
         suffix = os.path.splitext(leaf)[1].lower()  # noqa: PTH122
         if is_hidden(name):
             self._names["hidden files"].append(name)
+        elif leaf in self._unpacked:
+            self._names["members of archives that lie unpacked too"].append(name)
         elif leaf in self._refused:
             self._names["refused members of archives"].append(f"{name} ({self._refused[leaf]})")
         elif PART not in leaf and not _is_regular(leaf):

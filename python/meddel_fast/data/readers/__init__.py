@@ -6,6 +6,10 @@
 ``classes``    ``Classes``: a folder a class; ``Plain``: images alone; ``Videos``
 ``capsule``    ``Capsule``: Kvasir-Capsule's table of findings
 ``boxes``      boxes in JSON, and in text files beside the images
+``beside``     where such JSON and lists of splits lie: beside the images or above
+``numbers``    sequences and splits by the numbers of frames
+``names``      names of folders in a form in which copies can be compared
+``unpacked``   archives beside what was unpacked from them
 ``shards``     ``scan_shards``: WebDataset tars become a manifest
 =============  =====================================================================
 """

@@ -10,6 +10,7 @@ from meddel_fast.data.address import ImageError
 from meddel_fast.data.readers.tree import Box, Item, Tree, read_text
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
+_NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?"
 
 
 def from_json(tree: Tree, folder: tuple[str, ...]) -> dict[str, tuple[Box, ...]]:
@@ -64,8 +65,8 @@ def from_text(item: Item) -> tuple[tuple[Box, ...], bool, tuple[str, ...]]:
         fields = re.split(r"[\s,;]+", line.strip())
         if fields == [""]:
             continue
-        values = [float(f) for f in fields if re.fullmatch(r"-?\d*\.?\d+(e-?\d+)?", f)]
-        words = [f for f in fields if not re.fullmatch(r"-?\d*\.?\d+(e-?\d+)?", f)]
+        values = [float(f) for f in fields if re.fullmatch(_NUMBER, f)]
+        words = [f for f in fields if not re.fullmatch(_NUMBER, f)]
         if len(fields) != 5 or len(words) > 1:
             wanted = "class, centre and size, or corners and class"
             raise ImageError(item.path, f"line {number} is no box ({wanted}): {line!r}")

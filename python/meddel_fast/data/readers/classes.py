@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 from meddel_fast.data.address import parse
 from meddel_fast.data.readers.boxes import from_text
+from meddel_fast.data.readers.names import plain
 from meddel_fast.data.readers.tree import Item, Sample, Tree, inside, read_text
 from meddel_fast.data.sources import units
 
@@ -20,20 +21,34 @@ class Classes:
     Attributes
     ----------
     within
-        Only below the folder of this name, in plain form; anywhere if empty.
+        Only below a folder whose plain name matches; anywhere if empty.
     table
         CSV that lists the images in its first column: what it lists and is not there is missing.
+    apart
+        What lies below a folder whose plain name matches is of no class.
+
+    Images of no class, straight in the set's own folder too, are told as such.
     """
 
     within: str = ""
     table: str = ""
+    apart: str = r"(?!)"
 
     def find(self, tree: Tree) -> list[Sample]:
         """Find the images that lie in a class's folder."""
         found = [(item, _below(item, self.within)) for item in tree.images]
-        images = [(item, below) for item, below in found if below and len(below) > 1]
-        samples = [Sample(item.path, label=below[-2]) for item, below in images]
+        images = [(item, below) for item, below in found if below]
+        samples = [self._sample(item, below) for item, below in images]
+        if all(sample.reason for sample in samples):
+            return []
         return samples + self._absent(tree, {item.stem for item, _ in images})
+
+    def _sample(self, item: Item, below: tuple[str, ...]) -> Sample:
+        if inside(item, self.apart) is not None:
+            return Sample(item.path, reason=f"no class: a figure in {below[-2]}")
+        if len(below) == 1 or plain(below[-2]) == plain(item.parts[0]):
+            return Sample(item.path, reason="no class: in no folder of one")
+        return Sample(item.path, label=below[-2])
 
     def _absent(self, tree: Tree, present: set[str]) -> list[Sample]:
         missing = []
@@ -50,16 +65,21 @@ class Classes:
 
 @dataclass(frozen=True)
 class Plain:
-    """Images without labels or masks below a folder (its name in plain form, anywhere if empty)."""
+    """Images without labels or masks, below a folder whose plain name matches or anywhere.
+
+    `sequences`: the folder below it is the group. `boxes_empty`: they are known to show nothing to
+    find.
+    """
 
     within: str = ""
+    sequences: bool = False
     boxes_empty: bool = False
 
     def find(self, tree: Tree) -> list[Sample]:
-        """Find the images; with `boxes_empty` they are known to show nothing to find."""
+        """Find the images."""
         boxes = () if self.boxes_empty else None
         return [
-            Sample(item.path, group="/".join(below[:-1]), boxes=boxes)
+            Sample(item.path, group="/".join(below[:-1]) if self.sequences else "", boxes=boxes)
             for item in tree.images
             if (below := _below(item, self.within)) is not None
         ]
@@ -67,20 +87,23 @@ class Plain:
 
 @dataclass(frozen=True)
 class Videos:
-    """Videos below a folder; their frames are sampled. `labelled`: their folder is a class."""
+    """Videos below a folder whose plain name matches; their frames are sampled.
+
+    `labelled`: their folder is a class.
+    """
 
     within: str
     labelled: bool = False
 
     def find(self, tree: Tree) -> list[Sample]:
-        """Find the sampled frames; the group is the video."""
+        """Find the sampled frames, or by name the videos; the group is the video."""
         samples = []
         for item in tree.videos:
             below = _below(item, self.within)
             if below is None:
                 continue
             label = below[-2] if self.labelled and len(below) > 1 else None
-            for path in units(item.path, tree.sampling):
+            for path in [item.path] if tree.by_name else units(item.path, tree.sampling):
                 index = parse(path).index
                 frame = -1 if index is None else index
                 samples.append(Sample(path, group=item.stem, frame=frame, label=label))

@@ -5,19 +5,47 @@ from __future__ import annotations
 import csv
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import takewhile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import NamedTuple
 
-from meddel_fast.data.address import UNION, ImageError
-from meddel_fast.data.readers.boxes import from_json, from_text
-from meddel_fast.data.readers.tree import Item, Sample, Tree, inside, plain, read_text
+from meddel_fast.data.address import PAGED, UNION, ImageError, indexed
+from meddel_fast.data.readers.beside import Beside, Place
+from meddel_fast.data.readers.boxes import from_text
+from meddel_fast.data.readers.names import plain
+from meddel_fast.data.readers.numbers import Numbered
+from meddel_fast.data.readers.tree import Item, Sample, Tree, inside, read_text
+from meddel_fast.data.sources import frame_count
 
 _NEVER = r"(?!)"
+NO_MASK = "no mask"
 
-_Place = tuple[str, ...]
-_Image = tuple[Item, _Place, str, _Place]  # file, folder above, group, place below
-_Mask = tuple[_Place, Item, str | None]  # folder above, file, class
+
+class _Image(NamedTuple):
+    item: Item
+    anchor: Place  # the folder above that of the images
+    group: str
+    below: Place  # the place below that of the images, without suffix
+
+
+class _Near(NamedTuple):
+    """A mask, or a text with boxes."""
+
+    anchor: Place
+    item: Item
+    label: str = ""
+
+
+@dataclass
+class _Sorted:
+    """What a tree holds, by role; masks and texts by their place below their folder."""
+
+    images: list[_Image] = field(default_factory=list)
+    masks: dict[Place, list[_Near]] = field(default_factory=lambda: defaultdict(list))
+    texts: dict[Place, list[_Near]] = field(default_factory=lambda: defaultdict(list))
+    names: set[Place] = field(default_factory=set)  # of images
 
 
 @dataclass(frozen=True)
@@ -31,20 +59,30 @@ class Pairs:
         `boxes` for one with a text file an image. What a group of `images` matches is the sample's
         group; else it is the folder below.
     prefix, suffix
-        What the mask's name has before and after the image's.
+        What the mask's name has before and after the image's; ``_mask`` after it, or nothing, is
+        understood as well. A text of boxes may have them too, and the image's name a last ``]`` or
+        ``_`` that mask and boxes lack.
+    above
+        Masks lie beside the folder of images; `masks` is not asked.
     classes
         Masks are named ``<image>_<class>``: the sample's mask is their union and its label the
         classes, sorted, joined by ``+``.
-    within
-        Only below the folder of this name, in plain form.
+    pages
+        A mask of several pages has one for each class: the sample's mask is their union.
+    within, apart
+        Only below a folder whose plain name matches; not below one.
     splits
-        Lists of stems, as files beside the folders, and the split that each one is of.
+        Lists of stems, as files beside the folders or above, and the split that each one is of.
+    split
+        The split of all of them.
+    numbers
+        What the numbers in the names tell: the first of these that they fit.
     table
         CSV with the columns ``frame_id`` and ``sequence_id``: the frames' video.
     one
         The release holds its images in several formats: take the first folder in which one is.
 
-    Images without a mask do not count as found.
+    Images without a mask are told as such and do not count as found.
     """
 
     images: str = "images"
@@ -52,85 +90,136 @@ class Pairs:
     boxes: str = _NEVER
     prefix: str = ""
     suffix: str = ""
+    above: bool = False
     classes: bool = False
+    pages: bool = False
     within: str = ""
+    apart: str = _NEVER
     splits: tuple[tuple[str, str], ...] = ()
+    split: str = ""
+    numbers: tuple[Numbered, ...] = ()
     table: str = ""
     one: bool = False
 
     def find(self, tree: Tree) -> list[Sample]:
         """Find the images that lie in a folder of images, with their masks."""
-        images, masks, texts = self._sort_out(tree)
+        found = self._sort_out(tree)
+        pairs = list(self._paired(found))
+        if all(mask is None for _, mask in pairs):
+            return []
+        beside = Beside(tree, self.splits)
+        listed, missing = beside.splits([(image.anchor, image.item) for image, _ in pairs])
         sequences = self._sequences(tree)
-        besides: dict[_Place, _Beside] = {}
-        samples: list[Sample] = []
-        seen: set[_Place] = set()
-        for item, anchor, group, below in images:
-            found = masks.get(self._key(below), [])
-            if not found or (self.one and below in seen):
-                continue
-            seen.add(below)
-            if anchor not in besides:
-                besides[anchor] = _Beside(tree, anchor, self.splits)
-            beside = besides[anchor]
-            beside.present[item.stem] = item.path.parent
-            mask, label = _nearest(found, anchor)
-            boxes, relative = beside.boxes.get(item.stem), True
-            if text := texts.get(below):
-                boxes, relative, _ = from_text(text)
-            video = sequences.get(item.stem)
+        stems = {image.item.stem for image, _ in pairs}
+        numbers = next((each for each in self.numbers if each.fits(stems)), None)
+        samples = []
+        for image, mask in pairs:
+            item = image.item
+            split = listed.get(id(item), "") or self.split
+            video = sequences.get(item.stem, "")
+            if numbers is not None:
+                split = split or numbers.split(item.stem)
+                video = video or numbers.sequence(item.stem)
+            boxes, relative = beside.boxes(image.anchor, item.stem), True
+            text = self._named(found, found.texts, image)
+            if text is not None:
+                boxes, relative, _ = from_text(_nearest(text, image.anchor)[0].item)
+            path, label = self._mask(mask, image.anchor) if mask else (None, None)
             samples.append(
                 Sample(
                     item.path,
-                    mask,
-                    split=beside.listed.get(item.stem, ""),
-                    group=video or group or "/".join(below[:-1]),
+                    path,
+                    split=split,
+                    group=video or image.group or "/".join(image.below[:-1]),
                     frame=int(item.stem) if video and item.stem.isdigit() else -1,
                     label=label,
                     boxes=boxes,
                     relative=relative,
+                    reason="" if mask else NO_MASK,
                 )
             )
-        return samples + [sample for beside in besides.values() for sample in beside.absent()]
+        return samples + missing
 
-    def _sort_out(
-        self, tree: Tree
-    ) -> tuple[list[_Image], dict[_Place, list[_Mask]], dict[_Place, Item]]:
+    def _sort_out(self, tree: Tree) -> _Sorted:
         """Tell images, masks and texts by the deepest folder that says what they are."""
-        images: list[_Image] = []
-        masks: dict[_Place, list[_Mask]] = defaultdict(list)
-        texts: dict[_Place, Item] = {}
+        found = _Sorted()
         pictures = {id(item) for item in tree.images}
         for item in tree.items:
             if self.within and inside(item, self.within) is None:
+                continue
+            if inside(item, self.apart) is not None:
                 continue
             for at in range(len(item.parts) - 2, -1, -1):
                 name, anchor = plain(item.parts[at]), item.parts[:at]
                 below = (*item.parts[at + 1 : -1], item.stem)
                 if re.fullmatch(self.boxes, name):
                     if item.suffix == ".txt":
-                        texts[below] = item
-                elif re.fullmatch(self.masks, name):
+                        found.texts[_folded(below)].append(_Near(anchor, item))
+                elif not self.above and re.fullmatch(self.masks, name):
                     if id(item) in pictures:
-                        key, label = self._mask_key(below)
-                        masks[key].append((anchor, item, label))
+                        self._add_mask(found, anchor, item, below)
                 elif match := re.fullmatch(self.images, name):
                     if id(item) in pictures:
                         group = match[1] if match.re.groups else ""
-                        images.append((item, anchor, group, below))
+                        found.images.append(_Image(item, anchor, group, below))
+                        found.names.add(_folded(below))
                 else:
                     continue
                 break
-        return images, masks, texts
+            else:
+                if self.above and id(item) in pictures:
+                    self._add_mask(found, item.parts[:-1], item, (item.stem,))
+        return found
 
-    def _key(self, below: _Place) -> _Place:
-        return (*below[:-1], f"{self.prefix}{below[-1]}{self.suffix}".casefold())
-
-    def _mask_key(self, below: _Place) -> tuple[_Place, str | None]:
-        stem, label = below[-1], None
+    def _add_mask(self, found: _Sorted, anchor: Place, item: Item, below: Place) -> None:
+        *folders, stem = below
+        label = ""
         if self.classes:
-            stem, _, label = stem.rpartition("_")
-        return (*below[:-1], stem.casefold()), label
+            stem, _, label = re.sub(r"_mask$", "", stem, flags=re.IGNORECASE).rpartition("_")
+        found.masks[_folded((*folders, stem))].append(_Near(anchor, item, label))
+
+    def _paired(self, found: _Sorted) -> Iterator[tuple[_Image, Sequence[_Near] | None]]:
+        """Give each image with its masks, one format of it where the release holds several."""
+        with_mask = {}
+        for image in found.images:
+            masks = self._named(found, found.masks, image)
+            if masks and self.above:
+                masks = [mask for mask in masks if mask.anchor == image.anchor] or None
+            if masks and not (self.one and image.below in with_mask):
+                with_mask[image.below] = image
+                yield image, masks
+            elif not masks and not self.one:
+                yield image, None
+        if self.one:
+            yield from ((i, None) for i in found.images if i.below not in with_mask)
+
+    def _named(
+        self, found: _Sorted, named: dict[Place, list[_Near]], image: _Image
+    ) -> list[_Near] | None:
+        """Look an image's masks or texts up by the names that they may have."""
+        *folders, stem = image.below
+        stems = [stem]
+        if stem[-1] in "]_" and _folded((*folders, stem[:-1])) not in found.names:
+            stems.append(stem[:-1])
+        for each in stems:
+            for suffix in dict.fromkeys((self.suffix, "_mask", "")):
+                near = named.get(_folded((*folders, f"{self.prefix}{each}{suffix}")))
+                if near:
+                    return near
+        return None
+
+    def _mask(self, masks: Sequence[_Near], anchor: Place) -> tuple[Path, str | None]:
+        """Give the mask's address, and the label that masks by class tell."""
+        near = _nearest(masks, anchor)
+        first = near[0].item.path
+        if self.classes:
+            names = [each.item.parts[-1] for each in near[1:]]
+            label = "+".join(sorted({each.label for each in near}))
+            return Path(UNION.join([str(first), *names])), label
+        if self.pages and near[0].item.suffix in PAGED and (count := _pages(first)) > 1:
+            others = [f"{number:06d}" for number in range(1, count)]
+            return Path(UNION.join([str(indexed(first, 0)), *others])), None
+        return first, None
 
     def _sequences(self, tree: Tree) -> dict[str, str]:
         """Read which frame is of which video."""
@@ -151,52 +240,34 @@ class SameFolder:
 
     def find(self, tree: Tree) -> list[Sample]:
         """Find the images that have a mask."""
-        by_place = {(*item.parts[:-1], item.stem): item for item in tree.images}
+        by_place = {_folded((*item.parts[:-1], item.stem)): item for item in tree.images}
         samples = []
-        for place, item in by_place.items():
-            mask = by_place.get((*place[:-1], f"{self.prefix}{place[-1]}"))
+        for (*folders, stem), item in by_place.items():
+            mask = by_place.get((*folders, f"{self.prefix}{stem}"))
             if mask is not None:
                 samples.append(Sample(item.path, mask.path))
         return samples
 
 
-class _Beside:
-    """What lies beside the folders of images and masks: boxes, and the lists of splits.
-
-    ``present`` gathers the images that are there, by stem, and their folders.
-    """
-
-    def __init__(self, tree: Tree, anchor: _Place, splits: tuple[tuple[str, str], ...]) -> None:
-        self.boxes = from_json(tree, anchor)
-        self.listed: dict[str, str] = {}
-        self.present: dict[str, Path] = {}
-        for file, split in splits:
-            for item in tree.named(re.escape(file)):
-                if item.parts[:-1] == anchor:
-                    stems = (PurePosixPath(name).stem for name in read_text(item).split())
-                    self.listed |= dict.fromkeys(stems, split)
-
-    def absent(self) -> list[Sample]:
-        """Give the images that a list of splits names and that are not there."""
-        folder = next(iter(self.present.values()))
-        return [
-            Sample(folder / stem, split=self.listed[stem], reason="missing: listed in a split")
-            for stem in sorted(self.listed.keys() - self.present)
-        ]
+def _folded(place: Place) -> Place:
+    """Give a place in which the case of the name does not count."""
+    return (*place[:-1], place[-1].casefold())
 
 
-def _nearest(found: list[_Mask], anchor: _Place) -> tuple[Path, str | None]:
-    """Choose, of the masks with an image's name, those that lie nearest to it in the tree."""
-    most = max(_common(mask[0], anchor) for mask in found)
-    near = [mask for mask in found if _common(mask[0], anchor) == most]
-    first, label = near[0][1:]
-    if label is None:
-        return first.path, None
-    names = [item.parts[-1] for _, item, _ in near[1:]]
-    label = "+".join(sorted({str(name) for _, _, name in near}))
-    return Path(UNION.join([str(first.path), *names])), label
+def _nearest(found: Sequence[_Near], anchor: Place) -> list[_Near]:
+    """Choose, of what has an image's name, that which lies nearest to it in the tree."""
+    most = max(_common(each.anchor, anchor) for each in found)
+    return [each for each in found if _common(each.anchor, anchor) == most]
 
 
-def _common(one: _Place, other: _Place) -> int:
+def _common(one: Place, other: Place) -> int:
     """Count the folders that two places have in common."""
     return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))))
+
+
+def _pages(path: Path) -> int:
+    """Count the pages of a mask; one that cannot be read is told of when it is."""
+    try:
+        return frame_count(path)
+    except (ImageError, OSError):
+        return 1

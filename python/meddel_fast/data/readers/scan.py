@@ -30,38 +30,29 @@ class FoundPart:
     samples: list[Sample]
 
 
-def find_parts(
-    data: DataSet,
-    roots: Sequence[Path],
-    sampling: Sampling | None = None,
-    tables: set[Path] | None = None,
-) -> list[FoundPart]:
+def find_parts(data: DataSet, tree: Tree) -> list[FoundPart]:
     """Find the samples of each part, by the first of its layouts that fits.
+
+    Where no part is found, the parts of copies that are sorted in another way are looked for.
 
     Parameters
     ----------
     data
         What to look for.
-    roots
-        The folders or archives that hold it, absolute.
-    sampling
-        Which frames of videos are taken.
-    tables
-        Gets the files that were read for what they tell of the images.
+    tree
+        The files of the folders or archives that hold it.
 
     Raises
     ------
     ImageError
         A table (CSV, JSON, text) of the release is broken.
     """
-    tree = Tree(roots, sampling)
-    found = []
-    for part in data.parts:
-        tries = (layout.find(tree) for layout in part.layouts)
-        found.append(FoundPart(part, next((samples for samples in tries if samples), [])))
-    if tables is not None:
-        tables |= tree.tables_read
-    return found
+    found: list[FoundPart] = []
+    for parts in (data.parts, *data.copies):
+        found = [FoundPart(part, part.find(tree)) for part in parts]
+        if any(each.samples for each in found):
+            return found
+    return [FoundPart(part, []) for part in data.parts]
 
 
 def scan_set(
@@ -85,7 +76,8 @@ def scan_set(
     Parameters
     ----------
     root
-        Folder or archive of the data set, or several in one folder.
+        Folder or archive of the data set, or several in one folder. Where there is nothing at a
+        path, what has a name of the set beside it is read.
     key
         Its key in the registry.
     name
@@ -120,13 +112,13 @@ def scan_set(
         broken, the masks have no one meaning, or no image can be used.
     """
     data = known_set(key)
-    roots = [Path(root)] if isinstance(root, (str, os.PathLike)) else list(root)
+    roots = data.places(root) if isinstance(root, (str, os.PathLike)) else list(root)
     roots = [path.resolve() for path in roots]
     for path in roots:
         if not path.exists():
             raise FileNotFoundError(f"root: no folder or archive {path}")
-    tables: set[Path] = set()
-    found = find_parts(data, roots, sampling, tables)
+    tree = Tree(roots, sampling)
+    found = find_parts(data, tree)
     samples = [sample for each in found for sample in each.samples]
     if not samples:
         named = ", ".join(map(str, roots))
@@ -148,7 +140,8 @@ def scan_set(
         progress=progress,
     )
     settle_masks(rows, census, data.mask if mask is None else mask)
-    left_out = account(base, rows, roots, tables=tables, splits=table)
+    copies = {str(item.path) for item in tree.copies}
+    left_out = account(base, rows, roots, tables=tree.tables_read, splits=table, unpacked=copies)
     return finished(name or data.key, base, rows, left_out)
 
 

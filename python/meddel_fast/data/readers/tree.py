@@ -7,10 +7,13 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from meddel_fast.data.address import SUFFIXES, VIDEOS, ImageError, place
+from meddel_fast.data.readers.names import plain_folders
+from meddel_fast.data.readers.unpacked import parted
 from meddel_fast.data.reading import is_inside
 from meddel_fast.data.sources import Sampling, files, open_file
 from meddel_fast.files import walk
@@ -57,7 +60,7 @@ class Item:
         """The name without suffix."""
         return PurePosixPath(self.parts[-1]).stem
 
-    @property
+    @cached_property
     def suffix(self) -> str:
         """The suffix in lower case."""
         return PurePosixPath(self.parts[-1]).suffix.lower()
@@ -73,22 +76,28 @@ class Layout(Protocol):
 class Tree:
     """All files below some folders and in some archives, sorted by place.
 
-    ``images`` and ``videos`` are those by their suffix, everything else is a table;
-    ``tables_read`` those of them that :func:`read_text` was asked for.
+    ``images`` and ``videos`` are those by their suffix, everything else is a table; ``tables_read``
+    those of them that :func:`read_text` was asked for; ``copies`` are members of archives that lie
+    unpacked beside them (`readers.unpacked`) and are in no other list. With `by_name`, videos stand
+    for themselves and are not opened.
     """
 
-    def __init__(self, roots: Sequence[Path], sampling: Sampling | None = None) -> None:
+    def __init__(
+        self, roots: Sequence[Path], sampling: Sampling | None = None, by_name: bool = False
+    ) -> None:
         self.sampling = sampling or Sampling()
         self.tables_read: set[Path] = set()
+        self.by_name = by_name
         items = []
         for root in roots:
+            limits = [root.resolve()]
             for path in _walk(root):
-                if not is_inside(path, [root.resolve()]) and path.suffix.lower() not in SUFFIXES:
+                if not is_inside(path, limits) and path.suffix.lower() not in SUFFIXES:
                     continue  # what leads out of the data set: images are reported, others unread
                 for found in files(path):
                     below = composed(os.path.relpath(place(found), root.parent))
                     items.append(Item(found, PurePosixPath(below).parts, self.tables_read))
-        self.items = sorted(items, key=lambda item: item.parts)
+        self.items, self.copies = parted(sorted(items, key=lambda item: item.parts))
         self.images = [item for item in self.items if item.suffix in SUFFIXES]
         self.videos = [item for item in self.items if item.suffix in VIDEOS]
         pictures = SUFFIXES | VIDEOS
@@ -118,15 +127,10 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def plain(name: str) -> str:
-    """Give a name without case, spaces, dashes and underscores: releases differ in these."""
-    return re.sub(r"[\s_\-]+", "", name).casefold()
-
-
 def inside(item: Item, folder: str) -> tuple[str, ...] | None:
-    """Give the parts below the folder `folder` (in plain form), or None outside of it."""
-    for at, part in enumerate(item.parts[:-1]):
-        if plain(part) == folder:
+    """Give the parts below a folder whose plain name matches `folder`, or None outside of it."""
+    for at, part in enumerate(plain_folders(item.parts[:-1])):
+        if re.fullmatch(folder, part):
             return item.parts[at + 1 :]
     return None
 
