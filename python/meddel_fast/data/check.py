@@ -10,6 +10,7 @@ from meddel_fast.data.address import ImageError
 from meddel_fast.data.readers.scan import FoundPart, find_parts, rows_of
 from meddel_fast.data.registry import DataSet, data_sets, known_set
 from meddel_fast.data.sources import Sampling
+from meddel_fast.data.splits import Dealing
 from meddel_fast.files import Progress, StrPath
 
 _ONE_FRAME = Sampling(stride=1 << 40)  # a video is checked by its first frame
@@ -145,7 +146,18 @@ def _part(
     present = [replace(sample, split="") for sample in samples if not sample.reason]
     if not present:
         return PartReport(part.name, unit, "missing", expected=expected)
-    rows = [] if quick else rows_of(present, root, min_size=1, workers=workers, progress=progress)
+    rows = (
+        []
+        if quick
+        else rows_of(
+            present,
+            root,
+            min_size=1,
+            dealing=Dealing(split="train"),  # what is only counted need not be dealt
+            workers=workers,
+            progress=progress,
+        )
+    )
     bad = [row for row in rows if row["status"] != "ok"]
     absent = [sample for sample in samples if sample.reason]
     count = len(present)

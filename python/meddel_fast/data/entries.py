@@ -78,6 +78,7 @@ CVC_300 = DataSet(
         Part("images", (Pairs(), Pairs("bbdd", "gtpolyp")), 60, also=(300,)),
     ),
     note="the paper's 60 frames are the part of the original 300 that PraNet tests on",
+    split="test",
 )
 
 CVC_COLONDB = DataSet(
@@ -111,6 +112,7 @@ CVC_COLONDB = DataSet(
         ),
     ),
     note="the original release has 300 frames; 380 is the copy in PraNet's collection",
+    split="test",  # as PraNet and those after it use it
 )
 
 EAD2019 = DataSet(
@@ -213,6 +215,7 @@ ETIS = DataSet(
     layout=f"ETIS-LaribPolypDB/N and Ground Truth/pN (TIFF); or {_POLYPS}",
     folders=("ETIS-LaribPolypDB", "ETIS-Larib Polyp DB"),
     parts=(Part("images", (Pairs(), Pairs("etislaribpolypdb", "groundtruth", prefix="p")), 196),),
+    split="test",  # as PraNet and those after it use it
 )
 
 IMAGECLEFMED = DataSet(

@@ -7,9 +7,10 @@ that row i of the embeddings, of a selection and of ``image_paths()`` are one im
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,8 @@ class Manifest:
         ``dataclasses.replace(manifest, root=new_root)``.
     table
         All rows, the skipped ones included.
+    notes
+        What the scan has to say to people, such as how the splits came about.
 
     Raises
     ------
@@ -86,6 +89,7 @@ class Manifest:
     name: str
     root: Path
     table: pa.Table
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", Path(self.root).resolve())
@@ -130,13 +134,16 @@ class Manifest:
         for column in _OLDER.get(str(version), ()):
             table = table.append_column(SCHEMA.field(column), pa.nulls(len(table), pa.string()))
         try:
-            return cls(metadata["name"], Path(metadata["root"]), table)
+            notes = tuple(map(str, json.loads(metadata.get("notes", "[]"))))
+            return cls(metadata["name"], Path(metadata["root"]), table, notes)
         except (ValueError, pa.ArrowException) as error:  # also of a root that is no path
             raise ValueError(f"{path} is no manifest: {error}") from error
 
     def save(self, path: StrPath) -> None:
         """Write the manifest to a Parquet file, atomically."""
         metadata = {"name": self.name, "root": str(self.root), "format": FORMAT}
+        if self.notes:
+            metadata["notes"] = json.dumps(self.notes)
         with atomic_path(path) as temporary:
             pq.write_table(self.table.replace_schema_metadata(metadata), temporary)
 
@@ -160,7 +167,8 @@ class Manifest:
             raise ValueError(f"manifests: wanted different names, got {sorted(names)}")
         root = Path(os.path.commonpath([manifest.root for manifest in manifests]))
         tables = [_prefixed(manifest, root) for manifest in manifests]
-        return cls(name, root, pa.concat_tables(tables).sort_by("id"))
+        notes = tuple(f"{m.name}: {note}" for m in manifests for note in m.notes)
+        return cls(name, root, pa.concat_tables(tables).sort_by("id"), notes)
 
     @cached_property
     def ok(self) -> Manifest:
@@ -273,7 +281,7 @@ class Manifest:
         return pc.equal(self.table["status"], "ok")
 
     def _with(self, table: pa.Table) -> Manifest:
-        return Manifest(self.name, self.root, table)
+        return Manifest(self.name, self.root, table, self.notes)
 
 
 def _metadata(table: pa.Table) -> dict[bytes, bytes]:

@@ -8,11 +8,12 @@ import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from meddel_fast.data.address import ARCHIVES, HOLDERS, PART, UNION, Address, parse, union
+from meddel_fast.data.alike import Look, look
 from meddel_fast.data.archive import open_archive
 from meddel_fast.data.images import ImageError, ImageInfo, examine, examine_part
 from meddel_fast.data.sources import content_hash, part_hash, read_bytes
@@ -33,6 +34,7 @@ class File:
     size: int = 0
     info: ImageInfo = _UNKNOWN
     reason: str = ""
+    look: Look | None = field(default=None, compare=False)
 
 
 def read_all(
@@ -41,15 +43,21 @@ def read_all(
     limits: Sequence[Path],
     workers: int | None,
     progress: Progress | None,
+    looks: bool = False,
 ) -> dict[str, tuple[File, File | None]]:
-    """Read and check all files with a pool of threads; Pillow decodes without the GIL."""
+    """Read and check all files with a pool of threads; Pillow decodes without the GIL.
+
+    With `looks`, what the sound images look like too (`alike`).
+    """
     stop = threading.Event()
 
     def read(stem: str) -> tuple[str, File, File | None]:
         if stop.is_set():
             raise InterruptedError
-        mask = masks.get(stem)
-        return stem, read_one(images[stem], limits), read_one(mask, limits) if mask else None
+        image, mask = read_one(images[stem], limits), masks.get(stem)
+        if looks and not image.reason:
+            image = replace(image, look=look(image.path))
+        return stem, image, read_one(mask, limits) if mask else None
 
     scanned: dict[str, tuple[File, File | None]] = {}
     pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)

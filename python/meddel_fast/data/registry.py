@@ -82,6 +82,8 @@ class DataSet:
         What it consists of.
     note
         What else one should know.
+    split
+        "test" for what is used whole as a test set, so that it is not dealt; else empty.
     """
 
     key: str
@@ -101,6 +103,7 @@ class DataSet:
     folders: tuple[str, ...]
     parts: tuple[Part, ...]
     note: str = ""
+    split: str = ""
 
     @property
     def images(self) -> int | None:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from meddel_fast.data.address import parse, place
-from meddel_fast.data.folder import deal, finished
+from meddel_fast.data.dealing import assign, needs_looks
+from meddel_fast.data.folder import finished
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.readers.tree import Sample, Tree
 from meddel_fast.data.reading import File, make_row, read_all, unfit
 from meddel_fast.data.registry import DataSet, Part, known_set
 from meddel_fast.data.sources import Sampling
-from meddel_fast.data.splits import Splits
+from meddel_fast.data.splits import Dealing, Splits
 from meddel_fast.files import Progress, StrPath
 
 
@@ -64,13 +65,15 @@ def scan_set(
     require_masks: bool = False,
     sampling: Sampling | None = None,
     min_size: int = 16,
+    dealing: Dealing | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
     """Read a data set of the registry from the folder or archive of its release.
 
-    Splits are those of `splits`, else the release's own, else dealt as by
-    :func:`meddel_fast.data.folder.scan_folder`, whole groups together.
+    Splits are those of `splits`, else the release's own. Without either, a set that the registry
+    knows as a test set is all for testing, and the others are dealt as by
+    :func:`meddel_fast.data.folder.scan_folder`.
 
     Parameters
     ----------
@@ -88,6 +91,8 @@ def scan_set(
         Which frames of videos are taken.
     min_size
         Skip images with a side below this many pixels.
+    dealing
+        How images get a split that no list gives them.
     workers
         Threads; all cores if not given.
     progress
@@ -122,16 +127,20 @@ def scan_set(
     table = None
     if splits is not None:
         table = Splits(Path(splits), base, Path(place(samples[0].image)).parent)
+    dealing = dealing or Dealing()
+    notes: list[str] = []
     rows = rows_of(
         samples,
         base,
         table=table,
         require_masks=require_masks,
         min_size=min_size,
+        dealing=dealing if dealing.split else replace(dealing, split=data.split),
+        notes=notes,
         workers=workers,
         progress=progress,
     )
-    return finished(name or data.key, base, rows)
+    return finished(name or data.key, base, rows, notes)
 
 
 def rows_of(
@@ -141,34 +150,52 @@ def rows_of(
     table: Splits | None = None,
     require_masks: bool = False,
     min_size: int = 16,
+    dealing: Dealing | None = None,
+    notes: list[str] | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
-    """Read the images and masks of samples, and make a manifest's rows of them."""
+    """Read the images and masks of samples, and make a manifest's rows of them.
+
+    How the splits came about is added to `notes`.
+    """
     by_id = {str(sample.image): sample for sample in samples}
     there = {key: sample for key, sample in by_id.items() if not sample.reason}
     images = {key: sample.image for key, sample in there.items()}
     masks = {key: sample.mask for key, sample in there.items() if sample.mask is not None}
-    read = read_all(images, masks, [root], workers, progress)
-    official = table is not None or any(sample.split for sample in samples)
-    rows = []
+    dealing = dealing or Dealing()
+    listed = "the release" if any(sample.split for sample in samples) else ""
+    if table is not None and table.gives_splits:
+        listed = table.path.name
+    groups = {
+        key: dealing.group_of(os.path.relpath(sample.image, root))
+        or (table is not None and table.group_of(sample.image))
+        or sample.group
+        for key, sample in by_id.items()
+    }
+    looks = needs_looks(dealing, [*groups.values()], listed)
+    read = read_all(images, masks, [root], workers, progress, looks)
+    rows, seen = [], []
     for key, sample in by_id.items():
         image, mask = read.get(key, (File(sample.image, reason=sample.reason), None))
         reason = image.reason or unfit(image.info, mask, min_size, require_masks)
-        told = _told(sample, image, table)
-        if official and not told["split"]:
+        told = _told(sample, image, table, groups[key])
+        if listed and not told["split"]:
             reason = reason or f"not listed in {table.path.name if table else 'a split'}"
         rows.append(make_row(root, image, mask, reason, told))
-    if not official:
-        deal(rows)
+        seen.append(image.look)
+    columns = [] if table is None else table.columns([s.image for s in by_id.values()])
+    said = assign(rows, seen, dealing, listed=listed, more=columns, threads=workers)
+    if notes is not None:
+        notes += said
     return rows
 
 
-def _told(sample: Sample, image: File, table: Splits | None) -> dict[str, Any]:
+def _told(sample: Sample, image: File, table: Splits | None, group: str) -> dict[str, Any]:
     index = parse(sample.image).index
     told: dict[str, Any] = {
         "split": sample.split,
-        "group": sample.group,
+        "group": group,
         "frame": sample.frame if sample.frame >= 0 or index is None else index,
         "label": sample.label,
         "boxes": None,
@@ -179,9 +206,10 @@ def _told(sample: Sample, image: File, table: Splits | None) -> dict[str, Any]:
         told["boxes"] = json.dumps([[_short(v) for v in box] for box in scaled])
     if table is not None:
         listing = table.find(Path(place(sample.image)))
-        told["split"] = listing.split if listing else ""
+        if table.gives_splits:
+            told["split"] = listing.split if listing else ""
         if listing and listing.group:
-            told |= {"group": listing.group, "frame": listing.frame}
+            told["frame"] = listing.frame
     return told
 
 

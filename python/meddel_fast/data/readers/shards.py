@@ -11,6 +11,7 @@ from meddel_fast.data.folder import finished
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.readers.scan import rows_of
 from meddel_fast.data.readers.tree import Sample
+from meddel_fast.data.splits import Dealing
 from meddel_fast.files import Progress, StrPath
 
 MASKS = frozenset({"mask.png", "seg.png", "mask", "seg"})
@@ -26,6 +27,7 @@ def scan_shards(
     name: str | None = None,
     require_masks: bool = False,
     min_size: int = 16,
+    dealing: Dealing | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
@@ -33,7 +35,7 @@ def scan_shards(
 
     A sample's image is the member whose extension is an image's, its mask the one with an extension
     in :data:`MASKS`, its label the text of ``cls`` or ``txt``; other members are passed over.
-    Splits are dealt by content, as by :func:`meddel_fast.data.folder.scan_folder`.
+    Splits are dealt as by :func:`meddel_fast.data.folder.scan_folder`.
 
     Parameters
     ----------
@@ -45,6 +47,8 @@ def scan_shards(
         Skip images without a mask.
     min_size
         Skip images with a side below this many pixels.
+    dealing
+        How images get their splits.
     workers
         Threads; all cores if not given.
     progress
@@ -65,15 +69,18 @@ def scan_shards(
     if not samples:
         raise ValueError(f"root: no image in the {len(shards)} tars of {root}")
     base = root if root.is_dir() else root.parent
+    notes: list[str] = []
     rows = rows_of(
         samples,
         base,
         require_masks=require_masks,
         min_size=min_size,
+        dealing=dealing,
+        notes=notes,
         workers=workers,
         progress=progress,
     )
-    return finished(name or root.stem, base, rows)
+    return finished(name or root.stem, base, rows, notes)
 
 
 def _samples(shard: Path) -> list[Sample]:
