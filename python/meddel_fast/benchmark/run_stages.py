@@ -6,7 +6,7 @@ Only this file knows how the modules are put together; `stage` runs what is made
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,7 @@ class RunStages(Places):
             files = listing(root)
             splits = None if data.splits is None else sha256_file(data.splits)
             read_as = {"set": data.set, "stride": data.stride, "scene": data.scene}
+            read_as |= asdict(data.dealing)
             return {"root": str(root), "files": files, "splits": splits, **read_as}
 
         def work(progress: Progress) -> None:
@@ -62,7 +63,7 @@ class RunStages(Places):
 
             sampling = Sampling(data.stride, data.scene)
             options = {"name": data.name, "splits": data.splits, "sampling": sampling}
-            scan(root, data.set, **options, progress=progress).save(path)
+            scan(root, data.set, dealing=data.dealing, **options, progress=progress).save(path)
 
         return Stage(f"data/{data.name}", (path,), inputs, work, unit="files")
 

@@ -109,6 +109,15 @@ def build(
     scene: Annotated[
         float, typer.Option(help="Of these only such as differ from the last by this, 0 to 1.")
     ] = DataConfig.scene,
+    split: Annotated[
+        str, typer.Option(help="All images are for this: train, val or test; or deal.")
+    ] = DataConfig.split,
+    group_by: Annotated[
+        str, typer.Option(help="Regular expression that finds an image's group in its path.")
+    ] = DataConfig.group_by,
+    near_duplicates: Annotated[
+        bool, typer.Option(help="Deal images that look alike together, where no group is known.")
+    ] = DataConfig.near_duplicates,
     config: ConfigOption = None,
     data_root: RootOption = None,
 ) -> None:
@@ -119,11 +128,13 @@ def build(
     from meddel_fast.data.build import build as build_sets
     from meddel_fast.data.build import looks_plain, scan
     from meddel_fast.data.sources import Sampling
+    from meddel_fast.data.splits import Dealing
 
     where, target = need(root, "a folder of images"), need(out, "--out MANIFEST.parquet")
     if dataset is not None and only:
         raise ConfigError("give --dataset or --only, not both")
-    options: dict[str, Any] = {"name": name, "splits": splits}
+    dealing = Dealing(split, near_duplicates, group_by)
+    options: dict[str, Any] = {"name": name, "splits": splits, "dealing": dealing}
     options |= {"require_masks": True} if require_masks else {}
     sampling = Sampling(stride, scene)
 
@@ -135,12 +146,19 @@ def build(
                 "--splits and --require-masks are for one data set: add --dataset KEY"
             )
         return build_sets(
-            where, only or None, name=name or "datadel", sampling=sampling, progress=progress
+            where,
+            only or None,
+            name=name or "datadel",
+            sampling=sampling,
+            dealing=dealing,
+            progress=progress,
         )
 
     manifest = show_work("data", "files", work)
     manifest.save(target)
     typer.echo(f"{target}: {summary(manifest)}")
+    for note in manifest.notes:
+        typer.echo(f"  {note}")
 
 
 def make(

@@ -12,6 +12,7 @@ from meddel_fast.data.readers.scan import scan_set
 from meddel_fast.data.readers.shards import are_shards, scan_shards
 from meddel_fast.data.registry import data_sets, known_set
 from meddel_fast.data.sources import Sampling
+from meddel_fast.data.splits import Dealing
 from meddel_fast.files import Progress, StrPath
 
 
@@ -59,6 +60,7 @@ def build(
     *,
     name: str = "datadel",
     sampling: Sampling | None = None,
+    dealing: Dealing | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
@@ -76,6 +78,8 @@ def build(
         Name of the manifest.
     sampling
         Which frames of videos are taken.
+    dealing
+        How images get a split that no list gives them.
     workers
         Threads; all cores if not given.
     progress
@@ -103,7 +107,7 @@ def build(
             f"in {root}; it has {inside}"
         )
     parts = [
-        scan_set(where, key, sampling=sampling, workers=workers, progress=progress)
+        scan_set(where, key, sampling=sampling, dealing=dealing, workers=workers, progress=progress)
         for key, where in places.items()
         if where
     ]
