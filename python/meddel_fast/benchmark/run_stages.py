@@ -74,8 +74,7 @@ class RunStages(Places):
         def inputs() -> dict[str, Any]:
             task_stages.check(self)  # what would fail in hours fails now
             for data in task_stages.segmented(self.config):
-                self.head_rows(data)
-                self.with_masks(data, data.test_splits)
+                self.check_apart(data)
             return {
                 "sets": [
                     [d.name, d.pretrain_splits, self.records.digest(self.manifest_path(d.name))]
@@ -96,6 +95,21 @@ class RunStages(Places):
             progress(len(pool), len(pool))
 
         return Stage(f"data/{self.pool_path.stem}", (self.pool_path,), inputs, work, unit="")
+
+    def check_apart(self, data: DataConfig) -> None:
+        """Refuse to train heads on the very images that they are tested on.
+
+        Equal files at different paths are left to the audit: an official list may have them.
+        """
+        from meddel_fast.leakage import shared_images
+
+        test = self.with_masks(data, data.test_splits)
+        shared = shared_images(self.head_rows(data), test, contents=False)
+        if shared:
+            raise ConfigError(
+                f"data set '{data.name}': {len(shared)} of {len(test)} test images are among those "
+                f"that its heads are trained on, such as {shared[0][0]}"
+            )
 
     def own_encoder(self) -> Stage:
         """Train the encoder that embeds the pool."""

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from meddel_fast.cli.leakage import tell_run
 from meddel_fast.cli.options import RootOption, print_table, run_stages
 
 
@@ -30,6 +31,8 @@ def run(
         return
     where = run_stages(config, data_root, out, None)
     print_table(where)
+    typer.echo("\nLeakage")
+    tell_run(where)
     typer.echo(f"\nReport: {where / 'report' / 'report.html'}")
 
 
