@@ -79,7 +79,7 @@ def assign(
     dealt = deal_splits([keys[number][1] for number in component])
     for row, split in zip(chosen, dealt, strict=True):
         row["split"] = split
-    return _told(component, {"groups": groups, "equal files": hashes, "looks": similar}, dealt)
+    return _told(component, {"group": groups, "equal file": hashes, "looks": similar}, dealt)
 
 
 def _told(
@@ -114,12 +114,13 @@ def _shared(values: Sequence[Any]) -> int:
 def _crossing(rows: Rows) -> list[str]:
     """Count what a list puts into more than one split: it is told, and left as it is."""
     lines = []
-    for column, what in (("sha256", "equal files"), ("group", "groups")):
+    for column, what in (("sha256", "file"), ("group", "group")):
         splits: dict[str, set[str]] = {}
         for row in rows:
             if row[column]:
                 splits.setdefault(row[column], set()).add(row["split"])
         across = sum(len(found) > 1 for found in splits.values())
         if across:
-            lines.append(f"{across} {what} lie in more than one split")
+            lie = f"{what} lies" if across == 1 else f"{what}s lie"
+            lines.append(f"{across} {lie} in more than one split")
     return lines

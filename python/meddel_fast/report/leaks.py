@@ -150,14 +150,13 @@ class _Pairs:
             whole = data / "pool.parquet"
             self._others = _paths(whole if whole.is_file() else data / "pretrain.parquet")
             return
-        self._others = {
-            name: path for paths in self._tests.values() for name, path in paths.items()
-        }
-        for trained_on in run.about.get("config", {}).get("data", []):
-            name = trained_on["name"]  # several sets that train a head have their names before ids
-            self._others |= {
-                f"{name}/{one}": path for one, path in _paths(data / f"{name}.parquet").items()
-            }
+        self._others = {}
+        for place in sorted(data.glob("*.parquet")):
+            if place.stem not in ("pool", "pretrain"):
+                paths = self._tests.get(place.stem) or _paths(place)
+                # several sets that train a head have their names before the ids
+                self._others |= {f"{place.stem}/{name}": path for name, path in paths.items()}
+        self._others |= {name: path for one in self._tests.values() for name, path in one.items()}
 
     def blocks(self) -> str:
         """Show the most similar pairs of each test set, and the closest images that are in none."""
