@@ -146,8 +146,8 @@ def _tell_equal(path: Path, manifest: Manifest) -> None:
     groups = equal_files(manifest)
     across = [group for group in groups if len({split for _, split in group}) > 1]
     typer.echo(
-        f"{path}: {sum(map(len, groups))} of {len(manifest)} images are {len(groups)} files that "
-        f"are there more than once, {len(across)} of these in more than one split"
+        f"{path}: {sum(map(len, groups))} of {len(manifest)} images are one file with another, "
+        f"{len(across)} files in more than one split"
     )
     across_first = [*across, *(group for group in groups if group not in across)]
     _echo(" = ".join(f"{name} ({split})" for name, split in group) for group in across_first)

@@ -190,10 +190,11 @@ class _Pairs:
             (test_id, "test", self._tests[name].get(test_id)),
         )
         frames = "".join(self._frame(text, of, path) for text, of, path in images)
-        same = ", same file" if same_bytes else ""
+        told = [] if np.isnan(similarity) else [f"cosine <b>{similarity:.4f}</b>"]
+        told += ["same file"] if same_bytes else []
         return (
             f'<figure class="pair"><div>{frames}</div>'
-            f"<figcaption>cosine <b>{similarity:.4f}</b>{same}</figcaption></figure>"
+            f"<figcaption>{', '.join(told)}</figcaption></figure>"
         )
 
     def _frame(self, text: str, of: str, path: Path | None) -> str:
