@@ -458,6 +458,31 @@ def test_other_sets_of_the_registry_are_dealt(tmp_path: Path) -> None:
     assert set(manifest.column("split")) == {"train", "val", "test"}
 
 
+def test_a_release_with_a_list_is_not_put_into_one_split(tmp_path: Path) -> None:
+    releases.kvasir_instrument().write(tmp_path)
+    (top,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    with pytest.raises(ValueError, match="split: wanted none, kvasir-instrument gives splits"):
+        scan_set(top, "kvasir-instrument", dealing=Dealing(split="test"))
+    listed = scan_set(top, "kvasir-instrument", dealing=Dealing(split="deal"))
+    assert listed.column("split") == scan_set(top, "kvasir-instrument").column("split")
+
+
+def test_a_file_of_two_sets_on_both_sides_is_told(tmp_path: Path) -> None:
+    for top, numbers in (("ETIS-LaribPolypDB", range(4)), ("Kvasir-SEG", range(20))):
+        for number in numbers:
+            save(tmp_path / top / f"images/{number}.png", scene(number))
+            save(tmp_path / top / f"masks/{number}.png", np.full((48, 64), 255, np.uint8))
+    manifest = build(tmp_path)
+    splits = dict(zip(manifest.ids, manifest.column("split"), strict=True))
+    across = sum(splits[f"kvasir-seg/images/{number}.png"] != "test" for number in range(4))
+    assert across > 0
+    assert set(manifest.notes) == {
+        "kvasir-seg: 20 images were dealt into splits as 20 units",
+        "etis: all 4 images are for test, nothing was dealt",
+        f"{across} files lie in more than one split of the sets together",
+    }
+
+
 def test_notes_go_with_a_manifest(plain: Path, tmp_path: Path) -> None:
     manifest = scan_folder(plain, dealing=Dealing(split="test"))
     manifest.save(tmp_path / "m.parquet")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from meddel_fast.data.registry import data_sets, known_set
 from meddel_fast.data.sources import Sampling
 from meddel_fast.data.splits import Dealing
 from meddel_fast.files import Progress, StrPath
+from meddel_fast.leakage import equal_files
 
 
 def scan(root: StrPath, key: str = "", **options: Any) -> Manifest:
@@ -111,4 +113,9 @@ def build(
         for key, where in places.items()
         if where
     ]
-    return Manifest.concat(parts, name)
+    joint = Manifest.concat(parts, name)
+    across = [len({split for _, split in images}) > 1 for images in equal_files(joint)]
+    if len(parts) > 1 and any(across):
+        told = f"{sum(across)} files lie in more than one split of the sets together"
+        joint = replace(joint, notes=(*joint.notes, told))
+    return joint

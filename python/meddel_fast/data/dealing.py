@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from meddel_fast.data.splits import DEAL, LARGE, Dealing, deal_splits, join
+from meddel_fast.data.splits import LARGE, Dealing, deal_splits, join
 
 Rows = list[dict[str, Any]]
 
 
 def is_dealt(dealing: Dealing, listed: str) -> bool:
     """Tell whether splits are dealt, given the name of the list that has them, or none."""
-    return not listed and dealing.split in ("", DEAL)
+    return not listed and not dealing.is_whole
 
 
 def needs_looks(dealing: Dealing, groups: Sequence[str], listed: str) -> bool:

@@ -110,7 +110,7 @@ def scan_folder(
         )
     dealing = dealing or Dealing()
     listed = table.path.name if table is not None and table.gives_splits else ""
-    if listed and dealing.split:
+    if listed and dealing.is_whole:
         raise ValueError(f"split: wanted none, {table.path} gives splits")  # type: ignore[union-attr]
     groups = {
         stem: dealing.group_of(os.path.relpath(path, base))

@@ -72,6 +72,11 @@ class Dealing:
                 f"group_by must be a regular expression, got {self.group_by!r}: {error}"
             ) from None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all images get one split."""
+        return self.split in _SPLITS
+
     def group_of(self, name: str) -> str:
         """Give the group that `group_by` finds in an id; "" where it finds none."""
         found = re.search(self.group_by, name) if self.group_by else None

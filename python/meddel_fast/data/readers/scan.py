@@ -128,6 +128,10 @@ def scan_set(
     if splits is not None:
         table = Splits(Path(splits), base, Path(place(samples[0].image)).parent)
     dealing = dealing or Dealing()
+    if dealing.is_whole and (
+        any(sample.split for sample in samples) or (table is not None and table.gives_splits)
+    ):
+        raise ValueError(f"split: wanted none, {table.path if table else data.key} gives splits")
     notes: list[str] = []
     rows = rows_of(
         samples,
