@@ -220,6 +220,8 @@ def test_wrong_input_is_refused(pool: np.ndarray, tested: np.ndarray) -> None:
         audit(samples(pool), {"t": samples(tested), "f": files})
     with pytest.raises(ValueError, match="embeddings: the pool must have them"):
         audit(files, good)
+    with pytest.raises(ValueError, match="'f' must have 1 or more images, got none"):
+        audit(files, {"f": Samples([], sha256=[])})
 
 
 def test_cleaning_needs_an_encoder_from_before(tmp_path: Path) -> None:
@@ -338,6 +340,7 @@ def test_command_line(leaky: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         f"{manifest},0,images/020.png,test",
     ]
     assert "images/003.png (train) = images/020.png (test)" in said(manifest)
+    assert "need a test set to compare with" in said(manifest, *manifests[2:4], status=2)
 
     x = np.random.default_rng(0).normal(size=(30, 8)).astype(np.float32)
     np.save(tmp_path / "x.npy", x)

@@ -16,6 +16,7 @@ import pytest
 Image = pytest.importorskip("PIL.Image")
 pytest.importorskip("pyarrow")
 
+import pyarrow.parquet as pq  # noqa: E402
 import releases  # noqa: E402
 
 from meddel_fast.config import ConfigError, DataConfig  # noqa: E402
@@ -489,6 +490,11 @@ def test_notes_go_with_a_manifest(plain: Path, tmp_path: Path) -> None:
     again = Manifest.load(tmp_path / "m.parquet")
     assert again.notes == manifest.notes != ()
     assert again.split("test").notes == manifest.notes
+    table = pq.read_table(tmp_path / "m.parquet")
+    text = {**table.schema.metadata, b"notes": b"5"}
+    pq.write_table(table.replace_schema_metadata(text), tmp_path / "bad.parquet")
+    with pytest.raises(ValueError, match="is no manifest: notes must be a list, got 5"):
+        Manifest.load(tmp_path / "bad.parquet")
     joint = Manifest.concat([again], "joint")
     assert joint.notes == (f"set: {manifest.notes[0]}",)
     assert again.fingerprint == manifest.fingerprint

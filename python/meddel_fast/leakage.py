@@ -283,6 +283,9 @@ def audit(
     sizes = {name: len(test.ids) for name, test in tests.items()}
     known = {n: pool.sha256 is not None and test.sha256 is not None for n, test in tests.items()}
     if pool.embeddings is None and all(test.embeddings is None for test in tests.values()):
+        for name, test in tests.items():
+            if len(test.ids) == 0:
+                raise ValueError(f"tests: {name!r} must have 1 or more images, got none")
         pairs = [_same_files(name, pool, test) for name, test in tests.items()]
         columns = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
         return Leakage(None, False, len(pool.ids), sizes, known, [], [], *columns)
@@ -390,7 +393,7 @@ def _embeddings(name: str, samples: Samples) -> NDArray[Any]:
 
 def _same_files(name: str, pool: Samples, test: Samples) -> tuple[NDArray[Any], ...]:
     """Find the equal files of one test set: the columns of :class:`Leakage` from `dataset` on."""
-    i, j = divmod(_equal_files(pool.sha256, test.sha256), max(len(test.ids), 1))
+    i, j = divmod(_equal_files(pool.sha256, test.sha256), len(test.ids))
     pool_ids, test_ids = (np.array(s.ids, dtype=object) for s in (pool, test))
     unknown, same = np.full(len(i), np.nan), np.ones(len(i), bool)
     return np.full(len(i), name, object), i, j, pool_ids[i], test_ids[j], unknown, same

@@ -112,6 +112,7 @@ class Places:
             raise ConfigError(
                 f"data set '{data.name}': no image with a mask in splits {list(splits)}"
                 + (NO_TRAINING if splits == data.train_splits else "")
+                + "".join(f"; {note}" for note in rows.notes)
             )
         return rows
 

@@ -74,6 +74,8 @@ def leakage(
     manifests = {path: _manifest(path) for path in sources if path.suffix == ".parquet"}
     if not names and not manifests:
         raise ConfigError("a manifest, or embeddings, of a test set is needed")
+    if not names and (pool_splits or test_splits):
+        raise ConfigError("--pool-splits and --test-splits need a test set to compare with")
     if encoder is not None or len(manifests) < len(set(sources)):
         need(out, "--out FOLDER")
         if not names:

@@ -134,8 +134,10 @@ class Manifest:
         for column in _OLDER.get(str(version), ()):
             table = table.append_column(SCHEMA.field(column), pa.nulls(len(table), pa.string()))
         try:
-            notes = tuple(map(str, json.loads(metadata.get("notes", "[]"))))
-            return cls(metadata["name"], Path(metadata["root"]), table, notes)
+            notes = json.loads(metadata.get("notes", "[]"))
+            if not isinstance(notes, list):
+                raise ValueError(f"notes must be a list, got {notes!r:.80}")
+            return cls(metadata["name"], Path(metadata["root"]), table, tuple(map(str, notes)))
         except (ValueError, pa.ArrowException) as error:  # also of a root that is no path
             raise ValueError(f"{path} is no manifest: {error}") from error
 
