@@ -185,18 +185,19 @@ def tell_run(run: Path) -> None:
     if not (folder / PAIRS).is_file():
         return
     _tell(Leakage.load(folder))
-    for of, where in (("train", "training"), ("val", "validation")):
+    for of, where in (("train", "that train its heads"), ("val", "in validation")):
         for leaks in split_audits(folder, of).values():
             for row in leaks.summary():
-                typer.echo(_line(leaks, row, f"images for {where}"))
+                typer.echo(_line(leaks, row, where))
 
 
 def _line(leaks: Leakage, row: dict[str, Any], where: str) -> str:
     """Say in a line what was found of one test set."""
     how = "like" if leaks.threshold is not None else "the same file as"
     same = row["same_bytes"]
-    told = "whether files are the same is not known" if same is None else f"{same} of them the same"
-    told += " file" if same is not None else ""
+    told = f"{same} of them the same file"
+    if same is None:
+        told = "whether files are the same is not known"
     return (
         f"  {row['dataset']}: {row['touched']} of {row['images']} test images "
         f"({100 * row['share']:.1f} %) {how} {row['pool_touched']} of {leaks.pool} {where}; "

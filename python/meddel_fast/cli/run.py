@@ -31,9 +31,21 @@ def run(
         return
     where = run_stages(config, data_root, out, None)
     print_table(where)
+    typer.echo("\nSplits")
+    _tell_splits(where)
     typer.echo("\nLeakage")
     tell_run(where)
     typer.echo(f"\nReport: {where / 'report' / 'report.html'}")
+
+
+def _tell_splits(run: Path) -> None:
+    """Print how the splits of each data set came about."""
+    from meddel_fast.data.manifest import Manifest
+
+    for path in sorted((run / "data").glob("*.parquet")):
+        if path.stem not in ("pool", "pretrain"):
+            for note in Manifest.load(path).notes:
+                typer.echo(f"  {path.stem}: {note}")
 
 
 def info() -> None:
