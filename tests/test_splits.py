@@ -412,6 +412,27 @@ def test_groups_are_found_in_names(tmp_path: Path, pattern: str, group: str) -> 
     assert len(kept) == len({g for g, _ in kept})
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ([], "40 images were dealt into splits as 40 units"),
+        (["--split", "val"], "all 40 images are for val, nothing was dealt"),
+        (["--group-by", "[0-3]"], "as 4 units; joined to others: 40 by group"),
+        (["--no-near-duplicates"], "40 images were dealt into splits as 40 units"),
+    ],
+)
+def test_the_command_deals_as_it_is_told_and_says_how(
+    plain: Path, tmp_path: Path, options: list[str], told: str
+) -> None:
+    result = command("data", "build", plain, "--out", tmp_path / "m.parquet", *options)
+    assert result.exit_code == 0, result.output
+    assert told in result.output
+    assert told in Manifest.load(tmp_path / "m.parquet").notes[0]
+    wrong = command("data", "build", plain, "--out", tmp_path / "n.parquet", "--split", "tset")
+    assert wrong.exit_code == 2
+    assert "split must be train, val, test or deal" in wrong.output
+
+
 def test_dealing_is_checked() -> None:
     with pytest.raises(ValueError, match="split must be train, val, test or deal, got 'tset'"):
         Dealing(split="tset")
@@ -518,13 +539,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def evaluate(*arguments: object) -> Any:
+def command(*arguments: object) -> Any:
     pytest.importorskip("typer")
     from typer.testing import CliRunner
 
     from meddel_fast.cli import app
 
-    return CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
+    return CliRunner().invoke(app, [*map(str, arguments)])
 
 
 @pytest.mark.parametrize("task", ["segmentation", "classification", "localisation"])
@@ -557,7 +578,7 @@ def test_testing_on_what_was_trained_on_is_refused(
         test, train = 12, counts["train"]
     if task == "classification":
         options += ["--set", "labels=lesion"]
-    result = evaluate(model, tmp_path / "m.parquet", "--task", task, *options)
+    result = command("evaluate", model, tmp_path / "m.parquet", "--task", task, *options)
     shared = min(test, train) if case != "two of three" else test
     assert result.exit_code == 2, result.output
     said = " ".join(result.output.split())
