@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from meddel_fast.config import ConfigError
 from meddel_fast.config_file import load_config
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.files import read_json
-from meddel_fast.leakage import CLOSEST, LADDER, Leakage, Samples, audit
+from meddel_fast.leakage import CLOSEST, LADDER, Leakage, Samples, audit, split_audits
 
 
 def samples(x: np.ndarray, prefix: str = "p", hashes: str = "") -> Samples:
@@ -105,6 +106,66 @@ def test_a_common_component_hides_what_is_near_unless_it_is_taken_out(
     assert centred["touched"] == 3
 
 
+def test_equal_files_are_found_without_embeddings(tmp_path: Path) -> None:
+    pool = Samples(list("abcd"), sha256=["1", "2", "2", "3"])
+    tests = {
+        "one": Samples(list("wxyz"), sha256=["2", "4", "1", "1"]),
+        "two": Samples(["v"], sha256=["9"]),
+    }
+    found = audit(pool, tests)
+    pairs = zip(found.dataset, found.pool_id, found.test_id, strict=True)
+    assert sorted(pairs) == [
+        *(("one", *pair) for pair in [("a", "y"), ("a", "z"), ("b", "w"), ("c", "w")])
+    ]
+    assert found.threshold is None
+    assert found.same_bytes.all()
+    assert np.isnan(found.similarity).all()
+    one, two = found.summary()
+    assert (one["touched"], one["pool_touched"], one["same_bytes"]) == (3, 3, 4)
+    assert (two["touched"], two["same_bytes"], two["highest"]) == (0, 0, None)
+    found.save(tmp_path / "audit")
+    again = Leakage.load(tmp_path / "audit")
+    assert again.summary() == found.summary()
+    assert read_json(tmp_path / "audit" / "summary.json")["threshold"] is None
+
+
+def test_files_that_nobody_knows_are_not_said_to_differ(
+    pool: np.ndarray, tested: np.ndarray
+) -> None:
+    known, unknown = samples(tested, "t"), Samples(list("ab"), tested[:2])
+    found = audit(samples(pool), {"known": known, "unknown": unknown})
+    assert found.files == {"known": True, "unknown": False}
+    assert [row["same_bytes"] for row in found.summary()] == [0, None]
+    assert audit(Samples(samples(pool).ids, pool), {"t": known}).files == {"t": False}
+
+
+def test_a_given_mean_is_taken_away_instead_of_the_pools(
+    pool: np.ndarray, tested: np.ndarray
+) -> None:
+    mean = np.full(19, 3.5)
+    found = audit(samples(pool), {"t": samples(tested, "t")}, threshold=0.5, mean=mean)
+    moved = [(rows - mean).astype(np.float32) for rows in (pool, tested)]
+    wanted = audit(samples(moved[0]), {"t": samples(moved[1], "t")}, threshold=0.5, centre=False)
+    assert len(found) == len(wanted) > 0
+    assert np.array_equal(found.similarity, wanted.similarity)
+
+
+def test_audits_of_the_first_format_are_read(
+    pool: np.ndarray, tested: np.ndarray, tmp_path: Path
+) -> None:
+    """They do not say whether files were compared: where equal ones were found, they were."""
+    sets = {"one": samples(tested, "t", "a"), "two": samples(tested[5:], "u")}
+    audit(samples(pool, "p", "a"), sets, threshold=0.9).save(tmp_path)
+    path = tmp_path / "pairs.parquet"
+    table = pq.read_table(path)
+    about = json.loads(table.schema.metadata[b"meddel_fast.leakage"])
+    del about["files"]
+    about["format"] = 1
+    text = {b"meddel_fast.leakage": json.dumps(about)}
+    pq.write_table(table.replace_schema_metadata(text), path)
+    assert Leakage.load(tmp_path).files == {"one": True, "two": False}
+
+
 def test_saved_audits_are_read_again(pool: np.ndarray, tested: np.ndarray, tmp_path: Path) -> None:
     found = audit(samples(pool, hashes="a"), {"t": samples(tested, "t", "a")}, threshold=0.9)
     assert 0 < len(found) < 60
@@ -150,6 +211,17 @@ def test_wrong_input_is_refused(pool: np.ndarray, tested: np.ndarray) -> None:
         Samples(["a", "b"], tested)
     with pytest.raises(ValueError, match=r"embeddings must be a 2-d array, got shape \(19,\)"):
         Samples(["a"], tested[0])
+    with pytest.raises(ValueError, match=r"sha256 must be one for each of 2 ids .* got none"):
+        Samples(["a", "b"])
+    with pytest.raises(ValueError, match=r"sha256 must be one for each of 2 ids .* got 1"):
+        Samples(["a", "b"], sha256=["1"])
+    files = Samples(["a"], sha256=["1"])
+    with pytest.raises(ValueError, match="embeddings: 'f' must have them, since other sets have"):
+        audit(samples(pool), {"t": samples(tested), "f": files})
+    with pytest.raises(ValueError, match="embeddings: the pool must have them"):
+        audit(files, good)
+    with pytest.raises(ValueError, match="'f' must have 1 or more images, got none"):
+        audit(files, {"f": Samples([], sha256=[])})
 
 
 def test_cleaning_needs_an_encoder_from_before(tmp_path: Path) -> None:
@@ -202,6 +274,11 @@ def test_a_run_audits_its_pool_and_cleans_it_if_asked(leaky: Path) -> None:
         ("made/images/005.png", "images/021.png", False),
     ]
     assert Selection.load(out / "select" / "kcenter-25.parquet").n == 20
+    (train,) = split_audits(out / "leakage", "train").values()  # the pool is what trains the head
+    assert train.tests == found.tests
+    assert np.array_equal(train.similarity, found.similarity)
+    assert train.pool_id.tolist() == [name.removeprefix("made/") for name in found.pool_id]
+    assert split_audits(out / "leakage", "val") == {}
 
     cleaned = replace(config, leakage=replace(config.leakage, exclude=True))
     out = run(cleaned, until="select")
@@ -240,19 +317,43 @@ def test_command_line(leaky: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         return result.output
 
     found = "made: 2 of 4 test images (50.0 %) like 2 of 20 in the pool; 2 pairs, 1 of them the"
-    assert found in said("--config", leaky, "--out", tmp_path / "run")
+    told = said("--config", leaky, "--out", tmp_path / "run")
+    assert found in told
+    assert found.replace("in the pool", "that train its heads") in told
     manifest, encoder = tmp_path / "run/data/made.parquet", tmp_path / "run/encoder/model"
     manifests = (manifest, manifest, "--pool-splits", "train", "--test-splits", "test")
     rest = ("--encoder", encoder, "--threshold", "0.999999", "--out", tmp_path / "a")
     assert found in said(*manifests, *rest)
     assert len(Leakage.load(tmp_path / "a")) == 2
-    assert "--encoder is needed" in said(manifest, manifest, "--out", tmp_path / "b", status=2)
+    assert not (tmp_path / "b").exists()
+    files = " ".join(said(*manifests).split())
+    assert f"{manifest}: 2 of 24 images are one file with another, 1 files in more than" in files
+    assert "images/003.png (train) = images/020.png (test)" in files
+    assert (
+        "made: 1 of 4 test images (25.0 %) the same file as 1 of 20 in the pool; 1 pairs" in files
+    )
+    assert "images/020.png = images/003.png, the same file" in files
+    assert said(*manifests, "--out", tmp_path / "b").endswith(f"{tmp_path / 'b'}\n")
+    assert len(Leakage.load(tmp_path / "b")) == 1
+    table = (tmp_path / "b" / "equal_files.csv").read_text().splitlines()
+    assert table == [
+        "manifest,file,id,split",
+        f"{manifest},0,images/003.png,train",
+        f"{manifest},0,images/020.png,test",
+    ]
+    assert "images/003.png (train) = images/020.png (test)" in said(manifest)
+    assert "need a test set to compare with" in said(manifest, *manifests[2:4], status=2)
 
     x = np.random.default_rng(0).normal(size=(30, 8)).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
     np.save(tmp_path / "y.npy", x[:5])
     arrays = (tmp_path / "x.npy", tmp_path / "y.npy", "--out", tmp_path / "c")
-    assert "y: 5 of 5 test images (100.0 %) like 5 of 30 in the pool" in said(*arrays)
+    told = said(*arrays)
+    assert "y: 5 of 5 test images (100.0 %) like 5 of 30 in the pool" in told
+    assert "whether files are the same is not known" in told
+    assert "same file" not in told
+    assert "--encoder is needed" in said(*arrays[:1], manifest, *arrays[2:], status=2)
+    assert "--out FOLDER is needed" in said(*arrays[:2], status=2)
     assert sorted(Leakage.load(tmp_path / "c").pool_id) == [f"row {i}" for i in range(5)]
     assert "only a manifest has splits" in said(*arrays, "--pool-splits", "train", status=2)
     assert "of a test set is needed" in said(arrays[0], "--out", tmp_path / "c", status=2)

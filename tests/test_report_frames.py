@@ -22,6 +22,8 @@ from PIL import Image
 from report_page import Page, column, frame_data
 
 from meddel_fast import reference
+from meddel_fast.data.manifest import Manifest
+from meddel_fast.leakage import Samples, audit
 from meddel_fast.normdel import normdel
 from meddel_fast.report import frames, render, thumbnails
 from meddel_fast.report.load import load_run
@@ -151,6 +153,37 @@ def test_a_cleaned_pool_is_said_to_be(run_dir: Path, tmp_path: Path) -> None:
     text = about.replace('"alpha": 1.0', '"alpha": 1.0, "leakage": {"exclude": true}')
     (run / "run.json").write_text(text)
     assert "They were taken out of the pool" in render(run).read_text(encoding="utf-8")
+
+
+def test_the_page_claims_no_more_than_the_audit_found(
+    run_dir: Path, tmp_path: Path, page: Page
+) -> None:
+    """Of each test set what was found of it; nothing is claimed without an audit."""
+    assert "It found, by test set: kvasir 4 of 4 in the pool; clinic none." in page.text
+    run = tmp_path / "run"
+    shutil.copytree(run_dir, run)
+    pool = Manifest.load(run / "data" / "pretrain.parquet")
+    hashes = pool.column("sha256")
+    train = Samples(["frame"], sha256=hashes[:1])
+    test = Manifest.load(run / "data" / "kvasir.parquet")
+    tests = {"kvasir": Samples(test.ids, sha256=test.column("sha256"))}
+    audit(train, tests).save(run / "leakage" / "splits" / "train" / "kvasir")
+    audit(Samples(["other"], sha256=["0"]), tests).save(run / "leakage/splits/val/kvasir")
+    source = render(run).read_text(encoding="utf-8")
+    text = Page(source).text
+    assert (
+        "kvasir 4 of 4 in the pool and 1 of 4 among what its head is trained on; clinic none."
+    ) in text
+    start = source.index('aria-label="Leakage between splits"')
+    table = source[start : source.index("</table>", start)]
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", table)
+    assert cells[:8] == ["training of the head", "4", "1", "25\u00a0%", "1", "1", "1", ""]
+    assert cells[8:11] == ["validation", "4", "0"]
+    assert "kvasir: the most similar of 1 pairs in training of the head" in source
+    shutil.rmtree(run / "leakage")
+    text = Page(render(run).read_text(encoding="utf-8")).text
+    assert "No leakage audit tells whether a training saw these, or images like them." in text
+    assert "no training saw" not in text
 
 
 def test_planted_recall_is_shown(page: Page) -> None:

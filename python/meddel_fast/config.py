@@ -7,9 +7,13 @@ them from TOML.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from meddel_fast.data.splits import Dealing
 
 PRECISIONS = ("auto", "fp32", "bf16")
 COMPILE = ("auto", "on", "off")
@@ -296,7 +300,9 @@ class DataConfig:
     every `stride`-th frame is taken, with `scene` above 0 only one that differs from the last by
     that much (`data.video.scenes`). `mask` says what the numbers in masks mean, where the masks
     themselves do not: ``{foreground = [1, 2], ignore = [255]}`` or ``{above = 127}``
-    (`data.mask_rule.parse_mask`). `tasks` are those that a test set is for.
+    (`data.mask_rule.parse_mask`). `split`, `near_duplicates` and `group_by` say how images get a
+    split that no list gives them (`data.splits.Dealing`). `tasks` are those that a test set is for.
+    `train_on` names the sets whose `train_splits` its heads are trained on; its own if empty.
     """
 
     name: str
@@ -307,6 +313,10 @@ class DataConfig:
     scene: float = 0.0
     splits: Path | None = None
     mask: dict[str, Any] | None = None
+    split: str = ""
+    near_duplicates: bool = True
+    group_by: str = ""
+    train_on: tuple[str, ...] = ()
     use: tuple[str, ...] = USES
     pretrain_splits: tuple[str, ...] = ("train",)
     train_splits: tuple[str, ...] = ("train",)
@@ -327,6 +337,12 @@ class DataConfig:
         _check(not self.set or self.path is not None, self, "set", "given with `path`")
         _check_mask(self)
         _check(self.stride > 0, self, "stride", "greater than 0")
+        _check_choice(self, "split", ("", "deal", *SPLITS))
+        _check(not self.split or self.splits is None, self, "split", "left out beside `splits`")
+        try:
+            re.compile(self.group_by)
+        except re.error:
+            _check(False, self, "group_by", "a regular expression")
         _check(0 <= self.scene < 1, self, "scene", "in [0, 1)")
         _check(bool(self.use) and set(self.use) <= set(USES), self, "use", f"some of {list(USES)}")
         for splits in ("pretrain_splits", "train_splits", "test_splits"):
@@ -340,6 +356,13 @@ class DataConfig:
             raise ConfigError(
                 f"test_splits must be disjoint from the training splits, {overlap} in both"
             )
+
+    @property
+    def dealing(self) -> Dealing:
+        """How images get a split that no list gives them."""
+        from meddel_fast.data.splits import Dealing
+
+        return Dealing(self.split, self.near_duplicates, self.group_by)
 
 
 def _check_mask(data: DataConfig) -> None:
@@ -447,6 +470,7 @@ class RunConfig:
                 + ", ".join(self.selectors)
             )
         self._check_references()
+        self._check_train_on(names)
         self._check_generalisation()
         self._check_epochs()
 
@@ -461,6 +485,15 @@ class RunConfig:
             raise ConfigError(
                 f"[[references]] names must differ from one another and from selectors, got {names}"
             )
+
+    def _check_train_on(self, names: list[str]) -> None:
+        for data in self.data:
+            for name in data.train_on:
+                if name not in names:
+                    raise ConfigError(
+                        f"[[data]] '{data.name}' train_on must name data sets of the run, "
+                        f"got {name!r}: there are {', '.join(names)}"
+                    )
 
     def _check_generalisation(self) -> None:
         if self.generalisation is None:

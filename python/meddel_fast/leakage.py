@@ -1,17 +1,18 @@
-"""Leakage: images of a test set that the pre-training pool holds too, or nearly so.
+"""Leakage: images of a test set that the pool, or the training of a head, holds too, or nearly so.
 
 The pairs are exact: all whose embeddings have a cosine at or above the threshold, and all whose
-files are the same byte for byte, whatever their embeddings. docs/leakage.md tells what a threshold
-means, and of which embeddings.
+files are the same byte for byte, whatever their embeddings, and without any. docs/leakage.md tells
+what a threshold means, and of which embeddings.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,20 +30,24 @@ from meddel_fast.untrusted import (
     read_parquet_schema,
 )
 
-PAIRS, SUMMARY = "pairs.parquet", "summary.json"
+if TYPE_CHECKING:
+    from meddel_fast.data.manifest import Manifest
+
+PAIRS, SUMMARY, SPLITS = "pairs.parquet", "summary.json", "splits"
 LADDER = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
 MAX_PAIRS = 10_000_000
 CLOSEST = 24
 
-_FORMAT = 1
+_FORMAT = 2
 _METADATA_KEY = b"meddel_fast.leakage"
 FOLDER = folder_with("a leakage audit", "pairs.parquet", "pool", "test")
 """What an audit is saved to, with the embeddings that were made for it."""
 _FIELDS: dict[str, type | tuple[type, ...]] = {
-    "threshold": (int, float),
+    "threshold": (int, float, type(None)),
     "centred": bool,
     "pool": int,
     "tests": dict,
+    "files": dict,
     "ladder": list,
     "closest": list,
 }
@@ -66,16 +71,24 @@ class Samples:
     ids
         Names of the n images.
     embeddings : shape (n, d)
-        Of the encoder that the other sets are embedded by.
+        Of the encoder that the other sets are embedded by; None to compare files alone.
     sha256
         Hashes of the n files; None where they are not known.
     """
 
     ids: Sequence[str]
-    embeddings: NDArray[Any]
+    embeddings: NDArray[Any] | None = None
     sha256: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
+        if self.embeddings is None:
+            if self.sha256 is None or len(self.sha256) != len(self.ids):
+                got = "none" if self.sha256 is None else len(self.sha256)
+                raise ValueError(
+                    f"sha256 must be one for each of {len(self.ids)} ids without embeddings, "
+                    f"got {got}"
+                )
+            return
         shape = np.shape(self.embeddings)
         if len(shape) != 2:
             raise ValueError(f"embeddings must be a 2-d array, got shape {shape}")
@@ -92,16 +105,19 @@ class Leakage:
     Attributes
     ----------
     threshold
-        Pairs have at least this cosine, or the same bytes.
+        Pairs have at least this cosine, or the same bytes; None without embeddings: the latter.
     centred
         Whether cosines are those of the embeddings less the pool's mean.
     pool
         Number of images in the pool.
     tests
         Number of images of each test set.
+    files
+        For each test set, whether equal files were looked for: the hashes of both sides are known.
     ladder
         For each test set and threshold of :data:`LADDER` a row: ``dataset``, ``threshold``,
-        ``test_images`` and ``pool_images``, how many have a counterpart at or above it.
+        ``test_images`` and ``pool_images``, how many have a counterpart at or above it. None
+        without embeddings, as is `closest`.
     closest
         Of the images of each test set that are in no pair, the `CLOSEST` that are most like the
         pool: ``dataset``, ``pool_id``, ``test_id``, ``similarity``, falling.
@@ -112,15 +128,16 @@ class Leakage:
     pool_id, test_id : str, shape (p,)
         Their names.
     similarity : float64, shape (p,)
-        Their cosine.
+        Their cosine; NaN without embeddings.
     same_bytes : bool, shape (p,)
         Whether the files are equal.
     """
 
-    threshold: float
+    threshold: float | None
     centred: bool
     pool: int
     tests: dict[str, int]
+    files: dict[str, bool]
     ladder: list[dict[str, Any]]
     closest: list[dict[str, Any]]
     dataset: NDArray[np.object_]
@@ -147,14 +164,15 @@ class Leakage:
         -------
         list of dict
             ``dataset``, ``images``, ``touched`` (test images in a pair), ``share`` (of the test
-            images, ``pool_touched`` (pool images in a pair), ``pairs``, ``same_bytes`` (pairs) and
-            ``highest`` (cosine; None without pairs).
+            images), ``pool_touched`` (pool images in a pair), ``pairs``, ``same_bytes`` (pairs;
+            None where no files were compared) and ``highest`` (cosine; None without embeddings).
         """
         rows = []
         for name, images in self.tests.items():
             of = self.dataset == name
             nearest = [c["similarity"] for c in self.closest if c["dataset"] == name]
             highest = float(max([*nearest, self.similarity[of].max(initial=-np.inf)]))
+            same = int(self.same_bytes[of].sum()) if self.files[name] else None
             touched = len(np.unique(self.test_row[of]))
             rows.append({
                 "dataset": name,
@@ -163,8 +181,8 @@ class Leakage:
                 "share": touched / images,
                 "pool_touched": len(np.unique(self.pool_row[of])),
                 "pairs": int(of.sum()),
-                "same_bytes": int(self.same_bytes[of].sum()),
-                "highest": highest,
+                "same_bytes": same,
+                "highest": None if self.threshold is None else highest,
             })  # fmt: skip
         return rows
 
@@ -176,7 +194,7 @@ class Leakage:
 
         about = {
             "format": _FORMAT, "threshold": self.threshold, "centred": self.centred,
-            "pool": self.pool, "tests": self.tests, "ladder": self.ladder,
+            "pool": self.pool, "tests": self.tests, "files": self.files, "ladder": self.ladder,
             "closest": self.closest,
         }  # fmt: skip
         text = pa.string()
@@ -208,11 +226,15 @@ class Leakage:
         """
         path = Path(folder) / PAIRS
         about = json_metadata(path, read_parquet_schema(path), _METADATA_KEY)
-        if about.pop("format", None) != _FORMAT:
-            raise ValueError(f"{path} is not a saved leakage audit of format {_FORMAT}")
-        check_fields(path, about, _FIELDS, "leakage audit")
+        version = about.pop("format", None)
+        if version not in (1, _FORMAT):
+            raise ValueError(f"{path} is not a saved leakage audit of format 1 or {_FORMAT}")
         table = read_parquet(path, _COLUMNS, "leakage audit")
         column = {name: table[name].to_numpy() for name in _COLUMNS}
+        if version == 1 and isinstance(about.get("tests"), dict):  # it did not say: only finds do
+            same = set(column["dataset"][column["same_bytes"]])
+            about["files"] = {name: name in same for name in about["tests"]}
+        check_fields(path, about, _FIELDS, "leakage audit")
         told = {name: about[name] for name in _FIELDS}
         return cls(**told, similarity=column.pop("cosine"), **column)
 
@@ -223,6 +245,7 @@ def audit(
     *,
     threshold: float = 0.98,
     centre: bool = True,
+    mean: NDArray[Any] | None = None,
     max_pairs: int = MAX_PAIRS,
     threads: int | None = None,
 ) -> Leakage:
@@ -231,13 +254,16 @@ def audit(
     Parameters
     ----------
     pool
-        What a model is pre-trained on.
+        What a model is pre-trained on, or its head is trained on.
     tests
-        Test sets by name, embedded by the same encoder.
+        Test sets by name, embedded by the same encoder; or, like the pool, without embeddings:
+        then files alone are compared.
     threshold
         Cosine from which on two images count as near duplicates, -1 to 1.
     centre
         Subtract the mean of the pool's embeddings from all of them first.
+    mean : shape (d,)
+        What to subtract with `centre`, instead of the pool's mean.
     max_pairs
         Give up beyond so many pairs in a test set.
     threads
@@ -255,28 +281,125 @@ def audit(
         not finite, or too many pairs.
     """
     threshold = check_float("threshold", threshold, -1.0, 1.0)
-    x = pool.embeddings
     if not tests:
         raise ValueError("tests must hold at least one test set, got none")
+    sizes = {name: len(test.ids) for name, test in tests.items()}
+    known = {n: pool.sha256 is not None and test.sha256 is not None for n, test in tests.items()}
+    if pool.embeddings is None and all(test.embeddings is None for test in tests.values()):
+        for name, test in tests.items():
+            if len(test.ids) == 0:
+                raise ValueError(f"tests: {name!r} must have 1 or more images, got none")
+        pairs = [_same_files(name, pool, test) for name, test in tests.items()]
+        columns = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+        return Leakage(None, False, len(pool.ids), sizes, known, [], [], *columns)
+    x = _embeddings("the pool", pool)
     for name, test in tests.items():
-        if len(test.ids) == 0 or np.shape(test.embeddings)[1] != np.shape(x)[1]:
+        shape = np.shape(_embeddings(repr(name), test))
+        if len(test.ids) == 0 or shape[1] != np.shape(x)[1]:
             raise ValueError(
                 f"tests: the embeddings of {name!r} must have 1 or more rows and the pool's "
-                f"{np.shape(x)[1]} columns, got shape {np.shape(test.embeddings)}"
+                f"{np.shape(x)[1]} columns, got shape {shape}"
             )
-    mean = np.asarray(np.mean(x, axis=0, dtype=np.float64)) if centre else None
+    if not centre:
+        mean = None
+    elif mean is None:
+        mean = np.asarray(np.mean(x, axis=0, dtype=np.float64))
     x = _less(x, mean)
     found, ladder, closest = [], [], []
     for name, test in tests.items():
-        y = _less(test.embeddings, mean)
+        y = _less(_embeddings(repr(name), test), mean)
         found.append(_pairs_of(name, pool, x, test, y, threshold, max_pairs, threads))
         from_test = ops.topk_similarity(y, x, 1, threads=threads)
         from_pool = ops.topk_similarity(x, y, 1, threads=threads).similarity
         ladder += _ladder(name, from_test.similarity, from_pool)
         closest += _closest(name, pool.ids, test.ids, from_test, found[-1][2])
     columns = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    sizes = {name: len(test.ids) for name, test in tests.items()}
-    return Leakage(threshold, centre, len(pool.ids), sizes, ladder, closest, *columns)
+    return Leakage(threshold, centre, len(pool.ids), sizes, known, ladder, closest, *columns)
+
+
+def split_audits(folder: StrPath, of: str) -> dict[str, Leakage]:
+    """Read the audits of a run that compare test images with a set's other splits.
+
+    Parameters
+    ----------
+    folder
+        The run's folder ``leakage``.
+    of
+        ``"train"`` for what the heads of a test set are trained on, ``"val"`` for its validation.
+
+    Returns
+    -------
+    dict
+        By test set; its "pool" is that other part. Empty where there is none.
+    """
+    places = sorted(Path(folder).glob(f"{SPLITS}/{of}/*/{PAIRS}"))
+    return {path.parent.name: Leakage.load(path.parent) for path in places}
+
+
+def equal_files(manifest: Manifest) -> list[list[tuple[str, str]]]:
+    """Find the usable images of a manifest that are one file, byte for byte.
+
+    Parameters
+    ----------
+    manifest
+        Its hashes are those of the time when it was made.
+
+    Returns
+    -------
+    list
+        For each file that is there more than once, the id and split of each image.
+    """
+    by_hash: dict[str, list[tuple[str, str]]] = {}
+    columns = (manifest.column(name) for name in ("sha256", "id", "split"))
+    for digest, name, split in zip(*columns, strict=True):
+        by_hash.setdefault(digest, []).append((name, split))
+    return [images for images in by_hash.values() if len(images) > 1]
+
+
+def shared_images(
+    train: Manifest, test: Manifest, *, contents: bool = True
+) -> list[tuple[str, str]]:
+    """Find the images of `test` that are in `train`: at the same path, or the same file.
+
+    Parameters
+    ----------
+    train, test
+        Their usable rows are compared.
+    contents
+        Whether equal files at different paths count.
+
+    Returns
+    -------
+    list of (str, str)
+        The id of each such image, and that of the first counterpart in `train`.
+    """
+    there: dict[str, str] = {}
+    for keys in _keys(train, contents):
+        for name, key in zip(train.ids, keys, strict=True):
+            there.setdefault(key, name)
+    found = zip(test.ids, *_keys(test, contents), strict=True)
+    shared = [(name, next((k for k in keys if k in there), "")) for name, *keys in found]
+    return [(name, there[key]) for name, key in shared if key]
+
+
+def _keys(manifest: Manifest, contents: bool) -> list[list[str]]:
+    """Give what tells each image: where it is and, if asked, its hash."""
+    places = [os.path.realpath(path) for path in manifest.image_paths()]
+    return [places, manifest.column("sha256")] if contents else [places]
+
+
+def _embeddings(name: str, samples: Samples) -> NDArray[Any]:
+    if samples.embeddings is None:
+        raise ValueError(f"embeddings: {name} must have them, since other sets have")
+    return samples.embeddings
+
+
+def _same_files(name: str, pool: Samples, test: Samples) -> tuple[NDArray[Any], ...]:
+    """Find the equal files of one test set: the columns of :class:`Leakage` from `dataset` on."""
+    i, j = divmod(_equal_files(pool.sha256, test.sha256), len(test.ids))
+    pool_ids, test_ids = (np.array(s.ids, dtype=object) for s in (pool, test))
+    unknown, same = np.full(len(i), np.nan), np.ones(len(i), bool)
+    return np.full(len(i), name, object), i, j, pool_ids[i], test_ids[j], unknown, same
 
 
 def _less(x: NDArray[Any], mean: NDArray[np.float64] | None) -> NDArray[Any]:

@@ -39,7 +39,7 @@ class _Source(RunStages):
             whole.config,
             out=whole.out / "generalisation" / source.name,
             data=tuple(
-                replace(sets[name], use=USES if name == source.name else ("test",))
+                replace(sets[name], use=USES if name == source.name else ("test",), train_on=())
                 for name in across.sets
             ),
             ratios=(across.ratio,),
@@ -70,7 +70,8 @@ class _Source(RunStages):
         return self.whole.embedding_model
 
     def head_rows(self, data: DataConfig) -> Manifest:
-        return super().head_rows(self.source if self.across.head == "source" else data)
+        head = self.source.name if self.across.head == "source" else data.name
+        return self.whole.head_rows(next(d for d in self.whole.config.data if d.name == head))
 
     def stages(self) -> list[Stage]:
         """List the stages, under names that say which source they are of."""

@@ -1,7 +1,11 @@
-"""The stages of a run that look for test images in the pool, and take them out where asked to."""
+"""The stages of a run that look for test images in the pool and in what trains its heads.
+
+What is found in the pool is taken out of it where the config asks for that.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from meddel_fast.benchmark.stage import Stage
-from meddel_fast.config import ConfigError, DataConfig
+from meddel_fast.config import SPLITS, ConfigError, DataConfig
 from meddel_fast.files import Progress
 from meddel_fast.leakage import PAIRS, SUMMARY, Leakage, Samples, audit
+from meddel_fast.leakage import SPLITS as AUDITS
 
 if TYPE_CHECKING:
     from meddel_fast.benchmark.run_stages import RunStages
@@ -19,11 +24,11 @@ if TYPE_CHECKING:
 
 
 def stages(plan: RunStages) -> list[Stage]:
-    """Embed each test set with the pool's encoder, then compare it with the pool."""
+    """Embed each test set with the pool's encoder, then compare it with what trains."""
     tested = [d for d in plan.config.data if "test" in d.use]
     embedded = [
-        plan.embedding(f"leakage/embed-{d.name}", _embeddings(plan, d), partial(_rows, plan, d))
-        for d in tested
+        plan.embedding(f"leakage/embed-{d.name}", _embeddings(plan, d), partial(_outside, plan, d))
+        for d in _embedded(plan, tested)
     ]
     return [*embedded, _audit(plan, tested)]
 
@@ -34,18 +39,64 @@ def pairs_path(plan: RunStages) -> Path:
 
 
 def _embeddings(plan: RunStages, data: DataConfig) -> Path:
-    return plan.out / "leakage" / "test" / data.name
+    return plan.out / "leakage" / "sets" / data.name
 
 
-def _rows(plan: RunStages, data: DataConfig) -> Manifest:
-    """Give the images of a test set, whatever they are tested on."""
-    return plan.manifest(plan.manifest_path(data.name)).splits(data.test_splits)
+def _embedded(plan: RunStages, tested: list[DataConfig]) -> list[DataConfig]:
+    """List the sets that are tested on, and those that train their heads."""
+    names = {name for d in tested for name in (d.name, *d.train_on)}
+    return [d for d in plan.config.data if d.name in names]
 
 
-def _samples(manifest: Manifest, folder: Path) -> Samples:
-    from meddel_fast.embed import Embeddings
+def _whole(plan: RunStages, data: DataConfig) -> Manifest:
+    return plan.manifest(plan.manifest_path(data.name)).splits(SPLITS)
 
-    return Samples(manifest.ids, Embeddings.load(folder).array, manifest.column("sha256"))
+
+def _outside(plan: RunStages, data: DataConfig) -> Manifest:
+    """Give the images of a set that are not embedded with the pool, whatever they are for.
+
+    If all are, the first one: no embeddings of nothing can be written.
+    """
+    rows = _whole(plan, data)
+    pool = set(plan.manifest(plan.pool_path).ids)
+    left = [i for i, name in enumerate(rows.ids) if f"{data.name}/{name}" not in pool]
+    return rows.take(left or [0])
+
+
+class _Sets:
+    """The images of a run's sets by split, with their embeddings."""
+
+    def __init__(self, plan: RunStages, sets: list[DataConfig]) -> None:
+        from meddel_fast.embed import Embeddings
+
+        pool = plan.manifest(plan.pool_path)
+        x = Embeddings.load(plan.embeddings).array
+        self.plan, self.x = plan, x
+        self.pool = Samples(pool.ids, x, pool.column("sha256"))
+        self._found = {name: (x, row) for row, name in enumerate(pool.ids)}
+        for data in sets:
+            ids = _outside(plan, data).ids
+            y = Embeddings.load(_embeddings(plan, data)).array
+            self._found |= {f"{data.name}/{name}": (y, row) for row, name in enumerate(ids)}
+
+    def samples(self, data: DataConfig, splits: Collection[str], prefix: str = "") -> Samples:
+        """Give the images of some splits of a set."""
+        rows = self.plan.manifest(self.plan.manifest_path(data.name)).splits(splits)
+        found = (self._found[f"{data.name}/{name}"] for name in rows.ids)
+        x = np.array([y[row] for y, row in found]).reshape(-1, self.x.shape[1])
+        return Samples([prefix + name for name in rows.ids], x, rows.column("sha256"))
+
+    def training(self, data: DataConfig) -> Samples:
+        """Give the images that the heads of a test set are trained on."""
+        if not data.train_on:
+            return self.samples(data, data.train_splits)
+        sets = [d for d in self.plan.config.data if d.name in data.train_on]
+        parts = [self.samples(d, d.train_splits, f"{d.name}/") for d in sets]
+        return Samples(
+            [name for part in parts for name in part.ids],
+            np.concatenate([part.embeddings for part in parts]),
+            [digest for part in parts for digest in part.sha256 or ()],
+        )
 
 
 def _audit(plan: RunStages, tested: list[DataConfig]) -> Stage:
@@ -55,26 +106,40 @@ def _audit(plan: RunStages, tested: list[DataConfig]) -> Stage:
         digest = plan.records.digest
         return {
             "pool": [plan.pool_fingerprint(), digest(plan.embeddings)],
-            "tests": [
-                [d.name, _rows(plan, d).fingerprint, digest(_embeddings(plan, d))] for d in tested
+            "tests": [[d.name, d.train_splits, d.test_splits, d.train_on] for d in tested],
+            "sets": [
+                [d.name, _whole(plan, d).fingerprint, digest(_embeddings(plan, d))]
+                for d in _embedded(plan, tested)
             ],
             "centre": plan.config.encoder.centre,
             "threshold": plan.config.leakage.threshold,
         }
 
     def work(progress: Progress) -> None:
-        tests = {d.name: _samples(_rows(plan, d), _embeddings(plan, d)) for d in tested}
-        found = audit(
-            _samples(plan.manifest(plan.pool_path), plan.embeddings),
-            tests,
+        sets = _Sets(plan, _embedded(plan, tested))
+        centre = plan.config.encoder.centre
+        find = partial(
+            audit,
             threshold=plan.config.leakage.threshold,
-            centre=plan.config.encoder.centre,
+            centre=centre,
+            mean=np.asarray(sets.x.mean(axis=0, dtype=np.float64)) if centre else None,
             threads=plan.config.threads,
         )
-        found.save(folder)
-        progress(len(tests), len(tests))
+        tests = {d.name: sets.samples(d, d.test_splits) for d in tested}
+        find(sets.pool, tests).save(folder)
+        for at, data in enumerate(tested):
+            rest = set(SPLITS) - {*data.train_splits, *data.test_splits}
+            for of, other in (
+                ("train", sets.training(data)),
+                ("val", sets.samples(data, rest)),
+            ):
+                if len(other.ids):
+                    only = {data.name: tests[data.name]}
+                    find(other, only).save(folder / AUDITS / of / data.name)
+            progress(at + 1, len(tested))
 
-    return Stage("leakage/audit", (folder / PAIRS, folder / SUMMARY), inputs, work, unit="")
+    outputs = (folder / PAIRS, folder / SUMMARY, folder / AUDITS)
+    return Stage("leakage/audit", outputs, inputs, work, unit="")
 
 
 def clean(whole: RunStages, plan: RunStages) -> Stage:

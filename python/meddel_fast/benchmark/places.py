@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from meddel_fast.data.manifest import Manifest
 
 FULL = "full-100"
+NO_TRAINING = (
+    " for its heads to train on: of a set that is all for testing, `train_on` names other sets for "
+    'that, or split = "deal" deals it'
+)
 
 
 def tag(selector: str, ratio: float) -> str:
@@ -119,12 +123,23 @@ class Places:
         if len(rows) == 0:
             raise ConfigError(
                 f"data set '{data.name}': no image with a mask in splits {list(splits)}"
+                + (NO_TRAINING if splits == data.train_splits else "")
+                + "".join(f"; {note}" for note in rows.notes)
             )
         return rows
 
     def head_rows(self, data: DataConfig) -> Manifest:
         """Give the rows that the head which segments a data set is trained on."""
-        return self.with_masks(data, data.train_splits)
+        return self.training(data, lambda d: self.with_masks(d, d.train_splits))
+
+    def training(self, data: DataConfig, rows: Callable[[DataConfig], Manifest]) -> Manifest:
+        """Join what `rows` gives of each set that the heads of a data set are trained on."""
+        from meddel_fast.data.manifest import Manifest
+
+        if not data.train_on:
+            return rows(data)
+        sets = {d.name: d for d in self.config.data}
+        return Manifest.concat([rows(sets[name]) for name in data.train_on], "heads")
 
     def truths(self) -> dict[str, Path]:
         """Find what was planted, for the sets of the pool that say so."""

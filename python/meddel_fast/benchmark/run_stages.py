@@ -6,7 +6,7 @@ Only this file knows how the modules are put together; `stage` runs what is made
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,7 @@ class RunStages(Places):
             splits = None if data.splits is None else sha256_file(data.splits)
             read_as = {"set": data.set, "stride": data.stride, "scene": data.scene}
             read_as["mask"] = data.mask
+            read_as |= asdict(data.dealing)
             return {"root": str(root), "files": files, "splits": splits, **read_as}
 
         def work(progress: Progress) -> None:
@@ -63,7 +64,7 @@ class RunStages(Places):
 
             sampling = Sampling(data.stride, data.scene)
             options: dict[str, Any] = {"name": data.name, "splits": data.splits}
-            options |= {"sampling": sampling, "mask": data.mask}
+            options |= {"sampling": sampling, "mask": data.mask, "dealing": data.dealing}
             scan(root, data.set, **options, progress=progress).save(path)
 
         return Stage(f"data/{data.name}", (path,), inputs, work, unit="files")
@@ -80,8 +81,7 @@ class RunStages(Places):
         def inputs() -> dict[str, Any]:
             task_stages.check(self)  # what would fail in hours fails now
             for data in task_stages.segmented(self.config):
-                self.head_rows(data)
-                self.with_masks(data, data.test_splits)
+                self.check_apart(data)
             if self.pool_path.stem == "pretrain":  # (else it is not known before the audit)
                 check_pool(self.config, sum(map(len, parts())))
             return {
@@ -101,6 +101,21 @@ class RunStages(Places):
             progress(len(pool), len(pool))
 
         return Stage(f"data/{self.pool_path.stem}", (self.pool_path,), inputs, work, unit="")
+
+    def check_apart(self, data: DataConfig) -> None:
+        """Refuse to train heads on the very images that they are tested on.
+
+        Equal files at different paths are left to the audit: an official list may have them.
+        """
+        from meddel_fast.leakage import shared_images
+
+        test = self.with_masks(data, data.test_splits)
+        shared = shared_images(self.head_rows(data), test, contents=False)
+        if shared:
+            raise ConfigError(
+                f"data set '{data.name}': {len(shared)} of {len(test)} test images are among those "
+                f"that its heads are trained on, such as {shared[0][0]}"
+            )
 
     def own_encoder(self) -> Stage:
         """Train the encoder that embeds the pool."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from meddel_fast.benchmark.places import FULL, encoder_key, tags
+from meddel_fast.benchmark.places import FULL, NO_TRAINING, encoder_key, tags
 from meddel_fast.benchmark.stage import Stage, settings
 from meddel_fast.benchmark.task_scores import task_rows, write_tasks
 from meddel_fast.config import ConfigError, DataConfig, ReferenceConfig, RunConfig
@@ -77,8 +77,8 @@ def evaluations(config: RunConfig) -> list[Evaluation]:
 def check(plan: Places) -> None:
     """Refuse tasks without images and references that are not there, before any work."""
     for data, task in _pairs(plan.config, every=False):
-        for splits in (data.train_splits, data.test_splits):
-            rows(plan, data, task, splits)
+        training_rows(plan, data, task)
+        rows(plan, data, task, data.test_splits)
     if plan.config.references:
         from meddel_fast.vit import check_there
 
@@ -93,9 +93,14 @@ def rows(plan: Places, data: DataConfig, task: str, splits: tuple[str, ...]) -> 
     if len(usable) == 0:
         raise ConfigError(
             f"data set '{data.name}', {task}: no image with {TASKS[task].wants} "
-            f"in splits {list(splits)}"
+            f"in splits {list(splits)}" + (NO_TRAINING if splits == data.train_splits else "")
         )
     return usable
+
+
+def training_rows(plan: Places, data: DataConfig, task: str) -> Manifest:
+    """Give the rows that the heads of a task on a data set are trained on."""
+    return plan.training(data, lambda d: rows(plan, d, task, d.train_splits))
 
 
 def path_of(plan: Places, evaluation: Evaluation) -> Path:
@@ -117,7 +122,7 @@ def _stage(plan: Places, evaluation: Evaluation) -> Stage:
             "model": plan.records.digest(plan.model(tag))
             if reference is None
             else encoder_key(reference.path),
-            "train": rows(plan, data, task, data.train_splits).fingerprint,
+            "train": training_rows(plan, data, task).fingerprint,
             "test": rows(plan, data, task, data.test_splits).fingerprint,
             "config": settings(chosen),
             "seed": seed,
@@ -127,7 +132,7 @@ def _stage(plan: Places, evaluation: Evaluation) -> Stage:
         plan.use_threads()
         result = TASKS[task].evaluate(
             plan.model(tag) if reference is None else reference.path,
-            rows(plan, data, task, data.train_splits),
+            training_rows(plan, data, task),
             rows(plan, data, task, data.test_splits),
             chosen,
             seed=seed,

@@ -126,6 +126,15 @@ def build(
     scene: Annotated[
         float, typer.Option(help="Of these only such as differ from the last by this, 0 to 1.")
     ] = DataConfig.scene,
+    split: Annotated[
+        str, typer.Option(help="All images are for this: train, val or test; or deal.")
+    ] = DataConfig.split,
+    group_by: Annotated[
+        str, typer.Option(help="Regular expression that finds an image's group in its path.")
+    ] = DataConfig.group_by,
+    near_duplicates: Annotated[
+        bool, typer.Option(help="Deal images that look alike together, where no group is known.")
+    ] = DataConfig.near_duplicates,
     mask_foreground: Annotated[
         str | None, typer.Option(help="Numbers or #colours in masks that are lesion: 1,2,#ff0000.")
     ] = None,
@@ -153,13 +162,15 @@ def build(
     from meddel_fast.data.build import looks_plain, scan
     from meddel_fast.data.manifest import KIND
     from meddel_fast.data.sources import Sampling
+    from meddel_fast.data.splits import Dealing
     from meddel_fast.outputs import check_output
 
     where, target = need(root, "a folder of images"), need(out, "--out MANIFEST.parquet")
     check_output(target, KIND, [splits, where if where.is_file() else None])
     if dataset is not None and only:
         raise ConfigError("give --dataset or --only, not both")
-    options: dict[str, Any] = {"name": name, "splits": splits}
+    dealing = Dealing(split, near_duplicates, group_by)
+    options: dict[str, Any] = {"name": name, "splits": splits, "dealing": dealing}
     options |= {"require_masks": True} if require_masks else {}
     mask = _mask(mask_foreground, mask_background, mask_ignore, mask_above)
     options |= {"mask": mask} if mask else {}
@@ -173,7 +184,12 @@ def build(
                 "--splits, --require-masks and --mask-... are for one data set: add --dataset KEY"
             )
         return build_sets(
-            where, only or None, name=name or "datadel", sampling=sampling, progress=progress
+            where,
+            only or None,
+            name=name or "datadel",
+            sampling=sampling,
+            dealing=dealing,
+            progress=progress,
         )
 
     manifest = show_work("data", "files", work)
@@ -204,13 +220,14 @@ def _tell(manifest: Manifest, path: Path, as_json: bool) -> None:
             "manifest": str(path),
             "images": len(manifest),
             "splits": dict(sorted(Counter(manifest.column("split")).items())),
+            "notes": list(manifest.notes),
             "masks": masks,
             "skipped": [asdict(tally) for tally in skipped],
             "left_out": None if told is None else asdict(told),
         }
         typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
         return
-    lines = [f"{path}: {summary(manifest)}", *(f"  {line}" for line in masks)]
+    lines = [f"{path}: {summary(manifest)}", *(f"  {line}" for line in (*manifest.notes, *masks))]
     lines += [*(f"  skipped: {tally}" for tally in skipped)]
     lines += ["what the scan left out is not known"] if told is None else told.lines()
     typer.echo("\n".join(map(printable, lines)), err=is_stream(path))

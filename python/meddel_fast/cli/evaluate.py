@@ -68,6 +68,7 @@ def evaluate(
         return
     values = from_table(DownstreamConfig, settings, "--set")
     parts = (rows.splits(train_split).with_masks(), tested.splits(test_split).with_masks())
+    _check_apart(*parts)
 
     def work(progress: Any) -> Any:
         from meddel_fast.downstream import evaluate as measure
@@ -86,6 +87,21 @@ def evaluate(
     if out is not None:
         write_json(out, result)
     typer.echo(f"mIoU {result['miou']:.4f}  Dice {result['dice']:.4f}  ({result['images']} images)")
+
+
+def _check_apart(train: Any, test: Any) -> None:
+    """Refuse to test a head on images that it was trained on."""
+    from meddel_fast.leakage import shared_images
+
+    shared = shared_images(train, test)
+    if shared:
+        name, other = shared[0]
+        raise ConfigError(
+            f"{len(shared)} of {len(test)} test images are among the {len(train)} training images "
+            f"(at the same path, or the same file), such as {name}"
+            + (f" = {other}" if other != name else "")
+            + ": choose other splits, or a manifest without them"
+        )
 
 
 def _evaluate_task(
@@ -107,6 +123,7 @@ def _evaluate_task(
     task = TASKS[name]
     values = from_table(task.settings, settings, "--set")
     train, test = (task.usable(part, values) for part in splits)
+    _check_apart(train, test)
 
     def work(progress: Any) -> Any:
         return task.evaluate(

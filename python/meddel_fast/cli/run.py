@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from meddel_fast.cli.leakage import tell_run
 from meddel_fast.cli.options import JsonOption, RootOption, print_table, run_stages
 
 
@@ -33,7 +34,21 @@ def run(
         return
     where = run_stages(config, data_root, out, None)
     print_table(where)
+    typer.echo("\nSplits")
+    _tell_splits(where)
+    typer.echo("\nLeakage")
+    tell_run(where)
     typer.echo(f"\nReport: {where / 'report' / 'report.html'}")
+
+
+def _tell_splits(run: Path) -> None:
+    """Print how the splits of each data set came about."""
+    from meddel_fast.data.manifest import Manifest
+
+    for path in sorted((run / "data").glob("*.parquet")):
+        if path.stem not in ("pool", "pretrain"):
+            for note in Manifest.load(path).notes:
+                typer.echo(f"  {path.stem}: {note}")
 
 
 def info(as_json: JsonOption = False) -> None:

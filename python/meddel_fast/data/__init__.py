@@ -8,6 +8,7 @@
 ``registry``         ``data_sets``: DataDEL, its entries in ``entries``; read by ``readers``
 ``check``            what of the registry is there, missing, corrupt or off in count
 ``build``            ``scan``, ``build``: one manifest of a folder, of shards, of many data sets
+``splits``           lists of splits and groups; by ``dealing``, with what looks ``alike``
 ``images``           ``load_image``: a file becomes a square of pixels
 ``left_out``         what a scan left out and noticed, counted; by ``survey``
 ``masks``            ``load_mask``; what its numbers mean in the whole set: ``mask_census``

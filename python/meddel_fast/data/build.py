@@ -14,8 +14,10 @@ from meddel_fast.data.readers.scan import scan_set
 from meddel_fast.data.readers.shards import are_shards, scan_shards
 from meddel_fast.data.registry import collections, data_sets, located
 from meddel_fast.data.sources import Sampling
+from meddel_fast.data.splits import Dealing
 from meddel_fast.data.survey import account
 from meddel_fast.files import Progress, StrPath
+from meddel_fast.leakage import equal_files
 
 
 def scan(root: StrPath, key: str = "", **options: Any) -> Manifest:
@@ -66,6 +68,7 @@ def build(
     *,
     name: str = "datadel",
     sampling: Sampling | None = None,
+    dealing: Dealing | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
@@ -85,6 +88,8 @@ def build(
         Name of the manifest.
     sampling
         Which frames of videos are taken.
+    dealing
+        How images get a split that no list gives them.
     workers
         Threads; all cores if not given.
     progress
@@ -110,7 +115,7 @@ def build(
             f"in {root}; it has {inside([path.name for path in root.iterdir()])}"
         )
     parts = [
-        scan_set(where, key, sampling=sampling, workers=workers, progress=progress)
+        scan_set(where, key, sampling=sampling, dealing=dealing, workers=workers, progress=progress)
         for key, where in places.items()
         if where
     ]
@@ -118,4 +123,8 @@ def build(
     without = {place for where in places.values() for place in where}
     beside = account(root, [], [root], without=without)
     told = [part for part in (joint.left_out, beside) if part is not None]
-    return replace(joint, left_out=LeftOut.joined(told))
+    notes = joint.notes
+    across = [len({split for _, split in images}) > 1 for images in equal_files(joint)]
+    if len(parts) > 1 and any(across):
+        notes += (f"{sum(across)} files lie in more than one split of the sets together",)
+    return replace(joint, left_out=LeftOut.joined(told), notes=notes)

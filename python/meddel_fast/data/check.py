@@ -14,6 +14,7 @@ from meddel_fast.data.readers.scan import FoundPart, find_parts, rows_of
 from meddel_fast.data.readers.tree import Sample, Tree
 from meddel_fast.data.registry import DataSet, Located, known_set, located
 from meddel_fast.data.sources import Sampling
+from meddel_fast.data.splits import Dealing
 from meddel_fast.extras import needs
 from meddel_fast.files import Progress, StrPath
 
@@ -215,7 +216,15 @@ def _part(
         return PartReport(part.name, unit, "missing", expected=expected)
     rows: list[dict[str, Any]] = []
     if read:
-        rows = rows_of(present, root, min_size=1, census=census, workers=workers, progress=progress)
+        rows = rows_of(
+            present,
+            root,
+            min_size=1,
+            dealing=Dealing(split="train"),  # what is only counted need not be dealt
+            census=census,
+            workers=workers,
+            progress=progress,
+        )
     bad = [row for row in rows if row["status"] != "ok"]
     absent = [sample for sample in samples if sample.reason.startswith("missing")]
     unfit = [sample for sample in samples if sample.reason and sample not in absent]

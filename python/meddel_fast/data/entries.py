@@ -136,6 +136,7 @@ CVC_300 = DataSet(
     note="the paper's 60 frames are the part of the original 300 that PraNet tests on. The "
     "frames of CVC-300 are frames of CVC-ColonDB: a test on both counts them twice, and training "
     "on the one is training on the test of the other",
+    split="test",
 )
 
 CVC_COLONDB = DataSet(
@@ -163,6 +164,7 @@ CVC_COLONDB = DataSet(
     note="380 frames of 15 sequences: near duplicates; the last one looks broken and is so in the "
     "original. The frames of CVC-300 are among them: do "
     "not train on the one and test on the other",
+    split="test",  # as PraNet and those after it use it
 )
 
 EAD2019 = DataSet(
@@ -292,6 +294,7 @@ ETIS = DataSet(
     layout=f"ETIS-LaribPolypDB/N and Ground Truth/pN (TIFF); or {_POLYPS}",
     folders=("ETIS-LaribPolypDB", "ETIS-Larib Polyp DB"),
     parts=(Part("images", (Pairs(), Pairs(".*", "groundtruth", prefix="p")), 196),),
+    split="test",  # as PraNet and those after it use it
 )
 
 IMAGECLEFMED = DataSet(

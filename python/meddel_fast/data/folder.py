@@ -11,6 +11,7 @@ from typing import Any
 
 from meddel_fast.data.address import ARCHIVES, PART, SUFFIXES, ImageError, member, parse, place
 from meddel_fast.data.archive import open_archive
+from meddel_fast.data.dealing import assign, needs_looks
 from meddel_fast.data.left_out import LeftOut, reason_kind
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.mask_census import Census
@@ -24,7 +25,7 @@ from meddel_fast.data.reading import (
     unfit,
 )
 from meddel_fast.data.sources import Sampling, is_known, is_refused, shown, units
-from meddel_fast.data.splits import Splits, deal_splits, plain_stem
+from meddel_fast.data.splits import Dealing, Splits, plain_stem
 from meddel_fast.data.survey import account, is_packed
 from meddel_fast.files import Progress, StrPath, walk
 
@@ -41,6 +42,7 @@ def scan_folder(
     follow_links: bool = False,
     sampling: Sampling | None = None,
     mask: Mapping[str, Any] | None = None,
+    dealing: Dealing | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
@@ -69,10 +71,12 @@ def scan_folder(
         Name of the data set; the folder's name if not given.
     splits
         CSV file with the columns ``file`` and ``split`` (train, val, test) and optionally ``group``
-        (or ``sequence``) and ``frame``. ``file`` is a bare name, matched by stem, or a path from
-        the CSV's folder. ``root/splits.csv`` is used if none is given and it exists. Without
-        either, 80/10/10 are dealt by a hash that keeps whole sub-folders, and copies of one file,
-        in one split (:func:`meddel_fast.data.splits.deal_splits`); the sub-folder is the group.
+        (or ``sequence``, ``patient``) and ``frame``. ``file`` is a bare name, matched by stem, or a
+        path from the CSV's folder. ``root/splits.csv`` is used if none is given and it exists.
+        Without either, and where the file gives groups alone, 80/10/10 are dealt by a hash
+        (:func:`meddel_fast.data.splits.deal_splits`). Whole components stay in one split: of
+        groups (the sub-folder, where nothing else tells), of equal files, and of images that look
+        alike (:func:`meddel_fast.data.alike.alike`) where no group is known.
     require_masks
         Skip images without a mask.
     min_size
@@ -85,6 +89,8 @@ def scan_folder(
     mask
         What the numbers in masks mean (:func:`meddel_fast.data.mask_rule.parse_mask`); told from
         all masks of the set if not given.
+    dealing
+        How images get a split that no list gives them.
     workers
         Threads; all cores if not given.
     progress
@@ -93,7 +99,8 @@ def scan_folder(
     Returns
     -------
     Manifest
-        Rows sorted by id, which is the image's path from `root`.
+        Rows sorted by id, which is the image's path from `root`; its notes say how the splits
+        came about.
 
     Raises
     ------
@@ -118,19 +125,36 @@ def scan_folder(
             f"splits: no image of {root / 'images'} is listed in {table.path}; images here are "
             f"like {_some(path.name for path in images.values())}"
         )
+    dealing = dealing or Dealing()
+    listed = table.path.name if table is not None and table.gives_splits else ""
+    if listed and dealing.is_whole:
+        raise ValueError(f"split: wanted none, {table.path} gives splits")  # type: ignore[union-attr]
+    groups = {
+        stem: dealing.group_of(os.path.relpath(path, base))
+        or (table is not None and table.group_of(path))
+        or stem.rpartition("/")[0]
+        for stem, path in images.items()
+    }
+    looks = needs_looks(dealing, [*groups.values()], listed)
     census = Census()
-    scanned = read_all(images, masks, found.limits, workers, progress, census)
+    scanned = read_all(images, masks, found.limits, workers, progress, census, looks)
     rows = [
-        _row(base, stem, image, truth, table, min_size, require_masks)
+        _row(base, groups[stem], image, truth, table, min_size, require_masks)
         for stem, (image, truth) in scanned.items()
     ]
     settle_masks(rows, census, mask)
-    if table is None:
-        deal(rows)
-    else:
+    notes = assign(
+        rows,
+        [image.look for image, _ in scanned.values()],
+        dealing,
+        listed=listed,
+        more=[] if table is None else table.columns([images[stem] for stem in scanned]),
+        threads=workers,
+    )
+    if table is not None:
         rows += [_missing_row(stem, table) for stem in table.missing(set(images))]
     left_out = account(base, rows, [whole], splits=table, follow_links=follow_links)
-    return finished(name or whole.name, base, rows, left_out)
+    return finished(name or whole.name, base, rows, left_out, notes)
 
 
 def _check(min_size: int, workers: int | None) -> None:
@@ -282,7 +306,7 @@ def _splits_file(root: Path, splits: StrPath | None, images: Path) -> Splits | N
 
 def _row(
     root: Path,
-    stem: str,
+    group: str,
     image: File,
     mask: File | None,
     splits: Splits | None,
@@ -292,11 +316,11 @@ def _row(
     listing = splits.find(Path(place(image.path))) if splits else None
     index = index_of(image.path)
     reason = image.reason or unfit(image.info, mask, min_size, require_masks)
-    if splits is not None and listing is None:
+    if splits is not None and splits.gives_splits and listing is None:
         reason = reason or f"not listed in {splits.path.name}"
     told = {
         "split": listing.split if listing else "",
-        "group": listing.group if listing else stem.rpartition("/")[0],
+        "group": group,
         "frame": listing.frame if listing else -1 if index is None else index,
     }
     return make_row(root, image, mask, reason, told)
@@ -311,19 +335,15 @@ def _missing_row(stem: str, splits: Splits) -> dict[str, Any]:
 
 
 def finished(
-    name: str, root: Path, rows: Sequence[Mapping[str, Any]], left_out: LeftOut
+    name: str,
+    root: Path,
+    rows: Sequence[Mapping[str, Any]],
+    left_out: LeftOut,
+    notes: Sequence[str] = (),
 ) -> Manifest:
     """Make the manifest of a scan, unless none of its images can be used."""
     if not any(row["status"] == "ok" for row in rows):
         reasons = Counter(reason_kind(row["reason"]) for row in rows).most_common(_EXAMPLES)
         told = ", ".join(f"{count} {reason}" for reason, count in reasons)
         raise ValueError(f"root: none of the {len(rows)} images of {root} can be used ({told})")
-    return replace(Manifest.from_rows(name, root, rows), left_out=left_out)
-
-
-def deal(rows: list[dict[str, Any]]) -> None:
-    """Deal the usable rows into splits: whole groups, and copies of one file, together."""
-    usable = [row for row in rows if row["status"] == "ok"]
-    keys = [f"group {row['group']}" if row["group"] else row["sha256"] for row in usable]
-    for row, split in zip(usable, deal_splits(keys), strict=True):
-        row["split"] = split
+    return replace(Manifest.from_rows(name, root, rows), left_out=left_out, notes=tuple(notes))

@@ -7,6 +7,7 @@ that row i of the embeddings, of a selection and of ``image_paths()`` are one im
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -87,6 +88,8 @@ class Manifest:
         All rows, the skipped ones included.
     left_out
         What the scan that made it left out and noticed; ``None`` for a part of a data set.
+    notes
+        What the scan has to say to people, such as how the splits came about.
 
     Raises
     ------
@@ -98,6 +101,7 @@ class Manifest:
     root: Path
     table: pa.Table
     left_out: LeftOut | None = field(default=None, compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", Path(self.root).resolve())
@@ -142,9 +146,14 @@ class Manifest:
         for column in _OLDER.get(str(version), ()):
             table = table.append_column(SCHEMA.field(column), pa.nulls(len(table), pa.string()))
         try:
+            notes = json.loads(metadata.get("notes", "[]"))
+            if not isinstance(notes, list):
+                raise ValueError(f"notes must be a list, got {notes!r:.80}")
             told = metadata.get("left_out")
             left_out = None if told is None else LeftOut.parse(told)
-            return cls(metadata["name"], Path(metadata["root"]), table, left_out)
+            return cls(
+                metadata["name"], Path(metadata["root"]), table, left_out, tuple(map(str, notes))
+            )
         except (ValueError, pa.ArrowException) as error:  # also of a root that is no path
             raise ValueError(f"{path} is no manifest: {error}") from error
 
@@ -157,6 +166,8 @@ class Manifest:
             Something else may be meant, or is there: :mod:`meddel_fast.outputs`.
         """
         metadata = {"name": self.name, "root": str(self.root), "format": FORMAT}
+        if self.notes:
+            metadata["notes"] = json.dumps(self.notes)
         if self.left_out is not None:
             metadata["left_out"] = self.left_out.as_json()
         with output_path(path, KIND) as temporary:
@@ -184,7 +195,8 @@ class Manifest:
         tables = [_prefixed(manifest, root) for manifest in manifests]
         told = [m.left_out.under(f"{m.name}/") for m in manifests if m.left_out is not None]
         left_out = LeftOut.joined(told) if told else None
-        return cls(name, root, pa.concat_tables(tables).sort_by("id"), left_out)
+        notes = tuple(f"{m.name}: {note}" for m in manifests for note in m.notes)
+        return cls(name, root, pa.concat_tables(tables).sort_by("id"), left_out, notes)
 
     @cached_property
     def ok(self) -> Manifest:
@@ -302,7 +314,7 @@ class Manifest:
         return pc.equal(self.table["status"], "ok")
 
     def _with(self, table: pa.Table) -> Manifest:
-        return Manifest(self.name, self.root, table)
+        return Manifest(self.name, self.root, table, self.notes)
 
 
 def _metadata(table: pa.Table) -> dict[bytes, bytes]:

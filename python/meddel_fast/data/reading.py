@@ -8,11 +8,12 @@ import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from meddel_fast.data.address import ARCHIVES, PART, UNION, Address, parse, union
+from meddel_fast.data.alike import Look, look
 from meddel_fast.data.archive import open_archive
 from meddel_fast.data.images import ImageError, ImageInfo, examine, examine_part
 from meddel_fast.data.mask_census import Census, MaskError
@@ -38,6 +39,7 @@ class File:
     size: int = 0
     info: ImageInfo = _UNKNOWN
     reason: str = ""
+    look: Look | None = field(default=None, compare=False)
 
 
 def read_all(
@@ -47,18 +49,22 @@ def read_all(
     workers: int | None,
     progress: Progress | None,
     census: Census | None = None,
+    looks: bool = False,
 ) -> dict[str, tuple[File, File | None]]:
     """Read and check all files with a pool of threads; Pillow decodes without the GIL.
 
-    What sound masks hold is counted in `census`.
+    What sound masks hold is counted in `census`; with `looks`, what the sound images look like is
+    kept too (`alike`).
     """
     stop = threading.Event()
 
     def read(stem: str) -> tuple[str, File, File | None]:
         if stop.is_set():
             raise InterruptedError
-        mask = masks.get(stem)
-        return stem, read_one(images[stem], limits), read_mask(mask, limits, census)
+        image, mask = read_one(images[stem], limits), masks.get(stem)
+        if looks and not image.reason:
+            image = replace(image, look=look(image.path))
+        return stem, image, read_mask(mask, limits, census)
 
     scanned: dict[str, tuple[File, File | None]] = {}
     pool = ThreadPoolExecutor(workers or cores())

@@ -122,6 +122,8 @@ class DataSet:
     mask
         What the numbers in its masks mean (:func:`meddel_fast.data.mask_rule.parse_mask`), where
         the release says so; else it is told from the masks.
+    split
+        "test" for what is used whole as a test set, so that it is not dealt; else empty.
     """
 
     key: str
@@ -144,6 +146,7 @@ class DataSet:
     copies: tuple[tuple[Part, ...], ...] = ()
     note: str = ""
     mask: dict[str, tuple[int | str, ...]] | None = None
+    split: str = ""
 
     @property
     def images(self) -> int | None:

@@ -91,6 +91,7 @@ def _page(run: Run) -> str:
         title=escape(run.name),
         about=_about(run),
         alpha=f"{run.alpha:g}",
+        claim=leaks.claim(run),
         links="".join(f'<a href="#{name}">{title}</a>' for name, title, _ in present),
         sections="".join(
             f'<section id="{name}"><h2>{title}</h2>{body}</section>'

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from meddel_fast.embedding_files import INDEX, read_index, read_rows
 from meddel_fast.files import read_json
-from meddel_fast.leakage import PAIRS, Leakage
+from meddel_fast.leakage import PAIRS, Leakage, split_audits
 from meddel_fast.run_json import check_run
 from meddel_fast.selectors import Selection
 from meddel_fast.untrusted import described
@@ -51,6 +51,7 @@ class Run:
     pool: Manifest | None
     embeddings: NDArray[Any] | None
     leakage: Leakage | None
+    split_leakage: dict[str, dict[str, Leakage]]  # "train" and "val", by test set
     losses: dict[str, NDArray[np.float64]]
     seconds: dict[str, float]
 
@@ -112,6 +113,7 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
         pool=_pool(folder / "data" / "pretrain.parquet"),
         embeddings=_embeddings(folder / "embeddings"),
         leakage=Leakage.load(leakage) if (leakage / PAIRS).is_file() else None,
+        split_leakage={of: split_audits(leakage, of) for of in ("train", "val")},
         losses=_losses(folder / "pretrain", tags),
         seconds=_seconds(folder / "stages"),
     )

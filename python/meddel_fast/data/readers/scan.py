@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from meddel_fast.data.address import place
-from meddel_fast.data.folder import deal, finished
+from meddel_fast.data.dealing import assign, needs_looks
+from meddel_fast.data.folder import finished
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.mask_census import Census
 from meddel_fast.data.readers.tree import Sample, Tree
 from meddel_fast.data.reading import File, index_of, make_row, read_all, settle_masks, unfit
 from meddel_fast.data.registry import DataSet, Part, known_set
 from meddel_fast.data.sources import Sampling
-from meddel_fast.data.splits import Splits
+from meddel_fast.data.splits import Dealing, Splits
 from meddel_fast.data.survey import account
 from meddel_fast.files import Progress, StrPath
 
@@ -65,13 +66,15 @@ def scan_set(
     sampling: Sampling | None = None,
     min_size: int = 16,
     mask: Mapping[str, Any] | None = None,
+    dealing: Dealing | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
     """Read a data set of the registry from the folder or archive of its release.
 
-    Splits are those of `splits`, else the release's own, else dealt as by
-    :func:`meddel_fast.data.folder.scan_folder`, whole groups together.
+    Splits are those of `splits`, else the release's own. Without either, a set that the registry
+    knows as a test set is all for testing, and the others are dealt as by
+    :func:`meddel_fast.data.folder.scan_folder`.
 
     Parameters
     ----------
@@ -93,6 +96,8 @@ def scan_set(
     mask
         What the numbers in masks mean (:func:`meddel_fast.data.mask_rule.parse_mask`); what the
         registry says if not given, else told from all masks of the set.
+    dealing
+        How images get a split that no list gives them.
     workers
         Threads; all cores if not given.
     progress
@@ -128,6 +133,12 @@ def scan_set(
     table = None
     if splits is not None:
         table = Splits(Path(splits), base, Path(place(samples[0].image)).parent)
+    dealing = dealing or Dealing()
+    if dealing.is_whole and (
+        any(sample.split for sample in samples) or (table is not None and table.gives_splits)
+    ):
+        raise ValueError(f"split: wanted none, {table.path if table else data.key} gives splits")
+    notes: list[str] = []
     census = Census()
     rows = rows_of(
         samples,
@@ -135,6 +146,8 @@ def scan_set(
         table=table,
         require_masks=require_masks,
         min_size=min_size,
+        dealing=dealing if dealing.split else replace(dealing, split=data.split),
+        notes=notes,
         census=census,
         workers=workers,
         progress=progress,
@@ -142,7 +155,7 @@ def scan_set(
     settle_masks(rows, census, data.mask if mask is None else mask)
     copies = {str(item.path) for item in tree.copies}
     left_out = account(base, rows, roots, tables=tree.tables_read, splits=table, unpacked=copies)
-    return finished(name or data.key, base, rows, left_out)
+    return finished(name or data.key, base, rows, left_out, notes)
 
 
 def rows_of(
@@ -153,37 +166,53 @@ def rows_of(
     require_masks: bool = False,
     min_size: int = 16,
     census: Census | None = None,
+    dealing: Dealing | None = None,
+    notes: list[str] | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Read the images and masks of samples, and make a manifest's rows of them.
 
     What masks hold is counted in `census`; what it comes to is not in the rows yet.
+    How the splits came about is added to `notes`.
     """
     by_id = {str(sample.image): sample for sample in samples}
     there = {key: sample for key, sample in by_id.items() if not sample.reason}
     images = {key: sample.image for key, sample in there.items()}
     masks = {key: sample.mask for key, sample in there.items() if sample.mask is not None}
-    read = read_all(images, masks, [root], workers, progress, census)
-    official = table is not None or any(sample.split for sample in samples)
-    rows = []
+    dealing = dealing or Dealing()
+    listed = "the release" if any(sample.split for sample in samples) else ""
+    if table is not None and table.gives_splits:
+        listed = table.path.name
+    groups = {
+        key: dealing.group_of(os.path.relpath(sample.image, root))
+        or (table is not None and table.group_of(sample.image))
+        or sample.group
+        for key, sample in by_id.items()
+    }
+    looks = needs_looks(dealing, [*groups.values()], listed)
+    read = read_all(images, masks, [root], workers, progress, census, looks)
+    rows, seen = [], []
     for key, sample in by_id.items():
         image, truth = read.get(key, (File(sample.image, reason=sample.reason), None))
         reason = image.reason or unfit(image.info, truth, min_size, require_masks)
-        told = _told(sample, image, table)
-        if official and not told["split"]:
+        told = _told(sample, image, table, groups[key])
+        if listed and not told["split"]:
             reason = reason or f"not listed in {table.path.name if table else 'a split'}"
         rows.append(make_row(root, image, truth, reason, told))
-    if not official:
-        deal(rows)
+        seen.append(image.look)
+    columns = [] if table is None else table.columns([s.image for s in by_id.values()])
+    said = assign(rows, seen, dealing, listed=listed, more=columns, threads=workers)
+    if notes is not None:
+        notes += said
     return rows
 
 
-def _told(sample: Sample, image: File, table: Splits | None) -> dict[str, Any]:
+def _told(sample: Sample, image: File, table: Splits | None, group: str) -> dict[str, Any]:
     index = index_of(sample.image)
     told: dict[str, Any] = {
         "split": sample.split,
-        "group": sample.group,
+        "group": group,
         "frame": sample.frame if sample.frame >= 0 or index is None else index,
         "label": sample.label,
         "boxes": None,
@@ -194,9 +223,10 @@ def _told(sample: Sample, image: File, table: Splits | None) -> dict[str, Any]:
         told["boxes"] = json.dumps([[_short(v) for v in box] for box in scaled])
     if table is not None:
         listing = table.find(Path(place(sample.image)))
-        told["split"] = listing.split if listing else ""
+        if table.gives_splits:
+            told["split"] = listing.split if listing else ""
         if listing and listing.group:
-            told |= {"group": listing.group, "frame": listing.frame}
+            told["frame"] = listing.frame
     return told
 
 

@@ -18,7 +18,7 @@ from meddel_fast.data.mask_census import Census
 from meddel_fast.data.readers.scan import rows_of
 from meddel_fast.data.readers.tree import Sample
 from meddel_fast.data.reading import settle_masks
-from meddel_fast.data.splits import split_named
+from meddel_fast.data.splits import Dealing, split_named
 from meddel_fast.data.survey import account, is_hidden
 from meddel_fast.files import Progress, StrPath
 
@@ -35,6 +35,7 @@ def scan_shards(
     require_masks: bool = False,
     min_size: int = 16,
     mask: Mapping[str, Any] | None = None,
+    dealing: Dealing | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
@@ -65,6 +66,8 @@ def scan_shards(
     mask
         What the numbers in masks mean (:func:`meddel_fast.data.mask_rule.parse_mask`); told from
         all masks of the set if not given.
+    dealing
+        How images get their splits.
     workers
         Threads; all cores if not given.
     progress
@@ -85,12 +88,15 @@ def scan_shards(
     if not samples:
         raise ValueError(f"root: no image in the {len(shards)} tars of {root}")
     base = root if root.is_dir() else root.parent
+    notes: list[str] = []
     census = Census()
     rows = rows_of(
         samples,
         base,
         require_masks=require_masks,
         min_size=min_size,
+        dealing=dealing,
+        notes=notes,
         census=census,
         workers=workers,
         progress=progress,
@@ -103,7 +109,7 @@ def scan_shards(
         tables={path for shard in shards for path in shard.labels},
         noticed=list(_noticed(shards)),
     )
-    return finished(name or root.stem, base, rows, left_out)
+    return finished(name or root.stem, base, rows, left_out, notes)
 
 
 def are_shards(root: Path) -> bool:
