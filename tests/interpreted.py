@@ -18,6 +18,7 @@ import torch
 from close_calls import SHAPES, near_ties, powers_of_two, straddle
 from numpy.typing import NDArray
 from samples import ADVERSARIAL, DTYPES, adversarial, assert_same, clustered, of_type
+from test_equal_rows import RULES, doubled, twice
 from test_kernels import operations
 
 import meddel_fast as mf
@@ -103,6 +104,21 @@ def test_adversarial(name: str, extension: bool, rng: np.random.Generator) -> No
     """All rows equal, so that everything survives; zeros; extreme norms; ties."""
     few = ("pairs_0", "redundancy_labels", "topk", "kmeans_euclidean")
     check_all(adversarial(name, rng, 40, 70), extension, few)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_exact_copies_are_found_at_1(dtype: str, extension: bool, rng: np.random.Generator) -> None:
+    x, which = doubled(rng, 20, 37, dtype)
+    first, second = twice(which)
+    assert_same(mf.similar_pairs(x, threshold=1.0), [first, second, np.ones(20)])
+    for rule in RULES if extension else RULES[:2]:
+        found = mf.deduplicate(x, 1.0, rule=rule)
+        np.testing.assert_array_equal(np.flatnonzero(found.keep), first)
+        np.testing.assert_array_equal(np.asarray(found.representative)[second], first)
+    assert np.all(np.asarray(mf.topk_similarity(x, k=1).similarity) == 1.0)
+    if extension:
+        centres = mf.kcenter_greedy(x, radius=0.0, metric="cosine")
+        assert sorted(which[np.asarray(centres.indices)]) == list(range(20))
 
 
 @pytest.mark.parametrize("shape", SHAPES)

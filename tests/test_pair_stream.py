@@ -158,5 +158,5 @@ def test_too_many_pairs_at_once_names_the_stream() -> None:
         mf.similar_pairs(x, max_pairs=100)
     assert len(together(mf.iter_similar_pairs(x, max_pairs=100))[0]) == 300 * 299 // 2
     x *= np.arange(1, 301, dtype=np.float32)[:, None]  # (of equal rows it holds no pairs)
-    with pytest.raises(MemoryError, match="pass memory=.*labels to compare inside clusters only"):
+    with pytest.raises(MemoryError, match=r"pass memory=.*labels to compare inside clusters only"):
         mf.deduplicate(x, rule="greedy", max_pairs=100)

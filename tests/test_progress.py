@@ -200,9 +200,14 @@ def test_passes_inside_a_step_count_towards_it(monkeypatch: pytest.MonkeyPatch) 
 
 def test_an_error_in_a_pass_leaves_nobody_to_be_told() -> None:
     calls = Calls()
-    with pytest.raises(LookupError), reporting(calls), counted(3) as progress:
-        progress.advance(1)
-        raise LookupError
+
+    def work() -> None:
+        with reporting(calls), counted(3) as progress:
+            progress.advance(1)
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        work()
     assert (3, 3) not in calls.seen
     assert _core.report_to(None) is None
 

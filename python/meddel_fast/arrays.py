@@ -124,7 +124,7 @@ def to_numpy(name: str, x: Any) -> NDArray[Any]:
         If x is of a kind that numpy would take for something else, or lose a part of: masked
         arrays, sparse ones, iterators, text, mappings, objects that are no array.
     ValueError
-        If it is a list of lists of different lengths.
+        If it is a list of lists of different lengths, or on another device.
     """
     check_kind(name, x)
     if not is_torch(x):
@@ -137,6 +137,8 @@ def to_numpy(name: str, x: Any) -> NDArray[Any]:
             raise TypeError(f"{name} must be an array, got {_kind(x)}{way}")
         return array
     torch = sys.modules["torch"]
+    if x.device.type != "cpu":
+        raise ValueError(f"{name} must be on the CPU here, got {x.device}")
     x = x.detach()
     if x.dtype == torch.bfloat16:
         return x.view(torch.int16).numpy().view(np.uint16)  # type: ignore[no-any-return]
