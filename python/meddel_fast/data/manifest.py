@@ -314,7 +314,7 @@ class Manifest:
         return pc.equal(self.table["status"], "ok")
 
     def _with(self, table: pa.Table) -> Manifest:
-        return Manifest(self.name, self.root, table, self.notes)
+        return Manifest(self.name, self.root, table, notes=self.notes)
 
 
 def _metadata(table: pa.Table) -> dict[bytes, bytes]:
