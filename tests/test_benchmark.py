@@ -359,7 +359,7 @@ def test_plan_of_repetitions(tiny: Path) -> None:
     ]
     assert len([n for n in names if n.startswith("evaluate/")]) == 3 * 3 * 2
     tiny.write_text(tiny.read_text() + "[selectors.meddel]\nseed = 'x'\n")
-    with pytest.raises(TypeError, match=r"\[selectors.meddel\] seed must be"):
+    with pytest.raises(ConfigError, match=r"\[selectors.meddel\] seed must be"):
         build(load_config(tiny), Records(config.out))
 
 

@@ -179,6 +179,9 @@ def test_errors_of_a_run_are_one_line(tmp_path: Path) -> None:
     done = process("--traceback", "run", config)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
+    assert not (tmp_path / "out").exists()  # nothing was begun
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "run.json").write_text('{"name": "a"}')
     config.write_text(text.replace('"a"', '"b"'))
     done = process("run", config)
     assert done.returncode == 2
