@@ -378,11 +378,11 @@ def test_tasks_one_at_a_time(finished: Path, tmp_path: Path) -> None:
 def test_what_is_not_there_is_said_before_work(tmp_path: Path) -> None:
     absent = "[[references]]\nname = 'x'\npath = './nowhere'\n"
     config = load_config(write(tmp_path, TINY + absent))
-    with pytest.raises(FileNotFoundError, match=r"there is no folder '\./nowhere'"):
+    with pytest.raises(ConfigError, match=r"'x' path: there is no folder \./nowhere"):
         run(config, console=Console(file=io.StringIO()))
     absent = absent.replace("./nowhere", "no-one/no-such-model")
     config = load_config(write(tmp_path, TINY + absent))
-    with pytest.raises(FileNotFoundError, match="nor in the local Hugging Face cache"):
+    with pytest.raises(ConfigError, match="nor in the local Hugging Face cache"):
         run(config, console=Console(file=io.StringIO()))
     config = load_config(write(tmp_path, TINY.replace('labels = "lesion"', "")))
     with pytest.raises(ConfigError, match="data set 'made', classification: no image with a label"):

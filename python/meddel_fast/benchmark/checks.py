@@ -27,8 +27,15 @@ def check_run(config: RunConfig) -> None:
     ConfigError
         It names the setting and what is wrong with it.
     """
+    check_plan(config)
+    for path in absent_data(config):
+        raise ConfigError(f"data folder not found: {path}")
+
+
+def check_plan(config: RunConfig) -> None:
+    """Refuse what is wrong whether or not the data are there yet; raises as :func:`check_run`."""
     check_directory(config)
-    _check_data(config)
+    _check_lists(config)
     _check_encoders(config)
     _check_device(config)
 
@@ -117,10 +124,20 @@ def check_directory(config: RunConfig) -> None:
         )
 
 
-def _check_data(config: RunConfig) -> None:
+def absent_data(config: RunConfig) -> list[Path]:
+    """List the data sets' paths at which nothing is, nor beside them under the sets' own names."""
+    from meddel_fast.data.registry import known_set
+
+    absent = []
     for data in config.data:
-        if data.path is not None and not data.path.exists():
-            raise ConfigError(f"data folder not found: {data.path}")
+        if data.path is not None:
+            places = known_set(data.set).places(data.path) if data.set else [data.path]
+            absent += [data.path] * (not any(place.exists() for place in places))
+    return absent
+
+
+def _check_lists(config: RunConfig) -> None:
+    for data in config.data:
         if data.splits is not None and not data.splits.is_file():
             raise ConfigError(f"[[data]] '{data.name}' splits: there is no file {data.splits}")
 
