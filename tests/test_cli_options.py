@@ -216,8 +216,8 @@ BAD = {
     "[selectors.random]\nseed = -1": "[selectors.random] seed must be at least 0",
     '[encoder]\npath = "/no/such/encoder"': "[encoder] path: there is no folder /no/such/encoder",
     '[encoder]\npath = "./none"': "[encoder] path: there is no folder ./none",
+    '[encoder]\npath = "none"': "[encoder] path: there is no folder none",
     '[[references]]\nname = "r"\npath = "../none"': "[[references]] 'r' path: there is no folder",
-    '[[data]]\nname = "b"\npath = "nowhere"': "data folder not found: ",
     '[[data]]\nname = "b"\nmade = {videos = 0}': "[[data]] 'b' made: videos: wanted an integer in",
     '[[data]]\nname = "b"\nmade = {colour = 0}': "[[data]] 'b' made: colour: no such option",
     '[[data]]\nname = "b"\nmade = {}\nsplits = "s.csv"': "[[data]] 'b' splits: there is no file",
@@ -233,6 +233,20 @@ def test_what_is_known_is_checked_before_any_work(
     said = lines(cli, "run", config, *["--plan"] * plan, status=2)
     assert BAD[more] in said
     assert said.count("\n") == 1
+    assert not (config.parent / "run").exists()
+
+
+def test_what_is_to_be_fetched_is_told_by_the_plan_and_refused_by_the_run(
+    cli: CliRunner, config: Path
+) -> None:
+    missing = '[[data]]\nname = "b"\npath = "nowhere"\n'
+    missing += '[[references]]\nname = "r"\npath = "no-one/no-such"\n'
+    config.write_text(f"{CONFIG}\n{missing}")
+    folder = f"data folder not found: {config.parent / 'nowhere'}"
+    said = lines(cli, "run", config, "--plan")
+    assert f"not there yet: {folder}" in said
+    assert "not there yet: [[references]] 'r' path: encoder: 'no-one/no-such' is no folder" in said
+    assert f"error: {folder}" in lines(cli, "run", config, status=2)
     assert not (config.parent / "run").exists()
 
 

@@ -159,7 +159,7 @@ def test_plans_list_the_stages_and_do_nothing(tmp_path: Path) -> None:
         arguments = ["run", str(CONFIGS / f"{name}.toml"), "--plan", "--out", str(out), *options]
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, result.output
-        lines = result.output.splitlines()
+        lines = result.stdout.splitlines()
         assert lines[-1] == f"{wanted} stages"
         assert len(set(lines)) == wanted + 1
     assert not out.exists()

@@ -15,7 +15,7 @@ from meddel_fast.config import ConfigError, RunConfig
 from meddel_fast.files import read_json
 
 MAE_LOSS = "mae"  # for a selector's option `score`
-_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)  # what may be fetched yet
 _GIVEN = {"threads": "[run] threads"}  # what a selector's options must not repeat
 
 
@@ -28,16 +28,38 @@ def check_run(config: RunConfig) -> None:
         It names the setting and what is wrong with it.
     """
     check_plan(config)
-    for path in absent_data(config):
-        raise ConfigError(f"data folder not found: {path}")
+    for told in not_there_yet(config):
+        raise ConfigError(told)
 
 
 def check_plan(config: RunConfig) -> None:
-    """Refuse what is wrong whether or not the data are there yet; raises as :func:`check_run`."""
+    """Refuse what is wrong whether or not all is fetched yet; raises as :func:`check_run`."""
     check_directory(config)
-    _check_lists(config)
-    _check_encoders(config)
+    for data in config.data:
+        if data.splits is not None and not data.splits.is_file():
+            raise ConfigError(f"[[data]] '{data.name}' splits: there is no file {data.splits}")
+    for where, path, _ in _encoders(config):
+        if not Path(path).is_dir() and not _HUB_NAME.fullmatch(path) and not _is_cached(path):
+            raise ConfigError(f"{where} path: there is no folder {path}")
     _check_device(config)
+
+
+def not_there_yet(config: RunConfig) -> list[str]:
+    """Say which data and encoders a run needs and will not find."""
+    from meddel_fast.data.registry import known_set
+
+    told = []
+    for data in config.data:
+        if data.path is not None:
+            places = known_set(data.set).places(data.path) if data.set else [data.path]
+            if not any(place.exists() for place in places):
+                told.append(f"data folder not found: {data.path}")
+    for where, path, offline in _encoders(config):
+        try:
+            _look_up(path, offline)
+        except (OSError, ValueError) as error:
+            told.append(f"{where} path: {error}")
+    return told
 
 
 def check_selectors(config: RunConfig, n: int | None = None) -> None:
@@ -124,35 +146,18 @@ def check_directory(config: RunConfig) -> None:
         )
 
 
-def absent_data(config: RunConfig) -> list[Path]:
-    """List the data sets' paths at which nothing is, nor beside them under the sets' own names."""
-    from meddel_fast.data.registry import known_set
-
-    absent = []
-    for data in config.data:
-        if data.path is not None:
-            places = known_set(data.set).places(data.path) if data.set else [data.path]
-            absent += [data.path] * (not any(place.exists() for place in places))
-    return absent
-
-
-def _check_lists(config: RunConfig) -> None:
-    for data in config.data:
-        if data.splits is not None and not data.splits.is_file():
-            raise ConfigError(f"[[data]] '{data.name}' splits: there is no file {data.splits}")
-
-
-def _check_encoders(config: RunConfig) -> None:
-    """Refuse encoders that are neither a folder with a model nor, by their name, on the hub."""
+def _encoders(config: RunConfig) -> list[tuple[str, str, bool]]:
+    """List the encoders of others: where they are set, their path or name, whether offline."""
     asked = [("[encoder]", config.encoder.path, False)] if config.encoder.path else []
-    asked += [(f"[[references]] '{r.name}'", r.path, r.offline) for r in config.references]
-    for where, path, offline in asked:
-        if not Path(path).is_dir() and not _HUB_NAME.fullmatch(path):
-            raise ConfigError(f"{where} path: there is no folder {path}")
-        try:
-            _look_up(path, offline)
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{where} path: {error}") from None
+    return asked + [(f"[[references]] '{r.name}'", r.path, r.offline) for r in config.references]
+
+
+def _is_cached(name: str) -> bool:
+    try:
+        _look_up(name, offline=True)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _look_up(path: str, offline: bool) -> None:

@@ -22,7 +22,7 @@ def run(
 ) -> None:
     """Run the whole benchmark; done stages are skipped, a stopped run goes on."""
     if plan:
-        from meddel_fast.benchmark.checks import absent_data, check_plan
+        from meddel_fast.benchmark.checks import check_plan, not_there_yet
         from meddel_fast.benchmark.plan import build
         from meddel_fast.benchmark.stage import Records
         from meddel_fast.config_file import load_config
@@ -31,9 +31,8 @@ def run(
         stages = build(settings, Records(settings.out))
         check_plan(settings)
         typer.echo("\n".join([*(stage.name for stage in stages), f"{len(stages)} stages"]))
-        if absent := absent_data(settings):
-            told = ", ".join(map(str, absent))
-            typer.echo(f"{len(absent)} data sets are not there yet: {told}", err=True)
+        for told in not_there_yet(settings):
+            typer.echo(f"not there yet: {told}", err=True)
         return
     where = run_stages(config, data_root, out, None)
     print_table(where)
