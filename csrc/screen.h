@@ -49,8 +49,8 @@
 // elements are exact and a lane's sum and the lanes' take at most d / 8 + 3 additions, so that
 // <x, y> is off by at most (d / 8 + 3) 2^-53 |x||y|, and <x, x> and <y, y> by as much of
 // themselves; their product, its root, which halves what is off so far, and the quotient add a
-// rounding each: (d / 4 + 8.5) 2^-53 in all, and terms of higher order. Cutting to [-1, 1] brings it
-// nearer to the real one.)
+// rounding each: (d / 4 + 8.5) 2^-53 in all, and terms of higher order. Cutting to [-1, 1] brings
+// it nearer to the real one.)
 //
 // The dense screen is the same with B = I: all d dimensions, no remainder beside rounding and
 // clipping, so that rho = tau = |e|, and rho_u rho_v <= (rho_u + rho_v) / 2 * (the largest rho)
