@@ -117,12 +117,12 @@ def test_bfloat16_nan() -> None:
         (
             lambda: mf.kcenter_greedy(X, radius=1.0, selected=range(10)),
             ValueError,
-            "k must be from 1 to 0 (the rows of x less the selected ones)",
+            "k has no value to take: there are 0 (the rows of x less the selected ones)",
         ),
         (
             lambda: mf.kcenter_greedy(np.ones((300, 2)), radius=1.0, selected=range(300)),
             ValueError,
-            "k must be from 1 to 0 (the rows of x less the selected ones)",
+            "k has no value to take: there are 0 (the rows of x less the selected ones)",
         ),
         (
             lambda: mf.kcenter_greedy(X, 1, selected=[-1]),

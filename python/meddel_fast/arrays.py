@@ -152,7 +152,7 @@ def to_matrix(name: str, x: Any) -> NDArray[Any]:
     """Return :func:`to_numpy` of x if it has two axes, and numbers in it."""
     array = to_numpy(name, x)
     if array.dtype.kind == "O":  # whatever its shape
-        raise TypeError(f"{name} must be {SUPPORTED}, got {_kind(x)} of objects")
+        raise TypeError(f"{name} must be {SUPPORTED}, got {array.dtype} in {_kind(x)}")
     if array.ndim != 2:
         raise ValueError(f"{name} must be a 2-d float array, got shape {array.shape}")
     return array

@@ -48,8 +48,8 @@ class Column:
     """
 
     def __init__(self, path: Path, column: str | None) -> None:
+        pa = _arrow()
         with needs("benchmark"):
-            import pyarrow as pa
             import pyarrow.parquet as pq
 
         self._name = str(path)
@@ -133,7 +133,7 @@ class Column:
 
     def _vectors(self, lists: Any, first: int) -> NDArray[Any]:
         """Return rows as an array of two axes; `first` is the index of the first."""
-        import pyarrow as pa
+        pa = _arrow()
 
         lists = _stored(lists)
         if lists.null_count:
@@ -183,9 +183,16 @@ class Column:
                 at = first + len(rows)
 
 
+def _arrow() -> Any:
+    with needs("benchmark"):
+        import pyarrow
+
+    return pyarrow
+
+
 def _storage(kind: Any) -> Any:
     """Return what an extension type is stored as; other types as they are."""
-    import pyarrow as pa
+    pa = _arrow()
 
     while isinstance(kind, pa.BaseExtensionType):
         if len(getattr(kind, "shape", [0])) != 1:
@@ -196,7 +203,7 @@ def _storage(kind: Any) -> Any:
 
 def _stored(array: Any) -> Any:
     """Return what an extension array is stored as; other arrays as they are."""
-    import pyarrow as pa
+    pa = _arrow()
 
     while isinstance(array, pa.ExtensionArray):
         array = array.storage
@@ -204,7 +211,7 @@ def _stored(array: Any) -> Any:
 
 
 def _holds_vectors(kind: Any) -> bool:
-    import pyarrow as pa
+    pa = _arrow()
 
     kind = _storage(kind)
     types = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from meddel_fast.config import ConfigError, RunConfig
+from meddel_fast.extras import needs
 from meddel_fast.files import read_json
 
 MAE_LOSS = "mae"  # for a selector's option `score`
@@ -169,7 +170,8 @@ def _look_up(path: str, offline: bool) -> None:
     try:  # in the cache, which tells more than the network could
         check_there(path, offline=True)
     except FileNotFoundError:
-        from transformers import AutoConfig
+        with needs("benchmark"):
+            from transformers import AutoConfig
 
         AutoConfig.from_pretrained(path)  # asks the hub, for a small file
 
