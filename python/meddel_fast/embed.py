@@ -213,6 +213,11 @@ def embed(
     compute = choose(own_device(device), precision)
     out = Path(out)
     model = load_encoder(encoder, compute, image_size=image_size, offline=offline)
+    if pooling == "cls" and not model.has_class:
+        raise ValueError(
+            f"pooling: wanted 'mean', as {str(encoder)!r} (a {model.model.config.model_type}) does "
+            "not have one class token"
+        )
     settings = {
         "encoder": str(encoder),
         "encoder_sha256": fingerprint(encoder, model),
@@ -299,7 +304,8 @@ def _embed_rows(
     for start, images in zip(starts, staged, strict=True):
         with compute.autocast():
             tokens = encoder(compute.send(images))
-        pooled = tokens.cls if pooling == "cls" else tokens.patches.mean(dim=(1, 2))
+        own = tokens.cls if pooling == "cls" else None
+        pooled = tokens.patches.mean(dim=(1, 2)) if own is None else own
         yield start, pooled[: len(rows) - start]
 
 
