@@ -111,8 +111,9 @@ def _settings(name: str, raw: dict[str, Any], offline: bool) -> Mapping[str, Any
     with needs("benchmark"):
         from transformers import AutoImageProcessor
 
+    untyped: Any = AutoImageProcessor
     try:
-        processor: Any = AutoImageProcessor.from_pretrained(
+        processor = untyped.from_pretrained(
             name, local_files_only=offline, trust_remote_code=False
         )
     except (ImportError, OSError, TypeError, ValueError):

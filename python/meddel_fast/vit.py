@@ -261,8 +261,7 @@ def load_encoder(
     name = str(name)
     check_folder(name)
     with quiet_transformers(offline):
-        config = read_config(name, offline)
-        _check_config(name, config)
+        config = _seeing(name, read_config(name, offline))
         processing = read_processing(name, config.model_type, offline)
         narrow = _narrow(config)
         model, missing = _load(name, config, compute, offline)
@@ -396,12 +395,20 @@ def fingerprint(name: StrPath, encoder: Encoder | None = None) -> str:
     return sha256_json([str(name), commit, *([beyond] if beyond else [])])
 
 
-def _check_config(name: str, config: Any) -> None:
-    """Refuse, before any weight is read, what cannot take single images of three channels."""
+def _seeing(name: str, config: Any) -> Any:
+    """Return the config of what sees, the vision model of a CLIP with its text say.
+
+    Refused is, before any weight is read, what does not take single images of three channels.
+    """
+    if getattr(config, "quantization_config", None):
+        raise ValueError(f"encoder: wanted weights of full precision, those of {name!r} are packed")
+    tower = getattr(config, "vision_config", None)
+    if tower is not None and not hasattr(config, "image_size"):
+        tower.dtype, tower._commit_hash = config.dtype, getattr(config, "_commit_hash", None)
+        config = tower
     kind = config.model_type
-    lacking = [
-        key for key in ("image_size", "patch_size", "hidden_size") if not hasattr(config, key)
-    ]
+    wanted = ("image_size", "patch_size", "hidden_size")
+    lacking = [key for key in wanted if not hasattr(config, key)]
     if lacking:
         raise ValueError(
             f"encoder: wanted a vision transformer, {name!r} is a {kind} "
@@ -417,8 +424,7 @@ def _check_config(name: str, config: Any) -> None:
             f"encoder: wanted one that takes 3 channels, {name!r} is a {kind} of "
             f"{config.num_channels}"
         )
-    if getattr(config, "quantization_config", None):
-        raise ValueError(f"encoder: wanted weights of full precision, those of {name!r} are packed")
+    return config
 
 
 def _lacks(model: nn.Module, norm: nn.Module | None, missing: Sequence[str]) -> bool:
