@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,8 @@ from safetensors.torch import load_file, save_file
 
 from meddel_fast.console import explain
 from meddel_fast.device import choose
-from meddel_fast.embed import embed
+from meddel_fast.embed import Embeddings, embed
+from meddel_fast.loader import Frames, prefetch
 from meddel_fast.reconstruction import reconstruction_errors
 from meddel_fast.vit import fingerprint, load_encoder, normalise
 
@@ -623,3 +625,32 @@ def test_what_the_machine_lacks_is_not_blamed_on_the_weights(
         load_encoder(saved("ViT"), FP32)
     assert caught.value is error
     assert told in explain(error)
+
+
+def test_what_is_not_obeyed_stands_in_the_index_of_the_embeddings(
+    saved: Callable[[str], Path], tmp_path: Path
+) -> None:
+    data = blob_frames(tmp_path / "data", n=3)
+    found = embed(data, saved("CLIP"), tmp_path / "all")
+    assert len(found.index["told"]) == 1
+    assert "crops to the middle" in found.index["told"][0]
+    part = data.take(np.arange(2))
+    found.take(np.arange(2), part, tmp_path / "part")
+    assert Embeddings.load(tmp_path / "part").index["told"] == found.index["told"]
+    embedded = embed(part, saved("CLIP"), tmp_path / "again")
+    assert Embeddings.load(tmp_path / "part").index["key"] == embedded.index["key"]
+
+
+def test_images_are_read_without_threads_where_none_can_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = blob_frames(tmp_path / "data", n=6)
+    rows = np.arange(6)
+    wanted = Frames(data.image_paths(), 32, workers=1)[rows]
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert np.array_equal(Frames(data.image_paths(), 32, workers=3)[rows], wanted)
+    assert list(prefetch(lambda i: 2 * i, range(5))) == [0, 2, 4, 6, 8]

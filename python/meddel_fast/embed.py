@@ -62,7 +62,8 @@ class Embeddings:
         Where ``index.json`` and the shards lie.
     index
         What ``index.json`` says: encoder, shape, dtype, pooling, image_size, manifest
-        (its fingerprint), key, complete, and per shard its name, rows and sha256.
+        (its fingerprint), key, complete, and per shard its name, rows and sha256; as ``told``
+        what is not as the encoder's own files want it, if anything.
     """
 
     folder: Path
@@ -131,8 +132,10 @@ class Embeddings:
             raise ValueError(
                 f"rows must be one for each of {len(manifest)} images, got {len(rows)}"
             )
-        settings = {k: v for k, v in self.index.items() if k not in ("key", "complete", "shards")}
+        beside = ("key", "complete", "shards", "told")
+        settings = {k: v for k, v in self.index.items() if k not in beside}
         settings |= {"manifest": manifest.fingerprint, "shape": [len(rows), self.array.shape[1]]}
+        told = {k: v for k, v in self.index.items() if k == "told"}
         size = settings["shard_size"]
         check_folder(out, FOLDER)
         with atomic_directory(out, replace=True) as folder:
@@ -141,7 +144,7 @@ class Embeddings:
                 for first in range(0, len(rows), size)
             ]
             finished = {"key": _key(settings), "complete": True, "shards": shards}
-            write_json(folder / INDEX, settings | finished)
+            write_json(folder / INDEX, settings | told | finished)
         return Embeddings.load(out)
 
 
@@ -173,7 +176,8 @@ def embed(
         Its n usable rows are embedded, in order.
     encoder
         Folder of a transformers model, or a name on the Hugging Face Hub. Of a MAE, the encoder
-        without masking.
+        without masking. Its image processor decides how pixels are scaled, not how images are cut;
+        what of it is not obeyed is logged, once.
     out
         Folder; gets ``shard-00000.npy`` … and ``index.json``.
     image_size
@@ -185,7 +189,8 @@ def embed(
     shard_size
         Rows a shard.
     pooling
-        ``"mean"`` of the patch tokens, or the ``"cls"`` token.
+        ``"mean"`` of the patch tokens, or the ``"cls"`` token, which not every encoder has.
+        Tokens have been through the model's last norm.
     device, precision
         As in :func:`meddel_fast.device.choose`; fp32 by default, since duplicates are told by the
         third digit of a cosine.
@@ -200,7 +205,8 @@ def embed(
     Raises
     ------
     ValueError
-        An argument out of range; no images; the encoder is no ViT.
+        An argument out of range; no images; the encoder is no ViT, its files are damaged, or
+        they ask for what is not offered.
     FileNotFoundError
         No such encoder.
     FloatingPointError
@@ -230,11 +236,12 @@ def embed(
         "batch_size": batch_size,
         "precision": compute.precision,
     }
-    key = _key(settings)
+    about = {**settings, "key": _key(settings), **({"told": model.told} if model.told else {})}
+    key = about["key"]
     count = -(-len(manifest) // shard_size)
     with processes(compute.device) as group:
         if group.first:
-            _take_stock(out, {**settings, "key": key}, count)
+            _take_stock(out, about, count)
         group.barrier()
         finished = {shard["name"]: shard["rows"] for shard in read_index(out)["shards"]}
         missing = [number for number in range(count) if _shard_name(number) not in finished]
@@ -260,7 +267,7 @@ def embed(
                 write_json(note, {"key": key, "shards": [entry]})
         group.barrier()
         if group.first:
-            _take_stock(out, {**settings, "key": key}, count, fresh=True)
+            _take_stock(out, about, count, fresh=True)
     if progress is not None:
         progress(len(manifest), len(manifest))
     return Embeddings.load(out) if group.first else Embeddings(out, read_index(out))

@@ -24,6 +24,7 @@ from meddel_fast.data.mask_rule import Meaning
 from meddel_fast.data.masks import load_mask, meanings
 from meddel_fast.device import Stream, rng_at
 from meddel_fast.resources import cores, free_memory
+from meddel_fast.shortage import OUT_OF_THREADS, shortage
 
 _AHEAD = 2  # batches prepared beforehand; more only costs memory
 
@@ -147,9 +148,15 @@ class Frames:
             for job in jobs:
                 work(job)
             return
-        with ThreadPoolExecutor(min(self._workers, len(jobs))) as pool:
-            for _ in pool.map(work, jobs):
-                pass
+        try:
+            with ThreadPoolExecutor(min(self._workers, len(jobs))) as pool:
+                for _ in pool.map(work, jobs):
+                    pass
+        except RuntimeError as error:
+            if shortage(error) is not OUT_OF_THREADS:
+                raise
+            for job in jobs:  # again, without the threads that could not be started
+                work(job)
 
 
 _FRAMES: Store[Frames] = Store()
@@ -188,12 +195,21 @@ def _permutation(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
 
 
 def prefetch(fetch: Callable[[I], T], items: Iterable[I]) -> Iterator[T]:
-    """Yield ``fetch(item)`` in order, with the next ones prepared by a thread meanwhile."""
+    """Yield ``fetch(item)`` in order, with the next ones prepared by a thread meanwhile.
+
+    Where no thread can be started, each is made when its turn comes.
+    """
     pool = ThreadPoolExecutor(1)
     pending: deque[Future[T]] = deque()
     try:
         for item in items:
-            pending.append(pool.submit(fetch, item))
+            try:
+                pending.append(pool.submit(fetch, item))
+            except RuntimeError as error:
+                if shortage(error) is not OUT_OF_THREADS:
+                    raise
+                yield fetch(item)
+                continue
             if len(pending) > _AHEAD:
                 yield pending.popleft().result()
         while pending:
