@@ -156,6 +156,11 @@ REFUSED = {
         hf.YolosConfig(**(SIZES | {"image_size": [32, 32]}), num_detection_tokens=7),
         "is a yolos: it answers with 24 tokens, which are not those of 4 x 4 patches, 1 cls_token",
     ),
+    "BLIP": (
+        hf.BlipVisionModel,
+        vit("BlipVisionConfig"),
+        "of an architecture that transformers has no model without a head of",
+    ),
     "grey ViT": (
         hf.ViTModel,
         vit("ViTConfig", num_channels=1),

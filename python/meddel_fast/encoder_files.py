@@ -98,6 +98,11 @@ def reading_weights(name: StrPath, offline: bool, what: str = "encoder") -> Iter
             raise
         if isinstance(error, ValueError) and "scaled_dot_product_attention" in str(error):
             raise
+        if str(error).startswith("Unrecognized configuration class"):  # and a list of all others
+            raise ValueError(
+                f"{what}: {str(name)!r} is of an architecture that transformers has no model "
+                "without a head of (AutoModel)"
+            ) from error
         raise ValueError(
             f"{what}: {str(name)!r}: the weights cannot be loaded, {_why(Path(name), error)}"
         ) from error

@@ -211,4 +211,5 @@ def _resample(value: Any) -> str:
     try:
         return _RESAMPLES[int(value)]
     except (IndexError, TypeError, ValueError):
-        return str(getattr(value, "value", value))
+        told = str(getattr(value, "value", value))
+        return told if told.isalpha() else repr(told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -323,8 +324,9 @@ def _narrow(config: Any) -> torch.dtype | None:
 
 @lru_cache(maxsize=64)
 def _tell(name: str, told: str) -> None:
-    """Say once what is not as the encoder's own files want it."""
-    _LOG.warning("encoder: %r %s", name, told)
+    """Say once, and of several processes in the first, what is not as the encoder's files want."""
+    if os.environ.get("RANK", "0") == "0":
+        _LOG.warning("encoder: %r %s", name, told)
 
 
 def _encoder(
