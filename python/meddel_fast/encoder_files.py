@@ -72,6 +72,41 @@ def read_config(name: StrPath, offline: bool, what: str = "encoder") -> Any:
         ) from error
 
 
+def vision_config(name: str, config: Any) -> Any:
+    """Return the config of what sees, the vision model of a CLIP with its text say.
+
+    Raises
+    ------
+    ValueError
+        It does not take single images of three channels, or its weights are packed.
+    """
+    if getattr(config, "quantization_config", None):
+        raise ValueError(f"encoder: wanted weights of full precision, those of {name!r} are packed")
+    tower = getattr(config, "vision_config", None)
+    if tower is not None and not hasattr(config, "image_size"):
+        tower.dtype, tower._commit_hash = config.dtype, getattr(config, "_commit_hash", None)
+        config = tower
+    kind = config.model_type
+    wanted = ("image_size", "patch_size", "hidden_size")
+    lacking = [key for key in wanted if not hasattr(config, key)]
+    if lacking:
+        raise ValueError(
+            f"encoder: wanted a vision transformer, {name!r} is a {kind} "
+            f"without {', '.join(lacking)}"
+        )
+    if getattr(config, "num_frames", None) is not None:
+        raise ValueError(
+            f"encoder: wanted one that takes single images, {name!r} is a {kind}, which takes "
+            f"clips of {config.num_frames} frames"
+        )
+    if getattr(config, "num_channels", 3) != 3:
+        raise ValueError(
+            f"encoder: wanted one that takes 3 channels, {name!r} is a {kind} of "
+            f"{config.num_channels}"
+        )
+    return config
+
+
 @contextmanager
 def reading_weights(name: StrPath, offline: bool, what: str = "encoder") -> Iterator[None]:
     """Tell what goes wrong while transformers loads weights in the block.

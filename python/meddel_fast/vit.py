@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 
 from meddel_fast.config import PretrainConfig
 from meddel_fast.device import Compute, Stream, deterministic, quiet_transformers, torch_seed
-from meddel_fast.encoder_files import check_folder, check_shapes, read_config, reading_weights
+from meddel_fast.encoder_files import (
+    check_folder,
+    check_shapes,
+    read_config,
+    reading_weights,
+    vision_config,
+)
 from meddel_fast.encoder_layout import find_layout
 from meddel_fast.extras import needs
 from meddel_fast.files import StrPath, sha256_file, sha256_json
@@ -262,7 +268,7 @@ def load_encoder(
     name = str(name)
     check_folder(name)
     with quiet_transformers(offline):
-        config = _seeing(name, read_config(name, offline))
+        config = vision_config(name, read_config(name, offline))
         processing = read_processing(name, config.model_type, offline)
         narrow = _narrow(config)
         model, missing = _load(name, config, compute, offline)
@@ -395,38 +401,6 @@ def fingerprint(name: StrPath, encoder: Encoder | None = None) -> str:
         return sha256_json({**hashes, **({"": beyond} if beyond else {})})
     commit = None if encoder is None else getattr(encoder.model.config, "_commit_hash", None)
     return sha256_json([str(name), commit, *([beyond] if beyond else [])])
-
-
-def _seeing(name: str, config: Any) -> Any:
-    """Return the config of what sees, the vision model of a CLIP with its text say.
-
-    Refused is, before any weight is read, what does not take single images of three channels.
-    """
-    if getattr(config, "quantization_config", None):
-        raise ValueError(f"encoder: wanted weights of full precision, those of {name!r} are packed")
-    tower = getattr(config, "vision_config", None)
-    if tower is not None and not hasattr(config, "image_size"):
-        tower.dtype, tower._commit_hash = config.dtype, getattr(config, "_commit_hash", None)
-        config = tower
-    kind = config.model_type
-    wanted = ("image_size", "patch_size", "hidden_size")
-    lacking = [key for key in wanted if not hasattr(config, key)]
-    if lacking:
-        raise ValueError(
-            f"encoder: wanted a vision transformer, {name!r} is a {kind} "
-            f"without {', '.join(lacking)}"
-        )
-    if getattr(config, "num_frames", None) is not None:
-        raise ValueError(
-            f"encoder: wanted one that takes single images, {name!r} is a {kind}, which takes "
-            f"clips of {config.num_frames} frames"
-        )
-    if getattr(config, "num_channels", 3) != 3:
-        raise ValueError(
-            f"encoder: wanted one that takes 3 channels, {name!r} is a {kind} of "
-            f"{config.num_channels}"
-        )
-    return config
 
 
 def _lacks(model: nn.Module, norm: nn.Module | None, missing: Sequence[str]) -> bool:
