@@ -113,9 +113,7 @@ def _settings(name: str, raw: dict[str, Any], offline: bool) -> Mapping[str, Any
 
     untyped: Any = AutoImageProcessor
     try:
-        processor = untyped.from_pretrained(
-            name, local_files_only=offline, trust_remote_code=False
-        )
+        processor = untyped.from_pretrained(name, local_files_only=offline, trust_remote_code=False)
     except (ImportError, OSError, TypeError, ValueError):
         kind = raw.get("image_processor_type") or raw.get("feature_extractor_type") or "processor"
         missing = [
