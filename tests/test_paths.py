@@ -286,16 +286,25 @@ def test_names_do_not_steer_the_terminal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
-    [  # as seen with too little address space
-        "x.parquet is not a Parquet file: Unknown error: Failed to launch worker thread: Resource "
-        "temporarily unavailable",
-        "could not create a primitive",
-        "can't start new thread",
+    ("told", "start"),
+    [  # as seen with too little address space, or too few threads allowed
+        ("x.parquet is not a Parquet file: Unknown error: Failed to launch worker thread: Resource "
+         "temporarily unavailable", "no further thread can be started"),
+        ("can't start new thread", "no further thread can be started"),
+        ("Resource temporarily unavailable", "no further thread can be started"),
+        ("could not create a primitive", "out of memory"),
+        ("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried "
+         "to allocate 8 bytes", "out of memory"),
+        ("CUDA out of memory. Tried to allocate 2 GiB", "out of memory"),
     ],
-)
-def test_too_little_memory_is_told_as_such(told: str) -> None:
-    assert explain(RuntimeError(told)).startswith("out of memory")
+)  # fmt: skip
+def test_too_few_threads_and_too_little_memory_are_told_apart(told: str, start: str) -> None:
+    assert explain(RuntimeError(told)).startswith(start)
+
+
+def test_a_lack_of_threads_is_no_lack_of_memory_for_files() -> None:
+    busy = BlockingIOError(11, "Resource temporarily unavailable", "lock")
+    assert explain(busy) == "lock: Resource temporarily unavailable"
 
 
 def test_a_refused_write_is_named(tmp_path: Path) -> None:

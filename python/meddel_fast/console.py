@@ -18,17 +18,12 @@ from typing import Any, ParamSpec
 from meddel_fast.config import ConfigError
 from meddel_fast.extras import needs
 from meddel_fast.files import Progress, State, is_stream, state
+from meddel_fast.shortage import OUT_OF_MEMORY, shortage
 
 P = ParamSpec("P")
 
 INTERRUPTED, UNREAD, USER_ERROR = 130, 141, 2
 _PATIENCE = 0.6  # seconds for a tidy end after Ctrl-C; then the process ends anyway
-_OUT_OF_MEMORY = "out of memory: smaller batches or image sizes need less"
-# How the linker, torch, Python's threads, Arrow's and oneDNN put it.
-_NO_MEMORY = (
-    *("failed to map segment", "can't allocate memory", "can't start new thread"),
-    *("Failed to launch worker thread", "could not create a primitive"),
-)
 _USERS = (ArithmeticError, ImportError, OSError, RuntimeError, TypeError, ValueError)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -58,7 +53,7 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         except _USERS as error:
             _fail(explain(error))
         except MemoryError:
-            _fail(_OUT_OF_MEMORY)
+            _fail(OUT_OF_MEMORY)
 
     return wrapper
 
@@ -84,8 +79,9 @@ def _told(error: Exception) -> str:
     full = isinstance(error, OSError) and error.errno in _FULL
     if full or "No space left on device" in text or "PytorchStreamWriter failed" in text:
         return f"cannot write, the disk is full: {text}. Free some space and run the same again"
-    if any(sign in text for sign in _NO_MEMORY):
-        return _OUT_OF_MEMORY
+    lacking = shortage(error)
+    if lacking is not None:
+        return lacking
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}"

@@ -50,7 +50,7 @@ def _is_ours(folder: Path) -> bool:
 FOLDER = FolderKind("a folder of embeddings", _is_ours)
 _DTYPES = ("float32", "float16")
 _POOLINGS = ("mean", "cls")
-_NO_SETTINGS = ("format", "key", "complete", "shards")  # of what the index says
+_NO_SETTINGS = ("format", "key", "complete", "shards", "told")  # of what the index says
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class Embeddings:
         Where ``index.json`` and the shards lie.
     index
         What ``index.json`` says: encoder, shape, dtype, pooling, image_size, manifest
-        (its fingerprint), key, complete, and per shard its name, rows and sha256.
+        (its fingerprint), key, complete, and per shard its name, rows and sha256; as ``told``
+        what is not as the encoder's own files want it, if anything.
     """
 
     folder: Path
@@ -134,6 +135,7 @@ class Embeddings:
             )
         settings = {k: v for k, v in self.index.items() if k not in _NO_SETTINGS}
         settings |= {"manifest": manifest.fingerprint, "shape": [len(rows), self.array.shape[1]]}
+        told = {k: v for k, v in self.index.items() if k == "told"}
         size = settings["shard_size"]
         check_folder(out, FOLDER)
         with atomic_directory(out, replace=True) as folder:
@@ -143,7 +145,7 @@ class Embeddings:
             ]
             finished = {"format": FORMAT, "key": _key(settings), "complete": True}
             finished["shards"] = shards
-            write_json(folder / INDEX, settings | finished)
+            write_json(folder / INDEX, settings | told | finished)
         return Embeddings.load(out)
 
 
@@ -175,7 +177,8 @@ def embed(
         Its n usable rows are embedded, in order.
     encoder
         Folder of a transformers model, or a name on the Hugging Face Hub. Of a MAE, the encoder
-        without masking.
+        without masking. Its image processor decides how pixels are scaled, not how images are cut;
+        what of it is not obeyed is logged, once.
     out
         Folder; gets ``shard-00000.npy`` … and ``index.json``.
     image_size
@@ -187,7 +190,8 @@ def embed(
     shard_size
         Rows a shard.
     pooling
-        ``"mean"`` of the patch tokens, or the ``"cls"`` token.
+        ``"mean"`` of the patch tokens, or the ``"cls"`` token, which not every encoder has.
+        Tokens have been through the model's last norm.
     device, precision
         As in :func:`meddel_fast.device.choose`; fp32 by default, since duplicates are told by the
         third digit of a cosine.
@@ -202,7 +206,8 @@ def embed(
     Raises
     ------
     ValueError
-        An argument out of range; no images; the encoder is no ViT.
+        An argument out of range; no images; the encoder is no ViT, its files are damaged, or
+        they ask for what is not offered.
     FileNotFoundError
         No such encoder.
     FloatingPointError
@@ -215,6 +220,11 @@ def embed(
     compute = choose(own_device(device), precision)
     out = Path(out)
     model = load_encoder(encoder, compute, image_size=image_size, offline=offline)
+    if pooling == "cls" and not model.has_class:
+        raise ValueError(
+            f"pooling: wanted 'mean', as {str(encoder)!r} (a {model.model.config.model_type}) does "
+            "not have one class token"
+        )
     settings = {
         "encoder": str(encoder),
         "encoder_sha256": fingerprint(encoder, model),
@@ -227,11 +237,17 @@ def embed(
         "batch_size": batch_size,
         "precision": compute.precision,
     }
-    key = _key(settings)
+    about = {
+        "format": FORMAT,
+        **settings,
+        "key": _key(settings),
+        **({"told": model.told} if model.told else {}),
+    }
+    key = about["key"]
     count = -(-len(manifest) // shard_size)
     with processes(compute.device) as group:
         if group.first:
-            _take_stock(out, {"format": FORMAT, **settings, "key": key}, count)
+            _take_stock(out, about, count)
         group.barrier()
         finished = {shard["name"]: shard["rows"] for shard in read_index(out)["shards"]}
         missing = [number for number in range(count) if _shard_name(number) not in finished]
@@ -257,7 +273,7 @@ def embed(
                 write_json(note, {"key": key, "shards": [entry]})
         group.barrier()
         if group.first:
-            _take_stock(out, {"format": FORMAT, **settings, "key": key}, count, fresh=True)
+            _take_stock(out, about, count, fresh=True)
     if progress is not None:
         progress(len(manifest), len(manifest))
     return Embeddings.load(out) if group.first else Embeddings(out, read_index(out))
@@ -301,7 +317,8 @@ def _embed_rows(
     for start, images in zip(starts, staged, strict=True):
         with compute.autocast():
             tokens = encoder(compute.send(images))
-        pooled = tokens.cls if pooling == "cls" else tokens.patches.mean(dim=(1, 2))
+        own = tokens.cls if pooling == "cls" else None
+        pooled = tokens.patches.mean(dim=(1, 2)) if own is None else own
         yield start, pooled[: len(rows) - start]
 
 

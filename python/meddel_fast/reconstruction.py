@@ -23,6 +23,7 @@ from meddel_fast.device import (
     quiet_transformers,
     rng_at,
 )
+from meddel_fast.encoder_files import check_shapes, read_config, reading_weights
 from meddel_fast.extras import needs
 from meddel_fast.files import Progress, StrPath, atomic_directory, sha256_file
 from meddel_fast.loader import Frames, frames, prefetch
@@ -142,20 +143,25 @@ def _load(folder: Path, compute: Compute) -> ViTMAEForPreTraining:
         raise FileNotFoundError(f"model: {folder} has no config.json")
     with quiet_transformers():
         with needs("benchmark"):
-            from transformers import AutoConfig, ViTMAEForPreTraining
+            from transformers import ViTMAEForPreTraining
 
-        kind = AutoConfig.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        ).model_type
-        if kind != "vit_mae":
-            raise ValueError(f"model: wanted a vit_mae with its decoder, {folder} is a {kind}")
+        config = read_config(folder, True, "model")
+        if config.model_type != "vit_mae":
+            raise ValueError(
+                f"model: wanted a vit_mae with its decoder, {folder} is a {config.model_type}"
+            )
         untyped: Any = ViTMAEForPreTraining
-        mae, loading = untyped.from_pretrained(
-            folder,
-            local_files_only=True,
-            attn_implementation=compute.attention,
-            output_loading_info=True,
-        )
+        with reading_weights(folder, True, "model"):
+            mae, loading = untyped.from_pretrained(
+                folder,
+                config=config,
+                local_files_only=True,
+                attn_implementation=compute.attention,
+                dtype=torch.float32,  # else that of config.json, to which weights are rounded
+                ignore_mismatched_sizes=True,  # they are named below
+                output_loading_info=True,
+            )
+    check_shapes(folder, loading, "model")
     if loading["missing_keys"]:
         raise ValueError(f"model: {folder} lacks {sorted(loading['missing_keys'])[0]}")
     placed: ViTMAEForPreTraining = mae.float().to(compute.device).eval().requires_grad_(False)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+import logging
+import os
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,9 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.config import PretrainConfig
-from meddel_fast.device import Compute, Stream, quiet_transformers, torch_seed
+from meddel_fast.device import Compute, Stream, deterministic, quiet_transformers, torch_seed
+from meddel_fast.encoder_files import (
+    check_folder,
+    check_shapes,
+    read_config,
+    reading_weights,
+    vision_config,
+)
+from meddel_fast.encoder_layout import find_layout
 from meddel_fast.extras import needs
-from meddel_fast.files import StrPath, check_readable, read_json, sha256_file, sha256_json
+from meddel_fast.files import StrPath, sha256_file, sha256_json
+from meddel_fast.image_processor import MEAN, NESTED, PLAIN, STD, Processing, read_processing
+from meddel_fast.shortage import shortage
 
 with needs("benchmark"):
     import torch
@@ -23,17 +35,14 @@ with needs("benchmark"):
 if TYPE_CHECKING:
     from transformers import ViTMAEForPreTraining
 
-# ImageNet's, which practically every public ViT was trained with, MAE's own included.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
-_PREPROCESSOR = "preprocessor_config.json"
-_WEIGHTS = ("*.safetensors", "*.bin", "*.safetensors.index.json")
+_LOG = logging.getLogger(__name__)
+_WEIGHTS = ("*.safetensors", "*.bin", "*.safetensors.index.json", "*.bin.index.json")
 
 
 class Tokens(NamedTuple):
-    """What an encoder's final layer says about a batch, fp32."""
+    """What an encoder's final layer says about a batch, fp32, through the model's last norm."""
 
-    cls: Tensor  # (b, d)
+    cls: Tensor | None  # (b, d); None of an encoder without a class token
     patches: Tensor  # (b, rows, columns, d), as they lie in the image
 
 
@@ -41,29 +50,41 @@ class Encoder(nn.Module):
     """A ViT that takes uint8 images of one size.
 
     Wraps any transformers model that splits an image into patches and puts its own tokens (class,
-    registers) before them. A MAE encoder sees every patch, in raster order.
+    registers) before them. A MAE encoder sees every patch, in raster order. One pass over a grey
+    image, in the precision of `compute`, tells how its answer is laid out.
+
+    Attributes
+    ----------
+    image_size, patch_size, grid, width
+        Pixels a side of an image and of a patch, patches a side, numbers a token.
+    has_class
+        Whether it has a class token.
+    told
+        What is not as the encoder's own files want it, a sentence each.
+    beyond
+        What the embeddings depend on beside the encoder's files, for its fingerprint.
     """
 
     def __init__(
         self,
         model: Any,
+        compute: Compute,
         image_size: int | None = None,
-        mean: tuple[float, ...] = MEAN,
-        std: tuple[float, ...] = STD,
+        processing: Processing | None = None,
+        missing: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.model = model
         own = _side(model.config.image_size)
         self.image_size = own if image_size is None else image_size
-        self.patch_size = _side(model.config.patch_size)
-        self.width = int(model.config.hidden_size)
+        self.patch_size = _side(getattr(model.config, "patch_stride", model.config.patch_size))
         if self.image_size < self.patch_size or self.image_size % self.patch_size:
             raise ValueError(
                 f"image_size: wanted a multiple of the encoder's patch size {self.patch_size}, "
                 f"got {self.image_size}"
             )
-        self.grid = self.image_size // self.patch_size
-        self.mean, self.std = mean, std
+        self._patches = self.image_size // self.patch_size
+        self.mean, self.std = (MEAN, STD) if processing is None else processing[:2]
         self._options: dict[str, Any] = {}
         parameters = inspect.signature(model.forward).parameters
         if self.image_size != own and "interpolate_pos_encoding" in parameters:
@@ -71,19 +92,45 @@ class Encoder(nn.Module):
         self._masked = hasattr(model.config, "mask_ratio")
         if self._masked:
             model.config.mask_ratio = 0.0
+        grey = torch.full((1, self.image_size, self.image_size, 3), 128, dtype=torch.uint8)
+
+        def ask() -> Any:
+            with deterministic(), compute.autocast():
+                return self._ask(grey.to(compute.device))
+
+        layout = find_layout(model, ask, self._patches)
+        self.grid, self.width, self.has_class = layout.grid, layout.width, layout.has_class
+        self.patch_size = self.image_size // self.grid
+        self._own = layout.own
+        self._norm = None if _lacks(model, layout.norm, missing) else layout.norm
+        self.told: list[str] = []
+        self.beyond: dict[str, Any] = {}
+        if processing is not None and processing.told:
+            self.told.append(processing.told)
+        if processing is not None and not processing.written:
+            self.beyond["pixels"] = [self.mean, self.std]
+        if self._norm is not None:
+            self.beyond["norm"] = "pooler's"
+        elif layout.norm is not None or not layout.normed:
+            self.told.append("has no last norm: its tokens are not normed")
 
     def forward(self, images: Tensor) -> Tokens:
         """Tokens of uint8 `images` (b, image_size, image_size, 3) on the model's device."""
+        hidden = self._ask(images).last_hidden_state.float()
+        if self._norm is not None:
+            hidden = self._norm(hidden).float()
+        patches = hidden[:, self._own :].unflatten(1, (self.grid, self.grid))
+        return Tokens(hidden[:, 0] if self.has_class else None, patches)
+
+    def _ask(self, images: Tensor) -> Any:
         pixels = normalise(images, self.mean, self.std)
         options = dict(self._options)
         if self._masked:
             # Without masking MAE still shuffles the patches by this noise; rising noise keeps
             # them in place.
-            rising = torch.arange(self.grid**2, dtype=torch.float32, device=pixels.device)
+            rising = torch.arange(self._patches**2, dtype=torch.float32, device=pixels.device)
             options["noise"] = rising.expand(len(pixels), -1)
-        hidden = self.model(pixels, **options).last_hidden_state.float()
-        patches = hidden[:, hidden.shape[1] - self.grid**2 :]
-        return Tokens(hidden[:, 0], patches.unflatten(1, (self.grid, self.grid)))
+        return self.model(pixels, **options)
 
 
 def normalise(
@@ -196,7 +243,7 @@ def preprocessor(image_size: int) -> dict[str, object]:
 def load_encoder(
     name: StrPath, compute: Compute, *, image_size: int | None = None, offline: bool = True
 ) -> Encoder:
-    """Load an encoder for inference or fine-tuning.
+    """Load an encoder for inference or fine-tuning, with weights in fp32.
 
     Parameters
     ----------
@@ -213,37 +260,99 @@ def load_encoder(
     Raises
     ------
     FileNotFoundError
-        No such folder, or not in the cache.
+        No such folder, or not in the cache, or without config.json or weights.
     ValueError
-        The model is no ViT, or `image_size` does not fit its patches.
+        The model is no ViT of single RGB images, its files are damaged, its image processor changes
+        pixels in a way that is not offered, or `image_size` does not fit its patches.
     """
     name = str(name)
-    _check_folder(name)
+    check_folder(name)
     with quiet_transformers(offline):
-        with needs("benchmark"):
-            from transformers import AutoModel
+        config = vision_config(name, read_config(name, offline))
+        processing = read_processing(name, config.model_type, offline)
+        narrow = _narrow(config)
+        model, missing = _load(name, config, compute, offline)
+        encoder = _encoder(name, model, compute, image_size, processing, missing)
+    if narrow and any(not torch.equal(p, p.to(narrow).to(p.dtype)) for p in model.parameters()):
+        encoder.beyond["weights"] = "finer than config.json tells"
+    for told in encoder.told:
+        _tell(name, told)
+    return encoder.requires_grad_(False)
 
-        try:
-            model, loading = AutoModel.from_pretrained(
+
+def _load(name: str, config: Any, compute: Compute, offline: bool) -> tuple[Any, list[str]]:
+    """Load the weights, in fp32 whatever type config.json tells; and name those that lack."""
+    with needs("benchmark"):
+        from transformers import AutoModel
+
+    def load(attention: str) -> Any:
+        with reading_weights(name, offline):
+            return AutoModel.from_pretrained(
                 name,
+                config=config,
                 local_files_only=offline,
-                trust_remote_code=False,  # else a config may ask, on the terminal, to run its code
-                attn_implementation=compute.attention,
+                trust_remote_code=False,
+                attn_implementation=attention,
+                dtype=torch.float32,  # else that of config.json, to which weights are rounded
+                ignore_mismatched_sizes=True,  # they are named below
                 output_loading_info=True,
+                # Of Data2Vec, whose last norm is in the pooler, the pooler as well.
+                **({"add_pooling_layer": True} if _pools_by_mean(config) else {}),
             )
-        except OSError as error:
-            where = "in the local Hugging Face cache (offline)" if offline else "on the Hub"
-            raise FileNotFoundError(
-                f"encoder: {name!r} is no folder with a model, nor {where}: {error}"
-            ) from error
-        except (ImportError, MemoryError, ValueError):
+
+    try:
+        model, loading = load(compute.attention)
+    except ValueError as error:
+        if "scaled_dot_product_attention" not in str(error):
             raise
-        except Exception as error:  # of damaged weights, and pickles of more: they share no base
-            raise ValueError(f"encoder: {name!r} holds no weights to load: {error}") from error
-        mean, std = _statistics(name, offline)
-    _check_model(name, model, loading["missing_keys"])
-    encoder = Encoder(model.float(), image_size, mean, std)
-    return encoder.to(compute.device).eval().requires_grad_(False)
+        model, loading = load("eager")  # it has no fused attention
+    check_shapes(name, loading)
+    missing = sorted(loading["missing_keys"])
+    # transformers would fill the gaps with random numbers. Only the pooler may lack.
+    gaps = [key for key in missing if not key.startswith("pooler.")]
+    if gaps:
+        raise ValueError(
+            f"encoder: {name!r} lacks {len(gaps)} weights of a {model.config.model_type}, "
+            f"first {gaps[0]}"
+        )
+    return model.float().to(compute.device).eval(), missing
+
+
+def _pools_by_mean(config: Any) -> bool:
+    return getattr(config, "use_mean_pooling", False) is True
+
+
+def _narrow(config: Any) -> torch.dtype | None:
+    """Type that config.json tells, where weights may be finer; transformers rounds to it."""
+    told = getattr(config, "dtype", None)
+    return told if told in (torch.bfloat16, torch.float16) else None
+
+
+@lru_cache(maxsize=64)
+def _tell(name: str, told: str) -> None:
+    """Say once, and of several processes in the first, what is not as the encoder's files want."""
+    if os.environ.get("RANK", "0") == "0":
+        _LOG.warning("encoder: %r %s", name, told)
+
+
+def _encoder(
+    name: str,
+    model: Any,
+    compute: Compute,
+    image_size: int | None,
+    processing: Processing,
+    missing: Sequence[str],
+) -> Encoder:
+    """Put the model to use; refuse it by name if it does not answer with tokens of patches."""
+    try:
+        return Encoder(model, compute, image_size, processing, missing)
+    except Exception as error:  # of models that want other input: they share no base
+        if shortage(error) or str(error).startswith(("image_size:", "encoder:")):
+            raise
+        raise ValueError(
+            "encoder: wanted a vision transformer that answers a single image with tokens of its "
+            f"patches, {name!r} is a {model.config.model_type}: {error}"
+        ) from error
 
 
 def check_there(name: StrPath, offline: bool = True) -> None:
@@ -255,7 +364,7 @@ def check_there(name: StrPath, offline: bool = True) -> None:
         It is not there. Without `offline` the network is not asked yet.
     """
     name = str(name)
-    _check_folder(name)
+    check_folder(name)
     if Path(name).is_dir() or not offline:
         return
     with quiet_transformers():
@@ -280,59 +389,24 @@ def fingerprint(name: StrPath, encoder: Encoder | None = None) -> str:
     """Hash that changes with an encoder's weights and settings.
 
     A folder's files are hashed. A hub name stands for itself plus the commit that `encoder`, the
-    loaded model, came from.
+    loaded model, came from. What of `encoder` its files do not tell counts as well, such as the
+    pixel mean that is a default of transformers.
     """
+    beyond = {} if encoder is None else encoder.beyond
     folder = Path(name)
     if folder.is_dir():
-        files = [folder / "config.json", folder / _PREPROCESSOR]
+        files = [folder / file for file in ("config.json", PLAIN, NESTED, "adapter_config.json")]
         files += sorted(path for pattern in _WEIGHTS for path in folder.glob(pattern))
-        return sha256_json({path.name: sha256_file(path) for path in files if path.is_file()})
+        hashes = {path.name: sha256_file(path) for path in files if path.is_file()}
+        return sha256_json({**hashes, **({"": beyond} if beyond else {})})
     commit = None if encoder is None else getattr(encoder.model.config, "_commit_hash", None)
-    return sha256_json([str(name), commit])
+    return sha256_json([str(name), commit, *([beyond] if beyond else [])])
 
 
-def _check_folder(name: str) -> None:
-    folder = Path(name)
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise FileNotFoundError(f"encoder: folder {name!r} has no config.json")
-        for path in filter(Path.is_file, folder.iterdir()):
-            check_readable(path)
-    elif folder.is_absolute() or name.startswith(".") or name.count("/") > 1 or folder.exists():
-        raise FileNotFoundError(f"encoder: there is no folder {name!r}")
-
-
-def _check_model(name: str, model: Any, missing: Iterable[str]) -> None:
-    wanted = ("image_size", "patch_size", "hidden_size")
-    lacking = [key for key in wanted if not hasattr(model.config, key)]
-    if lacking:
-        raise ValueError(
-            f"encoder: wanted a vision transformer, {name!r} is a {model.config.model_type} "
-            f"without {', '.join(lacking)}"
-        )
-    # transformers would fill the gaps with random numbers. Only the pooler, never used, may lack.
-    gaps = sorted(key for key in missing if not key.startswith("pooler."))
-    if gaps:
-        raise ValueError(
-            f"encoder: {name!r} lacks {len(gaps)} weights of a {model.config.model_type}, "
-            f"first {gaps[0]}"
-        )
-
-
-def _statistics(name: str, offline: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Pixel mean and standard deviation that the model was trained with."""
-    with needs("benchmark"):
-        from transformers.utils.hub import cached_file
-
-    path = cached_file(
-        name,
-        _PREPROCESSOR,
-        local_files_only=offline,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
-    settings = read_json(path) if path is not None else {}
-    return tuple(settings.get("image_mean", MEAN)), tuple(settings.get("image_std", STD))
+def _lacks(model: nn.Module, norm: nn.Module | None, missing: Sequence[str]) -> bool:
+    """Tell whether the weights of a norm are among those that are missing."""
+    names = [f"{name}." for name, module in model.named_modules() if module is norm]
+    return any(key.startswith(name) for key in missing for name in names)
 
 
 def _side(size: Any) -> int:
