@@ -293,8 +293,8 @@ def test_names_do_not_steer_the_terminal(tmp_path: Path) -> None:
         ("can't start new thread", "no further thread can be started"),
         ("Resource temporarily unavailable", "no further thread can be started"),
         ("could not create a primitive", "out of memory"),
-        ("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried "
-         "to allocate 8 bytes", "out of memory"),
+        ("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you "
+         "tried to allocate 8 bytes", "out of memory"),
         ("CUDA out of memory. Tried to allocate 2 GiB", "out of memory"),
     ],
 )  # fmt: skip
