@@ -160,6 +160,115 @@ def test_semdedup_errors() -> None:
         semdedup.SemDeDupJob(SimpleNamespace(which_to_keep="best"), 0)
 
 
+# How names of each kind stand in the files: whole, and readable as what they were.
+NAMES: dict[str, tuple[Any, list[str]]] = {
+    "int": (list(range(6)), list("012345")),
+    "19 digits": ([10**18 + i for i in range(6)], [f"100000000000000000{i}" for i in range(6)]),
+    "31 digits": ([10**30 + i for i in range(6)], [f"{10**30 + i}" for i in range(6)]),
+    "numpy int": (np.arange(6) + 2**60, [f"{2**60 + i}" for i in range(6)]),
+    "numpy uint": (np.arange(6, dtype=np.uint64) + np.uint64(2**63), [f"{2**63 + i}" for i in range(6)]),
+    "numpy str": (np.array([f"é {i} " for i in range(6)]), [f"é {i} " for i in range(6)]),
+    "numpy object": (np.array([f"x{i}" for i in range(6)], object), [f"x{i}" for i in range(6)]),
+    "bytes": ([b"x%d" % i for i in range(6)], [f"x{i}" for i in range(6)]),
+    "path": ([Path("a", f"{i}.png") for i in range(6)], [f"a/{i}.png" for i in range(6)]),
+    "tuple": ([("case", i) for i in range(6)], [f"('case', {i})" for i in range(6)]),
+    "float": ([i / 3 for i in range(6)], [repr(i / 3) for i in range(6)]),
+    "date": (np.arange(6).astype("M8[D]"), [f"1970-01-0{i + 1}" for i in range(6)]),
+    "mixed": ([1, "a", None, (2,), b"z", 2.5], ["1", "a", "None", "(2,)", "z", "2.5"]),
+}  # fmt: skip
+
+
+def write_clusters(folder: Path, x: np.ndarray) -> None:
+    """Write a clustering of rows into clusters 0 and 2; cluster 1 is empty."""
+    x.tofile(folder / "embeddings")
+    np.save(folder / "kmeans_centroids.npy", x[:3])
+    np.save(folder / "nearest_cent.npy", np.arange(len(x)) % 2 * 2)
+    np.save(folder / "dist_to_cent.npy", np.arange(len(x), 0, -1, dtype=np.float32))
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_semdedup_keeps_names_of_any_kind(x: np.ndarray, tmp_path: Path, kind: str) -> None:
+    given, written = NAMES[kind]
+    write_clusters(tmp_path, x[:6])
+    out = semdedup.assign_and_sort_clusters(
+        x[:6], given, "l2", save_folder=str(tmp_path), cluster_ids=range(3),
+        sorted_clusters_file_loc=str(tmp_path / "sorted"),
+    )  # fmt: skip
+    assert [[row[:2] for row in part] for part in out] == [
+        [(given[i], i) for i in part] for part in ([0, 2, 4], [], [1, 3, 5])
+    ]
+    for keep in ("hard", "easy", "random"):
+        args = SimpleNamespace(
+            embs_memory_loc=str(tmp_path / "embeddings"), dataset_size=6, emd_size=D,
+            sorted_clusters_path=str(tmp_path / "sorted"), save_loc=str(tmp_path / keep),
+            eps_list=[0.0], which_to_keep=keep, seed=3, num_clusters=3, clusters_per_job=3,
+        )  # fmt: skip
+        semdedup.SemDeDupJob(args, 0, pickles=False)()
+        empty = pq.read_table(tmp_path / keep / "dataframes" / "cluster_1.parquet")
+        assert empty.to_pydict() == {"indices": [], "eps=0.0": []}
+        kept = tmp_path / f"{keep}.txt"
+        semdedup.extract_pruned_data(
+            tmp_path / "sorted", tmp_path / keep / "dataframes", 0.0, 3, kept
+        )
+        assert sorted(kept.read_text().split("\n")) == sorted(written)
+
+
+def test_semdedup_reads_what_the_original_made_of_numbers(x: np.ndarray, tmp_path: Path) -> None:
+    np.save(tmp_path / "cluster_0.npy", np.array([(7, 0, 0.5, 0), (2**52 + 1, 1, 0.5, 0)]))
+    np.save(tmp_path / "cluster_1.npy", np.array([]))  # of no members
+    x.tofile(tmp_path / "embeddings")
+    args = SimpleNamespace(
+        embs_memory_loc=str(tmp_path / "embeddings"), dataset_size=N, emd_size=D, seed=0,
+        sorted_clusters_path=str(tmp_path), save_loc=str(tmp_path), eps_list=[0.0],
+        which_to_keep="easy", num_clusters=2, clusters_per_job=2,
+    )  # fmt: skip
+    semdedup.SemDeDupJob(args, 0, pickles=False)()
+    arguments = (tmp_path, tmp_path / "dataframes", 0.0, 2, tmp_path.parent / "kept.txt")
+    semdedup.extract_pruned_data(*arguments)
+    assert arguments[-1].read_text() == f"{2**52 + 1}\n7"
+    np.save(tmp_path / "cluster_0.npy", np.array([(10**18, 0, 0.5, 0), (10**18 + 1, 1, 0.5, 0)]))
+    with pytest.raises(ValueError, match="names were rounded to float64"):
+        semdedup.extract_pruned_data(*arguments)
+
+
+def test_semdedup_refuses_names_before_it_writes(x: np.ndarray, tmp_path: Path) -> None:
+    write_clusters(tmp_path, x[:6])
+    for names, message in (
+        (list("abcde"), "paths_list must have one name a row (6), got 5"),
+        (["1", "b", 1, "d", "e", "f"], "paths_list must hold no name twice in a cluster"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            semdedup.assign_and_sort_clusters(
+                x[:6], names, "l2", save_folder=str(tmp_path), cluster_ids=range(3),
+                sorted_clusters_file_loc=str(tmp_path / "sorted"),
+            )  # fmt: skip
+    with pytest.raises(ValueError, match=re.escape("cluster_ids must be from 0 to 2")):
+        semdedup.assign_and_sort_clusters(
+            x[:6], list("abcdef"), "l2", save_folder=str(tmp_path), cluster_ids=[0, 3],
+            sorted_clusters_file_loc=str(tmp_path / "sorted"),
+        )  # fmt: skip
+    assert not (tmp_path / "sorted").exists()
+
+
+def test_semdedup_replaces_nothing_that_it_did_not_write(
+    x: np.ndarray, sorted_clusters: Path, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "kmeans_centroids.npy", x[0])  # one axis: not centroids
+    with pytest.raises(FileExistsError, match="is not the centroids of a clustering"):
+        semdedup.compute_centroids(x, 3, 2, save_folder=str(tmp_path))
+    np.save(tmp_path / "kmeans_centroids.npy", x)
+    mapped = np.load(tmp_path / "kmeans_centroids.npy", mmap_mode="r")
+    with pytest.raises(ValueError, match="is an input"):
+        semdedup.compute_centroids(mapped, 3, 2, save_folder=str(tmp_path))
+    np.testing.assert_array_equal(np.load(tmp_path / "kmeans_centroids.npy"), x)
+    clusters = sorted_clusters / "sorted_clusters"
+    with pytest.raises(ValueError, match="which is an input"):
+        semdedup.extract_pruned_data(clusters, tmp_path, 0.1, 3, clusters / "kept.txt")
+    (tmp_path / "kept.txt").write_text('{"not": "names"}')
+    with pytest.raises(FileExistsError, match="is not a list of names"):
+        semdedup.extract_pruned_data(clusters, tmp_path / "x", 0.1, 3, tmp_path / "kept.txt")
+
+
 def curated(x: np.ndarray, folder: Path, kind: str = "parquet") -> list[str]:
     """Two files of embeddings; the ids run backwards."""
     ids = [f"doc-{N - i:03d}" for i in range(N)]

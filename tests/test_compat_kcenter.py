@@ -16,6 +16,7 @@ pytest.importorskip("torch")
 
 import torch
 
+from meddel_fast import reference
 from meddel_fast.compat import anomalib, deepcore, lightly, patchcore, torch_cluster
 
 N, D = 300, 12
@@ -163,6 +164,24 @@ def test_torch_cluster(x: np.ndarray) -> None:
     copies = torch.ones(6, 2)
     assert torch_cluster.fps(copies, ratio=0.5, random_start=False).tolist() == [0, 1, 2]
     assert torch_cluster.fps(src[:0]).tolist() == []
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 9])
+def test_torch_cluster_batches_are_their_examples(d: int) -> None:
+    """Points of a grid, where ties are many; examples of all sizes, sampled side by side."""
+    sizes = [400, 1, 37, 0, 2, 700, 64]
+    rng = np.random.default_rng(d)
+    points = rng.integers(0, 7, size=(sum(sizes), d)).astype(np.float32)
+    batch = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    wanted: list[int] = []
+    for begin, n in zip(np.cumsum([0, *sizes]), sizes, strict=False):
+        if n:
+            count = int(np.ceil(np.float32(n) * np.float32(0.3)))
+            found = reference.kcenter_greedy(points[begin : begin + n], count)[0]
+            wanted += (begin + found).tolist()
+    for dtype in (torch.float32, torch.float64, torch.float16):
+        src = torch.from_numpy(points).to(dtype)
+        assert torch_cluster.fps(src, batch, 0.3, random_start=False).tolist() == wanted
 
 
 @pytest.mark.parametrize(
