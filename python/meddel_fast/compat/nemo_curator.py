@@ -209,8 +209,9 @@ class SemanticDeduplicationWorkflow:
         *,
         embedding_dim: int | None = None,
     ) -> None:
-        one = isinstance(input_path, (str, os.PathLike))
-        self.inputs = [Path(p) for p in ([input_path] if one else input_path)]
+        if isinstance(input_path, (str, os.PathLike)):
+            input_path = [input_path]
+        self.inputs = [Path(path) for path in input_path]
         self.output = Path(output_path)
         self.cache = Path(cache_path or output_path)
         for place in (*self.inputs, self.output, self.cache):
