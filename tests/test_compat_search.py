@@ -344,14 +344,18 @@ def estimators() -> list[Any]:
 
 # What a selector of rows cannot keep: a row out for each row in, whichever rows these are.
 ROWS = "it selects rows"
-ALLOWED = dict.fromkeys(
-    [
-        "check_transformer_data_not_an_array", "check_transformer_general",
-        "check_methods_sample_order_invariance", "check_methods_subset_invariance",
-        "check_fit_idempotent",
-    ],
-    ROWS,
-)  # fmt: skip
+# And scikit-learn's own KMeans fails the check of weights, whose draws are no others for copies.
+ALLOWED = {
+    "KCenterSelector": dict.fromkeys(
+        [
+            "check_transformer_data_not_an_array", "check_transformer_general",
+            "check_methods_sample_order_invariance", "check_methods_subset_invariance",
+            "check_fit_idempotent",
+        ],
+        ROWS,
+    ),
+    "KMeans": {"check_sample_weight_equivalence_on_dense_data": "other draws"},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("which", range(4))
@@ -359,7 +363,7 @@ def test_check_estimator(which: int) -> None:
     from sklearn.utils.estimator_checks import check_estimator
 
     estimator = estimators()[which]
-    allowed = ALLOWED if type(estimator).__name__ == "KCenterSelector" else {}
+    allowed = ALLOWED.get(type(estimator).__name__, {})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of checks that are skipped or fail as allowed
         results = check_estimator(estimator, expected_failed_checks=allowed)
@@ -403,6 +407,100 @@ def test_nearest_neighbors(rng: np.random.Generator, metric: str) -> None:
         NearestNeighbors(p=1).fit(x)
     with pytest.raises(ValueError, match="metric must be one of"):
         NearestNeighbors(metric="l1").fit(x)
+    with pytest.raises(ValueError, match="metric_params must be empty"):
+        NearestNeighbors(metric_params={"w": np.ones(6)}).fit(x)
+
+
+@pytest.mark.parametrize("metric", ["minkowski", "euclidean", "l2", "cosine"])
+@pytest.mark.parametrize("query", [None, np.float32, np.float64, np.int32])
+@pytest.mark.parametrize("fitted", [np.float32, np.float64, np.float16, np.int32])
+def test_distances_have_the_type_of_scikit_learn(
+    rng: np.random.Generator, metric: str, fitted: Any, query: Any
+) -> None:
+    from sklearn.neighbors import NearestNeighbors as Original
+
+    from meddel_fast.compat.sklearn import NearestNeighbors
+
+    x = rng.integers(1, 20, size=(30, 4))
+    queries = None if query is None else x[:7].astype(query)
+    made = [one(metric=metric, n_neighbors=3, radius=5.0) for one in (Original, NearestNeighbors)]
+    types = []
+    for one in made:
+        one.fit(x.astype(fitted))
+        distances, indices = one.radius_neighbors(queries)
+        near = one.kneighbors(queries)
+        types.append([a.dtype for a in (distances[0], indices[0], *near)])
+        graphs = one.kneighbors_graph(queries, mode="distance"), one.radius_neighbors_graph(queries)
+        types[-1] += [graph.shape for graph in graphs]
+        np.testing.assert_array_equal(graphs[0].indices.reshape(-1, 3), near[1])
+    assert types[0] == types[1]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_every_row_finds_itself_at_radius_0(
+    rng: np.random.Generator, metric: str, dtype: Any
+) -> None:
+    from meddel_fast.compat.sklearn import NearestNeighbors
+
+    x = rng.normal(size=(300, 7)).astype(dtype)
+    x[200:] = x[:100]  # and its copies
+    made = NearestNeighbors(metric=metric, radius=0.0).fit(x)
+    for queries in (x, x.copy()):
+        distance, index = made.radius_neighbors(queries)
+        copies = [{i % 200, i % 200 + 200} & set(range(300)) for i in range(300)]
+        assert [set(row.tolist()) for row in index] == copies
+        assert all((row == 0.0).all() for row in distance)
+    assert made.radius_neighbors(x[:2], np.inf, return_distance=False)[0].tolist() == [*range(300)]
+
+
+def test_estimators_know_the_names_of_features(rng: np.random.Generator) -> None:
+    from sklearn.base import clone
+
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(rng.normal(size=(20, 3)).astype(np.float32), columns=list("abc"))
+    for estimator in estimators():
+        made = clone(estimator).fit(table)
+        assert made.n_features_in_ == 3
+        assert made.feature_names_in_.tolist() == ["a", "b", "c"]
+        assert made.get_params() == estimator.get_params()
+        with pytest.warns(UserWarning, match="does not have valid feature names"):
+            getattr(made, "kneighbors", getattr(made, "transform", None))(table.to_numpy())
+    named = estimators()[0].set_output(transform="pandas").fit(table).transform(table)
+    assert named.columns.tolist() == ["kmeans0", "kmeans1", "kmeans2"]
+
+
+def test_kmeans_obeys_weights(rng: np.random.Generator) -> None:
+    from sklearn.cluster import KMeans as Original
+
+    from meddel_fast.compat.sklearn import KMeans
+
+    x = clustered(rng, 150, 6)
+    weights = rng.integers(0, 4, size=150).astype(float)
+    theirs = Original(5, init=x[:5], n_init=1, tol=0).fit(x, sample_weight=weights)
+    ours = KMeans(5, init=x[:5]).fit(x, sample_weight=weights)
+    np.testing.assert_array_equal(ours.labels_, theirs.labels_)
+    np.testing.assert_allclose(ours.cluster_centers_, theirs.cluster_centers_, atol=1e-5)
+    np.testing.assert_allclose(ours.inertia_, theirs.inertia_, rtol=1e-5)
+    for weights_given in (weights, None, np.full(150, 2.5)):
+        np.testing.assert_allclose(
+            ours.score(x, sample_weight=weights_given),
+            theirs.score(x, sample_weight=weights_given), rtol=1e-5,
+        )  # fmt: skip
+    # Whole weights are copies; equal ones scale the inertia.
+    copies = KMeans(5, init=x[:5]).fit(np.repeat(x, weights.astype(int), axis=0))
+    np.testing.assert_allclose(ours.inertia_, copies.inertia_, rtol=1e-9)
+    plain, double = (KMeans(5, init=x[:5]).fit(x, sample_weight=w) for w in (None, np.full(150, 2)))
+    np.testing.assert_allclose(double.inertia_, 2 * plain.inertia_)
+    for init in ("k-means++", "random", lambda x, k, random_state: x[random_state.permutation(k)]):
+        made = KMeans(5, init=init, n_init=3, random_state=0).fit(x, sample_weight=weights)
+        assert len(np.unique(made.labels_[weights > 0])) == 5
+        again = KMeans(5, init=init, n_init=3, random_state=0).fit_predict(x, sample_weight=weights)
+        np.testing.assert_array_equal(made.labels_, again)
+    few = KMeans(3, random_state=0).fit(x[[0, 0, 0, 1]], sample_weight=[1, 2, 3, 4])
+    assert few.inertia_ == 0.0
+    with pytest.raises(ValueError, match="Negative values in data passed"):
+        KMeans(2).fit(x, sample_weight=-weights)
 
 
 def test_kmeans_of_sklearn(rng: np.random.Generator) -> None:
