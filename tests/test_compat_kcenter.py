@@ -55,6 +55,8 @@ def test_deepcore(x: np.ndarray, metric: Any, as_tensor: bool) -> None:
     np.testing.assert_array_equal(got, np.sort(loop(x, 20, [start])) + 1000)
     got = deepcore.k_center_greedy(matrix, 9, metric, "cpu", already_selected=[7, 30])
     np.testing.assert_array_equal(got, np.sort(loop(x, 11, [7, 30])))
+    none = deepcore.k_center_greedy(matrix, 0, metric, "cpu", already_selected=[7, 30])
+    np.testing.assert_array_equal(none, [7, 30])
     everything = deepcore.k_center_greedy(matrix, 2 * N, metric, "cpu", already_selected=[7])
     np.testing.assert_array_equal(everything, np.arange(N))
 
@@ -213,6 +215,16 @@ def test_lightly(x: np.ndarray) -> None:
     assert lightly_select(line, [], 5, 1.0) == [0, 4, 2, 1, 3]  # at the distance: still selected
     assert lightly_select(line, [], 5, 1.001) == [0, 4, 2]
     assert lightly_select(line, [], 5, 0.0) == [0, 4, 2, 1, 3]
+    assert lightly_select(line, [], 5, -1.0) == [0, 4, 2, 1, 3]
+    assert lightly_select(line, [1, 1], 4) == [1, 1, *loop(line, 3, [1])[1:]]  # named twice
+    assert lightly_select(line, [1, 1], 5) == [1, 1, *loop(line, 4, [1])[1:]]
+    assert lightly_select([], [], 0) == []
+    for whole in (line.astype(int), line.astype(np.uint8), line.astype(int).tolist()):
+        assert lightly_select(whole, [], 3) == [0, 4, 2]
+    with pytest.raises(ValueError, match="preselected_indices must be from 0 to 4, got -1"):
+        lightly_select(line, [-1], 3)
+    with pytest.raises(ValueError, match="strength must be above 0"):
+        lightly.Selection().add_diversifying_strategy(line, 0.0)
     selection = lightly.Selection()
     with pytest.raises(ValueError, match="add_diversifying_strategy must be called first"):
         selection.run_selection([], 5, 2)
