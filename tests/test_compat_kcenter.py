@@ -93,6 +93,8 @@ def test_anomalib(x: np.ndarray) -> None:
         assert sorted(everything) == list(range(N))
     with pytest.raises(ValueError, match="coreset_size must be from 1 to 300, got 0"):
         anomalib.KCenterGreedy(embedding, 0.001)
+    with pytest.raises(ValueError, match=re.escape("must hold a sample, got shape (0, 3, 4)")):
+        anomalib.KCenterGreedy(embedding[:0], 0.5)
 
 
 def test_patchcore_greedy(x: np.ndarray) -> None:
