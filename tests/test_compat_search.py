@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from samples import ADVERSARIAL, adversarial, clustered
 
-from meddel_fast import reference
+from meddel_fast import ops, reference
 from meddel_fast.compat import _search, faiss
 
 N, D = 60, 11
@@ -198,6 +198,15 @@ def test_index_errors(call: Any, message: str) -> None:
         call(index)
 
 
+@pytest.mark.parametrize("kind", ["bfloat16", "float16", "float32", "int32", "bool"])
+def test_index_takes_tensors(kind: str) -> None:
+    torch = pytest.importorskip("torch")
+    x = torch.tensor([[1.0, 0.0], [1.0, 1.0]]).to(getattr(torch, kind))
+    index = faiss.IndexFlatL2(2)
+    index.add(x)
+    np.testing.assert_array_equal(index.reconstruct_n(), [[1, 0], [1, 1]])
+
+
 def test_kmeans_names_what_it_does_not_have() -> None:
     with pytest.raises(TypeError, match=re.escape("has no parameters ['progressive_dim_steps'],")):
         faiss.Kmeans(2, 3, progressive_dim_steps=2)
@@ -251,6 +260,25 @@ def test_kmeans_takes_the_parameters_of_faiss(
     assert made.centroids is made.obj is None
     made.train(x)
     assert made.centroids.shape == (3, 6)
+
+
+@pytest.mark.parametrize("niter", [1, 2, 7, 200])
+@pytest.mark.parametrize("spherical", [False, True])
+def test_kmeans_steps_lead_where_the_run_went(
+    rng: np.random.Generator, niter: int, spherical: bool
+) -> None:
+    x = clustered(rng, 300, 6).astype(np.float32)
+    whole = ops.kmeans(x, 5, spherical=spherical, max_iterations=niter, init=x[:5])
+    made = faiss.Kmeans(6, 5, niter=niter, spherical=spherical)
+    last = made.train(x, init_centroids=x[:5])
+    np.testing.assert_array_equal(made.centroids, whole.centroids)
+    assert made.obj is not None
+    assert made.obj[-1] == last
+    assert len(made.obj) == min(niter, whole.iterations + 2)  # the last two are the same
+    made.train(x, init_centroids=x[:5])
+    x += rng.normal(size=x.shape).astype(np.float32)
+    with pytest.raises(RuntimeError, match="the rows have changed since train"):
+        made.iteration_stats  # noqa: B018
 
 
 def test_kmeans_warns_of_few_points_where_asked(rng: np.random.Generator) -> None:

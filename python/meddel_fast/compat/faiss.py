@@ -10,13 +10,20 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import ops
-from meddel_fast.arrays import check_float, check_int, check_rows, resolve_threads, to_matrix
+from meddel_fast.arrays import (
+    check_float,
+    check_int,
+    check_rows,
+    is_torch,
+    resolve_threads,
+    to_matrix,
+)
 from meddel_fast.compat._search import Search, inner_of_pairs
 
 Floats = NDArray[np.float32]
@@ -215,9 +222,10 @@ class IndexFlat:
             raise ValueError(f"x must have {self.d} columns like the index, got {array.shape[1]}")
         if not len(array):
             return np.zeros((0, self.d), np.float32)
-        if array.dtype.kind in "biu":
+        if array.dtype.kind in "biu" and not (is_torch(x) and x.is_floating_point()):
             x = array.astype(np.float32)
-        return check_rows("x", x, resolve_threads(None)).floats()
+        rows = check_rows("x", x, resolve_threads(None))
+        return rows.array if rows.array.dtype == np.float32 else rows.floats()
 
 
 class IndexFlatL2(IndexFlat):
@@ -300,6 +308,17 @@ use_super_kmeans, afkmc2_chain_length
             )
 
 
+class _Trained(NamedTuple):
+    """A run of k-means; its steps are not known before they are asked for."""
+
+    centroids: Floats
+    objective: float
+    rows: Floats
+    start: Floats
+    given: Floats
+    stats: list[dict[str, Any]] | None
+
+
 class Kmeans:
     """k-means that keeps its centroids in an index.
 
@@ -322,9 +341,10 @@ class Kmeans:
     centroids : float32 array of shape (k, d), or None before :meth:`train`
     obj : float64 array of shape (iterations,), or None before :meth:`train`
         Objective at the assignment of each step: sum of squared distances, or of inner products.
+        Worked out when it is first asked for, from the rows, which must not have changed.
     iteration_stats : list of dict, or None before :meth:`train`
-        Of each step: "obj", "time" and "time_search" (seconds, from the start of the run),
-        "imbalance_factor" (1: all clusters have one size), "nsplit" (always 0).
+        Likewise; of each step: "obj", "time" and "time_search" (seconds, from the start of the
+        run), "imbalance_factor" (1: all clusters have one size), "nsplit" (always 0).
     index : IndexFlat
         Of the centroids.
     cp : ClusteringParameters
@@ -346,8 +366,25 @@ class Kmeans:
         if k is not None:
             self.k = check_int("k", k, 1)
         self.centroids: Floats | None = None
-        self.obj: NDArray[np.float64] | None = None
-        self.iteration_stats: list[dict[str, Any]] | None = None
+        self._trained: _Trained | None = None
+
+    @property
+    def obj(self) -> NDArray[np.float64] | None:
+        """See the attributes."""
+        stats = self.iteration_stats
+        return None if stats is None else np.array([step["obj"] for step in stats])
+
+    @property
+    def iteration_stats(self) -> list[dict[str, Any]] | None:
+        """See the attributes."""
+        if (done := self._trained) is None:
+            return None
+        if done.stats is None:
+            centroids, stats = self._run(done.rows, done.start, done.given)
+            if not np.array_equal(centroids, done.centroids):
+                raise RuntimeError("the rows have changed since train: their objective is lost")
+            self._trained = done = done._replace(stats=stats, rows=done.rows[:0])
+        return done.stats
 
     def train(self, x: Any, weights: None = None, init_centroids: Any | None = None) -> float:
         """Cluster rows.
@@ -378,15 +415,28 @@ class Kmeans:
         if init_centroids is not None:
             given = self.index._checked(init_centroids)
             check_int("the rows of init_centroids", len(given), 0, self.k, " (k)")
-        sign = -1.0 if self.cp.spherical else 1.0
         runs = 1 if len(given) == self.k else self.cp.nredo
-        trained = [self._run(rows, given, self.cp.seed + run) for run in range(runs)]
-        centroids, stats = min(trained, key=lambda one: sign * one[1][-1]["obj"] if one[1] else 0.0)
-        self.centroids, self.iteration_stats = centroids, stats
-        self.obj = np.array([step["obj"] for step in stats])
+        trained = [self._train(rows, given, self.cp.seed + run) for run in range(runs)]
+        sign = -1.0 if self.cp.spherical else 1.0
+        self._trained = min(trained, key=lambda one: sign * one.objective)
+        self.centroids = self._trained.centroids
         self.index.reset()
-        self.index.add(centroids)
-        return float(self.obj[-1]) if stats else 0.0
+        self.index.add(self.centroids)
+        return self._trained.objective
+
+    def _train(self, rows: Floats, given: Floats, seed: int) -> _Trained:
+        start = self._start(rows, given, seed)
+        steps = self.cp.niter
+        if self.cp.int_centroids or self.cp.frozen_centroids or self.cp.early_stop_threshold != 0:
+            centroids, stats = self._run(rows, start, given)
+            objective = stats[-1]["obj"] if stats else 0.0
+            return _Trained(centroids, objective, rows, start, given, stats)
+        if steps == 0:
+            return _Trained(start, 0.0, rows, start, given, [])
+        # The objective is that of the assignment of the last step, before its centroids move.
+        before = self._step(rows, start, steps - 1)
+        last = before if before.converged else self._step(rows, before.centroids, 1)
+        return _Trained(last.centroids, self._objective(rows, before), rows, start, given, None)
 
     def assign(self, x: Any) -> tuple[Floats, Int]:
         """Return the value and the index of the nearest centroid of each row, shapes (n,)."""
@@ -411,38 +461,44 @@ class Kmeans:
         rng = np.random.default_rng(self.cp.seed)
         return rows[np.sort(rng.choice(len(rows), self.k * most, replace=False))]
 
-    def _run(self, rows: Floats, given: Floats, seed: int) -> tuple[Floats, list[dict[str, Any]]]:
-        """Take Lloyd's steps one by one, as each has its objective."""
+    def _run(
+        self, rows: Floats, start: Floats, given: Floats
+    ) -> tuple[Floats, list[dict[str, Any]]]:
+        """Take Lloyd's steps one by one, with the objective of each."""
         began = time.monotonic()
-        centroids = self._start(rows, given, seed)
-        if self.cp.int_centroids:
-            centroids = np.rint(centroids)
+        centroids = np.rint(start) if self.cp.int_centroids else start
         state = self._step(rows, centroids, 0)
         stats: list[dict[str, Any]] = []
+        settled = False
         while len(stats) < self.cp.niter:
             counts = np.bincount(state.labels, minlength=self.k)
-            objective = len(rows) - state.inertia if self.cp.spherical else state.inertia
             passed = time.monotonic() - began
             stats.append({
-                "obj": float(objective), "time": passed, "time_search": passed,
+                "obj": self._objective(rows, state), "time": passed, "time_search": passed,
                 "imbalance_factor": float(self.k * (counts**2).sum() / len(rows) ** 2), "nsplit": 0,
             })  # fmt: skip
-            state = self._step(rows, centroids, 1)
-            centroids = state.centroids
-            if self.cp.frozen_centroids or self.cp.int_centroids:
-                centroids = np.rint(centroids) if self.cp.int_centroids else centroids.copy()
-                if self.cp.frozen_centroids:
-                    centroids[: len(given)] = given
-                state = self._step(rows, centroids, 0)
-            if len(stats) > 1 and self._stalls(stats[-2]["obj"], stats[-1]["obj"]):
+            if settled or self._stalls(stats):
                 break
+            state = self._step(rows, centroids, 1)
+            moved = state.centroids
+            if self.cp.frozen_centroids or self.cp.int_centroids:
+                moved = np.rint(moved) if self.cp.int_centroids else moved.copy()
+                if self.cp.frozen_centroids:
+                    moved[: len(given)] = given
+                state = self._step(rows, moved, 0)
+            settled = self.cp.early_stop_threshold >= 0 and np.array_equal(moved, centroids)
+            centroids = moved
         return centroids, stats
 
-    def _stalls(self, before: float, now: float) -> bool:
+    def _objective(self, rows: Floats, state: Any) -> float:
+        return float(len(rows) - state.inertia if self.cp.spherical else state.inertia)
+
+    def _stalls(self, stats: list[dict[str, Any]]) -> bool:
+        if len(stats) < 2 or self.cp.early_stop_threshold <= 0:
+            return False
+        before, now = stats[-2]["obj"], stats[-1]["obj"]
         gain = now - before if self.cp.spherical else before - now
-        return (
-            gain <= self.cp.early_stop_threshold * abs(before) and self.cp.early_stop_threshold >= 0
-        )
+        return bool(gain <= self.cp.early_stop_threshold * abs(before))
 
     def _start(self, rows: Floats, given: Floats, seed: int) -> Floats:
         missing = self.k - len(given)
