@@ -143,10 +143,10 @@ def _read_parquet(path: Path, columns: Sequence[str], options: Mapping[str, Any]
 
     _check_columns(path, columns, pq.read_schema(path).names)
     table = pq.read_table(path, columns=list(columns), partitioning=None, **options)
-    views = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+    views = {"string_view": pa.large_string(), "binary_view": pa.large_binary()}
     for place, field in enumerate(table.schema):  # pyarrow takes no rows of views
-        if field.type in views:
-            table = table.set_column(place, field.name, table[place].cast(views[field.type]))
+        if plain := views.get(str(field.type)):
+            table = table.set_column(place, field.name, table[place].cast(plain))
     return table
 
 
