@@ -8,10 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import ops
-from meddel_fast.extras import needs
-
-with needs("compat"):
-    from scipy.sparse import csr_array
 
 Float = NDArray[np.float64]
 
@@ -54,10 +50,11 @@ def weighted_kmeans(
         if step == max_iterations or np.array_equal(found.labels, labels):
             break
         labels = found.labels
-        members = csr_array((weights, (labels, np.arange(len(x)))), shape=(k, len(x)))
-        total = members.sum(axis=1)
+        total = np.bincount(labels, weights, k)
+        sums = np.zeros((k, x.shape[1]))
+        np.add.at(sums, labels, weights[:, None] * rows)
         empty = np.flatnonzero(total == 0.0)
-        centroids = (members @ rows) / np.where(total > 0.0, total, 1.0)[:, None]
+        centroids = sums / np.where(total > 0.0, total, 1.0)[:, None]
         far = np.argsort(-weights * found.distances, kind="stable")[: len(empty)]
         centroids[empty] = rows[far]
         centroids = centroids.astype(np.float32)

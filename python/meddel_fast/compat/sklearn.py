@@ -21,7 +21,6 @@ from meddel_fast.pair_stream import iter_similar_pairs
 from meddel_fast.selectors.base import check_budget
 
 with needs("compat"):
-    from scipy.sparse import csr_matrix
     from sklearn.base import (
         BaseEstimator,
         ClassNamePrefixFeaturesOutMixin,
@@ -31,6 +30,9 @@ with needs("compat"):
     from sklearn.metrics.pairwise import euclidean_distances
     from sklearn.utils import TransformerTags, _safe_indexing, check_random_state
     from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+with needs("compat"):  # which scikit-learn brings
+    from scipy.sparse import csr_matrix
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
