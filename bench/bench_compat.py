@@ -256,7 +256,8 @@ def nemo_curator(x: peers.Floats) -> Case:
             out.append(torch.triu(block, diagonal=1 - begin).max(dim=0).values)
         return torch.cat(out).numpy()
 
-    return Case(lambda: _redundancy(rows, cluster)[0], original, 1e-5)
+    # 1.4.0 gives scores below 0 as they are; this one, as those before it, gives 0.
+    return Case(lambda: np.maximum(_redundancy(rows, cluster)[0], 0.0), original, 1e-5)
 
 
 CASES: dict[str, Callable[[peers.Floats], Case]] = {

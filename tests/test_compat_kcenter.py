@@ -16,6 +16,7 @@ pytest.importorskip("torch")
 
 import torch
 
+from meddel_fast import reference
 from meddel_fast.compat import anomalib, deepcore, lightly, patchcore, torch_cluster
 
 N, D = 300, 12
@@ -54,6 +55,8 @@ def test_deepcore(x: np.ndarray, metric: Any, as_tensor: bool) -> None:
     np.testing.assert_array_equal(got, np.sort(loop(x, 20, [start])) + 1000)
     got = deepcore.k_center_greedy(matrix, 9, metric, "cpu", already_selected=[7, 30])
     np.testing.assert_array_equal(got, np.sort(loop(x, 11, [7, 30])))
+    none = deepcore.k_center_greedy(matrix, 0, metric, "cpu", already_selected=[7, 30])
+    np.testing.assert_array_equal(none, [7, 30])
     everything = deepcore.k_center_greedy(matrix, 2 * N, metric, "cpu", already_selected=[7])
     np.testing.assert_array_equal(everything, np.arange(N))
 
@@ -90,6 +93,8 @@ def test_anomalib(x: np.ndarray) -> None:
         assert sorted(everything) == list(range(N))
     with pytest.raises(ValueError, match="coreset_size must be from 1 to 300, got 0"):
         anomalib.KCenterGreedy(embedding, 0.001)
+    with pytest.raises(ValueError, match=re.escape("must hold a sample, got shape (0, 3, 4)")):
+        anomalib.KCenterGreedy(embedding[:0], 0.5)
 
 
 def test_patchcore_greedy(x: np.ndarray) -> None:
@@ -165,6 +170,24 @@ def test_torch_cluster(x: np.ndarray) -> None:
     assert torch_cluster.fps(src[:0]).tolist() == []
 
 
+@pytest.mark.parametrize("d", [1, 2, 3, 9])
+def test_torch_cluster_batches_are_their_examples(d: int) -> None:
+    """Points of a grid, where ties are many; examples of all sizes, sampled side by side."""
+    sizes = [400, 1, 37, 0, 2, 700, 64]
+    rng = np.random.default_rng(d)
+    points = rng.integers(0, 7, size=(sum(sizes), d)).astype(np.float32)
+    batch = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    wanted: list[int] = []
+    for begin, n in zip(np.cumsum([0, *sizes]), sizes, strict=False):
+        if n:
+            count = int(np.ceil(np.float32(n) * np.float32(0.3)))
+            found = reference.kcenter_greedy(points[begin : begin + n], count)[0]
+            wanted += (begin + found).tolist()
+    for dtype in (torch.float32, torch.float64, torch.float16):
+        src = torch.from_numpy(points).to(dtype)
+        assert torch_cluster.fps(src, batch, 0.3, random_start=False).tolist() == wanted
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -194,6 +217,16 @@ def test_lightly(x: np.ndarray) -> None:
     assert lightly_select(line, [], 5, 1.0) == [0, 4, 2, 1, 3]  # at the distance: still selected
     assert lightly_select(line, [], 5, 1.001) == [0, 4, 2]
     assert lightly_select(line, [], 5, 0.0) == [0, 4, 2, 1, 3]
+    assert lightly_select(line, [], 5, -1.0) == [0, 4, 2, 1, 3]
+    assert lightly_select(line, [1, 1], 4) == [1, 1, *loop(line, 3, [1])[1:]]  # named twice
+    assert lightly_select(line, [1, 1], 5) == [1, 1, *loop(line, 4, [1])[1:]]
+    assert lightly_select([], [], 0) == []
+    for whole in (line.astype(int), line.astype(np.uint8), line.astype(int).tolist()):
+        assert lightly_select(whole, [], 3) == [0, 4, 2]
+    with pytest.raises(ValueError, match="preselected_indices must be from 0 to 4, got -1"):
+        lightly_select(line, [-1], 3)
+    with pytest.raises(ValueError, match="strength must be above 0"):
+        lightly.Selection().add_diversifying_strategy(line, 0.0)
     selection = lightly.Selection()
     with pytest.raises(ValueError, match="add_diversifying_strategy must be called first"):
         selection.run_selection([], 5, 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import re
 import warnings
 from typing import Any
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from samples import ADVERSARIAL, adversarial, clustered
 
-from meddel_fast import reference
+from meddel_fast import ops, reference
 from meddel_fast.compat import _search, faiss
 
 N, D = 60, 11
@@ -126,6 +128,191 @@ def test_index_is_that_of_faiss(metric: str) -> None:
         np.testing.assert_array_equal(a[:, 500], b[:, 500])
 
 
+@pytest.mark.parametrize("metric", ["L2", "IP"])
+def test_index_takes_no_rows_any_numbers_and_infinite_thresholds(metric: str) -> None:
+    """Each as FAISS 1.15.1 does, beside which it is run where that is installed."""
+    rng = np.random.default_rng(4)
+    whole = rng.integers(0, 3, size=(12, 4))
+    made = [getattr(faiss, f"IndexFlat{metric}")(4)]
+    if importlib.util.find_spec("faiss"):
+        made.append(getattr(importlib.import_module("faiss"), f"IndexFlat{metric}")(4))
+    distance = metric == "L2"
+    for index in made:
+        for kind in ("f2", "f4", "f8", "i1", "u1", "i4", "i8", "?"):
+            index.reset()
+            index.add(whole.astype(kind)[:0])
+            value, found = index.search(whole[:2].astype(kind), 2)
+            assert (found == -1).all()
+            assert (value == (LARGEST if distance else -LARGEST)).all()
+            assert index.reconstruct_n().shape == (0, 4)
+            index.add(whole.astype(kind))
+            x = whole.astype(kind).astype(np.float32)
+            values = truth(x, x, distance)
+            best_value, _ = best(values, 3, distance)
+            np.testing.assert_array_equal(index.search(whole.astype(kind), 3)[0], best_value)
+            np.testing.assert_array_equal(index.reconstruct_n(2, 3), x[2:5])
+        value, found = index.search(whole[:0], 3)
+        assert (value.shape, found.shape, found.dtype) == ((0, 3), (0, 3), np.int64)
+        assert [part.tolist() for part in index.range_search(whole[:0], 1.0)] == [[0], [], []]
+        for limit, all_of_them in ((np.inf, distance), (-np.inf, not distance)):
+            limits, _, which = index.range_search(whole[:3], limit)
+            assert limits.tolist() == ([0, 12, 24, 36] if all_of_them else [0, 0, 0, 0])
+            assert which.tolist() == (list(range(12)) * 3 if all_of_them else [])
+        into = np.empty((2, 4), np.float32), np.empty((2, 4), np.int64)
+        got = index.search(whole[:2].astype(np.float32), 4, D=into[0], I=into[1])
+        assert got[0] is into[0]
+        assert got[1] is into[1]
+        np.testing.assert_array_equal(into[0], index.search(whole[:2], 4)[0])
+        np.testing.assert_array_equal(
+            index.reconstruct_batch([5, 1]), index.reconstruct_n()[[5, 1]]
+        )
+        assert index.remove_ids(np.array([1, 3, 3, 77])) == 2
+        left = np.delete(whole.astype(bool).astype(np.float32), [1, 3], axis=0)
+        np.testing.assert_array_equal(index.reconstruct_n(), left)
+        assert index.search_and_reconstruct(left[:1], 11)[2].shape == (1, 11, 4)
+        assert np.isnan(index.search_and_reconstruct(left[:1], 11)[2][0, 10]).all()
+        assert index.assign(left, 1).shape == (10, 1)
+        index.remove_ids(np.arange(12))
+        assert index.ntotal == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda index: index.range_search(np.ones((1, 2)), np.nan), "thresh must be from -inf to"),
+        (lambda index: index.search(np.ones((0, 3)), 1), "x must have 2 columns like the index"),
+        (lambda index: index.search(np.ones((1, 2)), 1, params=1), "params must be None"),
+        (lambda index: index.search(np.ones((1, 2)), 1, D=np.ones(3)), "must have shape (1, 1)"),
+        (lambda index: index.reconstruct_n(0, 3), "ni must be from 0 to 2"),
+        (lambda index: index.reconstruct_batch([0, 2]), "key must be rows of the index, 0 to 1"),
+        (lambda index: faiss.normalize_L2(np.ones((4, 4), np.float32)[:, ::2]), "C-contiguous"),
+        (lambda index: faiss.Kmeans(2, 3).train(np.ones((2, 2))), "k must be from 1 to 2"),
+        (lambda index: faiss.Kmeans(2, 1).train(np.eye(2), np.ones(2)), "weights must be None"),
+        (lambda index: faiss.Kmeans(2, 1, init_method=2), "init_method must be random (0) or"),
+    ],
+)  # fmt: skip
+def test_index_errors(call: Any, message: str) -> None:
+    index = faiss.IndexFlatL2(2)
+    index.add(np.eye(2))
+    with pytest.raises(ValueError, match=re.escape(message)):
+        call(index)
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float16", "float32", "int32", "bool"])
+def test_index_takes_tensors(kind: str) -> None:
+    torch = pytest.importorskip("torch")
+    x = torch.tensor([[1.0, 0.0], [1.0, 1.0]]).to(getattr(torch, kind))
+    index = faiss.IndexFlatL2(2)
+    index.add(x)
+    np.testing.assert_array_equal(index.reconstruct_n(), [[1, 0], [1, 1]])
+
+
+def test_kmeans_names_what_it_does_not_have() -> None:
+    with pytest.raises(TypeError, match=re.escape("has no parameters ['progressive_dim_steps'],")):
+        faiss.Kmeans(2, 3, progressive_dim_steps=2)
+
+
+def test_normalize_l2_is_in_place(rng: np.random.Generator) -> None:
+    x = clustered(rng, 20, 6).astype(np.float32)
+    x[3] = 0
+    wide = x.astype(np.float64)
+    wanted = wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-300)
+    assert faiss.normalize_L2(x) is None
+    np.testing.assert_allclose(x, wanted, rtol=1e-6)
+    faiss.normalize_L2(x[:0])
+    with pytest.raises(TypeError, match="x must be a float32 array, got float64"):
+        faiss.normalize_L2(wide)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {}, {"gpu": False}, {"gpu": True}, {"nredo": 3}, {"niter": 2}, {"niter": 0},
+        {"max_points_per_centroid": 10}, {"min_points_per_centroid": 5, "verbose": False},
+        {"int_centroids": True}, {"update_index": True}, {"early_stop_threshold": 0.1},
+        {"init_method": faiss.ClusteringInitMethod_RANDOM}, {"decode_block_size": 4096},
+        {"use_faster_subsampling": True}, {"check_input_data_for_NaNs": True},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_kmeans_takes_the_parameters_of_faiss(
+    rng: np.random.Generator, options: dict[str, Any]
+) -> None:
+    x = 10 * clustered(rng, 200, 6).astype(np.float32)
+    made = faiss.Kmeans(6, 5, **options)
+    assert made.obj is None
+    last = made.train(x)
+    assert made.centroids is not None
+    assert made.obj is not None
+    assert made.iteration_stats is not None
+    assert made.obj.shape == (len(made.iteration_stats),)
+    assert len(made.obj) <= options.get("niter", 25)
+    assert last == (made.obj[-1] if len(made.obj) else 0.0)
+    assert [step["obj"] for step in made.iteration_stats] == made.obj.tolist()
+    if "int_centroids" in options:
+        np.testing.assert_array_equal(made.centroids, np.rint(made.centroids))
+    else:
+        assert (np.diff(made.obj) <= 1e-6 * made.obj[:-1]).all()
+    np.testing.assert_array_equal(made.index.reconstruct_n(), made.centroids)
+    if importlib.util.find_spec("faiss"):
+        importlib.import_module("faiss").Kmeans(6, 5, **options).train(x)  # it takes them too
+    made.reset(3)
+    assert made.centroids is made.obj is None
+    made.train(x)
+    assert made.centroids.shape == (3, 6)
+
+
+@pytest.mark.parametrize("niter", [1, 2, 7, 200])
+@pytest.mark.parametrize("spherical", [False, True])
+def test_kmeans_steps_lead_where_the_run_went(
+    rng: np.random.Generator, niter: int, spherical: bool
+) -> None:
+    x = clustered(rng, 300, 6).astype(np.float32)
+    whole = ops.kmeans(x, 5, spherical=spherical, max_iterations=niter, init=x[:5])
+    made = faiss.Kmeans(6, 5, niter=niter, spherical=spherical)
+    last = made.train(x, init_centroids=x[:5])
+    np.testing.assert_array_equal(made.centroids, whole.centroids)
+    assert made.obj is not None
+    assert made.obj[-1] == last
+    assert len(made.obj) == min(niter, whole.iterations + 2)  # the last two are the same
+    made.train(x, init_centroids=x[:5])
+    x += rng.normal(size=x.shape).astype(np.float32)
+    with pytest.raises(RuntimeError, match="the rows have changed since train"):
+        made.iteration_stats  # noqa: B018
+
+
+def test_kmeans_warns_of_few_points_where_asked(rng: np.random.Generator) -> None:
+    x = clustered(rng, 20, 6)
+    with pytest.warns(UserWarning, match="20 rows for 5 centroids"):
+        faiss.Kmeans(6, 5, min_points_per_centroid=39).train(x)
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_kmeans_keeps_frozen_centroids(rng: np.random.Generator, count: int) -> None:
+    x = clustered(rng, 200, 6).astype(np.float32)
+    made = faiss.Kmeans(6, 5, niter=4, frozen_centroids=True)
+    made.train(x, init_centroids=x[:count])
+    assert made.centroids is not None
+    np.testing.assert_array_equal(made.centroids[:count], x[:count])
+    assert made.centroids.shape == (5, 6)
+
+
+def test_kmeans_has_the_objectives_of_faiss(rng: np.random.Generator) -> None:
+    original = pytest.importorskip("faiss")
+    x = clustered(rng, 400, 6).astype(np.float32)
+    for options in ({"niter": 3}, {"niter": 60}, {"niter": 60, "early_stop_threshold": 0.02}):
+        theirs, ours = (
+            module.Kmeans(6, 5, max_points_per_centroid=1000, **options)
+            for module in (original, faiss)
+        )
+        for made in (theirs, ours):
+            made.train(x, init_centroids=x[:5])
+        some = min(len(theirs.obj), len(ours.obj))
+        assert abs(len(theirs.obj) - len(ours.obj)) <= 1  # float32 sums may not fall once more
+        np.testing.assert_allclose(ours.obj[:some], theirs.obj[:some], rtol=1e-4)
+        np.testing.assert_allclose(ours.centroids, theirs.centroids, atol=1e-4)
+
+
 @pytest.mark.parametrize("spherical", [False, True])
 def test_kmeans_of_faiss(rng: np.random.Generator, spherical: bool) -> None:
     x = clustered(rng, 200, D)[:, :8]
@@ -185,14 +372,18 @@ def estimators() -> list[Any]:
 
 # What a selector of rows cannot keep: a row out for each row in, whichever rows these are.
 ROWS = "it selects rows"
-ALLOWED = dict.fromkeys(
-    [
-        "check_transformer_data_not_an_array", "check_transformer_general",
-        "check_methods_sample_order_invariance", "check_methods_subset_invariance",
-        "check_fit_idempotent",
-    ],
-    ROWS,
-)  # fmt: skip
+# And scikit-learn's own KMeans fails the check of weights, whose draws are no others for copies.
+ALLOWED = {
+    "KCenterSelector": dict.fromkeys(
+        [
+            "check_transformer_data_not_an_array", "check_transformer_general",
+            "check_methods_sample_order_invariance", "check_methods_subset_invariance",
+            "check_fit_idempotent",
+        ],
+        ROWS,
+    ),
+    "KMeans": {"check_sample_weight_equivalence_on_dense_data": "other draws"},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("which", range(4))
@@ -200,7 +391,7 @@ def test_check_estimator(which: int) -> None:
     from sklearn.utils.estimator_checks import check_estimator
 
     estimator = estimators()[which]
-    allowed = ALLOWED if type(estimator).__name__ == "KCenterSelector" else {}
+    allowed = ALLOWED.get(type(estimator).__name__, {})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of checks that are skipped or fail as allowed
         results = check_estimator(estimator, expected_failed_checks=allowed)
@@ -244,6 +435,100 @@ def test_nearest_neighbors(rng: np.random.Generator, metric: str) -> None:
         NearestNeighbors(p=1).fit(x)
     with pytest.raises(ValueError, match="metric must be one of"):
         NearestNeighbors(metric="l1").fit(x)
+    with pytest.raises(ValueError, match="metric_params must be empty"):
+        NearestNeighbors(metric_params={"w": np.ones(6)}).fit(x)
+
+
+@pytest.mark.parametrize("metric", ["minkowski", "euclidean", "l2", "cosine"])
+@pytest.mark.parametrize("query", [None, np.float32, np.float64, np.int32])
+@pytest.mark.parametrize("fitted", [np.float32, np.float64, np.float16, np.int32])
+def test_distances_have_the_type_of_scikit_learn(
+    rng: np.random.Generator, metric: str, fitted: Any, query: Any
+) -> None:
+    from sklearn.neighbors import NearestNeighbors as Original
+
+    from meddel_fast.compat.sklearn import NearestNeighbors
+
+    x = rng.integers(1, 20, size=(30, 4))
+    queries = None if query is None else x[:7].astype(query)
+    made = [one(metric=metric, n_neighbors=3, radius=5.0) for one in (Original, NearestNeighbors)]
+    types = []
+    for one in made:
+        one.fit(x.astype(fitted))
+        distances, indices = one.radius_neighbors(queries)
+        near = one.kneighbors(queries)
+        types.append([a.dtype for a in (distances[0], indices[0], *near)])
+        graphs = one.kneighbors_graph(queries, mode="distance"), one.radius_neighbors_graph(queries)
+        types[-1] += [graph.shape for graph in graphs]
+        np.testing.assert_array_equal(graphs[0].indices.reshape(-1, 3), near[1])
+    assert types[0] == types[1]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_every_row_finds_itself_at_radius_0(
+    rng: np.random.Generator, metric: str, dtype: Any
+) -> None:
+    from meddel_fast.compat.sklearn import NearestNeighbors
+
+    x = rng.normal(size=(300, 7)).astype(dtype)
+    x[200:] = x[:100]  # and its copies
+    made = NearestNeighbors(metric=metric, radius=0.0).fit(x)
+    for queries in (x, x.copy()):
+        distance, index = made.radius_neighbors(queries)
+        copies = [{i % 200, i % 200 + 200} & set(range(300)) for i in range(300)]
+        assert [set(row.tolist()) for row in index] == copies
+        assert all((row == 0.0).all() for row in distance)
+    assert made.radius_neighbors(x[:2], np.inf, return_distance=False)[0].tolist() == [*range(300)]
+
+
+def test_estimators_know_the_names_of_features(rng: np.random.Generator) -> None:
+    from sklearn.base import clone
+
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(rng.normal(size=(20, 3)).astype(np.float32), columns=list("abc"))
+    for estimator in estimators():
+        made = clone(estimator).fit(table)
+        assert made.n_features_in_ == 3
+        assert made.feature_names_in_.tolist() == ["a", "b", "c"]
+        assert made.get_params() == estimator.get_params()
+        with pytest.warns(UserWarning, match="does not have valid feature names"):
+            getattr(made, "kneighbors", getattr(made, "transform", None))(table.to_numpy())
+    named = estimators()[0].set_output(transform="pandas").fit(table).transform(table)
+    assert named.columns.tolist() == ["kmeans0", "kmeans1", "kmeans2"]
+
+
+def test_kmeans_obeys_weights(rng: np.random.Generator) -> None:
+    from sklearn.cluster import KMeans as Original
+
+    from meddel_fast.compat.sklearn import KMeans
+
+    x = clustered(rng, 150, 6)
+    weights = rng.integers(0, 4, size=150).astype(float)
+    theirs = Original(5, init=x[:5], n_init=1, tol=0).fit(x, sample_weight=weights)
+    ours = KMeans(5, init=x[:5]).fit(x, sample_weight=weights)
+    np.testing.assert_array_equal(ours.labels_, theirs.labels_)
+    np.testing.assert_allclose(ours.cluster_centers_, theirs.cluster_centers_, atol=1e-5)
+    np.testing.assert_allclose(ours.inertia_, theirs.inertia_, rtol=1e-5)
+    for weights_given in (weights, None, np.full(150, 2.5)):
+        np.testing.assert_allclose(
+            ours.score(x, sample_weight=weights_given),
+            theirs.score(x, sample_weight=weights_given), rtol=1e-5,
+        )  # fmt: skip
+    # Whole weights are copies; equal ones scale the inertia.
+    copies = KMeans(5, init=x[:5]).fit(np.repeat(x, weights.astype(int), axis=0))
+    np.testing.assert_allclose(ours.inertia_, copies.inertia_, rtol=1e-9)
+    plain, double = (KMeans(5, init=x[:5]).fit(x, sample_weight=w) for w in (None, np.full(150, 2)))
+    np.testing.assert_allclose(double.inertia_, 2 * plain.inertia_)
+    for init in ("k-means++", "random", lambda x, k, random_state: x[random_state.permutation(k)]):
+        made = KMeans(5, init=init, n_init=3, random_state=0).fit(x, sample_weight=weights)
+        assert len(np.unique(made.labels_[weights > 0])) == 5
+        again = KMeans(5, init=init, n_init=3, random_state=0).fit_predict(x, sample_weight=weights)
+        np.testing.assert_array_equal(made.labels_, again)
+    few = KMeans(3, random_state=0).fit(x[[0, 0, 0, 1]], sample_weight=[1, 2, 3, 4])
+    assert few.inertia_ == 0.0
+    with pytest.raises(ValueError, match="Negative values in data passed"):
+        KMeans(2).fit(x, sample_weight=-weights)
 
 
 def test_kmeans_of_sklearn(rng: np.random.Generator) -> None:

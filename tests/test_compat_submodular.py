@@ -186,6 +186,24 @@ def test_apricot(
     assert len(rows) == 15
 
 
+@pytest.mark.parametrize("optimizer", apricot.OPTIMIZERS)
+@pytest.mark.parametrize("seed", range(3))
+def test_apricot_is_greedy_on_repeated_rows(seed: int, optimizer: str) -> None:
+    """apricot 0.6.1 is so by "naive" and "two-stage"; its "lazy" one takes a copy for a gain."""
+    x = np.random.default_rng(seed).integers(0, 3, size=(40, 3)).astype(float)
+    wanted = greedy(facility_gain, similarities(x, "euclidean"), 12, [])
+    ours = apricot.FacilityLocationSelection(12, "euclidean", optimizer=optimizer).fit(x)
+    np.testing.assert_array_equal(ours.ranking, wanted)
+    assert ours.gains is not None
+    assert (np.diff(ours.gains) <= 0).all()
+    original = pytest.importorskip("apricot", exc_type=ImportError)
+    theirs = original.FacilityLocationSelection(12, "euclidean", optimizer=optimizer).fit(x)
+    if optimizer == "lazy":
+        assert ours.gains.sum() >= theirs.gains.sum()
+    else:
+        np.testing.assert_array_equal(theirs.ranking, wanted)
+
+
 @pytest.mark.parametrize(
     ("metric", "optimizer"),
     [("euclidean", "lazy"), ("euclidean", "naive"), ("cosine", "two-stage"), ("corr", "lazy")],

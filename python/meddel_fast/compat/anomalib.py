@@ -45,6 +45,8 @@ class KCenterGreedy:
     ) -> None:
         self.embedding = embedding
         self.n_observations = int(embedding.shape[0])
+        if self.n_observations == 0:
+            raise ValueError(f"embedding must hold a sample, got shape {tuple(embedding.shape)}")
         self.coreset_size = int(self.n_observations * sampling_ratio)
         if not 0 < self.coreset_size <= self.n_observations:
             raise ValueError(

@@ -15,7 +15,7 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
 METRICS = ("euclidean", "cosine", "corr", "correlation", "precomputed")
-OPTIMIZERS = ("lazy", "naive", "two-stage")  # which select the same
+OPTIMIZERS = ("lazy", "naive", "two-stage")  # which are to select the same
 
 _HELD_BYTES = 1 << 31  # of similarities; beyond that rows are worked out when asked for
 _BLOCK_BYTES = 1 << 26
@@ -38,7 +38,8 @@ class FacilityLocationSelection:
     initial_subset : list or array, optional
         Samples that are selected already: indices, or a mask.
     optimizer : {"lazy", "naive", "two-stage"}
-        All select the same; here always the lazy algorithm. apricot has others, which are not here.
+        Here all make the greedy choice, by a lazy algorithm that is exact. In apricot 0.6.1 "lazy",
+        its default, does not where rows are repeated. apricot's others are not here.
     optimizer_kwds, n_neighbors, reservoir
         Must be empty or None: what apricot takes them for is not here.
     max_reservoir_size, n_jobs, random_state, verbose

@@ -56,7 +56,8 @@ def k_center_greedy(
     matrix : torch.Tensor or numpy array of shape (n, d)
         Features.
     budget : int
-        How many to select, on top of the already selected ones; from 1 on, n at most.
+        How many to select, on top of the already selected ones; from 1 on (0 where there are
+        some), n at most.
     metric : "euclidean" or callable
         DeepCore's ``euclidean_dist`` (any callable of this name) is taken for "euclidean". Another
         callable, of two tensors (or arrays) of rows to their matrix of distances, is called once a
@@ -87,11 +88,11 @@ def k_center_greedy(
     if getattr(matrix, "ndim", 0) != 2:
         raise ValueError(f"matrix must be a 2-d float array, got shape {np.shape(matrix)}")
     n = len(matrix)
-    budget = min(check_int("budget", budget, 1), n)
     names = np.arange(n) if index is None else np.asarray(index)
     if len(names) != n:
         raise ValueError(f"index must have one name a row of matrix ({n}), got {len(names)}")
     before = np.asarray([] if already_selected is None else already_selected)
+    budget = min(check_int("budget", budget, 0 if len(before) else 1), n)
     chosen = np.isin(names, before)
     if len(before) and not chosen.any():
         raise ValueError(f"already_selected must be names of the index, got {before}")

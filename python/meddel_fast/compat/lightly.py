@@ -33,11 +33,12 @@ class Selection:
         Parameters
         ----------
         embeddings : array or list of shape (n, d)
-            Of all samples. Lists are taken as float32.
+            Of all samples. Lists and integers are taken as float32.
         strength : float
-            Its weight among several strategies; alone it changes nothing.
+            Its weight among several strategies, above 0; alone it changes nothing.
         stopping_condition_minimum_distance : float, optional
-            Stop when all samples left are nearer than this (Euclidean) to a selected one.
+            Stop when all samples left are nearer than this (Euclidean) to a selected one; at 0 or
+            below: never.
 
         Raises
         ------
@@ -47,13 +48,17 @@ class Selection:
         if self._strategy is not None:
             raise ValueError("only one strategy is possible here, got a second one")
         largest = float(np.finfo("d").max)
-        check_float("strength", strength, 0.0, largest)
+        if check_float("strength", strength, 0.0, largest) == 0.0:
+            raise ValueError("strength must be above 0: at 0 no strategy has a say")
         if not is_torch(embeddings) and not isinstance(embeddings, np.ndarray):
             embeddings = np.asarray(embeddings, dtype=np.float32)
-        check_rows("embeddings", embeddings, resolve_threads(None))
+        elif not is_torch(embeddings) and embeddings.dtype.kind in "biu":
+            embeddings = embeddings.astype(np.float32)
+        if len(embeddings):
+            check_rows("embeddings", embeddings, resolve_threads(None))
         stop = 0.0
         if (given := stopping_condition_minimum_distance) is not None:
-            stop = check_float("stopping_condition_minimum_distance", given, 0.0, largest)
+            stop = check_float("stopping_condition_minimum_distance", given, -largest, largest)
         self._strategy = embeddings, stop
 
     def run_selection(
@@ -64,8 +69,7 @@ class Selection:
         Parameters
         ----------
         preselected_indices : sequence of int
-            Samples that are selected already, without repeats. Without any the first sample
-            starts.
+            Samples that are selected already. Without any the first sample starts.
         n_total_samples : int
             Number of samples, as many as embeddings.
         n_samples_to_select : int
@@ -83,14 +87,15 @@ class Selection:
         if n_total_samples != n:
             raise ValueError(f"n_total_samples must be {n} as of embeddings, got {n_total_samples}")
         check_int("n_samples_to_select", n_samples_to_select, 0, n)
-        before = [int(i) for i in preselected_indices]
+        before = [check_int("preselected_indices", i, 0, n - 1) for i in preselected_indices]
         count = n_samples_to_select - len(before)
         if count <= 0:
             return before
         # k-center leaves out what is exactly at the radius, Lightly what is nearer than it.
         radius = float(np.nextafter(stop, 0.0)) if stop > 0.0 else None
         found = ops.kcenter_greedy(
-            embeddings, count, radius=radius, selected=before or None, distances=False
-        )
+            embeddings, min(count, n - len(set(before))), radius=radius,
+            selected=list(dict.fromkeys(before)) or None, distances=False,
+        )  # fmt: skip
         order: list[int] = to_numpy(found.indices).tolist()
         return before + order

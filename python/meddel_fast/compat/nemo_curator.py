@@ -2,14 +2,18 @@
 
 Reads Parquet or JSON lines with an id and an embedding, and writes the layout of NeMo Curator:
 ``kmeans_results/centroid=<k>/*.parquet``, ``pairwise_results/cluster_<k>.parquet``,
-``duplicates/*.parquet``. A sample is a duplicate when its highest cosine to an earlier sample of
-its cluster is at or above 1 - eps, compared in fp64 (NeMo Curator: in float32 or less).
+``duplicates/*.parquet``. Ids keep their type in all of them. A sample is a duplicate when its
+highest cosine to an earlier sample of its cluster is at or above 1 - eps, compared in fp64. NeMo
+Curator 1.4.0 stores and multiplies in float16 unless told otherwise; here that has to be asked for.
 """
 
 from __future__ import annotations
 
+import os
+import random
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,13 +23,28 @@ from numpy.typing import NDArray
 
 from meddel_fast import ops
 from meddel_fast.arrays import check_choice, check_float, check_int
+from meddel_fast.compat._curator_files import (
+    DUPLICATES,
+    KMEANS,
+    PAIRWISE,
+    SUFFIXES,
+    check_read_options,
+    check_write_options,
+    embeddings,
+    find_files,
+    read_files,
+    sortable,
+)
 from meddel_fast.compat._search import inner_of_pairs
 from meddel_fast.extras import needs
-from meddel_fast.files import StrPath, atomic_directory
+from meddel_fast.files import atomic_directory
+from meddel_fast.outputs import check_folder
 
 Int = NDArray[np.int64]
 
-_SUFFIXES = {"parquet": (".parquet",), "jsonl": (".jsonl", ".json")}
+_STORED = ("float16", "float32")
+_COMPUTED = ("auto", "float16", "float32")
+_BLOCK = 1024  # samples that are compared at a time in half precision
 _COLUMNS = {"cosine": "cosine_dist_to_cent", "l2": "l2_dist_to_cent"}
 
 
@@ -50,15 +69,43 @@ class RankingStrategy:
     strategy: str = "sort"
     random_seed: int = 42
 
+    def __post_init__(self) -> None:
+        """Give each column its direction."""
+        check_choice("strategy", self.strategy, ("sort", "random"))
+        if isinstance(self.ascending, bool):
+            self.ascending = [self.ascending] * len(self.metadata_cols)
+        if len(self.ascending) != len(self.metadata_cols):
+            raise ValueError(
+                f"ascending must have one entry a column ({len(self.metadata_cols)}), "
+                f"got {len(self.ascending)}"
+            )
+
+    @classmethod
+    def metadata_based(
+        cls, metadata_cols: list[str], ascending: bool | list[bool] = True, random_seed: int = 42
+    ) -> RankingStrategy:
+        """Return the strategy that sorts by columns."""
+        return cls(metadata_cols, ascending, "sort", random_seed)
+
+    @classmethod
+    def random(cls, random_seed: int = 42) -> RankingStrategy:
+        """Return the strategy that shuffles."""
+        return cls([], strategy="random", random_seed=random_seed)
+
 
 @dataclass
 class WorkflowRunResult:
     """What a run took and found: ``kmeans_time``, ``pairwise_time``, ``total_time`` (seconds) and
-    ``num_duplicates``.
+    ``num_duplicates``, in `metadata`. There are no tasks of pipelines here.
     """  # noqa: D205
 
     workflow_name: str
+    pipeline_tasks: dict[str, list[Any]] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
+
+    def get_metadata(self, key: str) -> Any:
+        """Return an entry of the metadata, None where there is none."""
+        return self.metadata.get(key)
 
 
 class SemanticDeduplicationWorkflow:
@@ -67,7 +114,7 @@ class SemanticDeduplicationWorkflow:
     Parameters
     ----------
     input_path : str or list of str
-        Folder (or several) with the files, those below included; they are read sorted by path.
+        Folder or file (or several) to read, folders below included; sorted by path.
     output_path : str
         Where ``duplicates`` goes.
     n_clusters : int
@@ -86,23 +133,38 @@ class SemanticDeduplicationWorkflow:
         Steps of k-means at most.
     random_state : int
         Seed.
-    init : "k-means||" or array of shape (n_clusters, d)
-        Where k-means starts; for the former k-means++ draws.
+    init : "k-means||", "random" or array of shape (n_clusters, d)
+        Where k-means starts; for the first k-means++ draws, for the second any samples are drawn.
     n_init : int or "auto"
         Runs, of which that of the lowest inertia stays; "auto" is one.
     fit_data_fraction : float, optional
-        Fit k-means on this share of the samples, drawn at random.
+        Fit k-means on this share of the files, above 0 and at most 1, drawn as NeMo Curator draws
+        them; default: on all (NeMo Curator: on what its GPU holds).
     distance_metric : {"cosine", "l2"}
         The distance to the centroid that samples are ranked by.
     which_to_keep : {"hard", "easy", "random"}
         Rank the farthest first, the nearest first, or at random. Equal distances: by id in the same
         direction.
     ranking_strategy : RankingStrategy, optional
-        In place of the two before; its columns must be among `metadata_fields`.
+        In place of the two before, which may then be None; its columns must be among
+        `metadata_fields`.
     eps : float, optional
-        Threshold; without it no duplicates are written.
+        Threshold; without it no duplicates are written. From 1 on even the first of a cluster is
+        a duplicate, as there: its score is 0.
+    read_kwargs : dict, optional
+        ``filters`` of Parquet files; what only changes how cuDF reads is passed over, all else
+        refused, ``storage_options`` too.
+    cache_kwargs, write_kwargs : dict, optional
+        ``compression``, ``row_group_size_rows`` and the like: of the clusters and the comparisons
+        (default: as of `write_kwargs`), and of the duplicates. What is not obeyed is refused.
     clear_output : bool
-        Replace what an earlier run wrote; else it is an error if there is any.
+        Replace what an earlier run wrote; else it is an error if there is any. Nothing else is ever
+        replaced (NeMo Curator empties `output_path`).
+    pairwise_compute_dtype : {"auto", "float16", "float32"}
+        "float16": embeddings and their products are rounded to it as NeMo Curator does, "float32":
+        cosines are exact; "auto": as the embeddings are stored.
+    kmeans_embedding_output_dtype : {"float32", "float16"}
+        How ``kmeans_results`` stores embeddings; float16 as their bits, in uint16, as there.
     embedding_dim, tol, oversampling_factor, max_samples_per_batch, pairwise_batch_size, verbose
         Taken for NeMo Curator's sake; they change nothing.
 
@@ -120,7 +182,6 @@ class SemanticDeduplicationWorkflow:
         cache_path: str | None = None,
         id_field: str = "id",
         embedding_field: str = "embeddings",
-        embedding_dim: int | None = None,
         metadata_fields: list[str] | None = None,
         input_filetype: str = "parquet",
         input_file_extensions: list[str] | None = None,
@@ -132,45 +193,71 @@ class SemanticDeduplicationWorkflow:
         oversampling_factor: float = 2.0,
         max_samples_per_batch: int = 1 << 15,
         fit_data_fraction: float | None = None,
-        distance_metric: str = "cosine",
-        which_to_keep: str = "hard",
+        distance_metric: str | None = "cosine",
+        which_to_keep: str | None = "hard",
         ranking_strategy: RankingStrategy | None = None,
         pairwise_batch_size: int = 1024,
         eps: float | None = None,
+        _duplicates_num_row_groups_hint: int | None = None,
+        read_kwargs: Mapping[str, Any] | None = None,
+        cache_kwargs: Mapping[str, Any] | None = None,
+        write_kwargs: Mapping[str, Any] | None = None,
         clear_output: bool = True,
         verbose: bool = True,
+        pairwise_compute_dtype: str = "auto",
+        kmeans_embedding_output_dtype: str = "float32",
+        *,
+        embedding_dim: int | None = None,
     ) -> None:
-        self.inputs = [
-            Path(p) for p in ([input_path] if isinstance(input_path, str) else input_path)
-        ]
+        if isinstance(input_path, (str, os.PathLike)):
+            input_path = [input_path]
+        self.inputs = [Path(path) for path in input_path]
         self.output = Path(output_path)
-        self.cache = Path(output_path if cache_path is None else cache_path)
+        self.cache = Path(cache_path or output_path)
+        for place in (*self.inputs, self.output, self.cache):
+            if ":/" in str(place):
+                raise ValueError(f"files are read and written locally, got {place}")
         self.n_clusters = check_int("n_clusters", n_clusters, 1)
         self.id_field, self.embedding_field = id_field, embedding_field
         self.metadata_fields = list(metadata_fields or [])
-        self.filetype = check_choice("input_filetype", input_filetype, tuple(_SUFFIXES))
-        self.suffixes = tuple(input_file_extensions or _SUFFIXES[self.filetype])
+        self.filetype = check_choice("input_filetype", input_filetype, tuple(SUFFIXES))
+        self.suffixes = tuple(input_file_extensions or SUFFIXES[self.filetype])
         self.max_iter = check_int("max_iter", max_iter, 1)
         self.random_state = check_int("random_state", random_state, 0)
         if isinstance(init, str):
-            check_choice("init", init, ("k-means||",))
-        self.init = None if isinstance(init, str) else np.asarray(init)
+            check_choice("init", init, ("k-means||", "random"))
+        self.init = init if isinstance(init, str) else np.asarray(init)
         self.n_init = 1 if n_init == "auto" else check_int("n_init", n_init, 1)
-        self.fraction = fit_data_fraction
-        if fit_data_fraction is not None and not 0.0 < fit_data_fraction < 1.0:
+        self.fraction = 1.0 if fit_data_fraction is None else fit_data_fraction
+        if not 0.0 < self.fraction <= 1.0:
             raise ValueError(
-                f"fit_data_fraction must be above 0 and below 1, got {fit_data_fraction}"
+                f"fit_data_fraction must be above 0 and at most 1, got {self.fraction}"
             )
-        check_choice("distance_metric", distance_metric, tuple(_COLUMNS))
-        check_choice("which_to_keep", which_to_keep, ("hard", "easy", "random"))
         self.ranking = ranking_strategy or _ranking(
-            _COLUMNS[distance_metric], which_to_keep, id_field, self.random_state
+            distance_metric, which_to_keep, id_field, self.random_state
         )
         known = {id_field, *self.metadata_fields, *_COLUMNS.values()}
         if missing := sorted(set(self.ranking.metadata_cols) - known):
             raise ValueError(f"metadata_fields must hold {missing}, which the ranking needs")
         self.eps = None if eps is None else check_float("eps", eps, 0.0, 2.0)
+        hint = _duplicates_num_row_groups_hint
+        self.groups = 10 if hint is None else check_int("_duplicates_num_row_groups_hint", hint, 1)
+        self.read_options = check_read_options(read_kwargs, self.filetype)
+        self.write_options = check_write_options("write_kwargs", write_kwargs)
+        self.cache_options = check_write_options("cache_kwargs", cache_kwargs or write_kwargs)
+        if "row_group_size" in self.write_options:
+            raise ValueError("write_kwargs must not hold row_group_size_rows, as there")
         self.clear_output = bool(clear_output)
+        stored, computed = kmeans_embedding_output_dtype, pairwise_compute_dtype
+        check_choice("kmeans_embedding_output_dtype", stored, _STORED)
+        check_choice("pairwise_compute_dtype", computed, _COMPUTED)
+        if (stored, computed) == ("float16", "float32"):
+            raise ValueError(
+                "pairwise_compute_dtype must not be 'float32' where "
+                "kmeans_embedding_output_dtype is 'float16': what is rounded stays so"
+            )
+        self.store_halves = stored == "float16"
+        self.halves = "float16" in (stored, computed)
 
     def run(
         self,
@@ -194,15 +281,20 @@ class SemanticDeduplicationWorkflow:
         ------
         FileNotFoundError
             If there are no files to read.
+        FileExistsError
+            If something else than an earlier run's results is where they go.
         ValueError
-            If a column is missing or embeddings are not as they must be.
+            If a column is missing or embeddings are not as they must be, or a folder to write to
+            lies in one to read.
         """
         began = time.monotonic()
-        table, x = self._read()
-        labels, table = self._cluster(table, x)
+        self._check_places()
+        table, x, fit = self._read()
+        labels, table = self._cluster(table, x, fit)
         clustered = time.monotonic()
         order = self._sweep(table, labels)
-        score, nearest = _redundancy(x[order], labels[order])
+        redundancy = _half_redundancy if self.halves else _redundancy
+        score, nearest = redundancy(x[order], labels[order])
         ids = table[self.id_field].combine_chunks().take(order)
         self._write_pairs(ids, labels[order], score, nearest)
         count = 0 if self.eps is None else self._write_duplicates(ids, score >= 1.0 - self.eps)
@@ -213,47 +305,62 @@ class SemanticDeduplicationWorkflow:
             "total_time": ended - began,
             "num_duplicates": count,
         }
-        return WorkflowRunResult("semantic_deduplication", metadata)
+        return WorkflowRunResult("semantic_deduplication", metadata=metadata)
 
-    def _read(self) -> tuple[Any, NDArray[np.float32]]:
-        """Read the columns, and the embeddings at length 1."""
-        with needs("compat"):
-            import pyarrow as pa
+    def _check_places(self) -> None:
+        """Refuse, before any work, what must not be replaced, and clear what must not stay."""
+        for folder, kind in (
+            (self.cache / "kmeans_results", KMEANS),
+            (self.cache / "pairwise_results", PAIRWISE),
+            (self.output / "duplicates", DUPLICATES),
+        ):
+            check_folder(folder, kind, self.inputs)
+            if not self.clear_output and folder.is_dir() and any(folder.iterdir()):
+                raise FileExistsError(f"{folder} is not empty, and clear_output is False")
+        if self.eps is None and (self.output / "duplicates").is_dir():
+            shutil.rmtree(self.output / "duplicates")  # of another run: not of this one's clusters
 
-        files = sorted(
-            path for folder in self.inputs for path in folder.rglob("*")
-            if path.suffix in self.suffixes and path.is_file()
-        )  # fmt: skip
-        if not files:
-            where = ", ".join(map(str, self.inputs))
-            raise FileNotFoundError(f"no files that end in {self.suffixes} in {where}")
+    def _read(self) -> tuple[Any, NDArray[np.float32], NDArray[np.bool_]]:
+        """Read the columns, the embeddings at length 1, and which rows k-means is fitted on."""
+        files = find_files(self.inputs, self.suffixes)
         wanted = [self.id_field, self.embedding_field, *self.metadata_fields]
-        wanted = list(dict.fromkeys(wanted))
-        tables = [_read_file(path, self.filetype, wanted) for path in files]
-        table = pa.concat_tables(tables, promote_options="permissive")
-        x = _embeddings(table[self.embedding_field], self.embedding_field).astype(np.float64)
+        table, counts = read_files(
+            files, self.filetype, list(dict.fromkeys(wanted)), self.read_options
+        )
+        x = embeddings(table[self.embedding_field], self.embedding_field).astype(np.float64)
         norms = np.linalg.norm(x, axis=1, keepdims=True)
         x = np.divide(x, norms, out=np.zeros_like(x), where=norms > 0)
-        return table, x.astype(np.float32)
+        drawn = random.Random(self.random_state).sample(range(len(files)), len(files))
+        chosen = drawn[: max(1, round(len(files) * self.fraction))]
+        fit = np.repeat(np.isin(np.arange(len(files)), chosen), counts)
+        if int(fit.sum()) < self.n_clusters:
+            raise ValueError(
+                f"n_clusters must be at most {int(fit.sum())}, the samples that k-means is fitted "
+                f"on, got {self.n_clusters}"
+            )
+        return table, x.astype(np.float32), fit
 
-    def _cluster(self, table: Any, x: NDArray[np.float32]) -> tuple[Int, Any]:
+    def _cluster(
+        self, table: Any, x: NDArray[np.float32], fit: NDArray[np.bool_]
+    ) -> tuple[Int, Any]:
         """Cluster, add distances to the centroids, write ``kmeans_results``."""
         with needs("compat"):
             import pyarrow as pa
             import pyarrow.parquet as pq
 
-        some = x
-        if self.fraction is not None:
-            rng = np.random.default_rng(self.random_state)
-            size = max(self.n_clusters, int(len(x) * self.fraction))
-            some = x[np.sort(rng.choice(len(x), min(size, len(x)), replace=False))]
-        runs = [
-            ops.kmeans(
-                some, self.n_clusters, spherical=False, max_iterations=self.max_iter,
-                seed=self.random_state + run, init=self.init,
-            )
-            for run in range(self.n_init if self.init is None else 1)
-        ]  # fmt: skip
+        some = x if fit.all() else x[fit]
+        draws = np.random.default_rng(self.random_state)
+        runs = []
+        for run in range(self.n_init if isinstance(self.init, str) else 1):
+            init = None if isinstance(self.init, str) else self.init
+            if isinstance(self.init, str) and self.init == "random":
+                init = some[draws.choice(len(some), self.n_clusters, replace=False)]
+            runs.append(
+                ops.kmeans(
+                    some, self.n_clusters, spherical=False, max_iterations=self.max_iter,
+                    seed=self.random_state + run, init=init,
+                )
+            )  # fmt: skip
         found = min(runs, key=lambda run: run.inertia)
         if some is not x:
             found = ops.kmeans(
@@ -261,9 +368,10 @@ class SemanticDeduplicationWorkflow:
             )
         labels: Int = found.labels
         cosine = _cosine_distances(x, found.centroids, labels)
+        stored = x.astype(np.float16).view(np.uint16) if self.store_halves else x
         table = table.set_column(
             table.column_names.index(self.embedding_field), self.embedding_field,
-            pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1)), x.shape[1]),
+            pa.FixedSizeListArray.from_arrays(pa.array(stored.reshape(-1)), x.shape[1]),
         )  # fmt: skip
         table = table.append_column(
             _COLUMNS["l2"], pa.array(np.sqrt(found.distances), pa.float32())
@@ -273,7 +381,8 @@ class SemanticDeduplicationWorkflow:
             for cluster in np.unique(labels):
                 target = folder / f"centroid={cluster}"
                 target.mkdir()
-                pq.write_table(table.take(np.flatnonzero(labels == cluster)), target / "0.parquet")
+                part = table.take(np.flatnonzero(labels == cluster))
+                pq.write_table(part, target / "0.parquet", **self.cache_options)
         return labels, table
 
     def _sweep(self, table: Any, labels: Int) -> Int:
@@ -285,15 +394,14 @@ class SemanticDeduplicationWorkflow:
         if self.ranking.strategy == "random":
             shuffled = np.random.default_rng(self.ranking.random_seed).permutation(len(labels))
             return shuffled[np.argsort(labels[shuffled], kind="stable")]
-        columns = self.ranking.metadata_cols
         rising = self.ranking.ascending
-        rising = [rising] * len(columns) if isinstance(rising, bool) else rising
-        keys = [("", "ascending")] + [
-            (column, "ascending" if up else "descending")
-            for column, up in zip(columns, rising, strict=True)
-        ]
-        sortable = table.select(columns).append_column("", pa.array(labels))
-        return np.asarray(pc.sort_indices(sortable, sort_keys=keys)).astype(np.int64)
+        assert isinstance(rising, list)
+        keys, sortables = [("0", "ascending")], [pa.array(labels)]
+        for column, up in zip(self.ranking.metadata_cols, rising, strict=True):
+            keys.append((str(len(keys)), "ascending" if up else "descending"))
+            sortables.append(sortable(table[column]))
+        ranked = pa.table(sortables, names=[name for name, _ in keys])
+        return np.asarray(pc.sort_indices(ranked, sort_keys=keys)).astype(np.int64)
 
     def _write_pairs(self, ids: Any, labels: Int, score: Any, nearest: Int) -> None:
         with needs("compat"):
@@ -311,51 +419,33 @@ class SemanticDeduplicationWorkflow:
             for cluster in np.unique(labels):
                 begin, end = np.searchsorted(labels, [cluster, cluster + 1])
                 part = pairs.slice(begin, end - begin)
-                pq.write_table(part, folder / f"cluster_{cluster}.parquet")
+                pq.write_table(part, folder / f"cluster_{cluster}.parquet", **self.cache_options)
 
     def _write_duplicates(self, ids: Any, goes: NDArray[np.bool_]) -> int:
         with needs("compat"):
             import pyarrow as pa
+            import pyarrow.compute as pc
             import pyarrow.parquet as pq
 
-        found = pa.table({"id": ids.filter(goes)}).sort_by("id")
+        gone = ids.filter(goes)
+        rows = pc.sort_indices(sortable(gone))
+        size = max(1, len(gone) // self.groups)
         with atomic_directory(self.output / "duplicates", replace=self.clear_output) as folder:
-            pq.write_table(found, folder / "0.parquet")
-        return int(found.num_rows)
+            pq.write_table(
+                pa.table({"id": gone.take(rows)}), folder / "0.parquet", row_group_size=size,
+                **self.write_options,
+            )  # fmt: skip
+        return len(gone)
 
 
-def _ranking(column: str, which_to_keep: str, id_field: str, seed: int) -> RankingStrategy:
+def _ranking(
+    metric: str | None, which_to_keep: str | None, id_field: str, seed: int
+) -> RankingStrategy:
+    column = _COLUMNS[check_choice("distance_metric", metric, tuple(_COLUMNS))]
+    check_choice("which_to_keep", which_to_keep, ("hard", "easy", "random"))
     if which_to_keep == "random":
         return RankingStrategy([], strategy="random", random_seed=seed)
     return RankingStrategy([column, id_field], ascending=which_to_keep == "easy")
-
-
-def _read_file(path: StrPath, filetype: str, columns: Sequence[str]) -> Any:
-    with needs("compat"):
-        import pyarrow.json as json
-        import pyarrow.parquet as pq
-
-    table = pq.read_table(path) if filetype == "parquet" else json.read_json(path)
-    if missing := sorted(set(columns) - set(table.column_names)):
-        raise ValueError(f"{path} must have the columns {missing}, it has {table.column_names}")
-    return table.select(list(columns))
-
-
-def _embeddings(column: Any, name: str) -> NDArray[Any]:
-    """Return a column of lists as an array, checked to be one."""
-    with needs("compat"):
-        import pyarrow as pa
-
-    column = column.combine_chunks()
-    if column.null_count or not (
-        pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
-        or pa.types.is_fixed_size_list(column.type)
-    ):  # fmt: skip
-        raise ValueError(f"{name} must be lists of numbers without nulls, got {column.type}")
-    lengths = np.unique(column.value_lengths()) if len(column) else np.zeros(1)
-    if len(lengths) != 1 or lengths[0] == 0:
-        raise ValueError(f"{name} must be lists of one length, got {lengths.tolist()}")
-    return np.asarray(column.flatten()).reshape(len(column), int(lengths[0]))
 
 
 def _cosine_distances(
@@ -370,8 +460,31 @@ def _cosine_distances(
 
 
 def _redundancy(x: NDArray[np.float32], labels: Int) -> tuple[NDArray[np.float64], Int]:
-    """Highest cosine to an earlier row of the cluster and that row; 0 and itself if none is > 0."""
+    """Return the highest cosine to an earlier row of the cluster, and that row.
+
+    0 and itself for the first.
+    """
     found = ops.redundancy(x, labels=labels)
-    positive = found.similarity > 0.0
-    nearest = np.where(positive, found.neighbor, np.arange(len(x)))
-    return np.where(positive, found.similarity, 0.0), nearest
+    first = found.neighbor < 0
+    nearest = np.where(first, np.arange(len(x)), found.neighbor)
+    return np.where(first, 0.0, found.similarity), nearest
+
+
+def _half_redundancy(x: NDArray[np.float32], labels: Int) -> tuple[NDArray[np.float64], Int]:
+    """Do the same by inner products of rows in float16, themselves rounded to float16.
+
+    The earliest of equals, of which there are many. Labels rise.
+    """
+    halves = x.astype(np.float16).astype(np.float64)
+    score, nearest = np.zeros(len(x)), np.arange(len(x))
+    for begin in np.unique(labels, return_index=True)[1]:
+        end = np.searchsorted(labels, labels[begin], side="right")
+        for row in range(begin + 1, end, _BLOCK):
+            last = min(end, row + _BLOCK)
+            products = (halves[row:last] @ halves[begin : last - 1].T).astype(np.float16)
+            later = np.arange(begin, last - 1)[None] >= np.arange(row, last)[:, None]
+            products[later] = -np.inf
+            best = products.argmax(axis=1)
+            score[row:last] = np.take_along_axis(products, best[:, None], 1)[:, 0]
+            nearest[row:last] = begin + best
+    return score, nearest

@@ -6,6 +6,11 @@
 ``dataframes/cluster_<i>.pkl``. Pickles are written for the original's tools and never read: what is
 read back here stands beside each as ``cluster_<i>.parquet``.
 
+Names of samples may be of any kind. The files hold them as text: texts as they are, paths as such,
+all others as Python writes them (``12``, ``('case 1', 3)``), whole whatever their length (the
+original: integers as float64, exact up to 2^53). Nothing but an earlier file of the same kind is
+replaced, and no input.
+
 Embeddings are compared by cosine (the original: by inner product, and so equal for rows of length
 1), and thresholds in fp64: a sample goes when its highest cosine to an earlier one of its cluster
 is above 1 - eps.
@@ -28,13 +33,23 @@ from meddel_fast.arrays import check_choice, check_int
 from meddel_fast.compat._search import inner_of_pairs
 from meddel_fast.compat.faiss import Kmeans
 from meddel_fast.extras import needs
-from meddel_fast.files import StrPath, atomic_path, write_text
+from meddel_fast.files import StrPath, atomic_path, write_bytes
+from meddel_fast.outputs import NAMES, Kind, array_file, check_output, output_path
 from meddel_fast.untrusted import load_npy
 
 Member = tuple[Any, int, float, int]
 
 _KEEP = ("hard", "easy", "random")
 _PATH, _ID = 0, 1  # columns of a sorted cluster
+_WHOLE = 2**53  # below which float64 holds every integer
+
+_CLUSTERING = {
+    "kmeans_centroids": array_file("the centroids of a clustering", "f", 2),
+    "dist_to_cent": array_file("the distances of a clustering", "f", 1),
+    "nearest_cent": array_file("the labels of a clustering", "iu", 1),
+}
+_SORTED = array_file("a sorted cluster", "US", 2)
+_PICKLE = Kind("a pickled table", (".pkl",), lambda path: b"pandas" in path.read_bytes()[:200])
 
 
 def compute_centroids(
@@ -67,14 +82,18 @@ def compute_centroids(
     Kmeans
         As of :mod:`meddel_fast.compat.faiss`, trained on all rows.
     """
+    folder, source = Path(save_folder), getattr(data, "filename", None)
+    for name, kind in _CLUSTERING.items():
+        check_output(folder / f"{name}.npy", kind, [source])
     made = Kmeans(
         np.shape(data)[-1], ncentroids, niter=niter, seed=seed, spherical=Kmeans_with_cos_dist
     )
     made.train(data)
     distance, nearest = made.assign(data)
-    _save(Path(save_folder, "kmeans_centroids.npy"), made.centroids)
-    _save(Path(save_folder, "dist_to_cent.npy"), distance)
-    _save(Path(save_folder, "nearest_cent.npy"), nearest)
+    for (name, kind), array in zip(
+        _CLUSTERING.items(), (made.centroids, distance, nearest), strict=True
+    ):
+        _save(folder / f"{name}.npy", array, kind)
     return made
 
 
@@ -96,7 +115,7 @@ def assign_and_sort_clusters(
     data : array of shape (n, d)
         Embeddings.
     paths_list : sequence of length n
-        Names of the samples, no two the same.
+        Names of the samples, no two of a cluster the same; see the module.
     sim_metric : {"cosine", "l2"}
         Distance: 1 - cosine, or what ``dist_to_cent.npy`` holds.
     keep_hard : bool
@@ -120,7 +139,8 @@ def assign_and_sort_clusters(
     Raises
     ------
     ValueError
-        For an unknown metric, or l2 with cosine k-means.
+        For an unknown metric, l2 with cosine k-means, a cluster that is not there, more or fewer
+        names than rows, or two of a cluster that are written alike.
     FileNotFoundError
         If the folder lacks a file.
     """
@@ -131,23 +151,30 @@ def assign_and_sort_clusters(
         load_npy(Path(save_folder, f"{name}.npy"))
         for name in ("kmeans_centroids", "dist_to_cent", "nearest_cent")
     )
+    if len(paths_list) != len(nearest):
+        raise ValueError(
+            f"paths_list must have one name a row ({len(nearest)}), got {len(paths_list)}"
+        )
+    clusters = [
+        check_int("cluster_ids", cluster, 0, len(centroids) - 1, " (the centroids)")
+        for cluster in cluster_ids
+    ]
     by_cluster = np.argsort(nearest, kind="stable")
     borders = np.searchsorted(nearest[by_cluster], [np.arange(len(centroids) + 1)])[0]
     out = []
-    for cluster in cluster_ids:
+    for cluster in clusters:
         target = Path(sorted_clusters_file_loc, f"cluster_{cluster}.npy")
         if target.exists():
             continue
-        check_int("cluster_ids", cluster, 0, len(centroids) - 1, " (the centroids)")
         members = by_cluster[borders[cluster] : borders[cluster + 1]]
         away = distance[members]
         if sim_metric == "cosine":
             near = away if kmeans_with_cos_dist else _cosines(data, members, centroids[cluster])
             away = 1.0 - near.astype(np.float64)
         order = np.argsort(-away if keep_hard else away, kind="stable")
-        found = [(paths_list[i], int(i), float(away[j]), int(cluster))
+        found = [(paths_list[i], int(i), float(away[j]), cluster)
                  for i, j in zip(members[order], order, strict=True)]  # fmt: skip
-        _save(target, np.array(found) if found else np.empty((0, 4), dtype="<U1"))
+        _save(target, _as_array(found), _SORTED)
         out.append(found)
     return out
 
@@ -194,7 +221,7 @@ class SemDeDupJob:
         ValueError
             If two members have the same name.
         """
-        if len(np.unique(cluster[:, _PATH])) < len(cluster):
+        if len({_text(name) for name in cluster[:, _PATH]}) < len(cluster):
             raise ValueError("cluster must hold no name twice")
         found: NDArray[np.float64] = ops.redundancy(cluster_reps).similarity
         return np.maximum(found, 0.0)
@@ -209,17 +236,18 @@ class SemDeDupJob:
             if (tables / f"cluster_{cluster}.parquet").exists():
                 continue
             members = _load_cluster(self.args.sorted_clusters_path, cluster)
-            order = list(range(len(members)))
+            order = list(range(len(members)))  # Python's shuffle draws otherwise for an array
             if len(order) > 1 and str(self.args.which_to_keep).lower() == "random":
                 self._random.shuffle(order)
             elif str(self.args.which_to_keep).lower() == "easy":
                 order.reverse()
-            members = members[order]
+            indices = np.array(order, dtype=np.int64)
+            members = members[indices]
             highest = np.zeros(len(members))
             if len(members) > 1:
                 rows = embeddings[members[:, _ID].astype(np.int64)]
                 highest = self.semdedup(members, rows)
-            columns: dict[str, Any] = {"indices": order}
+            columns: dict[str, Any] = {"indices": indices}
             columns |= {f"eps={eps}": highest > 1 - eps for eps in self.args.eps_list}
             self._write(tables, cluster, columns)
 
@@ -231,7 +259,7 @@ class SemDeDupJob:
             with needs("compat"):
                 from pandas import DataFrame
 
-            with atomic_path(tables / f"cluster_{cluster}.pkl") as temporary:
+            with output_path(tables / f"cluster_{cluster}.pkl", _PICKLE) as temporary:
                 DataFrame(columns).to_pickle(temporary)
         with atomic_path(tables / f"cluster_{cluster}.parquet") as temporary:
             pq.write_table(pa.table(columns), temporary)
@@ -247,7 +275,8 @@ def extract_pruned_data(
 ) -> None:
     """Write the names of the samples that stay (or go), a line each.
 
-    Names are whole; the original cuts them to 32 characters.
+    Names are whole; the original cuts them to 32 characters. What is at `output_txt_path` is
+    replaced if it is a list of names.
 
     Parameters
     ----------
@@ -269,11 +298,15 @@ def extract_pruned_data(
     FileNotFoundError
         If a cluster's file is missing; for one that the original made, which is a pickle, too.
     ValueError
-        If the job did not have this eps.
+        If the job did not have this eps, a name has a line break in it, or the file would be
+        among those that are read.
+    FileExistsError
+        If something else than a list of names has this path.
     """
     with needs("compat"):
         import pyarrow.parquet as pq
 
+    check_output(output_txt_path, NAMES, [sorted_clusters_path, semdedup_pruning_tables_path])
     names: list[str] = []
     for cluster in range(num_clusters):
         table = Path(semdedup_pruning_tables_path, f"cluster_{cluster}.parquet")
@@ -285,7 +318,10 @@ def extract_pruned_data(
         goes = columns[f"eps={eps}"].to_numpy()
         members = _load_cluster(sorted_clusters_path, cluster)[columns["indices"].to_numpy()]
         names += [_text(name) for name in members[goes != retreive_kept_samples, _PATH]]
-    write_text(output_txt_path, "\n".join(names))
+    for name in names:
+        if "\n" in name or "\r" in name:
+            raise ValueError(f"names must have no line break, as there is one a line, got {name!r}")
+    write_bytes(output_txt_path, os.fsencode("\n".join(names)))
 
 
 def _cosines(data: Any, members: NDArray[np.int64], centroid: Any) -> NDArray[np.float64]:
@@ -299,13 +335,34 @@ def _cosines(data: Any, members: NDArray[np.int64], centroid: Any) -> NDArray[np
 
 
 def _load_cluster(folder: StrPath, cluster: int) -> NDArray[Any]:
-    return load_npy(Path(folder, f"cluster_{cluster}.npy"))
+    members = load_npy(Path(folder, f"cluster_{cluster}.npy"))
+    return members if members.size else members.reshape(0, 4)
 
 
-def _save(path: Path, array: Any) -> None:
-    with atomic_path(path) as temporary:
+def _as_array(members: list[Member]) -> NDArray[Any]:
+    """Return members as the original's array of texts (of bytes, where all names are bytes)."""
+    rows = [(_text(name), str(i), repr(away), str(c)) for name, i, away, c in members]
+    if len({row[_PATH] for row in rows}) < len(rows):
+        raise ValueError("paths_list must hold no name twice in a cluster, as they are written")
+    table = np.array(rows) if rows else np.empty((0, 4), dtype="<U1")
+    if rows and all(isinstance(name, bytes) for name, *_ in members):
+        return np.array([[os.fsencode(text) for text in row] for row in rows])
+    return table
+
+
+def _save(path: Path, array: Any, kind: Kind) -> None:
+    with output_path(path, kind) as temporary:
         np.save(temporary, array, allow_pickle=False)
 
 
 def _text(name: Any) -> str:
-    return os.fsdecode(name)
+    """Return how a name is written; one read from a file of the original may be a float64."""
+    if isinstance(name, (np.datetime64, np.timedelta64)):
+        return str(name)
+    if isinstance(name, np.generic):
+        name = name.item()
+        if isinstance(name, float) and name.is_integer():
+            if abs(name) >= _WHOLE:
+                raise ValueError(f"names were rounded to float64 when they were written: {name}")
+            name = int(name)
+    return os.fsdecode(name) if isinstance(name, (str, bytes, os.PathLike)) else repr(name)

@@ -15,38 +15,52 @@ from numpy.typing import NDArray
 from meddel_fast import ops
 from meddel_fast.arrays import check_choice, check_float, check_int
 from meddel_fast.compat._search import Found, Search
+from meddel_fast.compat._weighted import weighted_kmeans
 from meddel_fast.extras import needs
 from meddel_fast.pair_stream import iter_similar_pairs
 from meddel_fast.selectors.base import check_budget
 
 with needs("compat"):
-    from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
+    from sklearn.base import (
+        BaseEstimator,
+        ClassNamePrefixFeaturesOutMixin,
+        ClusterMixin,
+        TransformerMixin,
+    )
     from sklearn.metrics.pairwise import euclidean_distances
     from sklearn.utils import TransformerTags, _safe_indexing, check_random_state
-    from sklearn.utils.validation import check_is_fitted, validate_data
+    from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+with needs("compat"):  # which scikit-learn brings
+    from scipy.sparse import csr_matrix
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
 _METRICS = ("euclidean", "l2", "minkowski", "cosine")
-_LARGEST = float(np.finfo("d").max)
 
 
-class KMeans(TransformerMixin, ClusterMixin, BaseEstimator):  # type: ignore[misc]
+class KMeans(
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
+    TransformerMixin,  # type: ignore[misc]
+    ClusterMixin,  # type: ignore[misc]
+    BaseEstimator,  # type: ignore[misc]
+):  # fmt: skip
     """Lloyd's k-means by Euclidean distance.
 
     Parameters
     ----------
     n_clusters : int
         Number of clusters.
-    init : "k-means++" or array of shape (n_clusters, n_features)
-        First centres.
+    init : "k-means++", "random", callable, or array of shape (n_clusters, n_features)
+        First centres: drawn, any samples, what the callable makes of (X, n_clusters, random_state),
+        or given.
     n_init : int or "auto"
         Runs, of which that of the lowest inertia stays; "auto" is one.
     max_iter : int
         Steps of a run at most; it ends when labels stop changing.
     random_state : int, RandomState or None
-        Of k-means++, whose draws are not scikit-learn's.
+        Of the draws, which are not scikit-learn's.
     tol, verbose, copy_x, algorithm
         Taken for scikit-learn's sake; they change nothing.
 
@@ -82,29 +96,60 @@ class KMeans(TransformerMixin, ClusterMixin, BaseEstimator):  # type: ignore[mis
         self.copy_x = copy_x
         self.algorithm = algorithm
 
-    def fit(self, X: Any, y: Any = None) -> KMeans:
-        """Cluster samples, an array of shape (n_samples, n_features)."""
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> KMeans:
+        """Cluster samples.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+        y
+            Not looked at.
+        sample_weight : array of shape (n_samples,), optional
+            How much each counts for centres and inertia.
+        """
         x = validate_data(self, X, dtype=[np.float64, np.float32])
+        weights = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
         k = check_int("n_clusters", self.n_clusters, 1, len(x), " (n_samples)")
-        given = None if isinstance(self.init, str) else np.asarray(self.init)
-        if given is None:
-            check_choice("init", self.init, ("k-means++",))
-        runs = 1 if self.n_init == "auto" or given is not None else self.n_init
+        steps = check_int("max_iter", self.max_iter, 1)
+        if isinstance(self.init, str):
+            check_choice("init", self.init, ("k-means++", "random"))
+        drawn = isinstance(self.init, str) or callable(self.init)
+        runs = self.n_init if drawn and self.n_init != "auto" else 1
         draws = check_random_state(self.random_state)
-        best = None
+        best: Any = None
         for _ in range(check_int("n_init", runs, 1)):
-            found = ops.kmeans(
-                x, k, spherical=False, init=given, seed=int(draws.randint(2**31 - 1)),
-                max_iterations=check_int("max_iter", self.max_iter, 1),
-            )  # fmt: skip
+            init = self._first(x, k, draws)
+            if (weights == weights[0]).all():
+                plain = ops.kmeans(
+                    x, k, spherical=False, init=init, seed=int(draws.randint(2**31 - 1)),
+                    max_iterations=steps,
+                )  # fmt: skip
+                found: Any = plain._replace(inertia=plain.inertia * weights[0])
+            else:
+                found = weighted_kmeans(x, weights, k, init, draws, steps)
             if best is None or found.inertia < best.inertia:
                 best = found
-        assert best is not None
         self.cluster_centers_ = best.centroids.astype(x.dtype)
         self.labels_ = best.labels.astype(np.int32)
         self.inertia_, self.n_iter_ = float(best.inertia), max(1, int(best.iterations))
         self._n_features_out = k
         return self
+
+    def _first(self, x: NDArray[Any], k: int, draws: Any) -> NDArray[Any] | None:
+        """Return the first centres; None where k-means++ is to draw them."""
+        if isinstance(self.init, str):
+            random = self.init == "random"
+            return x[draws.choice(len(x), k, replace=False)] if random else None
+        return np.asarray(self.init(x, k, random_state=draws) if callable(self.init) else self.init)
+
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> NDArray[np.int32]:
+        """Cluster samples and return their labels."""
+        labels: NDArray[np.int32] = self.fit(X, sample_weight=sample_weight).labels_
+        return labels
+
+    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Cluster samples and return their distances to all centres."""
+        return self.fit(X, sample_weight=sample_weight).transform(X)
 
     def predict(self, X: Any) -> NDArray[np.int32]:
         """Return the nearest centre of each sample, shape (n_samples,)."""
@@ -121,10 +166,11 @@ class KMeans(TransformerMixin, ClusterMixin, BaseEstimator):  # type: ignore[mis
         distances: NDArray[Any] = euclidean_distances(x, self.cluster_centers_)
         return distances
 
-    def score(self, X: Any, y: Any = None) -> float:
-        """Return minus the sum of squared distances to the nearest centres."""
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return minus the (weighted) sum of squared distances to the nearest centres."""
         value, _ = self._nearest(X)
-        return -float(value.sum())
+        weights = _check_sample_weight(sample_weight, value, dtype=np.float64)
+        return -float((value[:, 0] * weights).sum())
 
     def _nearest(self, X: Any) -> tuple[Float, Int]:
         check_is_fitted(self)
@@ -144,7 +190,7 @@ class NearestNeighbors(BaseEstimator):  # type: ignore[misc]
     metric : {"minkowski", "euclidean", "l2", "cosine"}
         The first three are the same (p is 2); cosine distance is 1 - cosine, not less than 0.
     algorithm, leaf_size, p, metric_params, n_jobs
-        Taken for scikit-learn's sake; they change nothing, but p must be 2.
+        Taken for scikit-learn's sake; they change nothing, but p must be 2, metric_params empty.
 
     Attributes
     ----------
@@ -178,7 +224,10 @@ class NearestNeighbors(BaseEstimator):  # type: ignore[misc]
         check_choice("metric", self.metric, _METRICS)
         if self.metric == "minkowski" and self.p != 2:
             raise ValueError(f"p must be 2, got {self.p}")
-        self._fit_X = _narrow(validate_data(self, X, dtype=[np.float64, np.float32]))
+        if self.metric_params:
+            raise ValueError(f"metric_params must be empty, got {self.metric_params}")
+        x = validate_data(self, X, dtype=[np.float64, np.float32])
+        self._fit_X, self._narrowed = _narrow(x), x.dtype == np.float64
         self.n_samples_fit_ = len(self._fit_X)
         self.effective_metric_ = "cosine" if self.metric == "cosine" else "euclidean"
         cosine = self.metric == "cosine"
@@ -201,8 +250,8 @@ class NearestNeighbors(BaseEstimator):  # type: ignore[misc]
 
         Returns
         -------
-        distances : float64 array of shape (n_queries, n_neighbors)
-            Rising; only if wanted.
+        distances : array of shape (n_queries, n_neighbors)
+            Rising; only if wanted. float64, but float32 for cosines of float32 samples and queries.
         indices : int64 array of shape (n_queries, n_neighbors)
         """
         check_is_fitted(self)
@@ -211,7 +260,7 @@ class NearestNeighbors(BaseEstimator):  # type: ignore[misc]
         k = self.n_neighbors if n_neighbors is None else n_neighbors
         if not isinstance(k, numbers.Integral) or not 1 <= k <= most:
             raise ValueError(f"n_neighbors must be an int from 1 to {most}, got {k!r}")
-        queries = self._fit_X if own else self._queries(X)
+        queries, kind = self._queries(X)
         if self._search is None:
             found = ops.topk_similarity(queries, None if own else self._fit_X, int(k))
             distance, index = np.maximum(0.0, 1.0 - found.similarity), found.indices
@@ -220,7 +269,34 @@ class NearestNeighbors(BaseEstimator):  # type: ignore[misc]
             if own:
                 distance, index = _without_own(distance, index)
             distance = np.sqrt(distance)
-        return (distance, index) if return_distance else index
+        return (distance.astype(kind), index) if return_distance else index
+
+    def kneighbors_graph(
+        self, X: Any = None, n_neighbors: int | None = None, mode: str = "connectivity"
+    ) -> Any:
+        """Return the neighbours as a sparse matrix of shape (n_queries, n_samples_fit).
+
+        Of ones, or of distances where `mode` is "distance".
+        """
+        check_choice("mode", mode, ("connectivity", "distance"))
+        distance, index = self.kneighbors(X, n_neighbors)
+        return self._graph(list(distance), list(index), mode)
+
+    def radius_neighbors_graph(
+        self, X: Any = None, radius: float | None = None, mode: str = "connectivity",
+        sort_results: bool = False,
+    ) -> Any:  # fmt: skip
+        """Return all within a radius as :meth:`kneighbors_graph` returns neighbours."""
+        check_choice("mode", mode, ("connectivity", "distance"))
+        distance, index = self.radius_neighbors(X, radius, sort_results=sort_results)
+        return self._graph(list(distance), list(index), mode)
+
+    def _graph(self, distances: list[Any], indices: list[Any], mode: str) -> Any:
+        limits = np.concatenate([[0], np.cumsum([len(index) for index in indices])])
+        value = np.concatenate(distances)
+        shape = len(indices), self.n_samples_fit_
+        ones = np.ones(len(value)) if mode == "connectivity" else value
+        return csr_matrix((ones, np.concatenate(indices), limits), shape=shape)
 
     def radius_neighbors(
         self,
@@ -236,7 +312,7 @@ class NearestNeighbors(BaseEstimator):  # type: ignore[misc]
         X : array of shape (n_queries, n_features), optional
             Queries; the fitted samples, each without itself, when not given.
         radius : float, optional
-            Default: the estimator's.
+            Default: the estimator's; may be infinite.
         return_distance : bool
             Whether distances are wanted.
         sort_results : bool
@@ -251,8 +327,9 @@ class NearestNeighbors(BaseEstimator):  # type: ignore[misc]
         if sort_results and not return_distance:
             raise ValueError("return_distance must be True if sort_results is True")
         own = X is None
-        limit = check_float("radius", self.radius if radius is None else radius, 0.0, _LARGEST)
-        found = self._within(self._fit_X if own else self._queries(X), limit)
+        limit = check_float("radius", self.radius if radius is None else radius, 0.0, np.inf)
+        queries, kind = self._queries(X)
+        found = self._within(queries, limit)
         distances, indices = [], []
         for i in range(len(found.limits) - 1):
             part = slice(found.limits[i], found.limits[i + 1])
@@ -260,14 +337,20 @@ class NearestNeighbors(BaseEstimator):  # type: ignore[misc]
             keep = (distance <= limit) & ((index != i) | (not own))
             index, distance = index[keep], distance[keep]
             order = np.argsort(distance, kind="stable") if sort_results else slice(None)
-            distances.append(distance[order])
+            distances.append(distance[order].astype(kind))
             indices.append(index[order])
         if not return_distance:
             return _ragged(indices)
         return _ragged(distances), _ragged(indices)
 
-    def _queries(self, X: Any) -> NDArray[np.float32]:
-        return _narrow(validate_data(self, X, dtype=[np.float64, np.float32], reset=False))
+    def _queries(self, X: Any) -> tuple[NDArray[np.float32], type]:
+        """Return queries, and the type that scikit-learn gives distances from them."""
+        wide = self._narrowed
+        queries = self._fit_X
+        if X is not None:
+            x = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+            queries, wide = _narrow(x), wide or x.dtype == np.float64
+        return queries, np.float64 if wide or self.metric != "cosine" else np.float32
 
     def _within(self, queries: NDArray[np.float32], radius: float) -> Found:
         """Find all at the radius or nearer, and perhaps some that are beyond it by rounding."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from meddel_fast import ops
-from meddel_fast.arrays import check_int
+from meddel_fast.arrays import check_int, resolve_threads
 from meddel_fast.extras import needs
 
 with needs("compat"):
     import torch
+
+_SMALL = 1 << 17  # numbers of an example, up to which starting threads takes longer than they save
 
 
 def fps(
@@ -62,19 +65,27 @@ def fps(
         raise ValueError(f"ratio must be above 0 and at most 1, got {ratio}")
     sizes = torch.tensor([end - begin for begin, end in itertools.pairwise(borders)])
     counts: list[int] = torch.ceil(sizes.to(torch.float32) * shares).long().tolist()
-    sampled = [
-        _sample(points[begin:end], begin, count, random_start)
+    wanted = [
+        (begin, end, count, int(torch.randint(end - begin, (1,))) if random_start else 0)
         for (begin, end), count in zip(itertools.pairwise(borders), counts, strict=True)
         if count
     ]
+
+    # Examples are small and many: a thread for each rather than several for one.
+    together = resolve_threads(None)
+
+    def sample(example: tuple[int, int, int, int]) -> torch.Tensor:
+        begin, end, count, start = example
+        part = points[begin:end]
+        threads = 1 if part.numel() <= _SMALL else max(1, together // len(wanted))
+        found = ops.kcenter_greedy(part, count, start=start, distances=False, threads=threads)
+        indices: torch.Tensor = found.indices + begin
+        return indices
+
+    workers = together if points.device.type == "cpu" else 1
+    with ThreadPoolExecutor(max(1, min(workers, len(wanted)))) as pool:
+        sampled = list(pool.map(sample, wanted))
     return torch.cat(sampled) if sampled else torch.empty(0, dtype=torch.int64, device=src.device)
-
-
-def _sample(points: torch.Tensor, first: int, count: int, random_start: bool) -> torch.Tensor:
-    start = int(torch.randint(len(points), (1,))) if random_start else 0
-    found = ops.kcenter_greedy(points, count, start=start, distances=False)
-    indices: torch.Tensor = found.indices + first
-    return indices
 
 
 def _borders(
