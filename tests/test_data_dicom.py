@@ -207,6 +207,33 @@ def test_a_window_of_which_half_is_empty_is_none(tmp_path: Path) -> None:
     np.testing.assert_array_equal(shown(second), eight((frames[0] - 999.5) / 499 + 0.5))
 
 
+def test_a_width_that_can_be_none_is_no_window(tmp_path: Path) -> None:
+    frames = ramp(4095, np.uint16)[None]
+    wanted = shown(save(dataset(frames), tmp_path / "x.dcm"))
+    for width, function in ((0, None), (-5, None), (0.5, "LINEAR"), (0, "SIGMOID")):
+        data = dataset(frames, WindowCenter=2048, WindowWidth=width, VOILUTFunction=function)
+        np.testing.assert_array_equal(shown(save(data, tmp_path / "x.dcm")), wanted)
+    data = dataset(frames, WindowCenter=["7", "2048"], WindowWidth=["0", "4096"])
+    second = shown(save(data, tmp_path / "x.dcm"))
+    np.testing.assert_array_equal(second, eight((frames[0] - 2047.5) / 4095 + 0.5))
+
+
+def test_the_narrowest_window_cuts_at_its_centre(tmp_path: Path) -> None:
+    bits = (ramp(255, np.uint8) > 90).astype(np.uint8)[None]
+    for kind in ("MONOCHROME2", "MONOCHROME1"):
+        data = dataset(bits, kind, BitsStored=1, WindowCenter=0.5, WindowWidth=1)
+        wanted = 255 * (bits[0] if kind == "MONOCHROME2" else 1 - bits[0])
+        np.testing.assert_array_equal(shown(save(data, tmp_path / "x.dcm")), wanted)
+
+
+@pytest.mark.parametrize("centre", ["nan", "inf"])
+def test_a_window_that_is_no_number_is_named(tmp_path: Path, centre: str) -> None:
+    data = dataset(ramp(255, np.uint8)[None], WindowCenter="11111111", WindowWidth="100")
+    path = save(data, tmp_path / "x.dcm")
+    path.write_bytes(path.read_bytes().replace(b"11111111", centre.encode().ljust(8)))
+    assert refusal(path) == f"broken: WindowCenter is {centre}"
+
+
 def test_frames_are_counted_where_their_number_is_left_empty(tmp_path: Path) -> None:
     frames = np.stack([ramp(255, np.uint8)] * 3)
     path = save(dataset(frames, NumberOfFrames=None), tmp_path / "x.dcm")

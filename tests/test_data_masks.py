@@ -14,6 +14,7 @@ Image = pytest.importorskip("PIL.Image")
 
 from containers import encoded  # noqa: E402
 from made_masks import (  # noqa: E402
+    BLANK,
     LESION,
     MASKS,
     OTHER,
@@ -31,7 +32,7 @@ from made_masks import (  # noqa: E402
 )
 
 from meddel_fast.data import mask_census  # noqa: E402
-from meddel_fast.data.images import load_mask  # noqa: E402
+from meddel_fast.data.images import ImageError, load_mask  # noqa: E402
 from meddel_fast.data.mask_census import Census, MaskError  # noqa: E402
 from meddel_fast.data.mask_numbers import depth_of, numbers_of  # noqa: E402
 from meddel_fast.data.pixels import Pixels  # noqa: E402
@@ -58,6 +59,8 @@ KINDS: dict[str, tuple[tuple[float, ...], tuple[int, ...] | str]] = {
     "20 beside 230": ((0, 20, 230, 0), "dark regions"),
     "white of videos": ((16, 235, 235, 16), (0, 1, 1, 0)),
     "nothing is 0": ((1, 2, 3, 1), "no pixel is 0"),
+    "1 beside 254": ((0, 1, 1, 254), "dark regions"),
+    "1 beside 128": ((0, 1, 1, 128), "dark regions"),
     "two scales": ((0, 1, 1, 0), "two scales"),
 }
 
@@ -277,6 +280,66 @@ def test_one_bit_is_black_and_white_beside_0_and_255(tmp_path: Path) -> None:
     ]
     for path, wanted in zip(paths, (MASKS[0] == LESION, MASKS[1] > 0, MASKS[2] > 0), strict=True):
         np.testing.assert_array_equal(load_mask(path, SIDE, settled(paths)), wanted)
+
+
+BLACK_WHITE = [0, 0, 0, 255, 255, 255]
+
+
+def in_black_and_white(path: Path, lesion: np.ndarray, how: str) -> Path:
+    if how == "bit":
+        return written(path, Image.fromarray(lesion))
+    image = Image.fromarray((lesion ^ (how == "turned")).astype(np.uint8), "P")
+    image.putpalette(BLACK_WHITE if how == "palette" else BLACK_WHITE[::-1])
+    return written(path, image)
+
+
+@pytest.mark.parametrize("how", ["bit", "palette", "turned"])
+@pytest.mark.parametrize("given", [None, {"ignore": [255]}, {"foreground": [1], "ignore": [255]},
+                                   {"background": [0], "ignore": [255]}])  # fmt: skip
+def test_black_and_white_beside_classes_is_not_what_these_ignore(
+    tmp_path: Path, how: str, given: dict[str, Any] | None
+) -> None:
+    paths = saved(tmp_path, grey(".png"), (0, 1, 1, 255))
+    paths.append(in_black_and_white(tmp_path / "bits.png", MASKS[0] == LESION, how))
+    if how == "turned" and given is None:
+        with pytest.raises(MaskError, match="255 is ignored in masks of 8 bits, and all that pal"):
+            settled(paths)
+        return
+    *found, last = read(paths, given)
+    for mask, got in zip(MASKS, found, strict=True):
+        np.testing.assert_array_equal(got, numbered(mask, (0, 1, 1, 255)))
+    # the owner speaks of indices: of a palette that is turned over, 1 is the ground
+    np.testing.assert_array_equal(last, (MASKS[0] == LESION) ^ (how == "turned"))
+
+
+def test_what_few_files_have_beside_much_white_is_no_reason_to_ignore_it(tmp_path: Path) -> None:
+    paths = saved(tmp_path, grey(".png"), (0, 255, 255, 0))
+    stray = numbered(MASKS[0], (0, 255, 50, 0))
+    paths[0] = grey(".png")(tmp_path / "0", stray)
+    with pytest.raises(MaskError, match="255 is too much to be ignored beside so little of 50"):
+        settled(paths)
+
+
+@pytest.mark.parametrize("kind", ["png in colour", "gif"])
+def test_the_rim_in_pascal_vocs_colours_is_ignored_as_its_index_is(
+    tmp_path: Path, kind: str
+) -> None:
+    paths = saved(tmp_path, palette(".png"), (0, 5, 15, 255))
+    for i, path in enumerate(paths):
+        with Image.open(path) as image:
+            if kind == "gif":  # Pillow deals the indices anew
+                paths[i] = written(path.with_suffix(".gif"), image)
+            else:
+                written(path, image.convert("RGB"))
+    for mask, found in zip(MASKS, read(paths), strict=True):
+        np.testing.assert_array_equal(found, numbered(mask, (0, 1, 1, 255)))
+
+
+def test_black_whose_transparency_alone_varies_is_no_mask(tmp_path: Path) -> None:
+    clear = np.dstack([*[BLANK] * 3, (MASKS[0] == LESION) * 255]).astype(np.uint8)
+    path = written(tmp_path / "x.png", Image.fromarray(clear))
+    with pytest.raises(ImageError, match="all black, and only its transparency tells pixels"):
+        settled([path])
 
 
 def test_a_file_whose_0_is_white_is_turned_over(tmp_path: Path) -> None:

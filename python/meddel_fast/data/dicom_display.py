@@ -13,6 +13,7 @@ Colours of more than 8 bits keep the upper 8 of the bits stored, palettes their 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,9 +44,12 @@ def numbers(dataset: Any, name: str) -> list[float | None]:
     found = value(dataset, name)
     several = found if hasattr(found, "__iter__") and not isinstance(found, str) else [found]
     try:
-        return [None if v is None or v == "" else float(v) for v in several]
+        given = [None if v is None or v == "" else float(v) for v in several]
     except (TypeError, ValueError):
         raise ValueError(f"{name} is {found!r:.40}") from None
+    if not all(v is None or math.isfinite(v) for v in given):
+        raise ValueError(f"{name} is {found!s:.40}")
+    return given
 
 
 def upper_bytes(colours: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -114,9 +118,12 @@ class Grey:
     def _windowed(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
         for place in self._places("FrameVOILUTSequence"):
             pairs = zip(numbers(place, "WindowCenter"), numbers(place, "WindowWidth"), strict=False)
+            function = str(value(place, "VOILUTFunction") or "LINEAR")
             for centre, width in pairs:
-                if centre is not None and width is not None:
-                    function = str(value(place, "VOILUTFunction") or "LINEAR")
+                if centre is None or width is None:
+                    continue
+                # a width of 0, which some devices write, is no window by the standard
+                if width >= 1 or (width > 0 and function != "LINEAR"):
                     return _window(values, centre, width, function)
         return None
 
@@ -175,10 +182,12 @@ def _window(
 ) -> npt.NDArray[np.float64]:
     """Map values to 0-1 by a window."""
     if function == "SIGMOID":
-        exponent = np.clip(-4 * (values - centre) / (width or 1e-9), -700, 700)
+        exponent = np.clip(-4 * (values - centre) / width, -700, 700)
         return np.asarray(1 / (1 + np.exp(exponent)))
     if function == "LINEAR":
         centre, width = centre - 0.5, width - 1
     elif function != "LINEAR_EXACT":
         raise ValueError(f"VOI LUT function {function!s:.20} is not applied")
-    return np.clip((values - centre) / max(width, 1e-9) + 0.5, 0, 1)
+    if width == 0:  # black up to the centre, white above
+        return (values > centre).astype(np.float64)
+    return np.clip((values - centre) / width + 0.5, 0, 1)

@@ -18,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.data.mask_decide import decide, is_settled, listed, small
-from meddel_fast.data.mask_numbers import LOSSY, depth_of, numbers_of
+from meddel_fast.data.mask_numbers import LOSSY, ONE_BIT, depth_of, numbers_of
 from meddel_fast.data.mask_rule import (
+    VOC,
+    VOID,
     Meaning,
     Number,
     Rule,
@@ -162,12 +164,29 @@ class Census:
         tallies = {d: _coarser(tally) if tally.coarse else tally for d, tally in tallies.items()}
         if rule is not None:
             return Meaning((("", _checked(rule, tallies)),), by_index)
-        tallies = {depth: tally.without(ignore) for depth, tally in tallies.items()}
+        tallies = {  # of one bit, both are black or white
+            depth: tally if depth == ONE_BIT else tally.without(ignore)
+            for depth, tally in tallies.items()
+        }
         plain = any(map(is_settled, tallies.values()))
         rules = {depth: _decided(tally, depth, plain) for depth, tally in tallies.items()}
         _check_together(rules, tallies)
-        found = {d: replace(rule, ignore=ignore + rule.ignore) for d, rule in rules.items()}
+        if not by_index:
+            self._check_white(rules)
+        found = {
+            depth: rule if depth == ONE_BIT else replace(rule, ignore=ignore + rule.ignore)
+            for depth, rule in rules.items()
+        }
         return Meaning(tuple((depth, found[depth]) for depth in sorted(found)), by_index)
+
+    def _check_white(self, rules: Mapping[str, Rule]) -> None:
+        """Refuse palettes of black and white alone, whose white other files ignore."""
+        for depth, tally in self._palettes[False].items():
+            if set(tally.pixels) <= {0, 255} and 255 in rules[depth].ignore:
+                raise MaskError(
+                    f"255 is ignored in masks of {depth}, and all that palettes (first "
+                    f"{tally.first}) hold beside black; {_HOW}"
+                )
 
     def _by_index(self, rule: Rule | None, ignore: tuple[Number, ...]) -> bool:
         """Tell whether palettes are names of classes, or a way to store colours."""
@@ -177,7 +196,11 @@ class Census:
             return not any(map(is_colour, named)) and not (rule and rule.above is not None)
         seen = set().union(*self._colours.values())
         if seen <= {0, 255}:  # black and white, in whatever order
-            return not seen
+            upright = self._colours.get(0, {0}) == {0}
+            classes = any(small(t)[0] for t in self._tallies.values() if not t.lossy)
+            return not seen or (upright and classes)
+        if VOID in seen and seen <= VOC.keys():  # also where the indices were dealt anew
+            return all({VOC[c] for c in colours} == {v} for v, colours in self._colours.items())
         if any(len(colours) > 1 for colours in self._colours.values()):
             return False  # every file has a palette of its own
         return self._colours.get(0, {0}) == {0} or 0 not in seen
@@ -281,6 +304,9 @@ def _looks(numbers: NDArray[Any], low: list[Number]) -> str:
 def _checked(rule: Rule, tallies: Mapping[str, Tally]) -> Rule:
     """Add to an owner's rule what the set holds, also that it does not name."""
     whole: Tally = sum(tallies.values(), Tally())
+    if (white := tallies[ONE_BIT].pixels[255] if ONE_BIT in tallies else 0) and rule.white != 255:
+        moved = whole.pixels + Counter({rule.white: white})
+        whole = replace(whole, pixels=moved - Counter({255: white}))
     if rule.above is not None:
         return replace(rule, seen=f"as told; there are {listed(whole.pixels)}")
     named = {*(rule.foreground or ()), *rule.background, *rule.ignore}

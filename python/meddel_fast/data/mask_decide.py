@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from meddel_fast.data.mask_rule import Number, Rule, brightness, channels, is_colour, show
+from meddel_fast.data.mask_numbers import ONE_BIT
+from meddel_fast.data.mask_rule import (
+    VOC,
+    VOID,
+    Number,
+    Rule,
+    brightness,
+    channels,
+    is_colour,
+    show,
+)
 
 if TYPE_CHECKING:
     from meddel_fast.data.mask_census import Tally
@@ -19,6 +29,7 @@ _COLOURS = 256  # a set with more colours is a picture, not a map of classes
 _REGION = 0.01  # share of the lesion from which on flat grey between black and white is a class
 _PLATEAU = 0.10  # and from which on it is, flat or not, when it lies close together
 _FEW = 0.01
+_RARE = 0.25  # share of 255 that smaller numbers must have where most files have 255 without them
 _SHADES = 32  # more fractions than classes would have
 
 
@@ -79,6 +90,8 @@ def decide(tally: Tally, depth: str, plain: bool) -> Rule | str:
 
 
 def _half(depth: str) -> float:
+    if depth == ONE_BIT:
+        return 127.5  # its white counts as 255
     return 0.5 if depth.startswith("float") else (2 ** int(depth.split()[0]) - 1) / 2
 
 
@@ -113,7 +126,8 @@ def _classes(tally: Tally, depth: str, plain: bool) -> Rule | str | None:
             return "no pixel is 0, so that nothing is background"
         if not tally.beside:
             return f"{tops[-1]} never stands beside a smaller number: the masks have two scales"
-        if sum(tally.pixels[v] for v in rest) < _FEW * mass:
+        share = _FEW if tally.alone <= tally.beside else _RARE
+        if sum(tally.pixels[v] for v in rest) < share * mass:
             return f"{tops[-1]} is too much to be ignored beside so little of {listed(rest)}"
         return Rule(ignore=tuple(sorted(tops)), seen=_notes(tally))
     if noisy and plain:
@@ -128,6 +142,8 @@ def _classes(tally: Tally, depth: str, plain: bool) -> Rule | str | None:
 def _colours(tally: Tally) -> Rule | str:
     """Decide for sets with colours: lesion is all but black and the dark side of soft edges."""
     numbers = [v for v in tally.pixels if v != 0]
+    if tally.pixels[0] and tally.pixels[VOID] and all(v in VOC for v in numbers):
+        return Rule(ignore=(VOID,), seen=_notes(tally, "colours of Pascal VOC"))
     solid = [v for v in numbers if tally.flat[v]]
     shares = {v: _shade(v, solid) for v in numbers if not tally.flat[v]}
     if solid and shares and None not in shares.values():
@@ -185,7 +201,7 @@ def _levels(tally: Tally) -> Rule | str:
     chances = not integral and len(levels) > _SHADES
     if not chances and _heap(levels[between], counts[between], white / 15) > _PLATEAU * lesion:
         return f"much lies close together between 0 and {white:g}"
-    faint = (levels > max(white / 64, levels[0])) & (levels <= white / 8)
+    faint = (levels > levels[0]) & (levels <= white / 8)
     near = (levels > 7 / 8 * white).sum()  # noise blurs white as well
     noise = tally.lossy or tally.noisy or tally.faint or near > 2
     if not noise and flats[faint].sum() > _REGION * lesion:

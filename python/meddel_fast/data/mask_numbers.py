@@ -11,13 +11,14 @@ from meddel_fast.data.mask_rule import colour_number
 from meddel_fast.data.pixels import Pixels
 
 LOSSY = ", lossy"
+ONE_BIT = "1 bits"
 _OPAQUE = (255, 1023, 4095, 16383, 65535, 2**32 - 1)
 
 
 def depth_of(pixels: Pixels) -> str:
     """Name the depth by which masks are told apart: one number means one thing in each."""
     values = pixels.values
-    few = pixels.kind == "grey" and pixels.bits in (2, 4)
+    few = pixels.kind == "grey" and pixels.bits in (1, 2, 4)
     bits = pixels.bits if few else 8 * values.dtype.itemsize
     return ("float" if values.dtype.kind == "f" else f"{bits} bits") + LOSSY * pixels.lossy
 
@@ -38,7 +39,8 @@ def numbers_of(pixels: Pixels, by_index: bool) -> tuple[NDArray[Any], bool]:
     Raises
     ------
     ValueError
-        An index that the palette does not have, or colours that are neither of 8 nor 16 bits.
+        An index that the palette does not have, colours that are neither of 8 nor 16 bits, or
+        black alone of which some is transparent: is that the lesion, or the ground?
     """
     values, inverted = pixels.values, pixels.inverted
     if pixels.kind == "palette":
@@ -48,6 +50,8 @@ def numbers_of(pixels: Pixels, by_index: bool) -> tuple[NDArray[Any], bool]:
     if pixels.kind == "grey" and pixels.bits == 1:
         values, inverted = np.where((values != 0) != inverted, np.uint8(255), np.uint8(0)), False
     values = _on_black(values, None if pixels.premultiplied else pixels.alpha)
+    if pixels.alpha is not None and not values.any() and len(np.unique(pixels.alpha)) > 1:
+        raise ValueError("it is all black, and only its transparency tells pixels apart")
     return (colour_number(values) if values.ndim == 3 else values), inverted
 
 

@@ -46,6 +46,13 @@ def colour_number(rgb: NDArray[Any]) -> NDArray[Any]:
     return np.where(grey, r, first | r << 2 * bits | g << bits | b)
 
 
+def _voc(index: int) -> Number:
+    """Give the colour by which Pascal VOC, and most that follow it, shows a class."""
+    bits = [[index >> 3 * k + c & 1 for k in range(8)] for c in range(3)]
+    rgb = [sum(bit << 7 - k for k, bit in enumerate(channel)) for channel in bits]
+    return int(colour_number(np.array(rgb, np.uint8)))
+
+
 def brightness(numbers: NDArray[Any]) -> NDArray[Any]:
     """Give the level of numbers: of colours, that of the brightest channel."""
     if numbers.dtype.kind == "f" or not (numbers >= _EIGHT).any():
@@ -91,6 +98,11 @@ def _number(value: Any, key: str) -> Number:
     if type(value) is float and math.isfinite(value):
         return int(value) if value == int(value) else value
     raise ValueError(f"{key} must be numbers, or colours like '#ff0000', got {value!r:.40}")
+
+
+VOC = {_voc(index): index for index in range(256)}
+"""The classes of Pascal VOC's colours; 255, which is ignored, is ``#e0e0c0``."""
+VOID = _voc(IGNORED)
 
 
 @dataclass(frozen=True)
@@ -222,6 +234,16 @@ class Rule:
             inside = ~np.isin(numbers, self.background)
         return np.where(ignored, np.uint8(IGNORED), inside.astype(np.uint8))
 
+    @property
+    def white(self) -> int:
+        """The number that the white of one bit stands for.
+
+        255, but 1 where that is lesion or background, and 255 is neither.
+        """
+        named = {*(self.foreground or ()), *self.background}
+        counts = self.above is None and 255 not in named
+        return 1 if counts and (1 in named or 255 in self.ignore) else 255
+
     def _nearest(self, levels: NDArray[Any]) -> NDArray[Any]:
         named = sorted({0, *(self.foreground or ()), *self.background, *self.ignore})
         known = brightness(np.array(named))
@@ -312,4 +334,4 @@ class Meaning:
         return json.dumps([self.by_index, rules])
 
 
-_PLAIN = [(depth, 127.5, ()) for depth in ("8 bits", "8 bits, lossy")]
+_PLAIN = [(depth, 127.5, ()) for depth in ("1 bits", "8 bits", "8 bits, lossy")]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from meddel_fast.data.address import PAGED, ImageError, indexed, parse, union
 from meddel_fast.data.mask_census import Census, MaskError
-from meddel_fast.data.mask_numbers import depth_of, numbers_of
+from meddel_fast.data.mask_numbers import ONE_BIT, depth_of, numbers_of
 from meddel_fast.data.mask_rule import IGNORED, Meaning
 from meddel_fast.data.pixels import read_pixels
 from meddel_fast.data.sources import frame_count
@@ -120,6 +120,8 @@ def _squeezed(path: Path, size: int, meaning: Meaning) -> NDArray[np.uint8]:
         numbers, inverted = numbers_of(small, meaning.by_index)
     except ValueError as error:
         raise ImageError(path, f"no mask: {error}") from None
+    if depth == ONE_BIT and rule.white != 255:
+        numbers = np.where(numbers == 255, rule.white, numbers)
     return rule.apply(numbers, inverted=inverted, lossy=pixels.lossy)
 
 

@@ -37,7 +37,7 @@ _UNREAD = {
     34892: "a sensor's linear values",
 }
 _JPEGS = (6, 7, 34892)
-_LOSSLESS = {1, 2, 3, 4, 5, 8, 32771, 32773, 32946, 34925, 50000}  # whatever they hold
+_LOSSLESS = {1, 2, 3, 4, 5, 8, 32771, 32773, 32946, 34925, 34933, 50000}  # whatever they hold
 _UNSPECIFIED, _PREMULTIPLIED, _ALPHA = 0, 1, 2
 _MOST = 16  # channels that are decoded to give one picture
 _PART = 0b101  # bits of NewSubfileType: a thumbnail, a mask
