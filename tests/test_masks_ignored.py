@@ -19,7 +19,7 @@ from meddel_fast.config import DownstreamConfig, LocalisationConfig
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.masks import load_mask, meanings
 from meddel_fast.downstream import evaluate
-from meddel_fast.files import read_json, write_json
+from meddel_fast.files import read_json, sha256_file, write_json
 from meddel_fast.predictions import Predictions, confusion_matrices
 from meddel_fast.pretrain import pretrain
 from meddel_fast.segmentation import scores, segmentation_loss
@@ -32,15 +32,16 @@ HEAD = DownstreamConfig(
 
 def with_rims(folder: Path, numbers: tuple[int, int, int]) -> Manifest:
     """The discs of `blob_frames`, numbered, with a third number on the left side of each."""
-    manifest = blob_frames(folder, n=20)
-    for path in manifest.mask_paths():
-        assert path is not None
+    rows = blob_frames(folder, n=20).table.to_pylist()
+    for row in rows:
+        path = folder / row["mask"]
         disc = np.asarray(Image.open(path)) > 0
         rim = np.zeros_like(disc)
         rim[:, :14] = True
         values = np.where(rim, numbers[2], np.where(disc, numbers[1], numbers[0]))
         Image.fromarray(values.astype(np.uint8)).save(path)
-    return manifest
+        row["mask_sha256"] = sha256_file(path)
+    return Manifest.from_rows("blobs", folder, rows)
 
 
 @pytest.fixture(scope="module")
@@ -144,10 +145,10 @@ def test_a_test_set_that_ignores_everything_is_refused(model: Path, data: Manife
     from meddel_fast.data.mask_rule import Meaning, Rule
 
     text = Meaning((("", Rule.parse(rule)),)).to_json()
-    rows = [row | {"mask_meaning": text} for row in data.table.to_pylist()]
+    rows = [row | {"mask_meaning": text} for row in data.table.to_pylist()[12:]]
     blank = Manifest.from_rows("blank", data.root, rows)
     with pytest.raises(ValueError, match="test: wanted pixels that count"):
-        evaluate(model, data, blank, HEAD, seed=0)
+        evaluate(model, data.take(np.arange(12)), blank, HEAD, seed=0)
 
 
 def test_boxes_hold_lesion_alone(data: Manifest) -> None:
