@@ -477,6 +477,18 @@ def test_frames_of_a_key_are_numbered_and_stay_in_one_split(tmp_path: Path) -> N
     assert set(manifest.column("split")) == {"train", "val", "test"}
 
 
+def test_frames_of_a_key_stay_together_over_shards(tmp_path: Path) -> None:
+    for n in range(4):  # one frame of each case in each shard, and a name of its own
+        files = {f"v{v}.{n:04d}.png": png(10 * v + n, 16, 16) for v in range(6)}
+        write(tmp_path, {f"{n}.tar": tarred(files | {f"w.{n}.png": png(90 + n, 16, 16)} if n == 0
+                                            else files)})  # fmt: skip
+    manifest = scan(tmp_path)
+    cases = set(zip(manifest.column("group"), manifest.column("split"), strict=True))
+    assert {group for group, _ in cases} == {"", *(f"v{v}" for v in range(6))}
+    assert len(cases) == 7
+    assert set(manifest.column("split")) == {"train", "val", "test"}
+
+
 def test_what_is_odd_about_shards_is_told(tmp_path: Path) -> None:
     files = {"a.png": png(1), "a.txt": b"long " * 100, "b.png": png(2), "b.json": b"{}"}
     write(tmp_path, {"1.tar": tarred({"a.png": png(3)}), "2.tar.gz": b"", "._3.tar": b"",

@@ -32,8 +32,7 @@ HEAD = DownstreamConfig(
 
 def with_rims(folder: Path, numbers: tuple[int, int, int]) -> Manifest:
     """The discs of `blob_frames`, numbered, with a third number on the left side of each."""
-    manifest = blob_frames(folder, n=20)
-    rows = manifest.table.to_pylist()
+    rows = blob_frames(folder, n=20).table.to_pylist()
     for row in rows:
         path = folder / row["mask"]
         disc = np.asarray(Image.open(path)) > 0
@@ -42,7 +41,7 @@ def with_rims(folder: Path, numbers: tuple[int, int, int]) -> Manifest:
         values = np.where(rim, numbers[2], np.where(disc, numbers[1], numbers[0]))
         Image.fromarray(values.astype(np.uint8)).save(path)
         row["mask_sha256"] = sha256_file(path)
-    return Manifest.from_rows(manifest.name, manifest.root, rows)
+    return Manifest.from_rows("blobs", folder, rows)
 
 
 @pytest.fixture(scope="module")
@@ -146,10 +145,10 @@ def test_a_test_set_that_ignores_everything_is_refused(model: Path, data: Manife
     from meddel_fast.data.mask_rule import Meaning, Rule
 
     text = Meaning((("", Rule.parse(rule)),)).to_json()
-    rows = [row | {"mask_meaning": text} for row in data.table.to_pylist()]
+    rows = [row | {"mask_meaning": text} for row in data.table.to_pylist()[12:]]
     blank = Manifest.from_rows("blank", data.root, rows)
     with pytest.raises(ValueError, match="test: wanted pixels that count"):
-        evaluate(model, data, blank, HEAD, seed=0)
+        evaluate(model, data.take(np.arange(12)), blank, HEAD, seed=0)
 
 
 def test_boxes_hold_lesion_alone(data: Manifest) -> None:

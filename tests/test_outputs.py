@@ -86,8 +86,28 @@ def test_nothing_of_another_kind_is_replaced(kind: Kind, theirs: dict[Path, byte
 
 
 def test_a_list_replaces_a_list_alone(theirs: dict[Path, bytes]) -> None:
-    allowed = [path.name for path in theirs if _is_allowed(path, NAMES)]
-    assert allowed == ["notes.txt"]  # which a list of names cannot be told from
+    assert not any(_is_allowed(path, NAMES) for path in theirs)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_list"),
+    [
+        ("a\nb\n", True),
+        ("0\n17\n4", True),
+        ("/data/Ground Truth/1.png\n/data/my clip.mp4::000025\n", True),
+        ("größe-1\n日本\n", True),
+        ("buy milk\n", False),
+        ("# Title\n", False),
+        ("one\n\ntwo\n", False),
+        ("one\none\n", False),
+        ("name\tvalue\n", False),
+        ("all:\n\tcc x.c\n", False),
+    ],
+)
+def test_prose_is_no_list(tmp_path: Path, text: str, is_list: bool) -> None:
+    for name in ("a.txt", "Makefile"):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        assert _is_allowed(tmp_path / name, NAMES) == is_list
 
 
 def _is_allowed(path: Path, kind: Kind) -> bool:

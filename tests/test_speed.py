@@ -202,5 +202,6 @@ def test_embedding_and_head_on_a_gpu(device: str, data: Manifest, tmp_path: Path
     head = DownstreamConfig(image_size=32, head_hidden=16, steps=5, batch_size=4)
     for freeze in (True, False):
         config = replace(head, freeze_encoder=freeze)
-        found = evaluate(model, data, data, config, seed=0, device=device)
-        assert np.sum(found["confusion"]) == 12 * 32 * 32
+        train, test = data.take(np.arange(8)), data.take(np.arange(8, 12))
+        found = evaluate(model, train, test, config, seed=0, device=device)
+        assert np.sum(found["confusion"]) == 4 * 32 * 32

@@ -27,6 +27,7 @@ from meddel_fast.data.dealing import assign  # noqa: E402
 from meddel_fast.data.folder import scan_folder  # noqa: E402
 from meddel_fast.data.manifest import Manifest  # noqa: E402
 from meddel_fast.data.readers.scan import scan_set  # noqa: E402
+from meddel_fast.data.sources import Sampling  # noqa: E402
 from meddel_fast.data.splits import Dealing, deal_splits, join  # noqa: E402
 from meddel_fast.leakage import equal_files, shared_images  # noqa: E402
 
@@ -130,6 +131,36 @@ def test_images_of_known_groups_are_not_joined_by_their_looks(tmp_path: Path) ->
     manifest = scan_folder(tmp_path)
     assert manifest.notes[0].startswith("24 images were dealt into splits as 12 units")
     assert set(manifest.column("split")) == {"train", "val", "test"}
+
+
+def test_a_line_about_a_video_is_about_its_frames(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    for name in ("a", "b/c", "d"):
+        path = tmp_path / f"images/{name}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(str(path), "w") as out:
+            stream = out.add_stream("mpeg4", rate=10)
+            stream.width, stream.height = 64, 48
+            for n in range(3):
+                pixels = scene(ord(name[-1]), shift=n)
+                out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            out.mux(stream.encode())
+    lines = ["file,split,patient", "a.mp4,train,p1", "images/b/c.MP4,test,p2", "gone.mp4,test,p3",
+             "a.mp4::000002,val,p1"]  # fmt: skip
+    (tmp_path / "splits.csv").write_text("\n".join(lines))
+    manifest = scan_folder(tmp_path, sampling=Sampling(1))
+    assert by_id(manifest) == {
+        "a.mp4::000000": "train", "a.mp4::000001": "train", "a.mp4::000002": "val",
+        **{f"b/c.mp4::00000{n}": "test" for n in range(3)},
+    }  # fmt: skip
+    assert manifest.column("group") == ["p1"] * 3 + ["p2"] * 3
+    assert manifest.column("frame") == [0, 1, 2] * 2
+    skipped = dict(zip(manifest.skipped["id"].to_pylist(), manifest.skipped["reason"].to_pylist(),
+                       strict=True))  # fmt: skip
+    assert skipped == {
+        **{f"images/d.mp4::00000{n}": "not listed in splits.csv" for n in range(3)},
+        "images/gone": "missing: listed in splits.csv",
+    }
 
 
 def test_frames_of_one_video_are_joined_by_number_and_looks(tmp_path: Path) -> None:

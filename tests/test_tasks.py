@@ -233,6 +233,17 @@ def test_large_and_small_discs_are_told_apart(model: Path, train: Manifest, test
     assert again == got | {"seed": 7}
 
 
+@pytest.mark.parametrize("name", list(TASKS))
+def test_no_task_is_tested_on_what_it_is_trained_on(
+    model: Path, train: Manifest, test: Manifest, name: str
+) -> None:
+    config = {"classification": CLASSES, "localisation": BOXES}.get(name)
+    config = config or DownstreamConfig(image_size=32)
+    for both in (train, train.take([3, 5])):
+        with pytest.raises(ValueError, match=rf"{len(both)} of {len(both)} are in train, such as"):
+            TASKS[name].evaluate(model, train, both, config, seed=0)
+
+
 def test_class_that_only_the_test_set_has_is_missed(
     model: Path, train: Manifest, test: Manifest
 ) -> None:

@@ -31,6 +31,7 @@ from meddel_fast.device import (
 )
 from meddel_fast.extras import needs
 from meddel_fast.files import Progress, StrPath, write_json
+from meddel_fast.leakage import check_apart
 from meddel_fast.loader import Frames, Store, batch_indices, frames, prefetch
 from meddel_fast.optimise import cosine, make_optimizer
 from meddel_fast.outputs import RESULT, check_output
@@ -108,7 +109,8 @@ def evaluate(
     Raises
     ------
     ValueError
-        A manifest is empty or lacks masks; a setting does not fit the encoder.
+        A manifest is empty or lacks masks; a test image is trained on; a setting does not fit the
+        encoder.
     FileNotFoundError
         No such encoder.
     FloatingPointError
@@ -120,6 +122,7 @@ def evaluate(
         check_output(predictions, PREDICTIONS, [encoder])
     _check_masks("train", train)
     _check_masks("test", test)
+    check_apart(train, test)
     size = (len(train), len(test))
     run = start(HeadRun, encoder, size, config, seed, device, offline, progress)
     with deterministic():

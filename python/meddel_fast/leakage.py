@@ -382,6 +382,24 @@ def shared_images(
     return [(name, there[key]) for name, key in shared if key]
 
 
+def check_apart(train: Manifest, test: Manifest) -> None:
+    """Refuse to test what is trained on the very images that it is tested on.
+
+    Equal files at different paths pass here: an official list may have them, and an audit tells.
+
+    Raises
+    ------
+    ValueError
+        An image is in both.
+    """
+    shared = shared_images(train, test, contents=False)
+    if shared:
+        raise ValueError(
+            f"test: wanted images that are not trained on, {len(shared)} of {len(test)} are in "
+            f"train, such as {shared[0][0]}"
+        )
+
+
 def _keys(manifest: Manifest, contents: bool) -> list[list[str]]:
     """Give what tells each image: where it is and, if asked, its hash."""
     places = [os.path.realpath(path) for path in manifest.image_paths()]

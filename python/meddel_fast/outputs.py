@@ -125,8 +125,18 @@ def page(name: str) -> Kind:
 
 
 def _is_list(path: Path) -> bool:
-    data = path.read_bytes()
-    return b"\0" not in data and not data.lstrip().startswith((b"{", b"[", b"<")) and _is_utf8(data)
+    """Tell a list of names from other text: no name comes twice, and prose has blanks in it."""
+    lines = path.read_bytes().decode().splitlines()
+    return len(set(lines)) == len(lines) and all(map(_is_name, lines))
+
+
+def _is_name(line: str) -> bool:
+    if not line.isprintable() or line.startswith(("#", "{", "[", "<")):
+        return False
+    from meddel_fast.data.address import DICOMS, SUFFIXES
+
+    is_image = Path(line).suffix.lower() in SUFFIXES | DICOMS or re.search(r"::[0-9]{6,}$", line)
+    return line.split() == [line] or (line == line.strip() and bool(is_image))
 
 
 RESULT = json_object("a result of evaluate", "images", "seed", "settings")
@@ -291,11 +301,3 @@ def _check_parent(path: Path) -> None:
 def _start(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(_START)
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -120,7 +120,7 @@ def scan_folder(
     images, masks = _pairs(found, require_masks)
     base = whole.parent if whole.is_file() else whole
     table = _splits_file(whole, splits, found.folder)
-    if table is not None and not any(table.find(Path(place(path))) for path in images.values()):
+    if table is not None and not any(table.find(path) for path in images.values()):
         raise ValueError(
             f"splits: no image of {root / 'images'} is listed in {table.path}; images here are "
             f"like {_some(path.name for path in images.values())}"
@@ -313,15 +313,16 @@ def _row(
     min_size: int,
     require_masks: bool,
 ) -> dict[str, Any]:
-    listing = splits.find(Path(place(image.path))) if splits else None
+    listing = splits.find(image.path) if splits else None
     index = index_of(image.path)
+    frame = listing.frame if listing else -1
     reason = image.reason or unfit(image.info, mask, min_size, require_masks)
     if splits is not None and splits.gives_splits and listing is None:
         reason = reason or f"not listed in {splits.path.name}"
     told = {
         "split": listing.split if listing else "",
         "group": group,
-        "frame": listing.frame if listing else -1 if index is None else index,
+        "frame": frame if frame >= 0 or index is None else index,
     }
     return make_row(root, image, mask, reason, told)
 

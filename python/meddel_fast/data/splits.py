@@ -17,7 +17,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from meddel_fast.data.address import DICOMS, SUFFIXES, place
+from meddel_fast.data.address import ARCHIVES, DICOMS, PART, SUFFIXES, VIDEOS, place
 
 SHARES = (("test", 0.1), ("val", 0.1), ("train", 1.0))
 """What :func:`deal_splits` fills, in this order; training takes the rest."""
@@ -184,7 +184,8 @@ class Splits:
     """The lines of a splits file, found by image.
 
     A name without a folder means the image of that stem in `images`; one with a folder means the
-    path from the CSV's own folder, from `root` or from `images`.
+    path from the CSV's own folder, from `root` or from `images`. A line about a video, a stack or
+    an archive is about all in it that have no line of their own.
 
     Raises
     ------
@@ -195,7 +196,7 @@ class Splits:
     def __init__(self, path: Path, root: Path, images: Path) -> None:
         self.path = path
         self._found: dict[str, Listing] = {}
-        self._expected: set[str] = set()
+        self._expected: dict[str, str] = {}  # by path in `images`
         self._asked: set[str] = set()
         self._lines: list[tuple[Listing, list[str]]] = []
         folder = path.resolve().parent
@@ -204,14 +205,14 @@ class Splits:
         for listing in listings:
             bare = "/" not in listing.file
             bases = [images] if bare else [folder, root, images]
-            keys = [plain_stem(os.path.normpath(base / listing.file)) for base in bases]
+            keys = [_key(os.path.normpath(base / listing.file)) for base in bases]
             self._lines.append((listing, keys))
             for key in keys:
                 self._add(key, listing)
-            whole = plain_stem(os.path.normpath((images if bare else folder) / listing.file))
+            whole = _key(os.path.normpath((images if bare else folder) / listing.file))
             ours = plain_stem(images.as_posix()) + "/"
             if whole.startswith(ours) and (not bare or folder == root):
-                self._expected.add(whole[len(ours) :])
+                self._expected[whole[len(ours) :]] = whole
 
     def _add(self, key: str, listing: Listing) -> None:
         other = self._found.setdefault(key, listing)
@@ -223,8 +224,12 @@ class Splits:
             )
 
     def find(self, image: Path) -> Listing | None:
-        """Give the line about an image (absolute path), if there is one."""
-        key = plain_stem(image.as_posix())
+        """Give the line about an image (absolute path or address), if there is one."""
+        address = str(image)
+        key = plain_stem(place(image))
+        while key not in self._found and PART in address:
+            address = address.rpartition(PART)[0]
+            key = _key(address)
         self._asked.add(key)
         return self._found.get(key)
 
@@ -240,18 +245,26 @@ class Splits:
 
     def group_of(self, image: Path) -> str:
         """Give the group that the file names for an image (any address); "" where it has none."""
-        listing = self.find(Path(place(image)))
+        listing = self.find(image)
         return listing.group if listing else ""
 
     def columns(self, images: Sequence[Path]) -> list[list[str]]:
         """Give what the file says of images (any addresses) in each of its columns of groups."""
-        listings = [self.find(Path(place(image))) for image in images]
+        listings = [self.find(image) for image in images]
         width = max((len(listing.groups) for listing in listings if listing), default=0)
         return [[one.groups[at] if one else "" for one in listings] for at in range(width)]
 
     def missing(self, stems: set[str]) -> list[str]:
         """Give the stems that the file lists for our folder and that are not among `stems`."""
-        return sorted(self._expected - stems)
+        there = stems | {stem for stem, key in self._expected.items() if key in self._asked}
+        return sorted(self._expected.keys() - there)
+
+
+def _key(name: str) -> str:
+    """Give the place of what a line names: an image, or a file that holds images."""
+    found = plain_stem(place(name))
+    holder = PurePosixPath(found).suffix.lower() in VIDEOS | ARCHIVES
+    return found.rpartition(".")[0] if holder else found
 
 
 def join(

@@ -20,6 +20,7 @@ from meddel_fast import ops
 from meddel_fast.config import ClassificationConfig
 from meddel_fast.extras import needs
 from meddel_fast.files import Progress, StrPath
+from meddel_fast.leakage import check_apart
 from meddel_fast.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -75,11 +76,13 @@ def evaluate(
     Raises
     ------
     ValueError
-        A manifest is empty or has a row without a label; the training images have one class only.
+        A manifest is empty or has a row without a label; a test image is trained on; the training
+        images have one class only.
     """
     from meddel_fast.device import choose
 
     names, truth = _classes({"train": train, "test": test}, config)
+    check_apart(train, test)
     if len(np.unique(truth["train"])) < 2:
         raise ValueError(f"train must have two classes or more, got {names} alone")
     measure = partial(_features, encoder, config=config, device=device, offline=offline)

@@ -15,6 +15,7 @@ import numpy as np
 
 from meddel_fast.config import LocalisationConfig
 from meddel_fast.files import Progress, StrPath
+from meddel_fast.leakage import check_apart
 from meddel_fast.tasks.base import Task
 from meddel_fast.tasks.boxes import Boxes, box_iou, boxes_of_mask, likeliest_box, read_boxes
 
@@ -65,8 +66,8 @@ def evaluate(
     Raises
     ------
     ValueError
-        A manifest is empty, has a row without boxes or mask, or boxes that cannot be read; no test
-        image has a box.
+        A manifest is empty, has a row without boxes or mask, or boxes that cannot be read; a test
+        image is trained on; no test image has a box.
     """
     from meddel_fast.device import deterministic
     from meddel_fast.downstream import start
@@ -75,6 +76,7 @@ def evaluate(
     for name, manifest in (("train", train), ("test", test)):
         if len(manifest) == 0 or len(usable(manifest, config)) < len(manifest):
             raise ValueError(f"{name} must have boxes or a mask for every image, and any image")
+    check_apart(train, test)
     truth = true_boxes(test, config)
     if not any(len(boxes) for boxes in truth):
         raise ValueError(f"test must have an image with a box, got none in {len(test)} images")

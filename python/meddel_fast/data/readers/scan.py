@@ -222,10 +222,10 @@ def _told(sample: Sample, image: File, table: Splits | None, group: str) -> dict
         scaled = [[v * s for v, s in zip(box, sides, strict=True)] for box in sample.boxes]
         told["boxes"] = json.dumps([[_short(v) for v in box] for box in scaled])
     if table is not None:
-        listing = table.find(Path(place(sample.image)))
+        listing = table.find(sample.image)
         if table.gives_splits:
             told["split"] = listing.split if listing else ""
-        if listing and listing.group:
+        if listing and listing.group and (listing.frame >= 0 or index is None):
             told["frame"] = listing.frame
     return told
 

@@ -45,8 +45,8 @@ def scan_shards(
     an image's, its mask the one whose extension is ``mask`` or ``seg``, an image's suffix behind it
     or not (``a.seg.png``), its label the text of ``cls`` or ``txt``. Where no extension is an
     image's (``case1.0001.png``), images go by their last suffix: each is a sample, all of one name
-    up to the first dot are a group, and masks and labels belong to the image that they are named
-    after, or to the group. So do numbered ones beside ``case1.png``.
+    up to the first dot are a group, in whatever shard they lie, and masks and labels belong to the
+    image that they are named after, or to the group. So do numbered ones beside ``case1.png``.
 
     What is left out of a sample (a second image or mask, a mask without an image), and a sample
     without an image, is a skipped row; other members are counted in `Manifest.left_out`. Splits are
@@ -84,7 +84,7 @@ def scan_shards(
     if not root.exists():
         raise FileNotFoundError(f"root: no folder or tar {root}")
     shards = [_Shard.read(path, split) for path, split in _tars(root)]
-    samples = [sample for shard in shards for sample in shard.samples]
+    samples = list(_samples(shards))
     if not samples:
         raise ValueError(f"root: no image in the {len(shards)} tars of {root}")
     base = root if root.is_dir() else root.parent
@@ -157,10 +157,14 @@ class _Member:
 
 @dataclass
 class _Shard:
-    """What was found in a tar: samples, keys of images, labels read, texts that are no labels."""
+    """What was found in a tar: samples, keys of images, labels read, texts that are no labels.
+
+    ``series`` are the keys of several images, or of a numbered one: others may be elsewhere.
+    """
 
     samples: list[Sample] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
+    series: set[str] = field(default_factory=set)
     labels: list[Path] = field(default_factory=list)
     captions: list[Path] = field(default_factory=list)
 
@@ -195,16 +199,17 @@ class _Shard:
         numbered = [image for image in images if _number(image.stem) >= 0 and image.stem != key]
         taken = {image.stem: image for image in reversed([*first, *numbered] if first else images)}
         self.keys += taken
+        if len(taken) > 1 or any(_number(stem) >= 0 for stem in taken.keys() - {key}):
+            self.series.add(key)
         for stem, image in sorted(taken.items()):
             near = [m for m in masks if m.stem == stem]
             if not near and len(taken) == 1:
                 near = [m for m in masks if m.stem == key]
-            several = len(taken) > 1
             sample = Sample(
                 image.path,
                 near[0].path if near else None,
-                group=key if several else "",
-                frame=_number(stem) if several else -1,
+                group=key,
+                frame=_number(stem),
                 label=self._label(archive, members, (stem, key)),
             )
             self.samples.append(sample)
@@ -231,6 +236,16 @@ class _Shard:
             return None
         self.labels.append(found.path)
         return text
+
+
+def _samples(shards: Sequence[_Shard]) -> Iterator[Sample]:
+    """Give the samples of all shards; a series of several images is a group, wherever they lie."""
+    series = {key for shard in shards for key in shard.series}
+    every = [sample for shard in shards for sample in shard.samples]
+    counts = Counter(sample.group for sample in every)
+    for sample in every:
+        several = sample.group in series and counts[sample.group] > 1
+        yield sample if several else replace(sample, group="", frame=-1)
 
 
 def _number(stem: str) -> int:
