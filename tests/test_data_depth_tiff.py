@@ -294,6 +294,7 @@ def test_tiffs_that_are_refused_say_why(tmp_path: Path, case: str) -> None:
 
 @pytest.mark.parametrize(("dtype", "kwargs", "lossy"), [
     (np.uint8, {"compression": "jpeg"}, True),
+    (np.uint16, {"compression": "png"}, False),
     (np.uint16, {"compression": "jpeg", "bits": 12}, True),
     (np.uint16, {"compression": "jpeg2000", "compressionargs": {"level": 0, "reversible": True}},
      False),

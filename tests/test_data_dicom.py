@@ -377,6 +377,8 @@ CLASSES = "1.2.840.10008.5.1.4.1.1."
     ("481.5", False, "no picture: RT Plan Storage"),
     ("481.2", True, "no picture: RT Dose Storage"),
     ("30", True, "no picture: Parametric Map Storage"),
+    ("81.1", True, "no picture: Ophthalmic Thickness Map Storage"),
+    ("82.1", True, "no picture: Corneal Topography Map Storage"),
     ("88.11", False, "no picture: Basic Text SR Storage"),
     ("88.67", False, "no picture: X-Ray Radiation Dose SR Storage"),
     ("11.1", False, "no picture: Grayscale Softcopy Presentation State Storage"),

@@ -397,6 +397,62 @@ def test_pages_and_files_of_a_union_are_joined(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, numbered(MASKS[0], (0, 1, 255, 1)))
 
 
+def noise(top: int, channels: int = 0) -> np.ndarray:
+    shape = (SIDE, SIDE, channels) if channels else (SIDE, SIDE)
+    return np.random.default_rng(1).integers(0, top + 1, shape, np.uint8)
+
+
+def through_jpeg(pixels: np.ndarray, quality: int = 75) -> np.ndarray:
+    data = encoded(Image.fromarray(pixels), "JPEG", quality=quality)
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+@pytest.mark.parametrize("top", [1, 2, 3, 9])
+@pytest.mark.parametrize("how", ["as it is", "jpeg", "coarse jpeg"])
+@pytest.mark.parametrize("lesions", ["white", "white, through jpeg", "red"])
+def test_faint_noise_saved_as_png_is_no_class_beside_white_or_colours(
+    tmp_path: Path, top: int, how: str, lesions: str
+) -> None:
+    paths = []
+    for i, mask in enumerate(MASKS[:3]):
+        pixels = numbered(mask, (0, 255, 255, 0)).astype(np.uint8)
+        if lesions == "red":
+            pixels = np.dstack([pixels, BLANK, BLANK])
+        if lesions.endswith("jpeg"):
+            pixels = through_jpeg(pixels)
+        paths.append(written(tmp_path / f"{i}.png", Image.fromarray(pixels)))
+    faint = noise(top, 3 if lesions == "red" else 0)
+    if how != "as it is":
+        faint = through_jpeg(faint, 75 if how == "jpeg" else 50)
+    paths.append(written(tmp_path / "3.png", Image.fromarray(faint)))
+    if lesions != "red" and 0 < faint.min() == faint.max():  # a file that is full of one class?
+        with pytest.raises(MaskError, match=r"two scales|far below 255"):
+            settled(paths)
+        return
+    for mask, found in zip(MASKS, read(paths), strict=True):
+        np.testing.assert_array_equal(found, numbered(mask, (0, 1, 1, 0)))
+
+
+def test_a_class_in_a_file_of_its_own_is_not_lost_beside_soft_edges(tmp_path: Path) -> None:
+    whites = [
+        written(tmp_path / f"{i}.png", Image.fromarray((255 * disc(r, 3.0)).astype(np.uint8)))
+        for i, r in enumerate((16, 20))
+    ]
+    assert settled(whites).words().startswith("lesion above 127.5")
+    ones = grey(".png")(tmp_path / "ones", (disc(12) > 0.5).astype(int))
+    with pytest.raises(MaskError, match="1 of them hold one small number alone, far below 255"):
+        settled([*whites, ones])
+
+
+def test_classes_that_were_resized_with_soft_edges_are_refused(tmp_path: Path) -> None:
+    y, x = np.mgrid[:SIDE, :SIDE]
+    away = np.hypot(y - 30, x - 33)
+    rimmed = Image.fromarray(np.where(away < 20, 1, np.where(away < 23, 255, 0)).astype(np.uint8))
+    path = written(tmp_path / "x.png", rimmed.resize((97, 97), Image.Resampling.BILINEAR))
+    with pytest.raises(MaskError, match="dark regions lie far below 255"):
+        settled([path])
+
+
 def test_the_order_of_files_changes_nothing_however_many_colours_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

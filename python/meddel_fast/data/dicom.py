@@ -39,7 +39,9 @@ _LOSSY = {f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 81)}
 _EITHER = {f"1.2.840.10008.1.2.4.{n}" for n in (91, 93, 112, 203)}  # lossy unless they tell
 _CLASSES = "1.2.840.10008.5.1.4.1.1."
 _SEGMENTATIONS = {_CLASSES + n for n in ("66.4", "66.5", "66.7", "66.8")}
-_NO_PICTURES = {_CLASSES + n for n in ("481.2", "30", "81.1", "82.1")}  # of those with pixels: doses, measured maps
+_NO_PICTURES = {
+    _CLASSES + n for n in ("481.2", "30", "81.1", "82.1")
+}  # of those with pixels: doses, measured maps
 _GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _KEYWORDS = {0x0010: "PixelData", 0x0008: "FloatPixelData", 0x0009: "DoubleFloatPixelData"}

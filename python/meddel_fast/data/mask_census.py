@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.data.mask_decide import decide, is_settled, listed, small
+from meddel_fast.data.mask_decide import FAINT, decide, is_settled, listed, small
 from meddel_fast.data.mask_numbers import LOSSY, ONE_BIT, depth_of, numbers_of
 from meddel_fast.data.mask_rule import (
     VOC,
@@ -33,7 +33,9 @@ from meddel_fast.data.mask_rule import (
 from meddel_fast.data.pixels import Pixels
 
 _MANY = 100_000  # numbers of a depth from which on colours count by their brightness
-_FAINT = 40  # what noise hardly goes beyond
+_SOLID = 0.7  # share of a region that is flat
+_SINGLE, _EVERYWHERE = 0.2, 0.25  # at most so flat is noise, and at least so much of the file
+_SPREAD = 0.75  # share of rows, and of columns, of blocks that noise reaches
 _HOW = (
     "say what they mean: mask = {foreground = [...], ignore = [...]} or {above = ...} in the "
     "config's [[data]], --mask-foreground, --mask-ignore or --mask-above for `data build`"
@@ -62,6 +64,8 @@ class Tally:
         Files in which the highest number stands beside small ones, and in which it does not.
     noisy, faint, clean
         Files with small numbers: that look like noise, that may be noise, that look like regions.
+    dim
+        Files that hold regions of one small number, and nothing else.
     first
         The first file, by name.
     """
@@ -78,12 +82,13 @@ class Tally:
     noisy: int = 0
     faint: int = 0
     clean: int = 0
+    dim: int = 0
     valueless: int = 0
     first: str = ""
 
     def __add__(self, other: Tally) -> Tally:
         """Join two tallies of one depth."""
-        counts = ("files", "beside", "alone", "noisy", "faint", "clean", "valueless")
+        counts = ("files", "beside", "alone", "noisy", "faint", "clean", "dim", "valueless")
         both = {name: getattr(self, name) + getattr(other, name) for name in counts}
         return Tally(
             self.lossy or other.lossy,
@@ -252,6 +257,8 @@ def _tally(name: str, numbers: NDArray[Any], lossy: bool, indexed: bool = False)
         kind = _looks(numbers, low)
         tally.noisy, tally.faint = int(kind == "noise"), int(kind == "faint")
         tally.clean = int(kind == "regions")
+        alone = set(counts) - {0} == set(low[:1])
+        tally.dim = int(alone and tally.clean and flats[low[0]] > _SOLID * counts[low[0]])
     return tally
 
 
@@ -284,11 +291,16 @@ def _looks(numbers: NDArray[Any], low: list[Number]) -> str:
     Noise has several numbers without a wide gap, and changes from pixel to pixel, or, when a JPEG
     has smoothed it, by a little. Coarser JPEGs leave blocks: many numbers, or no black ground.
     """
+    if _in_blocks(numbers, low):
+        return "noise"
     if len(low) < 3 or max(np.diff(low)) > 2:
         if len(low) > 2:
             return "regions"
-        flat = _flat(numbers)[np.isin(numbers, low)].mean()
-        return "regions" if flat > 0.2 and (numbers == 0).mean() >= 0.5 else ""
+        there = np.isin(numbers, low)
+        flat = _flat(numbers)[there].mean()
+        if flat <= _SINGLE and there.mean() >= _EVERYWHERE:
+            return "noise"
+        return "regions" if flat > _SINGLE and (numbers == 0).mean() >= 0.5 else ""
     kept = np.where(numbers <= max(low), numbers, 0).astype(np.int64)
     steps = np.abs(np.diff(kept, axis=1))
     changed = steps[steps > 0]
@@ -297,8 +309,22 @@ def _looks(numbers: NDArray[Any], low: list[Number]) -> str:
     groundless = (numbers == 0).mean() < 0.5
     if ragged or (gentle and groundless):
         return "noise"
-    many = len(low) > 7 and max(low) <= _FAINT
+    many = len(low) > 7 and max(low) <= FAINT
     return "faint" if many or groundless else "regions"
+
+
+def _in_blocks(numbers: NDArray[Any], low: list[Number]) -> bool:
+    """Tell whether small numbers fill blocks of 8 x 8 all over, as a JPEG leaves faint noise."""
+    height, width = numbers.shape
+    blocks = numbers[::8, ::8]
+    if min(blocks.shape) < 4 or max(low) > FAINT:
+        return False
+    if (np.kron(blocks, np.ones((8, 8), blocks.dtype))[:height, :width] != numbers).any():
+        return False
+    there = blocks > 0
+    changes = (blocks[:, 1:] != blocks[:, :-1]).sum()
+    spread = min(there.any(axis=0).mean(), there.any(axis=1).mean())
+    return bool(spread >= _SPREAD and changes > 0.5 * there.sum())
 
 
 def _checked(rule: Rule, tallies: Mapping[str, Tally]) -> Rule:

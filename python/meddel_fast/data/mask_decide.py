@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
 _CLASSES = 63  # class numbers are small: what is higher may as well be a grey level
 _FULL = (255, 1023, 4095, 16383, 65535, 2**31 - 1, 2**32 - 1)
+FAINT = 40
+"""What noise hardly goes beyond."""
 _COLOURS = 256  # a set with more colours is a picture, not a map of classes
 _REGION = 0.01  # share of the lesion from which on flat grey between black and white is a class
+_MUCH = 0.5  # and where white is blurred as well
 _PLATEAU = 0.10  # and from which on it is, flat or not, when it lies close together
 _FEW = 0.01
 _RARE = 0.25  # share of 255 that smaller numbers must have where most files have 255 without them
@@ -112,10 +115,11 @@ def _classes(tally: Tally, depth: str, plain: bool) -> Rule | str | None:
     if len(rest) > len(low):
         lower = [v for v in marks if v < 7 / 8 * max(marks)]
         solid = sum(tally.flat[v] for v in lower) >= 0.3 * sum(tally.pixels[v] for v in lower)
+        solid &= sum(tally.flat[v] > 0 for v in lower) >= 0.8 * len(lower)  # else soft edges
         if solid and len(marks) >= 0.8 * max(marks):
             return Rule(seen=_notes(tally)) if tally.pixels[0] else "no pixel is 0"
         return None
-    noisy = bool((tally.noisy or tally.faint) and not tally.clean and len(low) >= 3)
+    noisy = bool(not tally.clean and (tally.noisy or (tally.faint and len(low) >= 3)))
     if tops:
         mass = sum(tally.pixels[v] for v in tops)
         if noisy and tally.beside and not tally.faint and len(low) > 4:
@@ -153,8 +157,12 @@ def _colours(tally: Tally) -> Rule | str:
     if len(numbers) <= _COLOURS and (solid or len(numbers) <= _COLOURS // 8):
         if not tally.pixels[0]:
             return "no pixel is black, so that nothing is background"
-        dark = sorted(v for v, share in shares.items() if share is not None and share <= 0.5)
-        return Rule(background=(0, *dark), seen=_notes(tally))
+        dark = {v for v, share in shares.items() if share is not None and share <= 0.5}
+        if not tally.clean:  # noise beside bright colours, not regions
+            levels = brightness(np.array(numbers)).tolist()
+            faint = {v for v, level in zip(numbers, levels, strict=True) if level <= FAINT}
+            dark |= faint if len(faint) < len(numbers) else set()
+        return Rule(background=(0, *sorted(dark)), seen=_notes(tally))
     return _levels(tally)
 
 
@@ -203,9 +211,11 @@ def _levels(tally: Tally) -> Rule | str:
         return f"much lies close together between 0 and {white:g}"
     faint = (levels > levels[0]) & (levels <= white / 8)
     near = (levels > 7 / 8 * white).sum()  # noise blurs white as well
-    noise = tally.lossy or tally.noisy or tally.faint or near > 2
-    if not noise and flats[faint].sum() > _REGION * lesion:
+    noise = tally.lossy or tally.noisy or tally.faint
+    if not noise and flats[faint].sum() > (_REGION if near <= 2 else _MUCH) * lesion:
         return f"dark regions lie far below {white:g}"
+    if not tally.lossy and tally.dim and white > _CLASSES:
+        return f"{tally.dim} of them hold one small number alone, far below {white:g}"
     share = counts[between].sum() / lesion
     return Rule(above=white / 2, seen=_notes(tally, f"{share:.1%} between" if share else ""))
 
