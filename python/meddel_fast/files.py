@@ -54,7 +54,7 @@ def atomic_path(path: StrPath) -> Iterator[Path]:
     if path.is_dir():
         raise IsADirectoryError(f"path: wanted a file to write, {path} is a directory")
     stream = is_stream(path)
-    target = Path(os.path.realpath(path)) if path.is_symlink() and not stream else path
+    target = followed(path) if path.is_symlink() and not stream else path
     with _temporary_folder(None if stream else target.parent) as folder:
         temporary = folder / path.name
         with _named(path):
@@ -70,6 +70,20 @@ def atomic_path(path: StrPath) -> Iterator[Path]:
             temporary.chmod(stat.S_IMODE(target.stat().st_mode))
         temporary.replace(target)
         _flush(target.parent)
+
+
+def followed(path: StrPath) -> Path:
+    """Give the file that a path leads to by its links, there or not.
+
+    Raises
+    ------
+    OSError
+        They run in a circle.
+    """
+    real = Path(os.path.realpath(path))
+    if real.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fspath(path))
+    return real
 
 
 def is_stream(path: StrPath) -> bool:
