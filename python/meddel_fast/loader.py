@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import lru_cache
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -24,6 +24,7 @@ from meddel_fast.data.mask_rule import Meaning
 from meddel_fast.data.masks import load_mask, meanings
 from meddel_fast.data.reading import content
 from meddel_fast.device import Stream, rng_at
+from meddel_fast.pool import Pool
 from meddel_fast.resources import cores, free_memory
 
 _AHEAD = 2  # batches prepared beforehand; more only costs memory
@@ -156,7 +157,7 @@ class Frames:
         if len(jobs) <= 1 or self._workers == 1:
             changed = [work(job) for job in jobs]
         else:
-            with ThreadPoolExecutor(min(self._workers, len(jobs))) as pool:
+            with Pool(min(self._workers, len(jobs))) as pool:
                 changed = list(pool.map(work, jobs))
         if others := [path for path in changed if path is not None]:
             raise ImageError(
@@ -213,7 +214,7 @@ def _permutation(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
 
 def prefetch(fetch: Callable[[I], T], items: Iterable[I]) -> Iterator[T]:
     """Yield ``fetch(item)`` in order, with the next ones prepared by a thread meanwhile."""
-    pool = ThreadPoolExecutor(1)
+    pool = Pool(1)
     pending: deque[Future[T]] = deque()
     try:
         for item in items:
