@@ -85,6 +85,14 @@ def test_nothing_of_another_kind_is_replaced(kind: Kind, theirs: dict[Path, byte
     assert {path: path.read_bytes() for path in theirs} == theirs
 
 
+def test_two_results_of_one_command_have_two_places(tmp_path: Path) -> None:
+    first, link = tmp_path / "a", tmp_path / "b"
+    link.symlink_to(first)
+    for second in (first, link, tmp_path / "new/../a"):
+        with pytest.raises(ValueError, match="or another: choose a new name"):
+            check_output(second, NAMES, [None, first])
+
+
 def test_a_list_replaces_a_list_alone(theirs: dict[Path, bytes]) -> None:
     assert not any(_is_allowed(path, NAMES) for path in theirs)
 
@@ -186,6 +194,18 @@ def test_a_link_stays_a_link(tmp_path: Path, dangling: bool) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["link.txt", "real.txt"]
 
 
+def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.txt", tmp_path / "other.txt"
+    one.symlink_to(other)
+    other.symlink_to(one)
+    with pytest.raises(OSError, match="symbolic links"):
+        check_output(one, NAMES)
+    with pytest.raises(OSError, match="symbolic links"):
+        write_text(one, "new")
+    assert one.is_symlink()
+    assert other.is_symlink()
+
+
 def test_a_pipe_is_written_through(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -235,6 +255,16 @@ def test_an_output_that_nobody_reads_is_no_error() -> None:
     assert done.stderr == "141\n"
 
 
+def test_standard_output_may_be_closed(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.eye(4, dtype=np.float32))
+    command = f"{sys.executable} -m meddel_fast select x.npy --budget 3 --out s.npy >&-"
+    done = subprocess.run(
+        ["sh", "-c", command], stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(np.load(tmp_path / "s.npy")) == 3
+
+
 def test_folders_of_others_are_left_alone(tmp_path: Path) -> None:
     kind = folder_with("a leaderboard", "leaderboard.csv")
     check_folder(tmp_path / "new", kind)
@@ -272,7 +302,7 @@ def test_every_command_spares_what_it_is_given(finished_run: Path, tmp_path: Pat
     model = next((run / "pretrain").glob("*/model"))
     budget = ("--budget", "3", "--method", "random")
     saved = next((run / "select").rglob("*.parquet"))
-    index = tmp_path / "index"
+    index, both = tmp_path / "index", tmp_path / "both.txt"
     calls: list[tuple[Any, ...]] = [
         ("select", x, *budget, "--out", x),
         ("select", x, *budget, "--out", notes),
@@ -280,6 +310,9 @@ def test_every_command_spares_what_it_is_given(finished_run: Path, tmp_path: Pat
         ("select", vectors, *budget, "--out", vectors / "new.parquet"),
         ("select", x, *budget, "--out", manifest),
         ("select", "--from", saved, "--out", x),
+        ("select", "--from", saved, "--manifest", manifest, "--out", both, "--kept", both),
+        ("select", vectors, "--manifest", manifest, *budget, "--out", both, "--kept", both),
+        ("evaluate", model, manifest, "--out", tmp_path / "a", "--predictions", tmp_path / "a"),
         ("errors", manifest, "--model", model, "--out", manifest),
         ("errors", manifest, "--model", model, "--out", x),
         ("errors", manifest, "--model", model, "--out", model / "config.json"),

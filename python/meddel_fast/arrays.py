@@ -21,18 +21,19 @@ from meddel_fast import _core
 from meddel_fast.extras import needs
 from meddel_fast.resources import cores
 
+_MOST_THREADS = 2**31 - 1  # what an int of C holds; no more are started than there is work
 SUPPORTED = "float32, float16, bfloat16 (torch), float64 or int8"
 
 
 def resolve_threads(threads: int | None) -> int:
     """Return the number of threads: the argument, else MEDDEL_THREADS, else all usable cores."""
     if threads is not None:
-        return check_int("threads", threads, 1)
+        return min(check_int("threads", threads, 1), _MOST_THREADS)
     named = os.environ.get("MEDDEL_THREADS", "")
     if named:
         if not named.isascii() or not named.isdigit() or int(named) < 1:
             raise ValueError(f"MEDDEL_THREADS must be a whole number from 1 on, got {named!r}")
-        return int(named)
+        return min(int(named), _MOST_THREADS)
     return cores()
 
 

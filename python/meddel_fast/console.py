@@ -41,14 +41,14 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         _end_soon_after_interrupt()
         try:
             command(*args, **kwargs)
-            sys.stdout.flush()
+            _flush()
         except BrokenPipeError as error:
             if error.filename is not None:
                 _fail(explain(error))
             _end_unread()
         except KeyboardInterrupt:
             say_interrupted()
-            sys.stdout.flush()
+            _flush()
             os._exit(INTERRUPTED)  # the interpreter's own end takes a second with torch loaded
         except _USERS as error:
             _fail(explain(error))
@@ -56,6 +56,11 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             _fail(OUT_OF_MEMORY)
 
     return wrapper
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # closed by the shell: >&-
+        sys.stdout.flush()
 
 
 def _end_unread() -> None:

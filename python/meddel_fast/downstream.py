@@ -119,7 +119,7 @@ def evaluate(
     if out is not None:
         check_output(out, RESULT, [encoder])
     if predictions is not None:
-        check_output(predictions, PREDICTIONS, [encoder])
+        check_output(predictions, PREDICTIONS, [encoder, out])
     _check_masks("train", train)
     _check_masks("test", test)
     check_apart(train, test)

@@ -17,12 +17,14 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from meddel_fast.pool import Pool
+
 Progress = Callable[[int, int], None]
 """A stage reports ``progress(done, total)``; ``None`` in its place means silence."""
+
 
 StrPath = str | os.PathLike[str]
 
@@ -54,7 +56,7 @@ def atomic_path(path: StrPath) -> Iterator[Path]:
     if path.is_dir():
         raise IsADirectoryError(f"path: wanted a file to write, {path} is a directory")
     stream = is_stream(path)
-    target = Path(os.path.realpath(path)) if path.is_symlink() and not stream else path
+    target = followed(path) if path.is_symlink() and not stream else path
     with _temporary_folder(None if stream else target.parent) as folder:
         temporary = folder / path.name
         with _named(path):
@@ -70,6 +72,20 @@ def atomic_path(path: StrPath) -> Iterator[Path]:
             temporary.chmod(stat.S_IMODE(target.stat().st_mode))
         temporary.replace(target)
         _flush(target.parent)
+
+
+def followed(path: StrPath) -> Path:
+    """Give the file that a path leads to by its links, there or not.
+
+    Raises
+    ------
+    OSError
+        They run in a circle.
+    """
+    real = Path(os.path.realpath(path))
+    if real.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fspath(path))
+    return real
 
 
 def is_stream(path: StrPath) -> bool:
@@ -121,7 +137,7 @@ def atomic_directory(path: StrPath, *, replace: bool = False) -> Iterator[Path]:
         temporary.mkdir()
         yield temporary
         # many at once: the disk joins their waits, which is 30 times faster for small files
-        with ThreadPoolExecutor(16) as pool:
+        with Pool(16) as pool:
             list(pool.map(_flush, [temporary, *temporary.rglob("*")]))
         if path.exists():
             path.rename(folder / "old")

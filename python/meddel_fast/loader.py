@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import lru_cache
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -24,8 +24,8 @@ from meddel_fast.data.mask_rule import Meaning
 from meddel_fast.data.masks import load_mask, meanings
 from meddel_fast.data.reading import content
 from meddel_fast.device import Stream, rng_at
+from meddel_fast.pool import Pool
 from meddel_fast.resources import cores, free_memory
-from meddel_fast.shortage import OUT_OF_THREADS, shortage
 
 _AHEAD = 2  # batches prepared beforehand; more only costs memory
 
@@ -157,13 +157,8 @@ class Frames:
         if len(jobs) <= 1 or self._workers == 1:
             changed = [work(job) for job in jobs]
         else:
-            try:
-                with ThreadPoolExecutor(min(self._workers, len(jobs))) as pool:
-                    changed = list(pool.map(work, jobs))
-            except RuntimeError as error:
-                if shortage(error) is not OUT_OF_THREADS:
-                    raise
-                changed = [work(job) for job in jobs]  # without threads that could not be started
+            with Pool(min(self._workers, len(jobs))) as pool:
+                changed = list(pool.map(work, jobs))
         if others := [path for path in changed if path is not None]:
             raise ImageError(
                 others[0],
@@ -218,21 +213,12 @@ def _permutation(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
 
 
 def prefetch(fetch: Callable[[I], T], items: Iterable[I]) -> Iterator[T]:
-    """Yield ``fetch(item)`` in order, with the next ones prepared by a thread meanwhile.
-
-    Where no thread can be started, each is made when its turn comes.
-    """
-    pool = ThreadPoolExecutor(1)
+    """Yield ``fetch(item)`` in order, with the next ones prepared by a thread meanwhile."""
+    pool = Pool(1)
     pending: deque[Future[T]] = deque()
     try:
         for item in items:
-            try:
-                pending.append(pool.submit(fetch, item))
-            except RuntimeError as error:
-                if shortage(error) is not OUT_OF_THREADS:
-                    raise
-                yield fetch(item)
-                continue
+            pending.append(pool.submit(fetch, item))
             if len(pending) > _AHEAD:
                 yield pending.popleft().result()
         while pending:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from meddel_fast.files import StrPath, atomic_path, is_stream, read_json, why_no_file
+from meddel_fast.files import StrPath, atomic_path, followed, is_stream, read_json, why_no_file
 
 _START = 4096  # bytes that tell the kind of a file
 
@@ -165,7 +165,8 @@ def check_output(path: StrPath, kind: Kind, inputs: Iterable[StrPath | None] = (
     kind
         What it is.
     inputs
-        Files and folders that it is made of; those that are None or not there do not count.
+        Files and folders that it is made of, and other results that are written with it, there or
+        not; None does not count.
 
     Raises
     ------
@@ -249,7 +250,7 @@ def check_folder(path: StrPath, kind: FolderKind, inputs: Iterable[StrPath | Non
     path = Path(path)
     _check_inputs(path, inputs)
     real = Path(os.path.realpath(path))
-    for given in _there(inputs):
+    for given in _given(inputs):
         if real in given.parents:
             raise ValueError(f"{path} holds the input {given}: choose another folder")
     if path.exists() and not path.is_dir():
@@ -276,21 +277,24 @@ def _check_suffix(path: Path, kind: Kind) -> None:
 
 def _check_inputs(path: Path, inputs: Iterable[StrPath | None]) -> None:
     real = Path(os.path.realpath(path))
-    for given in _there(inputs):
+    for given in _given(inputs):
         if real == given or (path.exists() and given.exists() and path.samefile(given)):
-            raise ValueError(f"{path} is an input of this very result: choose another name")
+            raise ValueError(
+                f"{path} is an input of this very result, or another: choose a new name"
+            )
         if given.is_dir() and given in real.parents:
             raise ValueError(f"{path} lies in {given}, which is an input: choose another place")
 
 
-def _there(inputs: Iterable[StrPath | None]) -> Sequence[Path]:
-    return [Path(os.path.realpath(p)) for p in inputs if p is not None and os.path.lexists(p)]
+def _given(inputs: Iterable[StrPath | None]) -> Sequence[Path]:
+    return [Path(os.path.realpath(p)) for p in inputs if p is not None]
 
 
 def _check_parent(path: Path) -> None:
     """Say now what would be said at the end: that nothing can be written there."""
     if is_stream(path):
         return
+    path = followed(path)
     above = next(p for p in (path.parent, *path.parent.parents) if os.path.lexists(p))
     if not above.is_dir():
         raise NotADirectoryError(f"{path} cannot be written: {above} is no folder")

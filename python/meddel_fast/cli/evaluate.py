@@ -56,6 +56,7 @@ def evaluate(
     for path, kind in ((out, RESULT), (predictions, PREDICTIONS)):
         if path is not None:
             check_output(path, kind, given)
+            given.append(path)
     rows = Manifest.load(need(manifest, "a manifest"))
     tested = rows if test is None else Manifest.load(test)
     size = {"image_size": read_json(folder / "config.json").get("image_size", 224)}

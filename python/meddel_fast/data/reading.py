@@ -7,7 +7,7 @@ import os
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from meddel_fast.data.mask_census import Census, MaskError
 from meddel_fast.data.masks import count
 from meddel_fast.data.sources import content_hash, hash_of_part, holder, part_hash, read_bytes
 from meddel_fast.files import Progress, sha256_file
+from meddel_fast.pool import Pool
 from meddel_fast.resources import cores
 
 READ = "read"
@@ -67,7 +68,7 @@ def read_all(
         return stem, image, read_mask(mask, limits, census)
 
     scanned: dict[str, tuple[File, File | None]] = {}
-    pool = ThreadPoolExecutor(workers or cores())
+    pool = Pool(workers or cores())
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Pillow warns of, the rows say

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.extras import needs
+from meddel_fast.pool import Pool
 from meddel_fast.report.text import escape
 
 SIDE = 112
@@ -44,7 +44,7 @@ class Thumbnails:
     def prepare(self, rows: Sequence[int]) -> None:
         """Decode the images of some rows side by side, as far as the size limit allows."""
         new = [row for row in dict.fromkeys(rows) if row not in self._jpegs]
-        with ThreadPoolExecutor(_DECODERS) as pool:
+        with Pool(_DECODERS) as pool:
             for row, jpeg in zip(new, pool.map(self._encode, new), strict=True):
                 size = len(jpeg or b"")
                 if self._bytes + size > _LIMIT:
@@ -99,7 +99,7 @@ def atlas(paths: Sequence[Path]) -> tuple[str, int, int, int]:
     across = max(1, int(np.ceil(np.sqrt(len(paths)))))
     side = TILE if len(paths) <= _MANY else SMALL_TILE
     sheet = np.full((-(-len(paths) // across) * side, across * side, 3), 128, dtype=np.uint8)
-    with ThreadPoolExecutor(_DECODERS) as pool:
+    with Pool(_DECODERS) as pool:
         for i, pixels in enumerate(pool.map(lambda path: _load(path, side), paths)):
             if pixels is not None:
                 y, x = divmod(i, across)

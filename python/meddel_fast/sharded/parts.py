@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from meddel_fast import _core
 from meddel_fast.arrays import check_finite, resolve_threads
+from meddel_fast.pool import Pool
 from meddel_fast.progress import open_pass
 from meddel_fast.sharded.group import Group, SoloGroup
 from meddel_fast.sharded.memory import check_memory
@@ -268,7 +268,7 @@ class Parts:
             for tile in tiles:
                 yield tile, self.rows(tile)
             return
-        with ThreadPoolExecutor(1, "read-ahead") as reader:
+        with Pool(1, "read-ahead") as reader:
             coming = [reader.submit(self.rows, tile) for tile in tiles[:1]]
             for place, tile in enumerate(tiles):
                 rows = coming.pop().result()
