@@ -107,7 +107,7 @@ def _groups(*controllers: str) -> Iterator[Path]:
     ``/proc/self/cgroup`` names the groups, ``/proc/self/mountinfo`` where their trees are mounted,
     and from which group on: in a container that is mostly the container's own.
     """
-    mounts = {}
+    mounts: dict[str, tuple[PurePosixPath, str]] = {}
     for line in _text(_ROOT / "proc/self/mountinfo").splitlines():
         fields, _, rest = line.partition(" - ")
         kind, _, options = rest.partition(" ")
@@ -117,8 +117,8 @@ def _groups(*controllers: str) -> Iterator[Path]:
             mounts |= {name: (PurePosixPath(top), mounted) for name in names}
     for line in _text(_ROOT / "proc/self/cgroup").splitlines():
         _, _, rest = line.partition(":")
-        names, _, path = rest.partition(":")
-        for name in set(names.split(",")) & set(controllers) & mounts.keys():
+        listed, _, path = rest.partition(":")
+        for name in set(listed.split(",")) & set(controllers) & mounts.keys():
             top, mounted = mounts[name]
             base = _ROOT / mounted.lstrip("/")
             group = PurePosixPath(path)
