@@ -163,8 +163,8 @@ def _components(parts: Parts, places: Places, threshold: float, limit: int) -> D
     # What a row joins, its copies join through it: where there are many, they get groups in which
     # nothing else is. (A few cost less among the others, as groups look at both halves of a part.)
     for tile, rows in parts.stream(parts.own_tiles):
-        own = slice(tile.start - parts.own.start, tile.stop - parts.own.start)
-        first[own] = tile.start + first_copies(rows, groups[tile.slice], parts.settings.threads)
+        here = slice(tile.start - parts.own.start, tile.stop - parts.own.start)
+        first[here] = tile.start + first_copies(rows, groups[tile.slice], parts.settings.threads)
     first = parts.all_of(first)
     copies = np.flatnonzero(first != np.arange(parts.n))
     if len(copies) * _MANY > parts.n:
@@ -210,7 +210,7 @@ def first_copies(rows: NDArray[Any], groups: Int, threads: int) -> Int:
     return first
 
 
-def _words(rows: NDArray[Any]) -> NDArray[np.unsignedinteger[Any]]:
+def _words(rows: NDArray[Any]) -> NDArray[Any]:
     """Return the bits of rows, in the widest words that they fill."""
     rows = np.ascontiguousarray(rows)
     bytes_a_row = rows.shape[1] * rows.itemsize
@@ -222,7 +222,8 @@ def _hashes(rows: NDArray[Any], groups: Int) -> NDArray[np.uint64]:
     words = _words(rows).astype(np.uint64)
     words ^= words >> np.uint64(32)  # the high bits of small whole numbers are all that differ
     odd = np.random.default_rng(0).integers(2**63, size=words.shape[1], dtype=np.uint64)
-    return (words * (2 * odd + 1)).sum(axis=1, dtype=np.uint64) ^ groups.astype(np.uint64)
+    sums: NDArray[np.uint64] = (words * (2 * odd + 1)).sum(axis=1, dtype=np.uint64)
+    return sums ^ groups.astype(np.uint64)
 
 
 def _pairs(
