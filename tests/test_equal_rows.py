@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,9 @@ from numpy.typing import NDArray
 from samples import DTYPES, as_reference, assert_same, of_type
 
 import meddel_fast as mf
-from meddel_fast import reference
+from meddel_fast import _core, reference
 from meddel_fast.sharded import parts
+from meddel_fast.sharded.deduplicate import first_copies
 
 Rows = NDArray[np.float32]
 RULES = ["semdedup", "greedy", "components"]
@@ -194,6 +197,34 @@ def test_many_equal_rows_hold_few_pairs(black: Rows, rule: str, in_order: bool) 
         lowest[lowest % 500 == 0] += 1  # the next one in front of it is another row
     wanted = lowest if in_order or rule == "semdedup" else np.full(n, first)
     np.testing.assert_array_equal(found.representative[dropped], wanted[dropped])
+
+
+@pytest.mark.parametrize("groups", [1, 7])
+def test_components_of_parts_join_copies_without_their_pairs(
+    black: Rows, groups: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As array they were decided at once; in parts 199,171,180 pairs were looked at one by one."""
+    joined = []
+
+    def join(parent: Any, i: Any, j: Any) -> Any:
+        joined.append(len(i))
+        return _core.join_components(parent, i, j)
+
+    counting = SimpleNamespace(**{**vars(_core), "join_components": join})
+    monkeypatch.setitem(vars(sys.modules["meddel_fast.sharded.deduplicate"]), "_core", counting)
+    labels = np.arange(len(black)) // 3 % groups
+    settings: dict[str, Any] = {"rule": "components", "labels": labels}
+    found = mf.deduplicate(black, 0.99, memory="40MB", **settings)
+    assert sum(joined) < 3 * len(black)
+    assert_same(found, mf.deduplicate(black, 0.99, **settings))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+def test_first_copies_are_equal_rows_of_one_group_that_are_not_zero(dtype: str) -> None:
+    rows = of_type(np.array([[1, 2, 3]] * 5 + [[0, 0, 0]] * 3 + [[3, 2, 1]], np.float32), dtype)
+    groups = np.array([0, 1, 0, 1, 2, 0, 0, 0, 0])
+    found = first_copies(rows, groups, 1)
+    np.testing.assert_array_equal(found, [0, 1, 0, 1, 4, 5, 6, 7, 8])
 
 
 def test_many_equal_rows_in_the_other_operations(black: Rows) -> None:

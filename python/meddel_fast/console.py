@@ -111,9 +111,12 @@ def progress_console() -> Any:
     return Console(stderr=True, quiet=_volume["quiet"], force_terminal=plain)
 
 
-def show_tracebacks() -> None:
-    """From now on let errors show where they came from."""
-    _tracebacks.set()
+def show_tracebacks(show: bool = True) -> None:
+    """From now on let errors show where they came from, or no longer."""
+    if show:
+        _tracebacks.set()
+    else:
+        _tracebacks.clear()
 
 
 def _fail(message: str) -> None:

@@ -90,8 +90,7 @@ def options(
     if quiet and verbose:
         raise typer.BadParameter("--quiet and --verbose exclude each other")
     set_volume(quiet=quiet, verbose=verbose)
-    if traceback or verbose:
-        show_tracebacks()
+    show_tracebacks(traceback or verbose)
 
 
 def main() -> None:

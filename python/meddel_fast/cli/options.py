@@ -33,6 +33,8 @@ DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cu
 def given(*among: str) -> set[str]:
     """Return which of the running command's parameters the user gave; of some, or of all."""
     context = _context()
+    if context is None:  # called as a function
+        return set()
     names = among or tuple(p.name for p in context.command.params)
     sources = {name: context.get_parameter_source(name) for name in names}
     return {name for name, source in sources.items() if source and source.name in _FROM_USER}
@@ -55,15 +57,15 @@ def refuse_beside(what: str, *allowed: str) -> None:
 
 
 def _context() -> Any:
-    """Return the context of the running command: of the click that typer brings, or runs on."""
-    return getattr(typer.main, "get_current_context", _click_context)()
+    """Return the context of the running command, None outside of one: of the click that typer brings, or runs on."""
+    return getattr(typer.main, "get_current_context", _click_context)(silent=True)
 
 
-def _click_context() -> Any:
+def _click_context(silent: bool) -> Any:
     """Return the context of click itself, for versions of typer that do not bring their own."""
     import click
 
-    return click.get_current_context()
+    return click.get_current_context(silent)
 
 
 def _written(parameter: Any) -> str:
@@ -112,8 +114,7 @@ def write_table(run_dir: Path, out: Path) -> None:
 
 def need(value: Any, what: str) -> Any:
     """Give `value`, or say that it is needed when there is no ``--config``."""
-    context = _context()
-    if context.params.get("data_root") is not None:
+    if "data_root" in given():
         raise ConfigError("--data-root would have no effect without --config: leave it out")
     if value is None:
         raise ConfigError(f"{what} is needed (or --config FILE)")

@@ -263,7 +263,10 @@ def is_known(path: StrPath) -> bool:
 
     By the suffix; where that says nothing, whether it begins as DICOM does.
     """
-    address = parse(path)
+    try:
+        address = parse(path)
+    except ImageError:  # a file's own name that looks like an address: it is told when it is read
+        return Path(path).suffix.lower() in SUFFIXES | HOLDERS
     return address.suffix in SUFFIXES | HOLDERS or bool(holder(address))
 
 

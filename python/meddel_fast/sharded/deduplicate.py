@@ -16,7 +16,9 @@ from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import Float, Int, Parts, Settings, Tile, tile_pairs
 from meddel_fast.sharded.redundancy import Places, highest_earlier
 
-_HELD = 64  # bytes a row of the set: what redundancy holds, and the result
+_HELD = 96  # bytes a row of the set: what redundancy holds, copies and groups, and the result
+_MANY = 16  # one row in so many is a copy
+_AT_ONCE = 1 << 20  # bytes of rows that are compared for equality at a time
 _SHARE = 8  # the part of the budget for pairs, of which no more are held at a time
 
 
@@ -147,12 +149,27 @@ class _Part:
 def _components(parts: Parts, places: Places, threshold: float, limit: int) -> DeduplicateResult:
     """Join the pairs' components as they are found: positions, of which the lowest is the root."""
     root = np.arange(parts.n)
+    groups = np.zeros(parts.n, np.int64)
+    if places.labels is not None:
+        groups = np.unique(places.labels, return_inverse=True)[1]
+    first = np.arange(parts.own.start, parts.own.stop)
 
     def join(tile: Tile, rows: NDArray[Any], other: Tile, other_rows: NDArray[Any]) -> None:
         nonlocal root
-        for i, j in _pairs(parts, places, threshold, limit, tile, rows, other, other_rows):
+        own, others = groups[tile.slice], groups[other.slice]
+        for i, j in _pairs(parts, own, others, threshold, limit, tile, rows, other, other_rows):
             root = _core.join_components(root, places.of[i], places.of[j])
 
+    # What a row joins, its copies join through it: where there are many, they get groups in which
+    # nothing else is. (A few cost less among the others, as groups look at both halves of a part.)
+    for tile, rows in parts.stream(parts.own_tiles):
+        here = slice(tile.start - parts.own.start, tile.stop - parts.own.start)
+        first[here] = tile.start + first_copies(rows, groups[tile.slice], parts.settings.threads)
+    first = parts.all_of(first)
+    copies = np.flatnonzero(first != np.arange(parts.n))
+    if len(copies) * _MANY > parts.n:
+        root = _core.join_components(root, places.of[copies], places.of[first[copies]])
+        groups[copies] = groups.max() + 1 + np.arange(len(copies))
     for tile, rows in parts.stream(parts.own_tiles):
         join(tile, rows, tile, rows)
     for tile, rows, other, other_rows in tile_pairs(parts):
@@ -168,9 +185,51 @@ def _components(parts: Parts, places: Places, threshold: float, limit: int) -> D
     return DeduplicateResult(keep, representative, _cosines(parts, keep, representative))
 
 
+def first_copies(rows: NDArray[Any], groups: Int, threads: int) -> Int:
+    """Return for each row the first of its group that is equal to it, bit for bit, or itself.
+
+    Of many rows it may pass over a copy, never take another for one. Zero rows are no copies: their
+    cosine is 0.
+    """
+    first = np.arange(len(rows))
+    if len(rows) < 2:
+        return first
+    some = max(1, _AT_ONCE // max(1, rows[:1].nbytes))
+    chunks = [slice(start, start + some) for start in range(0, len(rows), some)]
+    hashes = np.concatenate([_hashes(rows[chunk], groups[chunk]) for chunk in chunks])
+    _, places, kinds = np.unique(hashes, return_index=True, return_inverse=True)
+    found = places[kinds]
+    maybe = np.flatnonzero(found != first)
+    maybe = maybe[_core.squared_norms(rows, threads)[maybe] > 0] if len(maybe) else maybe
+    for start in range(0, len(maybe), some):
+        these = maybe[start : start + some]
+        like = found[these]
+        equal = groups[these] == groups[like]
+        equal &= np.all(_words(rows[these]) == _words(rows[like]), axis=1)
+        first[these[equal]] = like[equal]
+    return first
+
+
+def _words(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return the bits of rows, in the widest words that they fill."""
+    rows = np.ascontiguousarray(rows)
+    bytes_a_row = rows.shape[1] * rows.itemsize
+    width = next(w for w in (8, 4, 2, 1) if bytes_a_row % w == 0)
+    return rows.view(np.dtype(f"u{width}"))
+
+
+def _hashes(rows: NDArray[Any], groups: Int) -> NDArray[np.uint64]:
+    words = _words(rows).astype(np.uint64)
+    words ^= words >> np.uint64(32)  # the high bits of small whole numbers are all that differ
+    odd = np.random.default_rng(0).integers(2**63, size=words.shape[1], dtype=np.uint64)
+    sums: NDArray[np.uint64] = (words * (2 * odd + 1)).sum(axis=1, dtype=np.uint64)
+    return sums ^ groups.astype(np.uint64)
+
+
 def _pairs(
     parts: Parts,
-    places: Places,
+    own: Int,
+    others: Int,
     threshold: float,
     limit: int,
     tile: Tile,
@@ -183,10 +242,9 @@ def _pairs(
 
     def find(part: range, most: int) -> tuple[Int, Int, Float]:
         begin, end = part.start, part.stop
-        if places.labels is not None:
-            labels, others = places.labels[tile.slice][begin:end], places.labels[other.slice]
+        if own.any() or others.any():
             i, j, cosines = _core.pairs_of_groups(
-                rows[begin:end], labels, other_rows, others, threshold, most, threads
+                rows[begin:end], own[begin:end], other_rows, others, threshold, most, threads
             )
             return i + begin, j, cosines
         second = None if tile is other else other_rows
