@@ -112,16 +112,16 @@ def _groups(*controllers: str) -> Iterator[Path]:
         fields, _, rest = line.partition(" - ")
         kind, _, options = rest.partition(" ")
         if kind in ("cgroup", "cgroup2") and len(fields.split()) > 4:
-            start, mounted = fields.split()[3:5]
+            top, mounted = fields.split()[3:5]
             names = [""] if kind == "cgroup2" else options.split()[-1].split(",")
-            mounts |= {name: (PurePosixPath(start), mounted) for name in names}
+            mounts |= {name: (PurePosixPath(top), mounted) for name in names}
     for line in _text(_ROOT / "proc/self/cgroup").splitlines():
         _, _, rest = line.partition(":")
         named, _, path = rest.partition(":")
         for name in set(named.split(",")) & set(controllers) & mounts.keys():
             top, mounted = mounts[name]
             base = _ROOT / mounted.lstrip("/")
-            group = PurePosixPath(place)
+            group = PurePosixPath(path)
             below = group.relative_to(top) if group.is_relative_to(top) else PurePosixPath()
             yield base
             for depth in range(len(below.parts)):
