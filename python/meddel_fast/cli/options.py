@@ -57,7 +57,7 @@ def refuse_beside(what: str, *allowed: str) -> None:
 
 
 def _context() -> Any:
-    """Return the context of the running command, None outside of one: of the click that typer brings, or runs on."""
+    """Return the running command's context, of the click that typer brings or runs on; or None."""
     return getattr(typer.main, "get_current_context", _click_context)(silent=True)
 
 

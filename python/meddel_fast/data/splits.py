@@ -145,7 +145,8 @@ def read_splits(path: Path) -> list[Listing]:
     ]
     told = [(line, row) for line, row in told if row.get("file")]
     columns = [name for name in GROUPS if name in header]
-    split = not columns or any(row.get("split") for _, row in told)
+    cut = any(len(row) < len(header) for _, row in told)  # not a column that is left empty
+    split = not columns or any(row.get("split") for _, row in told) or ("split" in header and cut)
     if "file" not in header or not (columns or "split" in header):
         raise ValueError(
             f"splits: wanted columns file and split, or file and one of {', '.join(GROUPS)}, in "
