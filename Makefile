@@ -68,9 +68,13 @@ types: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/stubtest meddel_fast._core meddel_fast._version
 
-# make check   the tests, on every instruction set that this CPU has
+# Test processes at a time, each with one thread of torch: several of them would wait for each other
+# by spinning. Whole files go to one process, since what they share is made once a process.
+WORKERS ?= 2
+
+# make check   the tests, on every instruction set that this CPU has (WORKERS=0: in one process)
 check: $(VENV)/.test
-	MEDDEL_BUILD_DIR=build/test $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 MEDDEL_BUILD_DIR=build/test $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 $(VENV)/.docs: $(VENV)/.demo
 	$(BIN)/pip install -q ".[docs]"

@@ -173,9 +173,8 @@ def _look_up(path: str, offline: bool) -> None:
         with needs("benchmark"):
             from transformers import AutoConfig
 
-        AutoConfig.from_pretrained(
-            path, local_files_only=offline, trust_remote_code=False
-        )  # asks the hub, for a small file
+        # asks the hub, for a small file
+        AutoConfig.from_pretrained(path, local_files_only=offline, trust_remote_code=False)
 
 
 def _check_device(config: RunConfig) -> None:
