@@ -207,6 +207,7 @@ BAD = {
     '[selectors.meddel]\nrule = "foo"': "[selectors.meddel] rule must be one of 'semdedup'",
     '[selectors.meddel]\nkeep = "all"': "[selectors.meddel] keep must be one of 'far'",
     "[selectors.meddel]\nclusters = 0": "[selectors.meddel] clusters must be at least 1",
+    "[selectors.meddel]\nclusters = 100000": "[selectors.meddel] clusters must be from 1 to",
     "[selectors.meddel]\nclusters = 2.5": "[selectors.meddel] clusters must be an int",
     "[selectors.meddel]\nmax_iterations = 0": "[selectors.meddel] max_iterations must be",
     "[selectors.meddel]\nthreads = 2": "[selectors.meddel] threads is given by [run] threads",

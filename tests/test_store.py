@@ -134,6 +134,16 @@ def test_a_foreign_file_is_named(tmp_path: Path, suffix: str, content: bytes) ->
         open_store(path)
 
 
+def test_a_store_does_not_become_an_array_unasked(tmp_path: Path) -> None:
+    store = open_store(write(tmp_path / "x.npy", X))
+    with pytest.raises(TypeError, match=r"store\.rows\(0, len\(store\)\) gives all as an array"):
+        np.asarray(store)
+    for wrong in (0, slice(0, 3)):
+        with pytest.raises(TypeError, match=r"indices must be of shape \(k,\), got"):
+            store[wrong]  # type: ignore[index]
+    np.testing.assert_array_equal(store[np.array([3, 1])].rows(0, 2), X[[3, 1]])
+
+
 def test_a_file_that_shrinks_later_is_named(tmp_path: Path) -> None:
     store = open_store(write(tmp_path / "x.npy", X))
     truncated(tmp_path / "x.npy")

@@ -80,8 +80,20 @@ class Store:
             f"<Store of {n} x {d} {kind} in {len(self._shards)} shards from {self._shards[0].name}>"
         )
 
+    def __array__(self, *args: Any, **kwargs: Any) -> NDArray[Any]:
+        """Refuse to become an array unasked, which might take more memory than there is."""
+        raise TypeError("a Store is read in parts: store.rows(0, len(store)) gives all as an array")
+
     def __getitem__(self, which: NDArray[np.int64]) -> Store:
-        """Return some rows, by an array of indices, as a store that reads them from this one."""
+        """Return some rows, by an array of indices, as a store that reads them from this one.
+
+        Raises
+        ------
+        TypeError
+            `which` is no array of indices; :meth:`rows` reads a range.
+        """
+        if np.ndim(which) != 1:
+            raise TypeError(f"indices must be of shape (k,), got {type(which).__name__} {which!r}")
         some = Store([SomeRows(self, np.asarray(which))])
         some.memory = self.memory
         return some

@@ -106,10 +106,16 @@ def check_selectors(config: RunConfig, n: int | None = None) -> None:
 
 
 def check_sets(config: RunConfig) -> None:
-    """Refuse data sets that the registry does not have, and made ones that cannot be made."""
+    """Refuse data sets that the registry does not have, and made ones that cannot be made.
+
+    A pool of made frames alone has a size that is known, so that what selectors are asked for is
+    held against it.
+    """
     from meddel_fast.data.registry import known_set
 
+    pool, is_known = 0, not config.leakage.exclude
     for data in config.data:
+        is_known &= data.made is not None or "pretrain" not in data.use
         if data.set:
             try:
                 known_set(data.set)
@@ -119,9 +125,13 @@ def check_sets(config: RunConfig) -> None:
             from meddel_fast.data.made import check_made
 
             try:
-                check_made({"seed": config.seed, **data.made})
+                frames = check_made({"seed": config.seed, **data.made})
             except (TypeError, ValueError) as error:
                 raise ConfigError(f"[[data]] '{data.name}' made: {error}") from None
+            if "pretrain" in data.use:
+                pool += sum(frames[split] for split in data.pretrain_splits)
+    if pool and is_known:
+        check_selectors(config, pool)
 
 
 def check_directory(config: RunConfig) -> None:

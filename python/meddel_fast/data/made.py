@@ -184,8 +184,13 @@ def make_frames(
     return out
 
 
-def check_made(options: Mapping[str, Any]) -> None:
+def check_made(options: Mapping[str, Any]) -> dict[str, int]:
     """Refuse options of :func:`make_frames` that it would refuse; nothing is made.
+
+    Returns
+    -------
+    dict
+        How many frames each split would have.
 
     Raises
     ------
@@ -197,7 +202,11 @@ def check_made(options: Mapping[str, Any]) -> None:
     if unknown:
         raise TypeError(f"{unknown[0]}: no such option; there are {', '.join(known)}")
     defaults = inspect.signature(make_frames).parameters
-    _Settings(**{name: options.get(name, defaults[name].default) for name in known}).settled()
+    chosen = {name: options.get(name, defaults[name].default) for name in known}
+    settings = _Settings(**chosen).settled()
+    val, test = settings.dealt()
+    videos = {"train": settings.videos - val - test, "val": val, "test": test}
+    return {split: count * settings.frames for split, count in videos.items()}
 
 
 def _check_integer(name: str, value: Any, low: int, high: int) -> int:
