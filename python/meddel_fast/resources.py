@@ -112,9 +112,9 @@ def _groups(*controllers: str) -> Iterator[Path]:
         fields, _, rest = line.partition(" - ")
         kind, _, options = rest.partition(" ")
         if kind in ("cgroup", "cgroup2") and len(fields.split()) > 4:
-            top, mounted = fields.split()[3:5]
+            root, place = fields.split()[3:5]
             names = [""] if kind == "cgroup2" else options.split()[-1].split(",")
-            mounts |= {name: (PurePosixPath(top), mounted) for name in names}
+            mounts |= {name: (PurePosixPath(root), place) for name in names}
     for line in _text(_ROOT / "proc/self/cgroup").splitlines():
         _, _, rest = line.partition(":")
         named, _, path = rest.partition(":")
