@@ -33,7 +33,7 @@ def leaderboard(
 
     runs = board.find_runs(folders)
     if out is not None:
-        check_folder(out, board.FOLDER, runs)
+        check_folder(out, board.FOLDER)
     for run in runs if verify else []:
         show_work("verify", "results", partial(_score_again, run))
     entries, notes = board.collect(runs, alpha)

@@ -16,7 +16,8 @@ from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import Float, Int, Parts, Settings, Tile, tile_pairs
 from meddel_fast.sharded.redundancy import Places, highest_earlier
 
-_HELD = 96  # bytes a row of the set: what redundancy holds, copies and groups, and the result
+_HELD = 64  # bytes a row of the set: what redundancy or groups hold, and the result
+_COPIES = 32  # bytes a row of the set beside, for components: the first copies and their groups
 _MANY = 16  # one row in so many is a copy
 _AT_ONCE = 1 << 20  # bytes of rows that are compared for equality at a time
 _SHARE = 8  # the part of the budget for pairs, of which no more are held at a time
@@ -44,7 +45,8 @@ def deduplicate(
     pair_room = settings.memory // _SHARE
     parts = Parts("x", x, settings)
     places = Places(parts.n, order, labels)
-    parts.plan(everywhere=_HELD, beside=pair_room)
+    held = _HELD + _COPIES * (rule == "components")
+    parts.plan(everywhere=held, beside=pair_room)
     parts.survey()
     limit = max(1, pair_room // PAIR_BYTES)
     if rule == "components":
