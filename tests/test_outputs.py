@@ -293,6 +293,7 @@ def test_every_command_spares_what_it_is_given(finished_run: Path, tmp_path: Pat
     x, notes, listed = tmp_path / "x.npy", tmp_path / "notes.md", tmp_path / "files.json"
     np.save(x, np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32))
     notes.write_text("mine")
+    (tmp_path / "table.csv").write_text("patient,age\n1,50\n")
     listed.write_text("{}")
     foreign = tmp_path / "foreign"
     foreign.mkdir()
@@ -336,6 +337,8 @@ def test_every_command_spares_what_it_is_given(finished_run: Path, tmp_path: Pat
         ("leaderboard", run, "--out", run),
         ("index", "show", index, "--kept", index / "index.json"),
         ("index", "show", index, "--kept", x),
+        ("score", run, "--out", tmp_path / "table.csv"),
+        ("score", run, "--out", run / "score" / "costs.csv"),
         ("score", run / "score" / "scores.csv", "--out", run / "score" / "scores.csv"),
     ]
     cli = CliRunner()

@@ -101,14 +101,18 @@ def print_table(run_dir: Path) -> None:
 
 def write_table(run_dir: Path, out: Path) -> None:
     """Write the score table of a run as CSV; that of the tasks, where it segments no set."""
-    from meddel_fast.files import read_json, write_text
+    from meddel_fast.files import read_json
+    from meddel_fast.outputs import check_output, csv_table, output_path
 
     if out.suffix != ".csv":
         raise ConfigError(f"--out must end in .csv for the table of a run, got {out}")
+    kind = csv_table("a table of scores", "selector", "ratio", "retained")
+    check_output(out, kind, [run_dir])
     segmented = read_json(run_dir / "score" / "scores.json")
     tasks = run_dir / "score" / "tasks.csv"
     table = tasks if tasks.is_file() and not segmented else run_dir / "score" / "scores.csv"
-    write_text(out, table.read_text(encoding="utf-8"))
+    with output_path(out, kind) as target:
+        target.write_bytes(table.read_bytes())
     typer.echo(f"{out}: written")
 
 
