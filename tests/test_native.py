@@ -15,6 +15,9 @@ from meddel_fast import _core
 ROOT = Path(__file__).resolve().parents[1]
 CROSS = "aarch64-linux-gnu"
 
+# The two builds, which are fixtures, count towards the tests that ask for them first: minutes each
+# where another process tests beside this one. What runs has a limit of its own, below.
+pytestmark = pytest.mark.timeout(1500)
 
 Run = Callable[[str], str]
 
@@ -26,12 +29,14 @@ def programs(build: Path, options: list[str], emulator: list[str]) -> Run:
         pytest.skip("needs cmake")
     common = ["-DMEDDEL_PYTHON=OFF", "-DMEDDEL_DRIVER=ON", "-DMEDDEL_WERROR=ON", *options]
     subprocess.run([cmake, "-S", ROOT, "-B", build, *common], check=True, capture_output=True)
-    built = subprocess.run([cmake, "--build", build, "-j", "2"], capture_output=True, text=True)
+    built = subprocess.run(
+        [cmake, "--build", build, "-j", "2"], capture_output=True, text=True, timeout=900
+    )
     assert built.returncode == 0, built.stdout + built.stderr
 
     def run(program: str) -> str:
         done = subprocess.run(
-            [*emulator, build / program], capture_output=True, text=True, timeout=250
+            [*emulator, build / program], capture_output=True, text=True, timeout=500
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
