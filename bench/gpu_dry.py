@@ -11,15 +11,15 @@ from pathlib import Path
 
 import torch
 
-from meddel_fast import gpu, ops
 from meddel_fast.kernels import confirm, cuda
 from meddel_fast.kernels.prepared import Tuning
+from meddel_fast.ops import _gpu
 
 # Several tiles, clusters and windows out of few rows.
 SMALL = Tuning(tile=32, clusters=3, window=32)
 PIPELINES = {
-    "similar_pairs": gpu._pairs, "topk_similarity": gpu._topk, "redundancy": gpu._redundancy,
-    "kmeans": gpu._kmeans, "deduplicate": gpu._deduplicate,
+    "similar_pairs": _gpu._pairs, "topk_similarity": _gpu._topk, "redundancy": _gpu._redundancy,
+    "kmeans": _gpu._kmeans, "deduplicate": _gpu._deduplicate,
 }  # fmt: skip
 
 
@@ -28,7 +28,9 @@ def install() -> bool:
     if os.environ.get("TRITON_INTERPRET") != "1":
         raise RuntimeError("a dry run needs TRITON_INTERPRET=1 before triton is imported")
     cpu = torch.device("cpu")
-    ops.choose_device = lambda device, **_: None if device is None else cpu
+    for name in ("deduplicate", "kcenter", "kmeans", "pairs", "redundancy", "topk"):
+        module = importlib.import_module(f"meddel_fast.ops.{name}")
+        module.choose_device = lambda device, **_: None if device is None else cpu
     confirm.PAIRS = 512  # the interpreter's cost is by the program
     for name, pipeline in PIPELINES.items():
         setattr(pipeline, name, functools.partial(getattr(pipeline, name), tuning=SMALL))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ from test_equal_rows import RULES, doubled, twice
 from test_kernels import operations
 
 import meddel_fast as mf
-from meddel_fast import gpu, ops, pair_stream, reference
+from meddel_fast import reference
 from meddel_fast.kernels import best, confirm, cuda, join, kmeans, means, order, rows, tile_max
 from meddel_fast.kernels.prepared import Tuning
+from meddel_fast.ops import _gpu
 
 CPU = torch.device("cpu")
 # Several tiles, clusters and windows out of few rows.
@@ -34,7 +36,8 @@ NEED_EXTENSION = ("kcenter", "components")  # operations that begin so
 
 @pytest.fixture(autouse=True)
 def on_the_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for module in (ops, pair_stream):
+    for name in ("deduplicate", "kcenter", "kmeans", "pairs", "redundancy", "topk"):
+        module = sys.modules[f"meddel_fast.ops.{name}"]
         monkeypatch.setattr(module, "choose_device", lambda *_, **__: CPU)
     monkeypatch.setattr(confirm, "PAIRS", 512)  # the interpreter's cost is by the program
     before = torch.get_num_threads()
@@ -46,11 +49,11 @@ def on_the_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def tuning(monkeypatch: pytest.MonkeyPatch) -> None:
     for pipeline, name in (
-        (gpu._pairs, "similar_pairs"),
-        (gpu._topk, "topk_similarity"),
-        (gpu._redundancy, "redundancy"),
-        (gpu._kmeans, "kmeans"),
-        (gpu._deduplicate, "deduplicate"),
+        (_gpu._pairs, "similar_pairs"),
+        (_gpu._topk, "topk_similarity"),
+        (_gpu._redundancy, "redundancy"),
+        (_gpu._kmeans, "kmeans"),
+        (_gpu._deduplicate, "deduplicate"),
     ):
         given = functools.partial(getattr(pipeline, name), tuning=SMALL)
         monkeypatch.setattr(pipeline, name, given)
@@ -251,7 +254,7 @@ def test_rows_that_stay_in_host_memory(
             super().__init__(data, device)
             self.resident, self.data = False, data
 
-    monkeypatch.setattr(gpu, "Rows", Away)
+    monkeypatch.setattr(_gpu, "Rows", Away)
     monkeypatch.setattr(rows, "CHUNK_BYTES", 70 * 8 * 50)
     wanted = reference.similar_pairs(x, threshold=0.9)
     assert len(wanted[0]) > 100  # confirmed in more than one go
@@ -322,7 +325,7 @@ def test_bars_are_scores_that_k_columns_reach(rng: np.random.Generator) -> None:
     cosine.fill_diagonal_(-np.inf)
     held = rows.Rows(torch.from_numpy(x), CPU)
     squares = confirm.squared_norms(held)
-    _, (side,) = gpu._topk.prepare([held], [squares], cosine=True, ordered=False, tuning=SMALL)
+    _, (side,) = _gpu._topk.prepare([held], [squares], cosine=True, ordered=False, tuning=SMALL)
     whole = join.Side(side.codes)
     for k in (1, 3, 12, 30, 99):
         got = tile_max.bars(

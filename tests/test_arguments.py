@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import meddel_fast as mf
-from meddel_fast import ops
+from meddel_fast.arrays import PAIR_BYTES
+from meddel_fast.ops import _call
 
 X = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
 
@@ -220,7 +221,7 @@ def test_too_many_pairs() -> None:
 
 
 def test_pairs_may_fill_half_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ops, "free_memory", lambda: 20 * ops.PAIR_BYTES)
+    monkeypatch.setattr(_call, "free_memory", lambda: 20 * PAIR_BYTES)
     with pytest.raises(MemoryError, match="more than max_pairs = 10 pairs"):
         mf.similar_pairs(np.ones((300, 2)))
 

@@ -97,9 +97,9 @@ def test_many_rows(device: str, dtype: str, rng: np.random.Generator) -> None:
 def test_rows_that_do_not_fit(
     device: str, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
-    from meddel_fast import gpu
+    from meddel_fast.ops import _gpu
 
-    monkeypatch.setattr(gpu, "_fits", lambda *_: False)
+    monkeypatch.setattr(_gpu, "_fits", lambda *_: False)
     x = many(rng, "float16")
     for call in (
         lambda **more: mf.similar_pairs(x, threshold=0.97, **more),

@@ -14,7 +14,7 @@ import pytest
 from samples import assert_same, clustered, of_type
 
 import meddel_fast as mf
-from meddel_fast import ops
+from meddel_fast.ops._call import needs_parts
 from meddel_fast.sharded import memory, parts
 from meddel_fast.sharded.group import SoloGroup
 from meddel_fast.store import LocalRows, open_store
@@ -251,12 +251,12 @@ def test_parts_follow_from_the_budget(tmp_path: Path) -> None:
 
 def test_what_asks_for_parts(files: Path) -> None:
     x, store = sample("int8"), open_store(files / "int8.npy")
-    assert not ops.needs_parts(x, None, memory=None, group=None)
+    assert not needs_parts(x, None, memory=None, group=None)
     for sets, memory_, group in (
         ([x], 10**9, None), ([x], None, SoloGroup()), ([x, store], None, None),
         ([LocalRows(x)], None, None),
     ):  # fmt: skip
-        assert ops.needs_parts(*sets, memory=memory_, group=group)
+        assert needs_parts(*sets, memory=memory_, group=group)
 
 
 @pytest.mark.parametrize(

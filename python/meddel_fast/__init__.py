@@ -13,7 +13,6 @@ The map of the package; imports go down only:
 ``progress``            the way of ``progress=`` to the C++ loops
 ``sharded``             the operations on parts of rows: larger than memory, or than one machine
 ``store``, ``shards``   embeddings in files, opened and read a range at a time
-``pair_stream``         ``iter_similar_pairs``: similar pairs by ranges of rows
 ``ops``                 the kernels' public functions: checks, picks the device, one call
 ``reference``           the truth they are held to, in plain numpy
 ``_core``               the C++ extension
@@ -33,13 +32,13 @@ from meddel_fast._version import __version__
 from meddel_fast.normdel import del_score, normdel
 from meddel_fast.ops import (
     deduplicate,
+    iter_similar_pairs,
     kcenter_greedy,
     kmeans,
     redundancy,
     similar_pairs,
     topk_similarity,
 )
-from meddel_fast.pair_stream import iter_similar_pairs
 from meddel_fast.store import open_store
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import ops
-from meddel_fast.pair_stream import iter_similar_pairs
+from meddel_fast.ops import iter_similar_pairs
 
 Float = NDArray[np.float64]
 Floats = NDArray[np.float32]

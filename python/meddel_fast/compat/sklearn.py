@@ -17,7 +17,7 @@ from meddel_fast.arrays import check_choice, check_float, check_int
 from meddel_fast.compat._search import Found, Search
 from meddel_fast.compat._weighted import weighted_kmeans
 from meddel_fast.extras import needs
-from meddel_fast.pair_stream import iter_similar_pairs
+from meddel_fast.ops import iter_similar_pairs
 from meddel_fast.selectors.base import check_budget
 
 with needs("compat"):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from meddel_fast import ops
 from meddel_fast.data.images import ImageError, load_image
 from meddel_fast.data.splits import join
-from meddel_fast.pair_stream import iter_similar_pairs
+from meddel_fast.ops import iter_similar_pairs
 
 NEAR = 0.95
 """Cosine from which on any two images are joined."""

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import _core
-from meddel_fast.arrays import check_choice, check_float
-from meddel_fast.ops import PAIR_BYTES, DeduplicateResult
-from meddel_fast.pair_stream import in_chunks
+from meddel_fast.arrays import PAIR_BYTES, DeduplicateResult, check_choice, check_float, in_chunks
 from meddel_fast.progress import counted, metered
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import Float, Int, Parts, Settings, Tile, tile_pairs

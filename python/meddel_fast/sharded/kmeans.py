@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import _core
-from meddel_fast.arrays import check_int, check_rows
-from meddel_fast.ops import KMeansResult
+from meddel_fast.arrays import KMeansResult, check_int, check_rows
 from meddel_fast.progress import counted, metered
 from meddel_fast.reference import squared_norm
 from meddel_fast.sharded.group import Group

@@ -9,14 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import _core
-from meddel_fast.arrays import check_float, check_int
-from meddel_fast.ops import SimilarPairsResult
-from meddel_fast.pair_stream import in_chunks
+from meddel_fast.arrays import SimilarPairsResult, check_float, check_int, in_chunks
 from meddel_fast.progress import counted, metered
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import Float, Int, Parts, Settings, Tile, store_of, tile_pairs
 
-# Of a pair while it is collected and when it is sorted (ops.PAIR_BYTES), and in the result.
+# Of a pair while it is collected and when it is sorted (arrays.results), and in the result.
 _PAIR_BYTES = 72
 _SHARE = 4  # the pairs' part of the budget
 

@@ -15,7 +15,8 @@ import pytest
 from samples import as_reference, assert_same, clustered, of_type
 
 import meddel_fast as mf
-from meddel_fast import pair_stream, reference
+from meddel_fast import reference
+from meddel_fast.ops import pairs
 
 
 def together(chunks: Iterable[Any]) -> tuple[Any, ...]:
@@ -84,17 +85,17 @@ def test_rows_of_a_chunk_follow_what_the_last_one_held(monkeypatch: pytest.Monke
         tried[-1] = (rows, True)
         return out
 
-    whole = pair_stream.pairs_of_range
-    monkeypatch.setattr(pair_stream, "pairs_of_range", spy)
+    whole = pairs.pairs_of_range
+    monkeypatch.setattr(pairs, "pairs_of_range", spy)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(4000, 8)).astype(np.float32)
     x[2000:2400] = x[0]  # 80,000 pairs among 400 rows
     chunks = list(mf.iter_similar_pairs(x, threshold=0.9, max_pairs=5000))
     assert tried[0] == (range(4000), False)
     # One in four lost, and chunks half full, would be 48 attempts; it takes about as many.
-    pairs = sum(len(chunk.i) for chunk in chunks)
-    assert pairs > 80_000
-    assert len(tried) <= 4 * pairs / 5000
+    found = sum(len(chunk.i) for chunk in chunks)
+    assert found > 80_000
+    assert len(tried) <= 4 * found / 5000
 
 
 def test_memory_does_not_grow_with_the_pairs() -> None:

@@ -1,0 +1,78 @@
+"""What users hand over, and what they get back.
+
+=============  ====================================================================================
+``checks``     numbers, choices, vectors with an entry a row: as they should be, or an error
+``rows``       ``check_rows``: an (n, d) array as the kernels take it, and back in its own kind
+``device``     ``choose_device``: on which device an operation works
+``results``    the named tuples that the operations return
+``chunks``     ranges of rows that hold few enough pairs each
+=============  ====================================================================================
+"""
+
+from meddel_fast.arrays.checks import (
+    check_centres,
+    check_choice,
+    check_float,
+    check_index_vector,
+    check_int,
+    check_labels,
+    check_names,
+    check_order,
+    resolve_threads,
+)
+from meddel_fast.arrays.chunks import in_chunks
+from meddel_fast.arrays.device import choose_device
+from meddel_fast.arrays.results import (
+    PAIR_BYTES,
+    DeduplicateResult,
+    KCenterResult,
+    KMeansResult,
+    RedundancyResult,
+    SimilarPairsResult,
+    TopKResult,
+)
+from meddel_fast.arrays.rows import (
+    SUPPORTED,
+    Rows,
+    adjacent,
+    check_finite,
+    check_kind,
+    check_rows,
+    check_two,
+    in_kind,
+    is_torch,
+    to_matrix,
+    to_numpy,
+)
+
+__all__ = [
+    "PAIR_BYTES",
+    "SUPPORTED",
+    "DeduplicateResult",
+    "KCenterResult",
+    "KMeansResult",
+    "RedundancyResult",
+    "Rows",
+    "SimilarPairsResult",
+    "TopKResult",
+    "adjacent",
+    "check_centres",
+    "check_choice",
+    "check_finite",
+    "check_float",
+    "check_index_vector",
+    "check_int",
+    "check_kind",
+    "check_labels",
+    "check_names",
+    "check_order",
+    "check_rows",
+    "check_two",
+    "choose_device",
+    "in_chunks",
+    "in_kind",
+    "is_torch",
+    "resolve_threads",
+    "to_matrix",
+    "to_numpy",
+]

@@ -1,0 +1,65 @@
+"""The kernels' public functions: check the input, choose the device, make one call.
+
+All take numpy arrays or torch tensors of shape (n, d) in float32, float16, bfloat16 (torch),
+float64 (rounded to float32 first) or int8, contiguous or not, also memory-mapped, and return
+arrays of the kind that came in. All are exact: results equal those of
+:mod:`meddel_fast.reference` bit for bit, on every device and instruction set and for any number of
+threads, and ties go to the lowest index. A zero row has cosine 0 to everything.
+
+``device=None`` works where the samples live: on the GPU for CUDA tensors, with results on it, on
+its current stream. ``device="cuda"`` (or ``"cuda:1"``) sends numpy arrays and CPU tensors there, in
+chunks where they do not fit, and brings the results back. That takes torch, triton and, for
+k-center and the rule "components", the CUDA extension.
+
+x and y may also be a :class:`meddel_fast.store.Store`, of files larger than memory. Work then goes
+part by part within ``memory``: bytes, or a text such as ``"512MB"``, by default half of what is
+free. ``group`` (:func:`meddel_fast.sharded.join_group`) spreads it over processes, each of which
+passes the same set, or :class:`meddel_fast.store.LocalRows`. Either may be given for an array too.
+Such calls run on the CPU.
+
+``threads=None`` means MEDDEL_THREADS, else all cores that the process may use. No more threads are
+started than there is work for, nor than twice the machine's cores (or 64, if that is more); where
+the system refuses one, those that there are do the work. Ctrl-C stops a running call within a
+second.
+
+``progress`` is called as ``progress(done, total)``, see :func:`meddel_fast.progress.reporting`;
+units are centres for k-center (as many again for the distances at the end), seeds and then rows
+times iterations for k-means, rows for the others. A GPU reports nothing.
+
+All raise ``TypeError`` or ``ValueError`` for input of wrong type or shape, with NaN or infinities,
+or out of range, and ``RuntimeError`` if the device cannot be used.
+
+A file an operation, of the same name in :mod:`meddel_fast.sharded`, in ``kernels/`` and in
+``csrc/``; ``_call`` is the way to the one or the other, ``_gpu`` that to the device and back.
+"""
+
+from meddel_fast.arrays import (
+    DeduplicateResult,
+    KCenterResult,
+    KMeansResult,
+    RedundancyResult,
+    SimilarPairsResult,
+    TopKResult,
+)
+from meddel_fast.ops.deduplicate import deduplicate
+from meddel_fast.ops.kcenter import kcenter_greedy
+from meddel_fast.ops.kmeans import kmeans
+from meddel_fast.ops.pairs import iter_similar_pairs, similar_pairs
+from meddel_fast.ops.redundancy import redundancy
+from meddel_fast.ops.topk import topk_similarity
+
+__all__ = [
+    "DeduplicateResult",
+    "KCenterResult",
+    "KMeansResult",
+    "RedundancyResult",
+    "SimilarPairsResult",
+    "TopKResult",
+    "deduplicate",
+    "iter_similar_pairs",
+    "kcenter_greedy",
+    "kmeans",
+    "redundancy",
+    "similar_pairs",
+    "topk_similarity",
+]

@@ -1,0 +1,101 @@
+"""How a call finds its way: to the parts of rows, the CPU's functions or the GPU's."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from meddel_fast import _core
+from meddel_fast.arrays import PAIR_BYTES, check_int, check_rows, check_two, in_kind
+from meddel_fast.floating_point import exactly
+from meddel_fast.progress import reports
+from meddel_fast.resources import free_memory
+from meddel_fast.store import LocalRows, Store
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def operation(on_parts: Callable[..., Any]) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Make a function report its progress, round exactly, and go to parts where rows are in such.
+
+    Parameters
+    ----------
+    on_parts
+        What :mod:`meddel_fast.sharded` does instead for a store, or where `memory` or `group` are
+        given. It takes the arguments of the function that have its names for them.
+    """
+    names = inspect.signature(on_parts).parameters
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(function)
+        @reports
+        @exactly
+        def run(*args: P.args, **kwargs: P.kwargs) -> T:
+            sets = (*args[:2], kwargs.get("x"), kwargs.get("y"))
+            if not needs_parts(*sets, memory=kwargs.get("memory"), group=kwargs.get("group")):
+                return function(*args, **kwargs)
+            given = inspect.signature(function).bind(*args, **kwargs).arguments
+            device = given.get("device")
+            if device is not None and str(device) != "cpu":
+                raise ValueError(
+                    f"device must be 'cpu' where the rows are in parts, got {str(device)!r}"
+                )
+            found = on_parts(**{name: given[name] for name in names if name in given})
+            x = given["x"]
+            return in_kind(x.rows if isinstance(x, LocalRows) else x, found)  # type: ignore[no-any-return]
+
+        return run
+
+    return decorate
+
+
+def needs_parts(*sets: Any, memory: Any | None, group: Any | None) -> bool:
+    """Whether a call goes to :mod:`meddel_fast.sharded`."""
+    if memory is not None or group is not None:
+        return True
+    return any(isinstance(x, (Store, LocalRows)) for x in sets)
+
+
+# One of two: _core with checked numpy arrays, or _gpu, the same functions with samples on their way
+# to the device.
+
+
+def core_of(on: Any | None) -> Any:
+    """Return the module whose functions do the work: on the CPU (None), or a device."""
+    return _core if on is None else _gpu()
+
+
+def _gpu() -> Any:
+    return importlib.import_module("meddel_fast.ops._gpu")  # imports torch and triton
+
+
+def checked(name: str, x: Any, threads: int, on: Any | None) -> Any:
+    """Check a set, and return it as the functions of :func:`core_of` take it."""
+    return check_rows(name, x, threads) if on is None else _gpu().Samples(name, x, on)
+
+
+def checked_two(x: Any, y: Any | None, threads: int, on: Any | None) -> tuple[Any, Any]:
+    """Check one set or two, and return them as the functions of :func:`core_of` take them."""
+    return check_two(x, y, threads) if on is None else _gpu().two_samples(x, y, on)
+
+
+def pairs_allowed(max_pairs: int | None, on: Any | None) -> int:
+    """Return max_pairs as given, or how many fit into half of the free memory."""
+    if max_pairs is not None:
+        return check_int("max_pairs", max_pairs, 0)
+    if on is not None:
+        return int(_gpu().room_for_pairs(on))
+    return free_memory() // 2 // PAIR_BYTES
+
+
+def too_many_pairs(error: OverflowError, limit: int, threshold: float, way_out: str) -> MemoryError:
+    """Return what is raised where a kernel has found more pairs than the limit."""
+    found = error.args[0]
+    return MemoryError(
+        f"more than max_pairs = {limit} pairs have a cosine of {threshold} or more: gave up after "
+        f"{found}; raise the threshold, or {way_out}"
+    )
