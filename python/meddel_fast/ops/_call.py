@@ -19,38 +19,34 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def operation(on_parts: Callable[..., Any]) -> Callable[[Callable[P, T]], Callable[P, T]]:
+def operation(function: Callable[P, T]) -> Callable[P, T]:
     """Make a function report its progress, round exactly, and go to parts where rows are in such.
 
-    Parameters
-    ----------
-    on_parts
-        What :mod:`meddel_fast.sharded` does instead for a store, or where `memory` or `group` are
-        given. It takes the arguments of the function that have its names for them.
+    For a store, or where `memory` or `group` are given, the function of the same name in
+    :mod:`meddel_fast.sharded` does it, with those of the arguments that it has a name for.
     """
-    names = inspect.signature(on_parts).parameters
 
-    def decorate(function: Callable[P, T]) -> Callable[P, T]:
-        @functools.wraps(function)
-        @reports
-        @exactly
-        def run(*args: P.args, **kwargs: P.kwargs) -> T:
-            sets = (*args[:2], kwargs.get("x"), kwargs.get("y"))
-            if not needs_parts(*sets, memory=kwargs.get("memory"), group=kwargs.get("group")):
-                return function(*args, **kwargs)
+    @functools.wraps(function)
+    @reports
+    @exactly
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        sets = (*args[:2], kwargs.get("x"), kwargs.get("y"))
+        if needs_parts(*sets, memory=kwargs.get("memory"), group=kwargs.get("group")):
             given = inspect.signature(function).bind(*args, **kwargs).arguments
-            device = given.get("device")
-            if device is not None and str(device) != "cpu":
-                raise ValueError(
-                    f"device must be 'cpu' where the rows are in parts, got {str(device)!r}"
-                )
-            found = on_parts(**{name: given[name] for name in names if name in given})
-            x = given["x"]
-            return in_kind(x.rows if isinstance(x, LocalRows) else x, found)  # type: ignore[no-any-return]
+            return _on_parts(function.__name__, given)  # type: ignore[no-any-return]
+        return function(*args, **kwargs)
 
-        return run
+    return run
 
-    return decorate
+
+def _on_parts(operation: str, given: dict[str, Any]) -> Any:
+    device, x = given.get("device"), given["x"]
+    if device is not None and str(device) != "cpu":
+        raise ValueError(f"device must be 'cpu' where the rows are in parts, got {str(device)!r}")
+    on_parts = getattr(importlib.import_module("meddel_fast.sharded"), operation)  # when needed
+    names = inspect.signature(on_parts).parameters
+    found = on_parts(**{name: given[name] for name in names if name in given})
+    return in_kind(x.rows if isinstance(x, LocalRows) else x, found)
 
 
 def needs_parts(*sets: Any, memory: Any | None, group: Any | None) -> bool:

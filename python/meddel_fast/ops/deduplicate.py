@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from meddel_fast import sharded
 from meddel_fast.arrays import (
     DeduplicateResult,
     check_choice,
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from meddel_fast.files import Progress
 
 
-@operation(sharded.deduplicate)
+@operation
 def deduplicate(
     x: Any,
     threshold: float = 0.95,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from meddel_fast import sharded
 from meddel_fast.arrays import (
     KCenterResult,
     check_centres,
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from meddel_fast.files import Progress
 
 
-@operation(sharded.kcenter_greedy)
+@operation
 def kcenter_greedy(
     x: Any,
     k: int | None = None,

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from meddel_fast import sharded
 from meddel_fast.arrays import KMeansResult, check_int, choose_device, resolve_threads
 from meddel_fast.ops._call import checked, core_of, operation
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from meddel_fast.files import Progress
 
 
-@operation(sharded.kmeans)
+@operation
 def kmeans(
     x: Any,
     k: int,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from meddel_fast import sharded
 from meddel_fast.arrays import (
     SimilarPairsResult,
     check_float,
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from meddel_fast.files import Progress
 
 
-@operation(sharded.similar_pairs)
+@operation
 def similar_pairs(
     x: Any,
     y: Any | None = None,
@@ -100,7 +99,7 @@ def pairs_of_range(
     return SimilarPairsResult(*x.back(*out))
 
 
-@operation(sharded.iter_similar_pairs)
+@operation
 def iter_similar_pairs(
     x: Any,
     y: Any | None = None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from meddel_fast import sharded
 from meddel_fast.arrays import TopKResult, check_int, choose_device, resolve_threads
 from meddel_fast.ops._call import checked_two, core_of, operation
 
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
     from meddel_fast.files import Progress
 
 
-@operation(sharded.topk_similarity)
+@operation
 def topk_similarity(
     x: Any,
     y: Any | None = None,
