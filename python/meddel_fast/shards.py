@@ -7,7 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,6 @@ from meddel_fast import parquet_rows
 from meddel_fast.arrays import SUPPORTED, is_torch, to_matrix
 from meddel_fast.files import State, state, why_no_file
 from meddel_fast.untrusted import npy_header
-
-if TYPE_CHECKING:
-    from meddel_fast.store import Store
 
 _SUFFIXES = (".npy", ".safetensors", ".parquet")
 _TENSOR_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "|i1"}
@@ -167,23 +164,6 @@ class ArrayShard(Shard):
     def read(self, spans: Sequence[Span]) -> list[NDArray[Any]]:
         """Return views."""
         return [self._array[start:stop] for start, stop in spans]
-
-
-class SomeRows(Shard):
-    """Some rows of a store, in any order, as a shard of another."""
-
-    def __init__(self, store: Store, which: NDArray[np.int64]) -> None:
-        self._store, self._which = store, which
-        self.name, self.rows, self.width = store.name, len(which), store.shape[1]
-        self.dtype, self.bfloat16, self.beside = store.dtype, store.bfloat16, store.beside
-
-    def read(self, spans: Sequence[Span]) -> list[NDArray[Any]]:
-        """Return copies."""
-        return [self._store.take(self._which[start:stop]) for start, stop in spans]
-
-    def forget(self) -> None:
-        """Let the store do so."""
-        self._store.forget()
 
 
 def open_shard(path: Path, tensor: str | None = None, column: str | None = None) -> Shard:

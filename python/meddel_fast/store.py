@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.shards import ArrayShard, Shard, SomeRows, Span, open_shard
+from meddel_fast.shards import ArrayShard, Shard, Span, open_shard
 
 if TYPE_CHECKING:
     from meddel_fast.files import StrPath
@@ -94,7 +94,7 @@ class Store:
         """
         if np.ndim(which) != 1:
             raise TypeError(f"indices must be of shape (k,), got {type(which).__name__} {which!r}")
-        some = Store([SomeRows(self, np.asarray(which))])
+        some = Store([_SomeRows(self, np.asarray(which))])
         some.memory = self.memory
         return some
 
@@ -228,6 +228,23 @@ class Store:
             with np.errstate(over="ignore"):  # beyond fp32 becomes infinite, which is refused
                 rows = rows.astype(self.dtype)
         return rows if rows.flags.c_contiguous and rows.flags.aligned else np.array(rows, order="C")
+
+
+class _SomeRows(Shard):
+    """Some rows of a store, in any order, as a shard of another."""
+
+    def __init__(self, store: Store, which: NDArray[np.int64]) -> None:
+        self._store, self._which = store, which
+        self.name, self.rows, self.width = store.name, len(which), store.shape[1]
+        self.dtype, self.bfloat16, self.beside = store.dtype, store.bfloat16, store.beside
+
+    def read(self, spans: Sequence[Span]) -> list[NDArray[Any]]:
+        """Return copies."""
+        return [self._store.take(self._which[start:stop]) for start, stop in spans]
+
+    def forget(self) -> None:
+        """Let the store do so."""
+        self._store.forget()
 
 
 @dataclass(frozen=True)
