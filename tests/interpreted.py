@@ -18,9 +18,8 @@ import pytest
 import torch
 from close_calls import SHAPES, near_ties, powers_of_two, straddle
 from numpy.typing import NDArray
+from operation_cases import RULES, doubled, operations, twice
 from samples import ADVERSARIAL, DTYPES, adversarial, assert_same, clustered, of_type
-from test_equal_rows import RULES, doubled, twice
-from test_kernels import operations
 
 import meddel_fast as mf
 from meddel_fast import reference

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_sharded import OPERATIONS
+from sharded_cases import OPERATIONS
 
 import meddel_fast as mf
 from meddel_fast.sharded import TorchGroup, join_group

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from operation_cases import RULES, doubled, twice
 from samples import DTYPES, as_reference, assert_same, of_type
 
 import meddel_fast as mf
@@ -17,22 +18,6 @@ from meddel_fast.sharded import parts
 from meddel_fast.sharded.deduplicate import first_copies
 
 Rows = NDArray[np.float32]
-RULES = ["semdedup", "greedy", "components"]
-
-
-def doubled(rng: np.random.Generator, n: int, d: int, dtype: str = "float32") -> tuple[Any, Any]:
-    """Return n different rows, each twice, in a mixed order; and which of them each one is."""
-    if dtype == "bfloat16":
-        pytest.importorskip("torch")
-    some = of_type(rng.normal(size=(n, d)).astype(np.float32), dtype)
-    which = rng.permutation(np.repeat(np.arange(n), 2))
-    return some[which], which
-
-
-def twice(which: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the first and the second place of each of the rows, by the first."""
-    places = np.argsort(which, kind="stable").reshape(-1, 2)
-    return places[np.argsort(places[:, 0])].T
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

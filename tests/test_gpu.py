@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from operation_cases import check_all, operations
 from samples import ADVERSARIAL, DTYPES, adversarial, assert_same, clustered, of_type
-from test_kernels import check_all, operations
 
 pytest.importorskip("torch")
 

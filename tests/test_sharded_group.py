@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from samples import assert_same
-from test_sharded import OPERATIONS, sample, whole
+from sharded_cases import OPERATIONS, sample, whole
 
 from meddel_fast.sharded import SoloGroup, join_group
 
