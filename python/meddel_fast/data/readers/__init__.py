@@ -1,6 +1,7 @@
 """Readers of the layouts in which data sets are released: a tree of files becomes samples.
 
 =============  =====================================================================
+``item``       a file by its place, and the text of a table
 ``tree``       the files of a data set, archives as if they were folders; samples
 ``pairs``      ``Pairs``: folders of images and of masks, under any names
 ``classes``    ``Classes``: a folder a class; ``Plain``: images alone; ``Videos``

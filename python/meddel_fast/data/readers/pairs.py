@@ -14,9 +14,10 @@ from typing import NamedTuple
 from meddel_fast.data.address import PAGED, UNION, ImageError, indexed
 from meddel_fast.data.readers.beside import Beside, Place
 from meddel_fast.data.readers.boxes import from_text
+from meddel_fast.data.readers.item import Item, inside, read_text
 from meddel_fast.data.readers.names import plain
 from meddel_fast.data.readers.numbers import Numbered
-from meddel_fast.data.readers.tree import Item, Sample, Tree, inside, read_text
+from meddel_fast.data.readers.tree import Sample, Tree
 from meddel_fast.data.sources import frame_count
 
 _NEVER = r"(?!)"
