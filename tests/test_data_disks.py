@@ -19,7 +19,7 @@ from releases import RELEASES, Release, pairs, pranet_test, pranet_train
 from meddel_fast.config_file import load_config
 from meddel_fast.data.build import build, looks_plain
 from meddel_fast.data.check import check, unclaimed
-from meddel_fast.data.entries import CLINICDB_STARTS
+from meddel_fast.data.entries.cvc import CLINICDB_STARTS
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.readers.numbers import Numbered
 from meddel_fast.data.readers.scan import scan_set

@@ -5,7 +5,7 @@
 ``folder``           ``scan_folder``: a folder of images and masks becomes a manifest
 ``address``          the notation for members of archives, frames of videos, pages
 ``sources``          any address becomes bytes or an image; by ``archive``, ``video``, ``dicom``
-``registry``         ``data_sets``: DataDEL, its entries in ``entries``; read by ``readers``
+``registry``         ``data_sets``: DataDEL; ``entries``, each a ``data_set``, read by ``readers``
 ``check``            what of the registry is there, missing, corrupt or off in count
 ``build``            ``scan``, ``build``: one manifest of a folder, of shards, of many data sets
 ``splits``           lists of splits and groups; by ``dealing``, with what looks ``alike``
