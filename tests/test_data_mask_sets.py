@@ -15,10 +15,14 @@ from made_masks import MASKS, SIDE, grey, numbered, settled, written  # noqa: E4
 
 from meddel_fast.data import masks  # noqa: E402
 from meddel_fast.data.build import scan  # noqa: E402
-from meddel_fast.data.images import ImageError, load_mask  # noqa: E402
+from meddel_fast.data.images import ImageError  # noqa: E402
 from meddel_fast.data.manifest import Manifest  # noqa: E402
 from meddel_fast.data.mask_rule import Meaning, parse_mask  # noqa: E402
-from meddel_fast.data.masks import meanings, told  # noqa: E402
+from meddel_fast.data.masks import (  # noqa: E402
+    load_mask,
+    meanings,
+    told,
+)
 from meddel_fast.data.pixels import Pixels, read_pixels  # noqa: E402
 
 

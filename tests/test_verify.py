@@ -23,8 +23,8 @@ from meddel_fast.benchmark.results import read_run, results_of_run
 from meddel_fast.benchmark.verify import VERDICTS, is_verified, verify, wrong_masks
 from meddel_fast.cli import app
 from meddel_fast.data.folder import scan_folder
-from meddel_fast.data.images import load_mask
 from meddel_fast.data.manifest import Manifest
+from meddel_fast.data.masks import load_mask
 from meddel_fast.files import read_json
 from meddel_fast.predictions import Predictions, confusion_matrices, load_confusions, pack
 

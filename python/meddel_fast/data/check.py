@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from meddel_fast.data.address import ARCHIVES, ImageError
+from meddel_fast.data.address import ImageError
 from meddel_fast.data.data_set import DataSet, Located
 from meddel_fast.data.mask_census import Census, MaskError
 from meddel_fast.data.readers.names import release_name
@@ -18,6 +18,7 @@ from meddel_fast.data.sources import Sampling
 from meddel_fast.data.splits import Dealing
 from meddel_fast.extras import needs
 from meddel_fast.files import Progress, StrPath
+from meddel_fast.suffixes import ARCHIVES
 
 _ONE_FRAME = Sampling(stride=1 << 40)  # a video is checked by its first frame
 _EXAMPLES = 3

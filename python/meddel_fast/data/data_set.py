@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from meddel_fast.data.address import ARCHIVES, PART, ImageError
+from meddel_fast.data.address import PART, ImageError
 from meddel_fast.data.archive import open_archive
 from meddel_fast.data.readers.names import plain, release_name
 from meddel_fast.data.readers.tree import Layout, Sample, Tree
 from meddel_fast.files import StrPath
+from meddel_fast.suffixes import ARCHIVES
 
 PACKED = (".rar", ".7z", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 """Ends of packed files that have to be unpacked before they are read."""

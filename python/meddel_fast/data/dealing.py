@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from meddel_fast.data.alike import alike
 from meddel_fast.data.splits import LARGE, Dealing, deal_splits, join
 
 Rows = list[dict[str, Any]]
@@ -65,8 +66,6 @@ def assign(
     seen = [looks[i] for i in usable]
     similar: Sequence[int] = range(len(chosen))
     if any(one is not None for one in seen):
-        from meddel_fast.data.alike import alike
-
         similar = alike([row["id"] for row in chosen], seen, [bool(g) for g in groups], threads)
     relations = [groups, hashes, similar, *([column[i] for i in usable] for column in more)]
     component = join(len(chosen), relations)

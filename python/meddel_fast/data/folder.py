@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from meddel_fast.data.address import ARCHIVES, PART, SUFFIXES, ImageError, member, parse, place
+from meddel_fast.data.address import PART, ImageError, member, parse, place
 from meddel_fast.data.archive import open_archive
 from meddel_fast.data.dealing import assign, needs_looks
 from meddel_fast.data.left_out import LeftOut, reason_kind
@@ -28,6 +28,7 @@ from meddel_fast.data.sources import Sampling, is_known, is_refused, shown, unit
 from meddel_fast.data.splits import Dealing, Splits, plain_stem
 from meddel_fast.data.survey import account, is_packed
 from meddel_fast.files import Progress, StrPath, walk
+from meddel_fast.suffixes import ARCHIVES, IMAGES
 
 _EXAMPLES = 3
 
@@ -258,7 +259,7 @@ def _pairs(found: _Found, require_masks: bool) -> tuple[dict[str, Path], dict[st
             )
     images = found.by_stem(where["images"] or root)
     if not images:
-        known = " ".join(sorted(SUFFIXES))
+        known = " ".join(sorted(IMAGES))
         raise ValueError(f"root: no image files in {where['images']} (known: {known})")
     if where["masks"] is None:
         return images, {}

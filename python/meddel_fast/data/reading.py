@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from meddel_fast.data.address import ARCHIVES, PART, UNION, Address, parse, union
+from meddel_fast.data.address import PART, UNION, Address, parse, union
 from meddel_fast.data.alike import Look, look
 from meddel_fast.data.archive import open_archive
 from meddel_fast.data.images import ImageError, ImageInfo, examine, examine_part
@@ -22,6 +22,7 @@ from meddel_fast.data.sources import content_hash, hash_of_part, holder, part_ha
 from meddel_fast.files import Progress, sha256_file
 from meddel_fast.pool import Pool
 from meddel_fast.resources import cores
+from meddel_fast.suffixes import ARCHIVES
 
 READ = "read"
 """Key of a row under which its files lie (image and mask): no column, but what `survey` asks."""

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from meddel_fast.data.address import SUFFIXES, VIDEOS, place
+from meddel_fast.data.address import place
 from meddel_fast.data.readers.item import Item, composed
 from meddel_fast.data.readers.unpacked import parted
 from meddel_fast.data.reading import is_inside
 from meddel_fast.data.sources import Sampling, files
 from meddel_fast.files import walk
+from meddel_fast.suffixes import IMAGES, VIDEOS
 
 Box = tuple[float, float, float, float]
 
@@ -64,15 +65,15 @@ class Tree:
         for root in roots:
             limits = [root.resolve()]
             for path in _walk(root):
-                if not is_inside(path, limits) and path.suffix.lower() not in SUFFIXES:
+                if not is_inside(path, limits) and path.suffix.lower() not in IMAGES:
                     continue  # what leads out of the data set: images are reported, others unread
                 for found in files(path):
                     below = composed(os.path.relpath(place(found), root.parent))
                     items.append(Item(found, PurePosixPath(below).parts, self.tables_read))
         self.items, self.copies = parted(sorted(items, key=lambda item: item.parts))
-        self.images = [item for item in self.items if item.suffix in SUFFIXES]
+        self.images = [item for item in self.items if item.suffix in IMAGES]
         self.videos = [item for item in self.items if item.suffix in VIDEOS]
-        pictures = SUFFIXES | VIDEOS
+        pictures = IMAGES | VIDEOS
         self._tables = [item for item in self.items if item.suffix not in pictures]
 
     def named(self, pattern: str) -> list[Item]:
