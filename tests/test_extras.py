@@ -140,7 +140,7 @@ for name in {names!r}:
         ("mf.selectors.random(x, 3).subset([0] * 20)", "torch", "benchmark"),
         ("mf.open_store('rows.parquet')", "pyarrow", "benchmark"),
         ("from meddel_fast.sharded import join_group; join_group()", "torch", "benchmark"),
-        ("from meddel_fast.benchmark import run; run(None)", "rich", "benchmark"),
+        ("from meddel_fast.benchmark.run import run; run(None)", "rich", "benchmark"),
         ("import meddel_fast.cli", "typer", "benchmark"),
         ("import meddel_fast.data.folder", "pyarrow", "benchmark"),
         ("import meddel_fast.pretrain", "torch", "benchmark"),

@@ -30,7 +30,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from meddel_fast._version import __version__
-from meddel_fast.normdel import del_score, normdel
+from meddel_fast.benchmark.normdel import del_score, normdel
 from meddel_fast.ops import (
     deduplicate,
     kcenter_greedy,

@@ -75,7 +75,7 @@ def make_npy(folder: Path) -> Path:
 
 
 def read_npy(path: Path) -> None:
-    from meddel_fast.console import load_embeddings
+    from meddel_fast.cli.console import load_embeddings
 
     load_embeddings(path)
 

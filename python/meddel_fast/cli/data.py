@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from meddel_fast.cli.console import guarded, printable, say_result, show_work, summary
 from meddel_fast.cli.options import (
     ConfigOption,
     JsonOption,
@@ -22,7 +23,6 @@ from meddel_fast.cli.options import (
 )
 from meddel_fast.config import ConfigError, DataConfig
 from meddel_fast.config_file import parse_settings
-from meddel_fast.console import guarded, printable, say_result, show_work, summary
 from meddel_fast.files import is_stream
 
 if TYPE_CHECKING:

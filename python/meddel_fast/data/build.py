@@ -13,11 +13,11 @@ from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.readers.scan import scan_set
 from meddel_fast.data.readers.shards import are_shards, scan_shards
 from meddel_fast.data.registry import collections, data_sets, located
+from meddel_fast.data.shared_images import equal_files
 from meddel_fast.data.sources import Sampling
 from meddel_fast.data.splits import Dealing
 from meddel_fast.data.survey import account
 from meddel_fast.files import Progress, StrPath
-from meddel_fast.leakage import equal_files
 
 
 def scan(root: StrPath, key: str = "", **options: Any) -> Manifest:

@@ -20,7 +20,7 @@ from meddel_fast.data.entries.pretraining import GASTROVISION, HYPER_KVASIR, KVA
 from meddel_fast.data.readers.tree import Tree
 from meddel_fast.files import StrPath
 
-_ENTRIES = (
+ENTRIES = (
     GASTROVISION,
     HYPER_KVASIR,
     KVASIR_CAPSULE,
@@ -36,19 +36,19 @@ _ENTRIES = (
     kvasir.KVASIR_SESSILE,
     challenges.POLYPGEN,
 )
-_COLLECTIONS = (PRANET,)
+COLLECTIONS = (PRANET,)
 
 
 @lru_cache(maxsize=1)
 def data_sets() -> dict[str, DataSet]:
     """Give the registry: the data sets by key, in the order of the paper's table."""
-    return {entry.key: entry for entry in _ENTRIES}
+    return {entry.key: entry for entry in ENTRIES}
 
 
 @lru_cache(maxsize=1)
 def collections() -> dict[str, DataSet]:
     """Give the collections that others have made of these data sets, by key."""
-    return {entry.key: entry for entry in _COLLECTIONS}
+    return {entry.key: entry for entry in COLLECTIONS}
 
 
 def known_set(key: str) -> DataSet:
