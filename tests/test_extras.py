@@ -142,7 +142,7 @@ for name in {names!r}:
         ("from meddel_fast.sharded import join_group; join_group()", "torch", "benchmark"),
         ("from meddel_fast.benchmark.run import run; run(None)", "rich", "benchmark"),
         ("import meddel_fast.cli", "typer", "benchmark"),
-        ("import meddel_fast.data.folder", "pyarrow", "benchmark"),
+        ("import meddel_fast.data.folder", "PIL", "benchmark"),
         ("import meddel_fast.pretrain", "torch", "benchmark"),
         ("import meddel_fast.kernels.rows", "torch", "gpu"),
         ("import meddel_fast.compat.sklearn", "sklearn", "compat"),
