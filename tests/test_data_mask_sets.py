@@ -172,7 +172,7 @@ def test_the_registry_may_say_what_masks_mean(
 
 
 def test_masks_that_a_build_would_refuse_are_no_complete_set(tmp_path: Path) -> None:
-    from meddel_fast.data.check import check
+    from meddel_fast.data.registry_check import check
 
     made_set(tmp_path / "Kvasir-SEG", (0, 100, 200, 50))
     made_set(tmp_path / "ETIS", (0, 1, 2, 255))

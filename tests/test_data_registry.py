@@ -23,7 +23,6 @@ from meddel_fast.config_file import load_config
 from meddel_fast.data import registry
 from meddel_fast.data.address import ImageError
 from meddel_fast.data.build import build, scan
-from meddel_fast.data.check import SetReport, check
 from meddel_fast.data.data_set import Part
 from meddel_fast.data.images import load_image
 from meddel_fast.data.manifest import Manifest
@@ -31,6 +30,7 @@ from meddel_fast.data.masks import load_mask
 from meddel_fast.data.readers.scan import scan_set
 from meddel_fast.data.readers.shards import scan_shards
 from meddel_fast.data.registry import collections, data_sets, known_set
+from meddel_fast.data.registry_check import SetReport, check
 from meddel_fast.data.sources import Sampling
 
 DATA = Path(os.environ.get("MEDDEL_DATA", Path(__file__).parents[1] / "../shared/data"))

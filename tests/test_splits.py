@@ -21,10 +21,10 @@ import releases  # noqa: E402
 
 from meddel_fast.config import ConfigError, DataConfig  # noqa: E402
 from meddel_fast.config_file import load_config  # noqa: E402
-from meddel_fast.data.alike import NEAR, NEXT, alike, look  # noqa: E402
+from meddel_fast.data.assign_splits import assign  # noqa: E402
 from meddel_fast.data.build import build, scan  # noqa: E402
-from meddel_fast.data.dealing import assign  # noqa: E402
 from meddel_fast.data.folder import scan_folder  # noqa: E402
+from meddel_fast.data.look_alikes import NEAR, NEXT, alike, look  # noqa: E402
 from meddel_fast.data.manifest import Manifest  # noqa: E402
 from meddel_fast.data.readers.scan import scan_set  # noqa: E402
 from meddel_fast.data.shared_images import equal_files, shared_images  # noqa: E402

@@ -91,7 +91,7 @@ def verify(
 
 def wrong_masks(rows: Manifest) -> str:
     """Say which mask of the rows is not the one that was scanned; empty when all are."""
-    from meddel_fast.data.reading import read_one
+    from meddel_fast.data.image_check import read_one
 
     expected = rows.column("mask_sha256")
     for name, path, wanted in zip(rows.ids, rows.mask_paths(), expected, strict=True):

@@ -68,8 +68,8 @@ def check(
     Ends with status 0 when all SETS are complete (none named: all that are there, at least one),
     else with 1.
     """
-    from meddel_fast.data.check import check as check_sets
-    from meddel_fast.data.check import unclaimed
+    from meddel_fast.data.registry_check import check as check_sets
+    from meddel_fast.data.registry_check import unclaimed
 
     reports = show_work(
         "check", "images", lambda p: check_sets(root, sets or None, quick=quick, progress=p)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from meddel_fast.data.accounting import account
 from meddel_fast.data.folder import has_images, inside, scan_folder
 from meddel_fast.data.left_out import LeftOut
 from meddel_fast.data.manifest import Manifest
@@ -16,7 +17,6 @@ from meddel_fast.data.registry import collections, data_sets, located
 from meddel_fast.data.shared_images import equal_files
 from meddel_fast.data.sources import Sampling
 from meddel_fast.data.splits import Dealing
-from meddel_fast.data.survey import account
 from meddel_fast.files import Progress, StrPath
 
 

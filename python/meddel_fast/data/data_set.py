@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from meddel_fast.data.address import PART, ImageError
 from meddel_fast.data.archive import open_archive
-from meddel_fast.data.readers.names import plain, release_name
+from meddel_fast.data.readers.plain_names import plain, release_name
 from meddel_fast.data.readers.tree import Layout, Sample, Tree
 from meddel_fast.files import StrPath
 from meddel_fast.suffixes import ARCHIVES

@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-from meddel_fast.data import dicom_head, stored, tiff, video
+from meddel_fast.data import dicom_head, picture_files, tiff, video
 from meddel_fast.data.address import PART, Address, ImageError, indexed, member, parse
 from meddel_fast.data.archive import Archive, open_archive, state
 from meddel_fast.data.dicom import Scan
@@ -73,7 +73,7 @@ def read_bytes(path: StrPath) -> bytes:
 def open_image(path: StrPath) -> Iterator[Image.Image]:
     """Open the image at any address; of a container without index, its first frame or page.
 
-    Of 8 bits, or scaled to them where it is deep (:mod:`meddel_fast.data.stored`).
+    Of 8 bits, or scaled to them where it is deep (:mod:`meddel_fast.data.picture_files`).
 
     Raises
     ------
@@ -92,7 +92,7 @@ def open_image(path: StrPath) -> Iterator[Image.Image]:
         if kind == "dicom":
             yield Scan(file, path).picture(number)
         else:
-            with stored.open_picture(file, path, number) as image:
+            with picture_files.open_picture(file, path, number) as image:
                 yield image
 
 

@@ -1,8 +1,8 @@
 """Which image is for training, validation or test: read from a CSV file, or dealt by hash.
 
 What is dealt are components. Images of one group (folder, sequence, patient), equal files and,
-where no group is known, images that look alike (`alike`) are joined, through any chain of these;
-each component goes whole into one split.
+where no group is known, images that look alike (`look_alikes`) are joined, through any chain of
+these; each component goes whole into one split.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meddel_fast.data.data_set import Citation, DataSet, Part
 from meddel_fast.data.entries.cvc import CLINICDB_STARTS
-from meddel_fast.data.readers.numbers import Numbered
+from meddel_fast.data.readers.frame_numbers import Numbered
 from meddel_fast.data.readers.pairs import Pairs
 
 _TRAIN = "traindataset"

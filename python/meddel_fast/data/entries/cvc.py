@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from meddel_fast.data.data_set import Citation, DataSet, Part
 from meddel_fast.data.entries.phrases import ONLY_RESEARCH, POLYPS, SEGMENT
-from meddel_fast.data.readers.numbers import Numbered
+from meddel_fast.data.readers.frame_numbers import Numbered
 from meddel_fast.data.readers.pairs import Pairs, SameFolder
 
 _PRANET = "polyp collection of PraNet (github.com/DengPingFan/PraNet)"

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from meddel_fast.data.address import ImageError, place
-from meddel_fast.data.readers.names import plain_folders
+from meddel_fast.data.readers.plain_names import plain_folders
 from meddel_fast.data.sources import open_file
 
 MAX_TABLE = 256 << 20

@@ -9,17 +9,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from meddel_fast.data.accounting import account, is_hidden
 from meddel_fast.data.address import PART, ImageError, member
 from meddel_fast.data.archive import Archive, open_archive
 from meddel_fast.data.folder import finished
+from meddel_fast.data.image_check import settle_masks
 from meddel_fast.data.left_out import Tally
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.mask_census import Census
 from meddel_fast.data.readers.scan import rows_of
 from meddel_fast.data.readers.tree import Sample
-from meddel_fast.data.reading import settle_masks
 from meddel_fast.data.splits import Dealing, split_named
-from meddel_fast.data.survey import account, is_hidden
 from meddel_fast.files import Progress, StrPath
 from meddel_fast.suffixes import IMAGES
 

@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from meddel_fast.data.address import place
+from meddel_fast.data.image_check import is_inside
 from meddel_fast.data.readers.item import Item, composed
-from meddel_fast.data.readers.unpacked import parted
-from meddel_fast.data.reading import is_inside
+from meddel_fast.data.readers.unpacked_copies import parted
 from meddel_fast.data.sources import Sampling, files
 from meddel_fast.files import walk
 from meddel_fast.suffixes import IMAGES, VIDEOS
@@ -50,9 +50,9 @@ class Tree:
     """All files below some folders and in some archives, sorted by place.
 
     ``images`` and ``videos`` are those by their suffix, everything else is a table; ``tables_read``
-    those of them that :func:`read_text` was asked for; ``copies`` are members of archives that lie
-    unpacked beside them (`readers.unpacked`) and are in no other list. With `by_name`, videos stand
-    for themselves and are not opened.
+    those of them that :func:`~meddel_fast.data.readers.item.read_text` was asked for; ``copies``
+    are members of archives that lie unpacked beside them (`unpacked_copies`) and are in no other
+    list. With `by_name`, videos stand for themselves and are not opened.
     """
 
     def __init__(

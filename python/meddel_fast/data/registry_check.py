@@ -10,7 +10,7 @@ from typing import Any
 from meddel_fast.data.address import ImageError
 from meddel_fast.data.data_set import DataSet, Located
 from meddel_fast.data.mask_census import Census, MaskError
-from meddel_fast.data.readers.names import release_name
+from meddel_fast.data.readers.plain_names import release_name
 from meddel_fast.data.readers.scan import FoundPart, find_parts, rows_of
 from meddel_fast.data.readers.tree import Sample, Tree
 from meddel_fast.data.registry import known_set, located

@@ -12,8 +12,8 @@ from typing import Any
 
 from meddel_fast.data.address import PART, UNION, ImageError, member, parse, place, union
 from meddel_fast.data.archive import open_archive
+from meddel_fast.data.image_check import READ, File
 from meddel_fast.data.left_out import FIRST, LeftOut, Tally
-from meddel_fast.data.reading import READ, File
 from meddel_fast.data.splits import Splits, plain_stem
 from meddel_fast.suffixes import ARCHIVES, HOLDERS, IMAGES
 
@@ -43,7 +43,7 @@ def account(
     base
         Folder that names are told from, absolute.
     rows
-        Rows of :func:`meddel_fast.data.reading.make_row`.
+        Rows of :func:`meddel_fast.data.image_check.make_row`.
     roots
         Folders and archives, absolute.
     tables

@@ -16,7 +16,7 @@ from pathlib import Path
 from meddel_fast.data.address import PART, ImageError, parse
 from meddel_fast.data.archive import open_archive
 from meddel_fast.data.readers.item import Item
-from meddel_fast.data.readers.names import plain, plain_folders
+from meddel_fast.data.readers.plain_names import plain, plain_folders
 from meddel_fast.data.sources import open_file
 
 _COMPARED = 8  # members of an archive whose content is compared

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from meddel_fast.data.alike import alike
+from meddel_fast.data.look_alikes import alike
 from meddel_fast.data.splits import LARGE, Dealing, deal_splits, join
 
 Rows = list[dict[str, Any]]
@@ -38,7 +38,7 @@ def assign(
     rows
         Of a manifest; their ``split`` is changed.
     looks
-        What `alike.look` gave for each row; None where it was not asked.
+        What `look_alikes.look` gave for each row; None where it was not asked.
     dealing
         How rows get their splits without a list.
     listed
