@@ -1,8 +1,9 @@
 """Frames of videos by number, exactly, without a copy of the frames on disk. Needs PyAV (``av``).
 
-A frame's number is its rank in what a full decode shows, from 0; `open_video` finds it. Frames are turned as the file says that players should (display matrix: quarter turns and
-mirrors). Pixels that are not square, and the two fields of an interlaced frame, are left as stored.
-Of several video streams the first counts, cover pictures aside.
+A frame's number is its rank in what a full decode shows, from 0; `open_video` finds it. Frames are
+turned as the file says that players should (display matrix: quarter turns and mirrors). Pixels that
+are not square, and the two fields of an interlaced frame, are left as stored. Of several video
+streams the first counts, cover pictures aside.
 """
 
 from __future__ import annotations
