@@ -142,7 +142,7 @@ soak: $(VENV)/.test
 	$(MAKE) fuzz SECONDS=3600 SEED=$$RANDOM
 	MEDDEL_FAULTS=600 $(BIN)/python -m pytest -q tests/test_faults.py
 
-MODULE ?= normdel
+MODULE ?= benchmark/normdel
 TESTS ?= tests/test_normdel.py
 
 # make mutants  a module changed in one place at a time: what its tests do not notice (MODULE=selectors/kcenter TESTS=tests/test_selectors.py)

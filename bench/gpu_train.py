@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from gpu_results import Results
 
-from meddel_fast.benchmark import run
+from meddel_fast.benchmark.run import run
 from meddel_fast.config import DataConfig, DownstreamConfig, PretrainConfig, RunConfig
 from meddel_fast.data.folder import scan_folder
 from meddel_fast.data.made import make_frames

@@ -7,8 +7,8 @@ from pathlib import Path
 from containers import tarred, zipped
 from releases import Release, pairs
 
-from meddel_fast.data.check import SetReport, check
 from meddel_fast.data.readers.tree import Tree
+from meddel_fast.data.registry_check import SetReport, check
 
 
 def found(root: Path, key: str = "") -> dict[str, SetReport]:

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from meddel_fast.benchmark.leakage import Samples, audit
+from meddel_fast.benchmark.normdel import normdel
 from meddel_fast.benchmark.score import PLANTED_COLUMNS, SCORE_COLUMNS, as_csv
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.files import read_json, sha256_file, write_json, write_text
-from meddel_fast.leakage import Samples, audit
-from meddel_fast.normdel import normdel
 from meddel_fast.selectors import select_ladder
 
 SELECTORS = ("random", "kcenter", "meddel")

@@ -32,7 +32,7 @@ from fault_jobs import JOBS, Job
 
 import meddel_fast.benchmark.display as display
 from meddel_fast.benchmark.stage import Stage
-from meddel_fast.console import INTERRUPTED, explain, guarded, show_tracebacks
+from meddel_fast.cli.console import INTERRUPTED, explain, guarded, show_tracebacks
 
 KINDS = {
     "full": 1, "kill": 2, "torn": 3, "broken": 4, "read-only": 5, "denied": 6, "interrupt": 7,

@@ -77,7 +77,7 @@ def prepare_benchmark(inputs: Path) -> None:
 
 
 def benchmark(inputs: Path, out: Path) -> None:
-    from meddel_fast.benchmark import run
+    from meddel_fast.benchmark.run import run
     from meddel_fast.config_file import load_config
 
     run(load_config(inputs / "tiny.toml", out=out))
@@ -165,7 +165,7 @@ def prepare_model(inputs: Path) -> None:
 
 
 def share(inputs: Path, out: Path) -> None:
-    from meddel_fast.benchmark.share import share_training
+    from meddel_fast.benchmark.shared_training import share_training
 
     share_training(inputs, out / "other")
 

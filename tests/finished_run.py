@@ -55,7 +55,7 @@ def make(folder: Path) -> Path:
     """Run it in `folder`, and give the run directory."""
     from rich.console import Console
 
-    from meddel_fast.benchmark import run
+    from meddel_fast.benchmark.run import run
     from meddel_fast.config_file import load_config
 
     path = folder / "small.toml"

@@ -21,7 +21,7 @@ import torch
 import transformers.models.vit_mae.modeling_vit_mae  # noqa: F401
 
 import meddel_fast.benchmark.display as display
-from meddel_fast.benchmark import run
+from meddel_fast.benchmark.run import run
 from meddel_fast.benchmark.stage import Records, Stage
 from meddel_fast.config_file import load_config
 

@@ -24,10 +24,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from meddel_fast.benchmark import display, run
+from meddel_fast.benchmark import display
 from meddel_fast.benchmark.display import Board, Lines, Meter, clock
-from meddel_fast.benchmark.places import FULL, tag, tags
+from meddel_fast.benchmark.normdel import normdel
 from meddel_fast.benchmark.plan import build
+from meddel_fast.benchmark.run import run
+from meddel_fast.benchmark.run_folder import FULL, tag, tags
 from meddel_fast.benchmark.score import (
     PLANTED_COLUMNS,
     SCORE_COLUMNS,
@@ -40,7 +42,6 @@ from meddel_fast.config import ConfigError
 from meddel_fast.config_file import load_config
 from meddel_fast.files import read_json, write_text
 from meddel_fast.lock import LockedError, lock
-from meddel_fast.normdel import normdel
 
 TINY = """
 [run]

@@ -21,14 +21,14 @@ pytest.importorskip("pyarrow")
 from releases import pairs
 from typer.testing import CliRunner
 
-import meddel_fast.console
+import meddel_fast.cli.console
 from meddel_fast import __version__
+from meddel_fast.benchmark.normdel import normdel
 from meddel_fast.cli import app
+from meddel_fast.cli.console import explain, parse_budget
 from meddel_fast.config import ConfigError
-from meddel_fast.console import explain, parse_budget
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.files import read_json
-from meddel_fast.normdel import normdel
 from meddel_fast.predictions import Predictions
 from meddel_fast.selectors import Selection
 
@@ -48,7 +48,7 @@ def process(*arguments: object, **options: object) -> subprocess.CompletedProces
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
     # the handler of Ctrl-C is pytest's own here
-    monkeypatch.setattr(meddel_fast.console, "_end_soon_after_interrupt", lambda: None)
+    monkeypatch.setattr(meddel_fast.cli.console, "_end_soon_after_interrupt", lambda: None)
     return CliRunner()
 
 

@@ -15,7 +15,7 @@ pytest.importorskip("typer")
 import typer
 from typer.testing import CliRunner
 
-import meddel_fast.console
+import meddel_fast.cli.console
 from meddel_fast.cli import app
 
 CONFIG = """
@@ -45,7 +45,7 @@ warmup_steps = 1
 
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
-    monkeypatch.setattr(meddel_fast.console, "_end_soon_after_interrupt", lambda: None)
+    monkeypatch.setattr(meddel_fast.cli.console, "_end_soon_after_interrupt", lambda: None)
     return CliRunner()
 
 

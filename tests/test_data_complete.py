@@ -27,11 +27,11 @@ from meddel_fast.data.address import ImageError  # noqa: E402
 from meddel_fast.data.archive import open_archive  # noqa: E402
 from meddel_fast.data.build import build, scan  # noqa: E402
 from meddel_fast.data.folder import scan_folder  # noqa: E402
+from meddel_fast.data.image_check import content  # noqa: E402
 from meddel_fast.data.left_out import LeftOut, Tally, skipped_tallies  # noqa: E402
 from meddel_fast.data.manifest import Manifest  # noqa: E402
+from meddel_fast.data.readers.item import stem_of  # noqa: E402
 from meddel_fast.data.readers.scan import scan_set  # noqa: E402
-from meddel_fast.data.readers.tree import stem_of  # noqa: E402
-from meddel_fast.data.reading import content  # noqa: E402
 from meddel_fast.loader import frames  # noqa: E402
 
 Files = Mapping[str, bytes]

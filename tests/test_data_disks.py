@@ -18,13 +18,13 @@ from releases import RELEASES, Release, pairs, pranet_test, pranet_train
 
 from meddel_fast.config_file import load_config
 from meddel_fast.data.build import build, looks_plain
-from meddel_fast.data.check import check, unclaimed
-from meddel_fast.data.entries import CLINICDB_STARTS
+from meddel_fast.data.entries.cvc import CLINICDB_STARTS
 from meddel_fast.data.manifest import Manifest
-from meddel_fast.data.readers.numbers import Numbered
+from meddel_fast.data.readers.frame_numbers import Numbered
 from meddel_fast.data.readers.scan import scan_set
 from meddel_fast.data.readers.tree import Tree
 from meddel_fast.data.registry import collections, data_sets, known_set, located
+from meddel_fast.data.registry_check import check, unclaimed
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 DATADEL = list(data_sets())

@@ -15,7 +15,8 @@ Image = pytest.importorskip("PIL.Image")
 pytest.importorskip("pyarrow")
 
 from meddel_fast.data.folder import scan_folder  # noqa: E402
-from meddel_fast.data.images import load_image, load_mask  # noqa: E402
+from meddel_fast.data.images import load_image  # noqa: E402
+from meddel_fast.data.masks import load_mask  # noqa: E402
 from meddel_fast.data.splits import deal_splits, plain_stem  # noqa: E402
 
 DATA = Path(os.environ.get("MEDDEL_DATA", Path(__file__).parents[1] / "../shared/data"))

@@ -30,8 +30,9 @@ from meddel_fast.config import DataConfig  # noqa: E402
 from meddel_fast.data import archive  # noqa: E402
 from meddel_fast.data.address import ImageError, member, parse, place, union  # noqa: E402
 from meddel_fast.data.folder import scan_folder  # noqa: E402
-from meddel_fast.data.images import load_image, load_mask  # noqa: E402
+from meddel_fast.data.images import load_image  # noqa: E402
 from meddel_fast.data.manifest import Manifest  # noqa: E402
+from meddel_fast.data.masks import load_mask  # noqa: E402
 from meddel_fast.data.sources import Sampling, open_image, read_bytes, units  # noqa: E402
 from meddel_fast.loader import Frames  # noqa: E402
 

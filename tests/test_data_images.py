@@ -15,13 +15,8 @@ import pytest
 
 Image = pytest.importorskip("PIL.Image")
 
-from meddel_fast.data.images import (  # noqa: E402
-    MAX_PIXELS,
-    ImageError,
-    examine,
-    load_image,
-    load_mask,
-)
+from meddel_fast.data.images import MAX_PIXELS, ImageError, examine, load_image  # noqa: E402
+from meddel_fast.data.masks import load_mask  # noqa: E402
 
 COLOURS = ((200, 40, 30), (30, 180, 60), (40, 60, 220), (230, 220, 40))
 

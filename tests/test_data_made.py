@@ -17,8 +17,9 @@ pq = pytest.importorskip("pyarrow.parquet")
 
 from meddel_fast import files  # noqa: E402
 from meddel_fast.data.folder import scan_folder  # noqa: E402
-from meddel_fast.data.images import load_image, load_mask  # noqa: E402
+from meddel_fast.data.images import load_image  # noqa: E402
 from meddel_fast.data.made import DISRUPTIONS, make_frames  # noqa: E402
+from meddel_fast.data.masks import load_mask  # noqa: E402
 
 SMALL: dict[str, Any] = {
     "videos": 8,

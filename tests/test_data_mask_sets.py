@@ -15,10 +15,14 @@ from made_masks import MASKS, SIDE, grey, numbered, settled, written  # noqa: E4
 
 from meddel_fast.data import masks  # noqa: E402
 from meddel_fast.data.build import scan  # noqa: E402
-from meddel_fast.data.images import ImageError, load_mask  # noqa: E402
+from meddel_fast.data.images import ImageError  # noqa: E402
 from meddel_fast.data.manifest import Manifest  # noqa: E402
 from meddel_fast.data.mask_rule import Meaning, parse_mask  # noqa: E402
-from meddel_fast.data.masks import meanings, told  # noqa: E402
+from meddel_fast.data.masks import (  # noqa: E402
+    load_mask,
+    meanings,
+    told,
+)
 from meddel_fast.data.pixels import Pixels, read_pixels  # noqa: E402
 
 
@@ -168,7 +172,7 @@ def test_the_registry_may_say_what_masks_mean(
 
 
 def test_masks_that_a_build_would_refuse_are_no_complete_set(tmp_path: Path) -> None:
-    from meddel_fast.data.check import check
+    from meddel_fast.data.registry_check import check
 
     made_set(tmp_path / "Kvasir-SEG", (0, 100, 200, 50))
     made_set(tmp_path / "ETIS", (0, 1, 2, 255))

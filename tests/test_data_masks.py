@@ -32,9 +32,10 @@ from made_masks import (  # noqa: E402
 )
 
 from meddel_fast.data import mask_census  # noqa: E402
-from meddel_fast.data.images import ImageError, load_mask  # noqa: E402
+from meddel_fast.data.images import ImageError  # noqa: E402
 from meddel_fast.data.mask_census import Census, MaskError  # noqa: E402
 from meddel_fast.data.mask_numbers import depth_of, numbers_of  # noqa: E402
+from meddel_fast.data.masks import load_mask  # noqa: E402
 from meddel_fast.data.pixels import Pixels  # noqa: E402
 
 # How the four parts are numbered, and what they are in the end; "refused": who knows?

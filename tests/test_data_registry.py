@@ -20,15 +20,17 @@ from releases import HEIGHT, RELEASES, Release, mask_file, pairs
 
 from meddel_fast.config import ConfigError
 from meddel_fast.config_file import load_config
-from meddel_fast.data import entries, entries_collections
+from meddel_fast.data import registry
 from meddel_fast.data.address import ImageError
 from meddel_fast.data.build import build, scan
-from meddel_fast.data.check import SetReport, check
-from meddel_fast.data.images import load_image, load_mask
+from meddel_fast.data.data_set import Part
+from meddel_fast.data.images import load_image
 from meddel_fast.data.manifest import Manifest
+from meddel_fast.data.masks import load_mask
 from meddel_fast.data.readers.scan import scan_set
 from meddel_fast.data.readers.shards import scan_shards
-from meddel_fast.data.registry import Part, collections, data_sets, known_set
+from meddel_fast.data.registry import collections, data_sets, known_set
+from meddel_fast.data.registry_check import SetReport, check
 from meddel_fast.data.sources import Sampling
 
 DATA = Path(os.environ.get("MEDDEL_DATA", Path(__file__).parents[1] / "../shared/data"))
@@ -48,14 +50,14 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shrink]:
                 if (unit := "images" if p.videos is None else "videos") and counts.get(p.name)
             )
 
-        for module, name in ((entries, "ENTRIES"), (entries_collections, "COLLECTIONS")):
+        for name in ("ENTRIES", "COLLECTIONS"):
             changed = [
                 replace(e, parts=smaller(e.parts), copies=tuple(map(smaller, e.copies)))
                 if e.key == key
                 else e
-                for e in getattr(module, name)
+                for e in getattr(registry, name)
             ]
-            monkeypatch.setattr(module, name, tuple(changed))
+            monkeypatch.setattr(registry, name, tuple(changed))
         forget()
 
     def forget() -> None:
@@ -391,7 +393,7 @@ def test_a_plain_folder_may_hold_all_masks_elsewhere(tmp_path: Path) -> None:
 
 def test_a_run_reads_a_set_of_the_registry_from_its_archive(tmp_path: Path) -> None:
     pytest.importorskip("rich")
-    from meddel_fast.benchmark import run
+    from meddel_fast.benchmark.run import run
 
     made = RELEASES["kvasir-seg"]()
     archive = tmp_path / "release.zip"

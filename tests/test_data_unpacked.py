@@ -15,9 +15,9 @@ from disks import SEG, below, beside, counts, found
 from releases import RELEASES, Release, pairs
 
 from meddel_fast.data.build import build
-from meddel_fast.data.check import check, unclaimed
 from meddel_fast.data.readers.scan import scan_set
 from meddel_fast.data.registry import known_set
+from meddel_fast.data.registry_check import check, unclaimed
 
 
 @pytest.mark.parametrize(

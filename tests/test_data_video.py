@@ -20,10 +20,10 @@ pytest.importorskip("pyarrow")
 from containers import mask_png, remux, tarred, video_frame, write_video, zipped  # noqa: E402
 
 from meddel_fast.data.address import ImageError  # noqa: E402
-from meddel_fast.data.clip import Clip  # noqa: E402
 from meddel_fast.data.folder import scan_folder  # noqa: E402
 from meddel_fast.data.images import load_image  # noqa: E402
 from meddel_fast.data.manifest import Manifest  # noqa: E402
+from meddel_fast.data.open_video import Clip  # noqa: E402
 from meddel_fast.data.sources import Sampling, frame_count, open_image, units  # noqa: E402
 
 COUNT = 24

@@ -17,7 +17,7 @@ import transformers as hf
 from frames import blob_frames
 from safetensors.torch import load_file, save_file
 
-from meddel_fast.console import explain
+from meddel_fast.cli.console import explain
 from meddel_fast.device import choose
 from meddel_fast.embed import Embeddings, embed
 from meddel_fast.loader import Frames, prefetch

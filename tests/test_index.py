@@ -430,10 +430,10 @@ def test_commands(
 ) -> None:
     testing = pytest.importorskip("typer.testing")
     pytest.importorskip("pyarrow")
-    import meddel_fast.console
+    import meddel_fast.cli.console
     from meddel_fast.cli import app
 
-    monkeypatch.setattr(meddel_fast.console, "_end_soon_after_interrupt", lambda: None)
+    monkeypatch.setattr(meddel_fast.cli.console, "_end_soon_after_interrupt", lambda: None)
 
     def index(*arguments: object, status: int = 0) -> str:
         result = testing.CliRunner().invoke(app, ["index", *map(str, arguments)])

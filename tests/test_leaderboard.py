@@ -21,16 +21,16 @@ pytest.importorskip("scipy")
 import pyarrow.parquet as pq
 from typer.testing import CliRunner
 
-import meddel_fast.console
+import meddel_fast.cli.console
 from meddel_fast.benchmark.leaderboard import COLUMNS, collect, find_runs, without_copies
 from meddel_fast.benchmark.leaderboard_page import page, text_table
+from meddel_fast.benchmark.normdel import normdel
 from meddel_fast.benchmark.rank_plot import cliques, rank_plot
 from meddel_fast.benchmark.results import read_run, results_of_run
 from meddel_fast.benchmark.standings import Standings, standings
 from meddel_fast.benchmark.verify import verify
 from meddel_fast.cli import app
 from meddel_fast.files import read_json
-from meddel_fast.normdel import normdel
 from meddel_fast.predictions import Predictions
 
 Edit = Callable[[dict[str, Any]], None]
@@ -307,7 +307,7 @@ def test_rank_plot_names_everyone_within_its_frame() -> None:
 def test_command(
     copy: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(meddel_fast.console, "_end_soon_after_interrupt", lambda: None)
+    monkeypatch.setattr(meddel_fast.cli.console, "_end_soon_after_interrupt", lambda: None)
     copy("a")
     cli, out = CliRunner(), tmp_path / "board"
     done = cli.invoke(app, ["leaderboard", str(tmp_path / "runs"), "--out", str(out)])

@@ -19,11 +19,11 @@ from PIL import Image
 from test_benchmark import TINY
 
 from meddel_fast import reference
+from meddel_fast.benchmark.leakage import CLOSEST, LADDER, Leakage, Samples, audit, split_audits
 from meddel_fast.config import ConfigError
 from meddel_fast.config_file import load_config
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.files import read_json
-from meddel_fast.leakage import CLOSEST, LADDER, Leakage, Samples, audit, split_audits
 
 
 def samples(x: np.ndarray, prefix: str = "p", hashes: str = "") -> Samples:
@@ -259,7 +259,7 @@ def leaky(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_audits_its_pool_and_cleans_it_if_asked(leaky: Path) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    from meddel_fast.benchmark import run
+    from meddel_fast.benchmark.run import run
     from meddel_fast.embed import Embeddings, embed
     from meddel_fast.selectors import Selection
 
@@ -306,10 +306,10 @@ def test_command_line(leaky: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     pytest.importorskip("typer")
     from typer.testing import CliRunner
 
-    import meddel_fast.console
+    import meddel_fast.cli.console
     from meddel_fast.cli import app
 
-    monkeypatch.setattr(meddel_fast.console, "_end_soon_after_interrupt", lambda: None)
+    monkeypatch.setattr(meddel_fast.cli.console, "_end_soon_after_interrupt", lambda: None)
 
     def said(*arguments: object, status: int = 0) -> str:
         result = CliRunner().invoke(app, ["leakage", *map(str, arguments)])

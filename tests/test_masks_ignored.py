@@ -23,7 +23,7 @@ from meddel_fast.files import read_json, sha256_file, write_json
 from meddel_fast.predictions import Predictions, confusion_matrices
 from meddel_fast.pretrain import pretrain
 from meddel_fast.segmentation import scores, segmentation_loss
-from meddel_fast.tasks.localisation import true_boxes
+from meddel_fast.tasks.box_head import true_boxes
 
 HEAD = DownstreamConfig(
     image_size=32, head_hidden=16, steps=12, batch_size=8, freeze_encoder=True, precision="fp32"

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from meddel_fast.normdel import del_score, normdel
+from meddel_fast.benchmark.normdel import del_score, normdel
 
 # Shares of data by column. The paper heads the fourth column "30 %"; its numbers are those of 0.33.
 RETAINED = (0.05, 0.10, 0.20, 0.33, 0.50, 1.00)

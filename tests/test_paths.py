@@ -18,8 +18,8 @@ import pytest
 
 import meddel_fast as mf
 from meddel_fast import files
+from meddel_fast.cli.console import explain, load_embeddings
 from meddel_fast.config_file import load_config
-from meddel_fast.console import explain, load_embeddings
 from meddel_fast.index import SelectionIndex
 from meddel_fast.lock import lock
 
@@ -192,7 +192,7 @@ def test_what_may_not_be_read_or_written_is_named(forbidden: Path) -> None:
         import meddel_fast as mf
         from meddel_fast import files
         from meddel_fast.config_file import load_config
-        from meddel_fast.console import explain, load_embeddings
+        from meddel_fast.cli.console import explain, load_embeddings
         from meddel_fast.index import SelectionIndex
         from meddel_fast.predictions import Predictions
 
@@ -234,7 +234,7 @@ def test_images_that_may_not_be_read(forbidden: Path) -> None:
     scan = """
         from pathlib import Path
         from meddel_fast.benchmark.stage import listing
-        from meddel_fast.console import explain
+        from meddel_fast.cli.console import explain
         from meddel_fast.data.folder import scan_folder
         from meddel_fast.data.readers.tree import Tree
 
@@ -267,7 +267,7 @@ def test_weights_that_may_not_be_read(forbidden: Path) -> None:
     told = run_forbidden(
         forbidden,
         """
-        from meddel_fast.console import explain
+        from meddel_fast.cli.console import explain
         from meddel_fast.vit import check_there
 
         try:

@@ -20,9 +20,11 @@ from frames import blob_frames
 from rich.console import Console
 from typer.testing import CliRunner
 
-from meddel_fast.benchmark import beyond, run
+from meddel_fast.benchmark import generalisation, task_stages
 from meddel_fast.benchmark.generalisation import COLUMNS, sources
+from meddel_fast.benchmark.normdel import normdel
 from meddel_fast.benchmark.plan import build
+from meddel_fast.benchmark.run import run
 from meddel_fast.benchmark.run_stages import RunStages
 from meddel_fast.benchmark.stage import Records
 from meddel_fast.benchmark.task_scores import TASK_COLUMNS, task_rows, task_table
@@ -31,7 +33,6 @@ from meddel_fast.config import ConfigError
 from meddel_fast.config_file import load_config
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.files import read_json
-from meddel_fast.normdel import normdel
 from meddel_fast.pretrain import pretrain
 from meddel_fast.selectors import Selection
 from meddel_fast.tasks import TASKS
@@ -234,8 +235,9 @@ def test_segmentation_alone_has_nothing_more(tmp_path: Path) -> None:
     text = TINY.replace(', "classification", "localisation"', "")
     config = load_config(write(tmp_path, text))
     plan = RunStages(config, Records(config.out))
-    assert beyond.stages(plan) == []
-    assert beyond.digests(plan) == []
+    for part in (task_stages, generalisation):
+        assert part.stages(plan) == []
+        assert part.digests(plan) == []
     names = [stage.name for stage in build(config, Records(config.out))]
     assert not [name for name in names if name.count("/") > 2 or "generalisation" in name]
 

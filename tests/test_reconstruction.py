@@ -14,7 +14,7 @@ from PIL import Image
 from transformers import ViTMAEForPreTraining
 from typer.testing import CliRunner
 
-import meddel_fast.console
+import meddel_fast.cli.console
 from meddel_fast.cli import app
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.loader import frames
@@ -152,7 +152,7 @@ def test_models_that_are_no_mae_are_refused(data: Manifest, model: Path, tmp_pat
 def test_commands(
     data: Manifest, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(meddel_fast.console, "_end_soon_after_interrupt", lambda: None)
+    monkeypatch.setattr(meddel_fast.cli.console, "_end_soon_after_interrupt", lambda: None)
     data.save(tmp_path / "m.parquet")
 
     def said(*arguments: object) -> str:

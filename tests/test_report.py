@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from report_page import Page, column, frame_data
 
-from meddel_fast.leakage import Leakage
+from meddel_fast.benchmark.leakage import Leakage
 from meddel_fast.report import galleries, render, score_table
 from meddel_fast.report.embedmap import principal_plane
 from meddel_fast.report.figures import Axis, Point, Series, chart, marker, style_of

@@ -22,9 +22,9 @@ from PIL import Image
 from report_page import Page, column, frame_data
 
 from meddel_fast import reference
+from meddel_fast.benchmark.leakage import Samples, audit
+from meddel_fast.benchmark.normdel import normdel
 from meddel_fast.data.manifest import Manifest
-from meddel_fast.leakage import Samples, audit
-from meddel_fast.normdel import normdel
 from meddel_fast.report import frames, render, thumbnails
 from meddel_fast.report.load import load_run
 from meddel_fast.report.text import escape, visible

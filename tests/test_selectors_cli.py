@@ -14,7 +14,7 @@ from frames import blob_frames
 from test_selectors import blobs, same
 from typer.testing import CliRunner
 
-import meddel_fast.console
+import meddel_fast.cli.console
 from meddel_fast.cli import app
 from meddel_fast.selectors import METHODS, Selection, select
 
@@ -28,7 +28,7 @@ def said(*arguments: object, status: int = 0) -> str:
 @pytest.fixture(autouse=True)
 def _own_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
     # the handler of Ctrl-C is pytest's own here
-    monkeypatch.setattr(meddel_fast.console, "_end_soon_after_interrupt", lambda: None)
+    monkeypatch.setattr(meddel_fast.cli.console, "_end_soon_after_interrupt", lambda: None)
 
 
 @pytest.fixture

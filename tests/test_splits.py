@@ -21,15 +21,15 @@ import releases  # noqa: E402
 
 from meddel_fast.config import ConfigError, DataConfig  # noqa: E402
 from meddel_fast.config_file import load_config  # noqa: E402
-from meddel_fast.data.alike import NEAR, NEXT, alike, look  # noqa: E402
+from meddel_fast.data.assign_splits import assign  # noqa: E402
 from meddel_fast.data.build import build, scan  # noqa: E402
-from meddel_fast.data.dealing import assign  # noqa: E402
 from meddel_fast.data.folder import scan_folder  # noqa: E402
+from meddel_fast.data.look_alikes import NEAR, NEXT, alike, look  # noqa: E402
 from meddel_fast.data.manifest import Manifest  # noqa: E402
 from meddel_fast.data.readers.scan import scan_set  # noqa: E402
+from meddel_fast.data.shared_images import equal_files, shared_images  # noqa: E402
 from meddel_fast.data.sources import Sampling  # noqa: E402
 from meddel_fast.data.splits import Dealing, deal_splits, join  # noqa: E402
-from meddel_fast.leakage import equal_files, shared_images  # noqa: E402
 
 
 def scene(seed: int, shift: float = 0.0, light: float = 1.0) -> np.ndarray:
@@ -658,7 +658,7 @@ def small_run(tmp_path: Path) -> Path:
 
 def test_a_run_trains_the_heads_of_a_test_set_on_another_set(small_run: Path) -> None:
     pytest.importorskip("rich")
-    from meddel_fast.benchmark import run
+    from meddel_fast.benchmark.run import run
     from meddel_fast.benchmark.run_stages import RunStages
     from meddel_fast.benchmark.stage import Records
 
@@ -679,7 +679,7 @@ def test_a_run_trains_the_heads_of_a_test_set_on_another_set(small_run: Path) ->
 
 def test_a_run_refuses_heads_that_saw_the_test_images(small_run: Path) -> None:
     pytest.importorskip("rich")
-    from meddel_fast.benchmark import run
+    from meddel_fast.benchmark.run import run
 
     text = RUN.replace('path = "tested"', 'path = "trained"') + 'train_on = ["trained"]\n'
     small_run.write_text(text)

@@ -25,8 +25,9 @@ from meddel_fast.benchmark.bootstrap import (
     run_weights,
     whole_groups,
 )
+from meddel_fast.benchmark.normdel import normdel
 from meddel_fast.benchmark.ranks import critical_difference, rank
-from meddel_fast.benchmark.share import share_training
+from meddel_fast.benchmark.shared_training import share_training
 from meddel_fast.benchmark.statistics import (
     all_statistics,
     alpha_sweep,
@@ -38,7 +39,6 @@ from meddel_fast.benchmark.statistics import (
     with_mean,
 )
 from meddel_fast.files import read_json
-from meddel_fast.normdel import normdel
 from meddel_fast.report import score_table
 
 RUNS = [(0, 0), (0, 1), (1, 0), (1, 1)]

@@ -18,13 +18,13 @@ pytest.importorskip("pyarrow")
 from PIL import Image
 from typer.testing import CliRunner
 
-import meddel_fast.console
+import meddel_fast.cli.console
 from meddel_fast.benchmark.results import read_run, results_of_run
 from meddel_fast.benchmark.verify import VERDICTS, is_verified, verify, wrong_masks
 from meddel_fast.cli import app
 from meddel_fast.data.folder import scan_folder
-from meddel_fast.data.images import load_mask
 from meddel_fast.data.manifest import Manifest
+from meddel_fast.data.masks import load_mask
 from meddel_fast.files import read_json
 from meddel_fast.predictions import Predictions, confusion_matrices, load_confusions, pack
 
@@ -309,7 +309,7 @@ def test_other_masks_than_those_scanned_do_not_agree(run_dir: Path, tmp_path: Pa
 
 
 def test_command(run_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(meddel_fast.console, "_end_soon_after_interrupt", lambda: None)
+    monkeypatch.setattr(meddel_fast.cli.console, "_end_soon_after_interrupt", lambda: None)
     cli = CliRunner()
     done = cli.invoke(app, ["verify", str(run_dir)])
     assert done.exit_code == 0, done.output

@@ -5,7 +5,7 @@ The map of the package; imports go down only:
 ======================  ===========================================================================
 ``cli``                 the command line, ``meddel-fast``
 ``benchmark``           the whole run, from folders of images to a NormDEL table and a report
-``embed``, ``leakage``, ``pretrain``, ``downstream``, ``normdel``, ``report``     one stage each
+``embed``, ``pretrain``, ``downstream``, ``report``       one stage each
 ``data``, ``selectors`` images and manifests; ``select(embeddings, budget) -> Selection``
 ``compat``              drop-ins with other projects' names and results
 ``index``               a deduplication index on disk that samples come to and leave
@@ -29,7 +29,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from meddel_fast._version import __version__
-from meddel_fast.normdel import del_score, normdel
+from meddel_fast.benchmark.normdel import del_score, normdel
 from meddel_fast.ops import (
     deduplicate,
     iter_similar_pairs,

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from meddel_fast.config import DownstreamConfig
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.mask_rule import IGNORED
+from meddel_fast.data.shared_images import check_apart
 from meddel_fast.device import (
     Compute,
     Stream,
@@ -31,7 +32,6 @@ from meddel_fast.device import (
 )
 from meddel_fast.extras import needs
 from meddel_fast.files import Progress, StrPath, write_json
-from meddel_fast.leakage import check_apart
 from meddel_fast.loader import Frames, Store, batch_indices, frames, prefetch
 from meddel_fast.optimise import cosine, make_optimizer
 from meddel_fast.outputs import RESULT, check_output

@@ -18,11 +18,11 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from meddel_fast.data.image_check import content
 from meddel_fast.data.images import ImageError, load_image
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.mask_rule import Meaning
 from meddel_fast.data.masks import load_mask, meanings
-from meddel_fast.data.reading import content
 from meddel_fast.device import Stream, rng_at
 from meddel_fast.pool import Pool
 from meddel_fast.resources import cores, free_memory

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meddel_fast.files import StrPath, atomic_path, followed, is_stream, read_json, why_no_file
+from meddel_fast.suffixes import DICOMS, IMAGES
+from meddel_fast.untrusted import npy_header, read_parquet_schema
 
 _START = 4096  # bytes that tell the kind of a file
 
@@ -61,8 +63,6 @@ def table(name: str, *keys: bytes) -> Kind:
     """Return the kind of Parquet files whose metadata hold these keys."""
 
     def is_one(path: Path) -> bool:
-        from meddel_fast.untrusted import read_parquet_schema
-
         return set(keys) <= set(read_parquet_schema(path).metadata or {})
 
     return Kind(name, (".parquet",), is_one)
@@ -92,8 +92,6 @@ def array_file(name: str, kinds: str, dimensions: int) -> Kind:
     """Return the kind of ``.npy`` files of that many dimensions, and of these kinds of elements."""
 
     def is_one(path: Path) -> bool:
-        from meddel_fast.untrusted import npy_header
-
         with path.open("rb") as file:
             shape, _, dtype = npy_header(path, file)
         return len(shape) == dimensions and dtype.kind in kinds
@@ -133,9 +131,7 @@ def _is_list(path: Path) -> bool:
 def _is_name(line: str) -> bool:
     if not line.isprintable() or line.startswith(("#", "{", "[", "<")):
         return False
-    from meddel_fast.data.address import DICOMS, SUFFIXES
-
-    is_image = Path(line).suffix.lower() in SUFFIXES | DICOMS or re.search(r"::[0-9]{6,}$", line)
+    is_image = Path(line).suffix.lower() in IMAGES | DICOMS or re.search(r"::[0-9]{6,}$", line)
     return line.split() == [line] or (line == line.strip() and bool(is_image))
 
 

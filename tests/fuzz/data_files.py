@@ -41,8 +41,9 @@ def make_image(suffix: str, **options: Any) -> Callable[[Path], Path]:
 
 def read_image(path: Path) -> None:
     from meddel_fast.data.address import ImageError
-    from meddel_fast.data.images import examine, load_image, load_mask
+    from meddel_fast.data.images import examine, load_image
     from meddel_fast.data.mask_rule import Meaning, Rule
+    from meddel_fast.data.masks import load_mask
 
     examine(path.read_bytes(), path)
     load_image(path, 16)

@@ -75,7 +75,7 @@ def make_npy(folder: Path) -> Path:
 
 
 def read_npy(path: Path) -> None:
-    from meddel_fast.console import load_embeddings
+    from meddel_fast.cli.console import load_embeddings
 
     load_embeddings(path)
 
@@ -221,8 +221,8 @@ def make_verified(name: str) -> Callable[[Path], Path]:
         from PIL import Image
 
         from meddel_fast.data.folder import scan_folder
-        from meddel_fast.data.images import load_mask
         from meddel_fast.data.manifest import Manifest
+        from meddel_fast.data.masks import load_mask
         from meddel_fast.files import write_json
         from meddel_fast.predictions import Predictions, confusion_matrices, pack
         from meddel_fast.segmentation import scores

@@ -1,111 +1,27 @@
 """The benchmark: from images to a NormDEL table, resumable at every point.
 
-================  ================================================================================
-``run``           the whole run of a `config.RunConfig`, or up to a group of stages
-``plan``          which stages a run has, in which order
-``checks``        what must hold before any of them
-``run_stages``    what each depends on, which module does it; further ones: `task_stages`,
-                  `leak_stages`, `generalisation`
-``places``        where the parts of a run are and what they are called
-``stage``         keys, records, validity; skipping and resuming
-``share``         one pre-training for all stages that would train the same
-``results``       where the results of a run are
-``summary``       the score stage: all tables of a run
-``score``         means, deviations, NormDEL, planted truth
-``bootstrap``     draws of runs and images, intervals
-``ranks``         average ranks, Friedman, Nemenyi
-``statistics``    differences, alpha sweep, areas, ranks as tables
-``cost``          bytes, steps, time, energy
-``verify``        saved predictions scored again
-``leaderboard``   results of many runs with where they came from; `standings` compares them,
-                  `leaderboard_page` and `rank_plot` show them
-``display``       the live list, or plain lines
-``machine``       versions and hardware, for ``run.json`` and ``meddel-fast info``
-================  ================================================================================
+===================  ===============================================================================
+``run``              the whole run of a `config.RunConfig`, or up to a group of stages
+``plan``             which stages a run has, in which order
+``checks``           what must hold before any of them
+``run_stages``       what each depends on, which module does it, from images to results; further
+                     ones: `task_stages`, `leak_stages`, `generalisation`, `score_stages`
+``run_folder``       where the parts of a run are and what they are called
+``stage``            keys, records, validity; skipping and resuming
+``shared_training``  one pre-training for all stages that would train the same
+``results``          where the results of a run are, by its ``run.json``, which `run_json` checks
+``leakage``          test images that the pool or the training of a head holds too
+``normdel``          DEL and NormDEL
+``score_tables``     all tables of a run
+``score``            means, deviations, NormDEL, planted truth
+``bootstrap``        draws of runs and images, intervals
+``ranks``            average ranks, Friedman, Nemenyi
+``statistics``       differences, alpha sweep, areas, ranks as tables
+``cost``             bytes, steps, time, energy
+``verify``           saved predictions scored again
+``leaderboard``      results of many runs with where they came from; `standings` compares them,
+                     `leaderboard_page` and `rank_plot` show them
+``display``          the live list, or plain lines
+``machine``          versions and hardware, for ``run.json`` and ``meddel-fast info``
+===================  ===============================================================================
 """
-
-from __future__ import annotations
-
-import os
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from meddel_fast.benchmark.checks import check_run
-from meddel_fast.benchmark.machine import hardware, versions
-from meddel_fast.benchmark.places import tags
-from meddel_fast.benchmark.plan import GROUPS, build
-from meddel_fast.benchmark.stage import Records, settings
-from meddel_fast.config import ConfigError, RunConfig
-from meddel_fast.extras import needs
-from meddel_fast.files import remove_leftovers, write_json
-from meddel_fast.lock import LockedError, lock
-from meddel_fast.run_json import FORMAT
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-__all__ = ["GROUPS", "LockedError", "run"]
-
-
-def run(config: RunConfig, *, until: str | None = None, console: Console | None = None) -> Path:
-    """Run the benchmark, or the stages up to and with the group `until`; skip what is valid.
-
-    Parameters
-    ----------
-    config
-        The settings; ``config.out`` is made when it is not there.
-    until
-        One of `GROUPS`; None runs all.
-    console
-        Where progress goes; a terminal gets a live list, anything else plain lines. None: stderr.
-
-    Returns
-    -------
-    Path
-        The run directory.
-
-    Raises
-    ------
-    ConfigError
-        Settings that cannot be used; a directory that holds another run, or something else.
-    LockedError
-        Another process works in the directory.
-    """
-    with needs("benchmark"):
-        from rich.console import Console
-
-    from meddel_fast.benchmark.display import watch
-
-    records = Records(config.out)
-    stages = build(config, records)
-    check_run(config)
-    if until is not None:
-        groups = [stage.group for stage in stages]
-        if until not in groups:
-            raise ConfigError(
-                f"this run has no stage '{until}': {', '.join(dict.fromkeys(groups))}"
-            )
-        stages = stages[: len(groups) - groups[::-1].index(until)]
-    if config.threads is not None:
-        os.environ["MEDDEL_THREADS"] = str(config.threads)
-    with lock(config.out):
-        remove_leftovers(config.out)
-        write_json(config.out / "run.json", _description(config))
-        with watch(stages, console or Console(stderr=True)) as watcher:
-            for stage in stages:
-                records.execute(stage, watcher)
-    return config.out
-
-
-def _description(config: RunConfig) -> dict[str, Any]:
-    """Everything that ``run.json`` says."""
-    return {
-        "format": FORMAT,
-        "name": config.name,
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "config": settings(config),
-        "tags": [{"tag": t, "selector": s, "ratio": r} for t, s, r in tags(config)],
-        "versions": versions(),
-        "hardware": hardware(),
-    }

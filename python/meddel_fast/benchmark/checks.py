@@ -14,6 +14,7 @@ from pathlib import Path
 from meddel_fast.config import ConfigError, RunConfig
 from meddel_fast.extras import needs
 from meddel_fast.files import read_json
+from meddel_fast.selectors import METHODS, check_options
 
 MAE_LOSS = "mae"  # for a selector's option `score`
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)  # what may be fetched yet
@@ -73,8 +74,6 @@ def check_selectors(config: RunConfig, n: int | None = None) -> None:
     n
         Number of images of the pool, where that is known: some options depend on it.
     """
-    from meddel_fast.selectors import METHODS, check_options
-
     across = config.generalisation.selectors if config.generalisation else ()
     for name in dict.fromkeys((*config.selectors, *across)):
         options = config.selector_options.get(name, {})

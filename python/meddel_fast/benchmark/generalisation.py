@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from meddel_fast.benchmark.places import tag
+from meddel_fast.benchmark.run_folder import tag
 from meddel_fast.benchmark.run_stages import RunStages
 from meddel_fast.benchmark.score import as_csv
 from meddel_fast.benchmark.stage import Stage
 from meddel_fast.config import USES, DataConfig, GeneralisationConfig
 from meddel_fast.files import read_json, write_json, write_text
+from meddel_fast.selectors import Selection
 
 if TYPE_CHECKING:
     from meddel_fast.data.manifest import Manifest
@@ -101,8 +102,6 @@ class _Source(RunStages):
 
     def rows(self) -> list[dict[str, Any]]:
         """Make the table's rows of this source."""
-        from meddel_fast.selectors import Selection
-
         rows = []
         for name, selector in self.tags:
             chosen = Selection.load(self.selection(name))
@@ -125,19 +124,30 @@ class _Source(RunStages):
         return rows
 
 
-def sources(plan: RunStages) -> list[_Source]:
+def sources(run: RunStages) -> list[_Source]:
     """List the runs of the sources; none when the run has no ``[generalisation]``."""
-    across = plan.config.generalisation
+    across = run.config.generalisation
     if across is None:
         return []
-    return [_Source(plan, across, d) for d in plan.config.data if d.name in across.sets]
+    return [_Source(run, across, d) for d in run.config.data if d.name in across.sets]
 
 
-def write(plan: RunStages, folder: Path) -> None:
+def stages(run: RunStages) -> list[Stage]:
+    """List the stages of all sources."""
+    return [stage for source in sources(run) for stage in source.stages()]
+
+
+def digests(run: RunStages) -> list[str]:
+    """Give the hashes of all results of the sources."""
+    paths = [path for source in sources(run) for path in source.results()]
+    return [run.records.digest(path) for path in paths]
+
+
+def write(run: RunStages, folder: Path) -> None:
     """Write ``generalisation.csv`` and ``.json``; nothing when there is no ``[generalisation]``."""
-    across = plan.config.generalisation
+    across = run.config.generalisation
     if across is not None:
-        rows = [row for source in sources(plan) for row in source.rows()]
+        rows = [row for source in sources(run) for row in source.rows()]
         rows.sort(key=lambda row: across.selectors.index(row["selector"]))
         write_text(folder / "generalisation.csv", as_csv(COLUMNS, rows))
         write_json(folder / "generalisation.json", rows)

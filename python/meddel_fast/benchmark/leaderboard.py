@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from meddel_fast.benchmark.normdel import normdel
 from meddel_fast.benchmark.results import (
     Result,
     masked_rows,
@@ -21,11 +22,12 @@ from meddel_fast.benchmark.results import (
     results_of_run,
     segmented_sets,
 )
+from meddel_fast.benchmark.score import as_csv
 from meddel_fast.benchmark.verify import is_verified
 from meddel_fast.extras import needs
 from meddel_fast.files import atomic_path, read_json, sha256_file, sha256_json, write_text
-from meddel_fast.normdel import normdel
 from meddel_fast.outputs import folder_with
+from meddel_fast.selectors import Selection
 from meddel_fast.untrusted import check_fields, described
 
 COLUMNS = (
@@ -217,8 +219,6 @@ def _data_hash(run_dir: Path, data: dict[str, Any]) -> str:
 
 
 def _kept(run_dir: Path, result: Result, pool: int) -> int:
-    from meddel_fast.selectors import Selection
-
     if result.selector == "full":
         return pool
     return len(Selection.load(run_dir / "select" / f"{result.tag}.parquet"))
@@ -289,8 +289,6 @@ def write_table(folder: Path, entries: Sequence[Entry]) -> None:
     with needs("benchmark"):
         import pyarrow as pa
         import pyarrow.parquet as pq
-
-    from meddel_fast.benchmark.score import as_csv
 
     rows = [dict(entry.row) for entry in entries]
     write_text(folder / "leaderboard.csv", as_csv(COLUMNS, rows))

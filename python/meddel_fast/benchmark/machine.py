@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from meddel_fast import __version__
+from meddel_fast import __version__, _core
 from meddel_fast.resources import cores
 
 PACKAGES = ("numpy", "torch", "triton", "transformers", "pyarrow", "pillow")
@@ -31,8 +31,6 @@ def versions() -> dict[str, str | None]:
 
 def hardware() -> dict[str, Any]:
     """Processor, memory, threads, and the instruction set that the kernels use."""
-    from meddel_fast import _core
-
     return {
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from meddel_fast.benchmark import beyond, leak_stages, task_stages
+from meddel_fast.benchmark import generalisation, leak_stages, score_stages, task_stages
 from meddel_fast.benchmark.checks import check_selectors, check_sets
-from meddel_fast.benchmark.places import FULL, tags
 from meddel_fast.benchmark.results import repeated
+from meddel_fast.benchmark.run_folder import FULL, tags
 from meddel_fast.benchmark.run_stages import RunStages
 from meddel_fast.benchmark.stage import Records, Stage
 from meddel_fast.config import RunConfig
@@ -27,42 +27,43 @@ def build(config: RunConfig, records: Records) -> list[Stage]:
     """
     check_selectors(config)
     check_sets(config)
-    plan = RunStages(config, records)
+    run = RunStages(config, records)
     clean = config.leakage.exclude
-    whole = RunStages(config, records, "pool") if clean else plan
+    whole = RunStages(config, records, "pool") if clean else run
     own = not config.encoder.path
     scored, repeats = tags(config), range(config.repeats)
     full_first = (own and not config.encoder.steps) or 1.0 in config.ratios
-    full = [plan.pretrain(FULL, None)] if full_first else []
+    full = [run.pretrain(FULL, None)] if full_first else []
     return [
-        *(plan.make(d) for d in config.data if d.made is not None),
-        *(plan.scan(d) for d in config.data),
+        *(run.make(d) for d in config.data if d.made is not None),
+        *(run.scan(d) for d in config.data),
         whole.pool(),
         *([whole.own_encoder()] if own and config.encoder.steps else []),
         *([] if clean else full),
         whole.embed(),
         *leak_stages.stages(whole),
-        *([leak_stages.clean(whole, plan), *full] if clean else []),
+        *([leak_stages.clean(whole, run), *full] if clean else []),
         *(
-            plan.select(s, repeat)
+            run.select(s, repeat)
             for repeat in repeats
             for s in config.selectors
             if min(config.ratios) < 1 and (repeat == 0 or s not in DRAW_NOTHING)
         ),
         *(
-            plan.pretrain(repeated(t, repeat), plan.selected(t, s, repeat), repeat, ratio)
+            run.pretrain(repeated(t, repeat), run.selected(t, s, repeat), repeat, ratio)
             for repeat in repeats
             for t, s, ratio in scored
             if (t, repeat) != (FULL, 0)
         ),
         *(
-            plan.evaluate(repeated(t, repeat), d, seed)
+            run.evaluate(repeated(t, repeat), d, seed)
             for repeat in repeats
             for t, _, _ in scored
             for d in task_stages.segmented(config)
             for seed in config.seeds
         ),
-        *beyond.stages(plan),
-        plan.score(),
-        plan.report(),
+        *task_stages.stages(run),
+        *generalisation.stages(run),
+        score_stages.score(run),
+        score_stages.report(run),
     ]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from meddel_fast.benchmark.run_json import check_results, check_run
 from meddel_fast.files import read_json
-from meddel_fast.run_json import check_results, check_run
 
 if TYPE_CHECKING:
     from meddel_fast.data.manifest import Manifest

@@ -1,6 +1,7 @@
-"""The stages of a run: what each one depends on, which module does it.
+"""The stages of a run from images to results: what each one depends on, which module does it.
 
-Only this file knows how the modules are put together; `stage` runs what is made here.
+What is looked for in the pool is in `leak_stages`, what else is measured in `task_stages` and
+`generalisation`, the tables in `score_stages`; `stage` runs what is made here and there.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meddel_fast.arrays import check_int
-from meddel_fast.benchmark import beyond, leak_stages, task_stages
+from meddel_fast.benchmark import task_stages
 from meddel_fast.benchmark.checks import MAE_LOSS, check_pool
-from meddel_fast.benchmark.places import FULL, Places, encoder_key, tag, tags
 from meddel_fast.benchmark.results import predictions_path, repeated
-from meddel_fast.benchmark.share import share_training
+from meddel_fast.benchmark.run_folder import RunFolder, encoder_key, tag
+from meddel_fast.benchmark.shared_training import share_training
 from meddel_fast.benchmark.stage import Stage, listing, settings
 from meddel_fast.config import ConfigError, DataConfig, PretrainConfig
+from meddel_fast.data.shared_images import shared_images
 from meddel_fast.files import Progress, sha256_file, sha256_json, write_json
+from meddel_fast.selectors import Selection, select_ladder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 _NO_EFFECT = ("checkpoint_every", "workers", "compile")
 
 
-class RunStages(Places):
+class RunStages(RunFolder):
     """Makes the stages of one run; each method one kind of stage."""
 
     def make(self, data: DataConfig) -> Stage:
@@ -107,8 +110,6 @@ class RunStages(Places):
 
         Equal files at different paths are left to the audit: an official list may have them.
         """
-        from meddel_fast.leakage import shared_images
-
         test = self.with_masks(data, data.test_splits)
         shared = shared_images(self.head_rows(data), test, contents=False)
         if shared:
@@ -144,8 +145,6 @@ class RunStages(Places):
         shared: list[tuple[str, Path]] = []  # the stage that trains this, known with the inputs
 
         def kept() -> Any:
-            from meddel_fast.selectors import Selection
-
             return None if selection is None else Selection.load(selection).indices
 
         def settled() -> PretrainConfig:
@@ -241,7 +240,6 @@ class RunStages(Places):
 
         def work(progress: Progress) -> None:
             from meddel_fast.embed import Embeddings
-            from meddel_fast.selectors import select_ladder
 
             embeddings = Embeddings.load(self.embeddings)
             x = embeddings.centred if self.config.encoder.centre else embeddings.array
@@ -296,58 +294,3 @@ class RunStages(Places):
 
         stage = f"evaluate/{name}/{data.name}-seed{seed}"
         return Stage(stage, (path, masks), inputs, work, unit="")
-
-    def score(self) -> Stage:
-        """Make the tables."""
-        folder = self.out / "score"
-        data = task_stages.segmented(self.config)
-        scored, repeats = tags(self.config), range(self.config.repeats)
-        names = [repeated(t, repeat) for repeat in repeats for t, _, _ in scored]
-        paths = [self.result(n, d, s) for n in names for d in data for s in self.config.seeds]
-        logs = [self.out / "pretrain" / name / "loss.csv" for name in names]
-
-        def groups() -> dict[str, list[str]]:
-            return {d.name: self.with_masks(d, d.test_splits).column("group") for d in data}
-
-        def inputs() -> dict[str, Any]:
-            digest = self.records.digest
-            return {
-                "results": [[digest(p), digest(predictions_path(p))] for p in paths],
-                "beyond": beyond.digests(self),
-                "selections": [digest(self.selection(t)) for t, _, _ in scored if t != FULL],
-                "training": [digest(p) for p in logs],
-                "pool": self.pool_fingerprint(),
-                "groups": sha256_json(groups()),
-                "planted": {name: sha256_file(path) for name, path in self.truths().items()},
-                "alpha": self.config.alpha,
-                "alphas": self.config.alphas,
-                "cost": settings(self.config.cost),
-            }
-
-        def work(progress: Progress) -> None:
-            from meddel_fast.benchmark.summary import score_run
-
-            pool = self.manifest(self.pool_path)
-            score_run(self.config, scored, pool, self.truths(), groups())
-            beyond.write_tables(self)
-            progress(1, 1)
-
-        return Stage("score", (folder,), inputs, work, unit="")
-
-    def report(self) -> Stage:
-        """Write the page."""
-        path = self.out / "report" / "report.html"
-
-        def inputs() -> dict[str, Any]:
-            score = self.records.digest(self.out / "score")
-            leakage = self.records.digest(leak_stages.pairs_path(self))
-            config = settings(self.config, without=("out", "threads", "device"))
-            return {"score": score, "leakage": leakage, "config": config}
-
-        def work(progress: Progress) -> None:
-            from meddel_fast.report import render
-
-            render(self.out)
-            progress(1, 1)
-
-        return Stage("report", (path,), inputs, work, unit="")

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.benchmark.cost import STEADY_COLUMNS
+from meddel_fast.benchmark.normdel import del_score, normdel
 from meddel_fast.benchmark.statistics import INTERVAL_COLUMNS
 from meddel_fast.files import write_json, write_text
-from meddel_fast.normdel import del_score, normdel
 from meddel_fast.untrusted import read_parquet
 
 SCORE_COLUMNS = (

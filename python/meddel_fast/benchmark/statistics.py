@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from meddel_fast.benchmark.bootstrap import CONFIDENCE, DRAWS, Floats, Sample, average, combine
+from meddel_fast.benchmark.normdel import normdel
 from meddel_fast.benchmark.ranks import rank
-from meddel_fast.normdel import normdel
 
 MEAN = "mean"
 FULL, RANDOM = "full", "random"

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from meddel_fast.benchmark.normdel import normdel
 from meddel_fast.benchmark.score import as_csv
 from meddel_fast.files import write_json, write_text
-from meddel_fast.normdel import normdel
 from meddel_fast.tasks import TASKS
 
 TASK_COLUMNS = (

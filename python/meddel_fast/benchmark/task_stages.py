@@ -1,6 +1,6 @@
 """Stages that evaluate tasks beyond segmentation, and encoders that the run did not train.
 
-Segmentation of the run's own encoders is ``plan.evaluate``; without other tasks and references
+Segmentation of the run's own encoders is in `run_stages`; without other tasks and references
 there is nothing here, and no ``score/tasks.csv``.
 """
 
@@ -9,15 +9,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from meddel_fast.benchmark.places import FULL, NO_TRAINING, encoder_key, tags
+from meddel_fast.benchmark.run_folder import FULL, NO_TRAINING, encoder_key, tags
 from meddel_fast.benchmark.stage import Stage, settings
 from meddel_fast.benchmark.task_scores import task_rows, write_tasks
 from meddel_fast.config import ConfigError, DataConfig, ReferenceConfig, RunConfig
 from meddel_fast.files import Progress, read_json, write_json
+from meddel_fast.selectors import Selection
 from meddel_fast.tasks import TASKS
 
 if TYPE_CHECKING:
-    from meddel_fast.benchmark.places import Places
+    from meddel_fast.benchmark.run_folder import RunFolder
     from meddel_fast.data.manifest import Manifest
 
 SEGMENTATION = "segmentation"
@@ -74,22 +75,22 @@ def evaluations(config: RunConfig) -> list[Evaluation]:
     ]
 
 
-def check(plan: Places) -> None:
+def check(run: RunFolder) -> None:
     """Refuse tasks without images and references that are not there, before any work."""
-    for data, task in _pairs(plan.config, every=False):
-        training_rows(plan, data, task)
-        rows(plan, data, task, data.test_splits)
-    if plan.config.references:
+    for data, task in _pairs(run.config, every=False):
+        training_rows(run, data, task)
+        rows(run, data, task, data.test_splits)
+    if run.config.references:
         from meddel_fast.vit import check_there
 
-        for reference in plan.config.references:
+        for reference in run.config.references:
             check_there(reference.path, reference.offline)
 
 
-def rows(plan: Places, data: DataConfig, task: str, splits: tuple[str, ...]) -> Manifest:
+def rows(run: RunFolder, data: DataConfig, task: str, splits: tuple[str, ...]) -> Manifest:
     """Give the rows of some splits that a task can use."""
-    whole = plan.manifest(plan.manifest_path(data.name)).splits(splits)
-    usable = TASKS[task].usable(whole, plan.config.settings_of(task))
+    whole = run.manifest(run.manifest_path(data.name)).splits(splits)
+    usable = TASKS[task].usable(whole, run.config.settings_of(task))
     if len(usable) == 0:
         raise ConfigError(
             f"data set '{data.name}', {task}: no image with {TASKS[task].wants} "
@@ -98,45 +99,45 @@ def rows(plan: Places, data: DataConfig, task: str, splits: tuple[str, ...]) -> 
     return usable
 
 
-def training_rows(plan: Places, data: DataConfig, task: str) -> Manifest:
+def training_rows(run: RunFolder, data: DataConfig, task: str) -> Manifest:
     """Give the rows that the heads of a task on a data set are trained on."""
-    return plan.training(data, lambda d: rows(plan, d, task, d.train_splits))
+    return run.training(data, lambda d: rows(run, d, task, d.train_splits))
 
 
-def path_of(plan: Places, evaluation: Evaluation) -> Path:
+def path_of(run: RunFolder, evaluation: Evaluation) -> Path:
     """Where the result goes."""
-    return plan.out / "evaluate" / f"{evaluation.label}.json"
+    return run.out / "evaluate" / f"{evaluation.label}.json"
 
 
-def stages(plan: Places) -> list[Stage]:
+def stages(run: RunFolder) -> list[Stage]:
     """List the stages, one for each of :func:`evaluations`."""
-    return [_stage(plan, evaluation) for evaluation in evaluations(plan.config)]
+    return [_stage(run, evaluation) for evaluation in evaluations(run.config)]
 
 
-def _stage(plan: Places, evaluation: Evaluation) -> Stage:
+def _stage(run: RunFolder, evaluation: Evaluation) -> Stage:
     tag, data, task, seed, reference = evaluation
-    path, chosen = path_of(plan, evaluation), plan.config.settings_of(task)
+    path, chosen = path_of(run, evaluation), run.config.settings_of(task)
 
     def inputs() -> dict[str, Any]:
         return {
-            "model": plan.records.digest(plan.model(tag))
+            "model": run.records.digest(run.model(tag))
             if reference is None
             else encoder_key(reference.path),
-            "train": training_rows(plan, data, task).fingerprint,
-            "test": rows(plan, data, task, data.test_splits).fingerprint,
+            "train": training_rows(run, data, task).fingerprint,
+            "test": rows(run, data, task, data.test_splits).fingerprint,
             "config": settings(chosen),
             "seed": seed,
         }
 
     def work(progress: Progress) -> None:
-        plan.use_threads()
+        run.use_threads()
         result = TASKS[task].evaluate(
-            plan.model(tag) if reference is None else reference.path,
-            training_rows(plan, data, task),
-            rows(plan, data, task, data.test_splits),
+            run.model(tag) if reference is None else reference.path,
+            training_rows(run, data, task),
+            rows(run, data, task, data.test_splits),
             chosen,
             seed=seed,
-            device=plan.config.device,
+            device=run.config.device,
             offline=reference is None or reference.offline,
             progress=progress,
         )
@@ -145,30 +146,28 @@ def _stage(plan: Places, evaluation: Evaluation) -> Stage:
     return Stage(f"evaluate/{evaluation.label}", (path,), inputs, work, unit="")
 
 
-def digests(plan: Places) -> list[str]:
+def digests(run: RunFolder) -> list[str]:
     """Give the hashes of all results here."""
-    return [plan.records.digest(path_of(plan, one)) for one in evaluations(plan.config)]
+    return [run.records.digest(path_of(run, one)) for one in evaluations(run.config)]
 
 
-def write(plan: Places, folder: Path) -> None:
+def write(run: RunFolder, folder: Path) -> None:
     """Write the table of all tasks and references; nothing when there are no others."""
-    from meddel_fast.selectors import Selection
-
-    config, pool = plan.config, len(plan.manifest(plan.pool_path))
+    config, pool = run.config, len(run.manifest(run.pool_path))
     scored, others = tags(config), evaluations(config)
     if not others:
         return
     found: dict[str, dict[str, dict[str, list[Any]]]] = {}
     for data in segmented(config):
         for tag, _, _ in scored:
-            runs = [read_json(plan.result(tag, data, seed)) for seed in config.seeds]
+            runs = [read_json(run.result(tag, data, seed)) for seed in config.seeds]
             found.setdefault(tag, {}).setdefault(SEGMENTATION, {})[data.name] = runs
     for one in others:
         sets = found.setdefault(one.tag, {}).setdefault(one.task, {})
-        sets.setdefault(one.data.name, []).append(read_json(path_of(plan, one)))
+        sets.setdefault(one.data.name, []).append(read_json(path_of(run, one)))
     table = []
     for tag, selector, ratio in scored:
-        kept = pool if tag == FULL else len(Selection.load(plan.selection(tag)))
+        kept = pool if tag == FULL else len(Selection.load(run.selection(tag)))
         table += task_rows(selector, ratio, (kept, pool), found[tag], config.alpha)
     for reference in config.references:
         results = found[f"reference/{reference.name}"]

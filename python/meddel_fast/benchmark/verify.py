@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from meddel_fast.benchmark.results import Result, masked_rows, read_run, results_of_run
+from meddel_fast.data.mask_rule import IGNORED
 from meddel_fast.files import Progress, read_json, sha256_file, write_json
 from meddel_fast.predictions import Predictions, confusion_matrices
 
@@ -90,7 +91,7 @@ def verify(
 
 def wrong_masks(rows: Manifest) -> str:
     """Say which mask of the rows is not the one that was scanned; empty when all are."""
-    from meddel_fast.data.reading import read_one
+    from meddel_fast.data.image_check import read_one
 
     expected = rows.column("mask_sha256")
     for name, path, wanted in zip(rows.ids, rows.mask_paths(), expected, strict=True):
@@ -121,7 +122,6 @@ def judge(result: Result, rows: Manifest, unusable: str) -> Verdict:
 
 def _difference(written: Any, found: Predictions, rows: Manifest) -> str:
     """Say what differs between the written scores and those of the predictions."""
-    from meddel_fast.data.mask_rule import IGNORED
     from meddel_fast.loader import frames
     from meddel_fast.segmentation import scores
 

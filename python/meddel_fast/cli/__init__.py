@@ -20,6 +20,7 @@ except ImportError as error:
 
     answer(sys.argv[1:], error)
 
+from meddel_fast.cli.console import guarded, set_volume, show_tracebacks
 from meddel_fast.cli.data import data
 from meddel_fast.cli.embed import embed
 from meddel_fast.cli.errors import errors, tile
@@ -32,7 +33,6 @@ from meddel_fast.cli.run import info, run
 from meddel_fast.cli.score import report, score
 from meddel_fast.cli.select import select
 from meddel_fast.cli.verify import verify
-from meddel_fast.console import guarded, set_volume, show_tracebacks
 
 app = typer.Typer(
     no_args_is_help=True,

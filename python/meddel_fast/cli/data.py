@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from meddel_fast.cli.console import guarded, printable, say_result, show_work, summary
 from meddel_fast.cli.options import (
     ConfigOption,
     JsonOption,
@@ -22,7 +23,6 @@ from meddel_fast.cli.options import (
 )
 from meddel_fast.config import ConfigError, DataConfig
 from meddel_fast.config_file import parse_settings
-from meddel_fast.console import guarded, printable, say_result, show_work, summary
 from meddel_fast.files import is_stream
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ def check(
     Ends with status 0 when all SETS are complete (none named: all that are there, at least one),
     else with 1.
     """
-    from meddel_fast.data.check import check as check_sets
-    from meddel_fast.data.check import unclaimed
+    from meddel_fast.data.registry_check import check as check_sets
+    from meddel_fast.data.registry_check import unclaimed
 
     reports = show_work(
         "check", "images", lambda p: check_sets(root, sets or None, quick=quick, progress=p)

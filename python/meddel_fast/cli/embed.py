@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from meddel_fast.cli.console import say, show_work
 from meddel_fast.cli.options import (
     ConfigOption,
     DeviceOption,
@@ -15,7 +16,6 @@ from meddel_fast.cli.options import (
     need,
     run_stages,
 )
-from meddel_fast.console import say, show_work
 
 
 def embed(

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from meddel_fast.cli.console import say_result, show_work
 from meddel_fast.cli.options import DeviceOption, OutOption, need
-from meddel_fast.console import say_result, show_work
 
 ManifestArgument = Annotated[Path, typer.Argument(help="Manifest of the images.")]
 ModelOption = Annotated[Path, typer.Option("--model", help="Folder of a MAE, as pretrain writes.")]

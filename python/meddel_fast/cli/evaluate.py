@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from meddel_fast.cli.console import show_work
 from meddel_fast.cli.options import (
     ConfigOption,
     DeviceOption,
@@ -18,7 +19,6 @@ from meddel_fast.cli.options import (
 )
 from meddel_fast.config import ConfigError, DownstreamConfig
 from meddel_fast.config_file import from_table, parse_settings
-from meddel_fast.console import show_work
 
 
 def evaluate(
@@ -92,7 +92,7 @@ def evaluate(
 
 def _check_apart(train: Any, test: Any) -> None:
     """Refuse to test a head on images that it was trained on."""
-    from meddel_fast.leakage import shared_images
+    from meddel_fast.data.shared_images import shared_images
 
     shared = shared_images(train, test)
     if shared:

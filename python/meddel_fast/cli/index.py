@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from meddel_fast.cli.console import guarded, load_embeddings, show_work
 from meddel_fast.config import ConfigError
-from meddel_fast.console import guarded, load_embeddings, show_work
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from meddel_fast.cli.console import load_embeddings, show_work
 from meddel_fast.cli.options import (
     ConfigOption,
     DeviceOption,
@@ -19,11 +20,10 @@ from meddel_fast.cli.options import (
     run_stages,
 )
 from meddel_fast.config import ConfigError
-from meddel_fast.console import load_embeddings, show_work
 
 if TYPE_CHECKING:
+    from meddel_fast.benchmark.leakage import Leakage, Samples
     from meddel_fast.data.manifest import Manifest
-    from meddel_fast.leakage import Leakage, Samples
 
 EQUAL = "equal_files.csv"
 _NAMED = 10  # pairs, and files that are there more than once, that are named
@@ -60,7 +60,7 @@ def leakage(
     data_root: RootOption = None,
 ) -> None:
     """Find test images that the pool holds too, or nearly so, and equal files of manifests."""
-    from meddel_fast.leakage import FOLDER, audit
+    from meddel_fast.benchmark.leakage import FOLDER, audit
     from meddel_fast.outputs import check_folder
 
     if config is not None:
@@ -125,7 +125,7 @@ def _samples(
     device: str,
 ) -> Samples:
     """Read embeddings, whose names are their rows, or embed a manifest into `folder`."""
-    from meddel_fast.leakage import Samples
+    from meddel_fast.benchmark.leakage import Samples
 
     if manifest is None:
         if splits is not None:
@@ -147,7 +147,7 @@ def _samples(
 
 def _tell_equal(path: Path, manifest: Manifest) -> None:
     """Print which images of one manifest are one file."""
-    from meddel_fast.leakage import equal_files
+    from meddel_fast.data.shared_images import equal_files
 
     groups = equal_files(manifest)
     across = [group for group in groups if len({split for _, split in group}) > 1]
@@ -160,8 +160,8 @@ def _tell_equal(path: Path, manifest: Manifest) -> None:
 
 
 def _save_equal(path: Path, manifests: dict[Path, Manifest]) -> None:
+    from meddel_fast.data.shared_images import equal_files
     from meddel_fast.files import write_text
-    from meddel_fast.leakage import equal_files
 
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
@@ -183,7 +183,7 @@ def _echo(lines: Any) -> None:
 
 def tell_run(run: Path) -> None:
     """Print what the audit of a run found, if it has one."""
-    from meddel_fast.leakage import PAIRS, Leakage, split_audits
+    from meddel_fast.benchmark.leakage import PAIRS, Leakage, split_audits
 
     folder = run / "leakage"
     if not (folder / PAIRS).is_file():

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from meddel_fast.cli.console import say, show_work
 from meddel_fast.cli.options import (
     ConfigOption,
     DeviceOption,
@@ -18,7 +19,6 @@ from meddel_fast.cli.options import (
 )
 from meddel_fast.config import ConfigError, PretrainConfig
 from meddel_fast.config_file import from_table, parse_settings
-from meddel_fast.console import say, show_work
 
 
 def pretrain(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from meddel_fast.cli.console import load_embeddings, parse_budget, say_result, show_work, unchanged
 from meddel_fast.cli.options import (
     ConfigOption,
     OutOption,
@@ -20,7 +21,6 @@ from meddel_fast.cli.options import (
 from meddel_fast.cli.selection_file import reuse
 from meddel_fast.config import ConfigError
 from meddel_fast.config_file import parse_settings
-from meddel_fast.console import load_embeddings, parse_budget, say_result, show_work, unchanged
 
 if TYPE_CHECKING:
     from meddel_fast.data.manifest import Manifest

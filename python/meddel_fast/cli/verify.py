@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from meddel_fast.cli.console import show_work
 from meddel_fast.config import ConfigError
-from meddel_fast.console import show_work
 
 DISAGREES = 1  # exit status
 

@@ -7,17 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from meddel_fast.data.accounting import account
 from meddel_fast.data.folder import has_images, inside, scan_folder
 from meddel_fast.data.left_out import LeftOut
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.readers.scan import scan_set
 from meddel_fast.data.readers.shards import are_shards, scan_shards
 from meddel_fast.data.registry import collections, data_sets, located
+from meddel_fast.data.shared_images import equal_files
 from meddel_fast.data.sources import Sampling
 from meddel_fast.data.splits import Dealing
-from meddel_fast.data.survey import account
 from meddel_fast.files import Progress, StrPath
-from meddel_fast.leakage import equal_files
 
 
 def scan(root: StrPath, key: str = "", **options: Any) -> Manifest:

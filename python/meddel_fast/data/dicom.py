@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from meddel_fast.data.address import ImageError
-from meddel_fast.data.codestreams import jpeg_ends
-from meddel_fast.data.depth import Pixels, check_size
+from meddel_fast.data.bit_depth import Pixels, check_size
 from meddel_fast.data.dicom_display import Grey, colours, upper_bytes, value
 from meddel_fast.data.dicom_head import HEAD, is_dicom, syntax_of
+from meddel_fast.data.image_headers import jpeg_ends
 from meddel_fast.extras import needs
 from meddel_fast.files import StrPath
 

@@ -9,13 +9,11 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from meddel_fast.data.address import ARCHIVES, PART, SUFFIXES, ImageError, member, parse, place
+from meddel_fast.data.accounting import account, is_packed
+from meddel_fast.data.address import PART, ImageError, member, parse, place
 from meddel_fast.data.archive import open_archive
-from meddel_fast.data.dealing import assign, needs_looks
-from meddel_fast.data.left_out import LeftOut, reason_kind
-from meddel_fast.data.manifest import Manifest
-from meddel_fast.data.mask_census import Census
-from meddel_fast.data.reading import (
+from meddel_fast.data.assign_splits import assign, needs_looks
+from meddel_fast.data.image_check import (
     File,
     index_of,
     is_inside,
@@ -24,10 +22,13 @@ from meddel_fast.data.reading import (
     settle_masks,
     unfit,
 )
+from meddel_fast.data.left_out import LeftOut, reason_kind
+from meddel_fast.data.manifest import Manifest
+from meddel_fast.data.mask_census import Census
 from meddel_fast.data.sources import Sampling, is_known, is_refused, shown, units
 from meddel_fast.data.splits import Dealing, Splits, plain_stem
-from meddel_fast.data.survey import account, is_packed
 from meddel_fast.files import Progress, StrPath, walk
+from meddel_fast.suffixes import ARCHIVES, IMAGES
 
 _EXAMPLES = 3
 
@@ -76,7 +77,7 @@ def scan_folder(
         Without either, and where the file gives groups alone, 80/10/10 are dealt by a hash
         (:func:`meddel_fast.data.splits.deal_splits`). Whole components stay in one split: of
         groups (the sub-folder, where nothing else tells), of equal files, and of images that look
-        alike (:func:`meddel_fast.data.alike.alike`) where no group is known.
+        alike (:func:`meddel_fast.data.look_alikes.alike`) where no group is known.
     require_masks
         Skip images without a mask.
     min_size
@@ -258,7 +259,7 @@ def _pairs(found: _Found, require_masks: bool) -> tuple[dict[str, Path], dict[st
             )
     images = found.by_stem(where["images"] or root)
     if not images:
-        known = " ".join(sorted(SUFFIXES))
+        known = " ".join(sorted(IMAGES))
         raise ValueError(f"root: no image files in {where['images']} (known: {known})")
     if where["masks"] is None:
         return images, {}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from meddel_fast.data.address import HEIFS, ImageError, parse
+from meddel_fast.data.address import ImageError, parse
 from meddel_fast.extras import needs
 from meddel_fast.files import StrPath
+from meddel_fast.suffixes import HEIFS
 
 
 def allow_heif(path: StrPath) -> None:

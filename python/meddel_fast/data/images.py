@@ -1,8 +1,8 @@
 """Files become squares of pixels, or an error that says what is wrong with them.
 
-Pillow decodes plain files, :mod:`meddel_fast.data.stored` finds who reads the rest at full depth;
-what both leave to their caller is done here: the EXIF orientation, alpha, CMYK, scaled decoding,
-and one named reason for each of the many exceptions that a broken file can raise.
+Pillow decodes plain files, `picture_files` finds who reads the rest at full depth; what both leave
+to their caller is done here: the EXIF orientation, alpha, CMYK, scaled decoding, and one named
+reason for each of the many exceptions that a broken file can raise.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from meddel_fast.data.address import SUFFIXES as SUFFIXES
 from meddel_fast.data.address import ImageError as ImageError
-from meddel_fast.data.depth import MAX_PIXELS as MAX_PIXELS
-from meddel_fast.data.depth import check_size
-from meddel_fast.data.mask_rule import Meaning
+from meddel_fast.data.bit_depth import MAX_PIXELS as MAX_PIXELS
+from meddel_fast.data.bit_depth import check_size
+from meddel_fast.data.picture_files import STORED_MODE, convert_cmyk, open_picture, orientation
 from meddel_fast.data.pixels import named
 from meddel_fast.data.sources import open_image
-from meddel_fast.data.stored import STORED_MODE, convert_cmyk, open_picture, orientation
 from meddel_fast.extras import needs
 from meddel_fast.files import StrPath
 
@@ -93,13 +91,6 @@ def load_image(path: StrPath, size: int) -> npt.NDArray[np.uint8]:
         image.load()
         small = _rgb(image).resize((size, size), Image.Resampling.BILINEAR)
         return np.array(_upright(small, image))
-
-
-def load_mask(path: StrPath, size: int, meaning: Meaning | None = None) -> npt.NDArray[np.uint8]:
-    """Decode a mask; see :func:`meddel_fast.data.masks.load_mask`."""
-    from meddel_fast.data.masks import load_mask as load
-
-    return load(path, size, meaning)
 
 
 def examine(data: bytes, path: StrPath) -> ImageInfo:

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from meddel_fast.data.scene import Video
-from meddel_fast.data.textures import Bytes, Floats, Textures
+from meddel_fast.data.made_scene import Video
+from meddel_fast.data.made_textures import Bytes, Floats, Textures
 from meddel_fast.extras import needs
 from meddel_fast.files import Progress, StrPath, atomic_directory, read_json, write_json
 

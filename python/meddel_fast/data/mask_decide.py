@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,9 +18,7 @@ from meddel_fast.data.mask_rule import (
     is_colour,
     show,
 )
-
-if TYPE_CHECKING:
-    from meddel_fast.data.mask_census import Tally
+from meddel_fast.data.mask_tally import Tally
 
 _CLASSES = 63  # class numbers are small: what is higher may as well be a grey level
 _FULL = (255, 1023, 4095, 16383, 65535, 2**31 - 1, 2**32 - 1)

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.data.address import PAGED, ImageError, indexed, parse, union
+from meddel_fast.data.address import ImageError, indexed, parse, union
 from meddel_fast.data.mask_census import Census, MaskError
 from meddel_fast.data.mask_numbers import ONE_BIT, depth_of, numbers_of
 from meddel_fast.data.mask_rule import IGNORED, Meaning
 from meddel_fast.data.pixels import read_pixels
 from meddel_fast.data.sources import frame_count
 from meddel_fast.files import StrPath
+from meddel_fast.suffixes import PAGED
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,12 +7,12 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from meddel_fast.data import stored
+from meddel_fast.data import picture_files
 from meddel_fast.data.address import ImageError, parse
-from meddel_fast.data.codestreams import J2K, TIFF
-from meddel_fast.data.depth import MAX_PIXELS as MAX_PIXELS
-from meddel_fast.data.depth import Pixels as Pixels
+from meddel_fast.data.bit_depth import MAX_PIXELS as MAX_PIXELS
+from meddel_fast.data.bit_depth import Pixels as Pixels
 from meddel_fast.data.dicom import Scan
+from meddel_fast.data.image_headers import J2K, TIFF
 from meddel_fast.data.sources import holder, load_frame, open_file
 from meddel_fast.extras import needs
 from meddel_fast.files import StrPath
@@ -45,11 +45,11 @@ def read_pixels(path: StrPath) -> Pixels:
     with named(path, path):
         kind = holder(address)
         if kind == "video":
-            return stored.from_frame(load_frame(path))
+            return picture_files.from_frame(load_frame(path))
         with open_file(address.container) as file:
             if kind == "dicom":
                 return Scan(file, path).pixels(number)
-            return stored.read(file, path, number)
+            return picture_files.read(file, path, number)
 
 
 @contextlib.contextmanager

@@ -16,25 +16,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-from meddel_fast.data import dicom_head, stored, tiff, video
-from meddel_fast.data.address import (
-    ARCHIVES,
-    DICOMS,
-    HOLDERS,
-    PAGED,
-    PART,
-    SUFFIXES,
-    VIDEOS,
-    Address,
-    ImageError,
-    indexed,
-    member,
-    parse,
-)
+from meddel_fast.data import dicom_head, picture_files, tiff, video
+from meddel_fast.data.address import PART, Address, ImageError, indexed, member, parse
 from meddel_fast.data.archive import Archive, open_archive, state
 from meddel_fast.data.dicom import Scan
 from meddel_fast.extras import needs
 from meddel_fast.files import StrPath
+from meddel_fast.suffixes import ARCHIVES, DICOMS, HOLDERS, IMAGES, PAGED, VIDEOS
 
 with needs("benchmark"):
     from PIL import Image
@@ -85,7 +73,7 @@ def read_bytes(path: StrPath) -> bytes:
 def open_image(path: StrPath) -> Iterator[Image.Image]:
     """Open the image at any address; of a container without index, its first frame or page.
 
-    Of 8 bits, or scaled to them where it is deep (:mod:`meddel_fast.data.stored`).
+    Of 8 bits, or scaled to them where it is deep (:mod:`meddel_fast.data.picture_files`).
 
     Raises
     ------
@@ -104,7 +92,7 @@ def open_image(path: StrPath) -> Iterator[Image.Image]:
         if kind == "dicom":
             yield Scan(file, path).picture(number)
         else:
-            with stored.open_picture(file, path, number) as image:
+            with picture_files.open_picture(file, path, number) as image:
                 yield image
 
 
@@ -139,7 +127,7 @@ def holder(address: Address) -> str:
         return "archive"
     if suffix in VIDEOS:
         return "video"
-    if suffix in SUFFIXES or (suffix not in DICOMS and not _may_be_dicom(address)):
+    if suffix in IMAGES or (suffix not in DICOMS and not _may_be_dicom(address)):
         return ""
     try:  # a pipe would be waited for
         head = _head(address, *state(address.file)) if address.file.is_file() else b""
@@ -266,8 +254,8 @@ def is_known(path: StrPath) -> bool:
     try:
         address = parse(path)
     except ImageError:  # a file's own name that looks like an address: it is told when it is read
-        return Path(path).suffix.lower() in SUFFIXES | HOLDERS
-    return address.suffix in SUFFIXES | HOLDERS or bool(holder(address))
+        return Path(path).suffix.lower() in IMAGES | HOLDERS
+    return address.suffix in IMAGES | HOLDERS or bool(holder(address))
 
 
 def frame_count(path: StrPath) -> int:

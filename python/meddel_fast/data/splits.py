@@ -1,8 +1,8 @@
 """Which image is for training, validation or test: read from a CSV file, or dealt by hash.
 
 What is dealt are components. Images of one group (folder, sequence, patient), equal files and,
-where no group is known, images that look alike (`alike`) are joined, through any chain of these;
-each component goes whole into one split.
+where no group is known, images that look alike (`look_alikes`) are joined, through any chain of
+these; each component goes whole into one split.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from meddel_fast.data.address import ARCHIVES, DICOMS, PART, SUFFIXES, VIDEOS, place
+from meddel_fast.data.address import PART, place
+from meddel_fast.suffixes import ARCHIVES, DICOMS, IMAGES, VIDEOS
 
 SHARES = (("test", 0.1), ("val", 0.1), ("train", 1.0))
 """What :func:`deal_splits` fills, in this order; training takes the rest."""
@@ -112,7 +113,7 @@ def plain_stem(name: str) -> str:
     Only a known suffix is cut, since "frame.0001" and DICOM's "1.2.840.1" have none.
     """
     path = PurePosixPath(name)
-    known = path.suffix.lower() in SUFFIXES | DICOMS
+    known = path.suffix.lower() in IMAGES | DICOMS
     stem = path.with_suffix("") if known else path
     return unicodedata.normalize("NFC", stem.as_posix())
 

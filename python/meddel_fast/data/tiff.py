@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from meddel_fast.data.address import ImageError
-from meddel_fast.data.codestreams import is_lossy, jpeg_ends
-from meddel_fast.data.depth import MAX_PIXELS, Pixels, check_size
+from meddel_fast.data.bit_depth import MAX_PIXELS, Pixels, check_size
+from meddel_fast.data.image_headers import is_lossy, jpeg_ends
 from meddel_fast.extras import needs
 from meddel_fast.files import StrPath
 

@@ -1,9 +1,9 @@
 """Frames of videos by number, exactly, without a copy of the frames on disk. Needs PyAV (``av``).
 
-A frame's number is its rank in what a full decode shows, from 0; :mod:`meddel_fast.data.clip` finds
-it. Frames are turned as the file says that players should (display matrix: quarter turns and
-mirrors). Pixels that are not square, and the two fields of an interlaced frame, are left as stored.
-Of several video streams the first counts, cover pictures aside.
+A frame's number is its rank in what a full decode shows, from 0; `open_video` finds it. Frames are
+turned as the file says that players should (display matrix: quarter turns and mirrors). Pixels that
+are not square, and the two fields of an interlaced frame, are left as stored. Of several video
+streams the first counts, cover pictures aside.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from meddel_fast.data.address import ImageError
-from meddel_fast.data.clip import Clip, Index
-from meddel_fast.data.clip import Opener as Opener
+from meddel_fast.data.open_video import Clip, Index
+from meddel_fast.data.open_video import Opener as Opener
 from meddel_fast.extras import needs
 from meddel_fast.files import StrPath
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from meddel_fast.leakage import Leakage
+from meddel_fast.benchmark.leakage import Leakage
 from meddel_fast.report.load import Run
 from meddel_fast.report.tables import DOWN, UP, number_cell, sortable
 from meddel_fast.report.text import escape, number, percent

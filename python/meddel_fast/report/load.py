@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from meddel_fast.benchmark.leakage import PAIRS, Leakage, split_audits
+from meddel_fast.benchmark.run_json import check_run
 from meddel_fast.embedding_files import INDEX, read_index, read_rows
 from meddel_fast.files import read_json
-from meddel_fast.leakage import PAIRS, Leakage, split_audits
-from meddel_fast.run_json import check_run
 from meddel_fast.selectors import Selection
 from meddel_fast.untrusted import described
 

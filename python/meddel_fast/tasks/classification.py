@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from meddel_fast import ops
 from meddel_fast.config import ClassificationConfig
+from meddel_fast.data.shared_images import check_apart
 from meddel_fast.extras import needs
 from meddel_fast.files import Progress, StrPath
-from meddel_fast.leakage import check_apart
 from meddel_fast.tasks.base import Task
 
 if TYPE_CHECKING:

@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from meddel_fast.config import LocalisationConfig
+from meddel_fast.data.shared_images import check_apart
 from meddel_fast.files import Progress, StrPath
-from meddel_fast.leakage import check_apart
 from meddel_fast.tasks.base import Task
-from meddel_fast.tasks.boxes import Boxes, box_iou, boxes_of_mask, likeliest_box, read_boxes
+from meddel_fast.tasks.boxes import box_iou, likeliest_box
 
 if TYPE_CHECKING:
     from meddel_fast.data.manifest import Manifest
 
-_CHUNK = 64  # masks read at once, by all threads
 _HIT = 0.5  # IoU from which a box counts as found, as detection has it
 
 
@@ -71,7 +70,7 @@ def evaluate(
     """
     from meddel_fast.device import deterministic
     from meddel_fast.downstream import start
-    from meddel_fast.tasks.locator import Locator
+    from meddel_fast.tasks.box_head import BoxHead, true_boxes
 
     for name, manifest in (("train", train), ("test", test)):
         if len(manifest) == 0 or len(usable(manifest, config)) < len(manifest):
@@ -81,7 +80,7 @@ def evaluate(
     if not any(len(boxes) for boxes in truth):
         raise ValueError(f"test must have an image with a box, got none in {len(test)} images")
     size = (len(train), len(test))
-    run = start(Locator, encoder, size, config, seed, device, offline, progress)
+    run = start(BoxHead, encoder, size, config, seed, device, offline, progress)
     with deterministic():
         loss = run.train(train)
         found = [likeliest_box(chance, config.threshold) for chance in run.chances(test)]
@@ -102,26 +101,6 @@ def evaluate(
         "precision": run.precision,
         "settings": asdict(config),
     }
-
-
-def true_boxes(manifest: Manifest, config: LocalisationConfig) -> list[Boxes]:
-    """Give each image's boxes (k, 4), in pixels of the image squeezed to ``image_size``."""
-    from meddel_fast.loader import frames
-
-    size = config.image_size
-    columns = [manifest.column(name) for name in ("boxes", "width", "height")]
-    truth = {
-        i: read_boxes(text, width, height, size)
-        for i, (text, width, height) in enumerate(zip(*columns, strict=True))
-        if text
-    }
-    rest = np.array([i for i in range(len(manifest)) if i not in truth], np.int64)
-    masks = frames(manifest, size, masks=True)
-    for first in range(0, len(rest), _CHUNK):
-        rows = rest[first : first + _CHUNK]
-        for i, mask in zip(rows.tolist(), masks[rows], strict=True):
-            truth[i] = boxes_of_mask(mask == 1, config.min_area)
-    return [truth[i] for i in range(len(manifest))]
 
 
 LOCALISATION = Task(

@@ -9,8 +9,9 @@ from pathlib import PurePosixPath
 
 from meddel_fast.data.address import ImageError
 from meddel_fast.data.readers.boxes import from_json
-from meddel_fast.data.readers.names import plain
-from meddel_fast.data.readers.tree import Box, Item, Sample, Tree, read_text
+from meddel_fast.data.readers.item import Item, read_text
+from meddel_fast.data.readers.plain_names import plain
+from meddel_fast.data.readers.tree import Box, Sample, Tree
 from meddel_fast.data.splits import plain_stem
 
 Place = tuple[str, ...]

@@ -7,7 +7,8 @@ import re
 from typing import Any
 
 from meddel_fast.data.address import ImageError
-from meddel_fast.data.readers.tree import Box, Item, Tree, read_text
+from meddel_fast.data.readers.item import Item, read_text
+from meddel_fast.data.readers.tree import Box, Tree
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?"

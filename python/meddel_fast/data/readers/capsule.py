@@ -12,8 +12,9 @@ from typing import Any
 
 from meddel_fast.data.address import ImageError
 from meddel_fast.data.readers.classes import Classes
-from meddel_fast.data.readers.names import plain
-from meddel_fast.data.readers.tree import Box, Item, Sample, Tree, read_text, stem_of
+from meddel_fast.data.readers.item import Item, read_text, stem_of
+from meddel_fast.data.readers.plain_names import plain
+from meddel_fast.data.readers.tree import Box, Sample, Tree
 
 _CORNERS = [f"{axis}{number}" for number in range(1, 5) for axis in "xy"]
 

@@ -9,8 +9,9 @@ from pathlib import PurePosixPath
 
 from meddel_fast.data.address import parse
 from meddel_fast.data.readers.boxes import from_text
-from meddel_fast.data.readers.names import plain
-from meddel_fast.data.readers.tree import Item, Sample, Tree, inside, read_text
+from meddel_fast.data.readers.item import Item, inside, read_text
+from meddel_fast.data.readers.plain_names import plain
+from meddel_fast.data.readers.tree import Sample, Tree
 from meddel_fast.data.sources import units
 
 

@@ -11,13 +11,15 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from meddel_fast.data.address import PAGED, UNION, ImageError, indexed
+from meddel_fast.data.address import UNION, ImageError, indexed
 from meddel_fast.data.readers.beside import Beside, Place
 from meddel_fast.data.readers.boxes import from_text
-from meddel_fast.data.readers.names import plain
-from meddel_fast.data.readers.numbers import Numbered
-from meddel_fast.data.readers.tree import Item, Sample, Tree, inside, read_text
+from meddel_fast.data.readers.frame_numbers import Numbered
+from meddel_fast.data.readers.item import Item, inside, read_text
+from meddel_fast.data.readers.plain_names import plain
+from meddel_fast.data.readers.tree import Sample, Tree
 from meddel_fast.data.sources import frame_count
+from meddel_fast.suffixes import PAGED
 
 _NEVER = r"(?!)"
 NO_MASK = "no mask"

@@ -9,17 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from meddel_fast.data.accounting import account
 from meddel_fast.data.address import place
-from meddel_fast.data.dealing import assign, needs_looks
+from meddel_fast.data.assign_splits import assign, needs_looks
+from meddel_fast.data.data_set import DataSet, Part
 from meddel_fast.data.folder import finished
+from meddel_fast.data.image_check import File, index_of, make_row, read_all, settle_masks, unfit
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.mask_census import Census
 from meddel_fast.data.readers.tree import Sample, Tree
-from meddel_fast.data.reading import File, index_of, make_row, read_all, settle_masks, unfit
-from meddel_fast.data.registry import DataSet, Part, known_set
+from meddel_fast.data.registry import known_set
 from meddel_fast.data.sources import Sampling
 from meddel_fast.data.splits import Dealing, Splits
-from meddel_fast.data.survey import account
 from meddel_fast.files import Progress, StrPath
 
 

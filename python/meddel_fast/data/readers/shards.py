@@ -9,18 +9,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from meddel_fast.data.address import PART, SUFFIXES, ImageError, member
+from meddel_fast.data.accounting import account, is_hidden
+from meddel_fast.data.address import PART, ImageError, member
 from meddel_fast.data.archive import Archive, open_archive
 from meddel_fast.data.folder import finished
+from meddel_fast.data.image_check import settle_masks
 from meddel_fast.data.left_out import Tally
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.mask_census import Census
 from meddel_fast.data.readers.scan import rows_of
 from meddel_fast.data.readers.tree import Sample
-from meddel_fast.data.reading import settle_masks
 from meddel_fast.data.splits import Dealing, split_named
-from meddel_fast.data.survey import account, is_hidden
 from meddel_fast.files import Progress, StrPath
+from meddel_fast.suffixes import IMAGES
 
 _MASK = re.compile(r"(.+)\.(?:mask|seg)(\.\w+)?", re.IGNORECASE)
 _LABELS = (".cls", ".txt")
@@ -148,9 +149,9 @@ class _Member:
         place = PurePosixPath(name)
         suffix, masked = place.suffix.lower(), _MASK.fullmatch(place.name)
         stem, kind = place.stem, suffix if suffix in _LABELS else ""
-        if masked and (masked[2] or suffix).lower() in SUFFIXES | {".mask", ".seg"}:
+        if masked and (masked[2] or suffix).lower() in IMAGES | {".mask", ".seg"}:
             stem, kind = masked[1], "mask"
-        elif suffix in SUFFIXES:
+        elif suffix in IMAGES:
             kind = "image"
         return cls(member(shard, name), kind, str(place.parent / stem))
 

@@ -1,4 +1,4 @@
-"""Where the parts of a run are, what they are called, and what its stages share."""
+"""The folder of a run: where its parts are, what they are called, and what is read of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from meddel_fast.benchmark.leakage import PAIRS
 from meddel_fast.benchmark.results import repeated, result_path
 from meddel_fast.benchmark.stage import Records, listing
 from meddel_fast.config import ConfigError, DataConfig, RunConfig
@@ -40,8 +41,8 @@ def encoder_key(where: str) -> Mapping[str, Any] | str:
     return {"files": listing(folder)} if folder.is_dir() else where
 
 
-class Places:
-    """The places of one run, and what is read from them.
+class RunFolder:
+    """The places of one run, and what its stages read from them.
 
     `pool` is "pretrain", or "pool" for the stages that see the pool with what leaked into it.
     """
@@ -77,6 +78,11 @@ class Places:
         from meddel_fast.data.registry import known_set
 
         return known_set(data.set).places(root)
+
+    @property
+    def leaked_pairs(self) -> Path:
+        """Place of the pairs of like images that the audit found."""
+        return self.out / "leakage" / PAIRS
 
     def model(self, name: str) -> Path:
         """Place of the encoder that a selection was pre-trained to."""

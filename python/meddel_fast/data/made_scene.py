@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from meddel_fast.data.anatomy import Polyp, draw_border, draw_polyps, draw_rings, draw_style
-from meddel_fast.data.textures import TEXTURE, Bytes, Floats, Textures
+from meddel_fast.data.made_anatomy import Polyp, draw_border, draw_polyps, draw_rings, draw_style
+from meddel_fast.data.made_textures import TEXTURE, Bytes, Floats, Textures
 
 _TEXELS_PER_RADIUS = TEXTURE / (2 * np.pi)
 _FOCAL = 0.8

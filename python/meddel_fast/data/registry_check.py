@@ -7,16 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from meddel_fast.data.address import ARCHIVES, ImageError
+from meddel_fast.data.address import ImageError
+from meddel_fast.data.data_set import DataSet, Located
 from meddel_fast.data.mask_census import Census, MaskError
-from meddel_fast.data.readers.names import release_name
+from meddel_fast.data.readers.plain_names import release_name
 from meddel_fast.data.readers.scan import FoundPart, find_parts, rows_of
 from meddel_fast.data.readers.tree import Sample, Tree
-from meddel_fast.data.registry import DataSet, Located, known_set, located
+from meddel_fast.data.registry import known_set, located
 from meddel_fast.data.sources import Sampling
 from meddel_fast.data.splits import Dealing
 from meddel_fast.extras import needs
 from meddel_fast.files import Progress, StrPath
+from meddel_fast.suffixes import ARCHIVES
 
 _ONE_FRAME = Sampling(stride=1 << 40)  # a video is checked by its first frame
 _EXAMPLES = 3

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from meddel_fast.data.entries import CLINICDB_STARTS
-from meddel_fast.data.readers.numbers import Numbered
+from meddel_fast.data.data_set import Citation, DataSet, Part
+from meddel_fast.data.entries.cvc import CLINICDB_STARTS
+from meddel_fast.data.readers.frame_numbers import Numbered
 from meddel_fast.data.readers.pairs import Pairs
-from meddel_fast.data.registry import Citation, DataSet, Part
 
 _TRAIN = "traindataset"
 _CLINICDB = Numbered(612, CLINICDB_STARTS, prefix="CVC-ClinicDB ")
@@ -57,5 +57,3 @@ PRANET = DataSet(
     "100 and 62 of them: frames of one sequence of CVC-ClinicDB are in both. CVC-300's frames "
     "are frames of CVC-ColonDB",
 )
-
-COLLECTIONS = (PRANET,)

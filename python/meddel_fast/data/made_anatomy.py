@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from meddel_fast.data.textures import TEXTURE, Floats
+from meddel_fast.data.made_textures import TEXTURE, Floats
 
 
 @dataclass(frozen=True)

@@ -10,22 +10,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from meddel_fast.data.address import (
-    ARCHIVES,
-    HOLDERS,
-    PART,
-    SUFFIXES,
-    UNION,
-    ImageError,
-    member,
-    parse,
-    place,
-    union,
-)
+from meddel_fast.data.address import PART, UNION, ImageError, member, parse, place, union
 from meddel_fast.data.archive import open_archive
+from meddel_fast.data.image_check import READ, File
 from meddel_fast.data.left_out import FIRST, LeftOut, Tally
-from meddel_fast.data.reading import READ, File
 from meddel_fast.data.splits import Splits, plain_stem
+from meddel_fast.suffixes import ARCHIVES, HOLDERS, IMAGES
 
 _HIDDEN = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 _PACKED = re.compile(r"\.(tar\.\w+|tgz|tbz2?|txz|tzst|rar|7z|zipx|z\d\d)$", re.IGNORECASE)
@@ -53,7 +43,7 @@ def account(
     base
         Folder that names are told from, absolute.
     rows
-        Rows of :func:`meddel_fast.data.reading.make_row`.
+        Rows of :func:`meddel_fast.data.image_check.make_row`.
     roots
         Folders and archives, absolute.
     tables
@@ -228,7 +218,7 @@ class _Left:
             self._names["links and special files"].append(name)
         elif is_packed(leaf):
             self._names["packed files, to be unpacked first"].append(name)
-        elif suffix in SUFFIXES | HOLDERS:
+        elif suffix in IMAGES | HOLDERS:
             self._add_picture(leaf, name)
         else:
             known = bool(_SUFFIX.fullmatch(suffix)) and not suffix[1:].isdecimal()

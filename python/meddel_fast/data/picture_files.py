@@ -17,9 +17,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from meddel_fast.data import codestreams, tiff
+from meddel_fast.data import image_headers, tiff
 from meddel_fast.data.address import ImageError
-from meddel_fast.data.depth import Pixels, check_size, to_rgb
+from meddel_fast.data.bit_depth import Pixels, check_size, to_rgb
 from meddel_fast.data.heif import allow_heif
 from meddel_fast.extras import needs
 from meddel_fast.files import StrPath
@@ -53,7 +53,7 @@ def open_picture(file: BinaryIO, path: StrPath, number: int = 0) -> Iterator[Ima
     allow_heif(path)
     head = _start(file)
     pixels = None
-    if not head.startswith(codestreams.TIFF):
+    if not head.startswith(image_headers.TIFF):
         pixels = _read_coded(file, head, path)
     elif not _is_plain_tiff(file, number, path):
         pixels = tiff.read(file, path, number)
@@ -74,7 +74,7 @@ def read(file: BinaryIO, path: StrPath, number: int = 0) -> Pixels:
     """Read page `number` of an open file at full depth; errors as for :func:`open_picture`."""
     allow_heif(path)
     head = _start(file)
-    if head.startswith(codestreams.TIFF):
+    if head.startswith(image_headers.TIFF):
         tiff.check_pages(file, path)
         return tiff.read(file, path, number)
     pixels = _read_coded(file, head, path, scaled=False)
@@ -131,8 +131,8 @@ def _is_deep(image: Image.Image) -> bool:
 
 def _has_clear_grey(head: bytes) -> bool:
     """Tell a PNG of 1 to 4 bits a grey with a clear one, which Pillow looks for among 8 bits."""
-    small = head.startswith(codestreams.PNG) and head[24:26] in (b"\1\0", b"\2\0", b"\4\0")
-    return small and b"tRNS" in codestreams.png_chunks(head)
+    small = head.startswith(image_headers.PNG) and head[24:26] in (b"\1\0", b"\2\0", b"\4\0")
+    return small and b"tRNS" in image_headers.png_chunks(head)
 
 
 def _shown(pixels: Pixels) -> Image.Image:
@@ -187,23 +187,23 @@ def _read_coded(file: BinaryIO, head: bytes, path: StrPath, scaled: bool = True)
 
     Not `scaled`, also what Pillow scales to 8 bits: PGM, PPM and deep AVIF.
     """
-    if head.startswith(codestreams.PNG):
+    if head.startswith(image_headers.PNG):
         return _read_png(file, head, path) if head[24:25] == b"\x10" else None
-    if head.startswith(codestreams.JPEG):
-        stream = codestreams.jpeg(head if _SOS in head else _all(file))
+    if head.startswith(image_headers.JPEG):
+        stream = image_headers.jpeg(head if _SOS in head else _all(file))
         if stream is None or (stream.bits == 8 and stream.lossy):
             return None
         return _read_stream(file, "jpeg_decode", stream, path)
-    if head.startswith(codestreams.J2K):
-        stream = codestreams.jpeg2000(head)
+    if head.startswith(image_headers.J2K):
+        stream = image_headers.jpeg2000(head)
         if stream is None or stream.bits == 8:
             return None
         return _read_stream(file, "jpeg2k_decode", stream, path)
-    if (told := codestreams.pnm(head)) is not None:
+    if (told := image_headers.pnm(head)) is not None:
         grey, white = told[0] in (b"P2", b"P5"), told[3]
         plain = white == 255 or (scaled and (white < 255 or not grey))
         return None if plain else _read_pnm(_all(file), told, path)
-    if (bits := codestreams.avif_bits(head)) > 8 and not scaled:
+    if (bits := image_headers.avif_bits(head)) > 8 and not scaled:
         return _read_avif(file, bits, path)
     return None
 
@@ -225,7 +225,7 @@ def _read_png(file: BinaryIO, head: bytes, path: StrPath) -> Pixels:
     with Image.open(file) as image:
         check_size(*image.size, path)
         turn = orientation(image)
-    chunks = codestreams.png_chunks(head)
+    chunks = image_headers.png_chunks(head)
     pixels = _in_channels(_decoded("png_decode", _all(file)), 16, turn, path, lossy=False)
     told = chunks.get(b"sBIT", b"")
     bits = max(told[: 1 if pixels.kind == "grey" else 3], default=16)
@@ -256,15 +256,17 @@ def _is_stretched(values: npt.NDArray[Any], bits: int) -> bool:
     return bool((values == repeated).all())
 
 
-def _read_stream(file: BinaryIO, decoder: str, stream: codestreams.Stream, path: StrPath) -> Pixels:
+def _read_stream(
+    file: BinaryIO, decoder: str, stream: image_headers.Stream, path: StrPath
+) -> Pixels:
     """Read a JPEG or JPEG 2000 by imagecodecs."""
     check_size(stream.width, stream.height, path)
     if stream.channels > 4:
         raise ImageError(path, f"{stream.channels} channels: neither grey nor colour")
     data = _all(file)
-    if decoder == "jpeg_decode" and not codestreams.jpeg_ends(data):
+    if decoder == "jpeg_decode" and not image_headers.jpeg_ends(data):
         raise ImageError(path, "truncated: the JPEG has no end")
-    if codestreams.is_sycc(data):
+    if image_headers.is_sycc(data):
         raise ImageError(path, "JPEG 2000 in YCbCr of more or less than 8 bits: not read")
     at = data.find(b"Exif\0\0", 0, _HEAD)
     turn = 1
@@ -338,7 +340,7 @@ def _from_pillow(image: Any, path: StrPath, head: bytes = b"") -> Pixels:
     """Take the pixels that Pillow decodes as they lie in the file."""
     lossy = image.format in (*_JPEGS, "AVIF", "HEIF")
     if image.format in ("WEBP", "JPEG2000"):
-        lossy = codestreams.is_lossy(_all(image.fp))
+        lossy = image_headers.is_lossy(_all(image.fp))
         image.fp.seek(0)
     is_png = image.format == "PNG"
     depth = head[24] if is_png and len(head) > 24 else 1 if image.mode == "1" else 8
@@ -356,7 +358,7 @@ def _from_pillow(image: Any, path: StrPath, head: bytes = b"") -> Pixels:
     depth = 8 * cube.dtype.itemsize if cube.dtype.itemsize > 1 else depth
     if is_png and depth in (2, 4):
         cube //= 255 // (2**depth - 1)  # which Pillow multiplied by
-    key = codestreams.png_chunks(head).get(b"tRNS") if is_png else None
+    key = image_headers.png_chunks(head).get(b"tRNS") if is_png else None
     if key and image.mode in ("1", "L", "RGB"):
         colour = np.frombuffer(key, ">u2").astype(np.int64)
         apart = (np.atleast_3d(cube) != colour).any(axis=2)

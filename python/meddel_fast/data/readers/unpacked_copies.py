@@ -12,21 +12,18 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from meddel_fast.data.address import PART, ImageError, parse
 from meddel_fast.data.archive import open_archive
-from meddel_fast.data.readers.names import plain, plain_folders
+from meddel_fast.data.readers.item import Item
+from meddel_fast.data.readers.plain_names import plain, plain_folders
 from meddel_fast.data.sources import open_file
-
-if TYPE_CHECKING:
-    from meddel_fast.data.readers.tree import Item
 
 _COMPARED = 8  # members of an archive whose content is compared
 _FIRST = 1 << 20  # bytes of each
 
 _Place = tuple[str, ...]
-_Pair = tuple["Item", "Item"]  # member, file
+_Pair = tuple[Item, Item]  # member, file
 
 
 def parted(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:

@@ -1,11 +1,11 @@
-"""The entries of the data sets for pre-training; see `entries` for what is certain about them."""
+"""GastroVision, Hyper-Kvasir and Kvasir-Capsule, for pre-training: entries of the registry."""
 
 from __future__ import annotations
 
+from meddel_fast.data.data_set import Citation, DataSet, Part
 from meddel_fast.data.readers.capsule import Capsule
 from meddel_fast.data.readers.classes import Classes, Plain, Videos
 from meddel_fast.data.readers.pairs import Pairs
-from meddel_fast.data.registry import Citation, DataSet, Part
 
 GASTROVISION = DataSet(
     key="gastrovision",
@@ -138,5 +138,3 @@ KVASIR_CAPSULE = DataSet(
     signs=((r"(osfstorage)?archive", ("labelledimages",)),),
     note="8 files are in the folders of two findings",
 )
-
-PRETRAINING = (GASTROVISION, HYPER_KVASIR, KVASIR_CAPSULE)

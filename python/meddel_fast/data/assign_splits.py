@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from meddel_fast.data.look_alikes import alike
 from meddel_fast.data.splits import LARGE, Dealing, deal_splits, join
 
 Rows = list[dict[str, Any]]
@@ -37,7 +38,7 @@ def assign(
     rows
         Of a manifest; their ``split`` is changed.
     looks
-        What `alike.look` gave for each row; None where it was not asked.
+        What `look_alikes.look` gave for each row; None where it was not asked.
     dealing
         How rows get their splits without a list.
     listed
@@ -65,8 +66,6 @@ def assign(
     seen = [looks[i] for i in usable]
     similar: Sequence[int] = range(len(chosen))
     if any(one is not None for one in seen):
-        from meddel_fast.data.alike import alike
-
         similar = alike([row["id"] for row in chosen], seen, [bool(g) for g in groups], threads)
     relations = [groups, hashes, similar, *([column[i] for i in usable] for column in more)]
     component = join(len(chosen), relations)

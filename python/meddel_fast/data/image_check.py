@@ -12,19 +12,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from meddel_fast.data.address import ARCHIVES, PART, UNION, Address, parse, union
-from meddel_fast.data.alike import Look, look
+from meddel_fast.data.address import PART, UNION, Address, parse, union
 from meddel_fast.data.archive import open_archive
 from meddel_fast.data.images import ImageError, ImageInfo, examine, examine_part
+from meddel_fast.data.look_alikes import Look, look
 from meddel_fast.data.mask_census import Census, MaskError
 from meddel_fast.data.masks import count
 from meddel_fast.data.sources import content_hash, hash_of_part, holder, part_hash, read_bytes
 from meddel_fast.files import Progress, sha256_file
 from meddel_fast.pool import Pool
 from meddel_fast.resources import cores
+from meddel_fast.suffixes import ARCHIVES
 
 READ = "read"
-"""Key of a row under which its files lie (image and mask): no column, but what `survey` asks."""
+"""Key of a row under which its files lie (image and mask): no column; `accounting` asks it."""
 MAX_BYTES = 1 << 30
 """Larger files are not decoded."""
 
@@ -55,7 +56,7 @@ def read_all(
     """Read and check all files with a pool of threads; Pillow decodes without the GIL.
 
     What sound masks hold is counted in `census`; with `looks`, what the sound images look like is
-    kept too (`alike`).
+    kept too (`look_alikes`).
     """
     stop = threading.Event()
 
