@@ -27,7 +27,8 @@ from meddel_fast.leakage import Samples, audit
 from meddel_fast.normdel import normdel
 from meddel_fast.report import frames, render, thumbnails
 from meddel_fast.report.load import load_run
-from meddel_fast.report.text import escape, visible
+from meddel_fast.report.markup import draw
+from meddel_fast.report.text import visible
 from meddel_fast.selectors import REASONS
 
 NONE = 0xFFFF
@@ -284,7 +285,7 @@ def test_the_sheet_keeps_to_its_limit(noise: list[Path], monkeypatch: pytest.Mon
 )
 def test_names_are_made_visible(name: str, shown: str) -> None:
     assert visible(name) == shown
-    assert escape(f"<{name}>") == f"&lt;{shown}&gt;"
+    assert f">&lt;{shown}&gt;</text>" in draw("charts", "text", f"<{name}>", 0, 0, "")
 
 
 # Looks: contrast by WCAG 2's formula
