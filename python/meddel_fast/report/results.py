@@ -101,7 +101,7 @@ def _judgement(row: Mapping[str, Any], other: Mapping[str, Any]) -> str:
 
 
 def _table(run: Run) -> tuple[list[Head], list[tuple[Row, float, int, list[list[Score]]]]]:
-    """Give the heads, and of each selection its row's head, share, count, and scores by data set."""
+    """Give the heads, and of each selection its row, share, count, and scores by data set."""
     if not run.scores:
         return [], []
     sets = data_sets(run.scores)

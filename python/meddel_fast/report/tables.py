@@ -50,7 +50,7 @@ class Table(NamedTuple):
     note: str = ""
 
 
-NOTHING = Cell("\u2013")
+NOTHING = Cell("")  # shown as a dash
 
 
 def count(value: float) -> Cell:
