@@ -19,6 +19,7 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("scipy")
 
 import pyarrow.parquet as pq
+from report_page import draw
 from typer.testing import CliRunner
 
 import meddel_fast.console
@@ -32,7 +33,6 @@ from meddel_fast.cli import app
 from meddel_fast.files import read_json
 from meddel_fast.normdel import normdel
 from meddel_fast.predictions import Predictions
-from meddel_fast.report.markup import draw
 
 Edit = Callable[[dict[str, Any]], None]
 
@@ -297,7 +297,7 @@ def test_rank_plot_names_everyone_within_its_frame() -> None:
              "critical_difference": 0.9}
             for i, r in enumerate(ranks)
         ]  # fmt: skip
-        drawn = draw("charts", "ranks", rank_plot(rows))
+        drawn = draw("ranks", rank_plot(rows))
         Words(drawn)
         assert all(f"s&lt;{i}&gt; {r:.2f}" in drawn for i, r in enumerate(ranks))
         _, _, width, height = map(float, re.findall(r'viewBox="([^"]*)"', drawn)[0].split())

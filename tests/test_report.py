@@ -12,13 +12,12 @@ import fake_run
 import numpy as np
 import pytest
 from PIL import Image
-from report_page import Page, column, frame_data
+from report_page import Page, column, draw, frame_data
 
 from meddel_fast.leakage import Leakage
 from meddel_fast.report import galleries, render, score_table
 from meddel_fast.report.embedmap import principal_plane
 from meddel_fast.report.figures import Axis, Chart, Point, Series, chart, marker, style_of
-from meddel_fast.report.markup import draw
 from meddel_fast.report.text import best_rows, data_sets, duration
 from meddel_fast.selectors import REASONS, SELECTORS, select
 
@@ -290,11 +289,11 @@ def test_principal_plane_finds_the_plane() -> None:
 
 
 def drawn(laid_out: Chart) -> str:
-    return draw("charts", "chart", laid_out)
+    return draw("chart", laid_out)
 
 
 def drawn_mark(style: int) -> str:
-    return draw("charts", "mark", marker(style, 0, 0))
+    return draw("mark", marker(style, 0, 0))
 
 
 def test_chart_holds_its_points_and_error_bars() -> None:

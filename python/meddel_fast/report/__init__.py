@@ -39,17 +39,17 @@ from meddel_fast.report.thumbnails import Thumbnails
 __all__ = ["render", "score_table"]
 
 SCRIPTS = ("page", "tables", "galleries", "map", "browser")  # the first one serves the others
-TITLES = {
-    "results": "Results",
-    "curves": "Less data, how much worse?",
-    "worth": "What is a difference worth?",
-    "costs": "What it costs",
-    "planted": "Planted frames",
-    "leakage": "Test images in the pool",
-    "selections": "What was kept, what was dropped",
-    "training": "Pre-training loss",
-    "settings": "How it was made",
-}
+SECTIONS = (  # template, id, title
+    ("results", "results", "Results"),
+    ("curves", "curves", "Less data, how much worse?"),
+    ("comparisons", "worth", "What is a difference worth?"),
+    ("costs", "costs", "What it costs"),
+    ("planted", "planted", "Planted frames"),
+    ("leakage", "leakage", "Test images in the pool"),
+    ("selections", "selections", "What was kept, what was dropped"),
+    ("training", "training", "Pre-training loss"),
+    ("settings", "settings", "How it was made"),
+)
 
 
 def render(run_dir: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Path:
@@ -87,10 +87,10 @@ def _page(run: Run) -> str:
     audit = frames.audit(run)
     layout = embedmap.lay_out(run, audit.rows)
     leaked = leaks.leaks(run, thumbnails)  # few pictures: they come before those that may not fit
-    shown: dict[str, Any] = {  # by the names of templates, in the page's order
+    shown: dict[str, Any] = {  # by the names of templates
         "results": results.results(run),
         "curves": results.curves(run),
-        "worth": comparisons.comparisons(run),
+        "comparisons": comparisons.comparisons(run),
         "costs": comparisons.costs(run),
         "planted": planted(run),
         "leakage": leaked,
@@ -105,7 +105,7 @@ def _page(run: Run) -> str:
         alpha=f"{run.alpha:g}",
         claim=leaks.claim(run),
         selectors=results.legend(run),
-        sections=[(name, TITLES[name]) for name, value in shown.items() if value is not None],
+        sections=[section for section in SECTIONS if shown[section[0]] is not None],
         thumbnails=thumbnails.stored(),
         data=frames.frame_data(run, audit, layout, galleries.FATES),
         scripts=[f"scripts/{name}.js" for name in SCRIPTS],

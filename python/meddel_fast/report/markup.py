@@ -24,13 +24,7 @@ _LINE_END = re.compile(r"(?<=>)[ \t]*\n\s*|(?<=%\})[ \t]*\n\s*|[ \t]*\n\s*(?=<|\
 
 def fill(template: str, **values: Any) -> str:
     """Fill in a template of ``templates/``, named without its ``.html.j2``."""
-    return _environment().get_template(f"{template}.html.j2").render(values)
-
-
-def draw(template: str, macro: str, *values: Any) -> str:
-    """Fill in one macro of a template."""
-    module = _environment().get_template(f"{template}.html.j2").module
-    return str(getattr(module, macro)(*values))
+    return environment().get_template(f"{template}.html.j2").render(values)
 
 
 def resource(name: str) -> str:
@@ -39,20 +33,21 @@ def resource(name: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Give what loads the templates, and knows their filters."""
     with needs("benchmark"):
         from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-    environment = Environment(
+    made = Environment(
         autoescape=True,
         undefined=StrictUndefined,
         loader=FunctionLoader(_template),
         finalize=_seen,
     )
-    environment.filters |= {"percent": percent, "number": number, "resource": resource}
-    environment.globals |= {"marker": figures.marker}
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    return environment
+    made.filters |= {"percent": percent, "number": number, "resource": resource}
+    made.globals |= {"marker": figures.marker}
+    made.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    return made
 
 
 def _template(name: str) -> str:

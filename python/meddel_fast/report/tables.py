@@ -21,7 +21,7 @@ class Head(NamedTuple):
 class Cell(NamedTuple):
     """A cell: it sorts by its value, or by its text if it has none; a gauge shows a share."""
 
-    text: str
+    text: str | None  # none is shown as a dash
     value: float | None = None
     small: str = ""
     strong: bool = False
@@ -50,7 +50,7 @@ class Table(NamedTuple):
     note: str = ""
 
 
-NOTHING = Cell("")  # shown as a dash
+NOTHING = Cell(None)
 
 
 def count(value: float) -> Cell:
