@@ -184,6 +184,17 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     assert "\u202e" not in source
 
 
+def test_templates_trust_nothing_but_files_of_the_package() -> None:
+    templates = list(Path(galleries.__file__).with_name("templates").glob("*.html.j2"))
+    assert len(templates) >= 10
+    for path in templates:
+        text = path.read_text(encoding="utf-8")
+        assert len(re.findall(r"\bsafe\b", text)) == len(re.findall(r"\| resource \| safe\b", text))
+        assert "autoescape" not in text
+    (said,) = re.findall(r">(.*)</text>", draw("text", "<b>\u202e&", 0, 0, ""))
+    assert said == "&lt;b&gt;\\u202e&amp;"
+
+
 @pytest.mark.parametrize(
     ("missing", "gone"),
     [
