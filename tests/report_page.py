@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from meddel_fast.report.markup import environment
+
 VOID = {"meta", "link", "input", "br", "img", "hr"}
 
 
@@ -53,6 +55,11 @@ class Page(HTMLParser):
     def having(self, **wanted: str) -> list[dict[str, str | None]]:
         names = {k.rstrip("_").replace("_", "-"): v for k, v in wanted.items()}
         return [a for _, a in self.tags if all(a.get(k) == v for k, v in names.items())]
+
+
+def draw(macro: str, *values: Any) -> str:
+    """One of the charts' macros alone."""
+    return str(getattr(environment().get_template("charts.html.j2").module, macro)(*values))
 
 
 def frame_data(source: str) -> Any:

@@ -19,6 +19,7 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("scipy")
 
 import pyarrow.parquet as pq
+from report_page import draw
 from typer.testing import CliRunner
 
 import meddel_fast.cli.console
@@ -296,7 +297,7 @@ def test_rank_plot_names_everyone_within_its_frame() -> None:
              "critical_difference": 0.9}
             for i, r in enumerate(ranks)
         ]  # fmt: skip
-        drawn = rank_plot(rows)
+        drawn = draw("ranks", rank_plot(rows))
         Words(drawn)
         assert all(f"s&lt;{i}&gt; {r:.2f}" in drawn for i, r in enumerate(ranks))
         _, _, width, height = map(float, re.findall(r'viewBox="([^"]*)"', drawn)[0].split())

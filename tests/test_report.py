@@ -12,12 +12,12 @@ import fake_run
 import numpy as np
 import pytest
 from PIL import Image
-from report_page import Page, column, frame_data
+from report_page import Page, column, draw, frame_data
 
 from meddel_fast.benchmark.leakage import Leakage
 from meddel_fast.report import galleries, render, score_table
 from meddel_fast.report.embedmap import principal_plane
-from meddel_fast.report.figures import Axis, Point, Series, chart, marker, style_of
+from meddel_fast.report.figures import Axis, Chart, Point, Series, chart, marker, style_of
 from meddel_fast.report.text import best_rows, data_sets, duration
 from meddel_fast.selectors import REASONS, SELECTORS, select
 
@@ -184,6 +184,17 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     assert "\u202e" not in source
 
 
+def test_templates_trust_nothing_but_files_of_the_package() -> None:
+    templates = list(Path(galleries.__file__).with_name("templates").glob("*.html.j2"))
+    assert len(templates) >= 10
+    for path in templates:
+        text = path.read_text(encoding="utf-8")
+        assert len(re.findall(r"\bsafe\b", text)) == len(re.findall(r"\| resource \| safe\b", text))
+        assert "autoescape" not in text
+    (said,) = re.findall(r">(.*)</text>", draw("text", "<b>\u202e&", 0, 0, ""))
+    assert said == "&lt;b&gt;\\u202e&amp;"
+
+
 @pytest.mark.parametrize(
     ("missing", "gone"),
     [
@@ -288,10 +299,18 @@ def test_principal_plane_finds_the_plane() -> None:
         assert np.isfinite(share).all()
 
 
+def drawn(laid_out: Chart) -> str:
+    return draw("chart", laid_out)
+
+
+def drawn_mark(style: int) -> str:
+    return draw("mark", marker(style, 0, 0))
+
+
 def test_chart_holds_its_points_and_error_bars() -> None:
     points = [Point(0.05, 70.0, 1.5, "a"), Point(1.0, 72.0, 0.0, "b")]
     axis = Axis("share", True, [(0.05, "5 %"), (1.0, "100 %")])
-    svg = chart("T", "d", [Series("one", 2, points)], axis, 71.0)
+    svg = drawn(chart("T", "d", [Series("one", 2, points)], axis, 71.0))
     page = Page(svg)
     assert page.open == []
     bars = [a for a in page.tags if str(a[1].get("class", "")).startswith("bar")]
@@ -306,17 +325,18 @@ def test_chart_holds_its_points_and_error_bars() -> None:
     assert middle == pytest.approx((top + bottom) / 2, abs=0.1)
     for flat in ([Point(0.5, 0.0, 0.0, "")], [Point(0.5, 3.0, 0.0, ""), Point(1.0, 3.0, 0.0, "")]):
         marks = [(p.x, str(p.x)) for p in flat]
-        assert "nan" not in chart("T", "d", [Series("x", 1, flat)], Axis("s", True, marks), None)
+        axis = Axis("s", True, marks)
+        assert "nan" not in drawn(chart("T", "d", [Series("x", 1, flat)], axis, None))
 
 
 def test_styles_differ() -> None:
     names = ["random", "kcenter", "meddel", "semdedup", "prototypes", "d4", "herding"]
     styles = [style_of(name, names) for name in ["full", *names]]
     assert len(set(styles)) == len(styles)
-    assert len({re.sub(r"s\d", "", marker(s, 0, 0)) for s in styles[1:]}) == len(names)
+    assert len({re.sub(r"s\d", "", drawn_mark(s)) for s in styles[1:]}) == len(names)
     many = [style_of(name, list(SELECTORS)) for name in SELECTORS]
-    assert len({marker(style, 0, 0) for style in many}) == len(SELECTORS)
-    assert len({marker(style, 0, 0) for style in range(57)}) == 57
+    assert len({drawn_mark(style) for style in many}) == len(SELECTORS)
+    assert len({drawn_mark(style) for style in range(57)}) == 57
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("PIL")
 
 from PIL import Image
-from report_page import Page, column, frame_data
+from report_page import Page, column, draw, frame_data
 
 from meddel_fast import reference
 from meddel_fast.benchmark.leakage import Samples, audit
@@ -27,7 +27,7 @@ from meddel_fast.benchmark.normdel import normdel
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.report import frames, render, thumbnails
 from meddel_fast.report.load import load_run
-from meddel_fast.report.text import escape, visible
+from meddel_fast.report.text import visible
 from meddel_fast.selectors import REASONS
 
 NONE = 0xFFFF
@@ -284,7 +284,7 @@ def test_the_sheet_keeps_to_its_limit(noise: list[Path], monkeypatch: pytest.Mon
 )
 def test_names_are_made_visible(name: str, shown: str) -> None:
     assert visible(name) == shown
-    assert escape(f"<{name}>") == f"&lt;{shown}&gt;"
+    assert f">&lt;{shown}&gt;</text>" in draw("text", f"<{name}>", 0, 0, "")
 
 
 # Looks: contrast by WCAG 2's formula

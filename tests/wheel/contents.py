@@ -17,10 +17,12 @@ from pathlib import Path
 EXTENSIONS = ("_core", "_cuda")
 WANTED = (
     "meddel_fast/__init__.py", "meddel_fast/_version.py", "meddel_fast/_core.pyi",
-    "meddel_fast/py.typed", "meddel_fast/kernels/__init__.py", "meddel_fast/report/page.html",
-    "meddel_fast/cli/__init__.py", "meddel_fast/selectors/__init__.py",
+    "meddel_fast/py.typed", "meddel_fast/kernels/__init__.py", "meddel_fast/report/page.css",
+    "meddel_fast/report/templates/page.html.j2", "meddel_fast/cli/__init__.py",
+    "meddel_fast/selectors/__init__.py",
 )  # fmt: skip
-ALLOWED = ("*.py", "*.pyi", "*/py.typed", "*/report/page*", "*/report/*.js", "*/report/*.css")
+ALLOWED = ("*.py", "*.pyi", "*/py.typed", "*/report/templates/*.html.j2", "*/report/*.js",
+           "*/report/*.css")  # fmt: skip
 MOST = {"_core": 4 << 20, "_cuda": 8 << 20, "wheel": 4 << 20}  # bytes; 1.0, 1.9 and 0.9 MiB in 0.1
 LIBRARIES = ("linux-vdso", "ld-linux*", "*/ld-linux*", "libc", "libm", "libdl", "librt",
              "libpthread", "libstdc++", "libgcc_s")  # fmt: skip

@@ -3,48 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
-from string import Template
 from typing import Any
 
 from meddel_fast.benchmark.leaderboard import Entry
 from meddel_fast.benchmark.rank_plot import rank_plot
-from meddel_fast.benchmark.standings import Spread, Standing, Standings
+from meddel_fast.benchmark.standings import Spread, Standings
 from meddel_fast.benchmark.statistics import MEAN
-from meddel_fast.report.text import escape, number, percent
-
-_PAGE = Template("""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>MedDEL leaderboard</title>
-<style>$style
-main > p:first-child { margin-top: 1.25rem; }
-.wanting { color: var(--disruptive); }
-.ranks { grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); }
-.clique { stroke: var(--ink); stroke-width: 4; stroke-linecap: round; }
-</style>
-</head>
-<body>
-<header><div>
-<p class="kicker">MedDEL benchmark</p>
-<h1>Leaderboard</h1>
-<p class="about">$about</p>
-</div></header>
-<main>
-<p>Only results of one protocol stand in one table: the same pool, encoder, pre-training and heads,
-told apart by a hash of all settings and of the data. Per cent, mean over the runs and its 95 %
-bootstrap interval over runs and test images; &alpha; = $alpha. “Against random” is paired by run
-and image. Ranks are those of mIoU at one share of the data. A result is verified when its scores
-were computed again from its saved predictions and the masks.</p>
-$notes
-$sections
-</main>
-</body>
-</html>
-""")
+from meddel_fast.report.markup import fill
+from meddel_fast.report.text import number
 
 
 def text_table(one: Standings) -> str:
@@ -107,12 +73,12 @@ def page(
         _counted(len(machines), "machine"),
         _counted(len(found), "protocol"),
     ]
-    return _PAGE.substitute(
-        style=files("meddel_fast.report").joinpath("page.css").read_text(encoding="utf-8"),
+    return fill(
+        "leaderboard",
         about=" · ".join(parts),
         alpha=f"{alpha:g}",
-        notes=_paragraphs(notes),
-        sections="".join(_section(one, entries) for one in found),
+        notes=notes,
+        protocols=[_protocol(one, entries) for one in found],
     )
 
 
@@ -120,51 +86,39 @@ def _counted(count: int, noun: str) -> str:
     return f"{number(count)} {noun}{'' if count == 1 else 's'}"
 
 
-def _paragraphs(notes: Sequence[str]) -> str:
-    return "".join(f'<p class="note">{escape(note)}</p>' for note in notes)
-
-
-def _section(one: Standings, entries: Sequence[Entry]) -> str:
+def _protocol(one: Standings, entries: Sequence[Entry]) -> dict[str, Any]:
+    """Give what the page shows of a protocol."""
     columns = [*([MEAN] if len(one.datasets) > 1 else []), *one.datasets]
     heads = ["Selector", "Kept", "Runs", f"mIoU, {columns[0]}", "Against random"]
     heads += [f"NormDEL, {columns[0]}", "Rank", "Verified"]
     heads += [f"mIoU, {name}" for name in columns[1:]]
-    lines, previous = "", -1.0
+    rows, previous = [], -1.0
     for row in one.rows:
-        first = ' class="first"' if row.ratio != previous else ""
-        lines += f"<tr{first}>{_cells(row, columns)}</tr>"
+        rows.append({
+            "selector": row.selector, "ratio": row.ratio, "first": row.ratio != previous,
+            "kept": row.kept, "runs": row.runs, "machines": row.machines,
+            "miou": [_score(row.miou.get(name)) for name in columns],
+            "against_random": _score(row.against_random, sign=True),
+            "normdel": _score(row.normdel.get(columns[0])),
+            "rank": row.rank, "verified": row.verified,
+        })  # fmt: skip
         previous = row.ratio
-    figures = "".join(f"<figure>{rank_plot(ranks)}</figure>" for ranks in _rank_groups(one))
-    plots = f'<h3>Average ranks</h3><div class="charts ranks">{figures}</div>' if figures else ""
-    return (
-        f'<section id="p{one.protocol[:12]}"><h2>Protocol {one.protocol[:12]}</h2>'
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Standings"><table><thead><tr>'
-        + "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
-        + f"</tr></thead><tbody>{lines}</tbody></table></div>{_paragraphs(one.notes)}{plots}"
-        f"{_provenance(one, entries)}</section>"
-    )
+    return {
+        "name": one.protocol[:12],
+        "heads": heads,
+        "rows": rows,
+        "notes": one.notes,
+        "ranks": [rank_plot(ranks) for ranks in _rank_groups(one)],
+        "runs": _provenance(one, entries),
+    }
 
 
-def _cells(row: Standing, columns: Sequence[str]) -> str:
-    machines = f" <small>on {row.machines} machines</small>" if row.machines > 1 else ""
-    first, *others = (f"<td>{_marked(row.miou.get(name))}</td>" for name in columns)
-    verified = "yes" if row.verified else '<span class="wanting">no</span>'
-    rank = "&ndash;" if row.rank is None else f"{row.rank:.2f}"
-    return (
-        f'<th scope="row">{escape(row.selector)}</th>'
-        f"<td>{percent(row.ratio)} <small>{number(row.kept)}</small></td>"
-        f"<td>{row.runs}{machines}</td>{first}"
-        f"<td>{_marked(row.against_random, sign=True)}</td>"
-        f"<td>{_marked(row.normdel.get(columns[0]))}</td>"
-        f"<td>{rank}</td><td>{verified}</td>{''.join(others)}"
-    )
-
-
-def _marked(found: Spread | None, sign: bool = False) -> str:
+def _score(found: Spread | None, sign: bool = False) -> tuple[str, str] | None:
+    """Write a score and its interval."""
     if found is None:
-        return "&ndash;"
+        return None
     mean, _, ends = _spread(found, sign=sign).partition(" ")
-    return f"{mean} <small>{ends}</small>"
+    return mean, ends
 
 
 def _rank_groups(one: Standings) -> list[list[Mapping[str, Any]]]:
@@ -174,24 +128,15 @@ def _rank_groups(one: Standings) -> list[list[Mapping[str, Any]]]:
     return list(groups.values())
 
 
-def _provenance(one: Standings, entries: Sequence[Entry]) -> str:
-    """List the runs of a protocol: where from, with what, how many results."""
+def _provenance(one: Standings, entries: Sequence[Entry]) -> list[list[str]]:
+    """List the runs of a protocol: where from, with what, how many results, how many verified."""
     names = ("run", "machine", "package", "config_hash", "pool_hash")
     counts: dict[tuple[str, ...], list[bool]] = {}
     for entry in entries:
         if entry.row["protocol"] == one.protocol:
             key = tuple(str(entry.row[name]) for name in names)
             counts.setdefault(key, []).append(bool(entry.row["verified"]))
-    lines = "".join(
-        "<tr>"
-        + "".join(f"<td>{escape(part[:12] if i > 2 else part)}</td>" for i, part in enumerate(key))
-        + f"<td>{len(checked)}</td><td>{sum(checked)}</td></tr>"
+    return [
+        [*key[:3], *(part[:12] for part in key[3:]), str(len(checked)), str(sum(checked))]
         for key, checked in sorted(counts.items())
-    )
-    heads = ("Run", "Machine", "meddel-fast", "Settings", "Pool", "Results", "Verified")
-    return (
-        '<details><summary>Where the results come from</summary><div class="scroll" tabindex="0" '
-        'role="region" aria-label="Runs"><table class="plain"><thead><tr>'
-        + "".join(f'<th scope="col">{head}</th>' for head in heads)
-        + f"</tr></thead><tbody>{lines}</tbody></table></div></details>"
-    )
+    ]

@@ -1,31 +1,52 @@
-"""Average ranks on a line, in Demšar's way: bars join what does not differ; inline SVG."""
+"""Average ranks on a line, in Demšar's way: bars join what does not differ."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from meddel_fast.benchmark.statistics import ALL_RATIOS
-from meddel_fast.report.text import escape, percent
+from meddel_fast.report.figures import Scale
+from meddel_fast.report.text import percent
 
 WIDTH = 560.0
 _EDGE = 180.0  # left and right of the axis, for the names
 _AXIS, _ROW, _BAR = 66.0, 19.0, 9.0  # height of the axis; between names; between bars
 
 
-def rank_plot(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Draw the average ranks of two or more selectors at one ratio.
+class Name(NamedTuple):
+    """A selector's name: its rank's x, its own y, and where its line ends and its text stands."""
+
+    text: str
+    x: float
+    y: float
+    end: float
+    place: float
+    before: bool  # left of the axis
+
+
+class RankPlot(NamedTuple):
+    """A plot laid out, in pixels; `templates/charts.html.j2` draws it."""
+
+    title: str
+    description: str
+    size: tuple[float, float]
+    axis: float
+    ticks: Sequence[tuple[float, int]]
+    critical: float | None
+    measure: float | None  # where the critical difference begins as a length, if it has room
+    cliques: Sequence[tuple[float, float, float]]  # left, right, y
+    names: Sequence[Name]
+
+
+def rank_plot(rows: Sequence[Mapping[str, Any]]) -> RankPlot:
+    """Lay out the average ranks of two or more selectors at one ratio.
 
     Parameters
     ----------
     rows
         Of one ratio, rows of `statistics.rank_rows`.
-
-    Returns
-    -------
-    str
-        An SVG element in the classes of the report's style sheet, and ``clique`` for the bars.
     """
     placed = sorted((float(row["average_rank"]), str(row["selector"])) for row in rows)
     critical, ratio = rows[0]["critical_difference"], rows[0]["ratio"]
@@ -34,15 +55,23 @@ def rank_plot(rows: Sequence[Mapping[str, Any]]) -> str:
     spoken = ", ".join(f"{name} {rank:.2f}" for rank, name in placed)
     bars = [] if critical is None else cliques([rank for rank, _ in placed], critical)
     first = _AXIS + 20 + _BAR * len(bars)
-    height = first + _ROW * math.ceil(len(placed) / 2)
-    return (
-        f'<svg class="chart" viewBox="0 0 {WIDTH:g} {height:g}" role="img" '
-        f'aria-label="{escape(f"Average ranks, {title}: {spoken}")}">'
-        f'<text class="title" x="0" y="16">{escape(title)}</text>'
-        f"{_axis(len(placed))}{_measure(critical, len(placed))}"
-        + "".join(_clique(*bar, i, len(placed)) for i, bar in enumerate(bars))
-        + _names(placed, first)
-        + "</svg>"
+    count = len(placed)
+    place = Scale(1, count, _EDGE, WIDTH - _EDGE)
+    length = 0.0 if critical is None else place(1 + critical) - _EDGE
+    return RankPlot(
+        title=title,
+        description=f"Average ranks, {title}: {spoken}",
+        size=(WIDTH, first + _ROW * math.ceil(count / 2)),
+        axis=_AXIS,
+        ticks=[(place(rank), rank) for rank in range(1, count + 1)],
+        critical=critical,
+        # without room there are few data sets: every difference is smaller
+        measure=None if length > WIDTH - 2 * _EDGE else WIDTH - length,
+        cliques=[
+            (place(low) - 3, place(high) + 3, _AXIS + 10 + _BAR * i)
+            for i, (low, high) in enumerate(bars)
+        ],
+        names=_names(placed, first, place),
     )
 
 
@@ -64,54 +93,13 @@ def cliques(ranks: Sequence[float], critical: float) -> list[tuple[float, float]
     return found
 
 
-def _step(count: int) -> float:
-    return (WIDTH - 2 * _EDGE) / (count - 1)
-
-
-def _x(rank: float, count: int) -> float:
-    return _EDGE + (rank - 1) * _step(count)
-
-
-def _axis(count: int) -> str:
-    ends = f'x1="{_x(1, count):.1f}" x2="{_x(count, count):.1f}"'
-    ticks = "".join(
-        f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{_AXIS - 5:g}" y2="{_AXIS:g}"/>'
-        f'<text x="{x:.1f}" y="{_AXIS - 9:g}" text-anchor="middle">{rank}</text>'
-        for rank in range(1, count + 1)
-        for x in [_x(rank, count)]
-    )
-    return f'<line class="axis" {ends} y1="{_AXIS:g}" y2="{_AXIS:g}"/>{ticks}'
-
-
-def _measure(critical: float | None, count: int) -> str:
-    """Show the critical difference as a number, and as a length where the plot has room for it."""
-    if critical is None:
-        return ""
-    text = f'<text x="{WIDTH:g}" y="16" text-anchor="end">critical difference {critical:.2f}</text>'
-    width = critical * _step(count)
-    if width > WIDTH - 2 * _EDGE:  # few data sets: every difference is smaller
-        return text
-    left = WIDTH - width
-    return f'{text}<path class="bar s0" d="M{left:.1f} 23v6m0 -3H{WIDTH:g}m0 -3v6"/>'
-
-
-def _clique(low: float, high: float, place: int, count: int) -> str:
-    y = _AXIS + 10 + _BAR * place
-    ends = f'x1="{_x(low, count) - 3:.1f}" x2="{_x(high, count) + 3:.1f}"'
-    return f'<line class="clique" {ends} y1="{y:g}" y2="{y:g}"/>'
-
-
-def _names(placed: Sequence[tuple[float, str]], first: float) -> str:
+def _names(placed: Sequence[tuple[float, str]], first: float, place: Scale) -> list[Name]:
     """Write the better half to the left and the others to the right, the outermost highest."""
     count, left = len(placed), math.ceil(len(placed) / 2)
-    parts = []
+    names = []
     for i, (rank, name) in enumerate(placed):
         before = i < left
         y = first + _ROW * (i if before else count - 1 - i)
         end, text = (_EDGE - 8, _EDGE - 12) if before else (WIDTH - _EDGE + 8, WIDTH - _EDGE + 12)
-        parts.append(
-            f'<path class="bar s1" d="M{_x(rank, count):.1f} {_AXIS:g}V{y:g}H{end:g}"/>'
-            f'<text x="{text:g}" y="{y + 4:g}" text-anchor="{"end" if before else "start"}">'
-            f"{escape(name)} {rank:.2f}</text>"
-        )
-    return "".join(parts)
+        names.append(Name(f"{name} {rank:.2f}", place(rank), y, end, text, before))
+    return names

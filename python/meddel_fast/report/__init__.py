@@ -3,37 +3,53 @@
 ===========  ======================================================================
 load         reads a run directory
 text         numbers and names; the score table for the terminal
-figures      line charts as SVG
+figures      line charts: where their parts lie
+tables       tables that sort: heads, rows, cells
 results      headline, score table, curves, losses
-worth        differences, alpha sweep, areas, ranks, costs
-made         planted truth, times, settings
-tables       tables that sort
+comparisons  differences, alpha sweep, areas, ranks, costs
+planted      what became of planted frames
+settings     times, hardware, versions, settings
 thumbnails   small pictures, each embedded once
 galleries    what was kept and dropped
 frames       every frame with the kept one that it is most like
 leaks        test images in the pool
 embedmap     the map of the embeddings
-page.*       the page's frame, looks and behaviour; scripts/ has a file for each part of it
+markup       fills in the templates
 ===========  ======================================================================
+
+All of them but the last give plain values. ``templates/`` has the markup, a file for each section
+of the page; ``page.css`` its looks, and ``scripts/`` its behaviour.
 """
 
 from __future__ import annotations
 
 import os
-from importlib.resources import files
 from pathlib import Path
-from string import Template
+from typing import Any
 
 from meddel_fast.files import write_text
 from meddel_fast.outputs import check_output, page
-from meddel_fast.report import embedmap, frames, galleries, leaks, made, results, worth
+from meddel_fast.report import comparisons, embedmap, frames, galleries, leaks, markup, results
 from meddel_fast.report.load import Run, load_run
-from meddel_fast.report.text import escape, number, score_table
+from meddel_fast.report.planted import planted
+from meddel_fast.report.settings import settings
+from meddel_fast.report.text import number, score_table
 from meddel_fast.report.thumbnails import Thumbnails
 
 __all__ = ["render", "score_table"]
 
 SCRIPTS = ("page", "tables", "galleries", "map", "browser")  # the first one serves the others
+SECTIONS = (  # template, id, title
+    ("results", "results", "Results"),
+    ("curves", "curves", "Less data, how much worse?"),
+    ("comparisons", "worth", "What is a difference worth?"),
+    ("costs", "costs", "What it costs"),
+    ("planted", "planted", "Planted frames"),
+    ("leakage", "leakage", "Test images in the pool"),
+    ("selections", "selections", "What was kept, what was dropped"),
+    ("training", "training", "Pre-training loss"),
+    ("settings", "settings", "How it was made"),
+)
 
 
 def render(run_dir: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Path:
@@ -70,38 +86,43 @@ def _page(run: Run) -> str:
     thumbnails = Thumbnails([] if run.pool is None else run.pool.image_paths())
     audit = frames.audit(run)
     layout = embedmap.lay_out(run, audit.rows)
-    place = embedmap.embedding_map(layout, 0 if run.pool is None else len(run.pool))
     leaked = leaks.leaks(run, thumbnails)  # few pictures: they come before those that may not fit
-    shown = galleries.galleries(run, audit, thumbnails)
-    sections = [
-        ("results", "Results", results.headline(run) + results.table(run)),
-        ("curves", "Less data, how much worse?", results.curves(run)),
-        ("worth", "What is a difference worth?", worth.worth(run)),
-        ("costs", "What it costs", worth.costs(run)),
-        ("planted", "Planted frames", made.planted(run)),
-        ("leakage", "Test images in the pool", leaked),
-        ("selections", "What was kept, what was dropped",
-         galleries.chooser(run) + place + frames.browser(run, audit, galleries.FATES) + shown),
-        ("training", "Pre-training loss", results.losses(run)),
-        ("settings", "How it was made",
-         f'<div class="made">{made.times(run)}{made.settings(run)}</div>'),
-    ]  # fmt: skip
-    present = [(name, title, body) for name, title, body in sections if body]
-    return Template(_resource("page.html")).substitute(
-        title=escape(run.name),
+    shown: dict[str, Any] = {  # by the names of templates
+        "results": results.results(run),
+        "curves": results.curves(run),
+        "comparisons": comparisons.comparisons(run),
+        "costs": comparisons.costs(run),
+        "planted": planted(run),
+        "leakage": leaked,
+        "selections": _selections(run, audit, layout, thumbnails),
+        "training": results.losses(run),
+        "settings": settings(run),
+    }
+    return markup.fill(
+        "page",
+        title=run.name,
         about=_about(run),
         alpha=f"{run.alpha:g}",
         claim=leaks.claim(run),
-        links="".join(f'<a href="#{name}">{title}</a>' for name, title, _ in present),
-        sections="".join(
-            f'<section id="{name}"><h2>{title}</h2>{body}</section>'
-            for name, title, body in present
-        ),
-        store=thumbnails.definitions(),
+        selectors=results.legend(run),
+        sections=[section for section in SECTIONS if shown[section[0]] is not None],
+        thumbnails=thumbnails.stored(),
         data=frames.frame_data(run, audit, layout, galleries.FATES),
-        style=_resource("page.css"),
-        script="".join(_resource(f"scripts/{name}.js") for name in SCRIPTS),
+        scripts=[f"scripts/{name}.js" for name in SCRIPTS],
+        **shown,
     )
+
+
+def _selections(
+    run: Run, audit: frames.Audit, layout: embedmap.Layout | None, thumbnails: Thumbnails
+) -> dict[str, Any]:
+    pool = 0 if run.pool is None else len(run.pool)
+    return {
+        "choices": galleries.choices(run),
+        "map": layout and {"points": len(layout.points), "pool": pool, "share": layout.share},
+        "browser": frames.browser(run, audit, galleries.FATES),
+        "panels": galleries.panels(run, audit, thumbnails),
+    }
 
 
 def _about(run: Run) -> str:
@@ -116,8 +137,4 @@ def _about(run: Run) -> str:
     version = run.about.get("versions", {}).get("meddel-fast")
     if version:
         parts.append(f"meddel-fast {version}")
-    return escape(" · ".join(parts))
-
-
-def _resource(name: str) -> str:
-    return files("meddel_fast.report").joinpath(name).read_text(encoding="utf-8")
+    return " · ".join(parts)

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.report.load import Run
-from meddel_fast.report.text import number
 from meddel_fast.selectors.base import random_keys
 
 POINTS = 3000
@@ -83,22 +82,3 @@ def lay_out(run: Run, rows: NDArray[np.int64]) -> Layout | None:
     grid = np.rint((places - low) / np.where(high > low, high - low, 1.0) * _GRID).astype(np.int64)
     aspect = float((high[1] - low[1]) / (high[0] - low[0])) if high[0] > low[0] else 1.0
     return Layout(points, grid, aspect, share)
-
-
-def embedding_map(layout: Layout | None, pool: int) -> str:
-    """Make the map's place in the page; empty when there is nothing to show."""
-    if layout is None:
-        return ""
-    n, share = len(layout.points), layout.share
-    some = "" if n == pool else f" {number(n)} of {number(pool)} images, drawn at random."
-    text = (
-        f"Principal components of the embeddings: the horizontal axis holds {100 * share[0]:.0f} % "
-        f"of the variance, the vertical one {100 * share[1]:.0f} %.{some} Point at a sample, or "
-        "use the arrow keys, to see it."
-    )
-    return (
-        f'<h3>Embedding map</h3><p>{text}</p><div class="map">'
-        '<canvas id="map" tabindex="0" role="img" '
-        'aria-label="Map of the embeddings; arrow keys walk through the kept samples"></canvas>'
-        '<div id="map-card" aria-live="polite" hidden></div></div><ul class="fates map-key"></ul>'
-    )

@@ -1,12 +1,15 @@
-"""Line charts as inline SVG: drawn here so that they follow the page's colours and print sharp."""
+"""Line charts: where all of a chart's parts lie, which ``templates/charts.html.j2`` draws as SVG.
+
+Drawn by us so that they follow the page's colours, print sharp, and need no script; see
+docs/handed-over.md for what libraries would give.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from meddel_fast.report.text import escape
+from typing import NamedTuple
 
 WIDTH, HEIGHT = 420.0, 290.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 16.0, 34.0, 42.0
@@ -73,14 +76,22 @@ def _looks(style: int) -> tuple[int, str]:
     return 1 + colour, _SHAPES[(style - 1 + turn) % len(_SHAPES)]
 
 
-def marker(style: int, x: float, y: float, size: float = 4.5) -> str:
-    """Draw the mark of a style at a place."""
+class Mark(NamedTuple):
+    """A selector's mark: a polygon's corners, or without them a circle."""
+
+    colour: int
+    x: float
+    y: float
+    size: float
+    corners: Sequence[tuple[float, float]]
+
+
+def marker(style: int, x: float, y: float, size: float = 4.5) -> Mark:
+    """Lay out the mark of a style at a place."""
     colour, shape = _looks(style)
     s = size
-    place = f'class="mark s{colour}"'
-    if shape == "circle":
-        return f'<circle {place} cx="{x:.1f}" cy="{y:.1f}" r="{s:.1f}"/>'
     outlines = {
+        "circle": (),
         "square": ((-s, -s), (s, -s), (s, s), (-s, s)),
         "triangle": ((0, -1.2 * s), (1.15 * s, 0.9 * s), (-1.15 * s, 0.9 * s)),
         "wedge": ((0, 1.2 * s), (1.15 * s, -0.9 * s), (-1.15 * s, -0.9 * s)),
@@ -88,8 +99,7 @@ def marker(style: int, x: float, y: float, size: float = 4.5) -> str:
         "plus": _plus(s),
         "cross": tuple((0.7 * (a - b), 0.7 * (a + b)) for a, b in _plus(s)),
     }
-    corners = " ".join(f"{x + a:.1f},{y + b:.1f}" for a, b in outlines[shape])
-    return f'<polygon {place} points="{corners}"/>'
+    return Mark(colour, x, y, s, [(x + a, y + b) for a, b in outlines[shape]])
 
 
 def _plus(s: float) -> tuple[tuple[float, float], ...]:
@@ -100,19 +110,42 @@ def _plus(s: float) -> tuple[tuple[float, float], ...]:
     )  # fmt: skip
 
 
-def key(style: int, size: int = 16) -> str:
-    """Draw a style's mark alone, for legends and tables."""
-    half = size / 2
-    return (
-        f'<svg class="key" width="{size}" height="{size}" viewBox="0 0 {size} {size}" '
-        f'aria-hidden="true">{marker(style, half, half, 4.5)}</svg>'
-    )
+class Spot(NamedTuple):
+    """A point in its place: the mark, what it says, and upper and lower end of its error bar."""
+
+    mark: Mark
+    tip: str
+    top: float
+    bottom: float
+
+
+class Line(NamedTuple):
+    """A series in its place: the corners of its line, and the points that have marks."""
+
+    style: int
+    colour: int
+    path: Sequence[tuple[float, float]]
+    spots: Sequence[Spot]
+
+
+class Chart(NamedTuple):
+    """A chart laid out: all numbers are pixels, ticks and marks have their text beside them."""
+
+    title: str
+    description: str
+    size: tuple[float, float]
+    frame: tuple[float, float, float]  # left, right, floor
+    grid: Sequence[tuple[float, str]]
+    ticks: Sequence[tuple[float, str]]
+    label: str
+    reference: float | None
+    lines: Sequence[Line]
 
 
 def chart(
     title: str, description: str, series: Sequence[Series], axis: Axis, reference: float | None
-) -> str:
-    """Draw a chart.
+) -> Chart:
+    """Lay out a chart.
 
     Parameters
     ----------
@@ -129,69 +162,41 @@ def chart(
     """
     low, high, marks = _y_range(series, reference)
     scale_x = Scale(axis.marks[0][0], axis.marks[-1][0], LEFT + 16, WIDTH - RIGHT - 8, axis.log)
-    scale_y = Scale(low, high, HEIGHT - BOTTOM, TOP, log=False)
-    parts = [
-        f'<svg class="chart" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" '
-        f'aria-label="{escape(description)}">',
-        f'<text class="title" x="{LEFT:g}" y="18">{escape(title)}</text>',
-    ]
-    for value, text in marks:
-        y = scale_y(value)
-        parts.append(
-            f'<line class="grid" x1="{LEFT:g}" x2="{WIDTH - RIGHT:g}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text class="tick" x="{LEFT - 7:g}" y="{y + 4:.1f}" text-anchor="end">{text}</text>'
-        )
-    floor = HEIGHT - BOTTOM
-    for value, text in axis.marks:
-        x = scale_x(value)
-        parts.append(
-            f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{floor:g}" y2="{floor + 4:g}"/>'
-            f'<text class="tick" x="{x:.1f}" y="{floor + 17:g}" text-anchor="middle">'
-            f"{escape(text)}</text>"
-        )
-    parts.append(
-        f'<line class="axis" x1="{LEFT:g}" x2="{WIDTH - RIGHT:g}" y1="{floor:g}" y2="{floor:g}"/>'
-        f'<text class="label" x="{(LEFT + WIDTH - RIGHT) / 2:g}" y="{HEIGHT - 6:g}" '
-        f'text-anchor="middle">{escape(axis.title)}</text>'
-    )
-    if reference is not None:
-        y = scale_y(reference)
-        parts.append(
-            f'<line class="reference" x1="{LEFT:g}" x2="{WIDTH - RIGHT:g}" '
-            f'y1="{y:.1f}" y2="{y:.1f}"/>'
-        )
+    scale_y = Scale(low, high, HEIGHT - BOTTOM, TOP)
     beside = [one for one in series if one.style != 0 and not one.line_only]
+    lines = []
     for one in series:
         place = beside.index(one) - (len(beside) - 1) / 2 if one in beside else 0.0
-        parts.append(_series(one, scale_x, scale_y, place * _DODGE))
-    return "".join(parts) + "</svg>"
+        lines.append(_line(one, scale_x, scale_y, place * _DODGE))
+    return Chart(
+        title=title,
+        description=description,
+        size=(WIDTH, HEIGHT),
+        frame=(LEFT, WIDTH - RIGHT, HEIGHT - BOTTOM),
+        grid=[(scale_y(value), text) for value, text in marks],
+        ticks=[(scale_x(value), text) for value, text in axis.marks],
+        label=axis.title,
+        reference=None if reference is None else scale_y(reference),
+        lines=lines,
+    )
 
 
-def _series(one: Series, scale_x: Scale, scale_y: Scale, dodge: float) -> str:
-    places = [(scale_x(p.x) + (0.0 if p.shared else dodge), scale_y(p.y)) for p in one.points]
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    parts, (colour, _) = [f'<g class="series" data-style="{one.style}">'], _looks(one.style)
-    if len(places) > 1:
-        parts.append(f'<polyline class="line s{colour}" points="{path}"/>')
-    for (x, y), point in zip(places, one.points, strict=True):
-        if point.shared or one.line_only:
-            continue
-        bottom, top = map(scale_y, point.bar)
-        bar = (
-            f'<path class="bar s{colour}" d="M{x:.1f} {top:.1f}V{bottom:.1f}'
-            f'M{x - 3:.1f} {top:.1f}h6M{x - 3:.1f} {bottom:.1f}h6"/>'
-        )
-        parts.append(
-            f'<g class="point" data-tip="{escape(point.tip)}">{bar if bottom > top else ""}'
-            f'{marker(one.style, x, y)}<circle class="hit" cx="{x:.1f}" cy="{y:.1f}" r="10"/></g>'
-        )
-    return "".join(parts) + "</g>"
+def _line(one: Series, scale_x: Scale, scale_y: Scale, dodge: float) -> Line:
+    path = [(scale_x(p.x) + (0.0 if p.shared else dodge), scale_y(p.y)) for p in one.points]
+    spots = []
+    for (x, y), point in zip(path, one.points, strict=True):
+        if not (point.shared or one.line_only):
+            bottom, top = map(scale_y, point.bar)
+            spots.append(Spot(marker(one.style, x, y), point.tip, top, bottom))
+    return Line(one.style, _looks(one.style)[0], path, spots)
 
 
 class Scale:
     """A map from values to pixels."""
 
-    def __init__(self, low: float, high: float, first: float, last: float, log: bool) -> None:
+    def __init__(
+        self, low: float, high: float, first: float, last: float, log: bool = False
+    ) -> None:
         self._log = log
         self._low, high = self._value(low), self._value(high)
         self._first = first

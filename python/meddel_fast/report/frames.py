@@ -7,8 +7,7 @@ the kept frame with the highest cosine, exact, whatever the method's own reason 
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from meddel_fast import ops
 from meddel_fast.report.embedmap import Layout
 from meddel_fast.report.load import FULL, Run, Tag
-from meddel_fast.report.text import number, visible
+from meddel_fast.report.text import visible
 from meddel_fast.report.thumbnails import atlas
 from meddel_fast.selectors import REASONS, Selection
 from meddel_fast.selectors.base import random_keys
@@ -94,49 +93,29 @@ def _shown(run: Run) -> list[Tag]:
     return [t for t in run.tags if t.name in run.selections and t.selector != FULL]
 
 
-def browser(run: Run, audit: Audit, words: Mapping[str, str]) -> str:
-    """Make the place where the page's script shows the frames; empty when there are none.
+def browser(run: Run, audit: Audit, words: Mapping[str, str]) -> dict[str, Any] | None:
+    """Tell what the place needs where the page's script shows the frames; None without any.
 
     `words` tell of each of `selectors.REASONS`, in their order.
     """
     if len(audit.rows) == 0 or run.pool is None:
-        return ""
-    some = ""
-    if len(audit.rows) < len(run.pool):
-        some = f" {number(len(audit.rows))} of {number(len(run.pool))} frames, drawn at random."
-    fates = [("", "all"), ("dropped", "all that are not kept")]
-    fates += [(str(i), text) for i, text in enumerate(words.values())]
-    orders = [("pool", "as in the pool"), ("far", "least like a kept frame first"),
-              ("near", "most like a kept frame first")]  # fmt: skip
-    return (
-        '<div id="browser"><h3>Every frame, and why it was dropped</h3>'
-        "<p>Point at a frame, or walk with the arrow keys, to see it beside the kept frame that it "
-        f"is most similar to.{some}</p>"
-        f'<div class="filters">{_choice("fate", "Reason", fates)}'
-        f"{_choice('cluster', 'Cluster', [('', 'all')])}{_choice('order', 'Order', orders)}"
-        '<label>Name contains <input type="search" id="by-name"></label></div>'
-        '<p class="note" id="found" role="status"></p><div class="browse">'
-        '<div id="cells" role="listbox" aria-label="Frames" aria-describedby="found"></div>'
-        '<div id="why" aria-live="polite"></div></div>'
-        '<div class="pager"><button type="button" id="back">Back</button>'
-        '<button type="button" id="on">On</button></div></div>'
-    )
+        return None
+    shown = len(audit.rows)
+    return {"some": (shown, len(run.pool)) if shown < len(run.pool) else None,
+            "fates": list(words.values())}  # fmt: skip
 
 
-def _choice(name: str, title: str, options: Sequence[tuple[str, str]]) -> str:
-    items = "".join(f'<option value="{value}">{text}</option>' for value, text in options)
-    return f'<label>{title} <select id="by-{name}">{items}</select></label>'
-
-
-def frame_data(run: Run, audit: Audit, layout: Layout | None, words: Mapping[str, str]) -> str:
-    """Write what the page's script knows of the frames, as JSON that is safe inside a script."""
+def frame_data(
+    run: Run, audit: Audit, layout: Layout | None, words: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """Give what the page's script knows of the frames, of what JSON holds."""
     if len(audit.rows) == 0 or run.pool is None:
-        return "null"
+        return None
     rows = audit.rows
     columns = _Columns()
     names, paths = run.pool.ids, run.pool.image_paths()
     sheet, across, tile, tiles = atlas([paths[i] for i in rows])
-    data = {
+    return {
         "names": [visible(names[i]) for i in rows],
         "reasons": list(words),
         "fates": list(words.values()),
@@ -154,9 +133,6 @@ def frame_data(run: Run, audit: Audit, layout: Layout | None, words: Mapping[str
         "tiles": tiles,
         "columns": columns.packed,
     }
-    # No text of these can end the script element.
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c")
 
 
 def _fates(

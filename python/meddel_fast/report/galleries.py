@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.report.frames import Audit, Nearest
 from meddel_fast.report.load import FULL, Run, Tag
-from meddel_fast.report.text import escape, number, percent
-from meddel_fast.report.thumbnails import Thumbnails
+from meddel_fast.report.text import number, percent
+from meddel_fast.report.thumbnails import Figure, Frame, Gallery, Thumbnails
 from meddel_fast.selectors import REASONS, Selection
 
 PAIRS = 8
@@ -24,28 +25,18 @@ FATES = {
 }
 
 
-def chooser(run: Run) -> str:
-    """Make the switch between the selections, which serves galleries and map."""
+def choices(run: Run) -> list[tuple[str, str, list[tuple[str, str]], str]]:
+    """Give the switches between the selections: name, title, values with their texts, chosen."""
     shown = [tag for tag in run.tags if tag.name in run.selections]
     selectors = list(dict.fromkeys(tag.selector for tag in shown))
     ratios = sorted({tag.ratio for tag in shown}, reverse=True)
     first = default_tag(run)
     if first is None:
-        return ""
-    groups = (
+        return []
+    return [
         ("selector", "Selector", [(s, s) for s in selectors], first.selector),
         ("ratio", "Kept", [(f"{r:g}", percent(r)) for r in ratios], f"{first.ratio:g}"),
-    )
-    return "".join(
-        f'<fieldset class="switch choose"><legend>{title}</legend>'
-        + "".join(
-            f'<label><input type="radio" name="{name}" value="{escape(value)}"'
-            f"{' checked' * (value == chosen)}><span>{escape(text)}</span></label>"
-            for value, text in choices
-        )
-        + "</fieldset>"
-        for name, title, choices, chosen in groups
-    )
+    ]
 
 
 def default_tag(run: Run) -> Tag | None:
@@ -54,54 +45,70 @@ def default_tag(run: Run) -> Tag | None:
     return min(shown, key=lambda t: (t.selector != "meddel", t.ratio), default=None)
 
 
-def galleries(run: Run, audit: Audit, thumbnails: Thumbnails) -> str:
+class Panel(NamedTuple):
+    """What one selection did; `later` ones are not shown at first."""
+
+    selector: str
+    ratio: float
+    later: bool
+    shares: list[tuple[str, int, str]]  # reason, how many, in words
+    note: str
+    galleries: list[Gallery]
+
+
+def panels(run: Run, audit: Audit, thumbnails: Thumbnails) -> list[Panel]:
     """Make a panel for each selection; the page shows one at a time."""
     shown = [tag for tag in run.tags if tag.name in run.selections and tag.selector != FULL]
-    if not shown or run.pool is None:
-        return '<p class="empty">No selections yet.</p>'
-    names = run.pool.ids
-    first = default_tag(run)
-    return "".join(
-        f'<section class="panel" data-selector="{escape(tag.selector)}" '
-        f'data-ratio="{tag.ratio:g}"{"" if tag == first else " data-later"}>'
-        f"<h3>{escape(tag.selector)}, {percent(tag.ratio)} kept</h3>"
-        f"{_panel(run.selections[tag.name], audit.rows, audit.nearest.get(tag.name), frames)}"
-        "</section>"
-        for tag in shown
-        for frames in [_Frames(run.selections[tag.name], names, thumbnails)]
-    )
-
-
-def _panel(
-    selection: Selection, rows: NDArray[np.int64], nearest: Nearest | None, frames: _Frames
-) -> str:
-    blocks = [_shares(selection)]
-    closest, marginal = _pairs(selection)
-    for title, chosen in (
-        ("Redundant: the most similar pairs", closest),
-        ("Closest calls: the least similar that were dropped as redundant", marginal),
-    ):
-        blocks.append(
-            frames.pairs(
-                title, selection.duplicate_of[chosen], chosen, selection.similarity[chosen]
+    if run.pool is None:
+        return []
+    names, first = run.pool.ids, default_tag(run)
+    made = []
+    for tag in shown:
+        selection = run.selections[tag.name]
+        counts = selection.counts()
+        frames = _Frames(selection, names, thumbnails)
+        made.append(
+            Panel(
+                tag.selector,
+                tag.ratio,
+                tag != first,
+                [(reason, counts[reason], FATES[reason]) for reason in REASONS if counts[reason]],
+                thresholds(selection),
+                _galleries(selection, audit.rows, audit.nearest.get(tag.name), frames),
             )
         )
-    blocks += _stand_ins(rows, nearest, frames)
+    return made
+
+
+def _galleries(
+    selection: Selection, rows: NDArray[np.int64], nearest: Nearest | None, frames: _Frames
+) -> list[Gallery]:
+    closest, marginal = _pairs(selection)
+    shown = [
+        frames.pairs(title, selection.duplicate_of[chosen], chosen, selection.similarity[chosen])
+        for title, chosen in (
+            ("Redundant: the most similar pairs", closest),
+            ("Closest calls: the least similar that were dropped as redundant", marginal),
+        )
+    ]
+    shown += _stand_ins(rows, nearest, frames)
+    shown = [gallery for gallery in shown if gallery.figures]
     disruptive = np.flatnonzero(selection.reason == "disruptive")
     if len(disruptive):
         farthest = disruptive[np.argsort(-selection.distance[disruptive], kind="stable")]
-        blocks.append(
-            frames.row("Most disruptive, with the distance to the centroid", farthest[:FRAMES])
-        )
-    blocks.append(frames.row("Kept, most wanted first", selection.order[:FRAMES]))
+        title = "Most disruptive, with the distance to the centroid"
+        shown.append(frames.row(title, farthest[:FRAMES]))
+    shown.append(frames.row("Kept, most wanted first", selection.order[:FRAMES]))
     left = np.flatnonzero(selection.reason == "budget")
     if len(left):
         least = left[np.argsort(selection.scores[left], kind="stable")]
-        blocks.append(frames.row("Left out, least wanted first", least[:FRAMES]))
-    return "".join(blocks)
+        shown.append(frames.row("Left out, least wanted first", least[:FRAMES]))
+    return shown
 
 
-def _stand_ins(rows: NDArray[np.int64], nearest: Nearest | None, frames: _Frames) -> Iterator[str]:
+def _stand_ins(
+    rows: NDArray[np.int64], nearest: Nearest | None, frames: _Frames
+) -> Iterator[Gallery]:
     """Show dropped samples beside their nearest kept one: the least similar, and the most."""
     if nearest is None:
         return
@@ -129,24 +136,6 @@ def _pairs(selection: Selection) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return highest, lowest[~np.isin(lowest, highest)][: PAIRS // 2]
 
 
-def _shares(selection: Selection) -> str:
-    """Draw how the pool was divided."""
-    counts = selection.counts()
-    bars = "".join(
-        f'<i class="fate {reason}" style="flex:{counts[reason]}"></i>'
-        for reason in REASONS
-        if counts[reason]
-    )
-    items = "".join(
-        f'<li><i class="fate {reason}"></i>{number(counts[reason])} {escape(FATES[reason])}</li>'
-        for reason in REASONS
-        if counts[reason]
-    )
-    note = thresholds(selection)
-    told = f'<p class="note">{escape(note)}</p>' if note else ""
-    return f'<div class="shares">{bars}</div><ul class="fates">{items}</ul>{told}'
-
-
 def thresholds(selection: Selection) -> str:
     """Name the thresholds that a selection came to, and a filter that had nothing to do."""
     told = []
@@ -172,7 +161,7 @@ def _short(distance: float) -> str:
 
 
 class _Frames:
-    """Writes frames of one selection with their captions."""
+    """Shows frames of one selection with their captions."""
 
     def __init__(self, selection: Selection, names: list[str], thumbnails: Thumbnails) -> None:
         self._selection = selection
@@ -185,39 +174,33 @@ class _Frames:
         beside: NDArray[np.int64],
         rows: NDArray[np.int64],
         similarity: NDArray[np.float64],
-    ) -> str:
-        """Show samples, each beside another one, with their cosine; nothing if there are none."""
+    ) -> Gallery:
+        """Show samples, each beside another one, with their cosine."""
         couples = list(zip(beside.tolist(), rows.tolist(), similarity.tolist(), strict=True))
         self._thumbnails.prepare([row for *couple, _ in couples for row in couple])
-        items = "".join(
-            f'<figure class="pair"><div>{self._frame(a)}{self._frame(b)}</div>'
-            f"<figcaption>cosine <b>{cosine:.4f}</b></figcaption></figure>"
+        return Gallery(title, [
+            Figure([self._frame(a), self._frame(b)], [("cosine", f"{cosine:.4f}")])
             for a, b, cosine in couples
-        )
-        return f'<h4>{escape(title)}</h4><div class="frames">{items}</div>' if items else ""
+        ])  # fmt: skip
 
-    def row(self, title: str, rows: NDArray[np.int64]) -> str:
+    def row(self, title: str, rows: NDArray[np.int64]) -> Gallery:
         """Show samples one by one, with their distance where the method has one."""
         self._thumbnails.prepare([int(row) for row in rows])
-        items = ""
+        figures = []
         for row in map(int, rows):
             distance = self._selection.distance[row]
-            text = (
-                ""
-                if np.isnan(distance)
-                else f"<figcaption>distance <b>{_short(distance)}</b></figcaption>"
-            )
-            items += f'<figure class="single">{self._frame(row)}{text}</figure>'
-        return f'<h4>{escape(title)}</h4><div class="frames">{items}</div>'
+            told = None if np.isnan(distance) else [("distance", _short(distance))]
+            figures.append(Figure([self._frame(row)], told))
+        return Gallery(title, figures)
 
-    def _frame(self, row: int) -> str:
+    def _frame(self, row: int) -> Frame:
         name = self._names[row]
         reason = str(self._selection.reason[row])
-        short = name.rpartition("/")[2]
-        badge = "kept" if reason == "kept" else "dropped"
-        return (
-            f'<div class="frame {badge}" title="{escape(name)} ({escape(FATES[reason])})">'
-            f"{self._thumbnails.tag(row, f'{name}, {badge}')}"
-            f'<span class="badge">{"✓ kept" if badge == "kept" else "✕ dropped"}</span>'
-            f'<span class="name">{escape(short)}</span></div>'
+        kind = "kept" if reason == "kept" else "dropped"
+        return Frame(
+            self._thumbnails.picture(row, f"{name}, {kind}"),
+            "✓ kept" if kind == "kept" else "✕ dropped",
+            name.rpartition("/")[2],
+            f"{name} ({FATES[reason]})",
+            kind,
         )

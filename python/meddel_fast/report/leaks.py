@@ -9,38 +9,43 @@ import numpy as np
 
 from meddel_fast.benchmark.leakage import Leakage
 from meddel_fast.report.load import Run
-from meddel_fast.report.tables import DOWN, UP, number_cell, sortable
-from meddel_fast.report.text import escape, number, percent
-from meddel_fast.report.thumbnails import Thumbnails
+from meddel_fast.report.tables import DOWN, UP, Cell, Head, Row, Table, count, share
+from meddel_fast.report.text import number
+from meddel_fast.report.thumbnails import Figure, Frame, Gallery, Thumbnails
 
 PAIRS = 12  # of each test set, found and not found
 
 
-def leaks(run: Run, thumbnails: Thumbnails) -> str:
-    """Show the audit; empty when the run has none."""
+def leaks(run: Run, thumbnails: Thumbnails) -> dict[str, Any] | None:
+    """Give what the audit found; None when the run has none."""
     found = run.leakage
     if found is None:
-        return ""
-    kind = "embeddings less the pool's mean" if found.centred else "embeddings as they are"
-    fate = (
-        "They were taken out of the pool before selection: all shares are those of what was left."
-        if _is_cleaned(run)
-        else "They stayed in the pool."
-    )
-    return (
-        f"<p>Images of the pool and of the test sets with {_meant(found)} ({kind}), and files that "
-        "are the same byte for byte. What a cosine means depends on the "
-        f"encoder: look at the pairs. {fate if len(found) else ''}</p>"
-        f"{_summary(found)}{_splits(run, thumbnails)}{_ladder(found)}"
-        f"{_Pairs(run, found, thumbnails).blocks()}"
-    )
+        return None
+    audits = [
+        (name, one)
+        for of, name in (("train", "training of the head"), ("val", "validation"))
+        for one in run.split_leakage[of].values()
+    ]
+    return {
+        "meant": _meant(found),
+        "centred": found.centred,
+        "any": len(found) > 0,
+        "cleaned": _is_cleaned(run),
+        "summary": _summary(found),
+        "splits": _splits(audits),
+        "split_pairs": [
+            gallery for name, one in audits for gallery in _pairs(run, one, thumbnails, name)
+        ],
+        "ladder": _ladder(found),
+        "pairs": _pairs(run, found, thumbnails),
+    }
 
 
-def claim(run: Run) -> str:
-    """Say what the audit found of the test images, for the words on what is measured."""
+def claim(run: Run) -> dict[str, Any] | None:
+    """Give what the audit found of the test images, for the words on what is measured."""
     found = run.leakage
     if found is None:
-        return "No leakage audit tells whether a training saw these, or images like them."
+        return None
     excluded = _is_cleaned(run)
     told = []
     for row in found.summary():
@@ -48,17 +53,9 @@ def claim(run: Run) -> str:
         trained = run.split_leakage["train"].get(row["dataset"])
         if trained is not None:
             places.append(("among what its head is trained on", trained.summary()[0]))
-        counts = [
-            f"{number(one['touched'])} of {number(one['images'])} {where}"
-            for where, one in places
-            if one["touched"]
-        ]
-        told.append(f"{escape(row['dataset'])} {' and '.join(counts) or 'none'}")
-    taken = " What was in the pool was taken out of it." if excluded and len(found) else ""
-    return (
-        '<a href="#leakage">The leakage audit</a> looked for test images that a training saw: the '
-        f"same file, or {_meant(found)}. It found, by test set: {'; '.join(told)}.{taken}"
-    )
+        counts = [(one["touched"], one["images"], where) for where, one in places if one["touched"]]
+        told.append((row["dataset"], counts))
+    return {"meant": _meant(found), "sets": told, "taken": excluded and len(found) > 0}
 
 
 def _is_cleaned(run: Run) -> bool:
@@ -71,140 +68,107 @@ def _meant(found: Leakage) -> str:
     return f"a cosine of {found.threshold:g} or more"
 
 
-_COUNTS = [("Images", DOWN), ("Found", DOWN), ("Share", DOWN), ("Counterparts", DOWN),
-           ("Pairs", DOWN), ("Same file", DOWN), ("Highest cosine", DOWN)]  # fmt: skip
+_COUNTS = [
+    *(Head("Images", DOWN), Head("Found", DOWN), Head("Share", DOWN), Head("Counterparts", DOWN)),
+    *(Head("Pairs", DOWN), Head("Same file", DOWN), Head("Highest cosine", DOWN)),
+]
 
 
-def _counts(row: dict[str, Any]) -> str:
-    cells = [number_cell(row[k], number(row[k])) for k in ("images", "touched")]
-    cells.append(number_cell(row["share"], percent(row["share"], 3)))
-    cells += [number_cell(row[k], number(row[k])) for k in ("pool_touched", "pairs")]
+def _counts(row: dict[str, Any]) -> list[Cell]:
     same, highest = row["same_bytes"], row["highest"]
-    known = number_cell(-1, "not known") if same is None else number_cell(same, number(same))
-    near = number_cell(-2, "") if highest is None else number_cell(highest, f"{highest:.4f}")
-    cells += [known, near]
-    return "".join(cells)
-
-
-def _summary(found: Leakage) -> str:
-    heads = [("Test set", UP), *_COUNTS]
-    heads[2], heads[4] = ("Found in the pool", DOWN), ("Images of the pool", DOWN)
-    lines = [
-        f'<tr><th scope="row">{escape(row["dataset"])}</th>{_counts(row)}</tr>'
-        for row in found.summary()
+    return [
+        *(count(row["images"]), count(row["touched"]), share(row["share"], 3)),
+        *(count(row["pool_touched"]), count(row["pairs"])),
+        Cell("not known", -1) if same is None else count(same),
+        Cell("", -2) if highest is None else Cell(f"{highest:.4f}", highest),
     ]
-    return sortable("Leakage by test set", heads, lines)
 
 
-def _splits(run: Run, thumbnails: Thumbnails) -> str:
-    """Show what of the test images is in training and validation; nothing without an audit."""
-    audits = [
-        (name, found)
-        for of, name in (("train", "training of the head"), ("val", "validation"))
-        for found in run.split_leakage[of].values()
-    ]
-    if not audits:
-        return ""
-    lines = [
-        f'<tr><th scope="row">{escape(row["dataset"])}</th><td>{name}</td>{_counts(row)}</tr>'
+def _summary(found: Leakage) -> Table:
+    heads = [Head("Test set", UP), *_COUNTS]
+    heads[2], heads[4] = Head("Found in the pool", DOWN), Head("Images of the pool", DOWN)
+    rows = [Row(row["dataset"], _counts(row)) for row in found.summary()]
+    return Table("Leakage by test set", heads, rows)
+
+
+def _splits(audits: list[tuple[str, Leakage]]) -> Table | None:
+    """Tell what of the test images is in training and validation; None without an audit."""
+    rows = [
+        Row(row["dataset"], [Cell(name), *_counts(row)])
         for name, found in audits
         for row in found.summary()
     ]
-    pairs = "".join(_Pairs(run, found, thumbnails, name).blocks() for name, found in audits)
-    table = sortable("Leakage between splits", [("Test set", UP), ("In", UP), *_COUNTS], lines)
-    return f"<h3>Between splits</h3><p>The same, against the other splits.</p>{table}{pairs}"
+    heads = [Head("Test set", UP), Head("In", UP), *_COUNTS]
+    return Table("Leakage between splits", heads, rows) if audits else None
 
 
-def _ladder(found: Leakage) -> str:
-    """Show how many test images, and images of the pool, other thresholds would have found."""
+def _ladder(found: Leakage) -> Table:
+    """Tell how many test images, and images of the pool, other thresholds would have found."""
     steps = sorted({row["threshold"] for row in found.ladder})
-    heads = [("Test set", UP), *((f"≥ {step:g}", DOWN) for step in steps)]
+    heads = [Head("Test set", UP), *(Head(f"≥ {step:g}", DOWN) for step in steps)]
     counts = {(r["dataset"], r["threshold"]): r for r in found.ladder}
-    lines = []
+    rows = []
     for name in found.tests:
-        cells = "".join(
-            number_cell(
-                row["test_images"],
-                f"{number(row['test_images'])} <small>{number(row['pool_images'])}</small>",
-            )
-            for row in (counts[name, step] for step in steps)
-        )
-        lines.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
-    table = sortable("Leakage by threshold", heads, lines)
-    return (
-        "<h3>By threshold</h3><p>Test images with a counterpart in the pool, and, small, images of "
-        f"the pool with one in the test set, at other cosines.</p>{table}"
-    )
+        of_set = [counts[name, step] for step in steps]
+        cells = [count(r["test_images"])._replace(small=number(r["pool_images"])) for r in of_set]
+        rows.append(Row(name, cells))
+    return Table("Leakage by threshold", heads, rows)
 
 
-class _Pairs:
-    """Writes pairs with their pictures."""
+def _pairs(run: Run, found: Leakage, thumbnails: Thumbnails, other: str = "pool") -> list[Gallery]:
+    """Show the most similar pairs of each test set, and the closest images that are in none."""
+    data = run.folder / "data"
+    tests = {name: _paths(data / f"{name}.parquet") for name in found.tests}
+    others = _other_paths(data, tests, other)
+    beside = "" if other == "pool" else f" in {other}"
 
-    def __init__(
-        self, run: Run, found: Leakage, thumbnails: Thumbnails, other: str = "pool"
-    ) -> None:
-        self._found, self._thumbnails, self._other = found, thumbnails, other
-        data = run.folder / "data"
-        self._tests = {name: _paths(data / f"{name}.parquet") for name in found.tests}
-        if other == "pool":
-            whole = data / "pool.parquet"
-            self._others = _paths(whole if whole.is_file() else data / "pretrain.parquet")
-            return
-        self._others = {}
-        for place in sorted(data.glob("*.parquet")):
-            if place.stem not in ("pool", "pretrain"):
-                paths = self._tests.get(place.stem) or _paths(place)
-                # several sets that train a head have their names before the ids
-                self._others |= {f"{place.stem}/{name}": path for name, path in paths.items()}
-        self._others |= {name: path for one in self._tests.values() for name, path in one.items()}
+    def frame(text: str, of: str, path: Path | None) -> Frame:
+        row = thumbnails.add(path or Path(text))
+        thumbnails.prepare([row])
+        picture = thumbnails.picture(row, f"{text}, {of}")
+        return Frame(picture, of, text.rpartition("/")[2], text)
 
-    def blocks(self) -> str:
-        """Show the most similar pairs of each test set, and the closest images that are in none."""
-        beside = "" if self._other == "pool" else f" in {self._other}"
-        found, blocks = self._found, ""
-        for name in found.tests:
-            rows = np.flatnonzero(found.dataset == name)
-            told = [
-                (found.pool_id[r], found.test_id[r], found.similarity[r], bool(found.same_bytes[r]))
-                for r in rows[:PAIRS]
-            ]
-            left = [
-                (c["pool_id"], c["test_id"], c["similarity"], False)
-                for c in found.closest
-                if c["dataset"] == name and not beside
-            ]
-            for title, shown in (
-                (f"{name}: the most similar of {number(len(rows))} pairs{beside}", told),
-                (f"{name}: not found, the closest below the threshold", left[:PAIRS]),
-            ):
-                figures = "".join(self._figure(name, *one) for one in shown)
-                if figures:
-                    blocks += f'<h4>{escape(title)}</h4><div class="frames">{figures}</div>'
-        return blocks
+    def figure(
+        name: str, pool_id: str, test_id: str, similarity: float, same_bytes: bool
+    ) -> Figure:
+        frames = [
+            frame(pool_id, other, others.get(pool_id)),
+            frame(test_id, "test", tests[name].get(test_id)),
+        ]
+        told = [] if np.isnan(similarity) else [("cosine", f"{similarity:.4f}")]
+        return Figure(frames, told + [("same file", "")] * same_bytes)
 
-    def _figure(
-        self, name: str, pool_id: str, test_id: str, similarity: float, same_bytes: bool
-    ) -> str:
-        images = (
-            (pool_id, self._other, self._others.get(pool_id)),
-            (test_id, "test", self._tests[name].get(test_id)),
-        )
-        frames = "".join(self._frame(text, of, path) for text, of, path in images)
-        told = [] if np.isnan(similarity) else [f"cosine <b>{similarity:.4f}</b>"]
-        told += ["same file"] if same_bytes else []
-        return (
-            f'<figure class="pair"><div>{frames}</div>'
-            f"<figcaption>{', '.join(told)}</figcaption></figure>"
-        )
+    shown = []
+    for name in found.tests:
+        rows = np.flatnonzero(found.dataset == name)
+        alike = [
+            (found.pool_id[r], found.test_id[r], found.similarity[r], bool(found.same_bytes[r]))
+            for r in rows[:PAIRS]
+        ]
+        left = [
+            (c["pool_id"], c["test_id"], c["similarity"], False)
+            for c in found.closest
+            if c["dataset"] == name and not beside
+        ]
+        most = f"{name}: the most similar of {number(len(rows))} pairs{beside}"
+        shown.append(Gallery(most, [figure(name, *one) for one in alike]))
+        least = f"{name}: not found, the closest below the threshold"
+        shown.append(Gallery(least, [figure(name, *one) for one in left[:PAIRS]]))
+    return [gallery for gallery in shown if gallery.figures]
 
-    def _frame(self, text: str, of: str, path: Path | None) -> str:
-        row = self._thumbnails.add(path or Path(text))
-        self._thumbnails.prepare([row])
-        short, picture = text.rpartition("/")[2], self._thumbnails.tag(row, f"{text}, {of}")
-        return (
-            f'<div class="frame" title="{escape(text)}">{picture}'
-            f'<span class="badge">{of}</span><span class="name">{escape(short)}</span></div>'
-        )
+
+def _other_paths(data: Path, tests: dict[str, dict[str, Path]], other: str) -> dict[str, Path]:
+    """Find the images that the test images were compared with, by their names."""
+    if other == "pool":
+        whole = data / "pool.parquet"
+        return _paths(whole if whole.is_file() else data / "pretrain.parquet")
+    others: dict[str, Path] = {}
+    for place in sorted(data.glob("*.parquet")):
+        if place.stem not in ("pool", "pretrain"):
+            paths = tests.get(place.stem) or _paths(place)
+            # several sets that train a head have their names before the ids
+            others |= {f"{place.stem}/{name}": path for name, path in paths.items()}
+    return others | {name: path for one in tests.values() for name, path in one.items()}
 
 
 def _paths(path: Path) -> dict[str, Path]:

@@ -2,50 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from meddel_fast.report.text import escape
+from meddel_fast.report.text import number, percent
 
 UP, DOWN = 1, -1
 
 
-def sortable(
-    name: str,
-    heads: Sequence[tuple[str, int]],
-    lines: Iterable[str],
-    *,
-    attributes: str = "",
-    note: str = "",
-) -> str:
-    """Make a table.
+class Head(NamedTuple):
+    """A column's title, which way it sorts at the first click, and a second line."""
 
-    Parameters
-    ----------
-    name
-        What a screen reader calls it.
-    heads
-        Of each column the title, as HTML, and which way it sorts at the first click: `UP` or
-        `DOWN`.
-    lines
-        The rows, as HTML. A cell sorts by its ``data-value``, else by its text.
-    attributes
-        More attributes of the table, as HTML.
-    note
-        Shown above the table, as HTML; by default the name is there for screen readers alone.
+    title: str
+    first: int  # UP or DOWN
+    small: str = ""
+
+
+class Cell(NamedTuple):
+    """A cell: it sorts by its value, or by its text if it has none; a gauge shows a share."""
+
+    text: str | None  # none is shown as a dash
+    value: float | None = None
+    small: str = ""
+    strong: bool = False
+    gauge: float | None = None
+
+
+class Row(NamedTuple):
+    """A row and its head, with a selector's `style` where it is about one.
+
+    The `first` row of its share of the data is set off.
     """
-    titles = "".join(
-        f'<th scope="col" aria-sort="none" data-first="{first}">'
-        f'<button type="button">{title}</button></th>'
-        for title, first in heads
-    )
-    caption = note or f'<span class="hidden">{escape(name)}</span>'
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">'
-        f"<table {attributes}><caption>{caption}</caption>"
-        f"<thead><tr>{titles}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-    )
+
+    name: str
+    cells: Sequence[Cell]
+    style: int | None = None
+    first: bool = False
 
 
-def number_cell(value: float, text: str) -> str:
-    """Make a cell that sorts by its value."""
-    return f'<td data-value="{value:.17g}">{text}</td>'
+class Table(NamedTuple):
+    """A table: `name` is for screen readers, `note` is shown in its place."""
+
+    name: str
+    heads: Sequence[Head]
+    rows: Sequence[Row]
+    kind: str = ""  # its class
+    note: str = ""
+
+
+NOTHING = Cell(None)
+
+
+def count(value: float) -> Cell:
+    """Make a cell of a count."""
+    return Cell(number(int(value)), value)
+
+
+def share(value: float, digits: int = 4) -> Cell:
+    """Make a cell of a share."""
+    return Cell(percent(value, digits), value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,15 +21,13 @@ def visible(value: object) -> str:
     That is control characters, marks that turn the direction of writing, which could make a name
     look like another one, and bytes of file names that are no text.
     """
+    text = str(value)
+    if text.isprintable():
+        return text
     return "".join(
         c.encode("unicode_escape").decode() if unicodedata.category(c) in _UNSEEN else c
-        for c in str(value)
+        for c in text
     )
-
-
-def escape(value: object) -> str:
-    """Make text safe for HTML, between tags and inside quoted attributes, and all of it visible."""
-    return html.escape(visible(value), quote=True)
 
 
 def percent(ratio: float, digits: int = 4) -> str:

@@ -6,13 +6,13 @@ import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.extras import needs
 from meddel_fast.pool import Pool
-from meddel_fast.report.text import escape
 
 SIDE = 112
 TILE, SMALL_TILE = 36, 32
@@ -23,6 +23,37 @@ _SHEET_LIMIT = 2_000_000
 _QUALITY = 80
 _SHEET_QUALITIES = (80, 65, 50, 35)
 _DECODERS = 4
+
+
+class Picture(NamedTuple):
+    """A row's thumbnail and its description, or None and why there is none."""
+
+    row: int | None
+    text: str
+
+
+class Frame(NamedTuple):
+    """A picture with a badge, its name below, and its full name at the pointer."""
+
+    picture: Picture
+    badge: str
+    name: str
+    title: str
+    kind: str = ""  # more classes
+
+
+class Figure(NamedTuple):
+    """One frame, or two side by side, and below them words, each with its number or without."""
+
+    frames: Sequence[Frame]
+    told: Sequence[tuple[str, str]] | None
+
+
+class Gallery(NamedTuple):
+    """Figures under a title."""
+
+    title: str
+    figures: Sequence[Figure]
 
 
 class Thumbnails:
@@ -52,29 +83,21 @@ class Thumbnails:
                 self._bytes += size
                 self._jpegs[row] = jpeg
 
-    def tag(self, row: int, text: str) -> str:
+    def picture(self, row: int, text: str) -> Picture:
         """Refer to the thumbnail of a row, described by `text`."""
         if row not in self._jpegs:
-            return f'<span class="thumb none">{escape("left out to keep the file small")}</span>'
+            return Picture(None, "left out to keep the file small")
         if self._jpegs[row] is None:
-            return f'<span class="thumb none">{escape("image not found or not readable")}</span>'
-        return (
-            f'<svg class="thumb" viewBox="0 0 {SIDE} {SIDE}" role="img" '
-            f'aria-label="{escape(text)}"><use href="#t{row}"/></svg>'
-        )
+            return Picture(None, "image not found or not readable")
+        return Picture(row, text)
 
-    def definitions(self) -> str:
-        """Write the pictures that :meth:`tag` refers to."""
-        images = "".join(
-            f'<image id="t{row}" width="{SIDE}" height="{SIDE}" '
-            f'href="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"/>'
+    def stored(self) -> list[tuple[int, str]]:
+        """List the rows that :meth:`picture` refers to, with their images as data URIs."""
+        return [
+            (row, f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}")
             for row, jpeg in self._jpegs.items()
             if jpeg is not None
-        )
-        return (
-            '<svg class="store" width="0" height="0" aria-hidden="true">'
-            f"<defs>{images}</defs></svg>"
-        )
+        ]
 
     def _encode(self, row: int) -> bytes | None:
         pixels = _load(self._paths[row], SIDE)
