@@ -72,7 +72,7 @@ class IndexFlat:
 
     def add(self, x: Any) -> None:
         """Add rows, an array of shape (n, d); they are copied."""
-        self._parts.append(self.checked(x).copy())
+        self._parts.append(checked(x, self.d).copy())
         self._search = None
 
     def remove_ids(self, x: Any) -> int:
@@ -151,7 +151,7 @@ class IndexFlat:
             For queries of wrong type or shape or not finite.
         """
         _no_params(params)
-        queries = self.checked(x)
+        queries = checked(x, self.d)
         k = check_int("k", k, 1)
         distances = self.metric_type == METRIC_L2
         value = np.full((len(queries), k), _LARGEST if distances else -_LARGEST, np.float32)
@@ -185,7 +185,7 @@ class IndexFlat:
             For queries of wrong type or shape or not finite.
         """
         _no_params(params)
-        queries = self.checked(x)
+        queries = checked(x, self.d)
         # FAISS compares in float32, and so has the threshold as the nearest float32.
         with np.errstate(over="ignore"):
             limit = float(np.float32(check_float("thresh", thresh, -np.inf, np.inf)))
@@ -206,18 +206,6 @@ class IndexFlat:
             self._search = Search(self._rows(), self.metric_type == METRIC_L2)
         return self._search
 
-    def checked(self, x: Any) -> Floats:
-        """Return rows or queries as float32, checked to be what the index takes."""
-        array = to_matrix("x", x)
-        if array.shape[1] != self.d:
-            raise ValueError(f"x must have {self.d} columns like the index, got {array.shape[1]}")
-        if not len(array):
-            return np.zeros((0, self.d), np.float32)
-        if array.dtype.kind in "biu" and not (is_torch(x) and x.is_floating_point()):
-            x = array.astype(np.float32)
-        rows = check_rows("x", x, resolve_threads(None))
-        return rows.array if rows.array.dtype == np.float32 else rows.floats()
-
 
 class IndexFlatL2(IndexFlat):
     """Rows that are searched by squared Euclidean distance."""
@@ -231,6 +219,19 @@ class IndexFlatIP(IndexFlat):
 
     def __init__(self, d: int) -> None:
         super().__init__(d, METRIC_INNER_PRODUCT)
+
+
+def checked(x: Any, d: int) -> Floats:
+    """Return rows or queries as float32, checked to be what the index takes."""
+    array = to_matrix("x", x)
+    if array.shape[1] != d:
+        raise ValueError(f"x must have {d} columns like the index, got {array.shape[1]}")
+    if not len(array):
+        return np.zeros((0, d), np.float32)
+    if array.dtype.kind in "biu" and not (is_torch(x) and x.is_floating_point()):
+        x = array.astype(np.float32)
+    rows = check_rows("x", x, resolve_threads(None))
+    return rows.array if rows.array.dtype == np.float32 else rows.floats()
 
 
 def _into(target: NDArray[Any] | None, value: NDArray[Any]) -> NDArray[Any]:

@@ -25,6 +25,7 @@ from meddel_fast.compat._faiss_index import (
     IndexFlatIP,
     IndexFlatL2,
     Int,
+    checked,
 )
 from meddel_fast.compat._search import inner_of_pairs
 
@@ -212,10 +213,10 @@ class Kmeans:
         """
         if weights is not None:
             raise ValueError("weights must be None: rows weigh the same here")
-        rows = self._some(self.index.checked(x))
+        rows = self._some(checked(x, self.d))
         given = np.zeros((0, self.d), np.float32)
         if init_centroids is not None:
-            given = self.index.checked(init_centroids)
+            given = checked(init_centroids, self.d)
             check_int("the rows of init_centroids", len(given), 0, self.k, " (k)")
         runs = 1 if len(given) == self.k else self.cp.nredo
         trained = [self._train(rows, given, self.cp.seed + run) for run in range(runs)]
