@@ -243,7 +243,7 @@ def semdedup(x: peers.Floats) -> Case:
 def nemo_curator(x: peers.Floats) -> Case:
     import torch
 
-    from meddel_fast.compat.nemo_curator import _redundancy
+    from meddel_fast.compat._curator_scores import redundancy
 
     rows = peers.unit(x)
     cluster, tensor = np.zeros(len(x), np.int64), torch.from_numpy(rows)
@@ -257,7 +257,7 @@ def nemo_curator(x: peers.Floats) -> Case:
         return torch.cat(out).numpy()
 
     # 1.4.0 gives scores below 0 as they are; this one, as those before it, gives 0.
-    return Case(lambda: np.maximum(_redundancy(rows, cluster)[0], 0.0), original, 1e-5)
+    return Case(lambda: np.maximum(redundancy(rows, cluster)[0], 0.0), original, 1e-5)
 
 
 CASES: dict[str, Callable[[peers.Floats], Case]] = {

@@ -5,20 +5,20 @@ it. All results equal :mod:`meddel_fast.reference` bit for bit, whatever the dev
 or the configuration that autotuning chose. Under ``TRITON_INTERPRET=1`` everything runs on CPU
 tensors too, which is how it is tested without a GPU.
 
-================  =================================================================================
-``rows``          samples on the device, or sent there in chunks
-``screen``        int8 codes whose product is a proven upper bound on a score (torch operations)
-``join``          pairs that the screens let through: tiles of products, survivors compacted
-``tile_max``      the most promising columns of a row, by tile
-``confirm``       fp64 inner products of listed pairs in the contract's order
-``means``         sums of clusters in the contract's order
-``order``         rows in the order of rough clusters, so that survivors gather in few tiles
-``prepared``      what every pipeline begins with: norms, screens, codes, order
-``nearest``       the k best columns of each row: what ``topk``, ``redundancy``, ``kmeans`` share
-``best``          the k best of what a join lets through
-``cuda``          the CUDA extension's functions, for loops that live on the device
-``tuning``        the configurations that autotuning chooses from
-================  =================================================================================
+==================  ===============================================================================
+``rows``            samples on the device, or sent there in chunks
+``screen``          int8 codes whose product is a proven upper bound on a score (torch operations)
+``join``            pairs that the screens let through: tiles of products, survivors compacted
+``tile_max``        the most promising columns of a row, by tile
+``confirm``         fp64 inner products of listed pairs in the contract's order
+``cluster_sums``    sums of clusters in the contract's order
+``rough_clusters``  rows in the order of rough clusters, so that survivors gather in few tiles
+``prepared``        what every pipeline begins with: norms, screens, codes, order
+``nearest``         the k best columns of each row: what ``topk``, ``redundancy``, ``kmeans`` share
+``best_columns``    the k best of what a join lets through
+``cuda``            the CUDA extension's functions, for loops that live on the device
+``tuning``          the configurations that autotuning chooses from
+==================  ===============================================================================
 
 Pipelines, one per operation: ``pairs``, ``topk``, ``redundancy``, ``kmeans``, ``deduplicate``,
 ``kcenter``. They take :class:`rows.Rows` with their squared norms and return tensors on the device.

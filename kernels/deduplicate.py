@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from meddel_fast.kernels import confirm, cuda
-from meddel_fast.kernels.best import Best
+from meddel_fast.kernels.best_columns import Best
 from meddel_fast.kernels.pairs import similar_pairs
 from meddel_fast.kernels.prepared import DEFAULT, Tuning
 from meddel_fast.kernels.redundancy import redundancy

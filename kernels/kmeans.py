@@ -2,7 +2,7 @@
 
 Public: :func:`kmeans`, :func:`kmeans_plus_plus`. Assignment is a search for the nearest centroid
 (:mod:`~meddel_fast.kernels.nearest`), from the second on with the last centroid's score as the bar;
-sums run in the contract's order (:mod:`~meddel_fast.kernels.means`).
+sums run in the contract's order (:mod:`~meddel_fast.kernels.cluster_sums`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from meddel_fast.kernels import confirm
-from meddel_fast.kernels.means import block_sums, cluster_sums
+from meddel_fast.kernels.cluster_sums import block_sums, cluster_sums
 from meddel_fast.kernels.nearest import nearest
 from meddel_fast.kernels.prepared import DEFAULT, Prepared, Tuning, prepare
 from meddel_fast.kernels.rows import BLOCK_ROWS, Rows

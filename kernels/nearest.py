@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from meddel_fast.kernels.best import Best
+from meddel_fast.kernels.best_columns import Best
 from meddel_fast.kernels.join import Mask, Side, join
 from meddel_fast.kernels.prepared import DEFAULT, Prepared, Tuning
 from meddel_fast.kernels.screen import Screen, with_bars

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from meddel_fast.kernels import confirm, order
+from meddel_fast.kernels import confirm
 from meddel_fast.kernels.join import CAPACITY, TILE, Reach
+from meddel_fast.kernels.rough_clusters import choose, rough_clusters
 from meddel_fast.kernels.rows import Rows
 from meddel_fast.kernels.screen import Codes, Screen, learn
 
@@ -145,8 +146,8 @@ def prepare(
     norms = [confirm.roots(s) for s in squares]
     screens = learn(list(zip(sets, norms, strict=True)), cosine=cosine)
     coded = [[s.encode(x, n) for s in screens] for x, n in zip(sets, norms, strict=True)]
-    count = order.choose(max(x.n for x in sets)) if tuning.clusters is None else tuning.clusters
-    clusters = order.rough_clusters([codes[0].code for codes in coded], count if ordered else 1)
+    count = choose(max(x.n for x in sets)) if tuning.clusters is None else tuning.clusters
+    clusters = rough_clusters([codes[0].code for codes in coded], count if ordered else 1)
     out = []
     for x, square, codes, cluster in zip(sets, squares, coded, clusters, strict=True):
         place = torch.sort(cluster, stable=True).indices

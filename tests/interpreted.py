@@ -23,7 +23,17 @@ from samples import ADVERSARIAL, DTYPES, adversarial, assert_same, clustered, of
 
 import meddel_fast as mf
 from meddel_fast import reference
-from meddel_fast.kernels import best, confirm, cuda, join, kmeans, means, order, rows, tile_max
+from meddel_fast.kernels import (
+    best_columns,
+    cluster_sums,
+    confirm,
+    cuda,
+    join,
+    kmeans,
+    rough_clusters,
+    rows,
+    tile_max,
+)
 from meddel_fast.kernels.prepared import Tuning
 from meddel_fast.ops import _gpu
 
@@ -228,18 +238,18 @@ def test_sums_in_the_order_of_the_contract(
     held = rows.Rows(torch.from_numpy(x), CPU)
     held.resident = resident
     wide = reference.widen(x)
-    got = means.cluster_sums(held, torch.from_numpy(labels), k, None)
+    got = cluster_sums.cluster_sums(held, torch.from_numpy(labels), k, None)
     np.testing.assert_array_equal(got, sums_of_blocks(wide, labels, k))
     norms = np.sqrt(reference.squared_norm(wide))
     unit = np.divide(wide, norms[:, None], out=np.zeros_like(wide), where=norms[:, None] > 0)
-    got = means.cluster_sums(held, torch.from_numpy(labels), k, torch.from_numpy(norms))
+    got = cluster_sums.cluster_sums(held, torch.from_numpy(labels), k, torch.from_numpy(norms))
     np.testing.assert_array_equal(got, sums_of_blocks(unit, labels, k))
     np.testing.assert_array_equal(
         kmeans.squared_norms_of_sums(got), reference.squared_norm(got.numpy())
     )
     values = np.abs(wide[:, 0])
     blocks = [np.cumsum(values[s : s + 1024])[-1] for s in range(0, n, 1024)]
-    np.testing.assert_array_equal(means.block_sums(torch.from_numpy(values)), blocks)
+    np.testing.assert_array_equal(cluster_sums.block_sums(torch.from_numpy(values)), blocks)
 
 
 def test_rows_that_stay_in_host_memory(
@@ -341,9 +351,9 @@ def test_bars_are_scores_that_k_columns_reach(rng: np.random.Generator) -> None:
 def test_best_keeps_the_best_whatever_comes_when(
     monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
-    monkeypatch.setattr(best, "HELD", 50)
+    monkeypatch.setattr(best_columns, "HELD", 50)
     score = torch.from_numpy(rng.choice([-0.0, 0.0, 0.5, 1.0], size=(20, 30)))
-    kept = best.Best(21, 4, CPU)
+    kept = best_columns.Best(21, 4, CPU)
     for part in torch.from_numpy(rng.permutation(600)).split(40):
         kept.add(part // 30, part % 30, score.reshape(-1)[part])
     similarity, indices = kept.result()
@@ -357,7 +367,7 @@ def test_similar_rows_stand_together(rng: np.random.Generator) -> None:
     centre = rng.integers(-120, 120, size=(6, 64))
     which = rng.integers(6, size=600)
     code = torch.from_numpy((centre[which] + rng.integers(-5, 6, (600, 64))).clip(-127, 127))
-    (cluster,) = order.rough_clusters([code.to(torch.int8)], 6)
+    (cluster,) = rough_clusters.rough_clusters([code.to(torch.int8)], 6)
     assert int(cluster.max()) < 6
     same = cluster[:, None] == cluster[None, :]
     assert float(same[which[:, None] == which[None, :]].double().mean()) > 0.9

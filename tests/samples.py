@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -79,3 +80,19 @@ def assert_same(got: Any, wanted: Any) -> None:
     for field, (a, b) in enumerate(zip(got, wanted, strict=True)):
         a = a.numpy() if hasattr(a, "numpy") else a
         np.testing.assert_array_equal(a, b, err_msg=f"field {field}")
+
+
+def on_a_busy_stream(x: Any, work: Callable[[Any], Any]) -> Any:
+    """Return what `work` makes of a copy of a GPU's tensor that is written late, on a stream."""
+    import torch
+
+    stream = torch.cuda.Stream(x.device)
+    stream.wait_stream(torch.cuda.current_stream(x.device))
+    with torch.cuda.stream(stream):
+        copy = torch.zeros_like(x)
+        for _ in range(50):  # keeps the stream busy, so that work elsewhere would read zeros
+            copy += 0 * (x @ x.T @ x)
+        copy.copy_(x)
+        got = work(copy)
+    stream.synchronize()
+    return got

@@ -271,6 +271,35 @@ def test_semdedup_replaces_nothing_that_it_did_not_write(
         semdedup.extract_pruned_data(clusters, tmp_path / "x", 0.1, 3, tmp_path / "kept.txt")
 
 
+def test_semdedup_replaces_no_table_that_came_while_it_worked(
+    x: np.ndarray, sorted_clusters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "dataframes" / "cluster_0.parquet"
+    target.parent.mkdir()
+    args = SimpleNamespace(
+        embs_memory_loc=tmp_path / "embeddings", dataset_size=N, emd_size=x.shape[1],
+        sorted_clusters_path=sorted_clusters / "sorted_clusters", save_loc=tmp_path,
+        eps_list=[0.1], which_to_keep="hard", seed=0, num_clusters=1, clusters_per_job=1,
+    )  # fmt: skip
+    x.tofile(args.embs_memory_loc)
+    load = semdedup._load_cluster
+
+    def loaded_late(columns: dict[str, Any]) -> None:
+        def late(folder: Path, cluster: int) -> np.ndarray:
+            pq.write_table(pa.table(columns), target)
+            return load(folder, cluster)
+
+        monkeypatch.setattr(semdedup, "_load_cluster", late)
+        semdedup.SemDeDupJob(args, 0, pickles=False)()
+
+    with pytest.raises(FileExistsError, match="is not the marks of a cluster"):
+        loaded_late({"patient": ["a"]})
+    assert pq.read_table(target).column_names == ["patient"]
+    target.unlink()
+    loaded_late({"indices": [0], "eps=0.5": [True]})  # another job's marks of this cluster
+    assert pq.read_table(target).column_names == ["indices", "eps=0.1"]
+
+
 def curated(x: np.ndarray, folder: Path, kind: str = "parquet") -> list[str]:
     """Two files of embeddings; the ids run backwards."""
     ids = [f"doc-{N - i:03d}" for i in range(N)]

@@ -16,7 +16,7 @@ pytest.importorskip("triton")
 import torch
 from device_cases import *  # noqa: F403
 from device_cases import check_kcenter, on, rows_of
-from samples import assert_same, clustered
+from samples import assert_same, clustered, on_a_busy_stream
 
 import meddel_fast as mf
 from meddel_fast.benchmark.machine import hardware
@@ -96,13 +96,5 @@ def test_work_goes_to_the_current_stream(device: torch.device, rng: np.random.Ge
     x = on(device, clustered(rng, 4000, 256))
     i = torch.arange(4000, device=device)
     wanted = cuda.inner_products(x, x, i, i)
-    stream = torch.cuda.Stream(device)
-    stream.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(stream):
-        copy = torch.zeros_like(x)
-        for _ in range(50):  # keeps the stream busy, so that work elsewhere would read zeros
-            copy += 0 * (x @ x.T @ x)
-        copy.copy_(x)
-        got = cuda.inner_products(copy, copy, i, i)
-    stream.synchronize()
+    got = on_a_busy_stream(x, lambda copy: cuda.inner_products(copy, copy, i, i))
     assert torch.equal(got, wanted)

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 from operation_cases import check_all, operations
-from samples import ADVERSARIAL, DTYPES, adversarial, assert_same, clustered, of_type
+from samples import (
+    ADVERSARIAL,
+    DTYPES,
+    adversarial,
+    assert_same,
+    clustered,
+    of_type,
+    on_a_busy_stream,
+)
 
 pytest.importorskip("torch")
 
@@ -55,15 +63,7 @@ def test_tensors_stay_on_the_device(device: str, rng: np.random.Generator) -> No
 def test_work_goes_to_the_current_stream(device: str, rng: np.random.Generator) -> None:
     x = torch.from_numpy(clustered(rng, 4000, 256)).to(device)
     wanted = mf.redundancy(x)
-    stream = torch.cuda.Stream(device)
-    stream.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(stream):
-        copy = torch.zeros_like(x)
-        for _ in range(50):  # keeps the stream busy, so that work elsewhere would read zeros
-            copy += 0 * (x @ x.T @ x)
-        copy.copy_(x)
-        got = mf.redundancy(copy)
-    stream.synchronize()
+    got = on_a_busy_stream(x, mf.redundancy)
     assert_same(back(got), back(wanted))
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from samples import ADVERSARIAL, adversarial, assert_same, clustered, of_type
 
 import meddel_fast as mf
-from meddel_fast.index import SelectionIndex, clusters, greedy, selection
+from meddel_fast.index import SelectionIndex, candidates, greedy, selection
 from meddel_fast.lock import LockedError
 
 Rows = NDArray[Any]
@@ -60,8 +60,8 @@ def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selection, "FEWEST", 8)
     monkeypatch.setattr(greedy, "CHUNK", 7)
     monkeypatch.setattr(greedy, "_AHEAD", 2)
-    monkeypatch.setattr(clusters, "BLOCK_BYTES", 200)
-    monkeypatch.setattr(clusters, "ANGLE_ROWS", 5)
+    monkeypatch.setattr(candidates, "BLOCK_BYTES", 200)
+    monkeypatch.setattr(candidates, "ANGLE_ROWS", 5)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])

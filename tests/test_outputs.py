@@ -139,8 +139,8 @@ def test_results_replace_results_of_their_kind(tmp_path: Path) -> None:
     first.save(bare)
     assert len(mf.selectors.Selection.load(bare)) == 5
     for suffix in (".txt", ".csv", ".npy"):
-        mf.selectors.use.write_list(first, tmp_path / f"kept{suffix}")
-        mf.selectors.use.write_list(second, tmp_path / f"kept{suffix}")
+        mf.selectors.export.write_list(first, tmp_path / f"kept{suffix}")
+        mf.selectors.export.write_list(second, tmp_path / f"kept{suffix}")
     assert (tmp_path / "kept.txt").read_text().split() == [str(i) for i in second]
     for name in ("y.npy", "y.csv", "y.txt", "y.PARQUET.json"):
         with pytest.raises(ValueError, match=r"whose name ends in \.parquet"):

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from meddel_fast.selectors import SELECTORS, Selection, meddel, numbers, select
+from meddel_fast.selectors import SELECTORS, Selection, meddel, plan, select
 from meddel_fast.selectors.base import random_keys
-from meddel_fast.selectors.forest import joins
-from meddel_fast.selectors.graph import check_neighbors
+from meddel_fast.selectors.neighbor_graph import check_neighbors
+from meddel_fast.selectors.spanning_forest import joins
 
 COPIES_AND_ANOTHER = np.float32([[1, 0], [1, 0], [1, 0], [1, 2]])
 
@@ -349,7 +349,7 @@ def test_keys_are_splitmix64_of_64_bits_of_the_seed(seed: int) -> None:
 
 
 def test_a_key_of_0_has_a_logarithm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numbers, "random_keys", lambda n, seed: np.zeros(n))
+    monkeypatch.setattr(plan, "random_keys", lambda n, seed: np.zeros(n))
     s = select("random", np.ones((2, 1)), 1, weights=[1, 2])
     assert s.order.tolist() == [1]
     assert s.scores[0] == pytest.approx(-54 * math.log(2))

@@ -76,30 +76,10 @@ def test_arrays_come_from_files(embeddings: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     before = select("d2", blobs(), 6, **options)
     assert same(Selection.load(first), before)
-    said(
-        embeddings,
-        "--method",
-        "kcenter",
-        "--budget",
-        "9",
-        "--out",
-        out,
-        "--array",
-        f"selected={first}",
-    )
-    assert same(Selection.load(out), select("kcenter", blobs(), 9, selected=before.order))
-    said(
-        embeddings,
-        "--method",
-        "kcenter",
-        "--budget",
-        "9",
-        "--out",
-        out,
-        "--array",
-        f"exclude={first}",
-    )
-    assert same(Selection.load(out), select("kcenter", blobs(), 9, exclude=before.mask))
+    of_nine = (embeddings, "--method", "kcenter", "--budget", "9", "--out", out)
+    for name, value in (("selected", before.order), ("exclude", before.mask)):
+        said(*of_nine, "--array", f"{name}={first}")
+        assert same(Selection.load(out), select("kcenter", blobs(), 9, **{name: value}))
 
 
 def test_groups_of_the_manifest(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from meddel_fast import reference
 from meddel_fast.selectors import select
 from meddel_fast.selectors.base import random_keys
-from meddel_fast.selectors.numbers import exp, log
+from meddel_fast.selectors.exp_log import exp, log
 
 Float = NDArray[np.float64]
 

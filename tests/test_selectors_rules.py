@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from test_selectors_methods import cloud, cosines
 
 from meddel_fast import ops
-from meddel_fast.selectors import forest, select
-from meddel_fast.selectors.forest import joins, spanning_weights
+from meddel_fast.selectors import select, spanning_forest
+from meddel_fast.selectors.spanning_forest import joins, spanning_weights
 
 
 def components(s: NDArray[np.float64], threshold: float, selected: list[int]) -> int:
@@ -55,7 +55,7 @@ def test_spanning_weights_are_kruskal_s(n: int) -> None:
 def test_components_need_no_list_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     x = cloud(120, seed=9)
     whole = select("meddel", x, [0.1, 0.4], rule="components")
-    monkeypatch.setattr(forest, "MAX_PAIRS", 3)
+    monkeypatch.setattr(spanning_forest, "MAX_PAIRS", 3)
     for a, b in zip(whole, select("meddel", x, [0.1, 0.4], rule="components"), strict=True):
         assert np.array_equal(a.order, b.order)
         assert a.settings == b.settings

@@ -13,7 +13,7 @@ from samples import clustered
 
 import meddel_fast as mf
 from meddel_fast.selectors import SELECTORS, Selection
-from meddel_fast.selectors.use import data_sha256
+from meddel_fast.selectors.provenance import data_sha256
 from meddel_fast.store import Store, as_store, open_store
 
 N, D = 130, 12

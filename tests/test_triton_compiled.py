@@ -21,7 +21,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from meddel_fast.kernels import confirm, join, means, tile_max
+from meddel_fast.kernels import cluster_sums as sums
+from meddel_fast.kernels import confirm, join, tile_max
 from meddel_fast.kernels.join import Mask
 from meddel_fast.kernels.screen import DENSE_WIDTH, NEVER
 from meddel_fast.kernels.tuning import CONFIGS, OPTIONS, Config
@@ -94,14 +95,19 @@ CASES = {
         confirm.square_roots, {"BLOCK": 1024}, {"x": "*fp64", "out": "*fp64"}, FOUR
     ),
     "add_members": Case(
-        means.add_members,
-        {"SCALED": True, "BLOCK_ROWS": 1024, "WIDTH": means.WIDTH, "AHEAD": means.AHEAD},
+        sums.add_members,
+        {
+            "SCALED": True,
+            "BLOCK_ROWS": 1024,
+            "WIDTH": sums.WIDTH,
+            "AHEAD": sums.AHEAD,
+        },
         {**SUMS, "x": "*bf16"},
         FOUR,
     ),
     "add_blocks": Case(
-        means.add_blocks,
-        {"BLOCK_ROWS": 1024, "BLOCKS": means.BLOCKS, "AHEAD": means.AHEAD},
+        sums.add_blocks,
+        {"BLOCK_ROWS": 1024, "BLOCKS": sums.BLOCKS, "AHEAD": sums.AHEAD},
         {"values": "*fp64", "out": "*fp64"},
         (Config(1, 3),),
     ),

@@ -96,7 +96,7 @@ def test_described(error: Exception) -> None:
 
 def parquet(path: Path, columns: dict[str, Any], about: Any) -> None:
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    from meddel_fast.selectors.use import METADATA_KEY
+    from meddel_fast.selectors.selection import METADATA_KEY
 
     metadata = {METADATA_KEY: about if isinstance(about, bytes) else json.dumps(about)}
     pq.write_table(pa.table(columns).replace_schema_metadata(metadata), path)

@@ -18,7 +18,9 @@ import numpy as np
 import pytest
 
 from meddel_fast import __version__, selectors
-from meddel_fast.selectors import Selection, use
+from meddel_fast.selectors import Selection, export
+from meddel_fast.selectors.provenance import data_sha256, ids_sha256
+from meddel_fast.selectors.selection import read_about, read_ids
 
 N = 30
 
@@ -78,11 +80,11 @@ def test_more_samples_than_python_keeps_small_numbers_for(tmp_path: Path) -> Non
     many = selectors.kcenter(np.random.default_rng(1).normal(size=(n, 3)).astype(np.float32), 280)
     ids = [f"n{i}" for i in range(n)]
     assert many.filter(list(range(n))) == many.indices.tolist()
-    use.write_list(many, tmp_path / "x.txt", ids)
+    export.write_list(many, tmp_path / "x.txt", ids)
     assert (tmp_path / "x.txt").read_text().split() == [ids[i] for i in many.indices]
     pytest.importorskip("pyarrow")
     many.save(tmp_path / "x.parquet", ids)
-    assert use.read_ids(tmp_path / "x.parquet") == ids
+    assert read_ids(tmp_path / "x.parquet") == ids
     np.testing.assert_array_equal(Selection.load(tmp_path / "x.parquet").order, many.order)
 
 
@@ -127,33 +129,33 @@ def shards(tmp_path: Path) -> list[str]:
 
 
 def test_shards(selection: Selection, shards: list[str], tmp_path: Path) -> None:
-    keys = use.shard_keys(shards)
+    keys = export.shard_keys(shards)
     assert list(map(len, keys.values())) == [11, 0, 19]
-    kept = use.kept_keys(selection, keys)
+    kept = export.kept_keys(selection, keys)
     assert list(kept) == shards
     flat = [key for names in kept.values() for key in names]
     assert flat == [f"part.a/{i:04d}" for i in selection]
-    use.write_kept_keys(kept, tmp_path / "kept.json")
+    export.write_kept_keys(kept, tmp_path / "kept.json")
     for source in (kept, tmp_path / "kept.json"):
-        keep = use.is_kept(source)
+        keep = export.is_kept(source)
         for shard, names in keys.items():
             for where in (shard, f"elsewhere/{Path(shard).name}"):
                 found = [k for k in names if keep({"__url__": where, "__key__": k})]
                 assert found == kept[shard]
         with pytest.raises(KeyError):
             keep({"__url__": "shard-9.tar", "__key__": "0"})
-    use.write_shards(kept, tmp_path / "small")
+    export.write_shards(kept, tmp_path / "small")
     copies = sorted(map(str, (tmp_path / "small").iterdir()))
     assert [Path(c).name for c in copies] == ["shard-0.tar", "shard-2.tar"]  # one had nothing
-    assert list(use.shard_keys(copies).values()) == [kept[shards[0]], kept[shards[2]]]
+    assert list(export.shard_keys(copies).values()) == [kept[shards[0]], kept[shards[2]]]
     with tarfile.open(copies[0]) as tar:
         member = tar.extractfile(f"{kept[shards[0]][0]}.cls")
         assert member is not None
         assert member.read() == f"{selection.indices[0]} cls".encode()
     with pytest.raises(ValueError, match="keys must be 30 long"):
-        use.kept_keys(selection, {shards[0]: ["a"]})
+        export.kept_keys(selection, {shards[0]: ["a"]})
     twice = {"a/x.tar": ["k"], "b/x.tar": ["k"]}
-    for refused in (use.is_kept, lambda kept: use.write_shards(kept, tmp_path / "other")):
+    for refused in (export.is_kept, lambda kept: export.write_shards(kept, tmp_path / "other")):
         with pytest.raises(ValueError, match="no two shards of one file name"):
             refused(twice)
 
@@ -164,12 +166,12 @@ def test_shards_in_a_webdataset_pipeline(
     pytest.importorskip("webdataset")
     import webdataset as wds
 
-    keys = use.shard_keys(shards)
+    keys = export.shard_keys(shards)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the library's own
         every = wds.WebDataset(shards, shardshuffle=False, empty_check=False)
         assert [s["__key__"] for s in every] == [key for names in keys.values() for key in names]
-        kept = use.is_kept(use.kept_keys(selection, keys))
+        kept = export.is_kept(export.kept_keys(selection, keys))
         found = wds.WebDataset(shards, shardshuffle=False, empty_check=False).select(kept)
         assert [int(sample["cls"].split()[0]) for sample in found] == list(selection)
 
@@ -185,23 +187,23 @@ def saved(selection: Selection, x: np.ndarray, tmp_path: Path) -> Path:
 def test_provenance(selection: Selection, x: np.ndarray, saved: Path, tmp_path: Path) -> None:
     from pyarrow import parquet
 
-    about = use.read_about(saved)
+    about = read_about(saved)
     assert about["version"] == __version__
     assert about["method"] == "semdedup"
     assert about["settings"] == selection.settings
-    assert about["ids_sha256"] == use.ids_sha256([f"frame {i}" for i in range(N)])
+    assert about["ids_sha256"] == ids_sha256([f"frame {i}" for i in range(N)])
     assert about["data_sha256"] == hashlib.sha256(b"<f4 (30, 5)" + x.tobytes()).hexdigest()
-    assert use.data_sha256(np.asfortranarray(x)) == about["data_sha256"]
-    assert use.data_sha256(x.reshape(N * 5, 1)) != about["data_sha256"]
+    assert data_sha256(np.asfortranarray(x)) == about["data_sha256"]
+    assert data_sha256(x.reshape(N * 5, 1)) != about["data_sha256"]
     long = np.arange(40_000, dtype=np.int8)[:, None]
     whole = hashlib.sha256(b"|i1 (40000, 1)" + long.tobytes()).hexdigest()
-    assert use.data_sha256(long) == whole
+    assert data_sha256(long) == whole
     again = tmp_path / "again.parquet"
     selection.save(again, ids=[f"frame {i}" for i in range(N)], data=x)
     assert again.read_bytes() == saved.read_bytes()  # no time, no machine
     selection.save(again)
-    assert use.read_ids(again) is None
-    assert {"ids_sha256", "data_sha256"}.isdisjoint(use.read_about(again))
+    assert read_ids(again) is None
+    assert {"ids_sha256", "data_sha256"}.isdisjoint(read_about(again))
     assert Selection.load(saved).settings == selection.settings
     rank = parquet.read_table(saved)["rank"].to_numpy()
     assert rank[selection.order].tolist() == list(range(12))
@@ -228,13 +230,13 @@ def test_columns_that_no_selection_has(saved: Path, column: str, value: Any) -> 
 
 def test_lists(selection: Selection, tmp_path: Path) -> None:
     ids = [f"a,{i}" for i in range(N)]
-    use.write_list(selection, tmp_path / "x.txt", ids)
+    export.write_list(selection, tmp_path / "x.txt", ids)
     assert (tmp_path / "x.txt").read_text().splitlines() == [ids[i] for i in selection]
-    use.write_list(selection, tmp_path / "x.txt")
+    export.write_list(selection, tmp_path / "x.txt")
     assert (tmp_path / "x.txt").read_text().split() == [str(i) for i in selection]
-    use.write_list(selection, tmp_path / "x.npy")
+    export.write_list(selection, tmp_path / "x.npy")
     np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), selection.indices)
-    use.write_list(selection, tmp_path / "x.csv", ids)
+    export.write_list(selection, tmp_path / "x.csv", ids)
     with (tmp_path / "x.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["id"] for row in rows] == ids
@@ -247,9 +249,9 @@ def test_lists(selection: Selection, tmp_path: Path) -> None:
     assert repeats == {int(i): ids[j] for i, j in enumerate(selection.duplicate_of) if j >= 0}
     for name in ("x.json", "x.zip", "x"):
         with pytest.raises(ValueError, match=re.escape("path must end in .txt, .csv or .npy")):
-            use.write_list(selection, tmp_path / name)
+            export.write_list(selection, tmp_path / name)
     with pytest.raises(ValueError, match="ids must be 30 long"):
-        use.write_list(selection, tmp_path / "x.txt", ["a"])
+        export.write_list(selection, tmp_path / "x.txt", ["a"])
 
 
 def command(*arguments: Any) -> Any:
@@ -302,7 +304,7 @@ def test_command_lists_the_images_of_a_manifest(tmp_path: Path) -> None:
 
 def test_importing_selectors_imports_no_library() -> None:
     code = (
-        "import sys, meddel_fast.selectors.use, meddel_fast.compat, meddel_fast.compat.faiss\n"
+        "import sys, meddel_fast.selectors.export, meddel_fast.compat, meddel_fast.compat.faiss\n"
         "import meddel_fast.compat.apricot, meddel_fast.compat.deepcore\n"
         "import meddel_fast.compat.semdedup, meddel_fast.compat.nemo_curator\n"
         "print({'torch', 'pyarrow', 'pandas', 'sklearn', 'scipy'} & set(sys.modules))"

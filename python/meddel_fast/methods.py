@@ -15,7 +15,7 @@ from typing import Any
 from meddel_fast.config import PretrainConfig
 from meddel_fast.device import Compute, Stream, quiet_transformers, torch_seed
 from meddel_fast.extras import needs
-from meddel_fast.vit import build_mae, initialise_linear, sine_cosine
+from meddel_fast.vit import build_mae, encoder_shape, initialise_linear, sine_cosine
 
 with needs("benchmark"):
     import torch
@@ -54,16 +54,7 @@ def build_simmim(config: PretrainConfig, compute: Compute) -> Any:
 
         make: Any = ViTConfig  # its type does not list the arguments of its base class
         model: Any = ViTForMaskedImageModeling(
-            make(
-                image_size=config.image_size,
-                patch_size=config.patch_size,
-                encoder_stride=config.patch_size,
-                hidden_size=config.hidden_size,
-                num_hidden_layers=config.layers,
-                num_attention_heads=config.heads,
-                intermediate_size=4 * config.hidden_size,
-                attn_implementation=compute.attention,
-            )
+            make(encoder_stride=config.patch_size, **encoder_shape(config, compute))
         )
         initialise_linear(model)
         embeddings = model.vit.embeddings

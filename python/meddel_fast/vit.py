@@ -151,6 +151,19 @@ def _shift_and_scale(
         return torch.tensor(mean, device=device).view(1, 3, 1, 1) * 255, scale
 
 
+def encoder_shape(config: PretrainConfig, compute: Compute) -> dict[str, Any]:
+    """Return what every ViT of transformers is told of its encoder."""
+    return {
+        "image_size": config.image_size,
+        "patch_size": config.patch_size,
+        "hidden_size": config.hidden_size,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "intermediate_size": 4 * config.hidden_size,
+        "attn_implementation": compute.attention,
+    }
+
+
 def build_mae(config: PretrainConfig, compute: Compute) -> ViTMAEForPreTraining:
     """Make a MAE with weights drawn from ``config.seed``; the same on every device."""
     if config.hidden_size % 4 or config.decoder_hidden_size % 4:
@@ -165,19 +178,13 @@ def build_mae(config: PretrainConfig, compute: Compute) -> ViTMAEForPreTraining:
         make: Any = ViTMAEConfig  # its type does not list the arguments of its base class
         model: Any = ViTMAEForPreTraining(
             make(
-                image_size=config.image_size,
-                patch_size=config.patch_size,
-                hidden_size=config.hidden_size,
-                num_hidden_layers=config.layers,
-                num_attention_heads=config.heads,
-                intermediate_size=4 * config.hidden_size,
+                **encoder_shape(config, compute),
                 decoder_hidden_size=config.decoder_hidden_size,
                 decoder_num_hidden_layers=config.decoder_layers,
                 decoder_num_attention_heads=config.decoder_heads,
                 decoder_intermediate_size=4 * config.decoder_hidden_size,
                 mask_ratio=config.mask_ratio,
                 norm_pix_loss=config.norm_pix_loss,
-                attn_implementation=compute.attention,
             )
         )
         _initialise(model)

@@ -27,11 +27,12 @@ def make_selection(folder: Path) -> Path:
 
 
 def read_selection(path: Path) -> None:
-    from meddel_fast.selectors import Selection, use
+    from meddel_fast.selectors import Selection
+    from meddel_fast.selectors.selection import read_ids
 
     selection = Selection.load(path)
     selection.counts(), selection.mask
-    use.read_ids(path)
+    read_ids(path)
 
 
 def write_embeddings(folder: Path) -> Path:

@@ -82,13 +82,15 @@ def select(
         typer.echo(run_stages(config, data_root, out, "select") / "select")
         return
     from meddel_fast.outputs import NAMES, check_output
-    from meddel_fast.selectors import check_options, use
+    from meddel_fast.selectors import check_options
     from meddel_fast.selectors import select as choose
+    from meddel_fast.selectors.export import LISTS, write_list
+    from meddel_fast.selectors.selection import SAVED
 
     target, budgets = need(out, "--out SELECTION.parquet"), need(budget, "--budget").split(",")
     inputs = [embeddings, manifest, *(text.partition("=")[2] for text in array or [])]
     for text in budgets:
-        check_output(_named(target, text), use.LISTS.get(target.suffix, use.KIND), inputs)
+        check_output(_named(target, text), LISTS.get(target.suffix, SAVED), inputs)
         if kept is not None:
             check_output(_named(kept, text), NAMES, [*inputs, _named(target, text)])
     source = need(embeddings, "a file of embeddings")
@@ -116,8 +118,8 @@ def select(
             found = choose(method, x, counts, progress=progress, **options)
         for path, selection in zip(paths, found, strict=True):
             names = None if rows is None else rows.ids
-            if path.suffix in use.LISTS:
-                use.write_list(selection, path, names)
+            if path.suffix in LISTS:
+                write_list(selection, path, names)
             else:
                 selection.save(path, names, data=x)
         return found

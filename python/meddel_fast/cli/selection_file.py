@@ -14,21 +14,23 @@ def reuse(saved: Path, out: Path | None, manifest: Path | None, kept: Path | Non
     """Show a saved selection; write it as a list, or the kept images of a manifest."""
     from meddel_fast.files import write_text
     from meddel_fast.outputs import NAMES, check_output
-    from meddel_fast.selectors import Selection, use
+    from meddel_fast.selectors import Selection
+    from meddel_fast.selectors.export import LISTS, write_list
+    from meddel_fast.selectors.selection import read_about, read_ids
 
     if (manifest is None) != (kept is None):
         raise ConfigError("--from takes --manifest and --kept together, or neither")
-    if out is not None and out.suffix in use.LISTS:
-        check_output(out, use.LISTS[out.suffix], [saved, manifest])
+    if out is not None and out.suffix in LISTS:
+        check_output(out, LISTS[out.suffix], [saved, manifest])
     if kept is not None:
         check_output(kept, NAMES, [saved, manifest, out])
-    found, about = Selection.load(saved), use.read_about(saved)
-    ids = use.read_ids(saved)
+    found, about = Selection.load(saved), read_about(saved)
+    ids = read_ids(saved)
     typer.echo(f"{saved}: {len(found)} of {found.n} kept by {found.method}")
     for line in _said(found.counts(), about):
         typer.echo(f"  {line}")
     if out is not None:
-        use.write_list(found, out, ids)
+        write_list(found, out, ids)
         typer.echo(f"{out}: written")
     if manifest is not None and kept is not None:
         from meddel_fast.data.manifest import Manifest

@@ -222,7 +222,15 @@ def inner_of_pairs(x: NDArray[Any], y: NDArray[Any], i: Int, j: Int) -> Float:
     return out
 
 
-def _squared_norms(x: Floats) -> Float:
+def cosine_of_pairs(x: NDArray[Any], y: NDArray[Any], i: Int, j: Int) -> Float:
+    """Return the cosines of pairs of rows; 0 where one is a row of zeros."""
+    squares = _squared_norms(x)[i] * _squared_norms(y)[j]
+    product = inner_of_pairs(x, y, i, j)
+    cosine = np.divide(product, np.sqrt(squares), out=np.zeros_like(squares), where=squares > 0)
+    return np.clip(cosine, -1.0, 1.0)
+
+
+def _squared_norms(x: NDArray[Any]) -> Float:
     own = np.arange(len(x))
     return inner_of_pairs(x, x, own, own)
 

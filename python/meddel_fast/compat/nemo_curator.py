@@ -35,7 +35,8 @@ from meddel_fast.compat._curator_files import (
     read_files,
     sortable,
 )
-from meddel_fast.compat._search import inner_of_pairs
+from meddel_fast.compat._curator_scores import half_redundancy, redundancy
+from meddel_fast.compat._search import cosine_of_pairs
 from meddel_fast.extras import needs
 from meddel_fast.files import atomic_directory
 from meddel_fast.outputs import check_folder
@@ -44,7 +45,6 @@ Int = NDArray[np.int64]
 
 _STORED = ("float16", "float32")
 _COMPUTED = ("auto", "float16", "float32")
-_BLOCK = 1024  # samples that are compared at a time in half precision
 _COLUMNS = {"cosine": "cosine_dist_to_cent", "l2": "l2_dist_to_cent"}
 
 
@@ -293,8 +293,8 @@ class SemanticDeduplicationWorkflow:
         labels, table = self._cluster(table, x, fit)
         clustered = time.monotonic()
         order = self._sweep(table, labels)
-        redundancy = _half_redundancy if self.halves else _redundancy
-        score, nearest = redundancy(x[order], labels[order])
+        scored = half_redundancy if self.halves else redundancy
+        score, nearest = scored(x[order], labels[order])
         ids = table[self.id_field].combine_chunks().take(order)
         self._write_pairs(ids, labels[order], score, nearest)
         count = 0 if self.eps is None else self._write_duplicates(ids, score >= 1.0 - self.eps)
@@ -367,7 +367,7 @@ class SemanticDeduplicationWorkflow:
                 x, self.n_clusters, spherical=False, max_iterations=0, init=found.centroids
             )
         labels: Int = found.labels
-        cosine = _cosine_distances(x, found.centroids, labels)
+        cosine = 1.0 - cosine_of_pairs(x, found.centroids, np.arange(len(x)), labels)
         stored = x.astype(np.float16).view(np.uint16) if self.store_halves else x
         table = table.set_column(
             table.column_names.index(self.embedding_field), self.embedding_field,
@@ -446,45 +446,3 @@ def _ranking(
     if which_to_keep == "random":
         return RankingStrategy([], strategy="random", random_seed=seed)
     return RankingStrategy([column, id_field], ascending=which_to_keep == "easy")
-
-
-def _cosine_distances(
-    x: NDArray[np.float32], centroids: NDArray[np.float32], labels: Int
-) -> NDArray[np.float64]:
-    own, each = np.arange(len(x)), np.arange(len(centroids))
-    squares = inner_of_pairs(x, x, own, own)
-    squares *= inner_of_pairs(centroids, centroids, each, each)[labels]
-    product = inner_of_pairs(x, centroids, own, labels)
-    cosine = np.divide(product, np.sqrt(squares), out=np.zeros_like(squares), where=squares > 0)
-    return 1.0 - np.clip(cosine, -1.0, 1.0)
-
-
-def _redundancy(x: NDArray[np.float32], labels: Int) -> tuple[NDArray[np.float64], Int]:
-    """Return the highest cosine to an earlier row of the cluster, and that row.
-
-    0 and itself for the first.
-    """
-    found = ops.redundancy(x, labels=labels)
-    first = found.neighbor < 0
-    nearest = np.where(first, np.arange(len(x)), found.neighbor)
-    return np.where(first, 0.0, found.similarity), nearest
-
-
-def _half_redundancy(x: NDArray[np.float32], labels: Int) -> tuple[NDArray[np.float64], Int]:
-    """Do the same by inner products of rows in float16, themselves rounded to float16.
-
-    The earliest of equals, of which there are many. Labels rise.
-    """
-    halves = x.astype(np.float16).astype(np.float64)
-    score, nearest = np.zeros(len(x)), np.arange(len(x))
-    for begin in np.unique(labels, return_index=True)[1]:
-        end = np.searchsorted(labels, labels[begin], side="right")
-        for row in range(begin + 1, end, _BLOCK):
-            last = min(end, row + _BLOCK)
-            products = (halves[row:last] @ halves[begin : last - 1].T).astype(np.float16)
-            later = np.arange(begin, last - 1)[None] >= np.arange(row, last)[:, None]
-            products[later] = -np.inf
-            best = products.argmax(axis=1)
-            score[row:last] = np.take_along_axis(products, best[:, None], 1)[:, 0]
-            nearest[row:last] = begin + best
-    return score, nearest

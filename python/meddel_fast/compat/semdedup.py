@@ -30,12 +30,12 @@ from numpy.typing import NDArray
 
 from meddel_fast import ops
 from meddel_fast.arrays import check_choice, check_int
-from meddel_fast.compat._search import inner_of_pairs
+from meddel_fast.compat._search import cosine_of_pairs
 from meddel_fast.compat.faiss import Kmeans
 from meddel_fast.extras import needs
-from meddel_fast.files import StrPath, atomic_path, write_bytes
+from meddel_fast.files import StrPath, write_bytes
 from meddel_fast.outputs import NAMES, Kind, array_file, check_output, output_path
-from meddel_fast.untrusted import load_npy
+from meddel_fast.untrusted import load_npy, read_parquet_schema
 
 Member = tuple[Any, int, float, int]
 
@@ -169,7 +169,7 @@ def assign_and_sort_clusters(
         members = by_cluster[borders[cluster] : borders[cluster + 1]]
         away = distance[members]
         if sim_metric == "cosine":
-            near = away if kmeans_with_cos_dist else _cosines(data, members, centroids[cluster])
+            near = away if kmeans_with_cos_dist else _cosines(data[members], centroids[cluster])
             away = 1.0 - near.astype(np.float64)
         order = np.argsort(-away if keep_hard else away, kind="stable")
         found = [(paths_list[i], int(i), float(away[j]), cluster)
@@ -261,7 +261,7 @@ class SemDeDupJob:
 
             with output_path(tables / f"cluster_{cluster}.pkl", _PICKLE) as temporary:
                 DataFrame(columns).to_pickle(temporary)
-        with atomic_path(tables / f"cluster_{cluster}.parquet") as temporary:
+        with output_path(tables / f"cluster_{cluster}.parquet", _MARKS) as temporary:
             pq.write_table(pa.table(columns), temporary)
 
 
@@ -324,14 +324,17 @@ def extract_pruned_data(
     write_bytes(output_txt_path, os.fsencode("\n".join(names)))
 
 
-def _cosines(data: Any, members: NDArray[np.int64], centroid: Any) -> NDArray[np.float64]:
-    rows, centre = np.asarray(data[members]), np.asarray(centroid)[None]
+def _are_marks(path: Path) -> bool:
+    first, *others = read_parquet_schema(path).names
+    return first == "indices" and all(name.startswith("eps=") for name in others)
+
+
+_MARKS = Kind("the marks of a cluster", (".parquet",), _are_marks)
+
+
+def _cosines(rows: Any, centroid: Any) -> NDArray[np.float64]:
     own, first = np.arange(len(rows)), np.zeros(len(rows), dtype=np.int64)
-    squares = inner_of_pairs(rows, rows, own, own)
-    squares *= inner_of_pairs(centre, centre, first[:1], first[:1])
-    product = inner_of_pairs(rows, centre, own, first)
-    cosine = np.divide(product, np.sqrt(squares), out=np.zeros_like(squares), where=squares > 0)
-    return np.clip(cosine, -1.0, 1.0)
+    return cosine_of_pairs(np.asarray(rows), np.asarray(centroid)[None], own, first)
 
 
 def _load_cluster(folder: StrPath, cluster: int) -> NDArray[Any]:

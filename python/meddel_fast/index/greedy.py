@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import ops
-from meddel_fast.index.clusters import Pairs
+from meddel_fast.index.candidates import Pairs
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

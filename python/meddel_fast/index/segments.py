@@ -30,7 +30,7 @@ from meddel_fast.files import (
     write_bytes,
     write_json,
 )
-from meddel_fast.index.forged import check_array, check_head, check_within
+from meddel_fast.index.file_checks import check_array, check_head, check_within
 from meddel_fast.index.greedy import REMOVED
 from meddel_fast.untrusted import described, load_npy, parse_npy
 

@@ -20,10 +20,10 @@ from meddel_fast.arrays import (
     to_matrix,
 )
 from meddel_fast.files import Progress, StrPath
-from meddel_fast.index.clusters import Clusters, Search
-from meddel_fast.index.forged import DTYPES
+from meddel_fast.index.candidates import Clusters, Search
+from meddel_fast.index.file_checks import DTYPES
 from meddel_fast.index.greedy import Removal, admit
-from meddel_fast.index.passes import check, rewrite
+from meddel_fast.index.maintenance import check, rewrite
 from meddel_fast.index.segments import HEAD, Folder, State, arrivals, changes
 from meddel_fast.lock import lock
 from meddel_fast.ops import DeduplicateResult
@@ -62,7 +62,7 @@ class SelectionIndex:
     the samples that are there, in order of arrival, bit for bit: a new sample is kept when no
     earlier kept one has a cosine to it at or above the threshold; when samples are removed, the
     rest is as if they had never come. New samples are compared only with those that they can be
-    similar to (:mod:`meddel_fast.index.clusters`).
+    similar to (:mod:`meddel_fast.index.candidates`).
 
     A kill at any point leaves the state before or after the call. One process at a time may change
     an index; a second one is refused. Made by :meth:`create` or :meth:`open`.

@@ -21,8 +21,27 @@ loss             the highest (or lowest) scores, of a model's loss say
 
 Every method keeps exactly the number asked for, gives ties to the lowest index, and returns the
 same for any number of threads. All take exclusions, groups and already selected samples, and most
-take weights (see :mod:`~meddel_fast.selectors.compose`, where that is done for all of them). To add
-one: a module beside these, a line in :data:`SELECTORS`, a test.
+take weights. What they share:
+
+===================  =============================================================
+``selection``        the result: its fields, saved and loaded, applied to tables
+``export``           lists and shards of it, for other programs
+``provenance``       hashes that tell what was selected from
+``selector``         makes the public function: what is done for all methods alike
+``plan``             what a method is given, and what it gives back
+``method``           what is said of a method, and the options that it takes
+``options``          checks of single options
+``base``             checks of rows and budget, random keys
+``groups``           patients or videos that are covered, or split the budget
+``clusters``         k-means that methods share, and the order of a sweep
+``strata``           groups that a budget is divided among, or clusters for them
+``neighbor_graph``   most similar samples, as edges
+``spanning_forest``  thresholds at which similar samples become one component
+``unit_rows``        samples scaled to norm 1
+``exp_log``          exponential and logarithm, the same on every machine
+===================  =============================================================
+
+To add a method: a module beside these, a line in :data:`SELECTORS`, a test.
 """
 
 from __future__ import annotations
@@ -33,9 +52,8 @@ from typing import Any, overload
 from meddel_fast.arrays import check_choice
 from meddel_fast.files import Progress
 from meddel_fast.progress import reporting
-from meddel_fast.selectors.base import REASONS, Selection
+from meddel_fast.selectors import export
 from meddel_fast.selectors.ccs import ccs
-from meddel_fast.selectors.compose import Method, Selector
 from meddel_fast.selectors.craig import craig
 from meddel_fast.selectors.d2 import d2
 from meddel_fast.selectors.d4 import d4
@@ -46,9 +64,12 @@ from meddel_fast.selectors.herding import herding
 from meddel_fast.selectors.kcenter import kcenter
 from meddel_fast.selectors.loss import loss
 from meddel_fast.selectors.meddel import meddel, meddel_ladder
+from meddel_fast.selectors.method import Method
 from meddel_fast.selectors.moderate import moderate
 from meddel_fast.selectors.prototypes import prototypes
 from meddel_fast.selectors.random import random
+from meddel_fast.selectors.selection import REASONS, Selection
+from meddel_fast.selectors.selector import Selector
 from meddel_fast.selectors.semdedup import semdedup, semdedup_ladder
 from meddel_fast.selectors.stratified import stratified
 
@@ -64,6 +85,7 @@ __all__ = [
     "d2",
     "d4",
     "density",
+    "export",
     "facility",
     "graphcut",
     "herding",

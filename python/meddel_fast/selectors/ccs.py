@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from meddel_fast.selectors.clusters import cluster_rows
-from meddel_fast.selectors.compose import selector
-from meddel_fast.selectors.numbers import weighted_keys
 from meddel_fast.selectors.options import CLUSTERS, count, number
+from meddel_fast.selectors.plan import Choice, Task, ranked, weighted_keys
+from meddel_fast.selectors.selector import selector
 from meddel_fast.selectors.strata import rank_within
-from meddel_fast.selectors.task import Choice, Task, ranked
 
 
 @selector(

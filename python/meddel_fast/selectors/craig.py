@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from meddel_fast.selectors.compose import selector
-from meddel_fast.selectors.directions import Directions
 from meddel_fast.selectors.facility import EXACT, WEIGHTS, climb
-from meddel_fast.selectors.graph import check_neighbors, edges_to, nearest
+from meddel_fast.selectors.neighbor_graph import check_neighbors, edges_to, nearest
 from meddel_fast.selectors.options import NEIGHBORS
-from meddel_fast.selectors.task import Choice, Task
+from meddel_fast.selectors.plan import Choice, Task
+from meddel_fast.selectors.selector import selector
+from meddel_fast.selectors.unit_rows import UnitRows
 
 
 @selector(
@@ -42,7 +42,7 @@ def craig(task: Task, *, neighbors: int | None = None) -> Iterator[Choice]:
     """
     similarity, indices = nearest(task, check_neighbors(neighbors, task.n))
     distance = np.sqrt(np.maximum(2.0 - 2.0 * similarity, 0.0))
-    own = np.sqrt(np.maximum(2.0 - 2.0 * Directions(task.x, task.threads).self_similarity(), 0.0))
+    own = np.sqrt(np.maximum(2.0 - 2.0 * UnitRows(task.x, task.threads).self_similarity(), 0.0))
     largest = float(max(np.max(distance, initial=0.0), np.max(own)))
     edges = edges_to(indices, largest - distance, largest - own)
     settings = {"neighbors": indices.shape[1], "largest": largest}

@@ -9,10 +9,10 @@ import numpy as np
 
 from meddel_fast.progress import counted
 from meddel_fast.selectors import options
-from meddel_fast.selectors.compose import selector
-from meddel_fast.selectors.graph import check_neighbors, nearest
-from meddel_fast.selectors.numbers import exp
-from meddel_fast.selectors.task import Choice, Task, scores_by_rank
+from meddel_fast.selectors.exp_log import exp
+from meddel_fast.selectors.neighbor_graph import check_neighbors, nearest
+from meddel_fast.selectors.plan import Choice, Task, scores_by_rank
+from meddel_fast.selectors.selector import selector
 
 NEIGHBORS = 10
 

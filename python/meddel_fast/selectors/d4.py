@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from meddel_fast.selectors.clusters import KEEP, Clusters, cluster_rows, sweep_order
-from meddel_fast.selectors.compose import selector
 from meddel_fast.selectors.options import CLUSTERS, choice, number
+from meddel_fast.selectors.plan import Choice, Task, among
+from meddel_fast.selectors.selector import selector
 from meddel_fast.selectors.semdedup import redundancy_within
-from meddel_fast.selectors.task import Choice, Task, among
 
 
 @selector(

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from meddel_fast import ops
 from meddel_fast.selectors.base import to_numpy
 from meddel_fast.selectors.clusters import Clusters, cluster_rows
-from meddel_fast.selectors.compose import selector
-from meddel_fast.selectors.numbers import exp
+from meddel_fast.selectors.exp_log import exp
 from meddel_fast.selectors.options import CLUSTERS, choice, count, number
+from meddel_fast.selectors.plan import Choice, Task, scores_by_rank
+from meddel_fast.selectors.selector import selector
 from meddel_fast.selectors.strata import rank_within
-from meddel_fast.selectors.task import Choice, Task, scores_by_rank
 
 
 @selector(

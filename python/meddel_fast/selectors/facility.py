@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from meddel_fast.progress import counted
 from meddel_fast.selectors.base import random_keys
-from meddel_fast.selectors.compose import selector
-from meddel_fast.selectors.directions import Directions
-from meddel_fast.selectors.graph import Edges, check_neighbors, edges_to, nearest
-from meddel_fast.selectors.numbers import log
+from meddel_fast.selectors.exp_log import log
+from meddel_fast.selectors.neighbor_graph import Edges, check_neighbors, edges_to, nearest
 from meddel_fast.selectors.options import NEIGHBORS, choice, number
-from meddel_fast.selectors.task import Choice, Task, scores_by_rank
+from meddel_fast.selectors.plan import Choice, Task, scores_by_rank
+from meddel_fast.selectors.selector import selector
+from meddel_fast.selectors.unit_rows import UnitRows
 
 EXACT = "on the graph; with all neighbours (n <= 2,000 by default) as published"
 WEIGHTS = "Each sample counts that many times among those that are represented."
@@ -108,7 +108,7 @@ def facility(
         ``cluster`` is the kept sample that represents each (-1: none does).
     """
     similarity, indices = nearest(task, check_neighbors(neighbors, task.n))
-    own = Directions(task.x, task.threads).self_similarity()
+    own = UnitRows(task.x, task.threads).self_similarity()
     edges = edges_to(indices, np.maximum(similarity, 0.0), own)
     settings = {"neighbors": indices.shape[1], "greedy": greedy}
     if greedy == "lazy":

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.progress import counted
-from meddel_fast.selectors.compose import selector
-from meddel_fast.selectors.directions import Directions
-from meddel_fast.selectors.graph import Edges, check_neighbors, edges_to, nearest
+from meddel_fast.selectors.neighbor_graph import Edges, check_neighbors, edges_to, nearest
 from meddel_fast.selectors.options import NEIGHBORS, number
-from meddel_fast.selectors.task import Choice, Task
+from meddel_fast.selectors.plan import Choice, Task
+from meddel_fast.selectors.selector import selector
+from meddel_fast.selectors.unit_rows import UnitRows
 
 
 @selector(
@@ -47,7 +47,7 @@ def graphcut(
         what each added, of the others what they would add.
     """
     similarity, indices = nearest(task, check_neighbors(neighbors, task.n))
-    own = Directions(task.x, task.threads).self_similarity()
+    own = UnitRows(task.x, task.threads).self_similarity()
     edges = edges_to(indices, np.maximum(similarity, 0.0), own, symmetric=True)
     weights = np.ones(task.n) if task.weights is None else task.weights
     gains = edges.sums(edges.value * weights[edges.source]) - trade_off * own

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from meddel_fast import reference
 from meddel_fast.progress import counted
-from meddel_fast.selectors.compose import selector
-from meddel_fast.selectors.directions import Directions
-from meddel_fast.selectors.task import Choice, Task, scores_by_rank
+from meddel_fast.selectors.plan import Choice, Task, scores_by_rank
+from meddel_fast.selectors.selector import selector
+from meddel_fast.selectors.unit_rows import UnitRows
 
 
 @selector(
@@ -35,14 +35,14 @@ def herding(task: Task) -> Iterator[Choice]:
         kept samples; of the others <w, x> at the end, less the highest of these.
         ``settings["gap"]`` is the distance between the two means.
     """
-    directions = Directions(task.x, task.threads)
-    screen = _Screen(directions, hold=task.holds(4 * task.n * directions.d))
-    mean = directions.mean(task.weights)
+    unit = UnitRows(task.x, task.threads)
+    screen = _Screen(unit, hold=task.holds(4 * task.n * unit.d))
+    mean = unit.mean(task.weights)
     w = mean.copy()
     free = np.ones(task.n, dtype=bool)
     for j in task.selected.tolist():
         free[j] = False
-        w = (w + mean) - directions.exact(np.array([j]))[0]
+        w = (w + mean) - unit.exact(np.array([j]))[0]
     order: list[int] = []
     rungs: dict[int, Choice] = {}
     first, last = len(task.selected), max(task.counts)
@@ -52,11 +52,11 @@ def herding(task: Task) -> Iterator[Choice]:
             free[j] = False
             order.append(j)
             progress.advance(1)
-            w = (w + mean) - directions.exact(np.array([j]))[0]
+            w = (w + mean) - unit.exact(np.array([j]))[0]
             if count in task.counts:
                 chosen = np.array(order)
                 gap = np.sqrt(reference.squared_norm((w - mean)[None])[0]) / count
-                scores = scores_by_rank(chosen, directions.products(w))
+                scores = scores_by_rank(chosen, unit.products(w))
                 rungs[count] = Choice(chosen, scores, {"gap": float(gap)})
     for count in task.counts:
         yield rungs[count]
@@ -68,11 +68,11 @@ class _Screen:
     What it rules them out by is held, or else made anew, block by block, each time.
     """
 
-    def __init__(self, directions: Directions, *, hold: bool) -> None:
-        self._directions, self._hold = directions, hold
-        self._fp32 = np.empty((directions.n, directions.d) if hold else (0, 0), dtype=np.float32)
-        for block in directions.blocks() if hold else ():
-            self._fp32[block] = directions.exact(block)
+    def __init__(self, unit: UnitRows, *, hold: bool) -> None:
+        self._unit, self._hold = unit, hold
+        self._fp32 = np.empty((unit.n, unit.d) if hold else (0, 0), dtype=np.float32)
+        for block in unit.blocks() if hold else ():
+            self._fp32[block] = unit.exact(block)
 
     def highest(self, w: NDArray[np.float64], free: NDArray[np.bool_]) -> int:
         """Return the free sample with the highest <w, x>; ties: the lowest index.
@@ -82,16 +82,16 @@ class _Screen:
         range are off by 2^-149 at most. So |fp32 - exact| is at most (d + 4) 2^-24 |w|, with room
         for second-order terms and the fp64 sum's own rounding, plus d 2^-126.
         """
-        d = self._directions.d
+        d = self._unit.d
         # (4 times as fast as the BLAS's product of rows and a vector, on one core)
-        rough = np.empty(self._directions.n, dtype=np.float32)
-        for block in self._directions.blocks():
+        rough = np.empty(self._unit.n, dtype=np.float32)
+        for block in self._unit.blocks():
             rows = self._fp32[block]
             if not self._hold:
-                rows = self._directions.exact(block).astype(np.float32)
+                rows = self._unit.exact(block).astype(np.float32)
             rough[block] = np.einsum("ij,j->i", rows, w.astype(np.float32))
         norm = float(np.sqrt(np.dot(w, w)))  # to within the room for second-order terms
         slack = 1.01 * (d + 4) * 2.0**-24 * norm + d * 2.0**-126
         rough[~free] = -np.inf
         near = np.flatnonzero(rough >= float(rough.max()) - 2.0 * slack)
-        return int(near[np.argmax(self._directions.products(w, near))])
+        return int(near[np.argmax(self._unit.products(w, near))])

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from meddel_fast import ops
 from meddel_fast.selectors.base import to_numpy
-from meddel_fast.selectors.compose import selector
 from meddel_fast.selectors.options import choice
-from meddel_fast.selectors.task import Choice, Task
+from meddel_fast.selectors.plan import Choice, Task
+from meddel_fast.selectors.selector import selector
 
 
 @selector(

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from meddel_fast.selectors.compose import selector
 from meddel_fast.selectors.options import choice
-from meddel_fast.selectors.task import Choice, Task, ranked
+from meddel_fast.selectors.plan import Choice, Task, ranked
+from meddel_fast.selectors.selector import selector
 
 
 @selector(

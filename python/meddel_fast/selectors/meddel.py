@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import ops
-from meddel_fast.selectors.base import Selection, to_numpy
+from meddel_fast.selectors.base import to_numpy
 from meddel_fast.selectors.clusters import KEEP, Clusters, cluster_rows, sweep_order
-from meddel_fast.selectors.compose import selector
-from meddel_fast.selectors.forest import joins
 from meddel_fast.selectors.options import CLUSTERS, choice, number
+from meddel_fast.selectors.plan import Choice, Task
+from meddel_fast.selectors.selection import Selection
+from meddel_fast.selectors.selector import selector
 from meddel_fast.selectors.semdedup import redundancy_within, threshold_at
-from meddel_fast.selectors.task import Choice, Task
+from meddel_fast.selectors.spanning_forest import joins
 
 RULES = ("semdedup", "greedy", "components")
 

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import reference
-from meddel_fast.selectors.compose import selector
-from meddel_fast.selectors.directions import Directions
 from meddel_fast.selectors.options import CLUSTERS
+from meddel_fast.selectors.plan import Choice, Task, ranked
+from meddel_fast.selectors.selector import selector
 from meddel_fast.selectors.strata import check_strata
-from meddel_fast.selectors.task import Choice, Task, ranked
+from meddel_fast.selectors.unit_rows import UnitRows
 
 
 @selector(
@@ -58,13 +58,13 @@ def moderate(
 
 def _to_class_mean(task: Task, label: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return 1 - cosine of each sample to the mean direction of its class."""
-    directions = Directions(task.x, task.threads)
-    total = np.zeros((int(label.max()) + 1, directions.d))
-    for block in directions.blocks():
-        np.add.at(total, label[block], directions.exact(block))
+    unit = UnitRows(task.x, task.threads)
+    total = np.zeros((int(label.max()) + 1, unit.d))
+    for block in unit.blocks():
+        np.add.at(total, label[block], unit.exact(block))
     norms = np.sqrt(reference.squared_norm(total))
     cosine = np.zeros(task.n)
     for code in np.flatnonzero(norms > 0):
         members = np.flatnonzero(label == code)
-        cosine[members] = directions.products(total[code] / norms[code], members)
+        cosine[members] = unit.products(total[code] / norms[code], members)
     return 1.0 - cosine

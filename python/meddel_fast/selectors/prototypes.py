@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from meddel_fast.selectors.clusters import cluster_rows
-from meddel_fast.selectors.compose import selector
 from meddel_fast.selectors.options import CLUSTERS, choice
-from meddel_fast.selectors.task import Choice, Task, ranked
+from meddel_fast.selectors.plan import Choice, Task, ranked
+from meddel_fast.selectors.selector import selector
 
 
 @selector(

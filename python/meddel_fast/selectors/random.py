@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from meddel_fast.selectors.compose import selector
-from meddel_fast.selectors.numbers import weighted_keys
-from meddel_fast.selectors.task import Choice, Task, ranked
+from meddel_fast.selectors.plan import Choice, Task, ranked, weighted_keys
+from meddel_fast.selectors.selector import selector
 
 
 @selector(

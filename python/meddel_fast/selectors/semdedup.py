@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import ops
-from meddel_fast.selectors.base import Selection, to_numpy
+from meddel_fast.selectors.base import to_numpy
 from meddel_fast.selectors.clusters import KEEP, cluster_rows, sweep_order
-from meddel_fast.selectors.compose import selector
 from meddel_fast.selectors.options import CLUSTERS, choice
-from meddel_fast.selectors.task import Choice, Task
+from meddel_fast.selectors.plan import Choice, Task
+from meddel_fast.selectors.selection import Selection
+from meddel_fast.selectors.selector import selector
 
 
 class Redundancy(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.selectors.clusters import cluster_rows
-from meddel_fast.selectors.task import Task
+from meddel_fast.selectors.plan import Task
 
 
 def check_strata(

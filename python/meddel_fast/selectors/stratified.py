@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from meddel_fast.selectors.compose import selector
-from meddel_fast.selectors.numbers import weighted_keys
 from meddel_fast.selectors.options import CLUSTERS
+from meddel_fast.selectors.plan import Choice, Task, ranked, weighted_keys
+from meddel_fast.selectors.selector import selector
 from meddel_fast.selectors.strata import check_strata, rank_within
-from meddel_fast.selectors.task import Choice, Task, ranked
 
 
 @selector(

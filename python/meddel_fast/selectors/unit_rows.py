@@ -18,7 +18,7 @@ _BLOCK = 1024  # rows widened at a time
 _ROW, _ELEMENT = 64, 40
 
 
-class Directions:
+class UnitRows:
     """Samples scaled to norm 1 in fp64, widened a block at a time. A zero row stays zero.
 
     Raises
@@ -54,7 +54,7 @@ class Directions:
             )
 
     def exact(self, which: Any) -> NDArray[np.float64]:
-        """Return some of the directions (a slice, or indices)."""
+        """Return some of the scaled rows (a slice, or indices)."""
         rows, norm = self._wide(which), self._norms[which, None]
         return np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 0)
 
@@ -73,7 +73,7 @@ class Directions:
         return total / (self.n if weights is None else np.cumsum(weights)[-1])
 
     def products(self, w: NDArray[np.float64], which: Any = None) -> NDArray[np.float64]:
-        """Return <w, x> of some directions, or all, in the order of summation of the kernels."""
+        """Return <w, x> of some scaled rows, or all, in the order of summation of the kernels."""
         parts = self.blocks() if which is None else _blocks_of(which)
         return np.concatenate([reference.inner(self.exact(p), w[None])[:, 0] for p in parts])
 

@@ -1,4 +1,4 @@
-"""Numbers that are the same on every machine: random keys by weight, exponential and logarithm.
+"""Exponential and logarithm that are the same on every machine.
 
 numpy's own ``exp`` and ``log`` differ in the last bit between instruction sets. Here they are made
 of additions, multiplications and scaling by powers of two, which do not.
@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-
-from meddel_fast.selectors.base import random_keys
-from meddel_fast.selectors.task import Task
 
 Float = NDArray[np.float64]
 
@@ -43,15 +40,3 @@ def log(x: Float) -> Float:
         total = total * square + 1.0 / term
     result: Float = k * _LN2_HIGH + (2.0 * s * total + k * _LN2_LOW)
     return result
-
-
-def weighted_keys(task: Task) -> Float:
-    """Return a random key for each sample; the highest keys are a draw without replacement.
-
-    u in [0, 1) without weights. With weights w it is log(u) / w: the first of the order is sample i
-    with the probability w_i / sum(w), and so on among the rest (Efraimidis & Spirakis 2006).
-    """
-    keys = random_keys(task.n, task.seed)
-    if task.weights is None:
-        return keys
-    return log(keys + 2.0**-54) / task.weights  # a key may be 0

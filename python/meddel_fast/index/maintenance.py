@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.files import Progress
-from meddel_fast.index.clusters import ANGLE_ROWS, BLOCK_BYTES, Clusters, Search, learn
+from meddel_fast.index.candidates import ANGLE_ROWS, BLOCK_BYTES, Clusters, Search, learn
 from meddel_fast.index.greedy import REMOVED, admit
 from meddel_fast.index.segments import Folder, State, arrivals
 

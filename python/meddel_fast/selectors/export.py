@@ -1,103 +1,30 @@
-"""What is done with a selection: subsets of data sets and tables, lists of shards, provenance.
+"""A selection for other programs: lists of what is kept, and shards of WebDataset.
 
-torch, pandas, Polars, pyarrow and datasets are recognised by what they hand in, and imported only
-where something of theirs is made. :class:`~meddel_fast.selectors.Selection` has the first ones as
-methods.
+:class:`~meddel_fast.selectors.Selection` itself takes the kept part of data sets and tables.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import csv
+import io
 import os
 import tarfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from meddel_fast import arrays
-from meddel_fast.extras import needs
-from meddel_fast.files import (
-    StrPath,
-    atomic_directory,
-    read_json,
-    write_json,
-)
-from meddel_fast.outputs import NAMES, array_file, csv_table, output_path, table
-from meddel_fast.store import Store
-from meddel_fast.untrusted import json_metadata, read_parquet, read_parquet_schema
+from meddel_fast.files import StrPath, atomic_directory, read_json, write_json
+from meddel_fast.outputs import NAMES, array_file, csv_table, output_path
+from meddel_fast.selectors.selection import Selection
 
-if TYPE_CHECKING:
-    from meddel_fast.selectors.base import Selection
-
-METADATA_KEY = b"meddel_fast.selection"
-"""Where a saved selection keeps what is no column."""
-
-KIND = table("a saved selection", METADATA_KEY)
 LISTS = {
     ".txt": NAMES,
     ".csv": csv_table("a selection's list", "index", "id", "kept"),
     ".npy": array_file("a list of indices", "iu", 1),
 }
 """What :func:`write_list` writes, by suffix."""
-
-_ROWS_HASHED = 1 << 12  # at a time
-
-
-def subset(selection: Selection, dataset: Any) -> Any:
-    """Return the kept samples of a data set, ascending, as a ``torch.utils.data.Subset``.
-
-    Raises
-    ------
-    ValueError
-        If the data set is not as long as what was selected from.
-    """
-    with needs("benchmark"):
-        from torch.utils.data import Subset
-
-    _check_length("dataset", len(dataset), selection)
-    return Subset(dataset, selection.indices.tolist())
-
-
-def filter_table(selection: Selection, table: Any) -> Any:
-    """Return the kept rows of a table, ascending, as the kind of table that came.
-
-    Parameters
-    ----------
-    selection : Selection
-        Of n samples.
-    table : of n rows
-        A pandas or Polars DataFrame or Series, an Arrow table, batch or array, a Hugging Face
-        dataset, a numpy array, a torch tensor, a list or a tuple.
-
-    Raises
-    ------
-    TypeError
-        For another kind.
-    ValueError
-        If it does not have n rows.
-    """
-    library = type(table).__module__.partition(".")[0]
-    kept = selection.indices
-    take: dict[str, Callable[[], Any]] = {
-        "pandas": lambda: table.iloc[kept],
-        "polars": lambda: table[kept],
-        "pyarrow": lambda: table.take(kept),
-        "datasets": lambda: table.select(kept),
-        "numpy": lambda: table[kept],
-        "torch": lambda: table[kept],
-        "builtins": lambda: type(table)(table[i] for i in kept),
-    }
-    known = library in take and hasattr(table, "__len__") and hasattr(table, "__getitem__")
-    if not known or isinstance(table, str | bytes | Mapping):
-        raise TypeError(
-            "table must be of pandas, Polars, pyarrow, datasets, numpy or torch, a list or a "
-            f"tuple, got {type(table).__module__}.{type(table).__qualname__}"
-        )
-    _check_length("table", len(table), selection)
-    return take[library]()
 
 
 def shard_keys(shards: Iterable[StrPath]) -> dict[str, list[str]]:
@@ -132,7 +59,7 @@ def kept_keys(selection: Selection, keys: Mapping[str, Sequence[str]]) -> dict[s
     ValueError
         If there are not n keys.
     """
-    _check_length("keys", sum(map(len, keys.values())), selection)
+    selection.check_length("keys", sum(map(len, keys.values())))
     mask, begin, kept = selection.mask, 0, {}
     for shard, names in keys.items():
         part = mask[begin : begin + len(names)]
@@ -213,63 +140,6 @@ def write_shards(kept: Mapping[str, Sequence[str]], folder: StrPath) -> None:
                         copy.addfile(member, source.extractfile(member))
 
 
-def provenance(ids: Sequence[str] | None = None, data: Any | None = None) -> dict[str, str]:
-    """Return what tells a selection's origin: the package's version, hashes of names and data.
-
-    Parameters
-    ----------
-    ids : sequence of str, optional
-        Names of the samples.
-    data : array of shape (n, d), optional
-        What was selected from.
-
-    Returns
-    -------
-    dict
-        ``version``, and ``ids_sha256`` and ``data_sha256`` where given.
-    """
-    from meddel_fast import __version__
-
-    about = {"version": __version__}
-    if ids is not None:
-        about["ids_sha256"] = ids_sha256(ids)
-    if data is not None:
-        about["data_sha256"] = data_sha256(data)
-    return about
-
-
-def ids_sha256(ids: Sequence[str]) -> str:
-    """SHA-256 of names in their order, as 64 hex digits."""
-    return hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()
-
-
-def data_sha256(data: Any) -> str:
-    """SHA-256 of an array's type, shape and elements (row by row), as 64 hex digits."""
-    array: Any = data
-    if not isinstance(data, Store):
-        array = arrays.to_numpy("data", data.cpu() if arrays.is_torch(data) else data)
-    n = len(array)
-    digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
-    for begin in range(0, n, _ROWS_HASHED):
-        end = min(n, begin + _ROWS_HASHED)
-        rows = data.rows(begin, end) if isinstance(data, Store) else array[begin:end]
-        digest.update(rows.tobytes())
-    return digest.hexdigest()
-
-
-def read_about(path: StrPath) -> dict[str, Any]:
-    """Read what a saved selection says of itself: method, settings, version and hashes."""
-    return json_metadata(path, read_parquet_schema(path), METADATA_KEY)
-
-
-def read_ids(path: StrPath) -> list[str] | None:
-    """Read the samples' names from a saved selection; None if it has none."""
-    if "id" not in read_parquet_schema(path).names:
-        return None
-    ids: list[str] = read_parquet(path, {"id": "string"}, "saved selection")["id"].to_pylist()
-    return ids
-
-
 def write_list(selection: Selection, path: StrPath, ids: Sequence[str] | None = None) -> None:
     """Write a selection as a list, by the suffix of the file.
 
@@ -291,7 +161,7 @@ def write_list(selection: Selection, path: StrPath, ids: Sequence[str] | None = 
         Something else than such a list is there.
     """
     if ids is not None:
-        _check_length("ids", len(ids), selection)
+        selection.check_length("ids", len(ids))
     names = [str(i) for i in range(selection.n)] if ids is None else list(ids)
     suffix = Path(path).suffix
     if suffix not in LISTS:
@@ -307,9 +177,6 @@ def write_list(selection: Selection, path: StrPath, ids: Sequence[str] | None = 
 
 
 def _csv(selection: Selection, names: Sequence[str]) -> str:
-    import csv
-    import io
-
     rank = np.full(selection.n, -1, dtype=np.int64)
     rank[selection.order] = np.arange(len(selection))
     text = io.StringIO()
@@ -337,10 +204,3 @@ def _key(name: str) -> str | None:
     folder, slash, last = name.rpartition("/")
     key, dot, _ = last.partition(".")
     return f"{folder}{slash}{key}" if key and dot else None
-
-
-def _check_length(name: str, length: int, selection: Selection) -> None:
-    if length != selection.n:
-        raise ValueError(
-            f"{name} must be {selection.n} long, as what was selected from, got {length}"
-        )

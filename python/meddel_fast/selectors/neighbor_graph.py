@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from meddel_fast import ops
 from meddel_fast.arrays import check_int
 from meddel_fast.selectors.base import to_numpy
-from meddel_fast.selectors.task import Task
+from meddel_fast.selectors.plan import Task
 
 COMPLETE = 2000
 """Up to so many samples the graph holds all pairs (64 MB)."""

@@ -1,7 +1,7 @@
 """What a selector's plan is given, what it gives back, and what plans share.
 
 A method is a *plan*: a function of a :class:`Task` and options of its own that yields a
-:class:`Choice` for each count. :mod:`~meddel_fast.selectors.compose` makes the public function.
+:class:`Choice` for each count. :mod:`~meddel_fast.selectors.selector` makes the public function.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from meddel_fast.selectors.base import random_keys
+from meddel_fast.selectors.exp_log import log
 from meddel_fast.sharded.memory import check_memory
 from meddel_fast.store import Store
 
@@ -72,8 +74,8 @@ class Choice:
     """What a plan makes of one count; fields that it leaves out are filled in.
 
     `order` holds the count - m samples kept beside the selected ones, most wanted first. The others
-    are those of :class:`~meddel_fast.selectors.base.Selection`, over the task's n samples; `medoid`
-    is the kept sample that stands for each (-1: none does), its ``cluster`` there.
+    are those of :class:`~meddel_fast.selectors.Selection`, over the task's n samples; `medoid` is
+    the kept sample that stands for each (-1: none does), its ``cluster`` there.
     """
 
     order: NDArray[np.int64]
@@ -107,6 +109,18 @@ def scores_by_rank(order: NDArray[np.int64], others: NDArray[np.float64]) -> NDA
     scores[rest] = others[rest] - np.max(others[rest], initial=-np.inf)
     scores[order] = np.arange(len(order), 0, -1)
     return scores
+
+
+def weighted_keys(task: Task) -> NDArray[np.float64]:
+    """Return a random key for each sample; the highest keys are a draw without replacement.
+
+    u in [0, 1) without weights. With weights w it is log(u) / w: the first of the order is sample i
+    with the probability w_i / sum(w), and so on among the rest (Efraimidis & Spirakis 2006).
+    """
+    keys = random_keys(task.n, task.seed)
+    if task.weights is None:
+        return keys
+    return log(keys + 2.0**-54) / task.weights  # a key may be 0
 
 
 def among(value: NDArray[Any], pool: NDArray[np.int64], n: int, empty: Any) -> NDArray[Any]:

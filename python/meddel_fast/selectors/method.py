@@ -1,0 +1,142 @@
+"""What there is to say of a method, and which options it takes: its own, and those of every one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from meddel_fast.arrays import check_choice, check_int, resolve_threads
+from meddel_fast.selectors.options import Check
+from meddel_fast.selectors.plan import Choice
+from meddel_fast.sharded.memory import check_memory
+
+GROUP_RULES = ("cover", "split")
+
+SHARED: dict[str, Any] = {
+    "seed": 0,
+    "threads": None,
+    "exclude": None,
+    "groups": None,
+    "group_rule": "cover",
+    "weights": None,
+    "selected": None,
+    "memory": None,
+}
+"""What every selector may be asked for beyond a budget, with the defaults."""
+
+Plan = Callable[..., Iterable[Choice]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A selector, and what there is to say of it.
+
+    Attributes
+    ----------
+    name
+        Key in :data:`~meddel_fast.selectors.SELECTORS`.
+    plan
+        The function that chooses.
+    paper
+        Where the method comes from.
+    cost
+        Operations, in n samples of d features, budget b, k clusters or neighbours.
+    exact
+        Whether the result is that of the method as published, or what it is exact up to.
+    nested
+        Whether a smaller budget keeps a subset of a larger one's.
+    good_for
+        When to take it.
+    weights
+        What `weights` do; empty where the method takes none.
+    per_sample
+        Options that hold a value for each sample, and the kinds of numpy type they may have.
+    positions
+        Options that name one sample.
+    checks
+        What the other options may be, see :mod:`~meddel_fast.selectors.options`.
+    instead
+        Options that take the place of others, which must not be given beside them.
+    """
+
+    name: str
+    plan: Plan
+    paper: str
+    cost: str
+    exact: str
+    nested: bool
+    good_for: str
+    weights: str
+    per_sample: dict[str, str]
+    positions: tuple[str, ...]
+    checks: dict[str, Check]
+    instead: dict[str, tuple[str, ...]]
+
+    @property
+    def own(self) -> dict[str, inspect.Parameter]:
+        """Return the options that only this method has."""
+        parameters = inspect.signature(self.plan).parameters
+        return {n: p for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+    @property
+    def needs(self) -> list[str]:
+        """Return the options without a default."""
+        return [name for name, p in self.own.items() if p.default is p.empty]
+
+    def check_options(
+        self, options: dict[str, Any], n: int | None = None, pool: int | None = None
+    ) -> dict[str, Any]:
+        """Return the options of this method alone, all that is known of them checked.
+
+        Parameters
+        ----------
+        options
+            By name; what a method needs must be there.
+        n
+            Number of samples, where that is known yet.
+        pool
+            Number of those that may be kept; n when not given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An option that is not there or lacking, out of range, or without effect beside another.
+        """
+        known = [*self.own, *SHARED]
+        unknown = sorted(set(options) - set(known))
+        if unknown:
+            raise TypeError(
+                f"{self.name}: no option {', '.join(unknown)}; it has {', '.join(known)}"
+            )
+        lacking = [name for name in self.needs if options.get(name) is None]
+        if lacking:
+            raise TypeError(f"{self.name}: needs {', '.join(lacking)}, one value for each sample")
+        for name, others in self.instead.items():
+            idle = [other for other in others if options.get(other) is not None]
+            if options.get(name) is not None and idle:
+                raise ValueError(
+                    f"{idle[0]} must be None where {name} is given, which takes its place, "
+                    f"got {options[idle[0]]!r}"
+                )
+        _check_shared(options)
+        own = {k: v for k, v in options.items() if k in self.own}
+        for name, value in own.items():
+            if name in self.checks and not (value is None and self.own[name].default is None):
+                own[name] = self.checks[name](name, value, n if pool is None else pool)
+            elif name in self.positions:
+                own[name] = check_int(name, value, 0, None if n is None else n - 1)
+        return own
+
+
+def _check_shared(options: dict[str, Any]) -> None:
+    """Refuse values of the common options that are wrong for any samples."""
+    shared = SHARED | options
+    check_int("seed", shared["seed"], 0)
+    resolve_threads(shared["threads"])
+    check_choice("group_rule", shared["group_rule"], GROUP_RULES)
+    if shared["group_rule"] != SHARED["group_rule"] and shared["groups"] is None:
+        raise ValueError(f"group_rule has no effect without groups, got {shared['group_rule']!r}")
+    if shared["memory"] is not None:
+        check_memory(shared["memory"])
