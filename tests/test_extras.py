@@ -15,7 +15,7 @@ import pytest
 import meddel_fast
 
 PACKAGE = Path(meddel_fast.__file__).parent
-ALWAYS = {*sys.stdlib_module_names, "tomllib", "numpy", "meddel_fast"}  # tomllib: since 3.11
+ALWAYS = {*sys.stdlib_module_names, "tomllib", "numpy", "filelock", "meddel_fast"}  # tomllib: since 3.11
 BROUGHT_BY = {
     "PIL": "pillow",
     "sklearn": "scikit-learn",
