@@ -127,7 +127,7 @@ def child(options: argparse.Namespace) -> None:
     if options.memory != "all":
         how["memory"] = options.memory
     if "RANK" in os.environ:
-        from meddel_fast.sharded import join_group
+        from meddel_fast.cluster import join_group
 
         group = how["group"] = join_group()
     before = status("RssAnon")
@@ -148,7 +148,7 @@ def child(options: argparse.Namespace) -> None:
     if group:
         about = np.frombuffer(json.dumps(row).encode().ljust(1000), np.uint8)
         rows = [json.loads(bytes(part)) for part in group.allgather(about)]
-        group.close()
+        group.barrier()
     if group is None or group.rank == 0:
         print("RESULT " + json.dumps(rows), flush=True)
 

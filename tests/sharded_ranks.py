@@ -19,7 +19,7 @@ import torch
 from sharded_cases import OPERATIONS
 
 import meddel_fast as mf
-from meddel_fast.sharded import TorchGroup, join_group
+from meddel_fast.cluster import TorchGroup, join_group
 from meddel_fast.store import LocalRows, open_store
 
 LOCAL = ("pairs", "greedy in groups", "kmeans", "kcenter")
@@ -83,6 +83,8 @@ def main(what: str, *paths: str) -> None:
     torch.set_num_threads(1)
     with join_group(timeout=120) as group:
         {"run": run, "die": die, "bad": bad}[what](group, *paths)
+    with join_group() as again:  # a later block goes on with the same processes
+        assert len(again.allgather(np.zeros(1))) == group.size
 
 
 if __name__ == "__main__":

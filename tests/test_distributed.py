@@ -99,14 +99,14 @@ def test_death_of_one_ends_the_job_and_a_restart_goes_on(
     first, second = run_two(files, f"embed:{tmp_path / 'x'}:die")
     assert second[0] == -signal.SIGKILL
     assert first[0] == 1
-    assert "LostProcessError: process 0 of 2 lost another one" in first[2]
+    assert "LostRankError: rank 0 of 2 lost another rank" in first[2]
     left = content(tmp_path / "x")
     assert b'"complete": false' in left["index.json"]
 
     first, second = run_two(files, f"pretrain:{whole}", f"pretrain:{broken}:die")
     assert second[0] == -signal.SIGKILL
     assert first[0] == 1
-    assert "LostProcessError" in first[2]
+    assert "LostRankError" in first[2]
     assert not (broken / "model").exists()
     assert (broken / "checkpoint" / "last.safetensors").is_file()
 

@@ -15,7 +15,8 @@ import pytest
 import meddel_fast
 
 PACKAGE = Path(meddel_fast.__file__).parent
-ALWAYS = {*sys.stdlib_module_names, "tomllib", "numpy", "meddel_fast"}  # tomllib: since 3.11
+# tomllib: since 3.11
+ALWAYS = {*sys.stdlib_module_names, "tomllib", "numpy", "filelock", "meddel_fast"}
 BROUGHT_BY = {
     "PIL": "pillow",
     "sklearn": "scikit-learn",
@@ -139,7 +140,7 @@ for name in {names!r}:
         ("mf.selectors.Selection.load('selection.parquet')", "pyarrow", "benchmark"),
         ("mf.selectors.random(x, 3).subset([0] * 20)", "torch", "benchmark"),
         ("mf.open_store('rows.parquet')", "pyarrow", "benchmark"),
-        ("from meddel_fast.sharded import join_group; join_group()", "torch", "benchmark"),
+        ("from meddel_fast.cluster import join_group; join_group()", "torch", "benchmark"),
         ("from meddel_fast.benchmark.run import run; run(None)", "rich", "benchmark"),
         ("import meddel_fast.cli", "typer", "benchmark"),
         ("import meddel_fast.data.folder", "PIL", "benchmark"),

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from samples import ADVERSARIAL, adversarial, assert_same, clustered, of_type
 
 import meddel_fast as mf
 from meddel_fast.index import SelectionIndex, candidates, greedy, selection
-from meddel_fast.lock import LockedError
+from meddel_fast.lock import LockedError, lock
 
 Rows = NDArray[Any]
 
@@ -359,6 +362,47 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
         assert len(SelectionIndex.open(tmp_path)) == 0  # reading is free
         holder.kill()
     index.add(np.ones((1, 2), np.float32), ["a"])
+
+
+def test_one_writer_in_a_process(tmp_path: Path) -> None:
+    refused: list[str] = []
+
+    def write() -> None:
+        try:
+            index.add(np.ones((1, 2), np.float32), ["a"])
+        except LockedError as error:
+            refused.append(str(error))
+
+    index = SelectionIndex.create(tmp_path, 2)
+    with lock(tmp_path):
+        for _ in range(2):  # one refused leaves the holder's name
+            other = threading.Thread(target=write)
+            other.start()
+            other.join()
+    assert len(index) == 0
+    assert len(refused) == 2
+    assert all(f"(process {os.getpid()})" in text for text in refused)
+    write()
+    assert len(index) == 1
+
+
+def test_a_worker_that_outlives_its_run_holds_nothing(tmp_path: Path) -> None:
+    fork = (
+        "import os, sys, time; from pathlib import Path; from meddel_fast.lock import lock\n"
+        "with lock(Path(sys.argv[1])):\n    worker = os.fork()\n"
+        "    print(worker, flush=True) if worker else None\n    time.sleep(60)"
+    )
+    command = [sys.executable, "-c", fork, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        worker = int(holder.stdout.readline())
+        holder.kill()
+        holder.wait()
+        try:
+            with lock(tmp_path):
+                os.kill(worker, 0)  # still there
+        finally:
+            os.kill(worker, signal.SIGKILL)
 
 
 def test_two_holders_take_turns(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ import pytest
 from samples import assert_same
 from sharded_cases import OPERATIONS, sample, whole
 
-from meddel_fast.sharded import SoloGroup, join_group
+from meddel_fast.cluster import join_group
+from meddel_fast.sharded import SoloGroup
 
 HERE = Path(__file__).resolve().parent
 SCRIPT = str(HERE / "sharded_ranks.py")
@@ -81,7 +82,7 @@ def test_a_rank_that_dies_ends_the_others(path: str) -> None:
     (survivor, said), (killed, _) = two_ranks("die", path)
     assert killed == -9
     assert survivor == 1
-    assert "RuntimeError: rank 0 of 2 lost another rank, which has died, failed or not" in said
+    assert "LostRankError: rank 0 of 2 lost another rank, which has died, failed or not" in said
     assert time.monotonic() - begun < 110  # before the time that it would have waited for an answer
 
 

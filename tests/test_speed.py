@@ -16,10 +16,10 @@ from frames import TINY, blob_frames
 from safetensors.torch import load_file
 
 from meddel_fast import pretrain as module
+from meddel_fast.cluster import TorchGroup
 from meddel_fast.config import DownstreamConfig, PretrainConfig
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.device import arrays, choose
-from meddel_fast.distributed import Processes
 from meddel_fast.downstream import evaluate
 from meddel_fast.embed import embed
 from meddel_fast.files import read_json
@@ -36,7 +36,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 def make_run(out: Path, config: PretrainConfig = TINY, device: str = "cpu") -> _Run:
     out.mkdir(exist_ok=True)
-    return _Run(np.arange(12), out, config, choose(device, "fp32"), "key", Processes())
+    return _Run(np.arange(12), out, config, choose(device, "fp32"), "key", TorchGroup())
 
 
 def uncompilable(model: Any) -> Any:

@@ -9,7 +9,7 @@ The map of the package; imports go down only:
 ``data``, ``selectors`` images and manifests; ``select(embeddings, budget) -> Selection``
 ``compat``              drop-ins with other projects' names and results
 ``index``               a deduplication index on disk that samples come to and leave
-``distributed``         the processes of torchrun that embed or pre-train together
+``cluster``             the processes of torchrun that compute, embed or pre-train together
 ``progress``            the way of ``progress=`` to the C++ loops
 ``sharded``             the operations on parts of rows: larger than memory, or than one machine
 ``store``, ``shards``   embeddings in files, opened and read a range at a time

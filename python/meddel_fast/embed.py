@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from meddel_fast.cluster import join_group, own_device
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.device import Compute, arrays, choose, deterministic
-from meddel_fast.distributed import own_device, processes
 from meddel_fast.embedding_files import FORMAT, INDEX, check_shards, read_index, read_rows
 from meddel_fast.extras import needs
 from meddel_fast.files import (
@@ -212,7 +212,7 @@ def embed(
         No such encoder.
     FloatingPointError
         An embedding is not finite, or too large for float16; the message names the image.
-    meddel_fast.distributed.LostProcessError
+    meddel_fast.cluster.LostRankError
         Another process of the job is gone.
     """
     _check(manifest, batch_size, dtype, shard_size, pooling)
@@ -245,7 +245,7 @@ def embed(
     }
     key = about["key"]
     count = -(-len(manifest) // shard_size)
-    with processes(compute.device) as group:
+    with join_group(compute.device, alone=True) as group:
         if group.first:
             _take_stock(out, about, count)
         group.barrier()

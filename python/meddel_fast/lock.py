@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,37 +11,42 @@ from meddel_fast.files import make_folder
 
 
 class LockedError(RuntimeError):
-    """Another live process works in the directory."""
+    """Another writer, of this process or another one, works in the directory."""
 
 
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process; a second holder is refused, naming the first one's id.
+    """Hold `folder` for the block; a second holder is refused, naming the first one's process.
 
-    The kernel gives the lock back when the process ends, however it ends, so a lock is never stale;
-    unlike ``flock``, a record lock is not inherited by worker processes that outlive a killed run.
+    The kernel gives the lock back when the process ends, however it ends, so a lock is never stale.
 
     Raises
     ------
     LockedError
-        The directory is held by another process.
+        The directory is held.
     NotADirectoryError
         It, or a folder that it should be in, is something else.
     """
+    from filelock import FileLock, Timeout  # only here: those who read do not wait for it
+
     make_folder(folder)
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    path = folder / ".lock"
+    held = FileLock(path, on_acquired=_sign)
     try:
-        try:
-            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
-            raise LockedError(
-                f"{folder} is in use by another run (process {holder}): wait for it, stop it, or "
-                "choose another folder"
-            ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        held.acquire(blocking=False)
+    except Timeout:
+        holder = path.read_text(errors="replace").strip() or "unknown"
+        raise LockedError(
+            f"{folder} is in use by another run (process {holder}): wait for it, stop it, or "
+            "choose another folder"
+        ) from None
+    try:
         yield
-        os.ftruncate(handle, 0)
     finally:
-        os.close(handle)
+        held.release()
+
+
+def _sign(handle: int) -> None:
+    """Write this process's id into a file just locked."""
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)

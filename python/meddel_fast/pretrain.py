@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from meddel_fast import checkpoint
+from meddel_fast.cluster import TorchGroup, join_group, own_device
 from meddel_fast.config import PretrainConfig
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.device import (
@@ -38,7 +39,6 @@ from meddel_fast.device import (
     quiet_transformers,
     rng_at,
 )
-from meddel_fast.distributed import Processes, own_device, processes
 from meddel_fast.extras import needs
 from meddel_fast.files import (
     Progress,
@@ -144,7 +144,7 @@ def pretrain(
         An image cannot be read any more.
     FloatingPointError
         The loss is not finite; the message names the step.
-    meddel_fast.distributed.LostProcessError
+    meddel_fast.cluster.LostRankError
         Another process of the job is gone.
 
     Notes
@@ -165,14 +165,14 @@ def pretrain(
         "precision": compute.precision,
     }
     model_folder = out / "model"
-    with processes(compute.device) as group:
+    with join_group(compute.device, alone=True) as group:
         if config.batch_size % group.size:
             raise ValueError(
                 f"batch_size: wanted a multiple of the {group.size} processes, "
                 f"got {config.batch_size}"
             )
         finished = _is_finished(model_folder, record)
-        group.agree("whether the run is finished", int(finished), compute.device)
+        group.agree("whether the run is finished", int(finished))
         if group.first:
             remove_leftovers(out)
         if not finished:
@@ -200,7 +200,7 @@ class _Run:
         config: PretrainConfig,
         compute: Compute,
         key: str,
-        group: Processes,
+        group: TorchGroup,
     ) -> None:
         self.chosen, self.config, self.compute, self.key = chosen, config, compute, key
         self.group = group
@@ -226,7 +226,7 @@ class _Run:
         if speed is None and config.compile == "on":
             self._network = torch.compile(self.model)
         first = self._resume()
-        self.group.agree("the checkpoint's step", first, self.compute.device)
+        self.group.agree("the checkpoint's step", first)
         left = range(first, config.steps)
         began = saved = time.perf_counter()
         for step, batch in zip(left, prefetch(partial(self._fetch, pool), left), strict=True):

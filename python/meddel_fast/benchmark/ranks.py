@@ -6,7 +6,7 @@ The comparison of several methods over several data sets that Demšar recommends
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -59,36 +59,30 @@ def rank(scores: ArrayLike) -> Ranking:
             f"scores must be finite and of shape (data sets, methods), got {table.shape}"
         )
     n, k = table.shape
-    ranks = np.stack([_ranks(row) for row in table])
+    ranks = _scipy_stats().rankdata(-table, axis=1)
     statistic = _friedman(ranks) if n > 1 and k > 2 else None
     return Ranking(
         ranks.mean(axis=0),
         n,
         statistic,
-        None if statistic is None else _chi_squared_tail(statistic, k - 1),
+        None if statistic is None else float(_scipy_stats().chi2.sf(statistic, k - 1)),
         critical_difference(k, n) if n > 1 and k > 1 else None,
     )
 
 
 def critical_difference(methods: int, datasets: int, level: float = 0.05) -> float:
     """Nemenyi's: ``q / sqrt(2) * sqrt(k (k + 1) / (6 n))``, q of the studentized range."""
-    with needs("benchmark"):
-        from scipy.stats import studentized_range
-
+    studentized_range = _scipy_stats().studentized_range
     q = float(studentized_range.ppf(1 - level, methods, math.inf)) / math.sqrt(2)
     return q * math.sqrt(methods * (methods + 1) / (6 * datasets))
 
 
-def _ranks(row: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rank from 1 (highest); ties share the average."""
-    _, group, count = np.unique(-row, return_inverse=True, return_counts=True)
-    last = np.cumsum(count)
-    ranks: NDArray[np.float64] = (last - (count - 1) / 2)[group]
-    return ranks
-
-
 def _friedman(ranks: NDArray[np.float64]) -> float | None:
-    """Spread of the average ranks over the spread of the ranks: n (k - 1) for n equal rows."""
+    """Spread of the average ranks over the spread of the ranks: n (k - 1) for n equal rows.
+
+    Not scipy's, which subtracts two large numbers and loses up to four digits, and divides 0 by 0
+    where all are tied.
+    """
     n, k = ranks.shape
     middle = (k + 1) / 2
     spread = float(((ranks - middle) ** 2).sum())
@@ -98,8 +92,9 @@ def _friedman(ranks: NDArray[np.float64]) -> float | None:
     return float(n * n * (k - 1)) * between / spread
 
 
-def _chi_squared_tail(statistic: float, degrees: int) -> float:
+def _scipy_stats() -> Any:
+    """Import what takes the better part of a second only where it is used."""
     with needs("benchmark"):
-        from scipy.stats import chi2
+        from scipy import stats
 
-    return float(chi2.sf(statistic, degrees))
+    return stats

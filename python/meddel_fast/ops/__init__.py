@@ -13,7 +13,7 @@ k-center and the rule "components", the CUDA extension.
 
 x and y may also be a :class:`meddel_fast.store.Store`, of files larger than memory. Work then goes
 part by part within ``memory``: bytes, or a text such as ``"512MB"``, by default half of what is
-free. ``group`` (:func:`meddel_fast.sharded.join_group`) spreads it over processes, each of which
+free. ``group`` (:func:`meddel_fast.cluster.join_group`) spreads it over processes, each of which
 passes the same set, or :class:`meddel_fast.store.LocalRows`. Either may be given for an array too.
 Such calls run on the CPU.
 

@@ -9,7 +9,7 @@ worth does not depend on where it is worked out, so that results are the bits of
 given:
 
 ======================  ===========================================================================
-``group``               the processes that work together, and what they say to each other
+``group``               what is asked of processes that work together; one on its own
 ``memory``              how much memory may be used
 ``parts``               who owns which rows, and the ways to read, send and ask for them
 ``pairs``               similar_pairs, iter_similar_pairs
@@ -22,7 +22,7 @@ given:
 from __future__ import annotations
 
 from meddel_fast.sharded.deduplicate import deduplicate
-from meddel_fast.sharded.group import Group, SoloGroup, TorchGroup, join_group
+from meddel_fast.sharded.group import Group, SoloGroup
 from meddel_fast.sharded.kcenter import kcenter_greedy
 from meddel_fast.sharded.kmeans import kmeans
 from meddel_fast.sharded.pairs import iter_similar_pairs, similar_pairs
@@ -32,10 +32,8 @@ from meddel_fast.sharded.topk import topk_similarity
 __all__ = [
     "Group",
     "SoloGroup",
-    "TorchGroup",
     "deduplicate",
     "iter_similar_pairs",
-    "join_group",
     "kcenter_greedy",
     "kmeans",
     "redundancy",
