@@ -19,8 +19,8 @@ from PIL import Image
 from test_benchmark import TINY
 
 from meddel_fast import reference
-from meddel_fast.config import ConfigError
-from meddel_fast.config_file import load_config
+from meddel_fast.benchmark.config_file import load_config
+from meddel_fast.common.errors import ConfigError
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.files import read_json
 from meddel_fast.leakage import CLOSEST, LADDER, Leakage, Samples, audit, split_audits

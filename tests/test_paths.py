@@ -18,7 +18,7 @@ import pytest
 
 import meddel_fast as mf
 from meddel_fast import files
-from meddel_fast.config_file import load_config
+from meddel_fast.benchmark.config_file import load_config
 from meddel_fast.console import explain, load_embeddings
 from meddel_fast.index import SelectionIndex
 from meddel_fast.lock import lock
@@ -191,7 +191,7 @@ def test_what_may_not_be_read_or_written_is_named(forbidden: Path) -> None:
         from pathlib import Path
         import meddel_fast as mf
         from meddel_fast import files
-        from meddel_fast.config_file import load_config
+        from meddel_fast.benchmark.config_file import load_config
         from meddel_fast.console import explain, load_embeddings
         from meddel_fast.index import SelectionIndex
         from meddel_fast.predictions import Predictions

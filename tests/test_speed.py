@@ -16,7 +16,6 @@ from frames import TINY, blob_frames
 from safetensors.torch import load_file
 
 from meddel_fast import pretrain as module
-from meddel_fast.config import DownstreamConfig, PretrainConfig
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.device import arrays, choose
 from meddel_fast.distributed import Processes
@@ -26,6 +25,7 @@ from meddel_fast.files import read_json
 from meddel_fast.loader import frames
 from meddel_fast.pretrain import _Run, pretrain
 from meddel_fast.speed import Speed, seconds_a_call, told
+from meddel_fast.training.settings import DownstreamConfig, PretrainConfig
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from meddel_fast.config import ConfigError
+from meddel_fast.common.errors import ConfigError
 from meddel_fast.console import guarded, load_embeddings, show_work
 
 app = typer.Typer(

@@ -18,7 +18,7 @@ from meddel_fast.cli.options import (
     need,
     run_stages,
 )
-from meddel_fast.config import ConfigError
+from meddel_fast.common.errors import ConfigError
 from meddel_fast.console import load_embeddings, show_work
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from meddel_fast.config import ConfigError
-from meddel_fast.config_file import load_config
+from meddel_fast.common.errors import ConfigError
 from meddel_fast.console import progress_console
 
 _FROM_USER = ("COMMANDLINE", "ENVIRONMENT")
@@ -79,6 +78,7 @@ def run_stages(config: Path, data_root: Path | None, out: Path | None, until: st
     """Bring the stages of a run up to date, up to and with the group `until`."""
     refuse_beside("--config", "config", "data_root", "out", "plan")
     from meddel_fast.benchmark import run as run_benchmark
+    from meddel_fast.benchmark.config_file import load_config
 
     settings = load_config(config, data_root=data_root, out=out)
     return run_benchmark(settings, until=until, console=progress_console())

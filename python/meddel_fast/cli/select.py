@@ -18,8 +18,8 @@ from meddel_fast.cli.options import (
     run_stages,
 )
 from meddel_fast.cli.selection_file import reuse
-from meddel_fast.config import ConfigError
-from meddel_fast.config_file import parse_settings
+from meddel_fast.common.errors import ConfigError
+from meddel_fast.common.toml import parse_settings
 from meddel_fast.console import load_embeddings, parse_budget, say_result, show_work, unchanged
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from meddel_fast.config import ConfigError
+from meddel_fast.common.errors import ConfigError
 from meddel_fast.console import show_work
 
 DISAGREES = 1  # exit status

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from meddel_fast.config import LocalisationConfig
 from meddel_fast.files import Progress, StrPath
 from meddel_fast.leakage import check_apart
 from meddel_fast.tasks.base import Task
 from meddel_fast.tasks.boxes import Boxes, box_iou, boxes_of_mask, likeliest_box, read_boxes
+from meddel_fast.training.settings import LocalisationConfig
 
 if TYPE_CHECKING:
     from meddel_fast.data.manifest import Manifest

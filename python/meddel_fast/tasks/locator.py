@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import cast
 
-from meddel_fast.config import LocalisationConfig
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.downstream import HeadRun, Pixels
 from meddel_fast.tasks.boxes import FilledBoxes
 from meddel_fast.tasks.localisation import true_boxes
+from meddel_fast.training.settings import LocalisationConfig
 
 
 class Locator(HeadRun):
