@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import copy
+import inspect
+import json
+import pickle
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from meddel_fast.benchmark.config import CostConfig
-from meddel_fast.benchmark.config_file import load_config
+pytest.importorskip("pydantic")
+pytest.importorskip("typer")
+
+from typer.testing import CliRunner
+
+from meddel_fast.benchmark.config import CostConfig, DataConfig, ReferenceConfig
+from meddel_fast.benchmark.config_file import TABLES, load_config
+from meddel_fast.benchmark.config_schema import file_schema, schema_text
+from meddel_fast.cli import app
+from meddel_fast.cli.data import build
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.settings import from_table
-from meddel_fast.common.toml import parse_settings
+from meddel_fast.common.toml import parse_settings, read_toml
 from meddel_fast.training.settings import DownstreamConfig, EncoderConfig, PretrainConfig
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted([*ROOT.glob("examples/*.toml"), *ROOT.glob("configs/*.toml")])
 
 MINIMAL = """
 [run]
@@ -264,3 +282,86 @@ def test_examples_are_valid(name: str) -> None:
 def test_every_setting_has_a_default() -> None:
     for cls in (PretrainConfig, DownstreamConfig, EncoderConfig):
         assert {f.name for f in fields(cls)} == set(vars(cls()))
+
+
+def test_settings_are_frozen_compared_copied_and_hashed() -> None:
+    config = DownstreamConfig(224, steps=5)
+    assert config == pickle.loads(pickle.dumps(config)) == copy.deepcopy(config)
+    assert hash(config) == hash(replace(config)) != hash(replace(config, steps=6))
+    with pytest.raises(FrozenInstanceError):
+        config.steps = 7  # type: ignore[misc]
+    with pytest.raises(ConfigError, match=r"^steps must be greater than 0, got 0$"):
+        replace(config, steps=0)
+    with pytest.raises(ConfigError, match=r"^steps must be a whole number, got '5'$"):
+        DownstreamConfig(steps="5")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"^unknown key 'stesp'; known keys: image_size, head, "):
+        DownstreamConfig(stesp=5)  # type: ignore[call-arg]
+    with pytest.raises(ConfigError, match=r"^missing key 'path'$"):
+        ReferenceConfig("name")  # type: ignore[call-arg]
+    assert PretrainConfig(learning_rate=1, betas=[0, 0.5]) == PretrainConfig(  # type: ignore[arg-type]
+        learning_rate=1.0, betas=(0.0, 0.5)
+    )
+
+
+def test_types_are_kept_in_stage_keys() -> None:
+    # Keys are hashes of JSON: whole numbers of epochs stay whole, other numbers become floats.
+    config = PretrainConfig(weight_decay=0, epochs={"1.0": 200, "0.5": 1.5})
+    assert json.dumps(config.epochs) == '{"1.0": 200, "0.5": 1.5}'
+    assert json.dumps(config.weight_decay) == "0.0"
+
+
+def test_the_kept_schema_is_that_of_the_settings() -> None:
+    kept = (ROOT / "docs" / "meddel-fast.schema.json").read_text(encoding="utf-8")
+    assert kept == schema_text(), "meddel-fast run --schema > docs/meddel-fast.schema.json"
+    printed = CliRunner().invoke(app, ["run", "--schema"])
+    assert (printed.exit_code, printed.output) == (0, kept)
+
+
+def fields_of(table: dict[str, Any], schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Settings below a table of the schema, each with what is said of it."""
+    if "$ref" in table:
+        return fields_of(schema["$defs"][table["$ref"].rpartition("/")[2]], schema)
+    if "items" in table:
+        return fields_of(table["items"], schema)
+    return dict(table.get("properties", {}))
+
+
+def test_every_setting_is_described_in_the_schema() -> None:
+    schema = file_schema()
+    assert fields_of(schema, schema).keys() == {"run", *TABLES}
+    classes = {
+        "data": DataConfig, "encoder": EncoderConfig, "pretrain": PretrainConfig,
+        "downstream": DownstreamConfig, "cost": CostConfig, "references": ReferenceConfig,
+    }  # fmt: skip
+    for table, cls in classes.items():
+        found = fields_of(schema["properties"][table], schema)
+        assert list(found) == [field.name for field in fields(cls)]
+    for table in [schema, *schema["$defs"].values()]:
+        assert table["description"]
+        assert not table["additionalProperties"]
+        assert all(said["description"].endswith(".") for said in table["properties"].values())
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_configs_name_the_schema(path: Path) -> None:
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    assert first.startswith("#:schema ")
+    place = (path.parent / first.removeprefix("#:schema ")).resolve()
+    assert place == ROOT / "docs" / "meddel-fast.schema.json"
+    schema = file_schema()
+    for name, table in read_toml(path).items():
+        known = fields_of(schema["properties"][name], schema)
+        for each in table if isinstance(table, list) else [table]:
+            assert name == "selectors" or set(each) <= set(known)
+
+
+def test_the_command_line_has_the_defaults_of_the_settings() -> None:
+    parameters = inspect.signature(build).parameters
+    for name in ("stride", "scene", "split", "group_by", "near_duplicates"):
+        assert parameters[name].default == getattr(DataConfig, name)
+
+
+def test_pydantic_is_imported_when_settings_are() -> None:
+    code = "import meddel_fast.cli, sys; print('pydantic' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout == "False\n"
