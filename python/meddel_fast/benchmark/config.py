@@ -21,8 +21,9 @@ from meddel_fast.common.settings import (
     Name,
     NotNegativeNumber,
     Positive,
-    Some,
     Whole,
+    each_once,
+    must,
     one_line,
     wanted,
 )
@@ -59,7 +60,10 @@ def _is_pattern(text: str) -> bool:
 
 Ratio = Annotated[float, Field(strict=True, gt=0, le=1), wanted("a fraction in (0, 1]")]
 Cosine = Annotated[float, Field(strict=True, ge=-1, le=1), wanted("a cosine, -1 to 1")]
-Pattern = Annotated[str, wanted("a regular expression", _is_pattern)]
+Uses = Annotated[tuple[Use, ...], Field(min_length=1), wanted(f"some of {list(USES)}")]
+Splits = Annotated[tuple[Split, ...], Field(min_length=1), wanted(f"some of {list(SPLITS)}")]
+Tasks = Annotated[Each[Task], wanted(f"some of {list(get_args(Task))}, each once")]
+Pattern = Annotated[str, must("a regular expression", _is_pattern)]
 
 
 @one_line
@@ -78,7 +82,7 @@ class ReferenceConfig:
     """
 
     name: Name
-    path: Annotated[str, wanted("a folder or a hub name", lambda text: bool(text.strip()))]
+    path: Annotated[str, must("a folder or a hub name", lambda text: bool(text.strip()))]
     offline: Flag = True
 
 
@@ -103,7 +107,8 @@ class GeneralisationConfig:
     sets: Annotated[
         tuple[str, ...],
         Field(min_length=2, json_schema_extra={"uniqueItems": True}),
-        wanted("two sets or more, given each once", lambda sets: len({*sets}) == len(sets)),
+        must("given, each once", each_once),
+        wanted("two sets or more, given each once"),
     ]
     ratio: Between = 0.1
     selectors: Each[str] = ("random", "meddel")
@@ -168,11 +173,11 @@ class DataConfig:
     near_duplicates: Flag = True
     group_by: Pattern = ""
     train_on: tuple[str, ...] = ()
-    use: Some[Use] = USES
-    pretrain_splits: Some[Split] = ("train",)
-    train_splits: Some[Split] = ("train",)
-    test_splits: Some[Split] = ("test",)
-    tasks: Each[Task] = ("segmentation",)
+    use: Uses = USES
+    pretrain_splits: Splits = ("train",)
+    train_splits: Splits = ("train",)
+    test_splits: Splits = ("test",)
+    tasks: Tasks = ("segmentation",)
 
     def __post_init__(self) -> None:
         if self.name in ("mean", "pretrain", "pool"):
@@ -304,7 +309,7 @@ class RunConfig:
         For the estimate of the energy.
     """
 
-    name: Annotated[str, wanted("a name", lambda text: bool(text.strip()))]
+    name: Annotated[str, must("a name", lambda text: bool(text.strip()))]
     out: Path
     data: tuple[DataConfig, ...]
     seed: Whole = 0

@@ -41,6 +41,7 @@ _WORDS = {
     "int_type": "a whole number",
     "float_type": "a number",
     "bool_type": "true or false",
+    "string_type": "a string",
     "path_type": "a path (string)",
     "tuple_type": "a list",
     "dict_type": "a table",
@@ -72,25 +73,32 @@ def one_line(cls: type[T]) -> type[T]:
     return cls
 
 
-def wanted(text: str, holds: Callable[[Any], bool] = lambda _: True) -> WrapValidator:
-    """Say `text` for all that is wrong with a value: its type, its bounds, or what must hold."""
+def must(be: str, holds: Callable[[Any], bool]) -> AfterValidator:
+    """Refuse a value of the right type for which something does not hold; it must `be` so."""
+
+    def check(value: Any) -> Any:
+        if not holds(value):
+            raise ValueError(be)
+        return value
+
+    return AfterValidator(check)
+
+
+def wanted(text: str) -> WrapValidator:
+    """Say `text` for all that is wrong with a value: its type, its bounds, what must hold."""
 
     def check(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
         try:
-            found = inner(value)
+            return inner(value)
         except ValidationError:
             raise ValueError(text) from None
-        if not holds(found):
-            raise ValueError(text)
-        return found
 
     return WrapValidator(check)
 
 
-def _each_once(values: tuple[T, ...]) -> tuple[T, ...]:
-    if len(set(values)) < len(values):
-        raise ValueError("given, each once")
-    return values
+def each_once(values: tuple[Any, ...]) -> bool:
+    """Whether no value is there twice."""
+    return len(set(values)) == len(values)
 
 
 def _is_name(text: str) -> bool:
@@ -101,12 +109,11 @@ Between = Annotated[
     float, Field(strict=True, gt=0, lt=1), wanted("a number between 0 and 1, both excluded")
 ]
 BelowOne = Annotated[float, Field(strict=True, ge=0, lt=1), wanted("a number in [0, 1)")]
-Name = Annotated[str, wanted("letters, digits, '-', '_' and '.' only", _is_name)]
-Some = Annotated[tuple[T, ...], Field(min_length=1)]
+Name = Annotated[str, must("letters, digits, '-', '_' and '.' only", _is_name)]
 Each = Annotated[
     tuple[T, ...],
     Field(min_length=1, json_schema_extra={"uniqueItems": True}),
-    AfterValidator(_each_once),
+    must("given, each once", each_once),
 ]
 
 

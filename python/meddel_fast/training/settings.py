@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import field, replace
 from typing import Annotated, Literal
 
@@ -17,6 +17,7 @@ from meddel_fast.common.settings import (
     Positive,
     PositiveNumber,
     Whole,
+    must,
     one_line,
     wanted,
 )
@@ -37,15 +38,16 @@ def _are_epochs(table: dict[str, float]) -> bool:
         ratios = {float(text) for text in table}
     except ValueError:
         return False
-    right = all(0 < r <= 1 for r in ratios) and all(0 < e < math.inf for e in table.values())
+    right = all(0 < r <= 1 for r in ratios) and all(
+        0 < e <= sys.float_info.max for e in table.values()
+    )
     return right and len(ratios) == len(table)
 
 
 Epochs = Annotated[
     dict[str, Whole | Annotated[float, Field(strict=True)]],
-    wanted(
-        'a table of numbers greater than 0 by ratios in (0, 1], such as {"0.5" = 400}', _are_epochs
-    ),
+    must("such a table", _are_epochs),
+    wanted('a table of numbers greater than 0 by ratios in (0, 1], such as {"0.5" = 400}'),
 ]
 
 
