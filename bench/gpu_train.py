@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from gpu_results import Results
 
+from meddel_fast.benchmark.config import DataConfig, RunConfig
 from meddel_fast.benchmark.run import run
-from meddel_fast.config import DataConfig, DownstreamConfig, PretrainConfig, RunConfig
 from meddel_fast.data.folder import scan_folder
 from meddel_fast.data.made import make_frames
 from meddel_fast.data.manifest import Manifest
@@ -24,6 +24,7 @@ from meddel_fast.loader import frames
 from meddel_fast.optimise import make_optimizer
 from meddel_fast.pretrain import pretrain
 from meddel_fast.speed import Speed, seconds_a_call
+from meddel_fast.training.settings import DownstreamConfig, PretrainConfig
 from meddel_fast.vit import build_mae, load_encoder
 
 BASE = PretrainConfig(steps=80, batch_size=128, warmup_steps=8, crop=True)

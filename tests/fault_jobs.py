@@ -11,46 +11,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from tiny_run import made, tiny
 
 sys.path.insert(0, str(Path(__file__).parent / "fuzz"))
 
-TINY = """
-[run]
-name = "tiny"
-out = "run"
-ratios = [1.0, 0.25]
-selectors = ["meddel", "loss"]
-seeds = [0]
-
-[[data]]
-name = "made"
-made = {videos = 4, frames = 8, size = 48, val_videos = 1, test_videos = 1}
-
-[selectors.loss]
-score = "mae"
-
-[pretrain]
-image_size = 32
-patch_size = 8
-hidden_size = 16
-layers = 1
-heads = 2
-decoder_hidden_size = 16
-decoder_layers = 1
-decoder_heads = 2
-steps = 6
-warmup_steps = 2
-batch_size = 8
-precision = "fp32"
-checkpoint_every = 2
-
-[downstream]
-freeze_encoder = true
-steps = 4
-batch_size = 8
-head_hidden = 8
-precision = "fp32"
-"""
+TINY = (
+    tiny(
+        run={"selectors": ["meddel", "loss"], "seeds": [0]},
+        data=[made(videos=4, frames=8)],
+        pretrain={"steps": 6, "checkpoint_every": 2},
+        downstream={"steps": 4},
+    )
+    + '[selectors.loss]\nscore = "mae"\n'
+)
 
 
 class Job(NamedTuple):
@@ -77,8 +50,8 @@ def prepare_benchmark(inputs: Path) -> None:
 
 
 def benchmark(inputs: Path, out: Path) -> None:
+    from meddel_fast.benchmark.config_file import load_config
     from meddel_fast.benchmark.run import run
-    from meddel_fast.config_file import load_config
 
     run(load_config(inputs / "tiny.toml", out=out))
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from meddel_fast.config import PretrainConfig
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.files import sha256_file
+from meddel_fast.training.settings import PretrainConfig
 
 TINY = PretrainConfig(
     image_size=32,

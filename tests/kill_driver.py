@@ -21,9 +21,9 @@ import torch
 import transformers.models.vit_mae.modeling_vit_mae  # noqa: F401
 
 import meddel_fast.benchmark.display as display
+from meddel_fast.benchmark.config_file import load_config
 from meddel_fast.benchmark.run import run
 from meddel_fast.benchmark.stage import Records, Stage
-from meddel_fast.config_file import load_config
 
 
 def die() -> None:

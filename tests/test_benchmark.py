@@ -23,8 +23,10 @@ pytest.importorskip("rich")
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
+from tiny_run import tiny
 
 from meddel_fast.benchmark import display
+from meddel_fast.benchmark.config_file import load_config
 from meddel_fast.benchmark.display import Board, Lines, Meter, clock
 from meddel_fast.benchmark.normdel import normdel
 from meddel_fast.benchmark.plan import build
@@ -38,46 +40,14 @@ from meddel_fast.benchmark.score import (
     score_rows,
 )
 from meddel_fast.benchmark.stage import Records, Stage, digest, listing
-from meddel_fast.config import ConfigError
-from meddel_fast.config_file import load_config
+from meddel_fast.common.errors import ConfigError
 from meddel_fast.files import read_json, write_text
 from meddel_fast.lock import LockedError, lock
 
-TINY = """
-[run]
-name = "tiny"
-out = "run"
-ratios = [1.0, 0.25]
-selectors = ["kcenter", "meddel"]
-seeds = [0, 1]
-
-[[data]]
-name = "made"
-made = {videos = 6, frames = 10, size = 48, val_videos = 1, test_videos = 1}
-
-[pretrain]
-image_size = 32
-patch_size = 8
-hidden_size = 16
-layers = 1
-heads = 2
-decoder_hidden_size = 16
-decoder_layers = 1
-decoder_heads = 2
-steps = 8
-warmup_steps = 2
-batch_size = 8
-learning_rate = 1e-3
-precision = "fp32"
-checkpoint_every = 2
-
-[downstream]
-freeze_encoder = true
-steps = 6
-batch_size = 8
-head_hidden = 8
-precision = "fp32"
-"""
+TINY = tiny(
+    run={"selectors": ["kcenter", "meddel"]},
+    pretrain={"learning_rate": 1e-3, "checkpoint_every": 2},
+)
 
 
 class Log:

@@ -19,6 +19,7 @@ pytest.importorskip("typer")
 pytest.importorskip("pyarrow")
 
 from releases import pairs
+from tiny_run import made, tiny
 from typer.testing import CliRunner
 
 import meddel_fast.cli.console
@@ -26,7 +27,7 @@ from meddel_fast import __version__
 from meddel_fast.benchmark.normdel import normdel
 from meddel_fast.cli import app
 from meddel_fast.cli.console import explain, parse_budget
-from meddel_fast.config import ConfigError
+from meddel_fast.common.errors import ConfigError
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.files import read_json
 from meddel_fast.predictions import Predictions
@@ -285,29 +286,18 @@ def test_every_stage_alone(cli: CliRunner, tmp_path: Path) -> None:
     assert "unknown key 'stesp'" in other
 
 
-RUN = """
-[run]
-name = "slow"
-out = "out"
-ratios = [1.0]
-selectors = ["random"]
-seeds = [0]
-[[data]]
-name = "made"
-made = {videos = 3, frames = 8, size = 48, val_videos = 1, test_videos = 1}
-[pretrain]
-image_size = 32
-patch_size = 8
-hidden_size = 16
-layers = 1
-heads = 2
-decoder_hidden_size = 16
-decoder_layers = 1
-decoder_heads = 2
-steps = 1000000
-batch_size = 4
-checkpoint_every = 10
-"""
+RUN = tiny(
+    run={"name": "slow", "out": "out", "ratios": [1.0], "selectors": ["random"], "seeds": [0]},
+    data=[made(videos=3, frames=8)],
+    pretrain={
+        "steps": 1_000_000,
+        "warmup_steps": None,
+        "batch_size": 4,
+        "precision": None,
+        "checkpoint_every": 10,
+    },
+    downstream=None,
+)
 
 
 @pytest.mark.timeout(300)

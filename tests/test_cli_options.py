@@ -13,34 +13,18 @@ import pytest
 
 pytest.importorskip("typer")
 import typer
+from tiny_run import made, tiny
 from typer.testing import CliRunner
 
 import meddel_fast.cli.console
 from meddel_fast.cli import app
 
-CONFIG = """
-[run]
-name = "small"
-out = "run"
-ratios = [0.5]
-selectors = ["random", "meddel"]
-
-[[data]]
-name = "made"
-made = {videos = 6, frames = 4, size = 48}
-
-[pretrain]
-image_size = 32
-patch_size = 8
-hidden_size = 16
-layers = 1
-heads = 2
-decoder_hidden_size = 16
-decoder_layers = 1
-decoder_heads = 2
-steps = 2
-warmup_steps = 1
-"""
+CONFIG = tiny(
+    run={"name": "small", "ratios": [0.5], "selectors": ["random", "meddel"], "seeds": None},
+    data=[made(frames=4, val_videos=None, test_videos=None)],
+    pretrain={"steps": 2, "warmup_steps": 1, "batch_size": None, "precision": None},
+    downstream=None,
+)
 
 
 @pytest.fixture

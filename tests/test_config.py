@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import copy
+import inspect
+import json
+import pickle
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from meddel_fast.config import (
-    ConfigError,
-    CostConfig,
-    DownstreamConfig,
-    EncoderConfig,
-    PretrainConfig,
-)
-from meddel_fast.config_file import from_table, load_config, parse_settings
+pytest.importorskip("pydantic")
+pytest.importorskip("typer")
+
+from typer.testing import CliRunner
+
+from meddel_fast.benchmark.config import CostConfig, DataConfig, ReferenceConfig
+from meddel_fast.benchmark.config_file import TABLES, load_config
+from meddel_fast.benchmark.config_schema import file_schema, schema_text
+from meddel_fast.cli import app
+from meddel_fast.cli.data import build
+from meddel_fast.common.errors import ConfigError
+from meddel_fast.common.settings import from_table
+from meddel_fast.common.toml import parse_settings, read_toml
+from meddel_fast.training.settings import DownstreamConfig, EncoderConfig, PretrainConfig
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted([*ROOT.glob("examples/*.toml"), *ROOT.glob("configs/*.toml")])
 
 MINIMAL = """
 [run]
@@ -63,7 +79,7 @@ def test_data_set_of_the_registry_and_its_videos(tmp_path: Path) -> None:
     assert (data.set, data.stride, data.scene) == ("kvasir-seg", 5, 0.0)
     for old, new, message in (
         ("stride = 5", "stride = 0", "stride must be greater than 0"),
-        ("stride = 5", "scene = 1.0", r"scene must be in \[0, 1\)"),
+        ("stride = 5", "scene = 1.0", r"scene must be a number in \[0, 1\)"),
         ('path = "sets/k"', "made = {videos = 4}", "set must be given with `path`"),
     ):
         with pytest.raises(ConfigError, match=message):
@@ -147,15 +163,24 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         ("[pretrain]\nsteps = 1.5\n", "steps must be a whole number, got 1.5"),
         ("[pretrain]\nsteps = true\n", "steps must be a whole number, got True"),
         ("[pretrain]\nsteps = 0\n", "steps must be greater than 0, got 0"),
-        ("[pretrain]\nmask_ratio = 1.0\n", "mask_ratio must be between 0 and 1, both excluded"),
+        (
+            "[pretrain]\nmask_ratio = 1.0\n",
+            "mask_ratio must be a number between 0 and 1, both excluded",
+        ),
         ("[pretrain]\nimage_size = 100\n", "image_size must be a multiple of patch_size \\(16\\)"),
         ("[pretrain]\nhidden_size = 100\n", "hidden_size must be a multiple of heads \\(12\\)"),
         ("[pretrain]\nsteps = 5\n", "warmup_steps must be 0 to 5, got 500"),
         ("[pretrain]\nbetas = [0.9]\n", "betas must be a list of 2 values"),
-        ("[pretrain]\nbetas = [0.9, 1.0]\n", "betas must be two numbers in \\[0, 1\\)"),
-        ("[pretrain]\nprecision = 'fp8'\n", "precision must be one of auto, fp32, bf16, got 'fp8'"),
-        ("[downstream]\nhead = 'dpt'\n", "head must be one of mlp"),
-        ("[encoder]\npooling = 'max'\n", "pooling must be one of mean, cls"),
+        (
+            "[pretrain]\nbetas = [0.9, 1.0]\n",
+            "betas must be a list of 2 values, two numbers in \\[0, 1\\)",
+        ),
+        (
+            "[pretrain]\nprecision = 'fp8'\n",
+            "precision must be 'auto', 'fp32' or 'bf16', got 'fp8'",
+        ),
+        ("[downstream]\nhead = 'dpt'\n", "head must be 'mlp', got 'dpt'"),
+        ("[encoder]\npooling = 'max'\n", "pooling must be 'mean' or 'cls', got 'max'"),
         ("[selectors.d4]\nk = 1\n", "\\[selectors.d4\\] is given, but run.selectors names only"),
         ("[selectors]\nmeddel = 1\n", "\\[selectors.meddel\\] must be a table, got 1"),
         ("[[data]]\nname = 'made'\npath = 'x'\n", "\\[\\[data\\]\\] names must differ"),
@@ -163,7 +188,10 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         ("[[data]]\nname = '../x'\npath = 'x'\n", "name must be letters, digits"),
         ("[[data]]\nname = 'x'\n", "path must be given, or `made`, not both"),
         ("[[data]]\npath = 'x'\n", "\\[\\[data\\]\\] 2: missing key 'name'"),
-        ("[[data]]\nname = 'x'\npath = 'x'\nuse = ['tset']\n", "use must be some of"),
+        (
+            "[[data]]\nname = 'x'\npath = 'x'\nuse = ['tset']\n",
+            "use must be some of",
+        ),
         (
             "[[data]]\nname = 'x'\npath = 'x'\ntest_splits = ['dev']\n",
             "test_splits must be some of",
@@ -181,20 +209,22 @@ def test_what_is_wrong_is_named(tmp_path: Path, change: str, message: str) -> No
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("ratios = [0.0]", "ratios must be fractions in \\(0, 1\\]"),
-        ("ratios = [50]", "ratios must be fractions in \\(0, 1\\]"),
-        ("ratios = []", "ratios must be at least one ratio"),
+        ("ratios = [0.0]", "ratios\\[0\\] must be a fraction in \\(0, 1\\], got 0.0"),
+        ("ratios = [1, 50]", "ratios\\[1\\] must be a fraction in \\(0, 1\\], got 50"),
+        ("ratios = []", "ratios must be a list of at least 1, got \\[\\]"),
         ("ratios = [0.1, 0.1]", "ratios must be given, each once"),
         ("seeds = [1, 1]", "seeds must be given, each once"),
-        ("selectors = []", "selectors must be given, each once"),
+        ("selectors = []", "selectors must be a list of at least 1"),
+        ("selectors = ['d2', 'd2']", "selectors must be given, each once"),
         ("threads = 0", "threads must be greater than 0"),
         ("alpha = -1", "alpha must be 0 or greater"),
-        ("alpha = inf", "alpha must be 0 or greater"),
-        ("alphas = [1, -1]", "alphas must be numbers of 0 or more"),
+        ("alpha = inf", "alpha must be a finite number, got inf"),
+        ("alpha = nan", "alpha must be a finite number, got nan"),
+        ("alphas = [1, -1]", "alphas\\[1\\] must be 0 or greater, got -1"),
         ("alphas = [1, 1]", "alphas must be given, each once"),
         ("repeats = 0", "repeats must be greater than 0"),
         ("seed = '1'", "seed must be a whole number"),
-        ("colour = 1", "\\[run\\]: unknown key 'colour'; known keys: name, seed, ratios"),
+        ("colour = 1", "\\[run\\]: unknown key 'colour'; known keys: name, out, seed, ratios"),
     ],
 )
 def test_wrong_run_values(tmp_path: Path, line: str, message: str) -> None:
@@ -252,3 +282,86 @@ def test_examples_are_valid(name: str) -> None:
 def test_every_setting_has_a_default() -> None:
     for cls in (PretrainConfig, DownstreamConfig, EncoderConfig):
         assert {f.name for f in fields(cls)} == set(vars(cls()))
+
+
+def test_settings_are_frozen_compared_copied_and_hashed() -> None:
+    config = DownstreamConfig(224, steps=5)
+    assert config == pickle.loads(pickle.dumps(config)) == copy.deepcopy(config)
+    assert hash(config) == hash(replace(config)) != hash(replace(config, steps=6))
+    with pytest.raises(FrozenInstanceError):
+        config.steps = 7  # type: ignore[misc]
+    with pytest.raises(ConfigError, match=r"^steps must be greater than 0, got 0$"):
+        replace(config, steps=0)
+    with pytest.raises(ConfigError, match=r"^steps must be a whole number, got '5'$"):
+        DownstreamConfig(steps="5")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"^unknown key 'stesp'; known keys: image_size, head, "):
+        DownstreamConfig(stesp=5)  # type: ignore[call-arg]
+    with pytest.raises(ConfigError, match=r"^missing key 'path'$"):
+        ReferenceConfig("name")  # type: ignore[call-arg]
+    assert PretrainConfig(learning_rate=1, betas=[0, 0.5]) == PretrainConfig(  # type: ignore[arg-type]
+        learning_rate=1.0, betas=(0.0, 0.5)
+    )
+
+
+def test_types_are_kept_in_stage_keys() -> None:
+    # Keys are hashes of JSON: whole numbers of epochs stay whole, other numbers become floats.
+    config = PretrainConfig(weight_decay=0, epochs={"1.0": 200, "0.5": 1.5})
+    assert json.dumps(config.epochs) == '{"1.0": 200, "0.5": 1.5}'
+    assert json.dumps(config.weight_decay) == "0.0"
+
+
+def test_the_kept_schema_is_that_of_the_settings() -> None:
+    kept = (ROOT / "docs" / "meddel-fast.schema.json").read_text(encoding="utf-8")
+    assert kept == schema_text(), "meddel-fast run --schema > docs/meddel-fast.schema.json"
+    printed = CliRunner().invoke(app, ["run", "--schema"])
+    assert (printed.exit_code, printed.output) == (0, kept)
+
+
+def fields_of(table: dict[str, Any], schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Settings below a table of the schema, each with what is said of it."""
+    if "$ref" in table:
+        return fields_of(schema["$defs"][table["$ref"].rpartition("/")[2]], schema)
+    if "items" in table:
+        return fields_of(table["items"], schema)
+    return dict(table.get("properties", {}))
+
+
+def test_every_setting_is_described_in_the_schema() -> None:
+    schema = file_schema()
+    assert fields_of(schema, schema).keys() == {"run", *TABLES}
+    classes = {
+        "data": DataConfig, "encoder": EncoderConfig, "pretrain": PretrainConfig,
+        "downstream": DownstreamConfig, "cost": CostConfig, "references": ReferenceConfig,
+    }  # fmt: skip
+    for table, cls in classes.items():
+        found = fields_of(schema["properties"][table], schema)
+        assert list(found) == [field.name for field in fields(cls)]
+    for table in [schema, *schema["$defs"].values()]:
+        assert table["description"]
+        assert not table["additionalProperties"]
+        assert all(said["description"].endswith(".") for said in table["properties"].values())
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_configs_name_the_schema(path: Path) -> None:
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    assert first.startswith("#:schema ")
+    place = (path.parent / first.removeprefix("#:schema ")).resolve()
+    assert place == ROOT / "docs" / "meddel-fast.schema.json"
+    schema = file_schema()
+    for name, table in read_toml(path).items():
+        known = fields_of(schema["properties"][name], schema)
+        for each in table if isinstance(table, list) else [table]:
+            assert name == "selectors" or set(each) <= set(known)
+
+
+def test_the_command_line_has_the_defaults_of_the_settings() -> None:
+    parameters = inspect.signature(build).parameters
+    for name in ("stride", "scene", "split", "group_by", "near_duplicates"):
+        assert parameters[name].default == getattr(DataConfig, name)
+
+
+def test_pydantic_is_imported_when_settings_are() -> None:
+    code = "import meddel_fast.cli, sys; print('pydantic' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout == "False\n"

@@ -16,7 +16,7 @@ from containers import zipped
 from disks import SEG, below, beside, counts, found, tree
 from releases import RELEASES, Release, pairs, pranet_test, pranet_train
 
-from meddel_fast.config_file import load_config
+from meddel_fast.benchmark.config_file import load_config
 from meddel_fast.data.build import build, looks_plain
 from meddel_fast.data.entries.cvc import CLINICDB_STARTS
 from meddel_fast.data.manifest import Manifest

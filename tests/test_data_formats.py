@@ -26,7 +26,7 @@ from containers import (  # noqa: E402
     zipped,
 )
 
-from meddel_fast.config import DataConfig  # noqa: E402
+from meddel_fast.benchmark.config import DataConfig  # noqa: E402
 from meddel_fast.data import archive  # noqa: E402
 from meddel_fast.data.address import ImageError, member, parse, place, union  # noqa: E402
 from meddel_fast.data.folder import scan_folder  # noqa: E402

@@ -120,8 +120,9 @@ def test_what_the_owner_says_is_checked(given: dict[str, Any], said: str) -> Non
 
 
 def test_the_config_takes_a_meaning_and_refuses_a_wrong_one() -> None:
-    from meddel_fast.config import ConfigError, DataConfig
-    from meddel_fast.config_file import from_table
+    from meddel_fast.benchmark.config import DataConfig
+    from meddel_fast.common.errors import ConfigError
+    from meddel_fast.common.settings import from_table
 
     table = {"name": "x", "path": "x", "mask": {"foreground": [1, 2], "ignore": [255]}}
     assert from_table(DataConfig, table, "[[data]] 1").mask == table["mask"]

@@ -18,8 +18,8 @@ pytest.importorskip("pyarrow")
 from containers import mask_png, png, tarred, write_video, zipped
 from releases import HEIGHT, RELEASES, Release, mask_file, pairs
 
-from meddel_fast.config import ConfigError
-from meddel_fast.config_file import load_config
+from meddel_fast.benchmark.config_file import load_config
+from meddel_fast.common.errors import ConfigError
 from meddel_fast.data import registry
 from meddel_fast.data.address import ImageError
 from meddel_fast.data.build import build, scan

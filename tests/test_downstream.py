@@ -15,7 +15,6 @@ from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 from torch.nn import functional
 
 from meddel_fast import downstream
-from meddel_fast.config import DownstreamConfig
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.downstream import evaluate
 from meddel_fast.pretrain import pretrain
@@ -26,6 +25,7 @@ from meddel_fast.segmentation import (
     scores,
     segmentation_loss,
 )
+from meddel_fast.training.settings import DownstreamConfig
 
 HEAD = DownstreamConfig(
     image_size=32,

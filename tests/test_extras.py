@@ -127,7 +127,7 @@ for name in {names!r}:
     silent = {name for name, text in told.items() if text == "-"}
     for name in set(told) - silent:
         assert re.search(r"this needs [\w.]+: pip install 'meddel-fast\[\w+\]'$", told[name]), name
-    bare = "ops reference selectors sharded store index compat.faiss compat.apricot config"
+    bare = "ops reference selectors sharded store index compat.faiss compat.apricot common.toml"
     assert silent >= {f"meddel_fast.{name}" for name in bare.split()}
     assert len(told) - len(silent) > 30
 
@@ -141,7 +141,7 @@ for name in {names!r}:
         ("mf.selectors.random(x, 3).subset([0] * 20)", "torch", "benchmark"),
         ("mf.open_store('rows.parquet')", "pyarrow", "benchmark"),
         ("from meddel_fast.cluster import join_group; join_group()", "torch", "benchmark"),
-        ("from meddel_fast.benchmark.run import run; run(None)", "rich", "benchmark"),
+        ("from meddel_fast.benchmark.run import run; run(None)", "pydantic", "benchmark"),
         ("import meddel_fast.cli", "typer", "benchmark"),
         ("import meddel_fast.data.folder", "PIL", "benchmark"),
         ("import meddel_fast.pretrain", "torch", "benchmark"),

@@ -19,9 +19,9 @@ from PIL import Image
 from test_benchmark import TINY
 
 from meddel_fast import reference
+from meddel_fast.benchmark.config_file import load_config
 from meddel_fast.benchmark.leakage import CLOSEST, LADDER, Leakage, Samples, audit, split_audits
-from meddel_fast.config import ConfigError
-from meddel_fast.config_file import load_config
+from meddel_fast.common.errors import ConfigError
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.files import read_json
 

@@ -15,7 +15,6 @@ from sklearn.metrics import jaccard_score
 
 from meddel_fast.benchmark.results import Result, predictions_path
 from meddel_fast.benchmark.verify import judge
-from meddel_fast.config import DownstreamConfig, LocalisationConfig
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.masks import load_mask, meanings
 from meddel_fast.downstream import evaluate
@@ -24,6 +23,7 @@ from meddel_fast.predictions import Predictions, confusion_matrices
 from meddel_fast.pretrain import pretrain
 from meddel_fast.segmentation import scores, segmentation_loss
 from meddel_fast.tasks.box_head import true_boxes
+from meddel_fast.training.settings import DownstreamConfig, LocalisationConfig
 
 HEAD = DownstreamConfig(
     image_size=32, head_hidden=16, steps=12, batch_size=8, freeze_encoder=True, precision="fp32"

@@ -18,8 +18,8 @@ import pytest
 
 import meddel_fast as mf
 from meddel_fast import files
+from meddel_fast.benchmark.config_file import load_config
 from meddel_fast.cli.console import explain, load_embeddings
-from meddel_fast.config_file import load_config
 from meddel_fast.index import SelectionIndex
 from meddel_fast.lock import lock
 
@@ -191,8 +191,9 @@ def test_what_may_not_be_read_or_written_is_named(forbidden: Path) -> None:
         from pathlib import Path
         import meddel_fast as mf
         from meddel_fast import files
-        from meddel_fast.config_file import load_config
-        from meddel_fast.cli.console import explain, load_embeddings
+        from meddel_fast.cli.console import explain
+        from meddel_fast.cli.console import load_embeddings
+        from meddel_fast.benchmark.config_file import load_config
         from meddel_fast.index import SelectionIndex
         from meddel_fast.predictions import Predictions
 

@@ -21,7 +21,7 @@ from frames import TINY, blob_frames
 import meddel_fast.pretrain as pretrain_module
 from meddel_fast import checkpoint, device
 from meddel_fast.cli.console import explain
-from meddel_fast.config import ConfigError
+from meddel_fast.common.errors import ConfigError
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.loader import Frames, batch_indices, frames, prefetch
 from meddel_fast.methods import METHODS, build_simmim

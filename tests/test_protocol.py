@@ -18,9 +18,11 @@ import torch
 from frames import TINY as MODEL
 from frames import blob_frames
 from rich.console import Console
+from tiny_run import made, tiny
 from typer.testing import CliRunner
 
 from meddel_fast.benchmark import generalisation, task_stages
+from meddel_fast.benchmark.config_file import load_config
 from meddel_fast.benchmark.generalisation import COLUMNS, sources
 from meddel_fast.benchmark.normdel import normdel
 from meddel_fast.benchmark.plan import build
@@ -29,8 +31,7 @@ from meddel_fast.benchmark.run_stages import RunStages
 from meddel_fast.benchmark.stage import Records
 from meddel_fast.benchmark.task_scores import TASK_COLUMNS, task_rows, task_table
 from meddel_fast.cli import app
-from meddel_fast.config import ConfigError
-from meddel_fast.config_file import load_config
+from meddel_fast.common.errors import ConfigError
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.files import read_json
 from meddel_fast.pretrain import pretrain
@@ -39,46 +40,21 @@ from meddel_fast.tasks import TASKS
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
-TINY = """
-[run]
-name = "tiny"
-out = "run"
-ratios = [1.0, 0.25]
-selectors = ["kcenter"]
-seeds = [0, 1]
-
-[[data]]
-name = "made"
-made = {videos = 6, frames = 10, size = 48, val_videos = 1, test_videos = 2}
-tasks = ["segmentation", "classification", "localisation"]
-
-[[data]]
-name = "other"
-made = {videos = 5, frames = 8, size = 48, val_videos = 1, test_videos = 1, seed = 5}
-use = ["test"]
-
-[pretrain]
-image_size = 32
-patch_size = 8
-hidden_size = 16
-layers = 1
-heads = 2
-decoder_hidden_size = 16
-decoder_layers = 1
-decoder_heads = 2
-epochs = {"1.0" = 1, "0.25" = 4, "0.5" = 3}
-warmup_steps = 100
-batch_size = 4
-learning_rate = 1e-3
-precision = "fp32"
-
-[downstream]
-freeze_encoder = true
-steps = 6
-batch_size = 8
-head_hidden = 8
-precision = "fp32"
-
+TINY = tiny(
+    run={"selectors": ["kcenter"]},
+    data=[
+        made(test_videos=2) | {"tasks": ["segmentation", "classification", "localisation"]},
+        made("other", videos=5, frames=8, seed=5) | {"use": ["test"]},
+    ],
+    pretrain={
+        "epochs": {"1.0": 1, "0.25": 4, "0.5": 3},
+        "steps": None,
+        "warmup_steps": 100,
+        "batch_size": 4,
+        "learning_rate": 1e-3,
+    },
+)
+TINY += """
 [tasks.classification]
 labels = "lesion"
 precision = "fp32"
@@ -175,7 +151,7 @@ def test_every_config_of_the_folder_is_tested() -> None:
     [
         ("[tasks.segmentation]\n", "\\[tasks\\]: unknown key 'segmentation'; known keys: classif"),
         ("[tasks.classification]\nk = 1\n", "\\[tasks.classification\\]: unknown key 'k'"),
-        ("[tasks.classification]\nlabels = 'x'\n", "labels must be one of label, lesion, got 'x'"),
+        ("[tasks.classification]\nlabels = 'x'\n", "labels must be 'label' or 'lesion', got 'x'"),
         (
             "[tasks.localisation]\nmin_area = 1.0\n",
             "min_area must be 0 or greater, and less than 1",
@@ -184,20 +160,26 @@ def test_every_config_of_the_folder_is_tested() -> None:
         ("[generalisation]\nsets = ['a']\n", "sets must be two sets or more"),
         ("[generalisation]\n", "\\[generalisation\\]: missing key 'sets'"),
         ("[generalisation]\nsets = ['a', 'b']\n", "segmentation, got 'b'; such sets: a$"),
-        ("[generalisation]\nsets = ['a', 'a']\n", "sets must be given, each once"),
-        ("[generalisation]\nsets = ['a', 'c']\nhead = 'x'\n", "head must be one of target, source"),
+        ("[generalisation]\nsets = ['a', 'a']\n", "sets must be two sets or more, given each once"),
+        (
+            "[generalisation]\nsets = ['a', 'c']\nhead = 'x'\n",
+            "head must be 'target' or 'source', got 'x'",
+        ),
         ("[[references]]\nname = 'x'\n", "\\[\\[references\\]\\] 1: missing key 'path'"),
         ("[[references]]\nname = 'x/y'\npath = 'p'\n", "name must be letters, digits"),
         ("[[references]]\nname = 'random'\npath = 'p'\n", "names must differ"),
         ("[references]\nname = 'x'\n", "\\[\\[references\\]\\] must be a list of tables"),
-        ("[pretrain]\nmethod = 'dino'\n", "method must be one of mae, simmim, got 'dino'"),
+        ("[pretrain]\nmethod = 'dino'\n", "method must be 'mae' or 'simmim', got 'dino'"),
         ("[pretrain]\nepochs = {'2' = 4}\n", "epochs must be a table of numbers"),
         ("[pretrain]\nepochs = {'half' = 4}\n", "epochs must be a table of numbers"),
         ("[pretrain]\nepochs = {'1' = 0}\n", "epochs must be a table of numbers"),
         ("[pretrain]\nepochs = {'1' = inf}\n", "epochs must be a table of numbers"),
         ("[pretrain]\nepochs = {'0.5' = 1, '0.50' = 2}\n", "epochs must be a table of numbers"),
         ("[pretrain]\nepochs = {'1' = 4}\n", "epochs must have every ratio .* got none for 0.05"),
-        ("[[data]]\nname = 'd'\npath = 'd'\ntasks = ['detection']\n", "tasks must be some of"),
+        (
+            "[[data]]\nname = 'd'\npath = 'd'\ntasks = ['detection']\n",
+            "tasks must be some of",
+        ),
         ("[[data]]\nname = 'd'\npath = 'd'\ntasks = []\n", "tasks must be some of"),
         (
             "[[data]]\nname = 'd'\npath = 'd'\ntasks = ['localisation', 'localisation']\n",

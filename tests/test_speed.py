@@ -17,7 +17,6 @@ from safetensors.torch import load_file
 
 from meddel_fast import pretrain as module
 from meddel_fast.cluster import TorchGroup
-from meddel_fast.config import DownstreamConfig, PretrainConfig
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.device import arrays, choose
 from meddel_fast.downstream import evaluate
@@ -26,6 +25,7 @@ from meddel_fast.files import read_json
 from meddel_fast.loader import frames
 from meddel_fast.pretrain import _Run, pretrain
 from meddel_fast.speed import Speed, seconds_a_call, told
+from meddel_fast.training.settings import DownstreamConfig, PretrainConfig
 
 
 @pytest.fixture(scope="module")

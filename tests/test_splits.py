@@ -19,8 +19,9 @@ pytest.importorskip("pyarrow")
 import pyarrow.parquet as pq  # noqa: E402
 import releases  # noqa: E402
 
-from meddel_fast.config import ConfigError, DataConfig  # noqa: E402
-from meddel_fast.config_file import load_config  # noqa: E402
+from meddel_fast.benchmark.config import DataConfig  # noqa: E402
+from meddel_fast.benchmark.config_file import load_config  # noqa: E402
+from meddel_fast.common.errors import ConfigError  # noqa: E402
 from meddel_fast.data.assign_splits import assign  # noqa: E402
 from meddel_fast.data.build import build, scan  # noqa: E402
 from meddel_fast.data.folder import scan_folder  # noqa: E402
@@ -469,7 +470,9 @@ def test_dealing_is_checked() -> None:
         Dealing(split="tset")
     with pytest.raises(ValueError, match=r"group_by must be a regular expression, got '\('"):
         Dealing(group_by="(")
-    with pytest.raises(ConfigError, match="split must be one of"):
+    with pytest.raises(
+        ConfigError, match="split must be '', 'deal', 'train', 'val' or 'test', got 'tset'"
+    ):
         DataConfig("a", Path("a"), split="tset")
     with pytest.raises(ConfigError, match="group_by must be a regular expression"):
         DataConfig("a", Path("a"), group_by="(")

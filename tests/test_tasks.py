@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,8 +16,7 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
-from meddel_fast import config as known
-from meddel_fast.config import ClassificationConfig, DownstreamConfig, LocalisationConfig
+from meddel_fast.benchmark.config import Task
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.downstream import evaluate as segment
 from meddel_fast.files import sha256_file
@@ -33,6 +32,12 @@ from meddel_fast.tasks.boxes import (
     read_boxes,
 )
 from meddel_fast.tasks.classification import class_scores, linear_probe, nearest
+from meddel_fast.training.settings import (
+    ClassificationConfig,
+    DownstreamConfig,
+    LocalisationConfig,
+    Method,
+)
 
 CLASSES = ClassificationConfig(image_size=32, neighbours=5, precision="fp32")
 BOXES = LocalisationConfig(
@@ -80,8 +85,8 @@ def model(data: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_settings_know_the_tasks_and_methods() -> None:
-    assert tuple(TASKS) == known.TASKS
-    assert tuple(METHODS) == known.METHODS
+    assert tuple(TASKS) == get_args(Task)
+    assert tuple(METHODS) == get_args(Method)
     for task in TASKS.values():
         assert task.primary == task.scores[0]
         task.settings()

@@ -17,7 +17,6 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.config import DownstreamConfig
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.data.mask_rule import IGNORED
 from meddel_fast.data.shared_images import check_apart
@@ -38,6 +37,7 @@ from meddel_fast.outputs import RESULT, check_output
 from meddel_fast.predictions import KIND as PREDICTIONS
 from meddel_fast.predictions import Predictions, confusion_matrices, pack
 from meddel_fast.segmentation import Head, scores, segmentation_loss
+from meddel_fast.training.settings import DownstreamConfig
 from meddel_fast.vit import Encoder, fingerprint, load_encoder
 
 with needs("benchmark"):

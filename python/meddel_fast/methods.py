@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from meddel_fast.config import PretrainConfig
 from meddel_fast.device import Compute, Stream, quiet_transformers, torch_seed
 from meddel_fast.extras import needs
+from meddel_fast.training.settings import PretrainConfig
 from meddel_fast.vit import build_mae, encoder_shape, initialise_linear, sine_cosine
 
 with needs("benchmark"):

@@ -29,7 +29,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from meddel_fast import checkpoint
 from meddel_fast.cluster import TorchGroup, join_group, own_device
-from meddel_fast.config import PretrainConfig
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.device import (
     Compute,
@@ -56,6 +55,7 @@ from meddel_fast.methods import METHODS
 from meddel_fast.optimise import cosine, make_optimizer
 from meddel_fast.outputs import check_folder, folder_with
 from meddel_fast.speed import Speed, seconds_a_call
+from meddel_fast.training.settings import PretrainConfig
 from meddel_fast.vit import normalise, preprocessor
 
 with needs("benchmark"):
@@ -123,7 +123,7 @@ def pretrain(
         on a GPU also ``speed.json``, see :class:`meddel_fast.speed.Speed`.
     config
         Method, architecture, schedule, seed. Of a table of `epochs` nothing is known here: settle
-        it by :meth:`~meddel_fast.config.PretrainConfig.at_ratio`.
+        it by :meth:`~meddel_fast.training.settings.PretrainConfig.at_ratio`.
     device
         ``"auto"``, or a torch device.
     progress

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.config import PretrainConfig
 from meddel_fast.device import Compute, Stream, deterministic, quiet_transformers, torch_seed
 from meddel_fast.encoder_files import (
     check_folder,
@@ -27,6 +26,7 @@ from meddel_fast.extras import needs
 from meddel_fast.files import StrPath, sha256_file, sha256_json
 from meddel_fast.image_processor import MEAN, NESTED, PLAIN, STD, Processing, read_processing
 from meddel_fast.shortage import shortage
+from meddel_fast.training.settings import PretrainConfig
 
 with needs("benchmark"):
     import torch

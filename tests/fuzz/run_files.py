@@ -153,9 +153,9 @@ def make_config(folder: Path) -> Path:
 
 
 def read_config(path: Path) -> None:
+    from meddel_fast.benchmark.config_file import load_config
     from meddel_fast.benchmark.plan import build
     from meddel_fast.benchmark.stage import Records
-    from meddel_fast.config_file import load_config
 
     config = load_config(path)
     build(config, Records(config.out))

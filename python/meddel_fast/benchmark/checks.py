@@ -11,7 +11,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from meddel_fast.config import ConfigError, RunConfig
+from meddel_fast.benchmark.config import RunConfig
+from meddel_fast.common.errors import ConfigError
 from meddel_fast.extras import needs
 from meddel_fast.files import read_json
 from meddel_fast.selectors import METHODS, check_options

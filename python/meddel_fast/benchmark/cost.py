@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from meddel_fast.files import read_json
 
 if TYPE_CHECKING:
-    from meddel_fast.config import CostConfig
+    from meddel_fast.benchmark.config import CostConfig
 
 STEADY_COLUMNS = ("kept_bytes", "saved_bytes", "steps")
 """Those that are the same in every run; the score table has them too."""

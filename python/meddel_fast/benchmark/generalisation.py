@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from meddel_fast.benchmark.config import USES, DataConfig, GeneralisationConfig
 from meddel_fast.benchmark.run_folder import tag
 from meddel_fast.benchmark.run_stages import RunStages
 from meddel_fast.benchmark.score import as_csv
 from meddel_fast.benchmark.stage import Stage
-from meddel_fast.config import USES, DataConfig, GeneralisationConfig
 from meddel_fast.files import read_json, write_json, write_text
 from meddel_fast.selectors import Selection
 

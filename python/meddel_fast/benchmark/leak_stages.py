@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from meddel_fast.benchmark.config import SPLITS, DataConfig
 from meddel_fast.benchmark.leakage import PAIRS, SUMMARY, Leakage, Samples, audit
 from meddel_fast.benchmark.leakage import SPLITS as AUDITS
 from meddel_fast.benchmark.run_stages import RunStages
 from meddel_fast.benchmark.stage import Stage
-from meddel_fast.config import SPLITS, ConfigError, DataConfig
+from meddel_fast.common.errors import ConfigError
 from meddel_fast.files import Progress
 
 if TYPE_CHECKING:

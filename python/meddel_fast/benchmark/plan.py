@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from meddel_fast.benchmark import generalisation, leak_stages, score_stages, task_stages
 from meddel_fast.benchmark.checks import check_selectors, check_sets
+from meddel_fast.benchmark.config import RunConfig
 from meddel_fast.benchmark.results import repeated
 from meddel_fast.benchmark.run_folder import FULL, tags
 from meddel_fast.benchmark.run_stages import RunStages
 from meddel_fast.benchmark.stage import Records, Stage
-from meddel_fast.config import RunConfig
 from meddel_fast.selectors import DRAW_NOTHING
 
 GROUPS = (

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meddel_fast.benchmark.checks import check_run
+from meddel_fast.benchmark.config import RunConfig
 from meddel_fast.benchmark.machine import hardware, versions
 from meddel_fast.benchmark.plan import build
 from meddel_fast.benchmark.run_folder import tags
 from meddel_fast.benchmark.run_json import FORMAT
 from meddel_fast.benchmark.stage import Records, settings
-from meddel_fast.config import ConfigError, RunConfig
+from meddel_fast.common.errors import ConfigError
 from meddel_fast.extras import needs
 from meddel_fast.files import remove_leftovers, write_json
 from meddel_fast.lock import lock

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from meddel_fast.benchmark.config import DataConfig, RunConfig
 from meddel_fast.benchmark.leakage import PAIRS
 from meddel_fast.benchmark.results import repeated, result_path
 from meddel_fast.benchmark.stage import Records, listing
-from meddel_fast.config import ConfigError, DataConfig, RunConfig
+from meddel_fast.common.errors import ConfigError
 from meddel_fast.extras import needs
 from meddel_fast.selectors import DRAW_NOTHING
 

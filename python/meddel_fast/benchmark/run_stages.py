@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 from meddel_fast.arrays import check_int
 from meddel_fast.benchmark import task_stages
 from meddel_fast.benchmark.checks import MAE_LOSS, check_pool
+from meddel_fast.benchmark.config import DataConfig
 from meddel_fast.benchmark.results import predictions_path, repeated
 from meddel_fast.benchmark.run_folder import RunFolder, encoder_key, tag
 from meddel_fast.benchmark.shared_training import share_training
 from meddel_fast.benchmark.stage import Stage, listing, settings
-from meddel_fast.config import ConfigError, DataConfig, PretrainConfig
+from meddel_fast.common.errors import ConfigError
 from meddel_fast.data.shared_images import shared_images
 from meddel_fast.files import Progress, sha256_file, sha256_json, write_json
 from meddel_fast.selectors import Selection, select_ladder
+from meddel_fast.training.settings import PretrainConfig
 
 if TYPE_CHECKING:
     import numpy as np

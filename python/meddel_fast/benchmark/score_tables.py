@@ -32,7 +32,7 @@ from meddel_fast.predictions import load_confusions
 from meddel_fast.selectors import Selection
 
 if TYPE_CHECKING:
-    from meddel_fast.config import RunConfig
+    from meddel_fast.benchmark.config import RunConfig
     from meddel_fast.data.manifest import Manifest
 
 

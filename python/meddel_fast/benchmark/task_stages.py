@@ -9,10 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from meddel_fast.benchmark.config import DataConfig, ReferenceConfig, RunConfig
 from meddel_fast.benchmark.run_folder import FULL, NO_TRAINING, encoder_key, tags
 from meddel_fast.benchmark.stage import Stage, settings
 from meddel_fast.benchmark.task_scores import task_rows, write_tasks
-from meddel_fast.config import ConfigError, DataConfig, ReferenceConfig, RunConfig
+from meddel_fast.common.errors import ConfigError
 from meddel_fast.files import Progress, read_json, write_json
 from meddel_fast.selectors import Selection
 from meddel_fast.tasks import TASKS

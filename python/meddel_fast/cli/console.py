@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ParamSpec
 
-from meddel_fast.config import ConfigError
+from meddel_fast.common.errors import ConfigError
 from meddel_fast.extras import needs
 from meddel_fast.files import Progress, State, is_stream, state
 from meddel_fast.shortage import OUT_OF_MEMORY, shortage

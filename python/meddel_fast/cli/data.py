@@ -21,8 +21,8 @@ from meddel_fast.cli.options import (
     need,
     run_stages,
 )
-from meddel_fast.config import ConfigError, DataConfig
-from meddel_fast.config_file import parse_settings
+from meddel_fast.common.errors import ConfigError
+from meddel_fast.common.toml import parse_settings
 from meddel_fast.files import is_stream
 
 if TYPE_CHECKING:
@@ -120,21 +120,20 @@ def build(
     name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
     splits: Annotated[Path | None, typer.Option(help="CSV with columns file, split.")] = None,
     require_masks: Annotated[bool, typer.Option(help="Skip images without a mask.")] = False,
-    stride: Annotated[
-        int, typer.Option(help="Take every n-th frame of a video.")
-    ] = DataConfig.stride,
+    # these five as `benchmark.config.DataConfig` has them, which would take long to import
+    stride: Annotated[int, typer.Option(help="Take every n-th frame of a video.")] = 25,
     scene: Annotated[
         float, typer.Option(help="Of these only such as differ from the last by this, 0 to 1.")
-    ] = DataConfig.scene,
+    ] = 0.0,
     split: Annotated[
         str, typer.Option(help="All images are for this: train, val or test; or deal.")
-    ] = DataConfig.split,
+    ] = "",
     group_by: Annotated[
         str, typer.Option(help="Regular expression that finds an image's group in its path.")
-    ] = DataConfig.group_by,
+    ] = "",
     near_duplicates: Annotated[
         bool, typer.Option(help="Deal images that look alike together, where no group is known.")
-    ] = DataConfig.near_duplicates,
+    ] = True,
     mask_foreground: Annotated[
         str | None, typer.Option(help="Numbers or #colours in masks that are lesion: 1,2,#ff0000.")
     ] = None,

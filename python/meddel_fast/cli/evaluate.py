@@ -17,8 +17,8 @@ from meddel_fast.cli.options import (
     need,
     run_stages,
 )
-from meddel_fast.config import ConfigError, DownstreamConfig
-from meddel_fast.config_file import from_table, parse_settings
+from meddel_fast.common.errors import ConfigError
+from meddel_fast.common.toml import parse_settings
 
 
 def evaluate(
@@ -46,10 +46,12 @@ def evaluate(
     if config is not None:
         typer.echo(run_stages(config, data_root, out, "evaluate") / "evaluate")
         return
+    from meddel_fast.common.settings import from_table
     from meddel_fast.data.manifest import Manifest
     from meddel_fast.files import read_json, write_json
     from meddel_fast.outputs import RESULT, check_output
     from meddel_fast.predictions import KIND as PREDICTIONS
+    from meddel_fast.training.settings import DownstreamConfig
 
     folder = need(model, "the folder of an encoder")
     given = [folder, manifest, test]
@@ -116,6 +118,7 @@ def _evaluate_task(
     out: Path | None,
 ) -> None:
     """Do the same for a task other than segmentation."""
+    from meddel_fast.common.settings import from_table
     from meddel_fast.files import write_json
     from meddel_fast.tasks import TASKS
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from meddel_fast.cli.console import guarded, load_embeddings, show_work
-from meddel_fast.config import ConfigError
+from meddel_fast.common.errors import ConfigError
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -19,7 +19,7 @@ from meddel_fast.cli.options import (
     need,
     run_stages,
 )
-from meddel_fast.config import ConfigError
+from meddel_fast.common.errors import ConfigError
 
 if TYPE_CHECKING:
     from meddel_fast.benchmark.leakage import Leakage, Samples

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from meddel_fast.cli.console import progress_console
-from meddel_fast.config import ConfigError
-from meddel_fast.config_file import load_config
+from meddel_fast.common.errors import ConfigError
 
 _FROM_USER = ("COMMANDLINE", "ENVIRONMENT")
 
@@ -78,6 +77,7 @@ def _written(parameter: Any) -> str:
 def run_stages(config: Path, data_root: Path | None, out: Path | None, until: str | None) -> Path:
     """Bring the stages of a run up to date, up to and with the group `until`."""
     refuse_beside("--config", "config", "data_root", "out", "plan")
+    from meddel_fast.benchmark.config_file import load_config
     from meddel_fast.benchmark.run import run as run_benchmark
 
     settings = load_config(config, data_root=data_root, out=out)

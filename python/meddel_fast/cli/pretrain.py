@@ -17,8 +17,8 @@ from meddel_fast.cli.options import (
     need,
     run_stages,
 )
-from meddel_fast.config import ConfigError, PretrainConfig
-from meddel_fast.config_file import from_table, parse_settings
+from meddel_fast.common.errors import ConfigError
+from meddel_fast.common.toml import parse_settings
 
 
 def pretrain(
@@ -36,9 +36,11 @@ def pretrain(
     if config is not None:
         typer.echo(run_stages(config, data_root, out, "pretrain") / "pretrain")
         return
+    from meddel_fast.common.settings import from_table
     from meddel_fast.data.manifest import Manifest
     from meddel_fast.outputs import check_folder
     from meddel_fast.selectors import Selection
+    from meddel_fast.training.settings import PretrainConfig
 
     rows, target = Manifest.load(need(manifest, "a manifest")), need(out, "--out FOLDER")
     chosen = None if selection is None else Selection.load(selection)

@@ -12,6 +12,14 @@ from meddel_fast.cli.leakage import tell_run
 from meddel_fast.cli.options import JsonOption, RootOption, print_table, run_stages
 
 
+def _print_schema(wanted: bool) -> None:
+    if wanted:
+        from meddel_fast.benchmark.config_schema import schema_text
+
+        typer.echo(schema_text(), nl=False)
+        raise typer.Exit
+
+
 def run(
     config: Annotated[Path, typer.Argument(help="Settings of the run, a TOML file.")],
     data_root: RootOption = None,
@@ -19,13 +27,22 @@ def run(
         Path | None, typer.Option(help="Run directory, instead of the config's.")
     ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="List the stages, and run none.")] = False,
+    schema: Annotated[
+        bool,
+        typer.Option(
+            "--schema",
+            callback=_print_schema,
+            is_eager=True,
+            help="Print the JSON schema of config files, and run none.",
+        ),
+    ] = False,
 ) -> None:
     """Run the whole benchmark; done stages are skipped, a stopped run goes on."""
     if plan:
         from meddel_fast.benchmark.checks import check_plan, not_there_yet
+        from meddel_fast.benchmark.config_file import load_config
         from meddel_fast.benchmark.plan import build
         from meddel_fast.benchmark.stage import Records
-        from meddel_fast.config_file import load_config
 
         settings = load_config(config, data_root=data_root, out=out)
         stages = build(settings, Records(settings.out))

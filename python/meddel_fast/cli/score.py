@@ -17,7 +17,7 @@ from meddel_fast.cli.options import (
     run_stages,
     write_table,
 )
-from meddel_fast.config import ConfigError
+from meddel_fast.common.errors import ConfigError
 
 
 def score(

@@ -19,8 +19,8 @@ from meddel_fast.cli.options import (
     run_stages,
 )
 from meddel_fast.cli.selection_file import reuse
-from meddel_fast.config import ConfigError
-from meddel_fast.config_file import parse_settings
+from meddel_fast.common.errors import ConfigError
+from meddel_fast.common.toml import parse_settings
 
 if TYPE_CHECKING:
     from meddel_fast.data.manifest import Manifest

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from meddel_fast.config import ConfigError
+from meddel_fast.common.errors import ConfigError
 
 
 def reuse(saved: Path, out: Path | None, manifest: Path | None, kept: Path | None) -> None:

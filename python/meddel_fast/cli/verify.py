@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from meddel_fast.cli.console import show_work
-from meddel_fast.config import ConfigError
+from meddel_fast.common.errors import ConfigError
 
 DISAGREES = 1  # exit status
 

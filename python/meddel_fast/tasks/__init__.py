@@ -6,8 +6,9 @@ classification    linear probe and nearest neighbours, by labels  ``balanced_acc
 localisation      one box an image, by boxes or masks             ``box_iou``
 ================  ==============================================  =====================
 
-To add one: a module beside these, a line in :data:`TASKS`, its settings in `config` (a class, its
-name in ``config.TASKS``, a field of ``RunConfig``) and `config_file`, a test.
+To add one: a module beside these, a line in :data:`TASKS`, the class of its settings in
+`training.settings`, its name in ``benchmark.config.Task`` and a field of ``RunConfig``, its name in
+``benchmark.config_file.TASKS``, a test.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Task:
     name
         As ``[[data]] tasks`` has it.
     settings
-        Class of its settings, one of `config`.
+        Class of its settings, one of `training.settings`.
     wants
         What an image must have, for messages: "a mask".
     usable

@@ -6,11 +6,11 @@ from typing import cast
 
 import numpy as np
 
-from meddel_fast.config import LocalisationConfig
 from meddel_fast.data.manifest import Manifest
 from meddel_fast.downstream import HeadRun, Pixels
 from meddel_fast.loader import frames
 from meddel_fast.tasks.boxes import Boxes, FilledBoxes, boxes_of_mask, read_boxes
+from meddel_fast.training.settings import LocalisationConfig
 
 _CHUNK = 64  # masks read at once, by all threads
 

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import ops
-from meddel_fast.config import ClassificationConfig
 from meddel_fast.data.shared_images import check_apart
 from meddel_fast.extras import needs
 from meddel_fast.files import Progress, StrPath
 from meddel_fast.tasks.base import Task
+from meddel_fast.training.settings import ClassificationConfig
 
 if TYPE_CHECKING:
     from meddel_fast.data.manifest import Manifest

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from meddel_fast.config import LocalisationConfig
 from meddel_fast.data.shared_images import check_apart
 from meddel_fast.files import Progress, StrPath
 from meddel_fast.tasks.base import Task
 from meddel_fast.tasks.boxes import box_iou, likeliest_box
+from meddel_fast.training.settings import LocalisationConfig
 
 if TYPE_CHECKING:
     from meddel_fast.data.manifest import Manifest

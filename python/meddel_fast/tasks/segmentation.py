@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from meddel_fast.config import DownstreamConfig
 from meddel_fast.files import Progress, StrPath
 from meddel_fast.tasks.base import Task
+from meddel_fast.training.settings import DownstreamConfig
 
 if TYPE_CHECKING:
     from meddel_fast.data.manifest import Manifest

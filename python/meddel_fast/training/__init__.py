@@ -1,0 +1,1 @@
+"""Encoders, their pre-training, and the tasks that they are measured by."""
