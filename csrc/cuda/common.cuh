@@ -8,7 +8,7 @@
 #include <stdexcept>
 
 #include "cuda/elements.h"
-#include "matrix.h"
+#include "base/matrix.h"
 
 // After a launch, CUDA_CHECK(cudaGetLastError()).
 #define CUDA_CHECK(call)                                                                       \

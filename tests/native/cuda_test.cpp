@@ -9,13 +9,13 @@
 #include <string>
 #include <vector>
 
+#include "base/matrix.h"
+#include "base/norms.h"
 #include "cpu/isa.h"
 #include "cuda/elements.h"
 #include "cuda/launch.h"
 #include "cuda_on_host.h"
-#include "kcenter.h"
-#include "matrix.h"
-#include "norms.h"
+#include "ops/kcenter.h"
 
 namespace meddel {
 namespace {

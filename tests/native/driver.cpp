@@ -8,16 +8,20 @@
 #include <utility>
 #include <vector>
 
+#include "base/norms.h"
 #include "cpu/isa.h"
-#include "deduplicate.h"
-#include "kcenter.h"
-#include "kcenter_parts.h"
-#include "kmeans.h"
-#include "kmeans_parts.h"
-#include "norms.h"
-#include "pair_parts.h"
-#include "pairs.h"
-#include "screen.h"
+#include "ops/deduplicate.h"
+#include "ops/kcenter.h"
+#include "ops/kcenter_parts.h"
+#include "ops/kmeans.h"
+#include "ops/kmeans_parts.h"
+#include "ops/pairs.h"
+#include "ops/pairs_parts.h"
+#include "ops/redundancy.h"
+#include "ops/redundancy_parts.h"
+#include "ops/topk.h"
+#include "ops/topk_parts.h"
+#include "screen/plan.h"
 
 namespace meddel {
 namespace {
