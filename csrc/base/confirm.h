@@ -55,6 +55,10 @@ struct Candidate {
   bool operator<(const Candidate& other) const { return bound > other.bound; }
 };
 
+// Puts the `count` best of some candidates first.
+void best_first(std::vector<Candidate>::iterator begin, std::vector<Candidate>::iterator end,
+                int64_t count);
+
 // Hands columns of x's rows to an operation (see pair_scan.h), for one thread.
 template <class Operation>
 class Confirmer {
@@ -106,7 +110,7 @@ class Confirmer {
   // Confirms the best of the candidates [done, count), until `end` are done.
   int64_t confirm_best(int64_t p, const void* row, int64_t done, int64_t end, int64_t count) {
     const auto begin = candidates_.begin();
-    if (end < count) std::nth_element(begin + done, begin + end - 1, begin + count);
+    if (end < count) best_first(begin + done, begin + count, end - done);
     confirm(p, row, done, end);
     return end;
   }

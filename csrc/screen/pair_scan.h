@@ -73,7 +73,7 @@ struct Workspace {
   int64_t unpacked_begin = -1;
   int64_t dense_tiles = 0;  // tiles to come that go to the dense screen at once
   std::vector<int32_t> starts;
-  std::vector<bool> taken;  // rows that are done with the tile
+  std::vector<uint8_t> taken;  // rows that are done with the tile
   std::vector<int32_t> scores;
   std::vector<uint16_t> columns;
   std::vector<int32_t> counts;
@@ -191,7 +191,7 @@ class Scanner {
   }
 
   void screened(const Piece& piece, Workspace<Operation>& work) {
-    std::fill(work.taken.begin(), work.taken.end(), false);
+    std::fill(work.taken.begin(), work.taken.end(), uint8_t{0});
     const int64_t wanted = choose_rows(piece, work);
     if (wanted == 0) return;
     bool dense = screening_.prefix == nullptr || work.dense_tiles > 0;
@@ -295,7 +295,7 @@ class Scanner {
       for (int64_t k = r; k < r + 4; ++k) {
         if (work.starts[k] != kUnseen) continue;
         work.starts[k] = Screen::never();
-        work.taken[k] = true;
+        work.taken[k] = 1;
         take_by_scores(codes.screen, piece.begin + k, &work.scores[(k - r) * kTileColumns], piece,
                        work);
       }
