@@ -1,5 +1,7 @@
 #include "base/confirm.h"
 
+#include <algorithm>
+
 namespace meddel::scan {
 
 void best_first(std::vector<Candidate>::iterator begin, std::vector<Candidate>::iterator end,

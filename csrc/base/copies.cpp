@@ -1,6 +1,5 @@
 #include "base/copies.h"
 
-#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <numeric>

@@ -7,8 +7,8 @@
 #include <sstream>
 #include <stdexcept>
 
-#include "cuda/elements.h"
 #include "base/matrix.h"
+#include "cuda/elements.h"
 
 // After a launch, CUDA_CHECK(cudaGetLastError()).
 #define CUDA_CHECK(call)                                                                       \
