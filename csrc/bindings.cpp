@@ -1,7 +1,6 @@
 // The one file of the core that knows Python: converts, releases the GIL, calls. Arguments are
 // trusted to be what meddel_fast.ops makes of the user's; only what would read outside an array is
-// checked again. Longer than other files because it is the only one: a second would read pybind11's
-// headers once more, which is most of the time that this one takes to build.
+// checked again. It is longer than other files because it is the only one of its kind.
 //
 // The rooms of csrc/, each of which includes itself and those below it, and nothing else:
 //   bindings.cpp  cuda_bindings.cpp    Python's modules _core and _cuda
