@@ -41,7 +41,7 @@ $(VENV)/.demo: $(VENV)/.torch $(SOURCES)
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.triton $(SOURCES)
-	$(BIN)/pip install -q --config-settings=cmake.define.MEDDEL_WERROR=ON --config-settings=cmake.define.MEDDEL_CUDA_ON_HOST=ON --config-settings=build-dir=build/test ".[benchmark,test,lint]"
+	$(BIN)/pip install -q --config-settings=cmake.define.MEDDEL_WERROR=ON --config-settings=cmake.define.MEDDEL_CUDA_ON_HOST=ON --config-settings=cmake.define.MEDDEL_DRIVER=ON --config-settings=build-dir=build/test ".[benchmark,test,lint]"
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.torch $(SOURCES)

@@ -4,9 +4,8 @@ option(MEDDEL_CUDA_FROM_PYPI "Take nvcc from the nvidia-cuda-* packages that Pyt
 option(MEDDEL_CUDA_ON_HOST "Build the extension that runs the GPU's code on the host, for tests" OFF)
 
 if(MEDDEL_CUDA_ON_HOST)
-  pybind11_add_module(_cuda_on_host csrc/cuda/bindings.cpp tests/native/cuda_on_host.cpp)
-  target_link_libraries(_cuda_on_host PRIVATE meddel_options)
-  target_compile_options(_cuda_on_host PRIVATE -U_FORTIFY_SOURCE)  # forbids jumps between stacks
+  pybind11_add_module(_cuda_on_host csrc/cuda_bindings.cpp)
+  target_link_libraries(_cuda_on_host PRIVATE cuda_on_host)
   target_compile_definitions(_cuda_on_host PRIVATE MEDDEL_CUDA_MODULE=_cuda_on_host)
 endif()
 
@@ -54,7 +53,7 @@ if(MEDDEL_WERROR)
   target_compile_options(meddel_cuda PRIVATE --Werror=all-warnings)
 endif()
 
-pybind11_add_module(_cuda csrc/cuda/bindings.cpp)
+pybind11_add_module(_cuda csrc/cuda_bindings.cpp)
 target_link_libraries(_cuda PRIVATE meddel_options meddel_cuda)
 target_compile_definitions(_cuda PRIVATE MEDDEL_CUDA_MODULE=_cuda)
 install(TARGETS _cuda LIBRARY DESTINATION meddel_fast)

@@ -1,5 +1,13 @@
-// The one file that knows Python: converts, releases the GIL, calls. Arguments are trusted to be
-// what meddel_fast.ops makes of the user's; only what would read outside an array is checked again.
+// The one file of the core that knows Python: converts, releases the GIL, calls. Arguments are
+// trusted to be what meddel_fast.ops makes of the user's; only what would read outside an array is
+// checked again. It is longer than other files because it is the only one of its kind.
+//
+// The rooms of csrc/, each of which includes itself and those below it, and nothing else:
+//   bindings.cpp  cuda_bindings.cpp    Python's modules _core and _cuda
+//   ops/                               an operation each, on a whole matrix and (*_parts) on parts
+//   screen/                            what leaves pairs of rows out, and the proof that it may
+//   base/         (beside ops: cuda/)  the truth, matrices, norms, threads
+//   cpu/                               what differs by instruction set
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -13,20 +21,25 @@
 #include <utility>
 #include <vector>
 
-#include "check.h"
+#include "base/check.h"
+#include "base/floating_point.h"
+#include "base/matrix.h"
+#include "base/norms.h"
+#include "base/parallel.h"
 #include "cpu/isa.h"
-#include "deduplicate.h"
-#include "floating_point.h"
-#include "kcenter.h"
-#include "kcenter_parts.h"
-#include "kmeans.h"
-#include "kmeans_parts.h"
-#include "matrix.h"
-#include "norms.h"
-#include "pair_parts.h"
-#include "pairs.h"
-#include "parallel.h"
-#include "screen.h"
+#include "ops/deduplicate.h"
+#include "ops/kcenter.h"
+#include "ops/kcenter_parts.h"
+#include "ops/kmeans.h"
+#include "ops/kmeans_parts.h"
+#include "ops/ordering.h"
+#include "ops/pairs.h"
+#include "ops/pairs_parts.h"
+#include "ops/redundancy.h"
+#include "ops/redundancy_parts.h"
+#include "ops/topk.h"
+#include "ops/topk_parts.h"
+#include "screen/plan.h"
 
 namespace py = pybind11;
 
@@ -58,6 +71,24 @@ Matrix matrix(const py::array& x) {
                "expected aligned elements");
   return {x.data(), n, d, n == 1 ? d : x.strides(0) / size, dtype};
 }
+
+}  // namespace
+}  // namespace meddel
+
+// An array comes in as a matrix: the caller holds it for as long as the call lasts.
+template <>
+struct pybind11::detail::type_caster<meddel::Matrix> {
+  PYBIND11_TYPE_CASTER(meddel::Matrix, const_name("numpy.ndarray"));
+
+  bool load(handle source, bool) {
+    if (!isinstance<array>(source)) return false;
+    value = meddel::matrix(reinterpret_borrow<array>(source));
+    return true;
+  }
+};
+
+namespace meddel {
+namespace {
 
 // Whom this thread's operations tell how far they are: a function of (done, total), or null. The
 // caller of report_to holds it.
@@ -123,6 +154,13 @@ py::array_t<T> array(std::vector<T>&& values, std::vector<py::ssize_t> shape = {
   return py::array_t<T>(shape, owned->data(), owner);
 }
 
+template <class... T>
+py::tuple arrays(std::vector<T>&... values) {
+  return py::make_tuple(array(std::move(values))...);
+}
+
+Metric metric(bool cosine) { return cosine ? Metric::kCosine : Metric::kEuclidean; }
+
 void check_length(const py::array& a, int64_t n, const char* name) {
   MEDDEL_CHECK(a.ndim() == 1 && a.shape(0) == n, name << " must have length " << n);
 }
@@ -142,15 +180,10 @@ Ordering ordering(int64_t n, const std::optional<Index>& order,
   return make_ordering(n, order ? order->data() : nullptr, labels ? labels->data() : nullptr);
 }
 
-py::tuple pairs_tuple(Pairs&& pairs) {
-  return py::make_tuple(array(std::move(pairs.i)), array(std::move(pairs.j)),
-                        array(std::move(pairs.similarity)));
-}
+py::tuple pairs_tuple(Pairs&& pairs) { return arrays(pairs.i, pairs.j, pairs.similarity); }
 
-py::tuple kcenter_greedy_py(const py::array& x_array, int64_t k, double radius, bool cosine_metric,
-                            int64_t start, const std::vector<int64_t>& selected, bool distances,
-                            int threads) {
-  const Matrix x = matrix(x_array);
+py::tuple kcenter_greedy_py(const Matrix& x, int64_t k, double radius, bool cosine, int64_t start,
+                            const std::vector<int64_t>& selected, bool distances, int threads) {
   std::vector<bool> seen(static_cast<size_t>(x.n), false);
   for (int64_t i : selected) {
     MEDDEL_CHECK(i >= 0 && i < x.n && !seen[i], "selected must be distinct rows");
@@ -158,53 +191,44 @@ py::tuple kcenter_greedy_py(const py::array& x_array, int64_t k, double radius, 
   }
   MEDDEL_CHECK(start >= 0 && start < x.n, "start must be a row");
   MEDDEL_CHECK(k >= 1 && k <= x.n - static_cast<int64_t>(selected.size()), "k is out of range");
-  const Metric metric = cosine_metric ? Metric::kCosine : Metric::kEuclidean;
   KCenter out = call(threads, [&](const Context& context) {
-    return kcenter_greedy(x, k, radius, metric, start, selected, distances, context);
+    return kcenter_greedy(x, k, radius, metric(cosine), start, selected, distances, context);
   });
-  return py::make_tuple(array(std::move(out.indices)), array(std::move(out.radii)),
-                        array(std::move(out.distances)));
+  return arrays(out.indices, out.radii, out.distances);
 }
 
-py::tuple similar_pairs_py(const py::array& x_array, const std::optional<py::array>& y_array,
-                           int64_t begin, int64_t end, double threshold, int64_t max_pairs,
-                           int threads) {
-  const Matrix x = matrix(x_array);
-  const Matrix y = y_array ? matrix(*y_array) : x;
-  MEDDEL_CHECK(x.d == y.d && x.dtype == y.dtype, "x and y must agree in width and type");
+py::tuple similar_pairs_py(const Matrix& x, const std::optional<Matrix>& y, int64_t begin,
+                           int64_t end, double threshold, int64_t max_pairs, int threads) {
+  MEDDEL_CHECK(!y || (x.d == y->d && x.dtype == y->dtype), "x and y must agree in width and type");
   MEDDEL_CHECK(0 <= begin && begin < end && end <= x.n, "begin and end must be a range of rows");
   return pairs_tuple(call(threads, [&](const Context& context) {
-    return similar_pairs(x, y_array ? &y : nullptr, {begin, end}, threshold, max_pairs, context);
+    return similar_pairs(x, y ? &*y : nullptr, {begin, end}, threshold, max_pairs, context);
   }));
 }
 
-py::tuple redundancy_py(const py::array& x_array, const std::optional<Index>& order,
+py::tuple redundancy_py(const Matrix& x, const std::optional<Index>& order,
                         const std::optional<Index>& labels, int threads) {
-  const Matrix x = matrix(x_array);
   const Ordering ordered = ordering(x.n, order, labels);
   constexpr double kAll = -std::numeric_limits<double>::infinity();
   Redundancy out =
       call(threads, [&](const Context& context) { return redundancy(x, ordered, kAll, context); });
-  return py::make_tuple(array(std::move(out.similarity)), array(std::move(out.neighbor)));
+  return arrays(out.similarity, out.neighbor);
 }
 
-py::tuple topk_similarity_py(const py::array& x_array, const std::optional<py::array>& y_array,
-                             int64_t k, int threads) {
-  const Matrix x = matrix(x_array);
-  const Matrix y = y_array ? matrix(*y_array) : x;
-  MEDDEL_CHECK(x.d == y.d && x.dtype == y.dtype, "x and y must agree in width and type");
-  MEDDEL_CHECK(k >= 1 && k <= (y_array ? y.n : x.n - 1), "k is out of range");
+py::tuple topk_similarity_py(const Matrix& x, const std::optional<Matrix>& y, int64_t k,
+                             int threads) {
+  MEDDEL_CHECK(!y || (x.d == y->d && x.dtype == y->dtype), "x and y must agree in width and type");
+  MEDDEL_CHECK(k >= 1 && k <= (y ? y->n : x.n - 1), "k is out of range");
   TopK out = call(threads, [&](const Context& context) {
-    return topk_similarity(x, y_array ? &y : nullptr, k, context);
+    return topk_similarity(x, y ? &*y : nullptr, k, context);
   });
   return py::make_tuple(array(std::move(out.similarity), {x.n, k}),
                         array(std::move(out.indices), {x.n, k}));
 }
 
-py::tuple deduplicate_py(const py::array& x_array, double threshold, const std::string& rule,
+py::tuple deduplicate_py(const Matrix& x, double threshold, const std::string& rule,
                          const std::optional<Index>& order, const std::optional<Index>& labels,
                          int64_t max_pairs, int threads) {
-  const Matrix x = matrix(x_array);
   const Ordering ordered = ordering(x.n, order, labels);
   const Rule chosen = rule == "greedy"       ? Rule::kGreedy
                       : rule == "components" ? Rule::kComponents
@@ -212,12 +236,11 @@ py::tuple deduplicate_py(const py::array& x_array, double threshold, const std::
   Deduplicated out = call(threads, [&](const Context& context) {
     return deduplicate(x, threshold, chosen, ordered, max_pairs, context);
   });
-  return py::make_tuple(array(std::move(out.representative)), array(std::move(out.similarity)));
+  return arrays(out.representative, out.similarity);
 }
 
-py::array_t<int64_t> kmeans_plus_plus_py(const py::array& x_array, bool spherical,
+py::array_t<int64_t> kmeans_plus_plus_py(const Matrix& x, bool spherical,
                                          const std::vector<double>& uniforms, int threads) {
-  const Matrix x = matrix(x_array);
   MEDDEL_CHECK(!uniforms.empty() && static_cast<int64_t>(uniforms.size()) <= x.n,
                "expected 1 to n uniforms");
   return array(call(threads, [&](const Context& context) {
@@ -225,9 +248,8 @@ py::array_t<int64_t> kmeans_plus_plus_py(const py::array& x_array, bool spherica
   }));
 }
 
-py::tuple kmeans_py(const py::array& x_array, const py::array& init_array, int64_t max_iterations,
-                    bool spherical, int threads) {
-  const Matrix x = matrix(x_array), init = matrix(init_array);
+py::tuple kmeans_py(const Matrix& x, const Matrix& init, int64_t max_iterations, bool spherical,
+                    int threads) {
   MEDDEL_CHECK(init.dtype == DType::kFloat32 && init.d == x.d && init.ld == init.d,
                "centroids must be contiguous fp32 rows as wide as those of x");
   const float* begin = static_cast<const float*>(init.data);
@@ -239,8 +261,7 @@ py::tuple kmeans_py(const py::array& x_array, const py::array& init_array, int64
       array(std::move(out.distances)), out.inertia, out.iterations, out.converged);
 }
 
-int64_t first_nonfinite_row_py(const py::array& x_array, int threads) {
-  const Matrix x = matrix(x_array);
+int64_t first_nonfinite_row_py(const Matrix& x, int threads) {
   return call(threads, [&](const Context& context) {
     Team team(context);
     return first_nonfinite_row(team, x);
@@ -260,8 +281,7 @@ void check_alike(const Matrix& x, const Matrix& y) {
   MEDDEL_CHECK(x.d == y.d && x.dtype == y.dtype, "both sides must agree in width and type");
 }
 
-py::array_t<double> squared_norms_py(const py::array& x_array, int threads) {
-  const Matrix x = matrix(x_array);
+py::array_t<double> squared_norms_py(const Matrix& x, int threads) {
   return array(call(threads, [&](const Context& context) {
     Team team(context);
     return squared_norms(team, x);
@@ -297,13 +317,11 @@ py::tuple earlier_in_part_py(const py::tuple& x_tuple, const py::tuple& y_tuple,
   best = call(threads, [&](const Context& context) {
     return earlier_in_part(x, y, std::move(best), context);
   });
-  return py::make_tuple(array(std::move(best.similarity)), array(std::move(best.neighbor)));
+  return arrays(best.similarity, best.neighbor);
 }
 
-py::tuple topk_in_part_py(const py::array& x_array, int64_t x_first, const py::array& y_array,
-                          int64_t y_first, const py::array& similarity, const py::array& indices,
-                          int threads) {
-  const Matrix x = matrix(x_array), y = matrix(y_array);
+py::tuple topk_in_part_py(const Matrix& x, int64_t x_first, const Matrix& y, int64_t y_first,
+                          const py::array& similarity, const py::array& indices, int threads) {
   check_alike(x, y);
   MEDDEL_CHECK(indices.ndim() == 2 && indices.shape(1) >= 1, "indices must be rows x k");
   const int64_t k = indices.shape(1);
@@ -316,10 +334,9 @@ py::tuple topk_in_part_py(const py::array& x_array, int64_t x_first, const py::a
                         array(std::move(best.indices), {x.n, k}));
 }
 
-py::tuple pairs_of_groups_py(const py::array& x_array, const py::array& x_labels,
-                             const py::array& y_array, const py::array& y_labels, double threshold,
-                             int64_t max_pairs, int threads) {
-  const Matrix x = matrix(x_array), y = matrix(y_array);
+py::tuple pairs_of_groups_py(const Matrix& x, const py::array& x_labels, const Matrix& y,
+                             const py::array& y_labels, double threshold, int64_t max_pairs,
+                             int threads) {
   check_alike(x, y);
   const auto first = copied<int64_t>(x_labels, x.n, "x_labels");
   const auto second = copied<int64_t>(y_labels, y.n, "y_labels");
@@ -328,11 +345,10 @@ py::tuple pairs_of_groups_py(const py::array& x_array, const py::array& x_labels
   }));
 }
 
-py::tuple greedy_in_part_py(const py::array& x_array, double threshold, const py::array& samples,
+py::tuple greedy_in_part_py(const Matrix& x, double threshold, const py::array& samples,
                             const std::optional<py::array>& labels, int64_t max_pairs,
                             const py::array& representative, const py::array& similarity,
                             int threads) {
-  const Matrix x = matrix(x_array);
   const auto ids = copied<int64_t>(samples, x.n, "samples");
   std::vector<int64_t> groups;
   if (labels) groups = copied<int64_t>(*labels, x.n, "labels");
@@ -342,7 +358,7 @@ py::tuple greedy_in_part_py(const py::array& x_array, double threshold, const py
     return greedy_in_part(x, threshold, ids.data(), labels ? groups.data() : nullptr, max_pairs,
                           std::move(known), context);
   });
-  return py::make_tuple(array(std::move(known.representative)), array(std::move(known.similarity)));
+  return arrays(known.representative, known.similarity);
 }
 
 py::array_t<int64_t> join_components_py(const py::array& parent, const Index& i, const Index& j) {
@@ -359,47 +375,39 @@ py::array_t<int64_t> join_components_py(const py::array& parent, const Index& i,
   return array(join_components(std::move(parents), i.data(), j.data(), pairs));
 }
 
-py::array_t<double> row_cosines_py(const py::array& x_array, const py::array& y_array,
-                                   int threads) {
-  const Matrix x = matrix(x_array), y = matrix(y_array);
+py::array_t<double> row_cosines_py(const Matrix& x, const Matrix& y, int threads) {
   check_alike(x, y);
   MEDDEL_CHECK(x.n == y.n, "x and y must have as many rows");
   return array(call(threads, [&](const Context& context) { return row_cosines(x, y, context); }));
 }
 
-py::array_t<double> catch_up_py(const py::array& x_array, const py::array& centres_array,
-                                bool cosine_metric, const py::array& seen_array,
-                                const py::array& nearest_array, int threads) {
-  const Matrix x = matrix(x_array), centres = matrix(centres_array);
+py::array_t<double> catch_up_py(const Matrix& x, const Matrix& centres, bool cosine,
+                                const py::array& seen_array, const py::array& nearest_array,
+                                int threads) {
   check_alike(x, centres);
   std::vector<int32_t> seen = copied<int32_t>(seen_array, x.n, "seen");
   for (const int32_t count : seen) {
     MEDDEL_CHECK(count >= 0 && count <= centres.n, "seen must be numbers of centres");
   }
   std::vector<double> nearest = copied<double>(nearest_array, x.n, "nearest");
-  const Metric metric = cosine_metric ? Metric::kCosine : Metric::kEuclidean;
   return array(call(threads, [&](const Context& context) {
-    return catch_up(x, centres, metric, std::move(seen), std::move(nearest), context);
+    return catch_up(x, centres, metric(cosine), std::move(seen), std::move(nearest), context);
   }));
 }
 
-py::tuple choose_among_py(const py::array& x_array, const py::array& nearest_array, int64_t k,
-                          double radius, bool cosine_metric, double bound, int64_t before,
-                          int threads) {
-  const Matrix x = matrix(x_array);
+py::tuple choose_among_py(const Matrix& x, const py::array& nearest_array, int64_t k, double radius,
+                          bool cosine, double bound, int64_t before, int threads) {
   std::vector<double> nearest = copied<double>(nearest_array, x.n, "nearest");
-  const Metric metric = cosine_metric ? Metric::kCosine : Metric::kEuclidean;
   Chosen out = call(threads, [&](const Context& context) {
-    return choose_among(x, std::move(nearest), k, radius, metric, bound, before, context);
+    return choose_among(x, std::move(nearest), k, radius, metric(cosine), bound, before, context);
   });
   return py::make_tuple(array(std::move(out.rows)), array(std::move(out.radii)),
                         array(std::move(out.nearest)), out.ended);
 }
 
-py::array_t<double> lower_weights_py(const py::array& x_array, const py::array& squares_array,
-                                     const py::array& seed_array, int64_t row, bool spherical,
+py::array_t<double> lower_weights_py(const Matrix& x, const py::array& squares_array,
+                                     const Matrix& seed, int64_t row, bool spherical,
                                      const py::array& weights_array, int threads) {
-  const Matrix x = matrix(x_array), seed = matrix(seed_array);
   check_alike(x, seed);
   MEDDEL_CHECK(seed.n == 1, "the seed must be one row");
   const auto squares = copied<double>(squares_array, x.n, "squares");
@@ -409,11 +417,10 @@ py::array_t<double> lower_weights_py(const py::array& x_array, const py::array& 
   }));
 }
 
-py::array_t<double> add_members_py(const py::array& x_array, const py::array& labels_array,
+py::array_t<double> add_members_py(const Matrix& x, const py::array& labels_array,
                                    const std::optional<py::array>& norms_array,
                                    const std::vector<bool>& wanted, const py::array& sums_array,
                                    int threads) {
-  const Matrix x = matrix(x_array);
   const int64_t k = static_cast<int64_t>(wanted.size());
   const auto labels = copied<int64_t>(labels_array, x.n, "labels");
   for (const int64_t label : labels) {

@@ -1,6 +1,6 @@
 """Farthest-point selection (k-center greedy) whose loop lives on the device.
 
-Public: :func:`kcenter_greedy`. As in ``csrc/kcenter.cpp``: a row's distance to its nearest centre
+Public: :func:`kcenter_greedy`. As in ``csrc/ops/kcenter.cpp``: a row's distance to its nearest centre
 only shrinks, so a stale one is an upper bound. An epoch:
 
 1. The rows with the largest bounds catch up with the centres that they have not seen: many rows

@@ -2,8 +2,7 @@
 
 #include <atomic>
 #include <cstdlib>
-
-#include "check.h"
+#include <stdexcept>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -106,8 +105,8 @@ const Kernels& find(const std::string& name, const char* source) {
     names += names.empty() ? "" : ", ";
     names += row.kernels->name;
   }
-  MEDDEL_CHECK(false, source << " must be one of " << names << ", got '" << name << "'");
-  return kScalarKernels;
+  throw std::invalid_argument(std::string(source) + " must be one of " + names + ", got '" + name +
+                              "'");
 }
 
 const Kernels& default_kernels() {

@@ -7,8 +7,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "base/matrix.h"
 #include "cuda/elements.h"
-#include "matrix.h"
 
 // After a launch, CUDA_CHECK(cudaGetLastError()).
 #define CUDA_CHECK(call)                                                                       \

@@ -9,7 +9,7 @@
 
 #include <cstdint>
 
-#include "truth.h"
+#include "base/truth.h"
 
 namespace meddel::cuda {
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "truth.h"
+#include "base/truth.h"
 
 namespace meddel::cuda {
 

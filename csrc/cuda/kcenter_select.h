@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "truth.h"
+#include "base/truth.h"
 
 namespace meddel::cuda {
 

@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "base/matrix.h"
+#include "base/truth.h"
 #include "cuda/kcenter_select.h"
-#include "matrix.h"
-#include "truth.h"
 
 namespace meddel::cuda {
 

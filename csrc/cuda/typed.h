@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
+#include "base/matrix.h"
 #include "cuda/elements.h"
-#include "matrix.h"
 
 namespace meddel::cuda {
 

@@ -6,16 +6,15 @@
 #include <cstring>
 #include <numeric>
 #include <random>
-#include <string>
 #include <vector>
 
+#include "base/matrix.h"
+#include "base/norms.h"
 #include "cpu/isa.h"
 #include "cuda/elements.h"
 #include "cuda/launch.h"
 #include "cuda_on_host.h"
-#include "kcenter.h"
-#include "matrix.h"
-#include "norms.h"
+#include "ops/kcenter.h"
 
 namespace meddel {
 namespace {

@@ -1,23 +1,29 @@
 // Runs every operation on made rows, on every instruction set, and prints one hash of all results a
-// set: they must all be equal. For sanitizers and other CPUs, where Python is in the way.
+// set: they must all be equal. For sanitizers and other CPUs, where Python is in the way. Takes the
+// number of rows.
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/norms.h"
 #include "cpu/isa.h"
-#include "deduplicate.h"
-#include "kcenter.h"
-#include "kcenter_parts.h"
-#include "kmeans.h"
-#include "kmeans_parts.h"
-#include "norms.h"
-#include "pair_parts.h"
-#include "pairs.h"
-#include "screen.h"
+#include "ops/deduplicate.h"
+#include "ops/kcenter.h"
+#include "ops/kcenter_parts.h"
+#include "ops/kmeans.h"
+#include "ops/kmeans_parts.h"
+#include "ops/pairs.h"
+#include "ops/pairs_parts.h"
+#include "ops/redundancy.h"
+#include "ops/redundancy_parts.h"
+#include "ops/topk.h"
+#include "ops/topk_parts.h"
+#include "screen/plan.h"
 
 namespace meddel {
 namespace {
@@ -39,12 +45,12 @@ class Hash {
   uint64_t state_ = 14695981039346656037u;  // FNV-1a
 };
 
-constexpr int64_t kRows = 700;
+constexpr int64_t kRows = 700;  // unless told otherwise; at least 400
 constexpr int64_t kColumns = 133;
 
 // Random rows with a mean, a hundred of them repeated with a growing difference.
-std::vector<float> made_rows() {
-  std::vector<float> x(static_cast<size_t>(kRows * kColumns));
+std::vector<float> made_rows(int64_t n) {
+  std::vector<float> x(static_cast<size_t>(n * kColumns));
   uint64_t state = 7;
   for (float& value : x) {
     state = state * 6364136223846793005u + 1442695040888963407u;
@@ -78,9 +84,9 @@ void run_kmeans(const Matrix& x, const std::vector<float>& rows, const Context& 
 
 // One set, and two; in ranges of many rows, few and one.
 void run_pairs(const Matrix& x, const Context& context, Hash& hash) {
-  const Matrix y{x.row(kRows / 2), kRows / 2, kColumns, kColumns, x.dtype};
+  const Matrix y{x.row(x.n / 2), x.n / 2, kColumns, kColumns, x.dtype};
   for (const Matrix* other : {static_cast<const Matrix*>(nullptr), &y}) {
-    const RowRange ranges[] = {{0, kRows}, {0, 300}, {300, 301}, {301, 320}, {320, kRows}};
+    const RowRange ranges[] = {{0, x.n}, {0, 300}, {300, 301}, {301, 320}, {320, x.n}};
     for (const RowRange& range : ranges) {
       const Pairs pairs = similar_pairs(x, other, range, 0.3, 1'000'000, context);
       hash.add(pairs.i);
@@ -92,45 +98,47 @@ void run_pairs(const Matrix& x, const Context& context, Hash& hash) {
 
 // A part against one before it, and within itself.
 void run_pair_parts(const Matrix& x, const Context& context, Hash& hash) {
-  const Matrix first{x.row(0), 400, kColumns, kColumns, x.dtype};
-  const Matrix second{x.row(400), 300, kColumns, kColumns, x.dtype};
-  std::vector<int64_t> samples(static_cast<size_t>(kRows)), labels;
+  const int64_t before = x.n * 4 / 7;
+  const Matrix first{x.row(0), before, kColumns, kColumns, x.dtype};
+  const Matrix second{x.row(before), x.n - before, kColumns, kColumns, x.dtype};
+  const auto count = static_cast<size_t>(second.n);
+  std::vector<int64_t> samples(static_cast<size_t>(x.n)), labels;
   std::iota(samples.begin(), samples.end(), int64_t{0});
   for (const int64_t sample : samples) labels.push_back(sample % 3);
   for (const int64_t* groups : {static_cast<const int64_t*>(nullptr), &std::as_const(labels)[0]}) {
-    const int64_t* rest = groups == nullptr ? nullptr : groups + 400;
+    const int64_t* rest = groups == nullptr ? nullptr : groups + before;
     const Part earlier{first, samples.data(), samples.data(), groups};
-    const Part later{second, samples.data() + 400, samples.data() + 400, rest};
-    Redundancy best{std::vector<double>(300, 0.1), std::vector<int64_t>(300, -1)};
+    const Part later{second, samples.data() + before, samples.data() + before, rest};
+    Redundancy best{std::vector<double>(count, 0.1), std::vector<int64_t>(count, -1)};
     best = earlier_in_part(later, earlier, std::move(best), context);
     best = earlier_in_part(later, later, std::move(best), context);
     hash.add(best.similarity);
     hash.add(best.neighbor);
   }
-  TopK top{std::vector<double>(900), std::vector<int64_t>(900, -1)};
-  top = topk_in_part(second, 400, first, 0, std::move(top), 3, context);
-  top = topk_in_part(second, 400, second, 400, std::move(top), 3, context);
+  TopK top{std::vector<double>(3 * count), std::vector<int64_t>(3 * count, -1)};
+  top = topk_in_part(second, before, first, 0, std::move(top), 3, context);
+  top = topk_in_part(second, before, second, before, std::move(top), 3, context);
   hash.add(top.similarity);
   hash.add(top.indices);
   const Pairs pairs =
-      pairs_of_groups(second, &labels[400], first, labels.data(), 0.3, 1'000'000, context);
+      pairs_of_groups(second, &labels[before], first, labels.data(), 0.3, 1'000'000, context);
   hash.add(pairs.j);
   const std::vector<int64_t> roots = join_components(samples, pairs.i.data(), pairs.j.data(),
                                                      static_cast<int64_t>(pairs.i.size()));
   hash.add(roots);
-  const Deduplicated known{std::vector<int64_t>(samples.begin() + 400, samples.end()),
-                           std::vector<double>(300)};
-  hash.add(greedy_in_part(second, 0.9, &samples[400], nullptr, 1'000'000, known, context)
+  const Deduplicated known{std::vector<int64_t>(samples.begin() + before, samples.end()),
+                           std::vector<double>(count)};
+  hash.add(greedy_in_part(second, 0.9, &samples[before], nullptr, 1'000'000, known, context)
                .representative);
-  const Matrix as_many{x.row(0), 300, kColumns, kColumns, x.dtype};
+  const Matrix as_many{x.row(0), second.n, kColumns, kColumns, x.dtype};
   hash.add(row_cosines(second, as_many, context));
 }
 
 void run_other_parts(const Matrix& x, const Context& context, Hash& hash) {
   const Matrix centres{x.row(0), 90, kColumns, kColumns, x.dtype};
   const Matrix seed{x.row(5), 1, kColumns, kColumns, x.dtype};
-  std::vector<int32_t> seen(static_cast<size_t>(kRows), 0);
-  const std::vector<double> infinite(static_cast<size_t>(kRows), HUGE_VAL);
+  std::vector<int32_t> seen(static_cast<size_t>(x.n), 0);
+  const std::vector<double> infinite(static_cast<size_t>(x.n), HUGE_VAL);
   for (const Metric metric : {Metric::kEuclidean, Metric::kCosine}) {
     const std::vector<double> nearest = catch_up(x, centres, metric, seen, infinite, context);
     hash.add(nearest);
@@ -141,7 +149,7 @@ void run_other_parts(const Matrix& x, const Context& context, Hash& hash) {
   Team team(context);
   const std::vector<double> squares = squared_norms(team, x);
   std::vector<int64_t> labels;
-  for (int64_t i = 0; i < kRows; ++i) labels.push_back(i % 7);
+  for (int64_t i = 0; i < x.n; ++i) labels.push_back(i % 7);
   const std::vector<double> sums(static_cast<size_t>(7 * kColumns), 0.0);
   for (const bool spherical : {true, false}) {
     hash.add(lower_weights(x, squares, seed, 5, spherical, infinite, context));
@@ -151,9 +159,9 @@ void run_other_parts(const Matrix& x, const Context& context, Hash& hash) {
   }
 }
 
-uint64_t run_all(int threads) {
-  const std::vector<float> rows = made_rows();
-  const Matrix x{rows.data(), kRows, kColumns, kColumns, DType::kFloat32};
+uint64_t run_all(int64_t n, int threads) {
+  const std::vector<float> rows = made_rows(n);
+  const Matrix x{rows.data(), n, kColumns, kColumns, DType::kFloat32};
   const Context context{threads, [] {}};
   Hash hash;
   for (const Metric metric : {Metric::kEuclidean, Metric::kCosine}) {
@@ -163,7 +171,7 @@ uint64_t run_all(int threads) {
     hash.add(centres.distances);
   }
   run_pairs(x, context, hash);
-  const Ordering ordering = make_ordering(kRows, nullptr, nullptr);
+  const Ordering ordering = make_ordering(n, nullptr, nullptr);
   const Redundancy highest = redundancy(x, ordering, -INFINITY, context);
   hash.add(highest.similarity);
   hash.add(highest.neighbor);
@@ -182,7 +190,8 @@ uint64_t run_all(int threads) {
 }  // namespace
 }  // namespace meddel
 
-int main() {
+int main(int argc, char** argv) {
+  const int64_t rows = argc > 1 ? std::atoll(argv[1]) : meddel::kRows;
   uint64_t first = 0;
   bool equal = true;
   for (const std::string& isa : meddel::available_isas()) {
@@ -191,7 +200,7 @@ int main() {
          {Mode::kNever, Mode::kAlways, Mode::kWide, Mode::kGrouped, Mode::kDense}) {
       meddel::use_isa(isa);
       meddel::use_screen(mode);
-      const uint64_t hash = meddel::run_all(mode == Mode::kNever ? 1 : 3);
+      const uint64_t hash = meddel::run_all(rows, mode == Mode::kNever ? 1 : 3);
       if (first == 0) first = hash;
       equal = equal && hash == first;
       std::printf("%s %016llx\n", isa.c_str(), static_cast<unsigned long long>(hash));

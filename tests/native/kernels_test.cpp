@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "base/matrix.h"
 #include "cpu/isa.h"
-#include "matrix.h"
 
 namespace meddel {
 

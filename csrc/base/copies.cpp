@@ -1,0 +1,94 @@
+#include "base/copies.h"
+
+#include <cstring>
+#include <limits>
+#include <numeric>
+
+namespace meddel {
+namespace {
+
+constexpr int64_t kGrain = 256;
+constexpr uint64_t kOdd = 0x9e3779b97f4a7c15u;
+
+// One step: no word is lost, as it can be undone, and high bits reach the low ones.
+uint64_t mix(uint64_t hash, uint64_t word) {
+  hash = (hash ^ word) * kOdd;
+  return hash ^ (hash >> 32);
+}
+
+// Four chains at a time, as the steps of one wait for each other.
+uint64_t hash_of(const void* data, int64_t bytes, uint64_t start) {
+  const char* from = static_cast<const char*>(data);
+  uint64_t chain[4] = {start, start + 1, start + 2, start + 3};
+  uint64_t words[4];
+  for (; bytes >= 32; bytes -= 32, from += 32) {
+    std::memcpy(words, from, 32);
+    for (int k = 0; k < 4; ++k) chain[k] = mix(chain[k], words[k]);
+  }
+  std::memset(words, 0, 32);
+  std::memcpy(words, from, static_cast<size_t>(bytes));
+  for (int k = 0; k < 4; ++k) chain[k] = mix(chain[k], words[k]);
+  return mix(mix(mix(chain[0], chain[1]), chain[2]), chain[3]);
+}
+
+}  // namespace
+
+std::vector<int64_t> count_up(int64_t n) {
+  std::vector<int64_t> out(static_cast<size_t>(n));
+  std::iota(out.begin(), out.end(), int64_t{0});
+  return out;
+}
+
+Copies::Copies(Team& team, const Matrix& x, const std::vector<double>* apart)
+    : Copies(team, x, count_up(x.n), nullptr, apart) {}
+
+Copies::Copies(Team& team, const Matrix& x, const std::vector<int64_t>& rows,
+               const std::vector<int64_t>* groups, const std::vector<double>* apart) {
+  constexpr uint32_t kFree = std::numeric_limits<uint32_t>::max();
+  const auto n = static_cast<int64_t>(rows.size());
+  if (n >= kFree) return;
+  const int64_t bytes = x.d * item_size(x.dtype);
+  const auto group = [groups](int64_t p) { return groups == nullptr ? 0 : (*groups)[p]; };
+  std::vector<uint64_t> hashes(rows.size());
+  team.run_range(n, kGrain, [&](int64_t from, int64_t to, int) {
+    for (int64_t p = from; p < to; ++p) {
+      hashes[p] = hash_of(x.row(rows[p]), bytes, static_cast<uint64_t>(group(p)));
+    }
+  });
+  const auto equal = [&](int64_t p, int64_t q) {
+    return hashes[p] == hashes[q] && group(p) == group(q) &&
+           std::memcmp(x.row(rows[p]), x.row(rows[q]), static_cast<size_t>(bytes)) == 0;
+  };
+  size_t size = 16;
+  while (size < 2 * rows.size()) size *= 2;
+  std::vector<uint32_t> table(size, kFree);  // of kinds
+  bool found = false;
+  for (int64_t p = 0; p < n; ++p) {
+    if (apart != nullptr && (*apart)[rows[p]] == 0.0) {
+      kind.push_back(static_cast<int64_t>(distinct.size()));
+      distinct.push_back(p);
+      continue;
+    }
+    size_t slot = hashes[p] & (size - 1);
+    while (table[slot] != kFree && !equal(distinct[table[slot]], p)) slot = (slot + 1) & (size - 1);
+    found = found || table[slot] != kFree;
+    if (table[slot] == kFree) {
+      table[slot] = static_cast<uint32_t>(distinct.size());
+      distinct.push_back(p);
+    }
+    kind.push_back(table[slot]);
+  }
+  if (!found) {
+    distinct.clear();
+    kind.clear();
+    return;
+  }
+  begin.assign(distinct.size() + 1, 0);
+  for (const int64_t k : kind) ++begin[k + 1];
+  std::partial_sum(begin.begin(), begin.end(), begin.begin());
+  members.resize(rows.size());
+  std::vector<int64_t> next(begin.begin(), begin.end() - 1);
+  for (int64_t p = 0; p < n; ++p) members[next[kind[p]]++] = p;
+}
+
+}  // namespace meddel

@@ -1,0 +1,42 @@
+// Rows that are equal, bit for bit. What is worked out for one of them holds for all, so that the
+// operations look at the first of each kind alone: many equal rows (black frames, say) would cost
+// as much as so many different ones otherwise, and more, as no screen tells them apart.
+//
+// Not what is equal in value only (0 and -0), nor of one direction: these are found as any other
+// rows are.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/matrix.h"
+#include "base/parallel.h"
+
+namespace meddel {
+
+struct Copies {
+  // Among the rows at some positions, by position; given a group for each, within groups. Rows
+  // whose entry in `apart` (by row) is 0 are no copies.
+  Copies(Team& team, const Matrix& x, const std::vector<int64_t>& rows,
+         const std::vector<int64_t>* groups = nullptr, const std::vector<double>* apart = nullptr);
+
+  // Among all rows of x.
+  Copies(Team& team, const Matrix& x, const std::vector<double>* apart = nullptr);
+
+  // Whether there are any. If not, all that follows is empty.
+  bool any() const { return !kind.empty(); }
+
+  int64_t first(int64_t p) const { return distinct[kind[p]]; }
+  bool is_first(int64_t p) const { return first(p) == p; }
+  int64_t count(int64_t k) const { return begin[k + 1] - begin[k]; }
+
+  std::vector<int64_t> distinct;  // by kind: its first position; rising
+  std::vector<int64_t> kind;      // by position
+  std::vector<int64_t> begin;     // by kind, and the end: where its members begin
+  std::vector<int64_t> members;   // positions, rising within a kind
+};
+
+// The numbers from 0 to n - 1.
+std::vector<int64_t> count_up(int64_t n);
+
+}  // namespace meddel

@@ -1,0 +1,148 @@
+// The sign tests of leaf.inl, which includes this: int8 codes of rows against packed blocks of
+// others.
+
+// Four rows against kBlocks blocks: as many sums as the registers hold.
+template <int kBlocks>
+struct Tile {
+  Sums sums[4][kBlocks];
+};
+
+template <int kBlocks>
+inline Tile<kBlocks> sum_tile(const uint8_t* x, const int32_t* x_start, const int8_t* y,
+                              const int32_t* y_start, int64_t width) {
+  Tile<kBlocks> tile;
+  MEDDEL_UNROLL for (int r = 0; r < 4; ++r) {
+    MEDDEL_UNROLL for (int v = 0; v < kBlocks; ++v) {
+      tile.sums[r][v] = start_sums(y_start + 16 * v, x_start[r]);
+    }
+  }
+  for (int64_t g = 0; g < width; g += 4) {
+    Group group[kBlocks];
+    MEDDEL_UNROLL for (int v = 0; v < kBlocks; ++v) {
+      group[v] = load_group(y + v * 16 * width + g * 16);
+    }
+    MEDDEL_UNROLL for (int r = 0; r < 4; ++r) {
+      int32_t four;
+      __builtin_memcpy(&four, x + r * width + g, sizeof four);
+      MEDDEL_UNROLL for (int v = 0; v < kBlocks; ++v) {
+        tile.sums[r][v] = add_products(tile.sums[r][v], four, group[v]);
+      }
+    }
+  }
+  return tile;
+}
+
+// Most tiles have no survivor: one look at all signs tells.
+template <int kBlocks>
+inline bool any_survivor(const Tile<kBlocks>& tile) {
+  Sums all = tile.sums[0][0];
+  MEDDEL_UNROLL for (int r = 0; r < 4; ++r) {
+    MEDDEL_UNROLL for (int v = 0; v < kBlocks; ++v) all = common_bits(all, tile.sums[r][v]);
+  }
+  return survivors(all) != 0;
+}
+
+template <int kBlocks>
+inline void append_survivors(const Tile<kBlocks>& tile, int64_t block, uint16_t* columns,
+                             int64_t stride, int32_t* counts) {
+  uint64_t masks[4] = {};
+  MEDDEL_UNROLL for (int r = 0; r < 4; ++r) {
+    MEDDEL_UNROLL for (int v = 0; v < kBlocks; ++v) {
+      masks[r] |= static_cast<uint64_t>(survivors(tile.sums[r][v])) << (16 * v);
+    }
+  }
+  for (int r = 0; r < 4; ++r) {
+    uint16_t* next = columns + r * stride + counts[r];
+    counts[r] += __builtin_popcountll(masks[r]);
+    for (uint64_t mask = masks[r]; mask != 0; mask &= mask - 1) {
+      *next++ = static_cast<uint16_t>(block * 16 + __builtin_ctzll(mask));
+    }
+  }
+}
+
+// A block stays in L1 for all rows.
+template <int kBlocks>
+int64_t screen_blocks(int64_t b, const uint8_t* x, const int32_t* x_start, int64_t rows,
+                      const int8_t* y, const int32_t* y_start, int64_t blocks, int64_t width,
+                      uint16_t* columns, int64_t stride, int32_t* counts) {
+  for (; b + kBlocks <= blocks; b += kBlocks) {
+    for (int64_t r = 0; r < rows; r += 4) {
+      const Tile<kBlocks> tile = sum_tile<kBlocks>(x + r * width, x_start + r, y + b * 16 * width,
+                                                   y_start + b * 16, width);
+      if (any_survivor(tile)) {
+        append_survivors(tile, b, columns + r * stride, stride, counts + r);
+      }
+    }
+  }
+  return b;
+}
+
+void screen(const uint8_t* x, const int32_t* x_start, int64_t rows, const int8_t* y,
+            const int32_t* y_start, int64_t blocks, int64_t width, uint16_t* columns,
+            int64_t stride, int32_t* counts) {
+  for (int64_t r = 0; r < rows; ++r) counts[r] = 0;
+  const int64_t b = screen_blocks<kScreenBlocks>(0, x, x_start, rows, y, y_start, blocks, width,
+                                                 columns, stride, counts);
+  screen_blocks<1>(b, x, x_start, rows, y, y_start, blocks, width, columns, stride, counts);
+}
+
+template <int kBlocks>
+int64_t score_blocks(int64_t b, const uint8_t* x, const int32_t* x_start, int64_t rows,
+                     const int8_t* y, const int32_t* y_start, int64_t blocks, int64_t width,
+                     int32_t* out, int64_t stride) {
+  for (; b + kBlocks <= blocks; b += kBlocks) {
+    for (int64_t r = 0; r < rows; r += 4) {
+      const Tile<kBlocks> tile = sum_tile<kBlocks>(x + r * width, x_start + r, y + b * 16 * width,
+                                                   y_start + b * 16, width);
+      MEDDEL_UNROLL for (int k = 0; k < 4; ++k) {
+        MEDDEL_UNROLL for (int v = 0; v < kBlocks; ++v) {
+          store_sums(tile.sums[k][v], out + (r + k) * stride + (b + v) * 16);
+        }
+      }
+    }
+  }
+  return b;
+}
+
+void scores(const uint8_t* x, const int32_t* x_start, int64_t rows, const int8_t* y,
+            const int32_t* y_start, int64_t blocks, int64_t width, int32_t* out, int64_t stride) {
+  const int64_t b =
+      score_blocks<kScreenBlocks>(0, x, x_start, rows, y, y_start, blocks, width, out, stride);
+  score_blocks<1>(b, x, x_start, rows, y, y_start, blocks, width, out, stride);
+}
+
+int32_t refine(const uint8_t* x, int32_t x_start, const int8_t* y, const int32_t* y_start,
+               int64_t width, uint16_t* columns, int32_t count) {
+  constexpr int32_t kNone[16] = {};
+  const int64_t stride = (width + kChunk - 1) / kChunk * kChunk;
+  int32_t kept = 0;
+  for (int32_t k = 0; k < count; ++k) {
+    const uint16_t column = columns[k];
+    const int8_t* code = y + column * stride;
+    Sums sums = start_sums(kNone, 0);
+    for (int64_t i = 0; i < stride; i += kChunk) {
+      sums = add_chunk(sums, x + i, load_group(code + i));
+    }
+    columns[kept] = column;
+    kept += x_start + y_start[column] + add_sums(sums) >= 0;
+  }
+  return kept;
+}
+
+int64_t highest(const int32_t* scores, int64_t n) {
+  int32_t most = scores[0];
+  for (int64_t c = 1; c < n; ++c) most = scores[c] > most ? scores[c] : most;
+  int64_t at = 0;
+  while (scores[at] != most) ++at;
+  return at;
+}
+
+int32_t at_least(const int32_t* scores, int64_t n, int32_t start, uint16_t* columns) {
+  int32_t count = 0;
+  for (int64_t c = 0; c < n; c += 16) {
+    for (uint32_t mask = survivors(start_sums(scores + c, start)); mask != 0; mask &= mask - 1) {
+      columns[count++] = static_cast<uint16_t>(c + __builtin_ctz(mask));
+    }
+  }
+  return count;
+}

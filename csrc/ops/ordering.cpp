@@ -1,0 +1,45 @@
+#include "ops/ordering.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace meddel {
+
+Ordering make_ordering(int64_t n, const int64_t* order, const int64_t* labels) {
+  Ordering out{std::vector<int64_t>(static_cast<size_t>(n)),
+               std::vector<int64_t>(static_cast<size_t>(n), 0)};
+  if (order == nullptr) {
+    std::iota(out.rows.begin(), out.rows.end(), int64_t{0});
+  } else {
+    std::copy(order, order + n, out.rows.begin());
+  }
+  if (labels == nullptr) return out;
+  std::stable_sort(out.rows.begin(), out.rows.end(),
+                   [labels](int64_t a, int64_t b) { return labels[a] < labels[b]; });
+  for (int64_t p = 1; p < n; ++p) {
+    const bool same = labels[out.rows[p]] == labels[out.rows[p - 1]];
+    out.begin[p] = same ? out.begin[p - 1] : p;
+  }
+  return out;
+}
+
+Ordering first_of_each(const Copies& copies, const Ordering& ordering) {
+  Ordering out;
+  for (const int64_t p : copies.distinct) {
+    const auto at = static_cast<int64_t>(out.rows.size());
+    const bool same = at > 0 && ordering.begin[p] == ordering.begin[copies.distinct[at - 1]];
+    out.rows.push_back(ordering.rows[p]);
+    out.begin.push_back(same ? out.begin.back() : at);
+  }
+  return out;
+}
+
+double pairs_of(const Ordering& ordering) {
+  double pairs = 0.0;
+  for (size_t p = 0; p < ordering.begin.size(); ++p) {
+    pairs += static_cast<double>(p) - static_cast<double>(ordering.begin[p]);
+  }
+  return pairs;
+}
+
+}  // namespace meddel

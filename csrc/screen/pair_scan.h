@@ -1,0 +1,403 @@
+// The tiled all-pairs loop under similar_pairs, redundancy, top-k, k-means and the catching up of
+// k-center: an operation says, per row, which columns count and which score it still cares for,
+// and is handed every pair that reaches it, with the truth's inner product.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include "base/confirm.h"
+#include "base/parallel.h"
+#include "base/sides.h"
+#include "cpu/isa.h"
+#include "screen/plan.h"
+#include "screen/scan_screens.h"
+
+namespace meddel {
+
+// Scans x against y in bands of rows; a band belongs to one thread from start to end, so that an
+// operation's state per row needs no locks. Operation must offer
+//   static constexpr bool kRising                        whether bars rise as pairs are handed over
+//   Metric metric() const
+//   ColumnRange range(int64_t p) const                   columns of row p, fixed
+//   bool counts(int64_t p, int64_t q) const              whether column q of these matters
+//   double bar(int64_t p) const                          scores below it need not be handed over
+//   void take(int64_t p, int64_t q, double inner)        once a pair, in any order
+//   void finish_band(int64_t begin, int64_t end)         after the band's last pair
+// What a screen leaves out has a score below the bar; what is handed over may still be below it.
+// The elements of x and y are of one type, or those of y are fp32 (x is widened, exactly).
+template <class Operation>
+void scan_pairs(Team& team, const ScanSide& x, const ScanSide& y, const scan::Screening& screening,
+                Operation& operation);
+
+namespace scan {
+
+// Where more than this share survives, a tile goes to the dense screen, and so do the next ones
+// without asking again.
+constexpr double kTooMany = 0.06;
+constexpr int64_t kDenseTiles = 64;
+
+// With at least as many survivors of the prefix, the rows of a tile are worth having the tile's
+// dense codes one after the other (some 20 us, once a band), to look at the survivors alone.
+constexpr double kRefined = 128.0;
+
+// Rows a band: many for the sake of the columns' data, which a band reads once, few enough for all
+// threads to have some, and of few groups.
+inline int64_t band_rows(const ScanSide& x, const Screening& screening, int threads) {
+  const int64_t share = x.size() / (16 * threads) / kTileRows * kTileRows;
+  return std::clamp(share, kTileRows, (screening.groups > 0 ? 2 : 8) * kTileRows);
+}
+
+// What one thread works in.
+template <class Operation>
+struct Workspace {
+  Workspace(const Screening& screening, const ScanSide& x, const ScanSide& y, Operation& operation)
+      : confirmer(x, y, operation) {
+    if (screening.prefix == nullptr && screening.dense == nullptr) return;
+    starts.resize(static_cast<size_t>(kTileRows));
+    taken.resize(static_cast<size_t>(kTileRows));
+    scores.resize(static_cast<size_t>(4 * kTileColumns));
+    columns.resize(static_cast<size_t>(kTileRows * kTileColumns));
+    counts.resize(static_cast<size_t>(kTileRows));
+  }
+
+  RowCodes prefix;  // of the band's rows
+  RowCodes dense;   // likewise, made when first wanted
+  Codes tile;       // dense codes of the columns of a tile, likewise
+  const Codes* tile_codes = nullptr;
+  int64_t tile_begin = -1;
+  std::vector<int8_t> unpacked;  // the same of the tile at unpacked_begin
+  int64_t unpacked_begin = -1;
+  int64_t dense_tiles = 0;  // tiles to come that go to the dense screen at once
+  std::vector<int32_t> starts;
+  std::vector<uint8_t> taken;  // rows that are done with the tile
+  std::vector<int32_t> scores;
+  std::vector<uint16_t> columns;
+  std::vector<int32_t> counts;
+  Confirmer<Operation> confirmer;
+};
+
+// Codes of a screen: of rows from the band's begin on, and of columns from a piece's first on.
+struct ScreenCodes {
+  const Screen& screen;
+  const RowCodes& rows;
+  const int8_t* packed;
+  const int32_t* starts;
+};
+
+template <class Operation>
+class Scanner {
+ public:
+  Scanner(Team& team, const ScanSide& x, const ScanSide& y, const Screening& screening,
+          Operation& operation)
+      : team_(team), x_(x), y_(y), operation_(operation), screening_(screening) {}
+
+  void band(int64_t begin, int64_t end, int worker) {
+    const ColumnRange all = ranges(begin, end);
+    Workspace<Operation> work(screening_, x_, y_, operation_);
+    if (screening_.prefix) work.prefix = screening_.x_codes(begin, end);
+    double lowest = lowest_bar(begin, end);
+    for (const Tile& tile : tiles(begin, end, all, lowest)) {
+      if (tile.reach < lowest) break;  // nor do those that follow
+      team_.checkpoint(worker);
+      columns(begin, end, tile.begin, work);
+      if (Operation::kRising && screening_.groups > 0) lowest = lowest_bar(begin, end);
+    }
+    operation_.finish_band(begin, end);
+  }
+
+ private:
+  // The columns from the first to the last of any of the rows.
+  ColumnRange ranges(int64_t begin, int64_t end) const {
+    ColumnRange all{y_.size(), 0};
+    for (int64_t p = begin; p < end; ++p) {
+      const ColumnRange range = operation_.range(p);
+      if (range.begin >= range.end) continue;
+      all = {std::min(all.begin, range.begin), std::max(all.end, range.end)};
+    }
+    return all.begin < all.end ? all : ColumnRange{0, 0};
+  }
+
+  // The lowest bar of some rows that have columns.
+  double lowest_bar(int64_t begin, int64_t end) const {
+    double lowest = kInfinity;
+    for (int64_t p = begin; p < end; ++p) {
+      const ColumnRange range = operation_.range(p);
+      if (range.begin < range.end) lowest = std::min(lowest, operation_.bar(p));
+    }
+    return lowest;
+  }
+
+  struct Tile {
+    int64_t begin;
+    double reach;  // the highest score of its columns and a band's rows
+  };
+
+  // The tiles of a band that reach its lowest bar, the most promising first, as they raise the
+  // bars: by their groups, or those near the band's own position (frames of a video, say).
+  std::vector<Tile> tiles(int64_t begin, int64_t end, const ColumnRange& all, double lowest) const {
+    const auto tile_of = [](int64_t q) { return q / kTileColumns * kTileColumns; };
+    std::vector<Tile> out;
+    const auto add = [&](int64_t tile) {
+      const double reach =
+          screening_.groups > 0 ? screening_.highest(begin, end, tile, tile_end(tile)) : kInfinity;
+      if (reach >= lowest) out.push_back({tile, reach});
+    };
+    const int64_t first = tile_of(all.begin);
+    const int64_t middle = std::clamp(tile_of(begin), first, tile_of(std::max(first, all.end - 1)));
+    for (int64_t tile = middle; tile < all.end; tile += kTileColumns) add(tile);
+    for (int64_t tile = middle - kTileColumns; tile >= first; tile -= kTileColumns) add(tile);
+    if (screening_.groups > 0 && Operation::kRising) {
+      std::stable_sort(out.begin(), out.end(),
+                       [](const Tile& a, const Tile& b) { return a.reach > b.reach; });
+    }
+    return out;
+  }
+
+  int64_t tile_end(int64_t tile) const { return std::min(tile + kTileColumns, y_.size()); }
+
+  // Some rows of a band, and the columns of a tile that any of them wants; they begin `skipped`
+  // after the tile, a multiple of kBlockColumns.
+  struct Piece {
+    int64_t band;
+    int64_t band_end;
+    int64_t begin;
+    int64_t end;
+    int64_t tile;
+    int64_t skipped;
+    int64_t columns;
+
+    int64_t rows() const { return end - begin; }
+    int64_t first() const { return tile + skipped; }
+    int64_t blocks() const { return (columns + kBlockColumns - 1) / kBlockColumns; }
+  };
+
+  void columns(int64_t begin, int64_t end, int64_t tile, Workspace<Operation>& work) {
+    for (int64_t p = begin; p < end; p += kTileRows) {
+      const int64_t last = std::min(end, p + kTileRows);
+      const ColumnRange wanted = ranges(p, last);
+      const int64_t from = std::max(tile, wanted.begin), to = std::min(tile_end(tile), wanted.end);
+      if (from >= to) continue;
+      if (screening_.prefix || screening_.dense) {
+        const int64_t skipped = (from - tile) / kBlockColumns * kBlockColumns;
+        screened({begin, end, p, last, tile, skipped, to - tile - skipped}, work);
+      } else {
+        for (int64_t row = p; row < last; ++row) confirm_all(row, tile, work);
+      }
+    }
+  }
+
+  void screened(const Piece& piece, Workspace<Operation>& work) {
+    std::fill(work.taken.begin(), work.taken.end(), uint8_t{0});
+    const int64_t wanted = choose_rows(piece, work);
+    if (wanted == 0) return;
+    bool dense = screening_.prefix == nullptr || work.dense_tiles > 0;
+    if (!dense) {
+      const int64_t first = piece.first();
+      apply({*screening_.prefix, work.prefix,
+             &screening_.y_codes->packed[first * screening_.prefix->width()],
+             &screening_.y_codes->start[first]},
+            piece, work);
+      const int64_t left = survivors(piece, work);
+      if (screening_.dense && left > kTooMany * static_cast<double>(wanted * piece.columns)) {
+        work.dense_tiles = kDenseTiles;
+        dense = true;
+        choose_rows(piece, work);
+      } else if (screening_.dense && left >= refined_from_) {
+        refine(piece, work);
+      }
+    }
+    if (dense) {
+      --work.dense_tiles;
+      apply(dense_codes(piece, work), piece, work);
+    }
+    for (int64_t p = piece.begin; p < piece.end; ++p) {
+      confirm_survivors(p, p - piece.begin, piece.first(), work);
+    }
+  }
+
+  // Leaves of the prefix's survivors what survives the dense screen as well.
+  void refine(const Piece& piece, Workspace<Operation>& work) {
+    const ScreenCodes codes = dense_codes(piece, work);
+    const int64_t width = codes.screen.width();
+    if (work.unpacked_begin != piece.tile) {
+      work.unpacked = work.tile_codes->unpack(width);
+      work.unpacked_begin = piece.tile;
+    }
+    const int8_t* columns = &work.unpacked[piece.skipped * chunked(width)];
+    for (int64_t r = 0; r < piece.rows(); ++r) {
+      int32_t& count = work.counts[r];
+      if (count == 0) continue;
+      const int64_t p = piece.begin + r, at = p - piece.band;
+      const int32_t start = codes.screen.start(codes.rows.share[at], operation_.bar(p));
+      count = kernels().refine(&codes.rows.bytes[at * width], start, columns, codes.starts, width,
+                               &work.columns[r * kTileColumns], count);
+    }
+  }
+
+  ScreenCodes dense_codes(const Piece& piece, Workspace<Operation>& work) {
+    if (work.dense.share.empty()) {
+      work.dense = screening_.x_dense(piece.band, piece.band_end);
+    }
+    if (work.tile_begin != piece.tile) {
+      work.tile_codes = &screening_.y_dense(piece.tile, work.tile);
+      work.tile_begin = piece.tile;
+    }
+    return {*screening_.dense, work.dense,
+            &work.tile_codes->packed[piece.skipped * screening_.dense->width()],
+            &work.tile_codes->start[piece.skipped]};
+  }
+
+  // Marks the rows that have to look at a tile (starts 0, else never); returns their number.
+  int64_t choose_rows(const Piece& piece, Workspace<Operation>& work) const {
+    std::fill(work.starts.begin(), work.starts.end(), Screen::never());
+    int64_t count = 0;
+    for (int64_t p = piece.begin; p < piece.end;) {
+      // Rows of one group are asked about together.
+      int64_t next = piece.end;
+      double reach = kInfinity;
+      if (screening_.groups > 0) {
+        const auto& group = screening_.x_group;
+        for (next = p + 1; next < piece.end && group[next] == group[p];) ++next;
+        reach = screening_.highest(p, next, piece.first(), piece.first() + piece.columns);
+      }
+      for (; p < next; ++p) {
+        if (work.taken[p - piece.begin] || reach < operation_.bar(p)) continue;
+        work.starts[p - piece.begin] = 0;
+        ++count;
+      }
+    }
+    return count;
+  }
+
+  // Screens the chosen ones of a piece's rows. Rows without a bar take what they need from the tile
+  // by the bounds' order at once.
+  void apply(const ScreenCodes& codes, const Piece& piece, Workspace<Operation>& work) {
+    const int64_t rows = (piece.rows() + 3) / 4 * 4, first = piece.begin - piece.band;
+    const int64_t width = codes.screen.width();
+    std::fill_n(work.counts.begin(), rows, 0);
+    for (int64_t r = 0; r < rows; r += 4) {
+      bool unseen = false;
+      for (int64_t k = r; k < std::min(r + 4, piece.rows()); ++k) {
+        if (work.starts[k] == Screen::never()) continue;
+        const double bar = operation_.bar(piece.begin + k);
+        const bool none = bar == -kInfinity;
+        unseen = unseen || none;
+        work.starts[k] = none ? kUnseen : codes.screen.start(codes.rows.share[first + k], bar);
+      }
+      if (!unseen) continue;
+      kernels().scores(&codes.rows.bytes[(first + r) * width], &codes.rows.share[first + r], 4,
+                       codes.packed, codes.starts, piece.blocks(), width, work.scores.data(),
+                       kTileColumns);
+      for (int64_t k = r; k < r + 4; ++k) {
+        if (work.starts[k] != kUnseen) continue;
+        work.starts[k] = Screen::never();
+        work.taken[k] = 1;
+        take_by_scores(codes.screen, piece.begin + k, &work.scores[(k - r) * kTileColumns], piece,
+                       work);
+      }
+    }
+    // Four rows at a time; runs of those that have one to look at.
+    for (int64_t r = 0; r < rows;) {
+      int64_t last = r;
+      while (last < rows && !none_starts(&work.starts[last])) last += 4;
+      if (last > r) {
+        kernels().screen(&codes.rows.bytes[(first + r) * width], &work.starts[r], last - r,
+                         codes.packed, codes.starts, piece.blocks(), width,
+                         &work.columns[r * kTileColumns], kTileColumns, &work.counts[r]);
+      }
+      r = std::max(last, r + 4);
+    }
+  }
+
+  static constexpr int32_t kUnseen = std::numeric_limits<int32_t>::min();
+
+  static bool none_starts(const int32_t* starts) {
+    return std::all_of(starts, starts + 4, [](int32_t s) { return s == Screen::never(); });
+  }
+
+  double survivors(const Piece& piece, const Workspace<Operation>& work) const {
+    const auto begin = work.counts.begin();
+    return static_cast<double>(std::accumulate(begin, begin + piece.rows(), int64_t{0}));
+  }
+
+  // The best of the columns gives the row a bar, which leaves few of the others; where it takes
+  // more to have one (the k best are wanted), all are confirmed in the order of their bounds.
+  void take_by_scores(const Screen& screen, int64_t p, int32_t* scores, const Piece& piece,
+                      Workspace<Operation>& work) {
+    constexpr int32_t kOut = -1'200'000'000;  // below all sums of rows that count (bounds.h)
+    const ColumnRange range = operation_.range(p);
+    const int64_t first = piece.first(), columns = piece.blocks() * kBlockColumns;
+    const int64_t begin = std::max(first, range.begin);
+    const int64_t end = std::min(first + piece.columns, range.end);
+    if (begin >= end) return;
+    std::fill(scores, scores + (begin - first), kOut);
+    std::fill(scores + (end - first), scores + columns, kOut);
+    int64_t best = first + kernels().highest(scores, columns);
+    if (!operation_.counts(p, best)) {
+      for (int64_t q = begin; q < end; ++q) {
+        if (!operation_.counts(p, q)) scores[q - first] = kOut;
+      }
+      best = first + kernels().highest(scores, columns);
+      if (scores[best - first] == kOut) return;
+    }
+    work.confirmer.add(best);
+    work.confirmer.settle(p);
+    const double bar = operation_.bar(p);
+    if (bar == -kInfinity) {
+      for (int64_t q = begin; q < end; ++q) {
+        if (q == best || !operation_.counts(p, q)) continue;
+        work.confirmer.add(q, screen.bound(scores[q - first]));
+      }
+    } else {
+      const int32_t start = screen.start(0, bar);
+      const int32_t count = kernels().at_least(scores, columns, start, work.columns.data());
+      for (int32_t c = 0; c < count; ++c) {
+        const int64_t q = first + work.columns[c];
+        if (q != best && operation_.counts(p, q)) work.confirmer.add(q);
+      }
+    }
+    work.confirmer.settle(p);
+  }
+
+  void confirm_all(int64_t p, int64_t tile, Workspace<Operation>& work) {
+    const ColumnRange range = operation_.range(p);
+    for (int64_t q = std::max(tile, range.begin); q < std::min(tile_end(tile), range.end); ++q) {
+      if (operation_.counts(p, q)) work.confirmer.add(q);
+    }
+    work.confirmer.settle(p);
+  }
+
+  void confirm_survivors(int64_t p, int64_t r, int64_t first, Workspace<Operation>& work) {
+    const ColumnRange range = operation_.range(p);
+    const uint16_t* found = &work.columns[r * kTileColumns];
+    for (int32_t k = 0; k < work.counts[r]; ++k) {
+      const int64_t q = first + found[k];
+      if (q < range.begin || q >= range.end || !operation_.counts(p, q)) continue;
+      work.confirmer.add(q);
+    }
+    work.confirmer.settle(p);
+  }
+
+  Team& team_;
+  const ScanSide& x_;
+  const ScanSide& y_;
+  Operation& operation_;
+  const Screening& screening_;
+  const double refined_from_ = screens_forced() ? 1.0 : kRefined;
+};
+
+}  // namespace scan
+
+template <class Operation>
+void scan_pairs(Team& team, const ScanSide& x, const ScanSide& y, const scan::Screening& screening,
+                Operation& operation) {
+  scan::Scanner<Operation> scanner(team, x, y, screening, operation);
+  team.run_range(x.size(), scan::band_rows(x, screening, team.most()),
+                 [&](int64_t begin, int64_t end, int worker) { scanner.band(begin, end, worker); });
+}
+
+}  // namespace meddel

@@ -1,0 +1,137 @@
+#include "screen/plan.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <numeric>
+
+#include "cpu/isa.h"
+#include "screen/bounds.h"
+
+namespace meddel {
+namespace {
+
+constexpr int64_t kKept[] = {60, 124, 252};  // dimensions; with the remainder, whole cache lines
+
+std::atomic<ScreenMode> mode{ScreenMode::kAuto};
+
+}  // namespace
+
+double typical_bar(const Sample& sample) {
+  constexpr int64_t kAsked = 48;
+  const int64_t count = sample.count(), asked = std::min(count, kAsked);
+  std::vector<int64_t> rows(static_cast<size_t>(count));
+  std::iota(rows.begin(), rows.end(), int64_t{0});
+  std::vector<float> inner(rows.size());
+  std::vector<double> best(static_cast<size_t>(asked), -kInfinity);
+  for (int64_t k = 0; k < asked; ++k) {
+    const int64_t u = k * count / asked;
+    kernels().rough_dots[static_cast<int>(DType::kFloat32)](
+        &sample.points[u * sample.map.d], sample.points.data(), sample.map.d, rows.data(), count,
+        sample.map.d, inner.data());
+    for (int64_t v = 0; v < count; ++v) {
+      const float s = inner[v] - 0.5f * (sample.squares[u] + sample.squares[v]);
+      if (v != u) best[k] = std::max(best[k], static_cast<double>(s));
+    }
+  }
+  std::nth_element(best.begin(), best.begin() + asked / 2, best.end());
+  return sample.map.score(sample.map.most() + best[asked / 2]);
+}
+
+namespace {
+
+// The share of some pairs of x and y that a screen leaves at a bar.
+double left_over(const Screen& screen, const Positions& x, const Positions& y, double bar) {
+  constexpr int64_t kRows = 64, kColumns = 1024;
+  const auto some = [](const Positions& side, int64_t wanted) {
+    const int64_t size = static_cast<int64_t>(side.rows.size()), count = std::min(size, wanted);
+    std::vector<int64_t> rows;
+    for (int64_t k = 0; k < count; ++k) rows.push_back(side.rows[k * size / count]);
+    return rows;
+  };
+  const std::vector<int64_t> asked = some(x, kRows), others = some(y, kColumns);
+  const int64_t rows = static_cast<int64_t>(asked.size());
+  const int64_t count = static_cast<int64_t>(others.size());
+  const RowCodes codes = screen.encode_rows({x.x, x.norms, asked}, 0, rows);
+  const Codes columns = screen.encode({y.x, y.norms, others}, 0, count);
+  std::vector<int32_t> starts;
+  for (const int32_t share : codes.share) starts.push_back(screen.start(share, bar));
+  const int64_t padded = columns.blocks() * kBlockColumns;
+  std::vector<uint16_t> found(starts.size() * static_cast<size_t>(padded));
+  std::vector<int32_t> counts(starts.size());
+  kernels().screen(codes.bytes.data(), starts.data(), codes.size(), columns.packed.data(),
+                   columns.start.data(), columns.blocks(), screen.width(), found.data(), padded,
+                   counts.data());
+  const int64_t survivors = std::accumulate(counts.begin(), counts.end(), int64_t{0});
+  return static_cast<double>(survivors) / static_cast<double>(rows * count);
+}
+
+}  // namespace
+
+std::optional<Screen> choose_prefix(Team& team, const Sample& sample, const Screen* dense,
+                                    const Positions& x, const Positions& y, double pairs,
+                                    double bar) {
+  if (mode.load() == ScreenMode::kWide) return Screen::prefix(team, sample, kKept[1]);
+  if (mode.load() != ScreenMode::kAuto || dense == nullptr) {
+    return Screen::prefix(team, sample, kKept[0]);
+  }
+  // In multiply-adds of int8, of which dense products take d: a code of m dimensions takes 8 m d,
+  // learning them 4e9 for 60 (15 ms), more than twice that for twice as many, and a survivor some
+  // 15 ns.
+  const double d = static_cast<double>(sample.map.d);
+  const double survivor = 2.0 * d + 4000.0, rows = static_cast<double>(x.rows.size());
+  const double codes = &x.rows == &y.rows ? rows : rows + static_cast<double>(y.rows.size());
+  const double row_bytes = static_cast<double>(sample.map.d * item_size(x.x.dtype));
+  std::optional<Screen> best;
+  double least = pairs * d;
+  for (const int64_t kept : kKept) {
+    const double m = static_cast<double>(kept), width = m + kRemainder;
+    // Wider ones must not take much memory either.
+    if (kept > kKept[0] && (width > d / 2.0 || width > row_bytes / 8.0)) break;
+    const double once = 8.0 * m * d * codes + 4e9 * std::pow(m / 60.0, 1.3) * d / 384.0;
+    if (once + pairs * width > least) break;
+    Screen prefix = Screen::prefix(team, sample, kept);
+    const double left = left_over(prefix, x, y, bar);
+    const double cost = once + pairs * (width + std::min(left * survivor, d));
+    if (cost > least) continue;
+    least = cost;
+    best.emplace(std::move(prefix));
+  }
+  return best;
+}
+
+ScreenPlan plan_screens(double pairs, double columns, int64_t d) {
+  // Rows no wider than the prefix lie in it whole; much wider ones have no room in 32-bit sums, or
+  // in the bounds, which take (1 + 2^-24)^d for 1 + 1.01 d 2^-24.
+  constexpr int64_t kWidestPrefix = 65536;
+  const bool prefix = d <= kWidestPrefix, dense = d <= kWidest;
+  switch (mode.load()) {
+    case ScreenMode::kAlways:
+      return {prefix, dense && d > kKept[0], dense && d > kKept[0]};
+    case ScreenMode::kWide:
+      return {prefix, dense && d > kKept[1], false};
+    case ScreenMode::kGrouped:
+      return {false, dense, dense};
+    case ScreenMode::kDense:
+      return {false, dense, false};
+    case ScreenMode::kNever:
+      return {false, false, false};
+    case ScreenMode::kAuto:
+      break;
+  }
+  // A dense code costs as much as about 60 dense products, a prefix's basis some 20 ms (10^7 dense
+  // products), and a prefix code as much as about 500 dense products.
+  if (pairs * static_cast<double>(d) < 1e6) return {false, false, false};
+  const bool worth = pairs > 3e7 && columns > 1000.0;
+  const bool narrow = d <= kKept[0];
+  return {prefix && (worth || (narrow && pairs > 3e6)), dense && !narrow,
+          dense && !narrow && pairs > 1e8 && columns > 4000.0};
+}
+
+void use_screen(ScreenMode chosen) { mode = chosen; }
+
+bool screens_forced() { return mode != ScreenMode::kAuto; }
+
+bool groups_forced() { return mode == ScreenMode::kAlways || mode == ScreenMode::kGrouped; }
+
+}  // namespace meddel

@@ -1,0 +1,38 @@
+// Which screens serve a scan, by its size and by what they leave of a sample.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "base/parallel.h"
+#include "base/sides.h"
+#include "screen/points.h"
+#include "screen/screen.h"
+
+namespace meddel {
+
+// Which screens serve a scan of so many pairs of rows of d elements, `columns` of them a row.
+struct ScreenPlan {
+  bool prefix;  // if a sample says so
+  bool dense;
+  bool groups;  // likewise
+};
+ScreenPlan plan_screens(double pairs, double columns, int64_t d);
+
+// The median score of some of the sampled rows and the nearest of the others.
+double typical_bar(const Sample& sample);
+
+// The prefix that costs least beside a dense screen (null: none), by what it leaves of some pairs
+// of x and y at a bar, in a scan of so many pairs; none where it costs more than it saves.
+std::optional<Screen> choose_prefix(Team& team, const Sample& sample, const Screen* dense,
+                                    const Positions& x, const Positions& y, double pairs,
+                                    double bar);
+
+// By the scan's size (the default), or, for tests: all, the same with a wider prefix but no groups,
+// the dense one with groups, the dense one alone, or none.
+enum class ScreenMode { kAuto, kAlways, kWide, kGrouped, kDense, kNever };
+void use_screen(ScreenMode mode);
+bool screens_forced();
+bool groups_forced();
+
+}  // namespace meddel

@@ -1,0 +1,77 @@
+// A screen: codes of rows, and the test of a sign that proves a score below a bar. bounds.h derives
+// it, and its names are used here.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/parallel.h"
+#include "base/sides.h"
+#include "screen/codes.h"
+#include "screen/points.h"
+
+namespace meddel {
+
+class Screen {
+ public:
+  // Keeps so many dimensions, or all if there are no more.
+  static Screen prefix(Team& team, const Sample& sample, int64_t kept);
+  static Screen dense(const Sample& sample);
+
+  int64_t width() const { return width_; }  // integers a code, a multiple of 4
+  double step() const { return step_; }
+
+  Codes encode(Team& team, const Positions& side) const;
+  Codes encode(const Positions& side, int64_t begin, int64_t end) const;
+  RowCodes encode_rows(Team& team, const Positions& side) const;
+  RowCodes encode_rows(const Positions& side, int64_t begin, int64_t end) const;
+
+  // The accumulator's start for a row with share a: a pair whose sum stays negative is below bar.
+  int32_t start(int32_t a, double bar) const;
+
+  // What a score is at most when the sum of the shares and the product is `sum`.
+  double bound(int32_t sum) const;
+
+  // What the score of two rows is at most when their points are at least `gap` apart.
+  double highest_score(double gap) const;
+
+  // The start of a row that is not to survive with anything.
+  static int32_t never();
+
+ private:
+  Screen(const Sample& sample, int64_t kept, bool dense);
+
+  void measure_basis();
+  void learn_step(const Sample& sample);
+  void learn_dense_step(const Sample& sample);
+
+  // Calls take(p, code, a, tau) for the positions [begin, end).
+  template <class Take>
+  void each_code(const Positions& side, int64_t begin, int64_t end, const Take& take) const;
+
+  struct Share {
+    int32_t a;
+    double tau;
+  };
+  Share encode_prefix(const float* projected, double square, double kappa, int8_t* code) const;
+  Share encode_dense(const float* point, double square, double kappa, int8_t* code) const;
+  Share share(double tau, double factor, double square, double kappa) const;
+
+  PointMap map_;
+  int64_t d_;
+  int64_t kept_;    // m
+  int64_t padded_;  // m, filled up to what the projection works in
+  int64_t width_;   // m and the remainder, filled up to a multiple of 4
+  bool dense_;
+  double slack_;
+  double epsilon_;            // eps
+  double off_;                // the share by which |w~|^2 may be off
+  std::vector<float> basis_;  // d x padded; empty when dense
+  double delta_ = 0.0;
+  double eta_ = 0.0;
+  double step_ = 0.0;
+  double longest_ = 0.0;    // P
+  double remainder_ = 0.0;  // rho_max, when dense
+};
+
+}  // namespace meddel
