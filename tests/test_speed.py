@@ -123,7 +123,7 @@ def test_other_runs_are_not_measured_on_a_cpu(data: Manifest, tmp_path: Path) ->
 
 
 def test_wrong_setting() -> None:
-    with pytest.raises(ValueError, match="compile must be one of auto, on, off, got 'maybe'"):
+    with pytest.raises(ValueError, match="compile must be 'auto', 'on' or 'off', got 'maybe'"):
         replace(TINY, compile="maybe")
 
 
