@@ -57,10 +57,11 @@ example: $(VENV)/.demo
 
 test: lint types check
 
-# make lint    ruff and clang-format
+# make lint    ruff, clang-format, and import-linter: the rooms
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/clang-format --dry-run -Werror $(shell find csrc tests/native -type f)
 
 # make types   mypy --strict, and the stubs of the extensions against what was built
@@ -140,12 +141,12 @@ fuzz: $(VENV)/.test
 # make soak    two hours of it, and 600 faults of the disk
 soak: $(VENV)/.test
 	$(MAKE) fuzz SECONDS=3600 SEED=$$RANDOM
-	MEDDEL_FAULTS=600 $(BIN)/python -m pytest -q tests/test_faults.py
+	MEDDEL_FAULTS=600 $(BIN)/python -m pytest -q tests/common/test_faults.py
 
 MODULE ?= benchmark/normdel
-TESTS ?= tests/test_normdel.py
+TESTS ?= tests/benchmark/test_normdel.py
 
-# make mutants  a module changed in one place at a time: what its tests do not notice (MODULE=selectors/kcenter TESTS=tests/test_selectors.py)
+# make mutants  a module changed in one place at a time: what its tests do not notice (MODULE=selectors/kcenter TESTS=tests/selectors/test_selectors.py)
 mutants: $(VENV)/.test
 	$(BIN)/pip install -q "cosmic-ray>=8"
 	tests/mutants.sh $(CURDIR)/$(BIN)/python $(MODULE) "$(TESTS)"

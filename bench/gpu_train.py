@@ -14,18 +14,18 @@ from gpu_results import Results
 
 from meddel_fast.benchmark.config import DataConfig, RunConfig
 from meddel_fast.benchmark.run import run
-from meddel_fast.data.folder import scan_folder
-from meddel_fast.data.made import make_frames
-from meddel_fast.data.manifest import Manifest
-from meddel_fast.device import choose
-from meddel_fast.embed import embed
-from meddel_fast.files import read_json
-from meddel_fast.loader import frames
-from meddel_fast.optimise import make_optimizer
-from meddel_fast.pretrain import pretrain
-from meddel_fast.speed import Speed, seconds_a_call
+from meddel_fast.common.files import read_json
+from meddel_fast.images.made.frames import make_frames
+from meddel_fast.images.manifest import Manifest
+from meddel_fast.images.scan.folder import scan_folder
+from meddel_fast.training.device import choose
+from meddel_fast.training.embed import embed
+from meddel_fast.training.encoders.vit import build_mae, load_encoder
+from meddel_fast.training.loader import frames
+from meddel_fast.training.optimise import make_optimizer
+from meddel_fast.training.pretrain import pretrain
 from meddel_fast.training.settings import DownstreamConfig, PretrainConfig
-from meddel_fast.vit import build_mae, load_encoder
+from meddel_fast.training.speed import Speed, seconds_a_call
 
 BASE = PretrainConfig(steps=80, batch_size=128, warmup_steps=8, crop=True)
 SMALL = PretrainConfig(

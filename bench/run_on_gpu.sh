@@ -88,7 +88,7 @@ together=()
 "$PYTHON" -c "import xdist" 2>/dev/null && [ "$MEDDEL_DRY_RUN" = 0 ] && together=(-n 8)
 # The machine's packages may be newer than the suite's and warn: that is no failure here.
 part tests 110 env -u TRITON_INTERPRET "$PYTHON" -m pytest -q -p no:cacheprovider -o filterwarnings=default "${together[@]}" \
-  tests/test_gpu.py tests/test_device.py tests/test_speed.py tests/test_triton_screen.py
+  tests/kernels/test_gpu.py tests/kernels/test_device.py tests/training/test_speed.py tests/screen/test_triton_screen.py
 sanitize memcheck 40
 sanitize racecheck 35
 bench ceilings 10

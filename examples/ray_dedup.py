@@ -31,8 +31,8 @@ class Embed:
     """Embeds the images of a batch; a worker loads the encoder once."""
 
     def __init__(self, encoder: str) -> None:
-        from meddel_fast.device import choose
-        from meddel_fast.vit import load_encoder
+        from meddel_fast.training.device import choose
+        from meddel_fast.training.encoders.vit import load_encoder
 
         self.compute = choose("auto", "fp32")
         self.encoder = load_encoder(encoder, self.compute)
@@ -41,7 +41,7 @@ class Embed:
         """Give the images' embeddings in place of their paths."""
         import torch
 
-        from meddel_fast.loader import Frames
+        from meddel_fast.training.loader import Frames
 
         paths = [Path(path) for path in batch.pop("path")]
         images = Frames(paths, self.encoder.image_size, keep=False)[np.arange(len(paths))]
@@ -87,7 +87,7 @@ def embedded(options: argparse.Namespace) -> ray.data.Dataset:
         path = Path(options.embeddings).resolve()
         n = len(np.load(path, mmap_mode="r"))
         return ray.data.range(n).map_batches(read, fn_kwargs={"path": path})
-    from meddel_fast.data.manifest import Manifest
+    from meddel_fast.images.manifest import Manifest
 
     paths = Manifest.load(options.manifest).image_paths()
     pool = ray.data.ActorPoolStrategy(size=options.workers)

@@ -24,7 +24,7 @@ Pipelines, one per operation: ``pairs``, ``topk``, ``redundancy``, ``kmeans``, `
 ``kcenter``. They take :class:`rows.Rows` with their squared norms and return tensors on the device.
 """
 
-from meddel_fast.extras import needs
+from meddel_fast.common.extras import needs
 
 with needs("gpu"):
     import torch  # noqa: F401

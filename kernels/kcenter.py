@@ -1,7 +1,7 @@
 """Farthest-point selection (k-center greedy) whose loop lives on the device.
 
-Public: :func:`kcenter_greedy`. As in ``csrc/ops/kcenter.cpp``: a row's distance to its nearest centre
-only shrinks, so a stale one is an upper bound. An epoch:
+Public: :func:`kcenter_greedy`. As in ``csrc/ops/kcenter.cpp``: a row's distance to its nearest
+centre only shrinks, so a stale one is an upper bound. An epoch:
 
 1. The rows with the largest bounds catch up with the centres that they have not seen: many rows
    with many centres, in the screens of :mod:`~meddel_fast.kernels.join`; what these leave is

@@ -1,8 +1,9 @@
 """Codes whose integer inner product is a proven upper bound on the score of two rows.
 
-The device's side of ``csrc/screen/bounds.h``, which derives the bound; names are those of the derivation.
-Public: :func:`learn` makes the screens of one set or two, :meth:`Screen.encode` the codes of a set,
-:meth:`Screen.start` what :mod:`~meddel_fast.kernels.join` adds to a product. A pair (u, v) with
+The device's side of ``csrc/screen/bounds.h``, which derives the bound; names are those of the
+derivation. Public: :func:`learn` makes the screens of one set or two, :meth:`Screen.encode` the
+codes of a set, :meth:`Screen.start` what :mod:`~meddel_fast.kernels.join` adds to a product. A pair
+(u, v) with
 
     code_u . code_v + start(share_u, bar) + share_v < 0        has a score below the bar,
 

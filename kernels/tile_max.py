@@ -17,14 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from meddel_fast.kernels.join import (
-    Mask,
-    Reach,
-    Side,
-    by_position,
-    codes_of_tile,
-    pairs_that_count,
-)
+from meddel_fast.kernels.join import Mask, Reach, Side, by_position, codes_of_tile, pairs_that_count
 from meddel_fast.kernels.screen import ALWAYS, DENSE_WIDTH, NEVER
 from meddel_fast.kernels.tuning import OPTIONS, autotuned
 

@@ -19,7 +19,7 @@ cpp() {
     --config-settings=install.strip=false --config-settings=cmake.define.MEDDEL_CUDA=OFF \
     --config-settings=cmake.define.CMAKE_CXX_FLAGS="$flags" .
   PYTHONPATH=$out/site "$python" -m pytest -q -p no:cacheprovider --timeout=1800 \
-    --deselect tests/test_core.py::test_no_weak_symbols_in_leaf_code \
+    --deselect tests/native/test_core.py::test_no_weak_symbols_in_leaf_code \
     tests/test_{core,kernels,groups,screen,screen_rounding,iter_similar_pairs,arguments,sharded,progress}.py
   PYTHONPATH=$out/site "$python" tests/fuzz/bindings.py 60 0
   cmake -S . -B "$out/native" -DMEDDEL_PYTHON=OFF -DMEDDEL_DRIVER=ON -DCMAKE_BUILD_TYPE=Debug \
@@ -44,7 +44,7 @@ END_OF_SETTINGS
   local status=0 # of the tests; what they reach is told all the same
   # (left out: where the disk is full for coverage as well)
   MEDDEL_BUILD_DIR=build/test "$python" -m coverage run -m pytest -q -p no:cacheprovider \
-    --timeout=1800 --deselect tests/test_cli.py::test_disk_that_fills_up_while_writing || status=$?
+    --timeout=1800 --deselect tests/cli/test_cli.py::test_disk_that_fills_up_while_writing || status=$?
   "$python" -m coverage combine -q
   "$python" -m coverage report --skip-covered --sort=cover --show-missing | tee "$out/lines-python.txt"
   return $status

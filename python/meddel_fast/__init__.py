@@ -1,66 +1,62 @@
 """Choose the data a foundation model is pre-trained on, exactly and fast.
 
-The map of the package; imports go down only:
+The rooms of the package; imports go down only (the contract stands in ``pyproject.toml``):
 
-======================  ===========================================================================
-``cli``                 the command line, ``meddel-fast``
-``benchmark``           the whole run, from folders of images to a NormDEL table and a report
-``embed``, ``pretrain``, ``downstream``, ``report``       one stage each
-``data``, ``selectors`` images and manifests; ``select(embeddings, budget) -> Selection``
-``compat``              drop-ins with other projects' names and results
-``index``               a deduplication index on disk that samples come to and leave
-``cluster``             the processes of torchrun that compute, embed or pre-train together
-``progress``            the way of ``progress=`` to the C++ loops
-``sharded``             the operations on parts of rows: larger than memory, or than one machine
-``store``, ``shards``   embeddings in files, opened and read a range at a time
-``ops``                 the kernels' public functions: checks, picks the device, one call
-``reference``           the truth they are held to, in plain numpy
-``_core``               the C++ extension
-``gpu``, ``kernels``    the same on a GPU, in Triton and in the CUDA extension
-``_cuda``               the CUDA extension, where it was built
-======================  ===========================================================================
+================  =================================================================================
+``cli``           the command line, ``meddel-fast``
+``benchmark``     the whole run: settings, stages, scores, leakage, leaderboard, report
+``compat``        drop-ins with other projects' names and results
+``training``      encoders, pre-training, embedding, and the tasks an encoder is measured by
+``images``        images on disk: manifests, formats, masks, splits, the DataDEL sets, made frames
+``selectors``     ``select(embeddings, budget) -> Selection``, a file a method
+``index``         a deduplication index on disk that samples come to and leave
+``cluster``       processes that work together: torchrun
+``ops``           the kernels' public functions: a file an operation; picks the device, one call
+``sharded``       the same on parts of rows: larger than memory, or than one machine
+``stores``        embeddings in files, opened and read a range at a time
+``arrays``        what users hand over and get back: checks, rows, results
+``common``        files, locks, resources, untrusted input, progress
+``reference``     the truth that all operations are held to, in plain numpy
+``kernels``       the operations on a GPU, in Triton; ``_core``, ``_cuda``: the C++ extensions
+================  =================================================================================
 
-Only numpy is imported here; what needs torch, transformers or pyarrow imports it when used.
+Nothing is imported here before it is used, and what needs torch, transformers or pyarrow imports it
+then. ``__init__.pyi`` says the same to type checkers.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from meddel_fast._version import __version__
-from meddel_fast.benchmark.normdel import del_score, normdel
-from meddel_fast.ops import (
-    deduplicate,
-    iter_similar_pairs,
-    kcenter_greedy,
-    kmeans,
-    redundancy,
-    similar_pairs,
-    topk_similarity,
-)
-from meddel_fast.store import open_store
 
-if TYPE_CHECKING:
-    from meddel_fast import selectors
+_ROOM_OF = {
+    "deduplicate": "ops",
+    "del_score": "benchmark.scores.normdel",
+    "iter_similar_pairs": "ops",
+    "kcenter_greedy": "ops",
+    "kmeans": "ops",
+    "normdel": "benchmark.scores.normdel",
+    "open_store": "stores",
+    "redundancy": "ops",
+    "similar_pairs": "ops",
+    "topk_similarity": "ops",
+}
+_ROOMS = ("compat", "index", "reference", "selectors")
 
-__all__ = [
-    "__version__",
-    "deduplicate",
-    "del_score",
-    "iter_similar_pairs",
-    "kcenter_greedy",
-    "kmeans",
-    "normdel",
-    "open_store",
-    "redundancy",
-    "selectors",
-    "similar_pairs",
-    "topk_similarity",
-]
+__all__ = ["__version__", *_ROOM_OF, *_ROOMS]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "selectors":
-        return importlib.import_module("meddel_fast.selectors")
-    raise AttributeError(f"module 'meddel_fast' has no attribute {name!r}")
+    if name in _ROOMS:
+        return importlib.import_module(f"meddel_fast.{name}")
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module 'meddel_fast' has no attribute {name!r}")
+    found = getattr(importlib.import_module(f"meddel_fast.{_ROOM_OF[name]}"), name)
+    globals()[name] = found  # the next time it is here
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

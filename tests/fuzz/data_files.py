@@ -40,10 +40,10 @@ def make_image(suffix: str, **options: Any) -> Callable[[Path], Path]:
 
 
 def read_image(path: Path) -> None:
-    from meddel_fast.data.address import ImageError
-    from meddel_fast.data.images import examine, load_image
-    from meddel_fast.data.mask_rule import Meaning, Rule
-    from meddel_fast.data.masks import load_mask
+    from meddel_fast.images.address import ImageError
+    from meddel_fast.images.load_images import examine, load_image
+    from meddel_fast.images.load_masks import load_mask
+    from meddel_fast.images.masks.rule import Meaning, Rule
 
     examine(path.read_bytes(), path)
     load_image(path, 16)
@@ -97,9 +97,9 @@ def make_deflated_dicom(folder: Path) -> Path:
 
 def read_frames(path: Path) -> None:
     """Read all that a container holds, as a scan does, and once more as training does."""
-    from meddel_fast.data.images import examine_part, load_image
-    from meddel_fast.data.pixels import read_pixels
-    from meddel_fast.data.sources import Sampling, part_hash, units
+    from meddel_fast.images.load_images import examine_part, load_image
+    from meddel_fast.images.pixels import read_pixels
+    from meddel_fast.images.sources import Sampling, part_hash, units
 
     for unit in units(path, Sampling()):
         read_pixels(unit)
@@ -120,8 +120,8 @@ def make_tar(folder: Path) -> Path:
 
 
 def read_archive(path: Path) -> None:
-    from meddel_fast.data.archive import open_archive
-    from meddel_fast.data.folder import scan_folder
+    from meddel_fast.images.archive import open_archive
+    from meddel_fast.images.scan.folder import scan_folder
 
     archive = open_archive(path)
     for name in archive.names:
@@ -131,7 +131,7 @@ def read_archive(path: Path) -> None:
 
 
 def make_manifest(folder: Path) -> Path:
-    from meddel_fast.data.folder import scan_folder
+    from meddel_fast.images.scan.folder import scan_folder
 
     (folder / "set" / "images").mkdir(parents=True)
     for k in range(5):
@@ -141,7 +141,7 @@ def make_manifest(folder: Path) -> Path:
 
 
 def read_manifest(path: Path) -> None:
-    from meddel_fast.data.manifest import Manifest
+    from meddel_fast.images.manifest import Manifest
 
     manifest = Manifest.load(path)
     manifest.fingerprint, manifest.image_paths(), manifest.split("train")
@@ -155,7 +155,7 @@ def make_splits(folder: Path) -> Path:
 
 
 def read_splits(path: Path) -> None:
-    from meddel_fast.data.splits import read_splits as read
+    from meddel_fast.images.splits import read_splits as read
 
     read(path)
 
@@ -168,8 +168,8 @@ def make_boxes(folder: Path) -> Path:
 
 
 def read_boxes(path: Path) -> None:
-    from meddel_fast.data.readers.boxes import from_json
-    from meddel_fast.data.readers.tree import Tree
+    from meddel_fast.images.readers.boxes import from_json
+    from meddel_fast.images.readers.tree import Tree
 
     tree = Tree([path.parent])
     (item,) = tree.named(r".*\.json")
@@ -182,8 +182,8 @@ def make_lines(folder: Path) -> Path:
 
 
 def read_lines(path: Path) -> None:
-    from meddel_fast.data.readers.boxes import from_text
-    from meddel_fast.data.readers.tree import Tree
+    from meddel_fast.images.readers.boxes import from_text
+    from meddel_fast.images.readers.tree import Tree
 
     for item in Tree([path.parent]).named(r".*\.txt"):
         from_text(item)
@@ -200,8 +200,8 @@ def make_capsule(kind: str) -> Callable[[Path], Path]:
 
 
 def read_capsule(path: Path) -> None:
-    from meddel_fast.data.readers.capsule import Capsule
-    from meddel_fast.data.readers.tree import Tree
+    from meddel_fast.images.readers.capsule import Capsule
+    from meddel_fast.images.readers.tree import Tree
 
     Capsule().find(Tree([path.parent]))
 

@@ -23,7 +23,7 @@ import data_files
 import numpy as np
 import run_files
 
-from meddel_fast.checkpoint import DamagedCheckpointError
+from meddel_fast.training.checkpoint import DamagedCheckpointError
 
 REFUSED = (ValueError, OSError, DamagedCheckpointError)
 MEMORY = 3 << 30  # bytes of address space beyond what the imports take

@@ -36,7 +36,8 @@ def read_selection(path: Path) -> None:
 
 
 def write_embeddings(folder: Path) -> Path:
-    from meddel_fast.files import sha256_file, write_json
+    from meddel_fast.common.atomic import write_json
+    from meddel_fast.common.hashes import sha256_file
 
     shards = []
     for number in range(2):
@@ -54,15 +55,17 @@ def make_shard(folder: Path) -> Path:
 
 
 def read_embeddings(path: Path) -> None:
-    from meddel_fast.embed import Embeddings
-    from meddel_fast.store import open_store
+    from meddel_fast.stores.store import open_store
+    from meddel_fast.training.embed import Embeddings
 
     open_store(path.parent).rows(0, 50)
     Embeddings.load(path.parent).array.sum()
 
 
 def read_shard(path: Path) -> None:
-    from meddel_fast.files import read_json, sha256_file, write_json
+    from meddel_fast.common.atomic import write_json
+    from meddel_fast.common.files import read_json
+    from meddel_fast.common.hashes import sha256_file
 
     index = read_json(path.parent / "index.json")
     index["shards"][1]["sha256"] = sha256_file(path)
@@ -98,7 +101,7 @@ def make_lists(folder: Path) -> Path:
 
 
 def read_store(path: Path) -> None:
-    from meddel_fast.store import open_store
+    from meddel_fast.stores.store import open_store
 
     try:
         store = open_store(path)
@@ -127,7 +130,9 @@ def read_index(path: Path) -> None:
     """Read an index whose head has the hash of what was changed."""
     import hashlib
 
-    from meddel_fast.files import read_json, sha256_json, write_json
+    from meddel_fast.common.atomic import write_json
+    from meddel_fast.common.files import read_json
+    from meddel_fast.common.hashes import sha256_json
     from meddel_fast.index import SelectionIndex
 
     head = read_json(path.parent / "index.json")
@@ -155,7 +160,7 @@ def make_config(folder: Path) -> Path:
 def read_config(path: Path) -> None:
     from meddel_fast.benchmark.config_file import load_config
     from meddel_fast.benchmark.plan import build
-    from meddel_fast.benchmark.stage import Records
+    from meddel_fast.benchmark.stages.stage import Records
 
     config = load_config(path)
     build(config, Records(config.out))
@@ -167,7 +172,7 @@ def make_results(folder: Path) -> Path:
 
 
 def read_results(path: Path) -> None:
-    from meddel_fast.benchmark.score import score_csv
+    from meddel_fast.benchmark.scores.score import score_csv
 
     score_csv(path, 1.0)
 
@@ -175,7 +180,7 @@ def read_results(path: Path) -> None:
 def make_checkpoint(folder: Path) -> Path:
     import torch
 
-    from meddel_fast import checkpoint
+    from meddel_fast.training import checkpoint
 
     model = torch.nn.Linear(4, 3)
     optimizer = torch.optim.AdamW(model.parameters())
@@ -188,7 +193,7 @@ def make_checkpoint(folder: Path) -> Path:
 def read_checkpoint(path: Path) -> None:
     import torch
 
-    from meddel_fast import checkpoint
+    from meddel_fast.training import checkpoint
 
     model = torch.nn.Linear(4, 3)
     checkpoint.load(path, model, torch.optim.AdamW(model.parameters()), "key")
@@ -208,7 +213,7 @@ def make_run(name: str) -> Callable[[Path], Path]:
 
 
 def read_run(path: Path) -> None:
-    from meddel_fast.report.load import load_run
+    from meddel_fast.benchmark.report.load import load_run
 
     root = next(p for p in path.parents if (p / "leakage").is_dir())
     run = load_run(root)
@@ -221,12 +226,12 @@ def make_verified(name: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         from PIL import Image
 
-        from meddel_fast.data.folder import scan_folder
-        from meddel_fast.data.manifest import Manifest
-        from meddel_fast.data.masks import load_mask
-        from meddel_fast.files import write_json
-        from meddel_fast.predictions import Predictions, confusion_matrices, pack
-        from meddel_fast.segmentation import scores
+        from meddel_fast.common.atomic import write_json
+        from meddel_fast.images.load_masks import load_mask
+        from meddel_fast.images.manifest import Manifest
+        from meddel_fast.images.scan.folder import scan_folder
+        from meddel_fast.training.predictions import Predictions, confusion_matrices, pack
+        from meddel_fast.training.segmentation import scores
 
         make_manifest(folder)
         (folder / "set" / "masks").mkdir()
@@ -259,9 +264,9 @@ def make_verified(name: str) -> Callable[[Path], Path]:
 
 
 def read_verified(path: Path) -> None:
-    from meddel_fast.benchmark.leaderboard import collect
+    from meddel_fast.benchmark.leaderboard.entries import collect
     from meddel_fast.benchmark.verify import verify
-    from meddel_fast.predictions import Predictions
+    from meddel_fast.training.predictions import Predictions
 
     root = next(p for p in path.parents if (p / "embeddings").is_dir())
     if path.suffix == ".npz":

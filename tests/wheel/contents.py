@@ -17,9 +17,9 @@ from pathlib import Path
 EXTENSIONS = ("_core", "_cuda")
 WANTED = (
     "meddel_fast/__init__.py", "meddel_fast/_version.py", "meddel_fast/_core.pyi",
-    "meddel_fast/py.typed", "meddel_fast/kernels/__init__.py", "meddel_fast/report/page.css",
-    "meddel_fast/report/templates/page.html.j2", "meddel_fast/cli/__init__.py",
-    "meddel_fast/selectors/__init__.py",
+    "meddel_fast/py.typed", "meddel_fast/kernels/__init__.py",
+    "meddel_fast/benchmark/report/page.css", "meddel_fast/benchmark/report/templates/page.html.j2",
+    "meddel_fast/cli/__init__.py", "meddel_fast/selectors/__init__.py",
 )  # fmt: skip
 ALLOWED = ("*.py", "*.pyi", "*/py.typed", "*/report/templates/*.html.j2", "*/report/*.js",
            "*/report/*.css")  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.arrays.rows import is_torch, to_numpy
-from meddel_fast.resources import cores
+from meddel_fast.common.resources import cores
 
 _MOST_THREADS = 2**31 - 1  # what an int of C holds; no more are started than there is work
 

@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from meddel_fast.arrays.rows import is_torch
-from meddel_fast.extras import needs
+from meddel_fast.common.extras import needs
 
 
 def choose_device(device: Any | None, **samples: Any) -> Any | None:

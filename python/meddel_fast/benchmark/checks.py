@@ -13,8 +13,8 @@ from pathlib import Path
 
 from meddel_fast.benchmark.config import RunConfig
 from meddel_fast.common.errors import ConfigError
-from meddel_fast.extras import needs
-from meddel_fast.files import read_json
+from meddel_fast.common.extras import needs
+from meddel_fast.common.files import read_json
 from meddel_fast.selectors import METHODS, check_options
 
 MAE_LOSS = "mae"  # for a selector's option `score`
@@ -49,7 +49,7 @@ def check_plan(config: RunConfig) -> None:
 
 def not_there_yet(config: RunConfig) -> list[str]:
     """Say which data and encoders a run needs and will not find."""
-    from meddel_fast.data.registry import known_set
+    from meddel_fast.images.datadel.registry import known_set
 
     told = []
     for data in config.data:
@@ -111,7 +111,7 @@ def check_sets(config: RunConfig) -> None:
     A pool of made frames alone has a size that is known, so that what selectors are asked for is
     held against it.
     """
-    from meddel_fast.data.registry import known_set
+    from meddel_fast.images.datadel.registry import known_set
 
     pool, is_known = 0, not config.leakage.exclude
     for data in config.data:
@@ -122,7 +122,7 @@ def check_sets(config: RunConfig) -> None:
             except ValueError as error:
                 raise ConfigError(f"[[data]] '{data.name}' set: {error}") from None
         if data.made is not None:
-            from meddel_fast.data.made import check_made
+            from meddel_fast.images.made.frames import check_made
 
             try:
                 frames = check_made({"seed": config.seed, **data.made})
@@ -172,7 +172,7 @@ def _is_cached(name: str) -> bool:
 
 
 def _look_up(path: str, offline: bool) -> None:
-    from meddel_fast.vit import check_there
+    from meddel_fast.training.encoders.vit import check_there
 
     check_there(path, offline)
     if offline or Path(path).is_dir():
@@ -190,7 +190,7 @@ def _look_up(path: str, offline: bool) -> None:
 def _check_device(config: RunConfig) -> None:
     if config.device in ("auto", "cpu"):
         return
-    from meddel_fast.device import choose
+    from meddel_fast.training.device import choose
 
     try:
         choose(config.device)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from meddel_fast.common.errors import ConfigError
+from meddel_fast.common.extras import needs
 from meddel_fast.common.settings import (
     CONFIG,
     BelowOne,
@@ -27,7 +28,6 @@ from meddel_fast.common.settings import (
     one_line,
     wanted,
 )
-from meddel_fast.extras import needs
 from meddel_fast.training.settings import (
     ClassificationConfig,
     DownstreamConfig,
@@ -41,7 +41,7 @@ with needs("benchmark"):
     from pydantic.dataclasses import dataclass
 
 if TYPE_CHECKING:
-    from meddel_fast.data.splits import Dealing
+    from meddel_fast.images.splits import Dealing
 
 Use = Literal["pretrain", "test"]
 Split = Literal["train", "val", "test"]
@@ -203,7 +203,7 @@ class DataConfig:
             return
         if self.path is None:
             raise ConfigError(f"mask must be given with `path`, got {self.mask!r}")
-        from meddel_fast.data.mask_rule import parse_mask
+        from meddel_fast.images.masks.rule import parse_mask
 
         try:
             parse_mask(self.mask)
@@ -213,7 +213,7 @@ class DataConfig:
     @property
     def dealing(self) -> Dealing:
         """How images get a split that no list gives them."""
-        from meddel_fast.data.splits import Dealing
+        from meddel_fast.images.splits import Dealing
 
         return Dealing(self.split, self.near_duplicates, self.group_by)
 

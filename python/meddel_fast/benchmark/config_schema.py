@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from meddel_fast.benchmark import config, config_file
-from meddel_fast.extras import needs
+from meddel_fast.common.extras import needs
 from meddel_fast.training import settings
 
 with needs("benchmark"):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from meddel_fast.extras import needs
+from meddel_fast.common.extras import needs
 
 with needs("benchmark"):
     from rich.console import Console
@@ -18,7 +18,7 @@ with needs("benchmark"):
     from rich.text import Text
 
 if TYPE_CHECKING:
-    from meddel_fast.benchmark.stage import Stage
+    from meddel_fast.benchmark.stages.stage import Stage
 
 TITLES = {
     "make": "make frames",

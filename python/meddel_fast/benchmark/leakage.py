@@ -18,16 +18,17 @@ from numpy.typing import NDArray
 
 from meddel_fast import ops
 from meddel_fast.arrays import check_float
-from meddel_fast.extras import needs
-from meddel_fast.files import StrPath, atomic_path, write_json
-from meddel_fast.ops import TopKResult
-from meddel_fast.outputs import folder_with
-from meddel_fast.untrusted import (
+from meddel_fast.common.atomic import atomic_path, write_json
+from meddel_fast.common.extras import needs
+from meddel_fast.common.files import StrPath
+from meddel_fast.common.outputs import folder_with
+from meddel_fast.common.untrusted import (
     check_fields,
     json_metadata,
     read_parquet,
     read_parquet_schema,
 )
+from meddel_fast.ops import TopKResult
 
 PAIRS, SUMMARY, SPLITS = "pairs.parquet", "summary.json", "splits"
 LADDER = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)

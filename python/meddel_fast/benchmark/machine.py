@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from meddel_fast import __version__, _core
-from meddel_fast.resources import cores
+from meddel_fast.common.resources import cores
 
 PACKAGES = ("numpy", "torch", "triton", "transformers", "pyarrow", "pillow")
 

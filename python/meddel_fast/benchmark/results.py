@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meddel_fast.benchmark.run_json import check_results, check_run
-from meddel_fast.files import read_json
+from meddel_fast.common.files import read_json
 
 if TYPE_CHECKING:
-    from meddel_fast.data.manifest import Manifest
+    from meddel_fast.images.manifest import Manifest
 
 
 def repeated(name: str, repeat: int) -> str:
@@ -138,7 +138,7 @@ def segmented_sets(config: dict[str, Any]) -> list[dict[str, Any]]:
 
 def masked_rows(run_dir: Path, data: dict[str, Any], which: str) -> Manifest:
     """Give the rows of a data set that its heads are trained (``"train"``) or tested on."""
-    from meddel_fast.data.manifest import Manifest
+    from meddel_fast.images.manifest import Manifest
 
     manifest = Manifest.load(run_dir / "data" / f"{data['name']}.parquet")
     return manifest.splits(data[f"{which}_splits"]).with_masks()

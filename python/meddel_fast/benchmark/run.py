@@ -11,13 +11,13 @@ from meddel_fast.benchmark.checks import check_run
 from meddel_fast.benchmark.config import RunConfig
 from meddel_fast.benchmark.machine import hardware, versions
 from meddel_fast.benchmark.plan import build
-from meddel_fast.benchmark.run_folder import tags
 from meddel_fast.benchmark.run_json import FORMAT
-from meddel_fast.benchmark.stage import Records, settings
+from meddel_fast.benchmark.stages.run_folder import tags
+from meddel_fast.benchmark.stages.stage import Records, settings
+from meddel_fast.common.atomic import remove_leftovers, write_json
 from meddel_fast.common.errors import ConfigError
-from meddel_fast.extras import needs
-from meddel_fast.files import remove_leftovers, write_json
-from meddel_fast.lock import lock
+from meddel_fast.common.extras import needs
+from meddel_fast.common.lock import lock
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from meddel_fast.files import StrPath
-from meddel_fast.untrusted import check_fields, described, plain_name
+from meddel_fast.common.files import StrPath
+from meddel_fast.common.untrusted import check_fields, described, plain_name
 
 FORMAT = 1  # of run.json; those of earlier versions have no number, and are of this form too
 _WANTED = "description of a run"

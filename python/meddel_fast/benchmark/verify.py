@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from meddel_fast.benchmark.results import Result, masked_rows, read_run, results_of_run
-from meddel_fast.data.mask_rule import IGNORED
-from meddel_fast.files import Progress, read_json, sha256_file, write_json
-from meddel_fast.predictions import Predictions, confusion_matrices
+from meddel_fast.common.atomic import write_json
+from meddel_fast.common.files import Progress, read_json
+from meddel_fast.common.hashes import sha256_file
+from meddel_fast.images.masks.rule import IGNORED
+from meddel_fast.training.predictions import Predictions, confusion_matrices
 
 if TYPE_CHECKING:
-    from meddel_fast.data.manifest import Manifest
+    from meddel_fast.images.manifest import Manifest
 
 VERDICTS = "verified.json"
 _BATCH = 256  # masks in memory at once: 13 MB at 224 pixels
@@ -91,7 +93,7 @@ def verify(
 
 def wrong_masks(rows: Manifest) -> str:
     """Say which mask of the rows is not the one that was scanned; empty when all are."""
-    from meddel_fast.data.image_check import read_one
+    from meddel_fast.images.image_check import read_one
 
     expected = rows.column("mask_sha256")
     for name, path, wanted in zip(rows.ids, rows.mask_paths(), expected, strict=True):
@@ -122,8 +124,8 @@ def judge(result: Result, rows: Manifest, unusable: str) -> Verdict:
 
 def _difference(written: Any, found: Predictions, rows: Manifest) -> str:
     """Say what differs between the written scores and those of the predictions."""
-    from meddel_fast.loader import frames
-    from meddel_fast.segmentation import scores
+    from meddel_fast.training.loader import frames
+    from meddel_fast.training.segmentation import scores
 
     if not isinstance(written, dict):
         return "the result holds no scores"

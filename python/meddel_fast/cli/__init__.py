@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Annotated
 
-from meddel_fast.extras import needs
+from meddel_fast.common.extras import needs
 
 try:
     with needs("benchmark"):

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 from meddel_fast.common.errors import ConfigError
-from meddel_fast.extras import needs
-from meddel_fast.files import Progress, State, is_stream, state
-from meddel_fast.shortage import OUT_OF_MEMORY, shortage
+from meddel_fast.common.extras import needs
+from meddel_fast.common.files import Progress, State, is_stream, state
+from meddel_fast.common.shortage import OUT_OF_MEMORY, shortage
 
 P = ParamSpec("P")
 
@@ -196,7 +196,7 @@ def show_work(
         return work(lambda done, total: None)
     console = progress_console()
     from meddel_fast.benchmark.display import watch
-    from meddel_fast.benchmark.stage import Stage
+    from meddel_fast.benchmark.stages.stage import Stage
 
     stage = Stage(name, (), dict, work, unit=unit, speed=speed)
     with watch([stage], console) as watcher:
@@ -211,7 +211,7 @@ def summary(manifest: Any) -> str:
     """Count the images of each split, and those that were skipped for each kind of reason."""
     from collections import Counter
 
-    from meddel_fast.data.left_out import reason_kind
+    from meddel_fast.images.left_out import reason_kind
 
     splits = Counter(manifest.column("split"))
     text = f"{len(manifest)} images"
@@ -262,18 +262,18 @@ def load_embeddings(path: Path, *, whole: bool = True) -> Any:
     Unless they are wanted as a whole, the last two come as a store.
     """
     if path.is_dir():
-        from meddel_fast.embed import Embeddings
+        from meddel_fast.training.embed import Embeddings
 
         return Embeddings.load(path).array
     if path.suffix in (".parquet", ".safetensors"):
         from meddel_fast.arrays import Rows
-        from meddel_fast.store import open_store
+        from meddel_fast.stores.store import open_store
 
         store = open_store(path)
         if not whole:
             return store
         rows = store.rows(0, len(store))
         return Rows(rows, False, True).floats() if store.bfloat16 else rows
-    from meddel_fast.untrusted import load_npy
+    from meddel_fast.common.npy import load_npy
 
     return load_npy(path, mapped=True)

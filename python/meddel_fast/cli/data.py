@@ -22,18 +22,18 @@ from meddel_fast.cli.options import (
     run_stages,
 )
 from meddel_fast.common.errors import ConfigError
+from meddel_fast.common.files import is_stream
 from meddel_fast.common.toml import parse_settings
-from meddel_fast.files import is_stream
 
 if TYPE_CHECKING:
-    from meddel_fast.data.manifest import Manifest
+    from meddel_fast.images.manifest import Manifest
 
 data = typer.Typer(no_args_is_help=True, help="Know the data sets, check them, write manifests.")
 
 
 def list_(as_json: JsonOption = False) -> None:
     """List the 14 data sets of DataDEL: counts, terms, and where to get them."""
-    from meddel_fast.data.registry import collections, data_sets
+    from meddel_fast.images.datadel.registry import collections, data_sets
 
     sets = data_sets().values()
     if as_json:
@@ -68,8 +68,8 @@ def check(
     Ends with status 0 when all SETS are complete (none named: all that are there, at least one),
     else with 1.
     """
-    from meddel_fast.data.registry_check import check as check_sets
-    from meddel_fast.data.registry_check import unclaimed
+    from meddel_fast.images.scan.registry_check import check as check_sets
+    from meddel_fast.images.scan.registry_check import unclaimed
 
     reports = show_work(
         "check", "images", lambda p: check_sets(root, sets or None, quick=quick, progress=p)
@@ -157,12 +157,12 @@ def build(
     if config is not None:
         typer.echo(run_stages(config, data_root, out, "data") / "data")
         return
-    from meddel_fast.data.build import build as build_sets
-    from meddel_fast.data.build import looks_plain, scan
-    from meddel_fast.data.manifest import KIND
-    from meddel_fast.data.sources import Sampling
-    from meddel_fast.data.splits import Dealing
-    from meddel_fast.outputs import check_output
+    from meddel_fast.common.outputs import check_output
+    from meddel_fast.images.manifest import KIND
+    from meddel_fast.images.scan.build import build as build_sets
+    from meddel_fast.images.scan.build import looks_plain, scan
+    from meddel_fast.images.sources import Sampling
+    from meddel_fast.images.splits import Dealing
 
     where, target = need(root, "a folder of images"), need(out, "--out MANIFEST.parquet")
     check_output(target, KIND, [splits, where if where.is_file() else None])
@@ -201,15 +201,15 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Say what a manifest holds, what was skipped or left out when it was made, and what is odd."""
-    from meddel_fast.data.manifest import Manifest
+    from meddel_fast.images.manifest import Manifest
 
     _tell(Manifest.load(manifest), manifest, as_json)
 
 
 def _tell(manifest: Manifest, path: Path, as_json: bool) -> None:
     """Print the table at the end of a scan."""
-    from meddel_fast.data.left_out import skipped_tallies
-    from meddel_fast.data.masks import told as told_of_masks
+    from meddel_fast.images.left_out import skipped_tallies
+    from meddel_fast.images.load_masks import told as told_of_masks
 
     table, masks = manifest.skipped, told_of_masks(manifest)
     skipped = skipped_tallies(zip(*(table[c].to_pylist() for c in ("id", "reason")), strict=True))
@@ -236,7 +236,7 @@ def _mask(
     foreground: str | None, background: str | None, ignore: str | None, above: float | None
 ) -> dict[str, Any]:
     """Read what the options say of masks, and refuse it before any file is read."""
-    from meddel_fast.data.mask_rule import parse_mask
+    from meddel_fast.images.masks.rule import parse_mask
 
     lists = {"foreground": foreground, "background": background, "ignore": ignore}
     mask: dict[str, Any] = {
@@ -273,10 +273,10 @@ def make(
     set_: SetOption = None,
 ) -> None:
     """Make colonoscopy frames, for those without data, and their manifest."""
-    from meddel_fast.data.folder import scan_folder
-    from meddel_fast.data.made import check_made, make_frames
-    from meddel_fast.data.manifest import KIND
-    from meddel_fast.outputs import check_output
+    from meddel_fast.common.outputs import check_output
+    from meddel_fast.images.made.frames import check_made, make_frames
+    from meddel_fast.images.manifest import KIND
+    from meddel_fast.images.scan.folder import scan_folder
 
     target = folder / "manifest.parquet" if out is None else out
     check_output(target, KIND)

@@ -36,15 +36,15 @@ def embed(
     if config is not None:
         typer.echo(run_stages(config, data_root, out, "embed") / "embeddings")
         return
-    from meddel_fast.data.manifest import Manifest
-    from meddel_fast.outputs import check_folder
+    from meddel_fast.common.outputs import check_folder
+    from meddel_fast.images.manifest import Manifest
 
     rows = Manifest.load(need(manifest, "a manifest"))
     name, target = need(encoder, "--encoder"), need(out, "--out FOLDER")
 
     def work(progress: Any) -> Any:
-        from meddel_fast.embed import FOLDER
-        from meddel_fast.embed import embed as embed_images
+        from meddel_fast.training.embed import FOLDER
+        from meddel_fast.training.embed import embed as embed_images
 
         check_folder(target, FOLDER, [manifest])
         return embed_images(

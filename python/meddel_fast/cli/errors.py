@@ -27,8 +27,8 @@ def errors(
     """Write each image's reconstruction error, for select --method loss --array score=FILE."""
     import numpy as np
 
-    from meddel_fast.data.manifest import Manifest
-    from meddel_fast.outputs import array_file, check_output, output_path
+    from meddel_fast.common.outputs import array_file, check_output, output_path
+    from meddel_fast.images.manifest import Manifest
 
     target, kind = need(out, "--out ERRORS.npy"), array_file("a file of errors", "f", 1)
     check_output(target, kind, [manifest, model])
@@ -48,15 +48,15 @@ def tile(
     device: DeviceOption = "auto",
 ) -> None:
     """Make new images of the patches that a MAE restores worst (OptiDEL), with a manifest."""
-    from meddel_fast.data.manifest import Manifest
-    from meddel_fast.files import read_json
-    from meddel_fast.outputs import NEW_FOLDER, check_folder
+    from meddel_fast.common.files import read_json
+    from meddel_fast.common.outputs import NEW_FOLDER, check_folder
+    from meddel_fast.images.manifest import Manifest
 
     target = need(out, "--out FOLDER")
     check_folder(target, NEW_FOLDER, [manifest, model])
     rows = Manifest.load(manifest)
     found = _measured(rows, model, batch_size, seed, device)
-    from meddel_fast.reconstruction import write_hard_images
+    from meddel_fast.training.reconstruction import write_hard_images
 
     size = read_json(model / "config.json")["image_size"]
     made = write_hard_images(rows, found.patch, images, target, image_size=size)
@@ -67,7 +67,7 @@ def tile(
 
 def _measured(rows: Any, model: Path, batch_size: int, seed: int, device: str) -> Any:
     def work(progress: Any) -> Any:
-        from meddel_fast.reconstruction import reconstruction_errors
+        from meddel_fast.training.reconstruction import reconstruction_errors
 
         return reconstruction_errors(
             rows, model, batch_size=batch_size, seed=seed, device=device, progress=progress

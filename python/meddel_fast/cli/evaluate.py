@@ -46,11 +46,12 @@ def evaluate(
     if config is not None:
         typer.echo(run_stages(config, data_root, out, "evaluate") / "evaluate")
         return
+    from meddel_fast.common.atomic import write_json
+    from meddel_fast.common.files import read_json
+    from meddel_fast.common.outputs import RESULT, check_output
     from meddel_fast.common.settings import from_table
-    from meddel_fast.data.manifest import Manifest
-    from meddel_fast.files import read_json, write_json
-    from meddel_fast.outputs import RESULT, check_output
-    from meddel_fast.predictions import KIND as PREDICTIONS
+    from meddel_fast.images.manifest import Manifest
+    from meddel_fast.training.predictions import KIND as PREDICTIONS
     from meddel_fast.training.settings import DownstreamConfig
 
     folder = need(model, "the folder of an encoder")
@@ -74,7 +75,7 @@ def evaluate(
     _check_apart(*parts)
 
     def work(progress: Any) -> Any:
-        from meddel_fast.downstream import evaluate as measure
+        from meddel_fast.training.downstream import evaluate as measure
 
         return measure(
             folder,
@@ -94,7 +95,7 @@ def evaluate(
 
 def _check_apart(train: Any, test: Any) -> None:
     """Refuse to test a head on images that it was trained on."""
-    from meddel_fast.data.shared_images import shared_images
+    from meddel_fast.images.shared_images import shared_images
 
     shared = shared_images(train, test)
     if shared:
@@ -118,9 +119,9 @@ def _evaluate_task(
     out: Path | None,
 ) -> None:
     """Do the same for a task other than segmentation."""
+    from meddel_fast.common.atomic import write_json
     from meddel_fast.common.settings import from_table
-    from meddel_fast.files import write_json
-    from meddel_fast.tasks import TASKS
+    from meddel_fast.training.tasks import TASKS
 
     if name not in TASKS:
         raise ConfigError(f"--task must be one of {', '.join(TASKS)}, got '{name}'")

@@ -114,8 +114,8 @@ def show(
     kept: Annotated[Path | None, typer.Option(help="List the kept samples here.")] = None,
 ) -> None:
     """Tell what an index holds."""
+    from meddel_fast.common.outputs import NAMES, check_output, output_path
     from meddel_fast.index import SelectionIndex
-    from meddel_fast.outputs import NAMES, check_output, output_path
 
     if kept is not None:
         check_output(kept, NAMES, [path])
@@ -129,7 +129,7 @@ def show(
 
 def _names(manifest: Path | None, ids: Path | None) -> list[str]:
     if manifest is not None and ids is None:
-        from meddel_fast.data.manifest import Manifest
+        from meddel_fast.images.manifest import Manifest
 
         return list(Manifest.load(manifest).ids)
     if ids is None or manifest is not None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from meddel_fast.cli.console import show_work
-from meddel_fast.files import Progress
+from meddel_fast.common.files import Progress
 
 
 def leaderboard(
@@ -25,11 +25,11 @@ def leaderboard(
     ] = False,
 ) -> None:
     """Rank the selections of many runs, those of one protocol together."""
-    from meddel_fast.benchmark import leaderboard as board
-    from meddel_fast.benchmark import leaderboard_page
-    from meddel_fast.benchmark.standings import standings
-    from meddel_fast.files import write_text
-    from meddel_fast.outputs import check_folder
+    from meddel_fast.benchmark.leaderboard import entries as board
+    from meddel_fast.benchmark.leaderboard import page as leaderboard_page
+    from meddel_fast.benchmark.leaderboard.standings import standings
+    from meddel_fast.common.atomic import write_text
+    from meddel_fast.common.outputs import check_folder
 
     runs = board.find_runs(folders)
     if out is not None:

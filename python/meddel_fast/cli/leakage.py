@@ -23,7 +23,7 @@ from meddel_fast.common.errors import ConfigError
 
 if TYPE_CHECKING:
     from meddel_fast.benchmark.leakage import Leakage, Samples
-    from meddel_fast.data.manifest import Manifest
+    from meddel_fast.images.manifest import Manifest
 
 EQUAL = "equal_files.csv"
 _NAMED = 10  # pairs, and files that are there more than once, that are named
@@ -61,7 +61,7 @@ def leakage(
 ) -> None:
     """Find test images that the pool holds too, or nearly so, and equal files of manifests."""
     from meddel_fast.benchmark.leakage import FOLDER, audit
-    from meddel_fast.outputs import check_folder
+    from meddel_fast.common.outputs import check_folder
 
     if config is not None:
         run = run_stages(config, data_root, out, "leakage")
@@ -111,7 +111,7 @@ def _name(path: Path) -> str:
 
 
 def _manifest(path: Path) -> Manifest:
-    from meddel_fast.data.manifest import Manifest
+    from meddel_fast.images.manifest import Manifest
 
     return Manifest.load(path).ok
 
@@ -137,7 +137,7 @@ def _samples(
         return Samples(rows.ids, sha256=rows.column("sha256"))
 
     def work(progress: Any) -> Any:
-        from meddel_fast.embed import embed
+        from meddel_fast.training.embed import embed
 
         offline = Path(encoder).is_dir()
         return embed(rows, encoder, folder, device=device, offline=offline, progress=progress)
@@ -147,7 +147,7 @@ def _samples(
 
 def _tell_equal(path: Path, manifest: Manifest) -> None:
     """Print which images of one manifest are one file."""
-    from meddel_fast.data.shared_images import equal_files
+    from meddel_fast.images.shared_images import equal_files
 
     groups = equal_files(manifest)
     across = [group for group in groups if len({split for _, split in group}) > 1]
@@ -160,8 +160,8 @@ def _tell_equal(path: Path, manifest: Manifest) -> None:
 
 
 def _save_equal(path: Path, manifests: dict[Path, Manifest]) -> None:
-    from meddel_fast.data.shared_images import equal_files
-    from meddel_fast.files import write_text
+    from meddel_fast.common.atomic import write_text
+    from meddel_fast.images.shared_images import equal_files
 
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")

@@ -86,23 +86,23 @@ def run_stages(config: Path, data_root: Path | None, out: Path | None, until: st
 
 def print_table(run_dir: Path) -> None:
     """Print the score table of a run."""
-    from meddel_fast.files import read_json
-    from meddel_fast.report import score_table
+    from meddel_fast.benchmark.report import score_table
+    from meddel_fast.common.files import read_json
 
     rows = read_json(run_dir / "score" / "scores.json")
     tasks = run_dir / "score" / "tasks.json"
     if rows or not tasks.is_file():
         typer.echo(score_table(rows))
     if tasks.is_file():
-        from meddel_fast.benchmark.task_scores import task_table
+        from meddel_fast.benchmark.scores.task_scores import task_table
 
         typer.echo("\n" * bool(rows) + task_table(read_json(tasks)))
 
 
 def write_table(run_dir: Path, out: Path) -> None:
     """Write the score table of a run as CSV; that of the tasks, where it segments no set."""
-    from meddel_fast.files import read_json
-    from meddel_fast.outputs import check_output, csv_table, output_path
+    from meddel_fast.common.files import read_json
+    from meddel_fast.common.outputs import check_output, csv_table, output_path
 
     if out.suffix != ".csv":
         raise ConfigError(f"--out must end in .csv for the table of a run, got {out}")

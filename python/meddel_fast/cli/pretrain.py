@@ -36,9 +36,9 @@ def pretrain(
     if config is not None:
         typer.echo(run_stages(config, data_root, out, "pretrain") / "pretrain")
         return
+    from meddel_fast.common.outputs import check_folder
     from meddel_fast.common.settings import from_table
-    from meddel_fast.data.manifest import Manifest
-    from meddel_fast.outputs import check_folder
+    from meddel_fast.images.manifest import Manifest
     from meddel_fast.selectors import Selection
     from meddel_fast.training.settings import PretrainConfig
 
@@ -50,14 +50,14 @@ def pretrain(
     values = from_table(PretrainConfig, parse_settings(set_ or []), "--set")
 
     def work(progress: Any) -> Any:
-        from meddel_fast.pretrain import FOLDER
-        from meddel_fast.pretrain import pretrain as train
+        from meddel_fast.training.pretrain import FOLDER
+        from meddel_fast.training.pretrain import pretrain as train
 
         check_folder(target, FOLDER, [manifest, selection])
         return train(rows, indices, target, values, device=device, progress=progress)
 
     def speed() -> str:
-        from meddel_fast.speed import told
+        from meddel_fast.training.speed import told
 
         return told(target)
 

@@ -42,7 +42,7 @@ def run(
         from meddel_fast.benchmark.checks import check_plan, not_there_yet
         from meddel_fast.benchmark.config_file import load_config
         from meddel_fast.benchmark.plan import build
-        from meddel_fast.benchmark.stage import Records
+        from meddel_fast.benchmark.stages.stage import Records
 
         settings = load_config(config, data_root=data_root, out=out)
         stages = build(settings, Records(settings.out))
@@ -62,7 +62,7 @@ def run(
 
 def _tell_splits(run: Path) -> None:
     """Print how the splits of each data set came about."""
-    from meddel_fast.data.manifest import Manifest
+    from meddel_fast.images.manifest import Manifest
 
     for path in sorted((run / "data").glob("*.parquet")):
         if path.stem not in ("pool", "pretrain"):

@@ -42,8 +42,8 @@ def score(
             )
         print_table(path) if out is None else write_table(path, out)
         return
-    from meddel_fast.benchmark.score import score_csv
-    from meddel_fast.outputs import check_output, csv_table, output_path
+    from meddel_fast.benchmark.scores.score import score_csv
+    from meddel_fast.common.outputs import check_output, csv_table, output_path
 
     kind = csv_table("a table of scores", "miou", "retained", "normdel")
     if out is not None:
@@ -66,6 +66,6 @@ def report(
     if config is not None:
         typer.echo(run_stages(config, data_root, out, "report") / "report" / "report.html")
         return
-    from meddel_fast.report import render
+    from meddel_fast.benchmark.report import render
 
     typer.echo(render(need(run_dir, "a run directory"), out))

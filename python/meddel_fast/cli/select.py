@@ -23,7 +23,7 @@ from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.toml import parse_settings
 
 if TYPE_CHECKING:
-    from meddel_fast.data.manifest import Manifest
+    from meddel_fast.images.manifest import Manifest
     from meddel_fast.selectors import Selection
 
 _BUDGET = "{budget}"
@@ -81,7 +81,7 @@ def select(
     if config is not None:
         typer.echo(run_stages(config, data_root, out, "select") / "select")
         return
-    from meddel_fast.outputs import NAMES, check_output
+    from meddel_fast.common.outputs import NAMES, check_output
     from meddel_fast.selectors import check_options
     from meddel_fast.selectors import select as choose
     from meddel_fast.selectors.export import LISTS, write_list
@@ -101,7 +101,7 @@ def select(
             raise ConfigError(f"{len(counts)} budgets need {_BUDGET} in the name {path}")
     rows = None
     if manifest is not None:
-        from meddel_fast.data.manifest import Manifest
+        from meddel_fast.images.manifest import Manifest
 
         rows = Manifest.load(manifest)
         if len(rows) != len(x):
@@ -149,7 +149,7 @@ def _named(path: Path, budget: str) -> Path:
 
 
 def _tell(selection: Selection, target: Path, rows: Manifest | None, kept: Path | None) -> None:
-    from meddel_fast.files import write_text
+    from meddel_fast.common.atomic import write_text
 
     if rows is not None and kept is not None:
         paths = rows.take(selection.indices).image_paths()
@@ -188,7 +188,7 @@ def _options(settings: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]
 def _load(name: str, path: Path) -> Any:
     import numpy as np
 
-    from meddel_fast.untrusted import load_npy
+    from meddel_fast.common.npy import load_npy
 
     if not path.is_file():
         raise FileNotFoundError(f"--array {name}: no file {path}")

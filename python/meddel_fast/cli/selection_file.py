@@ -12,8 +12,8 @@ from meddel_fast.common.errors import ConfigError
 
 def reuse(saved: Path, out: Path | None, manifest: Path | None, kept: Path | None) -> None:
     """Show a saved selection; write it as a list, or the kept images of a manifest."""
-    from meddel_fast.files import write_text
-    from meddel_fast.outputs import NAMES, check_output
+    from meddel_fast.common.atomic import write_text
+    from meddel_fast.common.outputs import NAMES, check_output
     from meddel_fast.selectors import Selection
     from meddel_fast.selectors.export import LISTS, write_list
     from meddel_fast.selectors.selection import read_about, read_ids
@@ -33,7 +33,7 @@ def reuse(saved: Path, out: Path | None, manifest: Path | None, kept: Path | Non
         write_list(found, out, ids)
         typer.echo(f"{out}: written")
     if manifest is not None and kept is not None:
-        from meddel_fast.data.manifest import Manifest
+        from meddel_fast.images.manifest import Manifest
 
         rows = Manifest.load(manifest)
         if ids is None:

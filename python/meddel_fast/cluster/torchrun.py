@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.extras import needs
+from meddel_fast.common.extras import needs
 
 with needs("benchmark"):
     import torch

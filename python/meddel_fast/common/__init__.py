@@ -1,1 +1,22 @@
-"""What every room uses, and no room is needed for."""
+"""What every room needs, and what knows no room.
+
+===================  =============================================================================
+``files``            paths, and what the files at them are
+``atomic``           files that are whole or absent
+``hashes``           SHA-256 of files and of settings
+``outputs``          where a result may go: never in the place of what a user has
+``untrusted``        files that may be damaged or forged: fields, Parquet, JSON
+``npy``, ``npz``     the same of arrays
+``errors``           the error of settings that cannot be used
+``toml``             TOML, read
+``suffixes``         what a file's suffix says
+``lock``             one writer a directory
+``resources``        cores and memory that this process may use
+``pool``             threads that may not start
+``progress``         ``progress=`` on its way to the C++ loops
+``floating_point``   the rounding that exact results need
+``extras``           optional libraries: which extra brings them
+``shortage``         out of memory or threads, by how libraries put it
+``settings``         what the settings of every room share
+===================  =============================================================================
+"""

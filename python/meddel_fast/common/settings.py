@@ -19,7 +19,7 @@ from functools import wraps
 from typing import Annotated, Any, TypeVar
 
 from meddel_fast.common.errors import ConfigError
-from meddel_fast.extras import needs
+from meddel_fast.common.extras import needs
 
 with needs("benchmark"):
     from pydantic import (

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from meddel_fast.common.errors import ConfigError
-from meddel_fast.extras import needs
-from meddel_fast.files import why_no_file
+from meddel_fast.common.extras import needs
+from meddel_fast.common.files import why_no_file
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.extras import needs
-from meddel_fast.files import StrPath
-from meddel_fast.outputs import FolderKind
+from meddel_fast.common.extras import needs
+from meddel_fast.common.files import StrPath
+from meddel_fast.common.outputs import FolderKind
 
 SUFFIXES = {"parquet": (".parquet",), "jsonl": (".jsonl", ".json")}
 

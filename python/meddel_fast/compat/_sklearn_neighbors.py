@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from meddel_fast import ops
 from meddel_fast.arrays import check_choice, check_float
+from meddel_fast.common.extras import needs
 from meddel_fast.compat._search import Found, Search
-from meddel_fast.extras import needs
 from meddel_fast.ops import iter_similar_pairs
 
 with needs("compat"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from meddel_fast import ops
-from meddel_fast.extras import needs
+from meddel_fast.common.extras import needs
 
 with needs("compat"):
     import torch

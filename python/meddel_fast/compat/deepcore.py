@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from meddel_fast import ops
 from meddel_fast.arrays import check_int, is_torch
+from meddel_fast.common.extras import needs
 from meddel_fast.compat._submodular import (
     FacilityLocation,
     GraphCut,
@@ -24,7 +25,6 @@ from meddel_fast.compat._submodular import (
     StochasticGreedy,
     SubmodularFunction,
 )
-from meddel_fast.extras import needs
 from meddel_fast.selectors.base import to_numpy
 
 __all__ = [

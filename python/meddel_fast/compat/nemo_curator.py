@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 
 from meddel_fast import ops
 from meddel_fast.arrays import check_choice, check_float, check_int
+from meddel_fast.common.atomic import atomic_directory
+from meddel_fast.common.extras import needs
+from meddel_fast.common.outputs import check_folder
 from meddel_fast.compat._curator_files import (
     DUPLICATES,
     KMEANS,
@@ -37,9 +40,6 @@ from meddel_fast.compat._curator_files import (
 )
 from meddel_fast.compat._curator_scores import half_redundancy, redundancy
 from meddel_fast.compat._search import cosine_of_pairs
-from meddel_fast.extras import needs
-from meddel_fast.files import atomic_directory
-from meddel_fast.outputs import check_folder
 
 Int = NDArray[np.int64]
 

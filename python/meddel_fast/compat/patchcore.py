@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import ops
-from meddel_fast.extras import needs
+from meddel_fast.common.extras import needs
 from meddel_fast.selectors.base import to_numpy
 
 with needs("compat"):

@@ -30,12 +30,14 @@ from numpy.typing import NDArray
 
 from meddel_fast import ops
 from meddel_fast.arrays import check_choice, check_int
+from meddel_fast.common.atomic import write_bytes
+from meddel_fast.common.extras import needs
+from meddel_fast.common.files import StrPath
+from meddel_fast.common.npy import load_npy
+from meddel_fast.common.outputs import NAMES, Kind, array_file, check_output, output_path
+from meddel_fast.common.untrusted import read_parquet_schema
 from meddel_fast.compat._search import cosine_of_pairs
 from meddel_fast.compat.faiss import Kmeans
-from meddel_fast.extras import needs
-from meddel_fast.files import StrPath, write_bytes
-from meddel_fast.outputs import NAMES, Kind, array_file, check_output, output_path
-from meddel_fast.untrusted import load_npy, read_parquet_schema
 
 Member = tuple[Any, int, float, int]
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from meddel_fast import ops
 from meddel_fast.arrays import check_choice, check_int
+from meddel_fast.common.extras import needs
 from meddel_fast.compat._search import Search
 from meddel_fast.compat._sklearn_neighbors import NearestNeighbors, narrow
 from meddel_fast.compat._weighted import weighted_kmeans
-from meddel_fast.extras import needs
 from meddel_fast.selectors.base import check_budget
 
 with needs("compat"):

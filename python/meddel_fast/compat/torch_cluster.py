@@ -8,7 +8,7 @@ from typing import Any
 
 from meddel_fast import ops
 from meddel_fast.arrays import check_int, resolve_threads
-from meddel_fast.extras import needs
+from meddel_fast.common.extras import needs
 
 with needs("compat"):
     import torch

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.untrusted import check_fields, plain_name
+from meddel_fast.common.untrusted import check_fields, plain_name
 
 DTYPES = ("float32", "float16", "int8")
 _WANTED = "head of an index"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.files import Progress
+from meddel_fast.common.files import Progress
 from meddel_fast.index.candidates import ANGLE_ROWS, BLOCK_BYTES, Clusters, Search, learn
 from meddel_fast.index.greedy import REMOVED, admit
 from meddel_fast.index.segments import Folder, State, arrivals

@@ -21,18 +21,13 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from meddel_fast.files import (
-    atomic_path,
-    read_json,
-    remove_leftovers,
-    sha256_file,
-    sha256_json,
-    write_bytes,
-    write_json,
-)
+from meddel_fast.common.atomic import atomic_path, remove_leftovers, write_bytes, write_json
+from meddel_fast.common.files import read_json
+from meddel_fast.common.hashes import sha256_file, sha256_json
+from meddel_fast.common.npy import load_npy, parse_npy
+from meddel_fast.common.untrusted import described
 from meddel_fast.index.file_checks import check_array, check_head, check_within
 from meddel_fast.index.greedy import REMOVED
-from meddel_fast.untrusted import described, load_npy, parse_npy
 
 HEAD = "index.json"
 _FORMAT = 1

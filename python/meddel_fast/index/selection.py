@@ -19,13 +19,13 @@ from meddel_fast.arrays import (
     resolve_threads,
     to_matrix,
 )
-from meddel_fast.files import Progress, StrPath
+from meddel_fast.common.files import Progress, StrPath
+from meddel_fast.common.lock import lock
 from meddel_fast.index.candidates import Clusters, Search
 from meddel_fast.index.file_checks import DTYPES
 from meddel_fast.index.greedy import Removal, admit
 from meddel_fast.index.maintenance import check, rewrite
 from meddel_fast.index.segments import HEAD, Folder, State, arrivals, changes
-from meddel_fast.lock import lock
 from meddel_fast.ops import DeduplicateResult
 
 # Centroids are learned anew, and the files written anew, when the index has grown so many times:
@@ -181,7 +181,7 @@ class SelectionIndex:
         ------
         TypeError, ValueError
             Samples of another type or width, not finite, or names that repeat; nothing was changed.
-        meddel_fast.lock.LockedError
+        meddel_fast.common.lock.LockedError
             Another process is changing the index.
         """
         threads = resolve_threads(threads)
@@ -237,7 +237,7 @@ class SelectionIndex:
         ------
         ValueError
             A name is not there, or comes twice; nothing was changed.
-        meddel_fast.lock.LockedError
+        meddel_fast.common.lock.LockedError
             Another process is changing the index.
         """
         threads = resolve_threads(threads)

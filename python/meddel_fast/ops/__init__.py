@@ -11,20 +11,21 @@ its current stream. ``device="cuda"`` (or ``"cuda:1"``) sends numpy arrays and C
 chunks where they do not fit, and brings the results back. That takes torch, triton and, for
 k-center and the rule "components", the CUDA extension.
 
-x and y may also be a :class:`meddel_fast.store.Store`, of files larger than memory. Work then goes
-part by part within ``memory``: bytes, or a text such as ``"512MB"``, by default half of what is
-free. ``group`` (:func:`meddel_fast.cluster.join_group`) spreads it over processes, each of which
-passes the same set, or :class:`meddel_fast.store.LocalRows`. Either may be given for an array too.
-Such calls run on the CPU.
+x and y may also be a :class:`meddel_fast.stores.store.Store`, of files larger than memory. Work
+then goes part by part within ``memory``: bytes, or a text such as ``"512MB"``, by default half of
+what is free. ``group`` (:func:`meddel_fast.cluster.join_group`) spreads it over processes, each of
+which passes the same set, or :class:`meddel_fast.stores.store.LocalRows`. Either may be given for
+an array too. Such calls run on the CPU.
 
 ``threads=None`` means MEDDEL_THREADS, else all cores that the process may use. No more threads are
 started than there is work for, nor than twice the machine's cores (or 64, if that is more); where
 the system refuses one, those that there are do the work. Ctrl-C stops a running call within a
 second.
 
-``progress`` is called as ``progress(done, total)``, see :func:`meddel_fast.progress.reporting`;
-units are centres for k-center (as many again for the distances at the end), seeds and then rows
-times iterations for k-means, rows for the others. A GPU reports nothing.
+``progress`` is called as ``progress(done, total)``, see
+:func:`meddel_fast.common.progress.reporting`; units are centres for k-center (as many again for the
+distances at the end), seeds and then rows times iterations for k-means, rows for the others. A GPU
+reports nothing.
 
 All raise ``TypeError`` or ``ValueError`` for input of wrong type or shape, with NaN or infinities,
 or out of range, and ``RuntimeError`` if the device cannot be used.

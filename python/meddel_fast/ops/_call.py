@@ -10,10 +10,10 @@ from typing import Any, ParamSpec, TypeVar
 
 from meddel_fast import _core
 from meddel_fast.arrays import PAIR_BYTES, check_int, check_rows, check_two, in_kind
-from meddel_fast.floating_point import exactly
-from meddel_fast.progress import reports
-from meddel_fast.resources import free_memory
-from meddel_fast.store import LocalRows, Store
+from meddel_fast.common.floating_point import exactly
+from meddel_fast.common.progress import reports
+from meddel_fast.common.resources import free_memory
+from meddel_fast.stores.store import LocalRows, Store
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.arrays import SUPPORTED, adjacent, check_kind, is_torch, to_matrix
-from meddel_fast.extras import needs
+from meddel_fast.common.extras import needs
 from meddel_fast.kernels import confirm
 from meddel_fast.kernels import deduplicate as _deduplicate
 from meddel_fast.kernels import kcenter as _kcenter

@@ -16,7 +16,7 @@ from meddel_fast.arrays import (
 from meddel_fast.ops._call import checked, core_of, operation, pairs_allowed, too_many_pairs
 
 if TYPE_CHECKING:
-    from meddel_fast.files import Progress
+    from meddel_fast.common.files import Progress
 
 
 @operation

@@ -14,7 +14,7 @@ from meddel_fast.arrays import (
 from meddel_fast.ops._call import checked, core_of, operation
 
 if TYPE_CHECKING:
-    from meddel_fast.files import Progress
+    from meddel_fast.common.files import Progress
 
 
 @operation

@@ -8,7 +8,7 @@ from meddel_fast.arrays import TopKResult, check_int, choose_device, resolve_thr
 from meddel_fast.ops._call import checked_two, core_of, operation
 
 if TYPE_CHECKING:
-    from meddel_fast.files import Progress
+    from meddel_fast.common.files import Progress
 
 
 @operation

@@ -50,8 +50,8 @@ from collections.abc import Sequence
 from typing import Any, overload
 
 from meddel_fast.arrays import check_choice
-from meddel_fast.files import Progress
-from meddel_fast.progress import reporting
+from meddel_fast.common.files import Progress
+from meddel_fast.common.progress import reporting
 from meddel_fast.selectors import export
 from meddel_fast.selectors.ccs import ccs
 from meddel_fast.selectors.craig import craig
@@ -147,7 +147,7 @@ def select(
         their clusters, neighbours and greedy order.
     progress
         Called as ``progress(done, total)`` by each pass in turn, see
-        :func:`meddel_fast.progress.reporting`.
+        :func:`meddel_fast.common.progress.reporting`.
     **options
         The method's own, and those that all have: ``seed``, ``threads``, ``exclude``, ``groups``,
         ``group_rule``, ``weights`` and ``selected`` (``help(mf.selectors.kcenter)`` explains them).

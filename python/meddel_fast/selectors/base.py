@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import arrays
-from meddel_fast.store import Store, as_store
+from meddel_fast.stores.store import Store, as_store
 
 _BLOCK = 1024  # rows looked at together
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from meddel_fast.progress import counted
+from meddel_fast.common.progress import counted
 from meddel_fast.selectors import options
 from meddel_fast.selectors.exp_log import exp
 from meddel_fast.selectors.neighbor_graph import check_neighbors, nearest

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from meddel_fast.files import StrPath, atomic_directory, read_json, write_json
-from meddel_fast.outputs import NAMES, array_file, csv_table, output_path
+from meddel_fast.common.atomic import atomic_directory, write_json
+from meddel_fast.common.files import StrPath, read_json
+from meddel_fast.common.outputs import NAMES, array_file, csv_table, output_path
 from meddel_fast.selectors.selection import Selection
 
 LISTS = {

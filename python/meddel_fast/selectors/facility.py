@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.progress import counted
+from meddel_fast.common.progress import counted
 from meddel_fast.selectors.base import random_keys
 from meddel_fast.selectors.exp_log import log
 from meddel_fast.selectors.neighbor_graph import Edges, check_neighbors, edges_to, nearest

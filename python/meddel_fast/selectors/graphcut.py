@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.progress import counted
+from meddel_fast.common.progress import counted
 from meddel_fast.selectors.neighbor_graph import Edges, check_neighbors, edges_to, nearest
 from meddel_fast.selectors.options import NEIGHBORS, number
 from meddel_fast.selectors.plan import Choice, Task

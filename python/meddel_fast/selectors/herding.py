@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import reference
-from meddel_fast.progress import counted
+from meddel_fast.common.progress import counted
 from meddel_fast.selectors.plan import Choice, Task, scores_by_rank
 from meddel_fast.selectors.selector import selector
 from meddel_fast.selectors.unit_rows import UnitRows

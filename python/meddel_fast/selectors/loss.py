@@ -23,7 +23,7 @@ from meddel_fast.selectors.selector import selector
 def loss(task: Task, *, score: Any, keep: str = "high") -> Iterator[Choice]:
     """Keep the samples with the highest scores, or the lowest.
 
-    :func:`meddel_fast.reconstruction.reconstruction_errors` gives the error of a masked
+    :func:`meddel_fast.training.reconstruction.reconstruction_errors` gives the error of a masked
     autoencoder for each image.
 
     Parameters

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from meddel_fast.selectors.base import random_keys
 from meddel_fast.selectors.exp_log import log
 from meddel_fast.sharded.memory import check_memory
-from meddel_fast.store import Store
+from meddel_fast.stores.store import Store
 
 
 class Task:

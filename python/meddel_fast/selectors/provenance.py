@@ -9,7 +9,7 @@ from typing import Any
 
 from meddel_fast import arrays
 from meddel_fast._version import __version__
-from meddel_fast.store import Store
+from meddel_fast.stores.store import Store
 
 _ROWS_HASHED = 1 << 12  # at a time
 

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.extras import needs
-from meddel_fast.files import StrPath
-from meddel_fast.outputs import output_path, table
-from meddel_fast.selectors.provenance import provenance
-from meddel_fast.untrusted import (
+from meddel_fast.common.extras import needs
+from meddel_fast.common.files import StrPath
+from meddel_fast.common.outputs import output_path, table
+from meddel_fast.common.untrusted import (
     check_fields,
     json_metadata,
     read_parquet,
     read_parquet_schema,
 )
+from meddel_fast.selectors.provenance import provenance
 
 REASONS = ("kept", "duplicate", "disruptive", "budget", "excluded")
 """Why a sample is where it is; "budget": nothing is wrong with it, others were wanted more;

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.arrays import check_index_vector, check_names, to_numpy
-from meddel_fast.floating_point import exactly
+from meddel_fast.common.floating_point import exactly
 from meddel_fast.selectors.base import check_budget, check_rows
 from meddel_fast.selectors.groups import Groups, check_groups, cover, quotas
 from meddel_fast.selectors.method import SHARED, Method, Plan

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from meddel_fast import ops
 from meddel_fast.selectors.base import to_numpy
-from meddel_fast.store import Store
+from meddel_fast.stores.store import Store
 
 MAX_PAIRS = 10_000_000
 """Similar pairs of one cluster that are held at a time (440 MB)."""

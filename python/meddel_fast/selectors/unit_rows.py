@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from meddel_fast import arrays, reference
 from meddel_fast.sharded.memory import check_memory
-from meddel_fast.store import Store
+from meddel_fast.stores.store import Store
 
 _BLOCK = 1024  # rows widened at a time
 # Bytes that a method takes of a store beside a copy: for each row, and for each number of a block.

@@ -5,8 +5,8 @@ of them at a time, and what has to be known of other parts is exchanged. What a 
 worth does not depend on where it is worked out, so that results are the bits of
 :mod:`meddel_fast.ops` for any size of parts, any memory and any number of processes.
 
-``ops`` comes here for a :class:`~meddel_fast.store.Store`, or where ``memory`` or ``group`` are
-given:
+``ops`` comes here for a :class:`~meddel_fast.stores.store.Store`, or where ``memory`` or ``group``
+are given:
 
 ======================  ===========================================================================
 ``group``               what is asked of processes that work together; one on its own

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from meddel_fast import _core
 from meddel_fast.arrays import PAIR_BYTES, DeduplicateResult, check_choice, check_float, in_chunks
-from meddel_fast.progress import counted, metered
+from meddel_fast.common.progress import counted, metered
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import Float, Int, Parts, Settings, Tile, tile_pairs
 from meddel_fast.sharded.redundancy import Places, highest_earlier

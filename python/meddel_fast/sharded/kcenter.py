@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from meddel_fast import _core
 from meddel_fast.arrays import KCenterResult, check_centres, check_choice
-from meddel_fast.progress import counted, metered
+from meddel_fast.common.progress import counted, metered
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import Float, Int, Parts, Settings
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from meddel_fast import _core
 from meddel_fast.arrays import KMeansResult, check_int, check_rows
-from meddel_fast.progress import counted, metered
+from meddel_fast.common.progress import counted, metered
 from meddel_fast.reference import squared_norm
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import BLOCK, Float, Parts, Settings

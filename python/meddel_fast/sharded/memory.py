@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from meddel_fast.arrays import check_int
-from meddel_fast.resources import free_memory
+from meddel_fast.common.resources import free_memory
 
 _UNITS = {"": 1, "B": 1} | {
     f"{letter}{rest}": base**power

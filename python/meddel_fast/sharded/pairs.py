@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from meddel_fast import _core
 from meddel_fast.arrays import SimilarPairsResult, check_float, check_int, in_chunks
-from meddel_fast.progress import counted, metered
+from meddel_fast.common.progress import counted, metered
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import Float, Int, Parts, Settings, Tile, store_of, tile_pairs
 

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from meddel_fast import _core
 from meddel_fast.arrays import check_finite, resolve_threads
-from meddel_fast.pool import Pool
-from meddel_fast.progress import open_pass
+from meddel_fast.common.pool import Pool
+from meddel_fast.common.progress import open_pass
 from meddel_fast.sharded.group import Group, SoloGroup
 from meddel_fast.sharded.memory import check_memory
-from meddel_fast.shards import ArrayShard
-from meddel_fast.store import LocalRows, Store, as_store
+from meddel_fast.stores.shards import ArrayShard
+from meddel_fast.stores.store import LocalRows, Store, as_store
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]

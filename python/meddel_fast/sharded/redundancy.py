@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from meddel_fast import _core
 from meddel_fast.arrays import RedundancyResult, check_labels, check_order
-from meddel_fast.progress import metered
+from meddel_fast.common.progress import metered
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import Float, Int, Parts, Settings, Tile, tile_pairs
 

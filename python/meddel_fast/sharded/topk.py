@@ -8,7 +8,7 @@ import numpy as np
 
 from meddel_fast import _core
 from meddel_fast.arrays import TopKResult, check_int
-from meddel_fast.progress import counted, metered
+from meddel_fast.common.progress import counted, metered
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.pairs import two_sets
 from meddel_fast.sharded.parts import Settings

@@ -7,6 +7,7 @@ from dataclasses import field, replace
 from typing import Annotated, Literal
 
 from meddel_fast.common.errors import ConfigError
+from meddel_fast.common.extras import needs
 from meddel_fast.common.settings import (
     CONFIG,
     BelowOne,
@@ -21,7 +22,6 @@ from meddel_fast.common.settings import (
     one_line,
     wanted,
 )
-from meddel_fast.extras import needs
 
 with needs("benchmark"):
     from pydantic import Field

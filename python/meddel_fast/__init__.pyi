@@ -1,0 +1,31 @@
+from meddel_fast import compat, index, reference, selectors
+from meddel_fast._version import __version__
+from meddel_fast.benchmark.scores.normdel import del_score, normdel
+from meddel_fast.ops import (
+    deduplicate,
+    iter_similar_pairs,
+    kcenter_greedy,
+    kmeans,
+    redundancy,
+    similar_pairs,
+    topk_similarity,
+)
+from meddel_fast.stores import open_store
+
+__all__ = [
+    "__version__",
+    "compat",
+    "deduplicate",
+    "del_score",
+    "index",
+    "iter_similar_pairs",
+    "kcenter_greedy",
+    "kmeans",
+    "normdel",
+    "open_store",
+    "redundancy",
+    "reference",
+    "selectors",
+    "similar_pairs",
+    "topk_similarity",
+]

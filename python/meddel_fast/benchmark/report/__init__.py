@@ -1,0 +1,148 @@
+"""The report: one HTML page that shows a run, with nothing to load from anywhere else.
+
+===========  ======================================================================
+load         reads a run directory
+text         numbers and names; the score table for the terminal
+figures      line charts: where their parts lie
+tables       tables that sort: heads, rows, cells
+results      headline, score table, curves, losses
+comparisons  differences, alpha sweep, areas, ranks, costs
+planted      what became of planted frames
+settings     times, hardware, versions, settings
+thumbnails   small pictures, each embedded once
+galleries    what was kept and dropped
+frames       every frame with the kept one that it is most like
+leaks        test images in the pool
+embedmap     the map of the embeddings
+markup       fills in the templates
+===========  ======================================================================
+
+All of them but the last give plain values. ``templates/`` has the markup, a file for each section
+of the page; ``page.css`` its looks, and ``scripts/`` its behaviour.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from meddel_fast.benchmark.report import (
+    comparisons,
+    embedmap,
+    frames,
+    galleries,
+    leaks,
+    markup,
+    results,
+)
+from meddel_fast.benchmark.report.load import Run, load_run
+from meddel_fast.benchmark.report.planted import planted
+from meddel_fast.benchmark.report.settings import settings
+from meddel_fast.benchmark.report.text import number, score_table
+from meddel_fast.benchmark.report.thumbnails import Thumbnails
+from meddel_fast.common.atomic import write_text
+from meddel_fast.common.outputs import check_output, page
+
+__all__ = ["render", "score_table"]
+
+SCRIPTS = ("page", "tables", "galleries", "map", "browser")  # the first one serves the others
+SECTIONS = (  # template, id, title
+    ("results", "results", "Results"),
+    ("curves", "curves", "Less data, how much worse?"),
+    ("comparisons", "worth", "What is a difference worth?"),
+    ("costs", "costs", "What it costs"),
+    ("planted", "planted", "Planted frames"),
+    ("leakage", "leakage", "Test images in the pool"),
+    ("selections", "selections", "What was kept, what was dropped"),
+    ("training", "training", "Pre-training loss"),
+    ("settings", "settings", "How it was made"),
+)
+
+
+def render(run_dir: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Path:
+    """Write the report of a run.
+
+    Parameters
+    ----------
+    run_dir
+        A run directory. Stages that have not run yet are left out of the report.
+    out
+        File to write, atomically; None for ``report/report.html`` in the run directory.
+
+    Returns
+    -------
+    Path
+        The file: one page below 10 MB, that works from the disk and asks no network.
+
+    Raises
+    ------
+    FileNotFoundError
+        `run_dir` holds no ``run.json``.
+    ValueError
+        A file of the run is damaged.
+    """
+    run = load_run(run_dir)
+    if out is not None:
+        check_output(out, page("a report"), [run.folder])
+    path = run.folder / "report" / "report.html" if out is None else Path(out)
+    write_text(path, _page(run))
+    return path
+
+
+def _page(run: Run) -> str:
+    thumbnails = Thumbnails([] if run.pool is None else run.pool.image_paths())
+    audit = frames.audit(run)
+    layout = embedmap.lay_out(run, audit.rows)
+    leaked = leaks.leaks(run, thumbnails)  # few pictures: they come before those that may not fit
+    shown: dict[str, Any] = {  # by the names of templates
+        "results": results.results(run),
+        "curves": results.curves(run),
+        "comparisons": comparisons.comparisons(run),
+        "costs": comparisons.costs(run),
+        "planted": planted(run),
+        "leakage": leaked,
+        "selections": _selections(run, audit, layout, thumbnails),
+        "training": results.losses(run),
+        "settings": settings(run),
+    }
+    return markup.fill(
+        "page",
+        title=run.name,
+        about=_about(run),
+        alpha=f"{run.alpha:g}",
+        claim=leaks.claim(run),
+        selectors=results.legend(run),
+        sections=[section for section in SECTIONS if shown[section[0]] is not None],
+        thumbnails=thumbnails.stored(),
+        data=frames.frame_data(run, audit, layout, galleries.FATES),
+        scripts=[f"scripts/{name}.js" for name in SCRIPTS],
+        **shown,
+    )
+
+
+def _selections(
+    run: Run, audit: frames.Audit, layout: embedmap.Layout | None, thumbnails: Thumbnails
+) -> dict[str, Any]:
+    pool = 0 if run.pool is None else len(run.pool)
+    return {
+        "choices": galleries.choices(run),
+        "map": layout and {"points": len(layout.points), "pool": pool, "share": layout.share},
+        "browser": frames.browser(run, audit, galleries.FATES),
+        "panels": galleries.panels(run, audit, thumbnails),
+    }
+
+
+def _about(run: Run) -> str:
+    """Say in a line what the run is."""
+    parts = []
+    if run.pool is not None:
+        parts.append(f"{number(len(run.pool))} images in the pool")
+    if run.selectors:
+        parts.append(f"{len(run.selectors)} selectors")
+    if "started" in run.about:
+        parts.append(f"started {str(run.about['started'])[:16].replace('T', ' ')}")
+    version = run.about.get("versions", {}).get("meddel-fast")
+    if version:
+        parts.append(f"meddel-fast {version}")
+    return " · ".join(parts)

@@ -1,0 +1,143 @@
+"""Numbers and names as the report writes them, and the scores as a table for the terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from meddel_fast.benchmark.report.load import FULL
+
+MEAN = "mean"  # the row that averages the data sets
+
+_UNSEEN = ("Cc", "Cf", "Cs")
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def visible(value: object) -> str:
+    """Write what has no looks of its own as an escape, as Python does.
+
+    That is control characters, marks that turn the direction of writing, which could make a name
+    look like another one, and bytes of file names that are no text.
+    """
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(
+        c.encode("unicode_escape").decode() if unicodedata.category(c) in _UNSEEN else c
+        for c in text
+    )
+
+
+def percent(ratio: float, digits: int = 4) -> str:
+    """Write a share: ``5 %``, ``33 %``, with a no-break space."""
+    return f"{100 * ratio:.{digits}g}\u00a0%"
+
+
+def number(count: int) -> str:
+    """Write a count with thin spaces between thousands."""
+    return f"{count:,}".replace(",", "\u202f")
+
+
+def duration(seconds: float) -> str:
+    """Write a time span: ``4.2 s``, ``3 min 05 s``, ``2 h 03 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes_left = divmod(minutes, 60)
+    return f"{hours} h {minutes_left:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def data_sets(rows: Rows) -> list[str]:
+    """List the columns of the table: the data sets, then their mean where there are several."""
+    names = list(dict.fromkeys(str(row["dataset"]) for row in rows))
+    real = [name for name in names if name != MEAN]
+    return [*real, MEAN] if len(real) > 1 and MEAN in names else real or names
+
+
+def by_selection(rows: Rows) -> dict[tuple[str, float], dict[str, Mapping[str, Any]]]:
+    """Group the rows: (selector, ratio) -> data set -> row; the full pool first."""
+    grouped: dict[tuple[str, float], dict[str, Mapping[str, Any]]] = {}
+    for row in sorted(rows, key=lambda r: (r["selector"] != FULL, -float(r["ratio"]))):
+        key = (str(row["selector"]), float(row["ratio"]))
+        grouped.setdefault(key, {})[str(row["dataset"])] = row
+    return grouped
+
+
+def best_rows(rows: Rows, dataset: str, metric: str) -> set[tuple[str, float]]:
+    """Return the selections with the highest mean of a metric on a data set."""
+    values = {
+        key: float(sets[dataset][f"{metric}_mean"])
+        for key, sets in by_selection(rows).items()
+        if dataset in sets
+    }
+    return {key for key, value in values.items() if value == max(values.values())}
+
+
+def score_table(rows: Rows) -> str:
+    """Lay out the scores for the terminal.
+
+    Parameters
+    ----------
+    rows
+        The rows of ``score/scores.json``: selector, ratio, kept, dataset, seeds, and mean,
+        deviation and, where they are known, both ends of the 95 % interval of mIoU and NormDEL as
+        fractions.
+
+    Returns
+    -------
+    str
+        Lines of plain text without a last line end. Per cent; ``*`` marks the best of a column.
+    """
+    if not rows:
+        return "No scores yet."
+    sets = data_sets(rows)
+    measures = (("normdel", "NormDEL"), ("miou", "mIoU"))
+    columns = [(name, metric) for name in sets for metric, _ in measures]
+    best = {column: best_rows(rows, *column) for column in columns}
+    lines = [["", ""] + [name if metric == "normdel" else "" for name, metric in columns]]
+    lines.append(["selector", "kept"] + [dict(measures)[metric] for _, metric in columns])
+    for key, found in by_selection(rows).items():
+        count = next(iter(found.values()))["kept"]
+        cells = [key[0], f"{100 * key[1]:g} % ({count})"]
+        for column in columns:
+            name, metric = column
+            star = "*" if key in best[column] else " "
+            spread = name == sets[-1]  # the spread of one data set fits a terminal
+            cells.append(_cell(found[name], metric, spread) + star if name in found else "-")
+        lines.append(cells)
+    seeds = max(int(row["seeds"]) for row in rows)
+    if any("miou_low" in row for row in rows):
+        runs = f"means of {seeds} seeds [95 % interval]" if seeds > 1 else "[95 % interval]"
+    else:
+        runs = f"means ± standard deviations of {seeds} seeds" if seeds > 1 else "one seed"
+    note = f"Per cent, {runs}; * best of the column."
+    return "\n".join([*_aligned(lines), note])
+
+
+def _cell(row: Mapping[str, Any], metric: str, spread: bool) -> str:
+    mean, deviation = (100 * float(row[f"{metric}_{kind}"]) for kind in ("mean", "std"))
+    if spread and f"{metric}_low" in row:
+        low, high = (100 * float(row[f"{metric}_{end}"]) for end in ("low", "high"))
+        return f"{mean:.2f} [{low:.1f}, {high:.1f}]"
+    return f"{mean:.2f} ±{deviation:.2f}" if spread and int(row["seeds"]) > 1 else f"{mean:.2f}"
+
+
+def _aligned(lines: list[list[str]]) -> list[str]:
+    """Pad the cells, text to the left and numbers to the right; a data set heads two columns."""
+    widths = [max(len(line[i]) for line in lines[1:]) for i in range(len(lines[0]))]
+    for i in range(2, len(widths), 2):
+        widths[i] = max(widths[i], len(lines[0][i]) - widths[i + 1] - 2)
+    head = " " * (widths[0] + widths[1] + 2)
+    for i in range(2, len(widths), 2):
+        head += "  " + lines[0][i].ljust(widths[i] + widths[i + 1] + 2)
+    body = [
+        "  ".join(
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines[1:]
+    ]
+    rule = "-" * max(map(len, body))
+    return [head.rstrip(), body[0].rstrip(), rule, *(line.rstrip() for line in body[1:]), rule]

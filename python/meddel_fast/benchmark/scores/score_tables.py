@@ -1,0 +1,150 @@
+"""The score stage: from the results on disk to the tables in ``score/``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meddel_fast.benchmark.results import Result, list_results, repeated
+from meddel_fast.benchmark.scores.bootstrap import Run, resample
+from meddel_fast.benchmark.scores.cost import (
+    COST_COLUMNS,
+    STEADY_COLUMNS,
+    bytes_kept,
+    cost_row,
+    training_steps,
+)
+from meddel_fast.benchmark.scores.score import as_csv, planted_rows, score_rows, write_scores
+from meddel_fast.benchmark.scores.statistics import (
+    COLUMNS,
+    FULL,
+    Key,
+    Table,
+    all_statistics,
+    intervals,
+)
+from meddel_fast.common.atomic import atomic_directory, write_json, write_text
+from meddel_fast.common.files import read_json
+from meddel_fast.selectors import Selection
+from meddel_fast.training.predictions import load_confusions
+
+if TYPE_CHECKING:
+    from meddel_fast.benchmark.config import RunConfig
+    from meddel_fast.images.manifest import Manifest
+
+
+def score_run(
+    config: RunConfig,
+    tags: Sequence[tuple[str, str, float]],
+    pool: Manifest,
+    truths: Mapping[str, Path],
+    groups: Mapping[str, Sequence[str]],
+) -> None:
+    """Write ``score/``: scores, planted frames, costs and statistics of segmentation.
+
+    Parameters
+    ----------
+    config
+        The run's settings; its results and selections are there.
+    tags
+        What is scored: (tag, selector, ratio).
+    pool
+        The manifest that was selected from.
+    truths
+        See `score.planted_rows`.
+    groups
+        Test set -> video or patient of each of its test images, empty for none.
+    """
+    out = config.out
+    sets = list(groups)
+    results = group(list_results(out, tags, sets, config.seeds, config.repeats))
+    kept = {
+        (s, r): np.arange(len(pool))
+        if s == FULL
+        else Selection.load(out / "select" / f"{t}.parquet").indices
+        for t, s, r in tags
+    }
+    retained = {key: len(rows) / len(pool) for key, rows in kept.items()}
+    table = sample_table(results, groups) if sets else {}
+    spans = intervals(table, retained, config.alpha)
+    costs, scores = costs_of(config, tags, kept, pool), []
+    for cost in costs if sets else ():
+        key = (cost["selector"], cost["ratio"])
+        written = {name: [read_json(r.path) for r in found] for name, found in results[key].items()}
+        steady = {name: cost[name] for name in STEADY_COLUMNS}
+        share = (len(kept[key]), len(pool))
+        for row in score_rows(*key, share, written, config.alpha):
+            scores.append({**row, **spans[key][row["dataset"]], **steady})
+    planted = planted_rows(pool.ids, [(*key, rows) for key, rows in kept.items()], truths)
+    with atomic_directory(out / "score", replace=True) as folder:
+        write_scores(folder, scores, planted)
+        write_text(folder / "costs.csv", as_csv(COST_COLUMNS, costs))
+        if sets:
+            write_statistics(folder, all_statistics(table, retained, config.alpha, config.alphas))
+
+
+def group(results: Sequence[Result]) -> dict[Key, dict[str, list[Result]]]:
+    """Group results by selection and data set, each with its runs in order."""
+    grouped: dict[Key, dict[str, list[Result]]] = {}
+    for result in results:
+        sets = grouped.setdefault((result.selector, result.ratio), {})
+        sets.setdefault(result.data, []).append(result)
+    return grouped
+
+
+def sample_table(
+    results: Mapping[Key, Mapping[str, Sequence[Result]]], groups: Mapping[str, Sequence[str]]
+) -> Table:
+    """Draw from the saved counts of all selections, a data set at a time.
+
+    Raises
+    ------
+    ValueError
+        Two selections were tested on other images, or by other repetitions and seeds.
+    """
+    table: dict[Key, dict[str, Any]] = {key: {} for key in results}
+    for name, together in groups.items():
+        counts: dict[Key, NDArray[np.int64]] = {}
+        seen: set[tuple[tuple[str, ...], tuple[Run, ...]]] = set()
+        for key, sets in results.items():
+            found = [load_confusions(result.predictions) for result in sets[name]]
+            runs = tuple((result.repeat, result.seed) for result in sets[name])
+            seen |= {(tuple(ids), runs) for ids, _ in found}
+            if len(seen) > 1:
+                raise ValueError(
+                    f"{name}: selections must be tested on the same images by the same runs, "
+                    f"those of {key[0]} at {key[1]:g} differ"
+                )
+            counts[key] = np.stack([confusions for _, confusions in found])
+        for key, sample in resample(counts, runs, name, groups=together).items():
+            table[key][name] = sample
+    return table
+
+
+def costs_of(
+    config: RunConfig,
+    tags: Sequence[tuple[str, str, float]],
+    kept: Mapping[Key, NDArray[np.int64]],
+    pool: Manifest,
+) -> list[dict[str, Any]]:
+    """Give the cost row of each selection."""
+    sizes = pool.column("bytes")
+    rows = []
+    for tag, selector, ratio in tags:
+        chosen = kept[selector, ratio].tolist()
+        folders = [config.out / "pretrain" / repeated(tag, r) for r in range(config.repeats)]
+        row = {"selector": selector, "ratio": ratio, "kept": len(chosen)}
+        row |= {**bytes_kept(sizes, chosen), "steps": training_steps(folders[0])}
+        rows.append(cost_row(row, folders, config.out / "stages", config.cost))
+    return rows
+
+
+def write_statistics(folder: Path, found: Mapping[str, Any]) -> None:
+    """Write ``statistics.json``, and each of its tables as a CSV file."""
+    write_json(folder / "statistics.json", found)
+    for name, columns in COLUMNS.items():
+        write_text(folder / f"{name}.csv", as_csv(columns, found[name]))

@@ -1,0 +1,69 @@
+"""The last stages of a run: the tables in ``score/``, and the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meddel_fast.benchmark.report import render
+from meddel_fast.benchmark.results import predictions_path, repeated
+from meddel_fast.benchmark.scores.score_tables import score_run
+from meddel_fast.benchmark.stages import generalisation, task_stages
+from meddel_fast.benchmark.stages.run_folder import FULL, tags
+from meddel_fast.benchmark.stages.run_stages import RunStages
+from meddel_fast.benchmark.stages.stage import Stage, settings
+from meddel_fast.common.files import Progress
+from meddel_fast.common.hashes import sha256_file, sha256_json
+
+
+def score(run: RunStages) -> Stage:
+    """Make the tables."""
+    folder = run.out / "score"
+    data = task_stages.segmented(run.config)
+    scored, repeats = tags(run.config), range(run.config.repeats)
+    names = [repeated(t, repeat) for repeat in repeats for t, _, _ in scored]
+    paths = [run.result(n, d, s) for n in names for d in data for s in run.config.seeds]
+    logs = [run.out / "pretrain" / name / "loss.csv" for name in names]
+
+    def groups() -> dict[str, list[str]]:
+        return {d.name: run.with_masks(d, d.test_splits).column("group") for d in data}
+
+    def inputs() -> dict[str, Any]:
+        digest = run.records.digest
+        return {
+            "results": [[digest(p), digest(predictions_path(p))] for p in paths],
+            "beyond": task_stages.digests(run) + generalisation.digests(run),
+            "selections": [digest(run.selection(t)) for t, _, _ in scored if t != FULL],
+            "training": [digest(p) for p in logs],
+            "pool": run.pool_fingerprint(),
+            "groups": sha256_json(groups()),
+            "planted": {name: sha256_file(path) for name, path in run.truths().items()},
+            "alpha": run.config.alpha,
+            "alphas": run.config.alphas,
+            "cost": settings(run.config.cost),
+        }
+
+    def work(progress: Progress) -> None:
+        pool = run.manifest(run.pool_path)
+        score_run(run.config, scored, pool, run.truths(), groups())
+        task_stages.write(run, folder)
+        generalisation.write(run, folder)
+        progress(1, 1)
+
+    return Stage("score", (folder,), inputs, work, unit="")
+
+
+def report(run: RunStages) -> Stage:
+    """Write the page."""
+    path = run.out / "report" / "report.html"
+
+    def inputs() -> dict[str, Any]:
+        score = run.records.digest(run.out / "score")
+        leakage = run.records.digest(run.leaked_pairs)
+        config = settings(run.config, without=("out", "threads", "device"))
+        return {"score": score, "leakage": leakage, "config": config}
+
+    def work(progress: Progress) -> None:
+        render(run.out)
+        progress(1, 1)
+
+    return Stage("report", (path,), inputs, work, unit="")

@@ -1,0 +1,177 @@
+"""Stages that evaluate tasks beyond segmentation, and encoders that the run did not train.
+
+Segmentation of the run's own encoders is in `run_stages`; without other tasks and references
+there is nothing here, and no ``score/tasks.csv``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from meddel_fast.benchmark.config import DataConfig, ReferenceConfig, RunConfig
+from meddel_fast.benchmark.scores.task_scores import task_rows, write_tasks
+from meddel_fast.benchmark.stages.run_folder import FULL, NO_TRAINING, encoder_key, tags
+from meddel_fast.benchmark.stages.stage import Stage, settings
+from meddel_fast.common.atomic import write_json
+from meddel_fast.common.errors import ConfigError
+from meddel_fast.common.files import Progress, read_json
+from meddel_fast.selectors import Selection
+from meddel_fast.training.tasks import TASKS
+
+if TYPE_CHECKING:
+    from meddel_fast.benchmark.stages.run_folder import RunFolder
+    from meddel_fast.images.manifest import Manifest
+
+SEGMENTATION = "segmentation"
+
+
+class Evaluation(NamedTuple):
+    """One encoder, one data set, one task, one seed."""
+
+    tag: str
+    data: DataConfig
+    task: str
+    seed: int
+    reference: ReferenceConfig | None = None
+
+    @property
+    def label(self) -> str:
+        """Its place below ``evaluate/``. No data set's name has a slash, so that none clashes."""
+        return f"{self.tag}/{self.task}/{self.data.name}-seed{self.seed}"
+
+
+def segmented(config: RunConfig) -> list[DataConfig]:
+    """List the test sets that are segmented."""
+    return [d for d in config.data if "test" in d.use and SEGMENTATION in d.tasks]
+
+
+def _seeds(config: RunConfig, task: str) -> tuple[int, ...]:
+    return config.seeds if TASKS[task].seeded else config.seeds[:1]
+
+
+def _pairs(config: RunConfig, every: bool) -> list[tuple[DataConfig, str]]:
+    """List test sets with their tasks; segmentation only if `every`."""
+    return [
+        (data, task)
+        for data in config.data
+        if "test" in data.use
+        for task in data.tasks
+        if every or task != SEGMENTATION
+    ]
+
+
+def evaluations(config: RunConfig) -> list[Evaluation]:
+    """List what is evaluated here: the other tasks of each selection, then each reference."""
+    own = [
+        Evaluation(tag, data, task, seed)
+        for tag, _, _ in tags(config)
+        for data, task in _pairs(config, every=False)
+        for seed in _seeds(config, task)
+    ]
+    return own + [
+        Evaluation(f"reference/{reference.name}", data, task, seed, reference)
+        for reference in config.references
+        for data, task in _pairs(config, every=True)
+        for seed in _seeds(config, task)
+    ]
+
+
+def check(run: RunFolder) -> None:
+    """Refuse tasks without images and references that are not there, before any work."""
+    for data, task in _pairs(run.config, every=False):
+        training_rows(run, data, task)
+        rows(run, data, task, data.test_splits)
+    if run.config.references:
+        from meddel_fast.training.encoders.vit import check_there
+
+        for reference in run.config.references:
+            check_there(reference.path, reference.offline)
+
+
+def rows(run: RunFolder, data: DataConfig, task: str, splits: tuple[str, ...]) -> Manifest:
+    """Give the rows of some splits that a task can use."""
+    whole = run.manifest(run.manifest_path(data.name)).splits(splits)
+    usable = TASKS[task].usable(whole, run.config.settings_of(task))
+    if len(usable) == 0:
+        raise ConfigError(
+            f"data set '{data.name}', {task}: no image with {TASKS[task].wants} "
+            f"in splits {list(splits)}" + (NO_TRAINING if splits == data.train_splits else "")
+        )
+    return usable
+
+
+def training_rows(run: RunFolder, data: DataConfig, task: str) -> Manifest:
+    """Give the rows that the heads of a task on a data set are trained on."""
+    return run.training(data, lambda d: rows(run, d, task, d.train_splits))
+
+
+def path_of(run: RunFolder, evaluation: Evaluation) -> Path:
+    """Where the result goes."""
+    return run.out / "evaluate" / f"{evaluation.label}.json"
+
+
+def stages(run: RunFolder) -> list[Stage]:
+    """List the stages, one for each of :func:`evaluations`."""
+    return [_stage(run, evaluation) for evaluation in evaluations(run.config)]
+
+
+def _stage(run: RunFolder, evaluation: Evaluation) -> Stage:
+    tag, data, task, seed, reference = evaluation
+    path, chosen = path_of(run, evaluation), run.config.settings_of(task)
+
+    def inputs() -> dict[str, Any]:
+        return {
+            "model": run.records.digest(run.model(tag))
+            if reference is None
+            else encoder_key(reference.path),
+            "train": training_rows(run, data, task).fingerprint,
+            "test": rows(run, data, task, data.test_splits).fingerprint,
+            "config": settings(chosen),
+            "seed": seed,
+        }
+
+    def work(progress: Progress) -> None:
+        run.use_threads()
+        result = TASKS[task].evaluate(
+            run.model(tag) if reference is None else reference.path,
+            training_rows(run, data, task),
+            rows(run, data, task, data.test_splits),
+            chosen,
+            seed=seed,
+            device=run.config.device,
+            offline=reference is None or reference.offline,
+            progress=progress,
+        )
+        write_json(path, result)
+
+    return Stage(f"evaluate/{evaluation.label}", (path,), inputs, work, unit="")
+
+
+def digests(run: RunFolder) -> list[str]:
+    """Give the hashes of all results here."""
+    return [run.records.digest(path_of(run, one)) for one in evaluations(run.config)]
+
+
+def write(run: RunFolder, folder: Path) -> None:
+    """Write the table of all tasks and references; nothing when there are no others."""
+    config, pool = run.config, len(run.manifest(run.pool_path))
+    scored, others = tags(config), evaluations(config)
+    if not others:
+        return
+    found: dict[str, dict[str, dict[str, list[Any]]]] = {}
+    for data in segmented(config):
+        for tag, _, _ in scored:
+            runs = [read_json(run.result(tag, data, seed)) for seed in config.seeds]
+            found.setdefault(tag, {}).setdefault(SEGMENTATION, {})[data.name] = runs
+    for one in others:
+        sets = found.setdefault(one.tag, {}).setdefault(one.task, {})
+        sets.setdefault(one.data.name, []).append(read_json(path_of(run, one)))
+    table = []
+    for tag, selector, ratio in scored:
+        kept = pool if tag == FULL else len(Selection.load(run.selection(tag)))
+        table += task_rows(selector, ratio, (kept, pool), found[tag], config.alpha)
+    for reference in config.references:
+        results = found[f"reference/{reference.name}"]
+        table += task_rows(reference.name, 1.0, None, results, config.alpha)
+    write_tasks(folder, table)

@@ -1,0 +1,39 @@
+"""Hashes of files and of settings: whether they are what they were."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from meddel_fast.common.atomic import plain
+from meddel_fast.common.files import StrPath
+
+_READ_BLOCK = 1 << 20
+
+
+def sha256_file(path: StrPath) -> str:
+    """SHA-256 of a file's content, as 64 hex digits."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(_READ_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """SHA-256 of a value's canonical JSON (sorted keys, no spaces, UTF-8), as 64 hex digits.
+
+    Equal settings have equal hashes whatever the order of their keys. Takes what
+    :func:`write_json` takes and raises what it raises.
+    """
+    text = json.dumps(
+        value,
+        default=plain,
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+        allow_nan=False,
+    )
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,13 @@
+"""Embeddings in files, larger than memory if need be.
+
+===================  =============================================================================
+``store``            ``open_store``: the (n, d) array that files hold together, read by ranges
+``shards``           one file of rows: .npy, safetensors, Parquet; headers checked
+``parquet_rows``     embeddings in a column of a Parquet file
+``embedding_files``  the folder that ``embed`` writes
+===================  =============================================================================
+"""
+
+from meddel_fast.stores.store import LocalRows, Store, open_store
+
+__all__ = ["LocalRows", "Store", "open_store"]

@@ -1,0 +1,9 @@
+"""Encoders as the stages use them.
+
+===================  =============================================================================
+``vit``              built or loaded, asked for tokens
+``files``            a model of transformers read from its files, with what is wrong named
+``layout``           what an encoder's answer holds, told by one pass
+``image_processor``  what its own image processor does with pixels
+===================  =============================================================================
+"""
