@@ -143,7 +143,7 @@ soak: $(VENV)/.test
 	$(MAKE) fuzz SECONDS=3600 SEED=$$RANDOM
 	MEDDEL_FAULTS=600 $(BIN)/python -m pytest -q tests/common/test_faults.py
 
-MODULE ?= benchmark/normdel
+MODULE ?= benchmark/scores/normdel
 TESTS ?= tests/benchmark/test_normdel.py
 
 # make mutants  a module changed in one place at a time: what its tests do not notice (MODULE=selectors/kcenter TESTS=tests/selectors/test_selectors.py)

@@ -20,7 +20,7 @@ cpp() {
     --config-settings=cmake.define.CMAKE_CXX_FLAGS="$flags" .
   PYTHONPATH=$out/site "$python" -m pytest -q -p no:cacheprovider --timeout=1800 \
     --deselect tests/native/test_core.py::test_no_weak_symbols_in_leaf_code \
-    tests/test_{core,kernels,groups,screen,screen_rounding,iter_similar_pairs,arguments,sharded,progress}.py
+    tests/native/test_core.py tests/screen tests/sharded tests/ops
   PYTHONPATH=$out/site "$python" tests/fuzz/bindings.py 60 0
   cmake -S . -B "$out/native" -DMEDDEL_PYTHON=OFF -DMEDDEL_DRIVER=ON -DCMAKE_BUILD_TYPE=Debug \
     -DCMAKE_CXX_FLAGS="$flags" >/dev/null
