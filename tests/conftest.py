@@ -8,8 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from long_files import LONG
 
 from meddel_fast import _core
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, where several processes share them."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = {name: i for i, name in enumerate(LONG)}
+        items.sort(key=lambda item: place.get(item.path.stem, len(LONG)))
 
 
 @pytest.fixture(params=_core.available_isas())
