@@ -15,7 +15,7 @@ TRITON ?= triton==3.9.0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo example test lint types check docs wheel fuzz soak mutants coverage bench bench-text bench-goals bench-large bench-gpu sanitize clean
+.PHONY: help demo example test quick lint types check docs wheel fuzz soak mutants coverage bench bench-text bench-goals bench-large bench-gpu sanitize clean
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
@@ -69,13 +69,18 @@ types: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/stubtest meddel_fast._core meddel_fast._version
 
+# make quick   while working: lint, types and tests of what was touched since main, under two minutes
+quick: $(VENV)/.test
+	MEDDEL_BUILD_DIR=build/test $(BIN)/python tests/quick.py
+
 # Test processes at a time, each with one thread of torch: several of them would wait for each other
-# by spinning. Whole files go to one process, since what they share is made once a process.
+# by spinning. Whole files go to one process, since what they share is made once a process; those
+# that take longest begin (tests/long_files.py), so that the processes end together.
 WORKERS ?= 2
 
 # make check   the tests, on every instruction set that this CPU has (WORKERS=0: in one process)
 check: $(VENV)/.test
-	OMP_NUM_THREADS=1 MEDDEL_BUILD_DIR=build/test $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 MEDDEL_BUILD_DIR=build/test $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 $(VENV)/.docs: $(VENV)/.demo
 	$(BIN)/pip install -q ".[docs]"

@@ -8,8 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from long_files import LONG
 
 from meddel_fast import _core
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, where several processes share them."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = {name: i for i, name in enumerate(LONG)}
+        items.sort(key=lambda item: place.get(item.path.stem, len(LONG)))
 
 
 @pytest.fixture(params=_core.available_isas())
@@ -55,9 +63,19 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small run from end to end (seconds); copy it before you change anything in it."""
+    """A small run from end to end (seconds), made by the first test process that asks for it; copy
+    it before you change anything in it."""
     for name in ("pyarrow", "rich", "torch", "transformers", "scipy"):
         pytest.importorskip(name)
     import finished_run
+    from filelock import FileLock  # torch brings it
 
-    return finished_run.make(tmp_path_factory.mktemp("finished"))
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, made = shared / "finished", shared / "finished.made"
+    with FileLock(shared / "finished.lock"):
+        if not made.exists():
+            folder.mkdir(exist_ok=True)
+            finished_run.make(folder)
+            made.touch()
+    return folder / "run"

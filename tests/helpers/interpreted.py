@@ -40,6 +40,7 @@ from meddel_fast.ops import _gpu
 CPU = torch.device("cpu")
 # Several tiles, clusters and windows out of few rows.
 SMALL = Tuning(tile=32, clusters=3, capacity=1, window=32)
+FEW = 128  # rows a block: all that most tests have, so that their sums are those of one
 NEED_EXTENSION = ("kcenter", "components")  # operations that begin so
 
 
@@ -48,7 +49,9 @@ def on_the_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("deduplicate", "kcenter", "kmeans", "pairs", "redundancy", "topk"):
         module = sys.modules[f"meddel_fast.ops.{name}"]
         monkeypatch.setattr(module, "choose_device", lambda *_, **__: CPU)
-    monkeypatch.setattr(confirm, "PAIRS", 512)  # the interpreter's cost is by the program
+    # The interpreter's cost is by the program, and by the step of a loop over a block's rows.
+    monkeypatch.setattr(confirm, "PAIRS", 512)
+    monkeypatch.setattr(cluster_sums, "BLOCK_ROWS", FEW)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -87,6 +90,7 @@ def extension() -> Iterator[bool]:
 
 
 def check_all(x: Any, extension: bool, only: tuple[str, ...] = ()) -> None:
+    assert len(x) <= FEW
     for name, (fast, slow) in operations(len(x)).items():
         if (only and name not in only) or (name.startswith(NEED_EXTENSION) and not extension):
             continue
@@ -210,7 +214,12 @@ def test_kmeans_refills_empty_clusters(rng: np.random.Generator) -> None:
     assert_same(mf.kmeans(np.ones((9, 2), np.float32), 4), wanted)
 
 
-def test_kmeans_of_several_blocks(rng: np.random.Generator) -> None:
+@pytest.fixture
+def whole_blocks(on_the_device: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_sums, "BLOCK_ROWS", reference.BLOCK_ROWS)
+
+
+def test_kmeans_of_several_blocks(whole_blocks: None, rng: np.random.Generator) -> None:
     x = clustered(rng, reference.BLOCK_ROWS + 100, 3)
     settings = {"init": x[:2].copy(), "max_iterations": 1}
     assert_same(mf.kmeans(x, 2, **settings), reference.kmeans(x, 2, **settings))
@@ -228,7 +237,7 @@ def sums_of_blocks(x: NDArray[np.float64], labels: NDArray[np.int64], k: int) ->
 
 @pytest.mark.parametrize("resident", [True, False])
 def test_sums_in_the_order_of_the_contract(
-    resident: bool, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+    whole_blocks: None, resident: bool, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
     n, d, k = reference.BLOCK_ROWS + 77, 131, 3
     x = (rng.normal(size=(n, d)) * 10.0 ** rng.integers(-9, 9, size=(n, 1))).astype(np.float32)

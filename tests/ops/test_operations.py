@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from operation_cases import check_all, operations
-from samples import ADVERSARIAL, DTYPES, adversarial, assert_same, clustered, of_type
+from samples import ADVERSARIAL, DTYPES, adversarial, assert_same, clustered, of_type, told
 
 import meddel_fast as mf
 from meddel_fast import reference
@@ -56,7 +56,7 @@ def test_many_blocks_of_kmeans(screen: str, rng: np.random.Generator) -> None:
     """More rows than one block of the contract's sums, so that their order shows."""
     x = clustered(rng, 2 * reference.BLOCK_ROWS + 100, 12)
     for spherical in (True, False):
-        wanted = reference.kmeans(x, 9, spherical=spherical, max_iterations=4)
+        wanted = told("kmeans", x, 9, spherical=spherical, max_iterations=4)
         for threads in (1, 3):
             got = mf.kmeans(x, 9, spherical=spherical, max_iterations=4, threads=threads)
             assert_same(got, wanted)
@@ -67,7 +67,7 @@ def test_kmeans_refills_empty_clusters(screen: str, rng: np.random.Generator) ->
     init = np.tile(x[:1], (5, 1))  # all but the first start empty
     for spherical in (True, False):
         got = mf.kmeans(x, 5, init=init, spherical=spherical, max_iterations=3)
-        assert_same(got, reference.kmeans(x, 5, init=init, spherical=spherical, max_iterations=3))
+        assert_same(got, told("kmeans", x, 5, init=init, spherical=spherical, max_iterations=3))
         assert len(np.unique(got.labels)) == 5
 
 
@@ -78,15 +78,15 @@ def test_two_sets(isa: str, screen: str, n: int, m: int, rng: np.random.Generato
     for threshold in (0.95, 0.3):
         assert_same(
             mf.similar_pairs(x, y, threshold=threshold),
-            reference.similar_pairs(x, y, threshold=threshold),
+            told("similar_pairs", x, y, threshold=threshold),
         )
     k = min(m, 5)
-    assert_same(mf.topk_similarity(x, y, k), reference.topk_similarity(x, y, k))
+    assert_same(mf.topk_similarity(x, y, k), told("topk_similarity", x, y, k))
 
 
 def test_two_sets_of_different_types(screen: str, rng: np.random.Generator) -> None:
     x, y = clustered(rng, 20, 9), of_type(clustered(rng, 30, 9), "int8")
-    assert_same(mf.topk_similarity(x, y, 3), reference.topk_similarity(x, y, 3))
+    assert_same(mf.topk_similarity(x, y, 3), told("topk_similarity", x, y, 3))
 
 
 def test_layouts(rng: np.random.Generator, tmp_path: Any) -> None:
@@ -176,9 +176,9 @@ def test_greedy_rule_covers_all(rng: np.random.Generator) -> None:
 
 def test_real_embeddings(screen: str, real_data: Any) -> None:
     x = np.load(real_data / "embeddings_effnet_lite0_f32.npy", mmap_mode="r")[::4]
-    assert_same(mf.similar_pairs(x, threshold=0.95), reference.similar_pairs(x, threshold=0.95))
-    assert_same(mf.redundancy(x), reference.redundancy(x))
-    assert_same(mf.kcenter_greedy(x, 40), reference.kcenter_greedy(x, 40))
+    assert_same(mf.similar_pairs(x, threshold=0.95), told("similar_pairs", x, threshold=0.95))
+    assert_same(mf.redundancy(x), told("redundancy", x))
+    assert_same(mf.kcenter_greedy(x, 40), told("kcenter_greedy", x, 40))
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
@@ -191,7 +191,7 @@ def test_kcenter_ends_at_a_radius(
         # Equal to a radius that occurs: the centre that would have it is not chosen any more.
         radius = float(whole.radii[k])
         result = mf.kcenter_greedy(x, radius=radius, metric=metric)
-        assert_same(result, reference.kcenter_greedy(x, 150, radius=radius, metric=metric))
+        assert_same(result, told("kcenter_greedy", x, 150, radius=radius, metric=metric))
         assert len(result.indices) <= k
         assert result.distances.max() <= radius
         more = mf.kcenter_greedy(x, radius=np.nextafter(radius, 0), metric=metric, distances=False)

@@ -57,33 +57,49 @@ def truth(shape: str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
 SHAPES = ["surface", "walk", "bridges", "circle", "arc"]
 
 
+@functools.cache
+def similar(shape: str, share: float) -> tuple[float, Any, Any]:
+    """The cosine that a share of all pairs reaches; these pairs, and those of the first rows."""
+    _, cosine = truth(shape)
+    threshold = float(np.quantile(cosine[np.triu_indices(N, 1)], 1 - share))
+    i, j = np.nonzero(np.triu(cosine >= threshold, 1))
+    first, second = np.nonzero(cosine[:300] >= threshold)
+    return threshold, (i, j, cosine[i, j]), (first, second, cosine[first, second])
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_pairs(isa: str, shape: str) -> None:
-    x, cosine = truth(shape)
+    x, _ = truth(shape)
     for share in (0.0005, 0.003, 0.1):
-        threshold = float(np.quantile(cosine[np.triu_indices(N, 1)], 1 - share))
-        i, j = np.nonzero(np.triu(cosine >= threshold, 1))
-        assert_same(mf.similar_pairs(x, threshold=threshold, threads=2), (i, j, cosine[i, j]))
-        parts = list(mf.iter_similar_pairs(x, threshold=threshold, max_pairs=len(i) // 2))
+        threshold, wanted, of_two = similar(shape, share)
+        assert_same(mf.similar_pairs(x, threshold=threshold, threads=2), wanted)
+        limit = len(wanted[0]) // 2
+        parts = list(mf.iter_similar_pairs(x, threshold=threshold, max_pairs=limit))
         assert len(parts) > 1
-        assert_same([np.concatenate(p) for p in zip(*parts, strict=True)], (i, j, cosine[i, j]))
-        i, j = np.nonzero(cosine[:300] >= threshold)
+        assert_same([np.concatenate(p) for p in zip(*parts, strict=True)], wanted)
         pairs = mf.similar_pairs(x[:300], x, threshold=threshold, threads=1)
-        assert_same(pairs, (i, j, cosine[i, j]))
+        assert_same(pairs, of_two)
+
+
+ORDER = np.random.default_rng(0).permutation(N)
+NEAREST: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
+    ("topk_similarity", (None, 1), {}), ("topk_similarity", (None, 4), {}),
+    ("redundancy", (), {}), ("redundancy", (), {"order": ORDER}),
+]  # fmt: skip
+
+
+@functools.cache
+def nearest(shape: str) -> list[Any]:
+    x, cosine = truth(shape)
+    lent = mock.patch.object(reference, "cosine", side_effect=lambda _x, _y: cosine.copy())
+    with lent:
+        return [getattr(reference, name)(x, *args, **kwargs) for name, args, kwargs in NEAREST]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_nearest(isa: str, shape: str) -> None:
-    x, cosine = truth(shape)
-    order = np.random.default_rng(0).permutation(N)
-    calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
-        ("topk_similarity", (None, 1), {}), ("topk_similarity", (None, 4), {}),
-        ("redundancy", (), {}), ("redundancy", (), {"order": order}),
-    ]  # fmt: skip
-    for name, args, kwargs in calls:
-        lent = mock.patch.object(reference, "cosine", side_effect=lambda _x, _y: cosine.copy())
-        with lent:
-            wanted = getattr(reference, name)(x, *args, **kwargs)
+    x, _ = truth(shape)
+    for (name, args, kwargs), wanted in zip(NEAREST, nearest(shape), strict=True):
         assert_same(getattr(mf, name)(x, *args, threads=1, **kwargs), wanted)
 
 
