@@ -41,13 +41,16 @@ def test_maps_name_what_is_there(package: Path) -> None:
 
 
 def paths(page: Path) -> list[str]:
-    """What a page has in backticks that looks like a file or folder of this repository.
+    """What a page has in backticks that looks like a file of this repository, or a folder in one.
 
     ``a/<name>.py`` stands for any name, ``a.{h,cpp}`` for both.
     """
     prose = re.sub(r"^```.*\n(?:.*\n)*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE)
-    like = re.compile(r"[\w.<>*{,}/-]+(?:/|\.(?:py|pyi|h|cpp|cu|cuh|inl|css|js|j2|toml|md|sh))")
-    return [path for path in re.findall(r"`([^`\n]+)`", prose) if like.fullmatch(path)]
+    file = re.compile(r"[\w.<>*{,}/-]+\.(?:py|pyi|h|cpp|cu|cuh|inl|css|js|j2|toml|md|sh|{h,cpp})")
+    tops = "|".join(p.name for top in (ROOT, PACKAGE) for p in top.iterdir() if p.is_dir())
+    folder = re.compile(rf"(?:{tops})/(?:[\w.<>*-]+/)*")
+    quoted = re.findall(r"`([^`\n]+)`", prose)
+    return [path for path in quoted if file.fullmatch(path) or folder.fullmatch(path)]
 
 
 def found(path: str) -> bool:
