@@ -1,5 +1,7 @@
-"""Files that texts name are there: the maps of packages, the walk through the code, paths in the
-pages."""
+"""Files that texts name are there: maps of packages, the walk through the code, paths in the pages.
+
+The rooms of CONTRIBUTING.md are those of the contract on imports.
+"""
 
 from __future__ import annotations
 
@@ -70,3 +72,12 @@ def test_the_tour_names_each_file_once() -> None:
     assert len(named) > 50
     assert [path for path, times in named.items() if times > 1] == []
     assert not [path for path in named if not found(path)]
+
+
+def test_the_rooms_are_those_of_the_contract() -> None:
+    layers = (ROOT / "pyproject.toml").read_text("utf-8").partition("\nlayers = [")[2]
+    contract = [re.findall(r"\w+", row) for row in re.findall(r'"(.+)"', layers.partition("]")[0])]
+    table = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("| room |")[2]
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", table.partition("\n\n")[0], re.MULTILINE)
+    told = [re.findall(r"\w+", row) for row in rows]
+    assert told == [[r for r in row if r[0] != "_"] for row in contract if row != ["__main__"]]

@@ -1,4 +1,4 @@
-"""Counts of the numbers in the masks of one depth, and of files in which they look like regions or noise."""
+"""Counts of the numbers in the masks of one depth, and whether they look like regions or noise."""
 
 from __future__ import annotations
 
