@@ -20,8 +20,18 @@ tensors too, which is how it is tested without a GPU.
 ``tuning``          the configurations that autotuning chooses from
 ==================  ===============================================================================
 
-Pipelines, one per operation: ``pairs``, ``topk``, ``redundancy``, ``kmeans``, ``deduplicate``,
-``kcenter``. They take :class:`rows.Rows` with their squared norms and return tensors on the device.
+Pipelines, one per operation, made of these:
+
+==================  ===============================================================================
+``pairs``           pairs whose cosine is at or above a threshold
+``redundancy``      the most similar earlier row of each row
+``topk``            the k most similar rows for each row
+``kmeans``          Lloyd's k-means and its seeding
+``deduplicate``     which rows to keep
+``kcenter``         farthest-point selection
+==================  ===============================================================================
+
+They take :class:`rows.Rows` with their squared norms and return tensors on the device.
 """
 
 from meddel_fast.common.extras import needs

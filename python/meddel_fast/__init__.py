@@ -2,23 +2,26 @@
 
 The rooms of the package; imports go down only (the contract stands in ``pyproject.toml``):
 
-================  =================================================================================
-``cli``           the command line, ``meddel-fast``
-``benchmark``     the whole run: settings, stages, scores, leakage, leaderboard, report
-``compat``        drop-ins with other projects' names and results
-``training``      encoders, pre-training, embedding, and the tasks an encoder is measured by
-``images``        images on disk: manifests, formats, masks, splits, the DataDEL sets, made frames
-``selectors``     ``select(embeddings, budget) -> Selection``, a file a method
-``index``         a deduplication index on disk that samples come to and leave
-``cluster``       processes that work together: torchrun
-``ops``           the kernels' public functions: a file an operation; picks the device, one call
-``sharded``       the same on parts of rows: larger than memory, or than one machine
-``stores``        embeddings in files, opened and read a range at a time
-``arrays``        what users hand over and get back: checks, rows, results
-``common``        files, locks, resources, untrusted input, progress
-``reference``     the truth that all operations are held to, in plain numpy
-``kernels``       the operations on a GPU, in Triton; ``_core``, ``_cuda``: the C++ extensions
-================  =================================================================================
+====================  ==============================================================================
+``cli``               the command line, ``meddel-fast``
+``benchmark``         the whole run: settings, stages, scores, leakage, leaderboard, report
+``compat``            drop-ins with other projects' names and results
+``training``          encoders, pre-training, embedding, and the tasks an encoder is measured by
+``images``            images on disk: manifests, formats, masks, splits, the DataDEL sets, made
+                      frames
+``selectors``         ``select(embeddings, budget) -> Selection``, a file a method
+``index``             a deduplication index on disk: samples are added and removed
+``cluster``           processes that work together: torchrun
+``ops``               the kernels' public functions, a file an operation: picks the device, makes
+                      one call
+``kernels``           the operations on a GPU, in Triton
+``sharded``           the operations on parts of rows: larger than memory, or than one machine
+``stores``            embeddings in files, opened and read a range at a time
+``arrays``            what users hand over and get back: checks, rows, results
+``common``            files, locks, resources, untrusted input, progress
+``reference``         what all operations must return, in plain numpy
+``_core``, ``_cuda``  the C++ and CUDA extensions
+====================  ==============================================================================
 
 Nothing is imported here before it is used, and what needs torch, transformers or pyarrow imports it
 then. ``__init__.pyi`` says the same to type checkers.

@@ -1,7 +1,7 @@
-"""What can be known of a run before any of its work: settings, places, encoders, devices.
+"""Checks of a run before any of its work: settings, folders, encoders, devices.
 
-`plan.build` refuses selectors and data sets that are not there; what is looked up on the machine is
-looked up here, by ``run`` and by ``run --plan``.
+`plan.build` refuses unknown selectors and data sets; ``run`` and ``run --plan`` look here for what
+the machine lacks.
 """
 
 from __future__ import annotations

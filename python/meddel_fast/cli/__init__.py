@@ -1,7 +1,25 @@
 """The command line, ``meddel-fast``: a module a command, put together here.
 
 Every command but ``run`` and ``info`` works in two ways: on files given as arguments, or, with
-``--config``, on a run, of which it brings the stages up to its own up to date.
+``--config``, on a run, whose stages it brings up to date as far as its own.
+
+==============================  ====================================================================
+``run``                         ``run``, and ``info``: what this machine is
+``data``                        ``data``: the registry, what of it is there, manifests, made frames
+``embed``                       ``embed``
+``select``, ``selection_file``  ``select``; a saved selection as other lists, ``select --from``
+``pretrain``                    ``pretrain``
+``evaluate``                    ``evaluate``
+``errors``                      ``errors``, ``tile``: what a masked autoencoder cannot restore
+``score``                       ``score``, ``report``
+``leakage``                     ``leakage``
+``verify``                      ``verify``
+``leaderboard``                 ``leaderboard``
+``index``                       ``index``: a deduplication index on disk
+``options``                     what the commands share: options, and the two ways of working
+``console``                     errors in one line, Ctrl-C, progress
+``plain``                       what is answered with numpy alone: ``--version``, ``info``
+==============================  ====================================================================
 """
 
 from __future__ import annotations

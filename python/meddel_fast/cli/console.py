@@ -1,4 +1,4 @@
-"""How the command line meets its user: one-line errors, a quick Ctrl-C, progress of one stage."""
+"""The command line on a terminal: errors in one line, a quick Ctrl-C, progress of one stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every room needs, and what knows no room.
+"""What every room may use. Nothing here imports from another room.
 
 ===================  =============================================================================
 ``files``            paths, and what the files at them are

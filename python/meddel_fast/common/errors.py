@@ -1,4 +1,4 @@
-"""Errors with a meaning of their own. Needs nothing."""
+"""The error of settings that cannot be used. Imports nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paths, and what the files at them are: read, walked, told from another."""
+"""Paths and files: links followed, JSON read, folders made and walked, changes noticed."""
 
 from __future__ import annotations
 

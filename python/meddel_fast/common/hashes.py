@@ -1,4 +1,4 @@
-"""Hashes of files and of settings: whether they are what they were."""
+"""SHA-256 of files and of settings, to see whether they have changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threads that do without threads where the system gives none."""
+"""A pool of threads that makes do with fewer, or none, where the system cannot start one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Telling what the machine lacks, memory or threads, by how libraries put it."""
+"""Lack of memory or threads, recognised by the messages of libraries' errors."""
 
 from __future__ import annotations
 

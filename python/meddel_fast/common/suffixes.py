@@ -1,4 +1,4 @@
-"""What the suffix of a file's name says of it: an image, or what holds images; in lower case."""
+"""Suffixes of file names, in lower case: of images, and of files that hold images."""
 
 IMAGES = frozenset(
     {

@@ -1,6 +1,6 @@
 """Masks: files become squares of 0, 1 and 255, by what their numbers mean in the whole data set.
 
-What a number means is settled once a data set, over all its masks (`mask_census`) or by its owner,
+What a number means is settled once a data set, over all its masks (`masks.census`) or by its owner,
 and stands in the manifest; here it is applied. No mask is stretched or judged by itself.
 """
 

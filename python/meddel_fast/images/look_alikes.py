@@ -1,9 +1,9 @@
 """Which images look alike, so that neighbours of one video do not stand in different splits.
 
-A small picture of each image tells, by two things of equal kind: where it is bright and coloured
-(8 x 8 pixels less their mean), and how much of which colour it has (a histogram). Both are set side
-by side, so that the cosine of two rows is the weighted mean of two cosines. No model is needed. The
-thresholds are those of real frames: docs/leakage.md has what they find.
+Each image is described by a row of two parts, taken from a small picture of it: its layout (8 x 8
+pixels less their mean) and a histogram of its colours. The cosine of two rows is the weighted mean
+of the cosines of the parts. No model is needed. The thresholds were chosen on real frames:
+docs/leakage.md has what they find.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ were skipped before they got one); ``group`` is the video, sequence or patient; 
 number there or -1; ``status`` is "ok" or "skipped", and ``reason`` says why; ``label`` is the
 class; ``boxes`` a JSON list of ``[x0, y0, x1, y1]`` in pixels of the upright image, x1 and y1
 excluded; ``mask_meaning`` says, as JSON, which numbers of the mask are lesion and which do not
-count (`mask_rule.Meaning`). Null stands for what nobody has told: an image without a finding has
+count (`masks.rule.Meaning`). Null stands for what nobody has told: an image without a finding has
 the boxes ``[]``. Rows with a mask and no meaning, as formats 1 and 2 have them, are taken for one
 data set, whose meaning is settled over their masks when these are first read (`masks.meanings`).
 """

@@ -1,4 +1,4 @@
-"""What the files of an index must hold before it is gone by: hashes tell damage, not forgery."""
+"""Checks of an index's files, before they are used: hashes show damage, not forgery."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes over all samples of an index: writing it anew, and checking it."""
+"""Work over all samples of an index: compacting and verifying it."""
 
 from __future__ import annotations
 

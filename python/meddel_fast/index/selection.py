@@ -1,4 +1,4 @@
-"""The index that users hold."""
+""":class:`SelectionIndex`: a deduplication index on disk, as users work with it."""
 
 from __future__ import annotations
 

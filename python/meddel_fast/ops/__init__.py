@@ -31,7 +31,18 @@ All raise ``TypeError`` or ``ValueError`` for input of wrong type or shape, with
 or out of range, and ``RuntimeError`` if the device cannot be used.
 
 A file an operation, of the same name in :mod:`meddel_fast.sharded`, in ``kernels/`` and in
-``csrc/``; ``_call`` is the way to the one or the other, ``_gpu`` that to the device and back.
+``csrc/ops/``:
+
+===============  ===================================================================================
+``kcenter``      k-center greedy: each next sample is the farthest from all chosen
+``pairs``        pairs of samples whose cosine is at or above a threshold
+``redundancy``   the most similar earlier sample of each
+``topk``         the k most similar samples of each
+``kmeans``       Lloyd's k-means, seeded by k-means++
+``deduplicate``  which samples to keep so that near duplicates are left out
+``_call``        the way of a call: to the parts of rows, the CPU or the GPU
+``_gpu``         the functions of ``_core`` on a GPU; the samples' way there and back
+===============  ===================================================================================
 """
 
 from meddel_fast.arrays import (

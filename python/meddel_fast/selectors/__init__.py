@@ -1,23 +1,23 @@
 """Selectors: embeddings and a budget in, a :class:`Selection` out.
 
-===============  ================================================================
-random           drawn at random
-stratified       drawn at random, in proportion from each stratum
-kcenter          farthest-point selection, also known as CoreSet
-semdedup         inside clusters, drop what repeats an earlier sample
-meddel           semdedup after disruptive samples are gone; the paper's method
-prototypes       k-means, ranked by the distance to the centroid
-d4               semdedup, then prototypes of what is left
-density          more from clusters that are wide and far from others
-moderate         closest to the median distance from the centre
-facility         the samples that represent all others best
-craig            the same by distance, with a weight for each kept sample
-graphcut         represents the others, and repeats itself little
-herding          the mean of what is kept follows the mean of all
-d2               difficulty passed on to neighbours: hard, dense and diverse
-ccs              the same number from each range of a score
-loss             the highest (or lowest) scores, of a model's loss say
-===============  ================================================================
+==============  ====================================================================================
+``random``      drawn at random
+``stratified``  drawn at random, in proportion from each stratum
+``kcenter``     farthest-point selection, also known as CoreSet
+``semdedup``    inside clusters, drop what repeats an earlier sample
+``meddel``      semdedup after disruptive samples are gone; the paper's method
+``prototypes``  k-means, ranked by the distance to the centroid
+``d4``          semdedup, then prototypes of what is left
+``density``     more from clusters that are wide and far from others
+``moderate``    closest to the median distance from the centre
+``facility``    the samples that represent all others best
+``craig``       the same by distance, with a weight for each kept sample
+``graphcut``    represents the others, and repeats itself little
+``herding``     the mean of what is kept follows the mean of all
+``d2``          difficulty passed on to neighbours: hard, dense and diverse
+``ccs``         the same number from each range of a score
+``loss``        the highest (or lowest) scores, of a model's loss say
+==============  ====================================================================================
 
 Every method keeps exactly the number asked for, gives ties to the lowest index, and returns the
 same for any number of threads. All take exclusions, groups and already selected samples, and most

@@ -1,4 +1,4 @@
-"""What there is to say of a method, and which options it takes: its own, and those of every one."""
+"""The description of a method, with its options: its own, and those that every method has."""
 
 from __future__ import annotations
 

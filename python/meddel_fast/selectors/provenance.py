@@ -1,4 +1,4 @@
-"""What tells a selection's origin: the package's version, and hashes of names and of data."""
+"""Where a selection comes from: the package's version, and hashes of names and of data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Strata that a method is told, or clusters in their place, and places in them."""
+"""Strata, given or else made by clustering, and the rank of each sample in its stratum."""
 
 from __future__ import annotations
 

@@ -1,17 +1,23 @@
 """Networks: encoders, pre-training, embedding, and what an encoder is measured by.
 
-===================  =============================================================================
-``settings``         the settings of all of these
-``encoders``         vision transformers and others: files, layout, image processor, tokens
-``embed``            embeddings of a manifest's images, in shards that survive a kill
-``pretrain``         pre-training on a subset, by one of ``methods``; ``checkpoint`` to resume from
-``reconstruction``   what a masked autoencoder cannot restore
-``tasks``            classification, localisation, segmentation behind one interface
-``downstream``       the head for segmentation: trained, evaluated; its ``predictions`` on disk
-``segmentation``     the head's parts, its loss, the scores
-``loader``           decoded images in memory, batches ahead of the network
-``device``           where torch computes, in which precision, from which seeds
-``optimise``         the optimiser and the schedule that all share
-``speed``            images a second, beside those of the bare step
-===================  =============================================================================
+=========================================  =========================================================
+``settings``                               the settings of all of these
+``encoders``                               vision transformers and others: files, layout, image
+                                           processor, tokens
+``embed``                                  embeddings of a manifest's images, in shards that survive
+                                           a kill
+``pretrain``, ``methods``, ``checkpoint``  pre-training on a subset; by which method; what it
+                                           resumes from
+``reconstruction``                         what a masked autoencoder cannot restore
+``tasks``                                  classification, localisation, segmentation behind one
+                                           interface
+``downstream``                             the head for segmentation: trained, evaluated
+``segmentation``                           that head's parts, its loss, its scores
+``predictions``                            predicted masks on disk
+``loader``                                 decoded images in memory, batches ahead of the network
+``device``                                 where torch computes, in which precision, from which
+                                           seeds
+``optimise``                               the optimiser and the schedule that all share
+``speed``                                  images a second, beside those of the bare step
+=========================================  =========================================================
 """

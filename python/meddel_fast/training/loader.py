@@ -94,7 +94,7 @@ class Frames:
     workers
         Decoding threads; 0 is one per core.
     meanings
-        What the masks mean, file by file; see `data.masks`.
+        What the masks mean, file by file; see `load_masks.meanings`.
     sha256
         Hash of each file, as a manifest has it, or nothing. What is another file by now is refused
         when it is first decoded.

@@ -1,21 +1,21 @@
 """The report: one HTML page that shows a run, with nothing to load from anywhere else.
 
-===========  ======================================================================
-load         reads a run directory
-text         numbers and names; the score table for the terminal
-figures      line charts: where their parts lie
-tables       tables that sort: heads, rows, cells
-results      headline, score table, curves, losses
-comparisons  differences, alpha sweep, areas, ranks, costs
-planted      what became of planted frames
-settings     times, hardware, versions, settings
-thumbnails   small pictures, each embedded once
-galleries    what was kept and dropped
-frames       every frame with the kept one that it is most like
-leaks        test images in the pool
-embedmap     the map of the embeddings
-markup       fills in the templates
-===========  ======================================================================
+===============  ===================================================================================
+``load``         reads a run directory
+``text``         numbers and names as text; the score table for the terminal
+``figures``      line charts: where their parts lie
+``tables``       tables that sort: heads, rows, cells
+``results``      headline, score table, curves, losses
+``comparisons``  differences, alpha sweep, areas, ranks, costs
+``planted``      what became of planted frames
+``settings``     times, hardware, versions, settings
+``thumbnails``   small pictures, each embedded once
+``galleries``    what was kept and dropped
+``frames``       every frame with the kept one that it is most like
+``leaks``        test images in the pool
+``embedmap``     the map of the embeddings
+``markup``       fills in the templates
+===============  ===================================================================================
 
 All of them but the last give plain values. ``templates/`` has the markup, a file for each section
 of the page; ``page.css`` its looks, and ``scripts/`` its behaviour.

@@ -1,12 +1,13 @@
 """From single results to tables: NormDEL, intervals, differences, ranks, costs.
 
-===================  =============================================================================
-``normdel``          DEL and NormDEL, formulas (4) and (5) of arXiv 2401.17542
-``score``            means, deviations, NormDEL, planted truth
-``task_scores``      scores of all tasks and references
-``bootstrap``        draws of runs and images, intervals
-``statistics``       paired differences, sweeps of alpha, areas, ranks
-``ranks``            average ranks, Friedman, Nemenyi
-``cost``             bytes, steps, time, energy
-===================  =============================================================================
+================  ==================================================================================
+``normdel``       DEL and NormDEL, formulas (4) and (5) of arXiv 2401.17542
+``score``         means, deviations, NormDEL, planted truth
+``task_scores``   scores of all tasks and references
+``bootstrap``     draws of runs and images, intervals
+``statistics``    paired differences, sweeps of alpha, areas, ranks as tables
+``ranks``         average ranks, Friedman, Nemenyi
+``cost``          bytes, steps, time, energy
+``score_tables``  the score stage: all tables of a run
+================  ==================================================================================
 """

@@ -1,4 +1,4 @@
-"""From single results to the table: means, deviations, NormDEL, and the planted truth."""
+"""From single results to the table: means, deviations, NormDEL, what became of planted frames."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class Census:
         Parameters
         ----------
         given
-            What the owner says (`mask_rule.parse_mask`).
+            What the owner says (`masks.rule.parse_mask`).
 
         Raises
         ------

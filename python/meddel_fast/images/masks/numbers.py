@@ -27,7 +27,7 @@ def numbers_of(pixels: Pixels, by_index: bool) -> tuple[NDArray[Any], bool]:
     """Give the number of each pixel ``(h, w)``, and whether 0 is white.
 
     Grey levels as stored, but for one bit, which is 0 or 255; what is transparent is laid on black;
-    colours as `mask_rule.colour_number` has them.
+    colours as `masks.rule.colour_number` has them.
 
     Parameters
     ----------

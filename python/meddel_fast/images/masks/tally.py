@@ -1,4 +1,4 @@
-"""What was counted in the masks of one depth: the numbers they hold, and what these look like."""
+"""Counts of the numbers in the masks of one depth, and whether they look like regions or noise."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Readers of the layouts in which data sets are released: a tree of files becomes samples.
 
 ===================  ===============================================================================
-``scan``             ``scan_set``: a data set of the registry becomes a manifest
 ``item``             a file by its place, and the text of a table
 ``tree``             the files of a data set, archives as if they were folders; samples
 ``pairs``            ``Pairs``: folders of images and of masks, under any names
@@ -12,6 +11,5 @@
 ``frame_numbers``    sequences and splits by the numbers of frames
 ``plain_names``      names of folders in a form in which copies can be compared
 ``unpacked_copies``  archives beside what was unpacked from them
-``shards``           ``scan_shards``: WebDataset tars become a manifest
 ===================  ===============================================================================
 """

@@ -1,4 +1,4 @@
-"""The rows of a scan get their splits: from a list, all one, or dealt; and it is told which."""
+"""The rows of a scan get their splits: from a list, all one, or dealt. Notes say which."""
 
 from __future__ import annotations
 

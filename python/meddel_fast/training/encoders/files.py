@@ -1,4 +1,4 @@
-"""Reading a model of transformers from its files, with what is wrong told as what it is."""
+"""Models of the library transformers, read from their files; errors name what is wrong."""
 
 from __future__ import annotations
 

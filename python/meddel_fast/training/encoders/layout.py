@@ -1,4 +1,4 @@
-"""What an encoder's answer holds, told by one pass of it before any image is embedded."""
+"""The layout of an encoder's output (class token, patches, last norm), found by one pass."""
 
 from __future__ import annotations
 

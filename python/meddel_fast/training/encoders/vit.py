@@ -1,4 +1,4 @@
-"""Vision transformers of transformers as the stages use them: built, loaded, asked for tokens."""
+"""Vision transformers (of the library transformers): built, loaded, asked for tokens."""
 
 from __future__ import annotations
 

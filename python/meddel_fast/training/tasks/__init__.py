@@ -1,10 +1,13 @@
 """Tasks that an encoder is measured by, with one interface, the ``Task`` of ``base``.
 
-================  ==============================================  =====================
-segmentation      a head on patch tokens, by masks                ``miou``
-classification    linear probe and nearest neighbours, by labels  ``balanced_accuracy``
-localisation      one box an image, by boxes or masks             ``box_iou``
-================  ==============================================  =====================
+=======================  ===========================================================================
+``base``                 what a task is
+``segmentation``         a head on patch tokens, by masks; score: ``miou``
+``classification``       linear probe and nearest neighbours, by labels; score:
+                         ``balanced_accuracy``
+``localisation``         one box an image, by boxes or masks; score: ``box_iou``
+``box_head``, ``boxes``  the head that finds boxes, which imports torch; boxes as numbers
+=======================  ===========================================================================
 
 To add one: a module beside these, a line in :data:`TASKS`, the class of its settings in
 `training.settings`, its name in ``benchmark.config.Task`` and a field of ``RunConfig``, its name in

@@ -1,4 +1,4 @@
-"""The head that finds boxes, and those that it learns; apart from its task: it imports torch."""
+"""The head that finds boxes, and the boxes that it learns from. Imports torch."""
 
 from __future__ import annotations
 

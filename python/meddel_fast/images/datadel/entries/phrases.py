@@ -1,4 +1,4 @@
-"""What the entries of several data sets say in the same words."""
+"""Texts that the entries of several data sets share."""
 
 POLYPS = "images/ and masks/, one mask of the same name an image"
 ONLY_RESEARCH = "research and education only; no commercial use"
