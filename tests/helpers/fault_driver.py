@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow.compute
 import pyarrow.parquet  # noqa: F401
 import torch
 import transformers.models.vit.modeling_vit
@@ -31,6 +32,9 @@ import transformers.models.vit_mae.modeling_vit_mae  # noqa: F401
 from fault_jobs import JOBS, Job
 
 import meddel_fast.benchmark.display as display
+import meddel_fast.benchmark.run
+import meddel_fast.images.scan.build
+import meddel_fast.training.pretrain  # noqa: F401
 from meddel_fast.benchmark.stages.stage import Stage
 from meddel_fast.cli.console import INTERRUPTED, explain, guarded, show_tracebacks
 

@@ -147,7 +147,7 @@ try:
 except Exception as error:
     print(type(error).__name__, error)
 """
-IMPORT = "import meddel_fast"
+IMPORT = "from meddel_fast import kcenter_greedy"
 
 
 @pytest.mark.parametrize("first", ["", IMPORT])

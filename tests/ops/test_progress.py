@@ -82,8 +82,8 @@ def test_kcenter_and_kmeans_report_on_their_way(slow: NDArray[np.float32]) -> No
     mf.kcenter_greedy(slow, 4000, threads=1, progress=calls)
     assert len({done for done, _ in calls.seen} - {0, 4000, 8000}) >= 2
     calls = Calls()
-    init = slow[:1000]
-    mf.kmeans(slow, 1000, init=init, max_iterations=2, threads=1, progress=calls)
+    init = slow[:4000]  # so many that an iteration takes half a second on a fast core
+    mf.kmeans(slow, 4000, init=init, max_iterations=2, threads=1, progress=calls)
     parts = {done for done, total in calls.seen if total == 3 * 8000}
     assert len({done % 8000 for done in parts} - {0}) >= 2  # inside an iteration
 
