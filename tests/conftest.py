@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from meddel_fast import _core
+
+if TYPE_CHECKING:
+    from typer.testing import CliRunner
 
 
 @pytest.fixture(params=_core.available_isas())
@@ -41,6 +45,16 @@ def device() -> str:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20240117)
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    """What runs commands in this process, where the handler of Ctrl-C is pytest's own."""
+    testing = pytest.importorskip("typer.testing")
+    import meddel_fast.cli.console
+
+    monkeypatch.setattr(meddel_fast.cli.console, "_end_soon_after_interrupt", lambda: None)
+    return testing.CliRunner()
 
 
 @pytest.fixture(scope="session")
