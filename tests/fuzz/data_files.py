@@ -13,7 +13,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 import depths
 import dicoms
 from containers import frame, png, tarred, write_dicom, zipped

@@ -164,7 +164,7 @@ def test_a_worker_that_outlives_its_run_holds_nothing(tmp_path: Path) -> None:
     fork = (
         "import os, sys, time; from pathlib import Path; from meddel_fast.common.lock import lock\n"
         "with lock(Path(sys.argv[1])):\n    worker = os.fork()\n"
-        "    print(worker, flush=True) if worker else None\n    time.sleep(60)"
+        "    worker or print(os.getpid(), flush=True)\n    time.sleep(60)"
     )
     command = [sys.executable, "-c", fork, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
