@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from long_files import LONG
 
 from meddel_fast import _core
+
+if TYPE_CHECKING:
+    from typer.testing import CliRunner
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -49,6 +53,16 @@ def device() -> str:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20240117)
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    """What runs commands in this process, where the handler of Ctrl-C is pytest's own."""
+    testing = pytest.importorskip("typer.testing")
+    import meddel_fast.cli.console
+
+    monkeypatch.setattr(meddel_fast.cli.console, "_end_soon_after_interrupt", lambda: None)
+    return testing.CliRunner()
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,6 @@ import pyarrow.parquet as pq
 from report_page import draw
 from typer.testing import CliRunner
 
-import meddel_fast.cli.console
 from meddel_fast.benchmark.leaderboard.entries import COLUMNS, collect, find_runs, without_copies
 from meddel_fast.benchmark.leaderboard.page import page, text_table
 from meddel_fast.benchmark.leaderboard.rank_plot import cliques, rank_plot
@@ -305,12 +304,9 @@ def test_rank_plot_names_everyone_within_its_frame() -> None:
         assert all(0 <= float(y) <= height for y in re.findall(r' y\d?="([\d.-]+)"', drawn))
 
 
-def test_command(
-    copy: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(meddel_fast.cli.console, "_end_soon_after_interrupt", lambda: None)
+def test_command(copy: Callable[..., Path], tmp_path: Path, cli: CliRunner) -> None:
     copy("a")
-    cli, out = CliRunner(), tmp_path / "board"
+    out = tmp_path / "board"
     done = cli.invoke(app, ["leaderboard", str(tmp_path / "runs"), "--out", str(out)])
     assert done.exit_code == 0, done.output
     table = done.output.partition("Differences")[0]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -24,6 +26,9 @@ from meddel_fast.benchmark.leakage import CLOSEST, LADDER, Leakage, Samples, aud
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.files import read_json
 from meddel_fast.images.manifest import Manifest
+
+if TYPE_CHECKING:
+    from typer.testing import CliRunner
 
 
 def samples(x: np.ndarray, prefix: str = "p", hashes: str = "") -> Samples:
@@ -300,21 +305,12 @@ def test_a_run_audits_its_pool_and_cleans_it_if_asked(leaky: Path) -> None:
         run(everything, until="select")
 
 
-def test_command_line(leaky: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_line(leaky: Path, tmp_path: Path, cli: CliRunner) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    pytest.importorskip("typer")
-    from typer.testing import CliRunner
+    from command_line import lines
 
-    import meddel_fast.cli.console
-    from meddel_fast.cli import app
-
-    monkeypatch.setattr(meddel_fast.cli.console, "_end_soon_after_interrupt", lambda: None)
-
-    def said(*arguments: object, status: int = 0) -> str:
-        result = CliRunner().invoke(app, ["leakage", *map(str, arguments)])
-        assert result.exit_code == status, result.output
-        return result.output
+    said = partial(lines, cli, "leakage")
 
     found = "made: 2 of 4 test images (50.0 %) like 2 of 20 in the pool; 2 pairs, 1 of them the"
     told = said("--config", leaky, "--out", tmp_path / "run")

@@ -18,7 +18,6 @@ pytest.importorskip("pyarrow")
 from PIL import Image
 from typer.testing import CliRunner
 
-import meddel_fast.cli.console
 from meddel_fast.benchmark.results import read_run, results_of_run
 from meddel_fast.benchmark.verify import VERDICTS, is_verified, verify, wrong_masks
 from meddel_fast.cli import app
@@ -308,9 +307,7 @@ def test_other_masks_than_those_scanned_do_not_agree(run_dir: Path, tmp_path: Pa
         verify(run_dir, roots={"third": moved})
 
 
-def test_command(run_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(meddel_fast.cli.console, "_end_soon_after_interrupt", lambda: None)
-    cli = CliRunner()
+def test_command(run_dir: Path, cli: CliRunner, tmp_path: Path) -> None:
     done = cli.invoke(app, ["verify", str(run_dir)])
     assert done.exit_code == 0, done.output
     assert "72 of 72 results agree bit for bit" in done.output

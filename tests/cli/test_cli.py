@@ -18,14 +18,13 @@ import pytest
 pytest.importorskip("typer")
 pytest.importorskip("pyarrow")
 
-from releases import pairs
+from command_line import lines
+from made_release import pairs
 from tiny_run import made, tiny
 from typer.testing import CliRunner
 
-import meddel_fast.cli.console
 from meddel_fast import __version__
 from meddel_fast.benchmark.scores.normdel import normdel
-from meddel_fast.cli import app
 from meddel_fast.cli.console import explain, parse_budget
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.files import read_json
@@ -44,19 +43,6 @@ TINY_MODEL = [
 def process(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "meddel_fast", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload,no-any-return]
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
-    # the handler of Ctrl-C is pytest's own here
-    monkeypatch.setattr(meddel_fast.cli.console, "_end_soon_after_interrupt", lambda: None)
-    return CliRunner()
-
-
-def lines(cli: CliRunner, *arguments: object, status: int = 0) -> str:
-    result = cli.invoke(app, [str(a) for a in arguments])
-    assert result.exit_code == status, result.output
-    return result.output
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ import pytest
 
 pytest.importorskip("typer")
 import typer
+from command_line import lines
 from tiny_run import made, tiny
 from typer.testing import CliRunner
 
-import meddel_fast.cli.console
 from meddel_fast.cli import app
 
 CONFIG = tiny(
@@ -25,18 +25,6 @@ CONFIG = tiny(
     pretrain={"steps": 2, "warmup_steps": 1, "batch_size": None, "precision": None},
     downstream=None,
 )
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
-    monkeypatch.setattr(meddel_fast.cli.console, "_end_soon_after_interrupt", lambda: None)
-    return CliRunner()
-
-
-def lines(cli: CliRunner, *arguments: object, status: int = 0) -> str:
-    result = cli.invoke(app, [str(a) for a in arguments])
-    assert result.exit_code == status, result.output
-    return result.output
 
 
 @pytest.fixture

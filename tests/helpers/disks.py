@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from containers import tarred, zipped
-from releases import Release, pairs
+from made_release import Release, pairs
 
 from meddel_fast.images.readers.tree import Tree
 from meddel_fast.images.scan.registry_check import SetReport, check

@@ -16,7 +16,8 @@ pytest.importorskip("PIL.Image")
 pytest.importorskip("pyarrow")
 
 from containers import mask_png, png, tarred, write_video, zipped
-from releases import HEIGHT, RELEASES, Release, mask_file, pairs
+from made_release import HEIGHT, Release, mask_file, pairs
+from releases import RELEASES
 
 from meddel_fast.benchmark.config_file import load_config
 from meddel_fast.common.errors import ConfigError

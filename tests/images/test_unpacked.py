@@ -12,7 +12,8 @@ pytest.importorskip("pyarrow")
 
 from containers import tarred, zipped
 from disks import SEG, below, beside, counts, found
-from releases import RELEASES, Release, pairs
+from made_release import Release, pairs
+from releases import RELEASES
 
 from meddel_fast.images.datadel.registry import known_set
 from meddel_fast.images.scan.build import build

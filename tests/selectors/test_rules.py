@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clouds import cloud, cosines
 from numpy.typing import NDArray
-from test_methods import cloud, cosines
 
 from meddel_fast import ops
 from meddel_fast.selectors import select, spanning_forest

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from frames import TINY, blob_frames
+from frames import blob_frames
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 from torch.nn import functional
 
 from meddel_fast.images.manifest import Manifest
 from meddel_fast.training import downstream
 from meddel_fast.training.downstream import evaluate
-from meddel_fast.training.pretrain import pretrain
 from meddel_fast.training.segmentation import (
     Head,
     bilinear,
@@ -27,6 +26,7 @@ from meddel_fast.training.segmentation import (
 )
 from meddel_fast.training.settings import DownstreamConfig
 
+TRAIN_IMAGES = 28  # of 40
 HEAD = DownstreamConfig(
     image_size=32,
     head_hidden=32,
@@ -42,21 +42,6 @@ HEAD = DownstreamConfig(
 def data(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     torch.set_num_threads(1)
     return blob_frames(tmp_path_factory.mktemp("blobs"), n=40)
-
-
-@pytest.fixture(scope="module")
-def train(data: Manifest) -> Manifest:
-    return data.take(np.arange(28))
-
-
-@pytest.fixture(scope="module")
-def test(data: Manifest) -> Manifest:
-    return data.take(np.arange(28, 40))
-
-
-@pytest.fixture(scope="module")
-def model(data: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pretrain(data, None, tmp_path_factory.mktemp("mae"), replace(TINY, steps=20))
 
 
 def confusions(truth: Any, predicted: Any) -> Any:

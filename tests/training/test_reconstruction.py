@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from command_line import lines
 from frames import TINY, blob_frames
 from PIL import Image
 from transformers import ViTMAEForPreTraining
 from typer.testing import CliRunner
 
-import meddel_fast.cli.console
-from meddel_fast.cli import app
 from meddel_fast.images.manifest import Manifest
 from meddel_fast.selectors import select
 from meddel_fast.training.encoders.vit import normalise
@@ -153,16 +153,9 @@ def test_models_that_are_no_mae_are_refused(data: Manifest, model: Path, tmp_pat
         reconstruction_errors(data, model, batch_size=0)
 
 
-def test_commands(
-    data: Manifest, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(meddel_fast.cli.console, "_end_soon_after_interrupt", lambda: None)
+def test_commands(data: Manifest, model: Path, tmp_path: Path, cli: CliRunner) -> None:
     data.save(tmp_path / "m.parquet")
-
-    def said(*arguments: object) -> str:
-        result = CliRunner().invoke(app, list(map(str, arguments)))
-        assert result.exit_code == 0, result.output
-        return result.output
+    said = partial(lines, cli)
 
     common = (tmp_path / "m.parquet", "--model", model, "--device", "cpu", "--out")
     assert "7 errors" in said("errors", *common, tmp_path / "e.npy")

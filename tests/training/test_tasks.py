@@ -11,7 +11,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
-from frames import TINY, blob_frames
+from frames import blob_frames
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
@@ -21,7 +21,6 @@ from meddel_fast.common.hashes import sha256_file
 from meddel_fast.images.manifest import Manifest
 from meddel_fast.training.downstream import evaluate as segment
 from meddel_fast.training.methods import METHODS
-from meddel_fast.training.pretrain import pretrain
 from meddel_fast.training.settings import (
     ClassificationConfig,
     DownstreamConfig,
@@ -39,6 +38,7 @@ from meddel_fast.training.tasks.boxes import (
 )
 from meddel_fast.training.tasks.classification import class_scores, linear_probe, nearest
 
+TRAIN_IMAGES = 44  # of 60
 CLASSES = ClassificationConfig(image_size=32, neighbours=5, precision="fp32")
 BOXES = LocalisationConfig(
     image_size=32,
@@ -67,21 +67,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     areas = [np.asarray(mask).astype(bool).mean() for mask in masks]
     middle = np.median(areas)
     return changed(blobs, lambda i, _: {"label": "large" if areas[i] > middle else "small"})
-
-
-@pytest.fixture(scope="module")
-def train(data: Manifest) -> Manifest:
-    return data.take(np.arange(44))
-
-
-@pytest.fixture(scope="module")
-def test(data: Manifest) -> Manifest:
-    return data.take(np.arange(44, 60))
-
-
-@pytest.fixture(scope="module")
-def model(data: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pretrain(data, None, tmp_path_factory.mktemp("mae"), replace(TINY, steps=20))
 
 
 def test_the_settings_know_the_tasks_and_methods() -> None:
