@@ -1,6 +1,6 @@
 // The one file of the core that knows Python: converts, releases the GIL, calls. Arguments are
 // trusted to be what meddel_fast.ops makes of the user's; only what would read outside an array is
-// checked again. It is longer than other files because it is the only one of its kind.
+// checked again. It is longer than 450 lines because it is the only one of its kind.
 //
 // The rooms of csrc/, each of which includes itself and those below it, and nothing else:
 //   bindings.cpp  cuda_bindings.cpp    Python's modules _core and _cuda

@@ -81,3 +81,29 @@ def test_the_rooms_are_those_of_the_contract() -> None:
     rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", table.partition("\n\n")[0], re.MULTILINE)
     told = [re.findall(r"\w+", row) for row in rows]
     assert told == [[r for r in row if r[0] != "_"] for row in contract if row != ["__main__"]]
+
+
+SOURCES = (
+    "*.py",
+    "*.pyi",
+    "*.cpp",
+    "*.h",
+    "*.inl",
+    "*.cu",
+    "*.cuh",
+    "*.c",
+    "*.sh",
+    "*.js",
+    "*.css",
+)
+
+
+def test_a_long_file_says_why() -> None:
+    """A file of more than 450 lines says in its first lines: longer than 450 lines because ..."""
+    folders = ("bench", "csrc", "examples", "kernels", "python", "tests")
+    files = [p for folder in folders for s in SOURCES for p in (ROOT / folder).rglob(s)]
+    assert len(files) > 400
+    for path in files:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        if len(lines) > 450:
+            assert "than 450 lines because" in "\n".join(lines[:15]), path
