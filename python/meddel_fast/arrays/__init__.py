@@ -1,12 +1,12 @@
 """What users hand over, and what they get back.
 
-=============  ====================================================================================
-``checks``     numbers, choices, vectors with an entry a row: as they should be, or an error
-``rows``       ``check_rows``: an (n, d) array as the kernels take it, and back in its own kind
-``device``     ``choose_device``: on which device an operation works
-``results``    the named tuples that the operations return
-``chunks``     ranges of rows that hold few enough pairs each
-=============  ====================================================================================
+=================  ==================================================================================
+``checks``         numbers, choices, vectors with an entry a row: as they should be, or an error
+``rows``           ``check_rows``: an (n, d) array as the kernels take it, and back in its own kind
+``choose_device``  on which device an operation works
+``results``        the named tuples that the operations return
+``chunks``         ranges of rows that hold few enough pairs each
+=================  ==================================================================================
 """
 
 from meddel_fast.arrays.checks import (
@@ -21,7 +21,7 @@ from meddel_fast.arrays.checks import (
     resolve_threads,
 )
 from meddel_fast.arrays.chunks import in_chunks
-from meddel_fast.arrays.device import choose_device
+from meddel_fast.arrays.choose_device import choose_device
 from meddel_fast.arrays.results import (
     PAIR_BYTES,
     DeduplicateResult,
