@@ -1,6 +1,6 @@
 // What the GPU does for meddel_fast, as plain C++ functions: each puts its kernels on a stream of
 // the current device and returns; nothing here synchronises but device_names. Pointers are to that
-// device's memory, and sizes were checked by the caller (cuda/bindings.cpp). Errors of CUDA are
+// device's memory, and sizes were checked by the caller (cuda_bindings.cpp). Errors of CUDA are
 // thrown as std::runtime_error.
 //
 // The .cu files define these for GPUs, tests/native/cuda_on_host.cpp for the host.

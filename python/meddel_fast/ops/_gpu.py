@@ -204,7 +204,7 @@ def similar_pairs(
     max_pairs: int,
     _threads: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """See :func:`meddel_fast.ops.pairs_of_range`, for rows [begin, end)."""
+    """See :func:`meddel_fast.ops.pairs.pairs_of_range`, for rows [begin, end)."""
     return _pairs.similar_pairs(*_sets(x, y), threshold, max_pairs, rows=range(begin, end))
 
 
