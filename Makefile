@@ -24,7 +24,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # One stamp a set of extras; any change of source or settings installs again.
-SOURCES := pyproject.toml CMakeLists.txt $(shell find cmake csrc kernels python tests/native -type f -not -path '*/__pycache__/*')
+SOURCES := pyproject.toml CMakeLists.txt $(shell find cmake csrc kernels python tests/native -type f -not -path '*/__pycache__/*' -not -path 'tests/*.py')
 
 $(VENV)/.torch: | $(BIN)/python
 	$(BIN)/pip install -q "$(TORCH)"
@@ -62,7 +62,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/clang-format --dry-run -Werror $(shell find csrc tests/native -type f)
+	$(BIN)/clang-format --dry-run -Werror $(shell find csrc tests/native -type f -not -name '*.py')
 
 # make types   mypy --strict, and the stubs of the extensions against what was built
 types: $(VENV)/.test

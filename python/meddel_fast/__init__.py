@@ -46,7 +46,7 @@ _ROOM_OF = {
     "similar_pairs": "ops",
     "topk_similarity": "ops",
 }
-_ROOMS = ("compat", "index", "reference", "selectors")
+_ROOMS = ("compat", "index", "ops", "reference", "selectors")
 
 __all__ = ["__version__", *_ROOM_OF, *_ROOMS]
 

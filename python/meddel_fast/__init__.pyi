@@ -1,4 +1,4 @@
-from meddel_fast import compat, index, reference, selectors
+from meddel_fast import compat, index, ops, reference, selectors
 from meddel_fast._version import __version__
 from meddel_fast.benchmark.scores.normdel import del_score, normdel
 from meddel_fast.ops import (
@@ -23,6 +23,7 @@ __all__ = [
     "kmeans",
     "normdel",
     "open_store",
+    "ops",
     "redundancy",
     "reference",
     "selectors",

@@ -8,10 +8,11 @@ import json
 import pickle
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError, fields, replace
+from dataclasses import FrozenInstanceError, asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("pydantic")
@@ -19,7 +20,13 @@ pytest.importorskip("typer")
 
 from typer.testing import CliRunner
 
-from meddel_fast.benchmark.config import CostConfig, DataConfig, ReferenceConfig
+from meddel_fast.benchmark.config import (
+    CostConfig,
+    DataConfig,
+    LeakageConfig,
+    ReferenceConfig,
+    RunConfig,
+)
 from meddel_fast.benchmark.config_file import TABLES, load_config
 from meddel_fast.benchmark.config_schema import file_schema, schema_text
 from meddel_fast.cli import app
@@ -301,6 +308,48 @@ def test_settings_are_frozen_compared_copied_and_hashed() -> None:
     assert PretrainConfig(learning_rate=1, betas=[0, 0.5]) == PretrainConfig(  # type: ignore[arg-type]
         learning_rate=1.0, betas=(0.0, 0.5)
     )
+
+
+def test_numbers_of_numpy_are_those_of_python() -> None:
+    config = PretrainConfig(
+        steps=np.int64(1000),  # type: ignore[arg-type]
+        learning_rate=np.float32(0.5),  # type: ignore[arg-type]
+        weight_decay=np.int32(1),  # type: ignore[arg-type]
+        mask_ratio=np.float16(0.25),  # type: ignore[arg-type]
+        betas=np.array([0.5, 0.75]),  # type: ignore[arg-type]
+        crop=np.False_,  # type: ignore[arg-type]
+        epochs={1.0: np.int8(3), np.float64(0.5): np.float32(1.5)},  # type: ignore[dict-item]
+    )
+    plain = PretrainConfig(
+        steps=1000,
+        learning_rate=0.5,
+        weight_decay=1.0,
+        mask_ratio=0.25,
+        betas=(0.5, 0.75),
+        crop=False,
+        epochs={"1.0": 3, "0.5": 1.5},
+    )
+    assert json.dumps(asdict(config)) == json.dumps(asdict(plain))
+    made = (DataConfig("made", made={"videos": 4}),)
+    run = RunConfig(
+        "small",
+        Path("runs"),
+        made,
+        ratios=np.array([1, 0.5]),  # type: ignore[arg-type]
+        seeds=np.arange(2),  # type: ignore[arg-type]
+        threads=np.uint8(2),  # type: ignore[arg-type]
+        leakage=LeakageConfig(np.float32(0.5)),  # type: ignore[arg-type]
+    )
+    assert run == RunConfig(
+        "small", Path("runs"), made, ratios=(1.0, 0.5), seeds=(0, 1), threads=2,
+        leakage=LeakageConfig(0.5),
+    )  # fmt: skip
+    assert [type(seed) for seed in run.seeds] == [int, int]
+    for wrong in (np.True_, np.float64(5.0), np.array(5)):
+        with pytest.raises(ConfigError, match=r"^steps must be a whole number, got "):
+            PretrainConfig(steps=wrong)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"^steps must be greater than 0, got 0$"):
+        PretrainConfig(steps=np.int64(0))  # type: ignore[arg-type]
 
 
 def test_types_are_kept_in_stage_keys() -> None:

@@ -1,12 +1,12 @@
 """What users hand over, and what they get back.
 
-=============  ====================================================================================
-``checks``     numbers, choices, vectors with an entry a row: as they should be, or an error
-``rows``       ``check_rows``: an (n, d) array as the kernels take it, and back in its own kind
-``device``     ``choose_device``: on which device an operation works
-``results``    the named tuples that the operations return
-``chunks``     ranges of rows that hold few enough pairs each
-=============  ====================================================================================
+=================  =================================================================================
+``checks``         numbers, choices, vectors with an entry a row: as they should be, or an error
+``rows``           ``check_rows``: an (n, d) array as the kernels take it, and back in its own kind
+``choose_device``  on which device an operation works
+``results``        the named tuples that the operations return
+``chunks``         ranges of rows that hold few enough pairs each
+=================  =================================================================================
 """
 
 from meddel_fast.arrays.checks import (
@@ -20,8 +20,8 @@ from meddel_fast.arrays.checks import (
     check_order,
     resolve_threads,
 )
+from meddel_fast.arrays.choose_device import choose_device
 from meddel_fast.arrays.chunks import in_chunks
-from meddel_fast.arrays.device import choose_device
 from meddel_fast.arrays.results import (
     PAIR_BYTES,
     DeduplicateResult,
@@ -35,6 +35,7 @@ from meddel_fast.arrays.rows import (
     SUPPORTED,
     Rows,
     adjacent,
+    check_equal_width,
     check_finite,
     check_kind,
     check_rows,
@@ -58,6 +59,7 @@ __all__ = [
     "adjacent",
     "check_centres",
     "check_choice",
+    "check_equal_width",
     "check_finite",
     "check_float",
     "check_index_vector",

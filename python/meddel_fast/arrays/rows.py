@@ -162,11 +162,16 @@ def check_two(x: Any, y: Any | None, threads: int) -> tuple[Rows, Rows | None]:
     if y is None:
         return first, None
     second = check_rows("y", y, threads)
-    if second.d != first.d:
-        raise ValueError(f"y must have {first.d} columns like x, got {second.d}")
+    check_equal_width(first, second)
     if second.array.dtype != first.array.dtype:
         return first.widened(), second.widened()
     return first, second
+
+
+def check_equal_width(x: Any, y: Any) -> None:
+    """Refuse a second set, rows of whatever kind, that has another ``d`` than the first."""
+    if y.d != x.d:
+        raise ValueError(f"y must have {x.d} columns like x, got {y.d}")
 
 
 def check_finite(name: str, rows: NDArray[Any], threads: int, first: int = 0) -> None:

@@ -15,6 +15,7 @@ from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.extras import needs
 from meddel_fast.common.settings import (
     CONFIG,
+    OF_PYTHON,
     BelowOne,
     Between,
     Each,
@@ -58,8 +59,8 @@ def _is_pattern(text: str) -> bool:
     return True
 
 
-Ratio = Annotated[float, Field(strict=True, gt=0, le=1), wanted("a fraction in (0, 1]")]
-Cosine = Annotated[float, Field(strict=True, ge=-1, le=1), wanted("a cosine, -1 to 1")]
+Ratio = Annotated[float, Field(strict=True, gt=0, le=1), OF_PYTHON, wanted("a fraction in (0, 1]")]
+Cosine = Annotated[float, Field(strict=True, ge=-1, le=1), OF_PYTHON, wanted("a cosine, -1 to 1")]
 Uses = Annotated[tuple[Use, ...], Field(min_length=1), wanted(f"some of {list(USES)}")]
 Splits = Annotated[tuple[Split, ...], Field(min_length=1), wanted(f"some of {list(SPLITS)}")]
 Tasks = Annotated[Each[Task], wanted(f"some of {list(get_args(Task))}, each once")]

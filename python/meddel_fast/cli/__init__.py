@@ -41,12 +41,12 @@ except ImportError as error:
 from meddel_fast.cli.console import guarded, set_volume, show_tracebacks
 from meddel_fast.cli.data import data
 from meddel_fast.cli.embed import embed
-from meddel_fast.cli.errors import errors, tile
 from meddel_fast.cli.evaluate import evaluate
 from meddel_fast.cli.index import app as index
 from meddel_fast.cli.leaderboard import leaderboard
 from meddel_fast.cli.leakage import leakage
 from meddel_fast.cli.pretrain import pretrain
+from meddel_fast.cli.reconstruction import errors, tile
 from meddel_fast.cli.run import info, run
 from meddel_fast.cli.score import report, score
 from meddel_fast.cli.select import select

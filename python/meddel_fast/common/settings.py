@@ -8,7 +8,8 @@ A class of settings is written as ::
         cpu_watts: NotNegativeNumber = 65.0
 
 What does not fit is refused with a :class:`ConfigError`, in one line that names the setting. True
-is no number and 1.5 no whole one; 1 becomes the number 1.0, a list a tuple, a string a path.
+is no number and 1.5 no whole one; 1 becomes the number 1.0, a list a tuple, a string a path, a
+number of numpy's the one of Python that it is.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ from dataclasses import fields
 from functools import wraps
 from typing import Annotated, Any, TypeVar
 
+import numpy as np
+
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.extras import needs
 
 with needs("benchmark"):
     from pydantic import (
         AfterValidator,
+        BeforeValidator,
         ConfigDict,
         Field,
         TypeAdapter,
@@ -50,12 +54,19 @@ _WORDS = {
 }
 
 
-Flag = Annotated[bool, Field(strict=True)]
-Whole = Annotated[int, Field(strict=True)]
-Positive = Annotated[int, Field(strict=True, gt=0)]
-NotNegative = Annotated[int, Field(strict=True, ge=0)]
-PositiveNumber = Annotated[float, Field(strict=True, gt=0)]
-NotNegativeNumber = Annotated[float, Field(strict=True, ge=0)]
+def _of_python(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+OF_PYTHON = BeforeValidator(_of_python)
+
+Flag = Annotated[bool, Field(strict=True), OF_PYTHON]
+Whole = Annotated[int, Field(strict=True), OF_PYTHON]
+Positive = Annotated[int, Field(strict=True, gt=0), OF_PYTHON]
+NotNegative = Annotated[int, Field(strict=True, ge=0), OF_PYTHON]
+Number = Annotated[float, Field(strict=True), OF_PYTHON]
+PositiveNumber = Annotated[float, Field(strict=True, gt=0), OF_PYTHON]
+NotNegativeNumber = Annotated[float, Field(strict=True, ge=0), OF_PYTHON]
 
 
 def one_line(cls: type[T]) -> type[T]:
@@ -106,9 +117,12 @@ def _is_name(text: str) -> bool:
 
 
 Between = Annotated[
-    float, Field(strict=True, gt=0, lt=1), wanted("a number between 0 and 1, both excluded")
+    float,
+    Field(strict=True, gt=0, lt=1),
+    OF_PYTHON,
+    wanted("a number between 0 and 1, both excluded"),
 ]
-BelowOne = Annotated[float, Field(strict=True, ge=0, lt=1), wanted("a number in [0, 1)")]
+BelowOne = Annotated[float, Field(strict=True, ge=0, lt=1), OF_PYTHON, wanted("a number in [0, 1)")]
 Name = Annotated[str, must("letters, digits, '-', '_' and '.' only", _is_name)]
 Each = Annotated[
     tuple[T, ...],

@@ -18,7 +18,14 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.arrays import SUPPORTED, adjacent, check_kind, is_torch, to_matrix
+from meddel_fast.arrays import (
+    SUPPORTED,
+    adjacent,
+    check_equal_width,
+    check_kind,
+    is_torch,
+    to_matrix,
+)
 from meddel_fast.common.extras import needs
 from meddel_fast.kernels import confirm
 from meddel_fast.kernels import deduplicate as _deduplicate
@@ -122,8 +129,7 @@ def two_samples(x: Any, y: Any | None, device: torch.device) -> tuple[Samples, S
     if y is None:
         return first, None
     second = Samples("y", y, device)
-    if second.d != first.d:
-        raise ValueError(f"y must have {first.d} columns like x, got {second.d}")
+    check_equal_width(first, second)
     return first, second
 
 

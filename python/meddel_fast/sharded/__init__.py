@@ -9,9 +9,10 @@ worth does not depend on where it is worked out, so that results are the bits of
 are given:
 
 ======================  ===========================================================================
-``group``               what is asked of processes that work together; one on its own
-``memory``              how much memory may be used
-``parts``               who owns which rows, and the ways to read, send and ask for them
+``group``               what is asked of processes that work together (`cluster.torchrun` does
+                        it); one on its own
+``memory``              what ``memory=`` says, in bytes
+``parts``               who owns which rows, how many are held at once; reads, sends, asks for them
 ``pairs``               similar_pairs, iter_similar_pairs
 ``redundancy``          redundancy, and deduplicate's rule semdedup
 ``deduplicate``         its other rules

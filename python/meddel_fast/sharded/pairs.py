@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import _core
-from meddel_fast.arrays import SimilarPairsResult, check_float, check_int, in_chunks
+from meddel_fast.arrays import (
+    SimilarPairsResult,
+    check_equal_width,
+    check_float,
+    check_int,
+    in_chunks,
+)
 from meddel_fast.common.progress import counted, metered
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import Float, Int, Parts, Settings, Tile, store_of, tile_pairs
@@ -191,8 +197,7 @@ def two_sets(
     half = settings.share(2)
     widen = store_of("x", x).dtype != store_of("y", y).dtype
     first, second = (Parts(name, v, half, widen=widen) for name, v in (("x", x), ("y", y)))
-    if second.d != first.d:
-        raise ValueError(f"y must have {first.d} columns like x, got {second.d}")
+    check_equal_width(first, second)
     first.plan(held=held, everywhere=everywhere, beside=beside // 2)
     second.plan(everywhere=0, beside=beside // 2)
     first.survey()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import field, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.extras import needs
@@ -15,6 +15,7 @@ from meddel_fast.common.settings import (
     Flag,
     NotNegative,
     NotNegativeNumber,
+    Number,
     Positive,
     PositiveNumber,
     Whole,
@@ -24,12 +25,17 @@ from meddel_fast.common.settings import (
 )
 
 with needs("benchmark"):
-    from pydantic import Field
+    from pydantic import BeforeValidator
     from pydantic.dataclasses import dataclass
 
 Method = Literal["mae", "simmim"]
 Pooling = Literal["mean", "cls"]
 Precision = Literal["auto", "fp32", "bf16"]
+
+
+def _key(ratio: Any) -> Any:
+    """Give a ratio as JSON writes it for a key."""
+    return str(float(ratio)) if isinstance(ratio, float) else ratio
 
 
 def _are_epochs(table: dict[str, float]) -> bool:
@@ -45,7 +51,7 @@ def _are_epochs(table: dict[str, float]) -> bool:
 
 
 Epochs = Annotated[
-    dict[str, Whole | Annotated[float, Field(strict=True)]],
+    dict[Annotated[str, BeforeValidator(_key)], Whole | Number],
     must("such a table", _are_epochs),
     wanted('a table of numbers greater than 0 by ratios in (0, 1], such as {"0.5" = 400}'),
 ]
