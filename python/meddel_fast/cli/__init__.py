@@ -10,7 +10,7 @@ Every command but ``run`` and ``info`` works in two ways: on files given as argu
 ``select``, ``selection_file``  ``select``; a saved selection as other lists, ``select --from``
 ``pretrain``                    ``pretrain``
 ``evaluate``                    ``evaluate``
-``errors``                      ``errors``, ``tile``: what a masked autoencoder cannot restore
+``reconstruction``              ``errors``, ``tile``: what a masked autoencoder cannot restore
 ``score``                       ``score``, ``report``
 ``leakage``                     ``leakage``
 ``verify``                      ``verify``
