@@ -438,7 +438,7 @@ py::array_t<double> add_members_py(const Matrix& x, const py::array& labels_arra
 }  // namespace
 
 // What PYBIND11_MODULE is to define; the module's own entry stands below.
-#define PyInit__core PyInit_in_main_interpreter
+#define PyInit__core init_in_main_interpreter
 PYBIND11_MODULE(_core, m) {
   py::register_exception_translator([](std::exception_ptr p) {
     try {
@@ -500,5 +500,5 @@ extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {
     PyErr_SetString(PyExc_ImportError, "meddel_fast cannot be imported in a subinterpreter");
     return nullptr;
   }
-  return meddel::PyInit_in_main_interpreter();
+  return meddel::init_in_main_interpreter();
 }

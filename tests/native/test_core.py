@@ -165,6 +165,17 @@ def test_a_subinterpreter_is_refused_at_once(first: str) -> None:
     assert first or "meddel_fast cannot be imported in a subinterpreter" in done.stdout
 
 
+def test_nothing_but_the_entry_is_exported() -> None:
+    """What a module exports can take the place of another library's."""
+    nm = shutil.which("nm")
+    if nm is None or sys.platform != "linux":
+        pytest.skip("needs nm, of Linux")
+    listing = subprocess.run(
+        [nm, "-D", "--defined-only", _core.__file__], capture_output=True, text=True, check=True
+    )
+    assert [line.split()[-1] for line in listing.stdout.splitlines()] == ["PyInit__core"]
+
+
 def test_no_weak_symbols_in_leaf_code() -> None:
     """Inline code compiled for a newer CPU must not be what older ones are linked to."""
     nm, objects = shutil.which("nm"), os.environ.get("MEDDEL_BUILD_DIR")
