@@ -12,6 +12,7 @@ namespace meddel {
 namespace {
 
 constexpr int64_t kKept[] = {60, 124, 252};  // dimensions; with the remainder, whole cache lines
+constexpr int64_t kLeastKept = 28;           // where codes are streamed: half of one
 
 std::atomic<ScreenMode> mode{ScreenMode::kAuto};
 
@@ -88,7 +89,8 @@ std::optional<Screen> choose_prefix(Team& team, const Sample& sample, const Scre
   const double row_bytes = static_cast<double>(sample.map.d * item_size(x.x.dtype));
   std::optional<Screen> best;
   double least = pairs * d * integer;
-  for (const int64_t kept : kKept) {
+  for (const int64_t kept : {kLeastKept, kKept[0], kKept[1], kKept[2]}) {
+    if (kept == kLeastKept && !streamed) continue;
     const double m = static_cast<double>(kept), width = m + kRemainder;
     // Wider ones must not take much memory either.
     if (kept > kKept[0] && (width > d / 2.0 || width > row_bytes / 8.0)) break;
