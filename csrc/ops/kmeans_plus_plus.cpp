@@ -41,18 +41,12 @@ class Seeding {
     team_.announce(number, total);
     taken_[seed] = true;
     if (covered_) return;
-    const int64_t own = copies_.any() ? copies_.kind[seed] : seed;
-    lower(own, 0.0);
-    const SeedScreens::Probe probe = screens_->probe(own);
-    std::atomic<int64_t> compared{0}, nearer{0};
-    team_.run_range(rows_.size(), kBlockRows, [&](int64_t begin, int64_t end, int) {
-      uint16_t left[kBlockRows];
-      const int64_t count = screens_->left(probe, begin, end, left);
-      compared += count;
-      nearer += compare(seed, begin, left, count);
-    });
+    if (screens_->any()) {
+      compare_some(seed);
+    } else {
+      compare_all(seed);
+    }
     sum_blocks();
-    screens_->learn(team_, compared, nearer);
     covered_ = std::all_of(blocks_.begin(), blocks_.end(), [](double sum) { return sum == 0.0; });
   }
 
@@ -80,6 +74,39 @@ class Seeding {
  private:
   static constexpr int64_t kChains = 8;
 
+  // Compares a seed with all rows.
+  void compare_all(int64_t seed) {
+    const int64_t* rows = copies_.any() ? rows_.rows.data() : nullptr;
+    team_.run_range(rows_.size(), kBlockRows, [&](int64_t begin, int64_t end, int) {
+      double inner[kBlockRows];
+      const void* from = rows == nullptr ? x_.row(begin) : x_.data;
+      dots_(x_.row(seed), from, x_.ld, rows == nullptr ? nullptr : rows + begin, end - begin, x_.d,
+            inner);
+      for (int64_t p = begin; p < end; ++p) {
+        const int64_t i = rows_.rows[p];
+        const double far = between(seed, i, inner[p - begin]);
+        weight_[i] = i == seed ? 0.0 : std::min(weight_[i], far);
+      }
+    });
+    for (int64_t i = 0; copies_.any() && i < x_.n; ++i) weight_[i] = weight_[copies_.first(i)];
+    for (auto& block : touched_) block = true;
+  }
+
+  // Compares a seed with the rows that the screens leave.
+  void compare_some(int64_t seed) {
+    const int64_t own = copies_.any() ? copies_.kind[seed] : seed;
+    lower(own, 0.0);
+    const SeedScreens::Probe probe = screens_->probe(own);
+    std::atomic<int64_t> compared{0}, nearer{0};
+    team_.run_range(rows_.size(), kBlockRows, [&](int64_t begin, int64_t end, int) {
+      uint16_t left[kBlockRows];
+      const int64_t count = screens_->left(probe, begin, end, left);
+      compared += count;
+      nearer += compare(seed, begin, left, count);
+    });
+    screens_->learn(team_, compared, nearer);
+  }
+
   // Compares a seed with some positions after `begin`; returns to how many it came nearer.
   int64_t compare(int64_t seed, int64_t begin, const uint16_t* left, int64_t count) {
     constexpr int64_t kAtOnce = 4;  // as `dots` takes them
@@ -92,14 +119,17 @@ class Seeding {
       dots_(x_.row(seed), x_.data, x_.ld, &rows[first], end - first, x_.d, inner);
       for (int64_t k = first; k < end; ++k) {
         const int64_t i = rows[k];
-        const double far =
-            distance(metric_, inner[k - first], rows_.squares[i], rows_.squares[seed]);
+        const double far = between(seed, i, inner[k - first]);
         if (!(far < weight_[i])) continue;
         lower(begin + left[k], far);
         ++nearer;
       }
     }
     return nearer;
+  }
+
+  double between(int64_t seed, int64_t row, double inner) const {
+    return distance(metric_, inner, rows_.squares[row], rows_.squares[seed]);
   }
 
   // Begins to load a row: what is left lies scattered, so that nothing else foresees it.
@@ -132,13 +162,14 @@ class Seeding {
       if (touched_[b].exchange(false)) changed.push_back(static_cast<int64_t>(b));
     }
     const auto count = static_cast<int64_t>(changed.size());
+    const int64_t rows = std::min(kBlockRows, x_.n);
     team_.run_range(count, kChains, [&](int64_t begin, int64_t end, int) {
       const double* from[kChains];
       for (int64_t c = 0; c < kChains; ++c) {
         from[c] = &weight_[changed[std::min(begin + c, end - 1)] * kBlockRows];
       }
       double sum[kChains] = {};
-      for (int64_t i = 0; i < kBlockRows; ++i) {
+      for (int64_t i = 0; i < rows; ++i) {
         for (int64_t c = 0; c < kChains; ++c) sum[c] += from[c][i];
       }
       for (int64_t k = begin; k < end; ++k) blocks_[changed[k]] = sum[k - begin];

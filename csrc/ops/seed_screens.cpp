@@ -16,6 +16,10 @@ namespace {
 // A row's dense code costs as much as comparing it so many times.
 constexpr int64_t kIdle = 4;
 
+// Codes, and what a row that changes takes more than in a plain pass, pay from about so many seeds
+// on (1,000 to 100,000 rows), in the second case where rows are no wider than a prefix.
+constexpr int64_t kFewSeeds = 48, kFewNarrow = 256;
+
 }  // namespace
 
 SeedScreens::SeedScreens(Team& team, const ScanSide& side, Metric metric,
@@ -24,6 +28,7 @@ SeedScreens::SeedScreens(Team& team, const ScanSide& side, Metric metric,
   const double pairs = static_cast<double>(side.size()) * static_cast<double>(seeds);
   const ScreenPlan plan = plan_screens(pairs, static_cast<double>(side.size()), side.x->d);
   if (!plan.prefix && !plan.dense) return;
+  if (seeds < (plan.dense ? kFewSeeds : kFewNarrow) && !screens_forced()) return;
   const Positions positions = side.positions();
   const Sample sample(metric, positions, positions, plan);
   if (plan.dense) refined_ = Stage{Screen::dense(sample), false};
@@ -73,14 +78,14 @@ void SeedScreens::lower(int64_t p) {
 
 SeedScreens::Probe SeedScreens::probe(int64_t p) const {
   Probe out;
-  if (streamed_) out.streamed = streamed_->screen.encode_rows(side_.positions(), p, p + 1);
+  out.streamed = streamed_->screen.encode_rows(side_.positions(), p, p + 1);
   if (refined_) out.refined = refined_->screen.encode_rows(side_.positions(), p, p + 1);
   return out;
 }
 
 int32_t SeedScreens::left(const Probe& seed, int64_t begin, int64_t end,
                           uint16_t* positions) const {
-  if (!streamed_ || begin >= streamed_->count) {
+  if (begin >= streamed_->count) {
     std::iota(positions, positions + (end - begin), uint16_t{0});
     return static_cast<int32_t>(end - begin);
   }

@@ -40,7 +40,9 @@ class SeedScreens {
   SeedScreens(Team& team, const ScanSide& side, Metric metric, const std::vector<double>& weights,
               int64_t seeds);
 
-  // A seed's codes.
+  bool any() const { return streamed_.has_value(); }
+
+  // A seed's codes. Requires that there are any, as do those that follow.
   struct Probe {
     RowCodes streamed;
     RowCodes refined;
