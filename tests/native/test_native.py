@@ -64,7 +64,7 @@ def hashes(printed: str) -> dict[str, set[str]]:
 def here(tmp_path_factory: pytest.TempPathFactory) -> Run:
     # `make check` names the folder of the extension's build, which has them of the same objects.
     folder = Path(os.environ.get("MEDDEL_BUILD_DIR", "nowhere")).resolve()
-    programs = ["driver", "kernels_test", "cuda_test"]
+    programs = ["driver", "kernels_test", "seeding_test", "cuda_test"]
     if not all((folder / program).is_file() for program in programs):
         folder = tmp_path_factory.mktemp("native")
         build(folder, programs, [])
@@ -82,7 +82,7 @@ def arm(tmp_path_factory: pytest.TempPathFactory) -> Run:
         f"-DCMAKE_CXX_COMPILER={CROSS}-g++", "-DCMAKE_EXE_LINKER_FLAGS=-static",
     ]  # fmt: skip
     folder = tmp_path_factory.mktemp("arm")
-    build(folder, ["driver", "kernels_test"], options)
+    build(folder, ["driver", "kernels_test", "seeding_test"], options)
     return runner(folder, ["qemu-aarch64"])
 
 
@@ -99,6 +99,10 @@ def test_every_kernel_does_what_its_contract_says(here: Run) -> None:
     assert ("avx512vnni" in tested) <= ("avxvnni" in tested)
 
 
+def test_no_screen_leaves_out_a_row_that_a_seed_comes_nearer_to(here: Run) -> None:
+    assert here("seeding_test").split() == _core.available_isas()
+
+
 def test_the_gpu_code_does_what_its_contract_says(here: Run) -> None:
     assert here("cuda_test") == "cuda on host\n"
 
@@ -111,3 +115,7 @@ def test_arm_gives_the_same_bits(here: Run, arm: Run) -> None:
 
 def test_every_arm_kernel_does_what_its_contract_says(arm: Run) -> None:
     assert arm("kernels_test").split() == ["neondot", "neon", "scalar"]
+
+
+def test_no_arm_screen_leaves_out_a_row_that_a_seed_comes_nearer_to(arm: Run) -> None:
+    assert arm("seeding_test").split() == ["neondot", "neon", "scalar"]
