@@ -20,6 +20,8 @@ inline Tile<kRows, kBlocks> sum_tile(const uint8_t* x, const int32_t* x_start, c
     Group group[kBlocks];
     MEDDEL_UNROLL for (int v = 0; v < kBlocks; ++v) {
       group[v] = load_group(y + v * 16 * width + g * 16);
+      // One row uses what it loads once: the next tile comes from memory.
+      if (kRows == 1) __builtin_prefetch(y + (kBlocks + v) * 16 * width + g * 16);
     }
     MEDDEL_UNROLL for (int r = 0; r < kRows; ++r) {
       int32_t four;
