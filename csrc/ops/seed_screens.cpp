@@ -1,7 +1,6 @@
 #include "ops/seed_screens.h"
 
 #include <algorithm>
-#include <limits>
 #include <numeric>
 
 #include "cpu/isa.h"
@@ -19,6 +18,7 @@ constexpr int64_t kIdle = 4;
 // Codes, and what a row that changes takes more than in a plain pass, pay from about so many seeds
 // on (1,000 to 100,000 rows), in the second case where rows are no wider than a prefix.
 constexpr int64_t kFewSeeds = 48, kFewNarrow = 256;
+constexpr double kPairs = 5e6;  // for a prefix to be tried
 
 }  // namespace
 
@@ -26,15 +26,18 @@ SeedScreens::SeedScreens(Team& team, const ScanSide& side, Metric metric,
                          const std::vector<double>& weights, int64_t seeds)
     : side_(side), metric_(metric), weights_(weights) {
   const double pairs = static_cast<double>(side.size()) * static_cast<double>(seeds);
-  const ScreenPlan plan = plan_screens(pairs, static_cast<double>(side.size()), side.x->d);
+  ScreenPlan plan = plan_screens(pairs, static_cast<double>(side.size()), side.x->d);
   if (!plan.prefix && !plan.dense) return;
   if (seeds < (plan.dense ? kFewSeeds : kFewNarrow) && !screens_forced()) return;
+  // A prefix saves more than in a scan, where codes are used from a cache.
+  if (plan.dense && pairs > kPairs && !screens_forced()) plan.prefix = true;
   const Positions positions = side.positions();
   const Sample sample(metric, positions, positions, plan);
   if (plan.dense) refined_ = Stage{Screen::dense(sample), false};
   if (plan.prefix) {
-    auto prefix = choose_prefix(team, sample, refined_ ? &refined_->screen : nullptr, positions,
-                                positions, pairs, typical_bar(sample), Reading::kStreamed);
+    auto prefix =
+        choose_prefix(team, sample, refined_ ? &refined_->screen : nullptr, positions, positions,
+                      pairs, typical_bar(sample, seeds / 2), Reading::kStreamed);
     if (prefix) streamed_ = Stage{std::move(*prefix), true};
   }
   if (!streamed_) {
@@ -79,7 +82,8 @@ void SeedScreens::lower(int64_t p) {
 SeedScreens::Probe SeedScreens::probe(int64_t p) const {
   Probe out;
   out.streamed = streamed_->screen.encode_rows(side_.positions(), p, p + 1);
-  if (refined_) out.refined = refined_->screen.encode_rows(side_.positions(), p, p + 1);
+  if (refined_ && refined_->count > 0)
+    out.refined = refined_->screen.encode_rows(side_.positions(), p, p + 1);
   return out;
 }
 

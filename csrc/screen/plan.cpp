@@ -18,20 +18,22 @@ std::atomic<ScreenMode> mode{ScreenMode::kAuto};
 
 }  // namespace
 
-double typical_bar(const Sample& sample) {
+double typical_bar(const Sample& sample, int64_t most) {
   constexpr int64_t kAsked = 48;
   const int64_t count = sample.count(), asked = std::min(count, kAsked);
-  std::vector<int64_t> rows(static_cast<size_t>(count));
-  std::iota(rows.begin(), rows.end(), int64_t{0});
+  const int64_t others = std::min(count, most);
+  std::vector<int64_t> rows;
+  for (int64_t k = 0; k < others; ++k) rows.push_back(k * count / others);
   std::vector<float> inner(rows.size());
   std::vector<double> best(static_cast<size_t>(asked), -kInfinity);
   for (int64_t k = 0; k < asked; ++k) {
     const int64_t u = k * count / asked;
     kernels().rough_dots[static_cast<int>(DType::kFloat32)](
-        &sample.points[u * sample.map.d], sample.points.data(), sample.map.d, rows.data(), count,
+        &sample.points[u * sample.map.d], sample.points.data(), sample.map.d, rows.data(), others,
         sample.map.d, inner.data());
-    for (int64_t v = 0; v < count; ++v) {
-      const float s = inner[v] - 0.5f * (sample.squares[u] + sample.squares[v]);
+    for (int64_t j = 0; j < others; ++j) {
+      const int64_t v = rows[j];
+      const float s = inner[j] - 0.5f * (sample.squares[u] + sample.squares[v]);
       if (v != u) best[k] = std::max(best[k], static_cast<double>(s));
     }
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 
 #include "base/parallel.h"
@@ -19,8 +20,9 @@ struct ScreenPlan {
 };
 ScreenPlan plan_screens(double pairs, double columns, int64_t d);
 
-// The median score of some of the sampled rows and the nearest of the others.
-double typical_bar(const Sample& sample);
+// The median score of some of the sampled rows and the nearest of the others, or of at most so
+// many of these.
+double typical_bar(const Sample& sample, int64_t most = std::numeric_limits<int64_t>::max());
 
 // The prefix that costs least beside a dense screen (null: none), by what it leaves of some pairs
 // of x and y at a bar, in a scan of so many pairs; none where it costs more than it saves. The

@@ -1,4 +1,4 @@
-"""k-means++ with screens: the seeds of reference.py, whatever the rows, on every instruction set."""
+"""k-means++ with screens: the seeds of reference.py, whatever the rows, on every ISA."""
 
 from __future__ import annotations
 
