@@ -1,4 +1,5 @@
-"""k-means: one exact assignment, and Lloyd's iterations, against FAISS and scikit-learn."""
+"""k-means: one exact assignment, and Lloyd's iterations, against FAISS and scikit-learn; seeding,
+against a plain pass over all rows a seed."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import pytest
 from conftest import OURS, Race
 
 import meddel_fast as mf
+from meddel_fast import _core
 
 ASSIGN = {
     "numpy": peers.numpy_assign, "torch": peers.torch_assign,
@@ -70,3 +72,27 @@ def bench_lloyd(race: Race, name: str, who: str) -> None:
 
     call = ours if who == OURS else lambda: LLOYD[who](x, init, ITERATIONS)
     race.run(f"k-means, {len(init)} x {ITERATIONS}", who, call, agrees, heavy=True)
+
+
+@pytest.mark.parametrize("k", [1000, 100])
+@pytest.mark.parametrize("who", [OURS, "plain passes"])
+@pytest.mark.parametrize("name", data.NAMES)
+def bench_seeding(race: Race, name: str, who: str, k: int) -> None:
+    x = race.samples(name)
+    k = min(k, len(x) // 4)
+    uniforms = np.random.default_rng(0).random(k).tolist()
+
+    def seeds(screens: str) -> peers.Int:
+        _core.use_screen(screens)
+        try:
+            return _core.kmeans_plus_plus(x, False, uniforms, race.threads)
+        finally:
+            _core.use_screen("auto")
+
+    mode, other = ("auto", "never") if who == OURS else ("never", "auto")
+    wanted = seeds(other)
+
+    def agrees(found: peers.Int) -> None:
+        np.testing.assert_array_equal(found, wanted)
+
+    race.run(f"{k} seeds of k-means++", who, lambda: seeds(mode), agrees, heavy=True)

@@ -46,10 +46,10 @@ using MultiplyFn = void (*)(const float* x, int64_t ld, int64_t rows, const floa
 using RoughDotsFn = void (*)(const void* x, const void* y, int64_t ld, const int64_t* rows,
                              int64_t count, int64_t d, float* out);
 
-// The sign test of screen/bounds.h for `rows` codes of x (a multiple of 4) against `blocks` blocks
-// of packed codes of y: column c of row r survives when x_start[r] + y_start[c] + <x, y> >= 0.
-// Writes the surviving columns of row r, rising, to columns[r * stride ...] and their number to
-// counts[r].
+// The sign test of screen/bounds.h for `rows` codes of x (1, or a multiple of 4) against `blocks`
+// blocks of packed codes of y: column c of row r survives when x_start[r] + y_start[c] + <x, y> is
+// at least 0. Writes the surviving columns of row r, rising, to columns[r * stride ...] and their
+// number to counts[r].
 using ScreenFn = void (*)(const uint8_t* x, const int32_t* x_start, int64_t rows, const int8_t* y,
                           const int32_t* y_start, int64_t blocks, int64_t width, uint16_t* columns,
                           int64_t stride, int32_t* counts);

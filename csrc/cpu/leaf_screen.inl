@@ -1,17 +1,17 @@
 // The sign tests of leaf.inl, which includes this: int8 codes of rows against packed blocks of
 // others.
 
-// Four rows against kBlocks blocks: as many sums as the registers hold.
-template <int kBlocks>
+// Some rows against kBlocks blocks: as many sums as the registers hold.
+template <int kRows, int kBlocks>
 struct Tile {
-  Sums sums[4][kBlocks];
+  Sums sums[kRows][kBlocks];
 };
 
-template <int kBlocks>
-inline Tile<kBlocks> sum_tile(const uint8_t* x, const int32_t* x_start, const int8_t* y,
-                              const int32_t* y_start, int64_t width) {
-  Tile<kBlocks> tile;
-  MEDDEL_UNROLL for (int r = 0; r < 4; ++r) {
+template <int kRows, int kBlocks>
+inline Tile<kRows, kBlocks> sum_tile(const uint8_t* x, const int32_t* x_start, const int8_t* y,
+                                     const int32_t* y_start, int64_t width) {
+  Tile<kRows, kBlocks> tile;
+  MEDDEL_UNROLL for (int r = 0; r < kRows; ++r) {
     MEDDEL_UNROLL for (int v = 0; v < kBlocks; ++v) {
       tile.sums[r][v] = start_sums(y_start + 16 * v, x_start[r]);
     }
@@ -20,8 +20,10 @@ inline Tile<kBlocks> sum_tile(const uint8_t* x, const int32_t* x_start, const in
     Group group[kBlocks];
     MEDDEL_UNROLL for (int v = 0; v < kBlocks; ++v) {
       group[v] = load_group(y + v * 16 * width + g * 16);
+      // One row uses what it loads once: the next tile comes from memory.
+      if (kRows == 1) __builtin_prefetch(y + (kBlocks + v) * 16 * width + g * 16);
     }
-    MEDDEL_UNROLL for (int r = 0; r < 4; ++r) {
+    MEDDEL_UNROLL for (int r = 0; r < kRows; ++r) {
       int32_t four;
       __builtin_memcpy(&four, x + r * width + g, sizeof four);
       MEDDEL_UNROLL for (int v = 0; v < kBlocks; ++v) {
@@ -33,25 +35,25 @@ inline Tile<kBlocks> sum_tile(const uint8_t* x, const int32_t* x_start, const in
 }
 
 // Most tiles have no survivor: one look at all signs tells.
-template <int kBlocks>
-inline bool any_survivor(const Tile<kBlocks>& tile) {
+template <int kRows, int kBlocks>
+inline bool any_survivor(const Tile<kRows, kBlocks>& tile) {
   Sums all = tile.sums[0][0];
-  MEDDEL_UNROLL for (int r = 0; r < 4; ++r) {
+  MEDDEL_UNROLL for (int r = 0; r < kRows; ++r) {
     MEDDEL_UNROLL for (int v = 0; v < kBlocks; ++v) all = common_bits(all, tile.sums[r][v]);
   }
   return survivors(all) != 0;
 }
 
-template <int kBlocks>
-inline void append_survivors(const Tile<kBlocks>& tile, int64_t block, uint16_t* columns,
+template <int kRows, int kBlocks>
+inline void append_survivors(const Tile<kRows, kBlocks>& tile, int64_t block, uint16_t* columns,
                              int64_t stride, int32_t* counts) {
-  uint64_t masks[4] = {};
-  MEDDEL_UNROLL for (int r = 0; r < 4; ++r) {
+  uint64_t masks[kRows] = {};
+  MEDDEL_UNROLL for (int r = 0; r < kRows; ++r) {
     MEDDEL_UNROLL for (int v = 0; v < kBlocks; ++v) {
       masks[r] |= static_cast<uint64_t>(survivors(tile.sums[r][v])) << (16 * v);
     }
   }
-  for (int r = 0; r < 4; ++r) {
+  for (int r = 0; r < kRows; ++r) {
     uint16_t* next = columns + r * stride + counts[r];
     counts[r] += __builtin_popcountll(masks[r]);
     for (uint64_t mask = masks[r]; mask != 0; mask &= mask - 1) {
@@ -60,15 +62,15 @@ inline void append_survivors(const Tile<kBlocks>& tile, int64_t block, uint16_t*
   }
 }
 
-// A block stays in L1 for all rows.
-template <int kBlocks>
+// A block stays in L1 for all rows, a multiple of kRows.
+template <int kRows, int kBlocks>
 int64_t screen_blocks(int64_t b, const uint8_t* x, const int32_t* x_start, int64_t rows,
                       const int8_t* y, const int32_t* y_start, int64_t blocks, int64_t width,
                       uint16_t* columns, int64_t stride, int32_t* counts) {
   for (; b + kBlocks <= blocks; b += kBlocks) {
-    for (int64_t r = 0; r < rows; r += 4) {
-      const Tile<kBlocks> tile = sum_tile<kBlocks>(x + r * width, x_start + r, y + b * 16 * width,
-                                                   y_start + b * 16, width);
+    for (int64_t r = 0; r < rows; r += kRows) {
+      const auto tile = sum_tile<kRows, kBlocks>(x + r * width, x_start + r, y + b * 16 * width,
+                                                 y_start + b * 16, width);
       if (any_survivor(tile)) {
         append_survivors(tile, b, columns + r * stride, stride, counts + r);
       }
@@ -77,13 +79,20 @@ int64_t screen_blocks(int64_t b, const uint8_t* x, const int32_t* x_start, int64
   return b;
 }
 
+// One row has fewer sums of a block, and takes more blocks at a time.
 void screen(const uint8_t* x, const int32_t* x_start, int64_t rows, const int8_t* y,
             const int32_t* y_start, int64_t blocks, int64_t width, uint16_t* columns,
             int64_t stride, int32_t* counts) {
   for (int64_t r = 0; r < rows; ++r) counts[r] = 0;
-  const int64_t b = screen_blocks<kScreenBlocks>(0, x, x_start, rows, y, y_start, blocks, width,
-                                                 columns, stride, counts);
-  screen_blocks<1>(b, x, x_start, rows, y, y_start, blocks, width, columns, stride, counts);
+  if (rows == 1) {
+    const int64_t b =
+        screen_blocks<1, 4>(0, x, x_start, 1, y, y_start, blocks, width, columns, stride, counts);
+    screen_blocks<1, 1>(b, x, x_start, 1, y, y_start, blocks, width, columns, stride, counts);
+    return;
+  }
+  const int64_t b = screen_blocks<4, kScreenBlocks>(0, x, x_start, rows, y, y_start, blocks, width,
+                                                    columns, stride, counts);
+  screen_blocks<4, 1>(b, x, x_start, rows, y, y_start, blocks, width, columns, stride, counts);
 }
 
 template <int kBlocks>
@@ -92,8 +101,8 @@ int64_t score_blocks(int64_t b, const uint8_t* x, const int32_t* x_start, int64_
                      int32_t* out, int64_t stride) {
   for (; b + kBlocks <= blocks; b += kBlocks) {
     for (int64_t r = 0; r < rows; r += 4) {
-      const Tile<kBlocks> tile = sum_tile<kBlocks>(x + r * width, x_start + r, y + b * 16 * width,
-                                                   y_start + b * 16, width);
+      const auto tile = sum_tile<4, kBlocks>(x + r * width, x_start + r, y + b * 16 * width,
+                                             y_start + b * 16, width);
       MEDDEL_UNROLL for (int k = 0; k < 4; ++k) {
         MEDDEL_UNROLL for (int v = 0; v < kBlocks; ++v) {
           store_sums(tile.sums[k][v], out + (r + k) * stride + (b + v) * 16);
@@ -114,13 +123,16 @@ void scores(const uint8_t* x, const int32_t* x_start, int64_t rows, const int8_t
 int32_t refine(const uint8_t* x, int32_t x_start, const int8_t* y, const int32_t* y_start,
                int64_t width, uint16_t* columns, int32_t count) {
   constexpr int32_t kNone[16] = {};
+  constexpr int32_t kAhead = 16;  // columns, which may lie scattered in memory
   const int64_t stride = (width + kChunk - 1) / kChunk * kChunk;
   int32_t kept = 0;
   for (int32_t k = 0; k < count; ++k) {
     const uint16_t column = columns[k];
     const int8_t* code = y + column * stride;
+    const int8_t* ahead = y + columns[k + kAhead < count ? k + kAhead : k] * stride;
     Sums sums = start_sums(kNone, 0);
     for (int64_t i = 0; i < stride; i += kChunk) {
+      __builtin_prefetch(ahead + i);
       sums = add_chunk(sums, x + i, load_group(code + i));
     }
     columns[kept] = column;

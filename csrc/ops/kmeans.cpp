@@ -22,80 +22,6 @@ double sum_in_order(const double* values, int64_t count) {
   return sum;
 }
 
-// Draws rows with probability proportional to their weight, as reference.py states.
-class Seeding {
- public:
-  Seeding(const Matrix& x, bool spherical, const Context& context)
-      : x_(x),
-        metric_(spherical ? Metric::kCosine : Metric::kEuclidean),
-        team_(context),
-        dots_(kernels().dots[static_cast<int>(x.dtype)]),
-        squares_(squared_norms(team_, x)),
-        copies_(team_, x, spherical ? &squares_ : nullptr),
-        weight_(static_cast<size_t>(x.n), kInfinity),
-        taken_(static_cast<size_t>(x.n), false),
-        blocks_(static_cast<size_t>((x.n + kBlockRows - 1) / kBlockRows)) {}
-
-  // The seed is the `number`-th of `total`.
-  void add(int64_t seed, int64_t number, int64_t total) {
-    team_.announce(number, total);
-    taken_[seed] = true;
-    if (covered_) return;
-    const int64_t* rows = copies_.any() ? copies_.distinct.data() : nullptr;
-    const auto count = copies_.any() ? static_cast<int64_t>(copies_.distinct.size()) : x_.n;
-    team_.run_range(count, kBlockRows, [&](int64_t begin, int64_t end, int) {
-      double inner[kBlockRows];
-      const void* from = rows == nullptr ? x_.row(begin) : x_.data;
-      dots_(x_.row(seed), from, x_.ld, rows == nullptr ? nullptr : rows + begin, end - begin, x_.d,
-            inner);
-      for (int64_t r = begin; r < end; ++r) {
-        const int64_t i = rows == nullptr ? r : rows[r];
-        const double far = distance(metric_, inner[r - begin], squares_[i], squares_[seed]);
-        weight_[i] = i == seed ? 0.0 : std::min(weight_[i], far);
-      }
-    });
-    team_.run_range(x_.n, kBlockRows, [&](int64_t begin, int64_t end, int) {
-      for (int64_t i = begin; copies_.any() && i < end; ++i) weight_[i] = weight_[copies_.first(i)];
-      blocks_[begin / kBlockRows] = sum_in_order(&weight_[begin], end - begin);
-    });
-    covered_ = std::all_of(blocks_.begin(), blocks_.end(), [](double sum) { return sum == 0.0; });
-  }
-
-  int64_t draw(double uniform) {
-    if (covered_) {
-      while (taken_[lowest_free_]) ++lowest_free_;
-      return lowest_free_;
-    }
-    std::vector<double> running(blocks_.size());
-    std::partial_sum(blocks_.begin(), blocks_.end(), running.begin());
-    const double total = running.back();
-    const double target = std::min(uniform * total, std::nextafter(total, 0.0));
-    const int64_t block =
-        std::upper_bound(running.begin(), running.end(), target) - running.begin();
-    double sum = block > 0 ? running[block - 1] : 0.0;
-    int64_t last = -1;
-    for (int64_t i = block * kBlockRows; i < std::min(x_.n, (block + 1) * kBlockRows); ++i) {
-      sum += weight_[i];
-      if (sum > target) return i;
-      if (weight_[i] != 0.0) last = i;
-    }
-    return last;  // rounding left the running sum short of the target: the last possible row
-  }
-
- private:
-  const Matrix& x_;
-  const Metric metric_;
-  Team team_;
-  const DotsFn dots_;
-  const std::vector<double> squares_;
-  const Copies copies_;  // have the weight of the first of them
-  std::vector<double> weight_;
-  std::vector<bool> taken_;
-  std::vector<double> blocks_;
-  bool covered_ = false;  // whether all rows have weight 0
-  int64_t lowest_free_ = 0;
-};
-
 // By row: the nearest centroid, and its score.
 struct Assignment {
   explicit Assignment(int64_t n)
@@ -333,24 +259,6 @@ class Lloyd {
   int64_t assigned_ = 0;
   int64_t to_assign_ = 0;
 };
-
-}  // namespace
-
-std::vector<int64_t> kmeans_plus_plus(const Matrix& x, bool spherical,
-                                      const std::vector<double>& uniforms, const Context& context) {
-  Seeding seeding(x, spherical, context);
-  const double first = uniforms[0] * static_cast<double>(x.n);
-  std::vector<int64_t> seeds = {std::min(static_cast<int64_t>(first), x.n - 1)};
-  const int64_t k = static_cast<int64_t>(uniforms.size());
-  seeding.add(seeds.back(), 0, k);
-  for (size_t s = 1; s < uniforms.size(); ++s) {
-    seeds.push_back(seeding.draw(uniforms[s]));
-    seeding.add(seeds.back(), static_cast<int64_t>(s), k);
-  }
-  return seeds;
-}
-
-namespace {
 
 // The clusters that rows have left or joined.
 std::vector<bool> changed_clusters(const Assignment* last, const Assignment& now, int64_t k) {

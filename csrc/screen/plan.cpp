@@ -12,25 +12,28 @@ namespace meddel {
 namespace {
 
 constexpr int64_t kKept[] = {60, 124, 252};  // dimensions; with the remainder, whole cache lines
+constexpr int64_t kLeastKept = 28;           // where codes are streamed: half of one
 
 std::atomic<ScreenMode> mode{ScreenMode::kAuto};
 
 }  // namespace
 
-double typical_bar(const Sample& sample) {
+double typical_bar(const Sample& sample, int64_t most) {
   constexpr int64_t kAsked = 48;
   const int64_t count = sample.count(), asked = std::min(count, kAsked);
-  std::vector<int64_t> rows(static_cast<size_t>(count));
-  std::iota(rows.begin(), rows.end(), int64_t{0});
+  const int64_t others = std::min(count, most);
+  std::vector<int64_t> rows;
+  for (int64_t k = 0; k < others; ++k) rows.push_back(k * count / others);
   std::vector<float> inner(rows.size());
   std::vector<double> best(static_cast<size_t>(asked), -kInfinity);
   for (int64_t k = 0; k < asked; ++k) {
     const int64_t u = k * count / asked;
     kernels().rough_dots[static_cast<int>(DType::kFloat32)](
-        &sample.points[u * sample.map.d], sample.points.data(), sample.map.d, rows.data(), count,
+        &sample.points[u * sample.map.d], sample.points.data(), sample.map.d, rows.data(), others,
         sample.map.d, inner.data());
-    for (int64_t v = 0; v < count; ++v) {
-      const float s = inner[v] - 0.5f * (sample.squares[u] + sample.squares[v]);
+    for (int64_t j = 0; j < others; ++j) {
+      const int64_t v = rows[j];
+      const float s = inner[j] - 0.5f * (sample.squares[u] + sample.squares[v]);
       if (v != u) best[k] = std::max(best[k], static_cast<double>(s));
     }
   }
@@ -70,29 +73,34 @@ double left_over(const Screen& screen, const Positions& x, const Positions& y, d
 
 std::optional<Screen> choose_prefix(Team& team, const Sample& sample, const Screen* dense,
                                     const Positions& x, const Positions& y, double pairs,
-                                    double bar) {
+                                    double bar, Reading reading) {
   if (mode.load() == ScreenMode::kWide) return Screen::prefix(team, sample, kKept[1]);
   if (mode.load() != ScreenMode::kAuto || dense == nullptr) {
     return Screen::prefix(team, sample, kKept[0]);
   }
   // In multiply-adds of int8, of which dense products take d: a code of m dimensions takes 8 m d,
   // learning them 4e9 for 60 (15 ms), more than twice that for twice as many, and a survivor some
-  // 15 ns.
+  // 15 ns. A byte from memory takes as long as 7 of them (33 GB/s), and a survivor's dense code,
+  // which lies alone, as long as 600 bytes more.
   const double d = static_cast<double>(sample.map.d);
-  const double survivor = 2.0 * d + 4000.0, rows = static_cast<double>(x.rows.size());
+  const bool streamed = reading == Reading::kStreamed;
+  const double integer = streamed ? 7.0 : 1.0;
+  const double survivor = streamed ? integer * (d + 600.0) : 2.0 * d + 4000.0;
+  const double rows = static_cast<double>(x.rows.size());
   const double codes = &x.rows == &y.rows ? rows : rows + static_cast<double>(y.rows.size());
   const double row_bytes = static_cast<double>(sample.map.d * item_size(x.x.dtype));
   std::optional<Screen> best;
-  double least = pairs * d;
-  for (const int64_t kept : kKept) {
+  double least = pairs * d * integer;
+  for (const int64_t kept : {kLeastKept, kKept[0], kKept[1], kKept[2]}) {
+    if (kept == kLeastKept && !streamed) continue;
     const double m = static_cast<double>(kept), width = m + kRemainder;
     // Wider ones must not take much memory either.
     if (kept > kKept[0] && (width > d / 2.0 || width > row_bytes / 8.0)) break;
     const double once = 8.0 * m * d * codes + 4e9 * std::pow(m / 60.0, 1.3) * d / 384.0;
-    if (once + pairs * width > least) break;
+    if (once + pairs * width * integer > least) break;
     Screen prefix = Screen::prefix(team, sample, kept);
     const double left = left_over(prefix, x, y, bar);
-    const double cost = once + pairs * (width + std::min(left * survivor, d));
+    const double cost = once + pairs * (width * integer + std::min(left * survivor, d * integer));
     if (cost > least) continue;
     least = cost;
     best.emplace(std::move(prefix));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 
 #include "base/parallel.h"
@@ -19,14 +20,17 @@ struct ScreenPlan {
 };
 ScreenPlan plan_screens(double pairs, double columns, int64_t d);
 
-// The median score of some of the sampled rows and the nearest of the others.
-double typical_bar(const Sample& sample);
+// The median score of some of the sampled rows and the nearest of the others, or of at most so
+// many of these.
+double typical_bar(const Sample& sample, int64_t most = std::numeric_limits<int64_t>::max());
 
 // The prefix that costs least beside a dense screen (null: none), by what it leaves of some pairs
-// of x and y at a bar, in a scan of so many pairs; none where it costs more than it saves.
+// of x and y at a bar, in a scan of so many pairs; none where it costs more than it saves. The
+// codes of y are used from a cache, for many rows of x, or streamed from memory for each of them.
+enum class Reading { kCached, kStreamed };
 std::optional<Screen> choose_prefix(Team& team, const Sample& sample, const Screen* dense,
                                     const Positions& x, const Positions& y, double pairs,
-                                    double bar);
+                                    double bar, Reading reading = Reading::kCached);
 
 // By the scan's size (the default), or, for tests: all, the same with a wider prefix but no groups,
 // the dense one with groups, the dense one alone, or none.

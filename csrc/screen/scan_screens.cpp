@@ -9,12 +9,17 @@
 namespace meddel {
 namespace {
 
-// Dense codes that are kept between bands, and the prefix's: within the quarter of the input that
-// an operation may take, beside the norms.
+// Of a small input's codes, and of a large one's.
 constexpr int64_t kKeptBytes = int64_t{1} << 26;
 constexpr double kKeptShare = 0.17;
 
 }  // namespace
+
+int64_t kept_bytes(const Matrix& x, int64_t taken) {
+  const double input = static_cast<double>(x.n * x.d * item_size(x.dtype));
+  return std::max(kKeptBytes,
+                  static_cast<int64_t>(kKeptShare * input - static_cast<double>(taken)));
+}
 
 DenseRows::DenseRows(Team& team, const Screen& dense, const ScanSide& all) : dense_(dense) {
   if (all.size() * dense.width() > kKeptBytes) return;
@@ -58,9 +63,7 @@ ScanScreens::ScanScreens(Team& team, Metric metric, ScanSide& x, ScanSide& y, do
 
 void ScanScreens::keep_tiles(const ScanSide& y) {
   const int64_t tiles = (y.size() + scan::kTileColumns - 1) / scan::kTileColumns;
-  const double input = static_cast<double>(y.x->n * y.x->d * item_size(y.x->dtype));
-  const double prefix = static_cast<double>(y_codes_.packed.size());
-  const int64_t bytes = std::max(kKeptBytes, static_cast<int64_t>(kKeptShare * input - prefix));
+  const int64_t bytes = kept_bytes(*y.x, static_cast<int64_t>(y_codes_.packed.size()));
   const int64_t kept = std::min(tiles, bytes / (scan::kTileColumns * dense_->width()));
   kept_.resize(static_cast<size_t>(kept));
   made_ = std::make_unique<std::once_flag[]>(static_cast<size_t>(kept));

@@ -50,6 +50,10 @@ struct Screening {
 
 }  // namespace scan
 
+// Bytes of codes that an operation may keep beside others that take `taken`: within the quarter of
+// the input that it may take, beside the norms.
+int64_t kept_bytes(const Matrix& x, int64_t taken);
+
 // The dense codes of rows that are scanned again and again: held where they take little memory,
 // else made anew each time.
 class DenseRows {

@@ -261,6 +261,13 @@ void test_screen(const Kernels& k, int64_t width, bool extreme) {
     }
     expect(count == counts[length(r)], k, "the number of survivors", 3, width);
   }
+  std::vector<uint16_t> alone(length(columns));
+  int32_t survivors = -1;
+  k.screen(x.data(), x_start.data(), 1, y.data(), y_start.data(), blocks, width, alone.data(),
+           columns, &survivors);
+  expect(survivors == counts[0], k, "the number of survivors of one row", 3, width);
+  expect(std::equal(alone.begin(), alone.begin() + counts[0], found.begin()), k,
+         "screen of one row", 3, width);
 }
 
 void test_add(const Kernels& k, int64_t d) {

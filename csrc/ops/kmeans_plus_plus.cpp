@@ -1,0 +1,210 @@
+// The seeding of kmeans.h.
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <numeric>
+#include <optional>
+
+#include "base/copies.h"
+#include "base/sides.h"
+#include "base/truth.h"
+#include "cpu/isa.h"
+#include "ops/kmeans.h"
+#include "ops/seed_screens.h"
+
+namespace meddel {
+namespace {
+
+static_assert(SeedScreens::kRows == kBlockRows);
+
+// Draws rows with probability proportional to their weight, as reference.py states.
+class Seeding {
+ public:
+  Seeding(const Matrix& x, bool spherical, int64_t seeds, const Context& context)
+      : x_(x),
+        metric_(spherical ? Metric::kCosine : Metric::kEuclidean),
+        team_(context),
+        dots_(kernels().dots[static_cast<int>(x.dtype)]),
+        rows_(all_rows(team_, x)),
+        copies_(team_, x, spherical ? &rows_.squares : nullptr),
+        blocks_(static_cast<size_t>((x.n + kBlockRows - 1) / kBlockRows)),
+        touched_(blocks_.size()),
+        weight_(blocks_.size() * static_cast<size_t>(kBlockRows), 0.0),
+        taken_(static_cast<size_t>(x.n), false) {
+    if (copies_.any()) rows_.rows = copies_.distinct;
+    std::fill_n(weight_.begin(), x.n, kInfinity);
+    screens_.emplace(team_, rows_, metric_, weight_, seeds);
+  }
+
+  // The seed is the `number`-th of `total`.
+  void add(int64_t seed, int64_t number, int64_t total) {
+    team_.announce(number, total);
+    taken_[seed] = true;
+    if (covered_) return;
+    if (screens_->any()) {
+      compare_some(seed);
+    } else {
+      compare_all(seed);
+    }
+    sum_blocks();
+    covered_ = std::all_of(blocks_.begin(), blocks_.end(), [](double sum) { return sum == 0.0; });
+  }
+
+  int64_t draw(double uniform) {
+    if (covered_) {
+      while (taken_[lowest_free_]) ++lowest_free_;
+      return lowest_free_;
+    }
+    std::vector<double> running(blocks_.size());
+    std::partial_sum(blocks_.begin(), blocks_.end(), running.begin());
+    const double total = running.back();
+    const double target = std::min(uniform * total, std::nextafter(total, 0.0));
+    const int64_t block =
+        std::upper_bound(running.begin(), running.end(), target) - running.begin();
+    double sum = block > 0 ? running[block - 1] : 0.0;
+    int64_t last = -1;
+    for (int64_t i = block * kBlockRows; i < std::min(x_.n, (block + 1) * kBlockRows); ++i) {
+      sum += weight_[i];
+      if (sum > target) return i;
+      if (weight_[i] != 0.0) last = i;
+    }
+    return last;  // rounding left the running sum short of the target: the last possible row
+  }
+
+ private:
+  static constexpr int64_t kChains = 8;
+
+  // Compares a seed with all rows.
+  void compare_all(int64_t seed) {
+    const int64_t* rows = copies_.any() ? rows_.rows.data() : nullptr;
+    team_.run_range(rows_.size(), kBlockRows, [&](int64_t begin, int64_t end, int) {
+      double inner[kBlockRows];
+      const void* from = rows == nullptr ? x_.row(begin) : x_.data;
+      dots_(x_.row(seed), from, x_.ld, rows == nullptr ? nullptr : rows + begin, end - begin, x_.d,
+            inner);
+      for (int64_t p = begin; p < end; ++p) {
+        const int64_t i = rows_.rows[p];
+        const double far = between(seed, i, inner[p - begin]);
+        weight_[i] = i == seed ? 0.0 : std::min(weight_[i], far);
+      }
+    });
+    for (int64_t i = 0; copies_.any() && i < x_.n; ++i) weight_[i] = weight_[copies_.first(i)];
+    for (auto& block : touched_) block = true;
+  }
+
+  // Compares a seed with the rows that the screens leave.
+  void compare_some(int64_t seed) {
+    const int64_t own = copies_.any() ? copies_.kind[seed] : seed;
+    lower(own, 0.0);
+    const SeedScreens::Probe probe = screens_->probe(own);
+    std::atomic<int64_t> compared{0}, nearer{0};
+    team_.run_range(rows_.size(), kBlockRows, [&](int64_t begin, int64_t end, int) {
+      uint16_t left[kBlockRows];
+      const int64_t count = screens_->left(probe, begin, end, left);
+      compared += count;
+      nearer += compare(seed, begin, left, count);
+    });
+    screens_->learn(team_, compared, nearer);
+  }
+
+  // Compares a seed with some positions after `begin`; returns to how many it came nearer.
+  int64_t compare(int64_t seed, int64_t begin, const uint16_t* left, int64_t count) {
+    constexpr int64_t kAtOnce = 4;  // as `dots` takes them
+    int64_t rows[kBlockRows], nearer = 0;
+    for (int64_t k = 0; k < count; ++k) rows[k] = rows_.rows[begin + left[k]];
+    double inner[kAtOnce];
+    for (int64_t first = 0; first < count; first += kAtOnce) {
+      const int64_t end = std::min(count, first + kAtOnce);
+      for (int64_t k = end; k < std::min(count, end + kAtOnce); ++k) fetch(rows[k]);
+      dots_(x_.row(seed), x_.data, x_.ld, &rows[first], end - first, x_.d, inner);
+      for (int64_t k = first; k < end; ++k) {
+        const int64_t i = rows[k];
+        const double far = between(seed, i, inner[k - first]);
+        if (!(far < weight_[i])) continue;
+        lower(begin + left[k], far);
+        ++nearer;
+      }
+    }
+    return nearer;
+  }
+
+  double between(int64_t seed, int64_t row, double inner) const {
+    return distance(metric_, inner, rows_.squares[row], rows_.squares[seed]);
+  }
+
+  // Begins to load a row: what is left lies scattered, so that nothing else foresees it.
+  void fetch(int64_t row) const {
+    constexpr int64_t kLine = 64, kMost = 4096;
+    const char* from = static_cast<const char*>(x_.row(row));
+    const int64_t bytes = std::min(kMost, x_.d * item_size(x_.dtype));
+    for (int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(from + at);
+  }
+
+  // The weight of a position, and of the rows that are equal to it.
+  void lower(int64_t p, double weight) {
+    const auto set = [&](int64_t row) {
+      weight_[row] = weight;
+      touched_[row / kBlockRows].store(true, std::memory_order_relaxed);
+    };
+    if (copies_.any()) {
+      for (int64_t m = copies_.begin[p]; m < copies_.begin[p + 1]; ++m) set(copies_.members[m]);
+    } else {
+      set(p);
+    }
+    screens_->lower(p);
+  }
+
+  // Sums the blocks of which a weight has changed, each in the order of its rows, but several side
+  // by side: an addition waits for the one before it.
+  void sum_blocks() {
+    std::vector<int64_t> changed;
+    for (size_t b = 0; b < blocks_.size(); ++b) {
+      if (touched_[b].exchange(false)) changed.push_back(static_cast<int64_t>(b));
+    }
+    const auto count = static_cast<int64_t>(changed.size());
+    const int64_t rows = std::min(kBlockRows, x_.n);
+    team_.run_range(count, kChains, [&](int64_t begin, int64_t end, int) {
+      const double* from[kChains];
+      for (int64_t c = 0; c < kChains; ++c) {
+        from[c] = &weight_[changed[std::min(begin + c, end - 1)] * kBlockRows];
+      }
+      double sum[kChains] = {};
+      for (int64_t i = 0; i < rows; ++i) {
+        for (int64_t c = 0; c < kChains; ++c) sum[c] += from[c][i];
+      }
+      for (int64_t k = begin; k < end; ++k) blocks_[changed[k]] = sum[k - begin];
+    });
+  }
+
+  const Matrix& x_;
+  const Metric metric_;
+  Team team_;
+  const DotsFn dots_;
+  ScanSide rows_;        // all, or the first of each kind
+  const Copies copies_;  // have the weight of the first of them
+  std::vector<double> blocks_;
+  std::vector<std::atomic<bool>> touched_;  // blocks that have to be summed
+  std::vector<double> weight_;              // filled up with zeros to whole blocks
+  std::vector<bool> taken_;
+  std::optional<SeedScreens> screens_;
+  bool covered_ = false;  // whether all rows have weight 0
+  int64_t lowest_free_ = 0;
+};
+
+}  // namespace
+
+std::vector<int64_t> kmeans_plus_plus(const Matrix& x, bool spherical,
+                                      const std::vector<double>& uniforms, const Context& context) {
+  const int64_t k = static_cast<int64_t>(uniforms.size());
+  Seeding seeding(x, spherical, k, context);
+  const double first = uniforms[0] * static_cast<double>(x.n);
+  std::vector<int64_t> seeds = {std::min(static_cast<int64_t>(first), x.n - 1)};
+  seeding.add(seeds.back(), 0, k);
+  for (size_t s = 1; s < uniforms.size(); ++s) {
+    seeds.push_back(seeding.draw(uniforms[s]));
+    seeding.add(seeds.back(), static_cast<int64_t>(s), k);
+  }
+  return seeds;
+}
+
+}  // namespace meddel
