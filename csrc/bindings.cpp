@@ -454,7 +454,8 @@ PYBIND11_MODULE(_core, m) {
     const std::pair<const char*, ScreenMode> modes[] = {
         {"auto", ScreenMode::kAuto},   {"always", ScreenMode::kAlways},
         {"wide", ScreenMode::kWide},   {"grouped", ScreenMode::kGrouped},
-        {"dense", ScreenMode::kDense}, {"never", ScreenMode::kNever}};
+        {"dense", ScreenMode::kDense}, {"never", ScreenMode::kNever},
+        {"boxes", ScreenMode::kBoxes}};
     for (const auto& [name, value] : modes) {
       if (mode == name) return use_screen(value);
     }

@@ -75,6 +75,20 @@ using HighestFn = int64_t (*)(const int32_t* scores, int64_t n);
 // of 16.
 using AtLeastFn = int32_t (*)(const int32_t* scores, int64_t n, int32_t start, uint16_t* columns);
 
+// For rows of at most kNarrow elements, which stand in columns: element e of point i is
+// x[e * count + i], and count is a multiple of 16. nearest[i] = min(nearest[i], squared distance of
+// point i and the centre), the same bits as truth.h's, given <x, x> and <y, y> from DotFn; returns
+// the largest (at least -1).
+constexpr int kNarrow = 8;
+using NearerFn = double (*)(const float* x, const double* squares, int64_t count,
+                            const float* centre, double square, double* nearest);
+
+// The first of the centres [begin, end) whose squared distance to a box, worked out in fp32, is not
+// above limit + its room, or `end`. Blocks of 16 centres: their elements
+// column by column, then their rooms; the last one is filled up. An infinite limit is above all.
+using NextNearFn = int64_t (*)(const float* low, const float* high, const float* centres,
+                               int64_t begin, int64_t end, float limit);
+
 // Every array of four is indexed by DType: fp32, fp16, bf16, int8.
 struct Kernels {
   const char* name;
@@ -93,6 +107,8 @@ struct Kernels {
   RefineFn refine;
   HighestFn highest;
   AtLeastFn at_least;
+  NearerFn nearer[kNarrow];       // by the width less 1
+  NextNearFn next_near[kNarrow];  // likewise
   int32_t bias;  // what screen wants added to each byte of x (VNNI multiplies unsigned by signed)
 };
 
