@@ -83,6 +83,10 @@ constexpr int kNarrow = 8;
 using NearerFn = double (*)(const float* x, const double* squares, int64_t count,
                             const float* centre, double square, double* nearest);
 
+// Where nearest is `value`: the place of the lowest of those rows, or -1; count as above.
+using LowestFn = int64_t (*)(const double* nearest, const int32_t* rows, int64_t count,
+                             double value);
+
 // The first of the centres [begin, end) whose squared distance to a box, worked out in fp32, is not
 // above limit + its room, or `end`. Blocks of 16 centres: their elements
 // column by column, then their rooms; the last one is filled up. An infinite limit is above all.
@@ -109,6 +113,7 @@ struct Kernels {
   AtLeastFn at_least;
   NearerFn nearer[kNarrow];       // by the width less 1
   NextNearFn next_near[kNarrow];  // likewise
+  LowestFn lowest;
   int32_t bias;  // what screen wants added to each byte of x (VNNI multiplies unsigned by signed)
 };
 

@@ -1,10 +1,10 @@
-// Rows of few elements, near ones side by side: in buckets of about a hundred, each with the box
+// Rows of few elements, near ones side by side: in buckets of a few hundred, each with the box
 // that holds it. What is no nearer to the box than the farthest of the bucket's rows is to its
 // nearest centre changes none of them.
 //
-// The proof, for <= 8 elements. Let u = 2^-53, x a row of the box, y a centre, D = |x - y|^2 exactly
-// and N = |x|^2 + |y|^2. Products of fp32 numbers are exact in fp64 and at least 2^-298 or 0, so
-// that nothing underflows, and a sum of 8 rounds each term 3 times at most:
+// The proof, for <= 8 elements. Let u = 2^-53, x a row of the box, y a centre, D = |x - y|^2
+// exactly and N = |x|^2 + |y|^2. Products of fp32 numbers are exact in fp64 and at least 2^-298 or
+// 0, so that nothing underflows, and a sum of 8 rounds each term 3 times at most:
 //   <x, x> + <y, y> as truth.h has it is off by at most ((1 + u)^4 - 1) N <= 4.001 u N,
 //   2 <x, y> by at most ((1 + u)^3 - 1) 2 sum |x_i y_i| <= 3.001 u N, and their difference, which
 //   is at most 2.001 N, is rounded once more: 2.001 u N.
