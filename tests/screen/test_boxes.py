@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from samples import ADVERSARIAL, DTYPES, adversarial, as_reference, assert_same, of_type, told
 
 import meddel_fast as mf
-from meddel_fast import _core
+from meddel_fast import _core, reference
 
 WIDTHS = [1, 2, 3, 4, 5, 6, 7, 8, 9]  # of 9, boxes hold none
 N = 700
@@ -34,7 +34,7 @@ def made(shape: str, d: int, n: int = N) -> NDArray[np.float32]:
         x = rng.random((n, d))
     elif shape == "grid":
         x = rng.integers(0, 4, size=(n, d)).astype(float)
-    elif shape == "far grid":  # squares of 1.99 * 2^13, of which a step's is 2^-48: rounding decides
+    elif shape == "far grid":  # in steps of the last bit
         x = 16300 + rng.integers(0, 3, size=(n, d)) * 2.0**-10
     elif shape == "offset":
         x = normal + 1e4
@@ -84,6 +84,34 @@ def test_some_rows_and_those_before(shape: str, d: int) -> None:
     for limit in (radius, float(np.nextafter(radius, 0.0)), 0.0):
         wanted = told("kcenter_greedy", x, N, radius=limit)
         assert_same(mf.kcenter_greedy(x, radius=limit), wanted)
+
+
+def around(kind: str, d: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """One point as often as a bucket holds rows, and 90 as far from it but for some rounding."""
+    normal = rng.normal(size=(90, d))
+    normal[:, 0] *= kind != "far"
+    sphere = normal / np.linalg.norm(normal, axis=1, keepdims=True)
+    middle = 1e-8 * rng.normal(size=d)
+    scale = {"near": 1.0, "tiny": 2e-22, "far": 1e-3}[kind]  # tiny: squares are a few 2^-149
+    if kind == "far":
+        middle[0] = 1e7 + 1e6 * rng.random()  # so that 1e-6 is some twenty roundings in fp64
+    return (scale * np.concatenate([np.tile(middle, (256, 1)), middle + sphere])).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["near", "tiny", "far"])
+@pytest.mark.parametrize("d", WIDTHS[1:])
+def test_what_rounding_decides(isa: str, kind: str, d: int) -> None:
+    """Each centre is nearer than the one before it, by as little as there is."""
+    rng = np.random.default_rng(d)
+    for _ in range(10):
+        x = around(kind, d, rng)
+        wide = reference.widen(x)
+        far = reference.squared_distance(wide[256:], wide[:1])[:, 0]
+        falling = 256 + np.argsort(-far, kind="stable")
+        for count in (10, 50, 90):
+            found = mf.kcenter_greedy(x, 1, radius=1e30, selected=falling[:count])
+            wanted = np.sqrt(reference.squared_distance(wide, wide[falling[:count]]).min(axis=1))
+            np.testing.assert_array_equal(found.distances, wanted)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 15, 16, 17, 255, 256, 257, 511, 512, 513])
