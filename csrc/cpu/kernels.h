@@ -88,8 +88,7 @@ using LowestFn = int64_t (*)(const double* nearest, const int32_t* rows, int64_t
                              double value);
 
 // The first of the centres [begin, end) whose squared distance to a box, worked out in fp32, is not
-// above limit + its room, or `end`. Blocks of 16 centres: their elements
-// column by column, then their rooms; the last one is filled up. An infinite limit is above all.
+// above the limit, or `end`. Blocks of 16 centres, the last one filled up, column by column.
 using NextNearFn = int64_t (*)(const float* low, const float* high, const float* centres,
                                int64_t begin, int64_t end, float limit);
 

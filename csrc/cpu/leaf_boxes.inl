@@ -97,10 +97,10 @@ int64_t next_near(const float* low, const float* high, const float* centres, int
                   int64_t end, float limit) {
   const Wide zero = {};
   for (int64_t first = begin & ~int64_t{15}; first < end; first += 16) {
-    const float* block = centres + first * (kD + 1);
+    const float* block = centres + first * kD;
     int32_t beyond[16];
     MEDDEL_UNROLL for (int v = 0; v < kParts; ++v) {
-      Wide sum = zero, room;
+      Wide sum = zero;
       MEDDEL_UNROLL for (int e = 0; e < kD; ++e) {
         Wide c;
         __builtin_memcpy(&c, block + 16 * e + v * kFloats, sizeof c);
@@ -109,8 +109,7 @@ int64_t next_near(const float* low, const float* high, const float* centres, int
         gap = gap > zero ? gap : zero;
         sum += gap * gap;
       }
-      __builtin_memcpy(&room, block + 16 * kD + v * kFloats, sizeof room);
-      const auto farther = sum > room + limit;  // -1 where it holds, so that its sign is set
+      const auto farther = sum > limit;  // -1 where it holds, so that its sign is set
       __builtin_memcpy(beyond + v * kFloats, &farther, sizeof farther);
     }
     uint32_t near = survivors(start_sums(beyond, 0));

@@ -63,10 +63,9 @@ void GreedyInBoxes::add(int64_t centre) {
     squares_.push_back(kernels().dot[type](x_.row(centre), x_.row(centre), d));
   }
   elements_.insert(elements_.end(), row, row + d);
-  if (lane == 0) centres_.resize(centres_.size() + static_cast<size_t>(kBlock * (d + 1)), 0.0f);
-  float* const block = &centres_[(count - lane) * (d + 1)];
+  if (lane == 0) centres_.resize(centres_.size() + static_cast<size_t>(kBlock * d), 0.0f);
+  float* const block = &centres_[(count - lane) * d];
   for (int64_t e = 0; e < d; ++e) block[kBlock * e + lane] = row[e];
-  block[kBlock * d + lane] = room_of(squares_.back());
 }
 
 void GreedyInBoxes::announce(int64_t done, int64_t total, int64_t span) {

@@ -289,10 +289,8 @@ Boxes::Boxes(Team& team, const Matrix& x) : d(x.d) {
   builds[d - 1](team, x, *this);
 }
 
-float room_of(double square) { return rounded((1.0 + 0x1p-18) * 0x1p-49 * square); }
-
 float limit_of(const Box& box, double farthest) {
-  return rounded((1.0 + 0x1p-18) * (farthest + 0x1p-49 * box.most_square) + 0x1p-139);
+  return rounded((1.0 + 0x1p-18) * (farthest + 0x1p-48 * box.most_square) + 0x1p-139);
 }
 
 }  // namespace meddel

@@ -8,20 +8,21 @@
 //   <x, x> + <y, y> as truth.h has it is off by at most ((1 + u)^4 - 1) N <= 4.001 u N,
 //   2 <x, y> by at most ((1 + u)^3 - 1) 2 sum |x_i y_i| <= 3.001 u N, and their difference, which
 //   is at most 2.001 N, is rounded once more: 2.001 u N.
-// The clamp at 0 only raises it. So the truth's squared distance is at least D - 9.01 u N, and as
-// N <= (1 + 4 u) (q + <y, y>) with q the largest <x, x> of the bucket, at least
-//   L - 2^-49 (q + <y, y>),   L the exact squared distance of y and the box (2^-49 = 16 u).
+// The clamp at 0 only raises it. So the truth's squared distance is at least D - 9.01 u N. As
+// |y|^2 <= (|x| + sqrt(D))^2 <= 2 |x|^2 + 2 D, N is at most 3 (1 + 4 u) q + 2 D with q the largest
+// <x, x> of the bucket, so that it is at least
+//   (1 - 18.1 u) L - 27.1 u q,   L the exact squared distance of y and the box (L <= D).
 //
 // Kernels::next_near works out L in fp32. With v = 2^-24 a gap is rounded once, its square once
 // more, and a sum of 8 rounds each 8 times at most; a square that underflows is off by 2^-150:
-//   l <= (1 + v)^11 L + 8 (1 + v)^8 2^-150 <= (1 + 2^-20) L + 2^-146   (or infinite, as l is).
-// Against it stand limit and room, fp32 too, whose sum is rounded once, by the factor 1 - v:
-//   limit >= (1 + 2^-19) (f + 2^-49 q) + 2^-140,   room >= (1 + 2^-19) 2^-49 <y, y> - 2^-149
-// for a bucket whose rows have a distance of at most f. As (1 - v) (1 + 2^-19) >= 1 + 2^-20,
-//   l > limit + room   implies   L > f + 2^-49 (q + <y, y>),
-// and the truth's distance of y to each row is above f: the minimum keeps its bits. Numbers beyond
-// fp32 become infinite, as limits and rooms, which are above nothing; an infinite l is one of an L
-// beyond (1 - 2^-20) times fp32's range, which a finite sum of limit and room is not.
+//   l <= (1 + v)^11 L + 8 (1 + v)^8 2^-150 <= (1 + 2^-20) L + 2^-146,
+// or infinite, and then fp32's range is at most (1 + 2^-20) L. For a bucket whose rows have a
+// distance of at most f it stands against
+//   limit >= (1 + 2^-19) (f + 2^-48 q) + 2^-140,
+// in fp32, infinite where it is beyond that, and then nothing is above it. With 2^-48 = 32 u
+//   l > limit   implies   L > (1 + 2^-21) (f + 32 u q),
+// and the truth's distance of y to each row is at least
+//   (1 - 18.1 u) (1 + 2^-21) (f + 32 u q) - 27.1 u q >= f: the minimum keeps its bits.
 #pragma once
 
 #include <cstdint>
@@ -58,8 +59,7 @@ struct Boxes {
   std::unique_ptr<int32_t[]> rows;    // by position; -1 where there is none
 };
 
-// For next_near: of a centre with this <y, y>, and of a bucket.
-float room_of(double square);
+// For next_near: centres beyond it are no nearer than `farthest` to any row of the box.
 float limit_of(const Box& box, double farthest);
 
 }  // namespace meddel

@@ -360,7 +360,7 @@ void test_nearer(const Kernels& k, int64_t d, bool extreme) {
 // Centres beside a box, some of them exactly at the limit.
 void test_next_near(const Kernels& k, int64_t d) {
   const int64_t count = 1 + below(70), blocks = (count + 15) / 16;
-  std::vector<float> low, high, centres(static_cast<size_t>(blocks * 16 * (d + 1)));
+  std::vector<float> low, high, centres(static_cast<size_t>(blocks * 16 * d));
   for (int64_t e = 0; e < d; ++e) {
     low.push_back(static_cast<float>(below(5)));
     high.push_back(low.back() + static_cast<float>(below(3)));
@@ -370,14 +370,14 @@ void test_next_near(const Kernels& k, int64_t d) {
     for (int64_t begin = 0; begin < count; begin += 1 + below(5)) {
       int64_t wanted = begin;
       for (; wanted < count; ++wanted) {
-        const float* block = &centres[static_cast<size_t>(wanted / 16 * 16 * (d + 1))];
+        const float* block = &centres[static_cast<size_t>(wanted / 16 * 16 * d)];
         float sum = 0.0f;
         for (int64_t e = 0; e < d; ++e) {
           const float c = block[16 * e + wanted % 16];
           const float gap = std::max(0.0f, std::max(c - high[e], low[e] - c));
           sum += gap * gap;
         }
-        if (!(sum > limit + block[16 * d + wanted % 16])) break;
+        if (!(sum > limit)) break;
       }
       const int64_t found =
           k.next_near[d - 1](low.data(), high.data(), centres.data(), begin, count, limit);
