@@ -161,11 +161,12 @@ class Sorter {
     if (std::equal(box.low, box.low + kD, box.high)) return {};
     int bits = 1;
     while (bits < kMostBits && most_ << bits < 2 * count) ++bits;
-    const Cells<kD> cells(box, bits);
-    std::vector<int64_t> begin(static_cast<size_t>(cells.count() + 1), 0);
+    // Not on the stack, where split, which calls itself, may come to hold it.
+    const auto cells = std::make_unique<const Cells<kD>>(box, bits);
+    std::vector<int64_t> begin(static_cast<size_t>(cells->count() + 1), 0);
     cell_.resize(static_cast<size_t>(count));
     all([&](int64_t i, const float* x) {
-      cell_[i] = cells(x);
+      cell_[i] = (*cells)(x);
       ++begin[cell_[i] + 1];
     });
     for (size_t c = 1; c < begin.size(); ++c) begin[c] += begin[c - 1];
