@@ -15,7 +15,7 @@ TRITON ?= triton==3.9.0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo example test quick lint types check docs wheel fuzz soak mutants coverage bench bench-text bench-goals bench-large bench-gpu sanitize clean
+.PHONY: help demo example test quick lint types check docs wheel fuzz soak mutants coverage bench bench-text bench-goals bench-points bench-large bench-gpu sanitize clean
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
@@ -118,6 +118,10 @@ bench-text: $(VENV)/.bench-text
 # make bench-goals   what the project wants to reach, and what is measured; minutes on one thread
 bench-goals: $(VENV)/.bench
 	$(BIN)/python bench/goals.py $(BENCH)
+
+# make bench-points   k-center of points of few dimensions beside fpsample; a minute on one thread
+bench-points: $(VENV)/.bench
+	$(BIN)/python bench/points.py $(BENCH)
 
 # make bench-large   a million samples: time, threads, memory (BENCH="--n 200000 --limit 300" and so on)
 bench-large: $(VENV)/.bench

@@ -454,11 +454,13 @@ PYBIND11_MODULE(_core, m) {
     const std::pair<const char*, ScreenMode> modes[] = {
         {"auto", ScreenMode::kAuto},   {"always", ScreenMode::kAlways},
         {"wide", ScreenMode::kWide},   {"grouped", ScreenMode::kGrouped},
-        {"dense", ScreenMode::kDense}, {"never", ScreenMode::kNever}};
+        {"dense", ScreenMode::kDense}, {"never", ScreenMode::kNever},
+        {"boxes", ScreenMode::kBoxes}};
     for (const auto& [name, value] : modes) {
       if (mode == name) return use_screen(value);
     }
-    MEDDEL_CHECK(false, "mode must be auto, always, grouped, dense or never, got '" << mode << "'");
+    MEDDEL_CHECK(false, "mode must be auto, always, wide, grouped, dense, never or boxes, got '"
+                            << mode << "'");
   });
   m.def("use_floating_point", [](const std::optional<uint64_t>& state) {  // none: the default
     const uint64_t before = floating_point();

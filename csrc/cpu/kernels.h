@@ -75,6 +75,23 @@ using HighestFn = int64_t (*)(const int32_t* scores, int64_t n);
 // of 16.
 using AtLeastFn = int32_t (*)(const int32_t* scores, int64_t n, int32_t start, uint16_t* columns);
 
+// For rows of at most kNarrow elements, which stand in columns: element e of point i is
+// x[e * count + i], and count is a multiple of 16. nearest[i] = min(nearest[i], squared distance of
+// point i and the centre), the same bits as truth.h's, given <x, x> and <y, y> from DotFn; returns
+// the largest (at least -1).
+constexpr int kNarrow = 8;
+using NearerFn = double (*)(const float* x, const double* squares, int64_t count,
+                            const float* centre, double square, double* nearest);
+
+// Where nearest is `value`: the place of the lowest of those rows, or -1; count as above.
+using LowestFn = int64_t (*)(const double* nearest, const int32_t* rows, int64_t count,
+                             double value);
+
+// The first of the centres [begin, end) whose squared distance to a box, worked out in fp32, is not
+// above the limit, or `end`. Blocks of 16 centres, the last one filled up, column by column.
+using NextNearFn = int64_t (*)(const float* low, const float* high, const float* centres,
+                               int64_t begin, int64_t end, float limit);
+
 // Every array of four is indexed by DType: fp32, fp16, bf16, int8.
 struct Kernels {
   const char* name;
@@ -93,6 +110,9 @@ struct Kernels {
   RefineFn refine;
   HighestFn highest;
   AtLeastFn at_least;
+  NearerFn nearer[kNarrow];       // by the width less 1
+  NextNearFn next_near[kNarrow];  // likewise
+  LowestFn lowest;
   int32_t bias;  // what screen wants added to each byte of x (VNNI multiplies unsigned by signed)
 };
 

@@ -320,6 +320,8 @@ void rough_dots(const void* x_data, const void* y_data, int64_t ld, const int64_
   if (c + 1 == count) rough_rows<T, 1>(x, y, ld, rows + c, d, out + c);
 }
 
+#include "cpu/leaf_boxes.inl"
+
 constexpr Kernels make_kernels(const char* name) {
   return {
       name,
@@ -339,6 +341,10 @@ constexpr Kernels make_kernels(const char* name) {
       refine,
       highest,
       at_least,
+      {nearer<1>, nearer<2>, nearer<3>, nearer<4>, nearer<5>, nearer<6>, nearer<7>, nearer<8>},
+      {next_near<1>, next_near<2>, next_near<3>, next_near<4>, next_near<5>, next_near<6>,
+       next_near<7>, next_near<8>},
+      lowest,
       kScreenBias,
   };
 }

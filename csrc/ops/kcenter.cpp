@@ -8,6 +8,7 @@
 #include "base/copies.h"
 #include "cpu/isa.h"
 #include "ops/catch_up.h"
+#include "ops/kcenter_boxes.h"
 #include "screen/pair_scan.h"
 #include "screen/plan.h"
 #include "screen/scan_screens.h"
@@ -381,38 +382,51 @@ void take_the_rest(int64_t n, int64_t k, const std::vector<int64_t>& selected, K
   }
 }
 
+// The choice itself, by Greedy or GreedyInBoxes.
+template <class Rows>
+KCenter choose(Rows& rows, int64_t n, int64_t k, double radius, int64_t start,
+               const std::vector<int64_t>& selected, bool distances) {
+  for (const int64_t centre : selected) rows.add(centre);
+  KCenter out;
+  const int64_t total = distances ? 2 * k : k;
+  bool covered = false;
+  while (static_cast<int64_t>(out.indices.size()) < k) {
+    rows.announce(static_cast<int64_t>(out.indices.size()), total);
+    const bool first = selected.empty() && out.indices.empty();
+    covered = !first && rows.covered();
+    if (covered) {
+      if (radius < 0.0) take_the_rest(n, k, selected, out);
+      break;
+    }
+    const int64_t next = first ? start : rows.farthest();
+    const double distance = rows.distance(next);
+    if (distance <= radius) break;
+    out.indices.push_back(next);
+    out.radii.push_back(distance);
+    rows.add(next);
+  }
+  if (distances && covered) {
+    out.distances.assign(static_cast<size_t>(n), 0.0);
+  } else if (distances) {
+    rows.announce(k, total, k);
+    out.distances = rows.distances();
+  }
+  return out;
+}
+
 }  // namespace
 
 KCenter kcenter_greedy(const Matrix& x, int64_t k, double radius, Metric metric, int64_t start,
                        const std::vector<int64_t>& selected, bool distances,
                        const Context& context) {
-  Greedy greedy(x, k + static_cast<int64_t>(selected.size()), metric, context);
-  for (const int64_t centre : selected) greedy.add(centre);
-  KCenter out;
-  const int64_t total = distances ? 2 * k : k;
-  bool covered = false;
-  while (static_cast<int64_t>(out.indices.size()) < k) {
-    greedy.announce(static_cast<int64_t>(out.indices.size()), total);
-    const bool first = selected.empty() && out.indices.empty();
-    covered = !first && greedy.covered();
-    if (covered) {
-      if (radius < 0.0) take_the_rest(x.n, k, selected, out);
-      break;
-    }
-    const int64_t next = first ? start : greedy.farthest();
-    const double distance = greedy.distance(next);
-    if (distance <= radius) break;
-    out.indices.push_back(next);
-    out.radii.push_back(distance);
-    greedy.add(next);
+  const int64_t centres = k + static_cast<int64_t>(selected.size());
+  if (metric == Metric::kEuclidean && boxes_pay(x, centres)) {
+    const std::vector<int64_t> first = selected.empty() ? std::vector<int64_t>{start} : selected;
+    GreedyInBoxes greedy(x, first, context);
+    return choose(greedy, x.n, k, radius, start, selected, distances);
   }
-  if (distances && covered) {
-    out.distances.assign(static_cast<size_t>(x.n), 0.0);
-  } else if (distances) {
-    greedy.announce(k, total, k);
-    out.distances = greedy.distances();
-  }
-  return out;
+  Greedy greedy(x, centres, metric, context);
+  return choose(greedy, x.n, k, radius, start, selected, distances);
 }
 
 }  // namespace meddel

@@ -75,7 +75,7 @@ std::optional<Screen> choose_prefix(Team& team, const Sample& sample, const Scre
                                     const Positions& x, const Positions& y, double pairs,
                                     double bar, Reading reading) {
   if (mode.load() == ScreenMode::kWide) return Screen::prefix(team, sample, kKept[1]);
-  if (mode.load() != ScreenMode::kAuto || dense == nullptr) {
+  if (screens_forced() || dense == nullptr) {
     return Screen::prefix(team, sample, kKept[0]);
   }
   // In multiply-adds of int8, of which dense products take d: a code of m dimensions takes 8 m d,
@@ -125,6 +125,7 @@ ScreenPlan plan_screens(double pairs, double columns, int64_t d) {
     case ScreenMode::kNever:
       return {false, false, false};
     case ScreenMode::kAuto:
+    case ScreenMode::kBoxes:
       break;
   }
   // A dense code costs as much as about 60 dense products, a prefix's basis some 20 ms (10^7 dense
@@ -138,7 +139,9 @@ ScreenPlan plan_screens(double pairs, double columns, int64_t d) {
 
 void use_screen(ScreenMode chosen) { mode = chosen; }
 
-bool screens_forced() { return mode != ScreenMode::kAuto; }
+bool boxes_forced() { return mode == ScreenMode::kBoxes; }
+
+bool screens_forced() { return mode != ScreenMode::kAuto && !boxes_forced(); }
 
 bool groups_forced() { return mode == ScreenMode::kAlways || mode == ScreenMode::kGrouped; }
 

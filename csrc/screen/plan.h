@@ -33,10 +33,12 @@ std::optional<Screen> choose_prefix(Team& team, const Sample& sample, const Scre
                                     double bar, Reading reading = Reading::kCached);
 
 // By the scan's size (the default), or, for tests: all, the same with a wider prefix but no groups,
-// the dense one with groups, the dense one alone, or none.
-enum class ScreenMode { kAuto, kAlways, kWide, kGrouped, kDense, kNever };
+// the dense one with groups, the dense one alone, or none; or by the size, but boxes for k-center
+// of few elements whatever its size.
+enum class ScreenMode { kAuto, kAlways, kWide, kGrouped, kDense, kNever, kBoxes };
 void use_screen(ScreenMode mode);
 bool screens_forced();
+bool boxes_forced();
 bool groups_forced();
 
 }  // namespace meddel

@@ -170,6 +170,14 @@ uint64_t run_all(int64_t n, int threads) {
     hash.add(centres.radii);
     hash.add(centres.distances);
   }
+  for (int64_t d = 1; d <= 9; ++d) {  // in boxes up to 8
+    const Matrix narrow{rows.data(), n, d, kColumns, x.dtype};
+    const KCenter centres =
+        kcenter_greedy(narrow, n / 2, -1.0, Metric::kEuclidean, 3, {1, 5}, true, context);
+    hash.add(centres.indices);
+    hash.add(centres.radii);
+    hash.add(centres.distances);
+  }
   run_pairs(x, context, hash);
   const Ordering ordering = make_ordering(n, nullptr, nullptr);
   const Redundancy highest = redundancy(x, ordering, -INFINITY, context);
@@ -197,7 +205,7 @@ int main(int argc, char** argv) {
   for (const std::string& isa : meddel::available_isas()) {
     using Mode = meddel::ScreenMode;
     for (const auto mode :
-         {Mode::kNever, Mode::kAlways, Mode::kWide, Mode::kGrouped, Mode::kDense}) {
+         {Mode::kNever, Mode::kAlways, Mode::kWide, Mode::kGrouped, Mode::kDense, Mode::kBoxes}) {
       meddel::use_isa(isa);
       meddel::use_screen(mode);
       const uint64_t hash = meddel::run_all(rows, mode == Mode::kNever ? 1 : 3);

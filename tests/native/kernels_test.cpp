@@ -4,11 +4,13 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "base/matrix.h"
+#include "base/truth.h"
 #include "cpu/isa.h"
 
 namespace meddel {
@@ -324,7 +326,80 @@ void test_scores(const Kernels& k, int64_t n) {
   expect(listed == wanted, k, "at_least", 3, n);
 }
 
+// Points in columns, a few of them equal, against a centre.
+void test_nearer(const Kernels& k, int64_t d, bool extreme) {
+  const int64_t count = 16 * (1 + below(4));
+  auto bytes = made(0, count * d, extreme);
+  const auto centre = made(0, d, extreme);
+  const auto wide = elements(centre, 0, 0, d);
+  for (int64_t e = 0; e < d; ++e) std::memcpy(&bytes[e * count * 4], &centre[e * 4], 4);
+  std::vector<double> squares, nearest, wanted;
+  std::vector<int32_t> rows;
+  double most = -1.0;
+  for (int64_t i = 0; i < count; ++i) {
+    std::vector<double> row;
+    for (int64_t e = 0; e < d; ++e) row.push_back(element(bytes, 0, e * count + i));
+    squares.push_back(truth(row, row));
+    const double far = squared_distance(truth(row, wide), truth(row, row), truth(wide, wide));
+    nearest.push_back(below(3) == 0 ? -1.0 : below(2) == 0 ? far * (below(2) + 0.5) : kInfinity);
+    wanted.push_back(std::min(nearest.back(), far));
+    most = std::max(most, wanted.back());
+    rows.push_back(static_cast<int32_t>(below(1000)));
+  }
+  std::vector<float> x(bytes.size() / 4), c(wide.size());
+  std::memcpy(x.data(), bytes.data(), bytes.size());
+  std::memcpy(c.data(), centre.data(), centre.size());
+  const double found =
+      k.nearer[d - 1](x.data(), squares.data(), count, c.data(), truth(wide, wide), nearest.data());
+  expect(same_bits(found, most), k, "the largest of nearer", 0, d);
+  for (size_t i = 0; i < nearest.size(); ++i) {
+    expect(same_bits(nearest[i], wanted[i]), k, "nearer", 0, d);
+    const int64_t at = k.lowest(nearest.data(), rows.data(), count, nearest[i]);
+    int64_t lowest = static_cast<int64_t>(i);
+    for (int64_t j = count - 1; j >= 0; --j) {
+      if (nearest[j] == nearest[i] && rows[j] <= rows[lowest]) lowest = j;
+    }
+    expect(at == lowest, k, "lowest", 0, d);
+  }
+  expect(k.lowest(nearest.data(), rows.data(), count, -2.0) == -1, k, "none", 0, d);
+}
+
+// Centres beside a box, some of them exactly at the limit.
+void test_next_near(const Kernels& k, int64_t d) {
+  const int64_t count = 1 + below(70), blocks = (count + 15) / 16;
+  std::vector<float> low, high, centres(static_cast<size_t>(blocks * 16 * d));
+  for (int64_t e = 0; e < d; ++e) {
+    low.push_back(static_cast<float>(below(5)));
+    high.push_back(low.back() + static_cast<float>(below(3)));
+  }
+  for (float& value : centres) value = static_cast<float>(below(11) - 3);
+  for (const float limit : {0.0f, 9.0f, 40.0f, std::numeric_limits<float>::infinity()}) {
+    for (int64_t begin = 0; begin < count; begin += 1 + below(5)) {
+      int64_t wanted = begin;
+      for (; wanted < count; ++wanted) {
+        const float* block = &centres[static_cast<size_t>(wanted / 16 * 16 * d)];
+        float sum = 0.0f;
+        for (int64_t e = 0; e < d; ++e) {
+          const float c = block[16 * e + wanted % 16];
+          const float gap = std::max(0.0f, std::max(c - high[e], low[e] - c));
+          sum += gap * gap;
+        }
+        if (!(sum > limit)) break;
+      }
+      const int64_t found =
+          k.next_near[d - 1](low.data(), high.data(), centres.data(), begin, count, limit);
+      expect(found == wanted, k, "next_near", 0, d);
+    }
+  }
+}
+
 void test(const Kernels& k) {
+  for (int64_t d = 1; d <= kNarrow; ++d) {
+    for (int repeat = 0; repeat < 20; ++repeat) {
+      test_nearer(k, d, repeat % 2 == 1);
+      test_next_near(k, d);
+    }
+  }
   for (int64_t d = 1; d <= kLongest; ++d) {
     for (int dtype = 0; dtype < kDTypes; ++dtype) {
       test_dots(k, dtype, d, false);
