@@ -82,7 +82,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyarrow", "rich", "torch", "transformers", "scipy"):
         pytest.importorskip(name)
     import finished_run
-    from filelock import FileLock  # torch brings it
+    from filelock import FileLock
 
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base

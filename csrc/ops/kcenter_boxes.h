@@ -50,7 +50,6 @@ class GreedyInBoxes {
   };
 
   static bool before(const Place& a, const Place& b);
-  void mark(const std::vector<int64_t>& first);
   void catch_up(int64_t b);
   void catch_up_all();
   void find_lowest(int64_t b);

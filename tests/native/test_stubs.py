@@ -74,3 +74,12 @@ def test_stub_has_the_extension_s_signature(name: str) -> None:
     assert len(stubbed()[name]) == len(bound)
     for stub, real in zip(stubbed()[name], bound, strict=True):
         assert real in (stub, {"object"})  # a py::object tells nothing
+
+
+def test_the_package_s_stub_names_what_the_package_gives() -> None:
+    """``__init__.pyi`` stands beside a door that looks names up: nothing else holds it to that."""
+    tree = ast.parse(Path(meddel_fast.__file__).with_suffix(".pyi").read_text())
+    told = next(ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.Assign))
+    assert sorted(told) == sorted(meddel_fast.__all__)
+    for name in told:
+        assert getattr(meddel_fast, name) is not None

@@ -26,7 +26,7 @@ def sha256_json(value: Any) -> str:
     """SHA-256 of a value's canonical JSON (sorted keys, no spaces, UTF-8), as 64 hex digits.
 
     Equal settings have equal hashes whatever the order of their keys. Takes what
-    :func:`write_json` takes and raises what it raises.
+    :func:`meddel_fast.common.atomic.write_json` takes and raises what it raises.
     """
     text = json.dumps(
         value,
