@@ -166,4 +166,4 @@ coverage: $(VENV)/.test
 
 # make clean   what was built here, not .venv
 clean:
-	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf build dist .import_linter_cache .mypy_cache .ruff_cache .pytest_cache
