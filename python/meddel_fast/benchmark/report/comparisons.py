@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import starmap
 from typing import Any
 
+from meddel_fast.benchmark.report import floors
 from meddel_fast.benchmark.report.figures import style_of
 from meddel_fast.benchmark.report.load import Run
 from meddel_fast.benchmark.report.tables import (
@@ -36,9 +37,12 @@ def comparisons(run: Run) -> dict[str, Any] | None:
         name: _of_sets(run.statistics, name) for name in ("differences", "alphas", "ranks", "areas")
     }
     area = "Area below NormDEL, over the retained share"
-    alphas = found["alphas"]
+    alphas, differences = found["alphas"], found["differences"]
+    floored = [row for row in differences if row["against"] in floors.NAMES]
+    compared = [row for row in differences if row["against"] not in floors.NAMES]
     tables = [
-        _block(run, "Paired differences", found["differences"], _DIFFERENCES, _differences),
+        _block(run, "Against random and all data", compared, _DIFFERENCES, _differences, "judged"),
+        _block(run, "Against the floors", floored, _DIFFERENCES, _differences, "judged"),
         _alphas(run, alphas),
         _block(run, "Ranks over the data sets", found["ranks"], _RANKS, _ranks),
         _block(run, area, found["areas"], _AREAS, _areas),
@@ -67,12 +71,13 @@ def _block(
     rows: Sequence[Found],
     heads: Sequence[tuple[str, int]],
     cells: Callable[[Found], list[Cell]],
+    kind: str = "",
 ) -> Table | None:
     """Make a table with a row for each of `rows`, that begins with the selector."""
     if not rows:
         return None
     lines = [_line(run, str(one["selector"]), cells(one)) for one in rows]
-    return Table(title, [Head("Selector", UP), *starmap(Head, heads)], lines)
+    return Table(title, [Head("Selector", UP), *starmap(Head, heads)], lines, kind)
 
 
 def _line(run: Run, selector: str, cells: list[Cell]) -> Row:
@@ -95,8 +100,8 @@ def _span(mean: float, low: float, high: float, signed: bool = False) -> Cell:
     return Cell(numbers[0], mean, f"[{numbers[1]}, {numbers[2]}]")
 
 
-_DIFFERENCES = [("Kept", UP), ("Data set", UP), ("Against", UP), ("mIoU", DOWN), ("At once", DOWN),
-                ("Compared", DOWN), ("Verdict", UP), ("NormDEL", DOWN)]  # fmt: skip
+_DIFFERENCES = [("Kept", UP), ("Data set", UP), ("Against", UP), ("NormDEL", DOWN), ("mIoU", DOWN),
+                ("At once", DOWN), ("Verdict", UP)]  # fmt: skip
 
 
 def _differences(one: Found) -> list[Cell]:
@@ -104,12 +109,11 @@ def _differences(one: Found) -> list[Cell]:
         _span(one[f"{metric}_difference"], one[f"{metric}_low"], one[f"{metric}_high"], True)
         for metric in ("miou", "normdel")
     )
-    set_off = bool(marks([one]))
-    verdict = Cell(str(one["verdict"]), None, str(one["why"]), set_off)
-    at_once = Cell(span(one["miou_all_low"], one["miou_all_high"]), one["miou_all_low"])
+    at_once = span(one["miou_all_low"], one["miou_all_high"])
     return [
         *(_ratio(one["ratio"]), _set(one["dataset"]), Cell(str(one["against"]))),
-        *(alone, at_once, count(one["comparisons"]), verdict, other),
+        *(other, alone, Cell(at_once, one["miou_all_low"], f"of {one['comparisons']}")),
+        Cell(str(one["verdict"]), None, str(one["why"]), bool(marks([one]))),
     ]
 
 

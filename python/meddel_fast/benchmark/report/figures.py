@@ -19,7 +19,7 @@ _DODGE = 5.0  # pixels between the error bars of neighbouring series
 _SHAPES = ("circle", "square", "triangle", "diamond", "wedge", "plus", "cross")
 _STYLES = {"full": 0, "random": 1, "kcenter": 2, "meddel": 3, "semdedup": 4, "prototypes": 5}
 _COLOURS = 8  # of page.css, beside the black of "full"
-UNTRAINED_STYLE, NOTHING_STYLE = -1, -2  # floors: lines of their own, without marks
+UNTRAINED_STYLE, NOTHING_STYLE = -1, -2  # floors: lines without marks
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def style_of(selector: str, selectors: Sequence[str]) -> int:
 def looks(style: int) -> tuple[int, str]:
     """Return a style's colour and shape; no two of the first 56 have both in common."""
     if style < 0:
-        return 8 - style, "line"
+        return _COLOURS - style, "circle"
     if style == 0:
         return 0, "diamond"
     turn, colour = divmod(style - 1, _COLOURS)
@@ -99,12 +99,6 @@ def marker(style: int, x: float, y: float, size: float = 4.5) -> Mark:
         "triangle": ((0, -1.2 * s), (1.15 * s, 0.9 * s), (-1.15 * s, 0.9 * s)),
         "wedge": ((0, 1.2 * s), (1.15 * s, -0.9 * s), (-1.15 * s, -0.9 * s)),
         "diamond": ((0, -1.3 * s), (1.3 * s, 0), (0, 1.3 * s), (-1.3 * s, 0)),
-        "line": (
-            (-1.6 * s, -0.25 * s),
-            (1.6 * s, -0.25 * s),
-            (1.6 * s, 0.25 * s),
-            (-1.6 * s, 0.25 * s),
-        ),
         "plus": _plus(s),
         "cross": tuple((0.7 * (a - b), 0.7 * (a + b)) for a, b in _plus(s)),
     }

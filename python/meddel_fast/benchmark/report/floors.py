@@ -11,7 +11,7 @@ from typing import Any
 from meddel_fast.benchmark.report.figures import NOTHING_STYLE, UNTRAINED_STYLE, Point, Series
 from meddel_fast.benchmark.report.load import Run
 from meddel_fast.benchmark.report.measures import NOTHING, UNTRAINED, Key, Measure
-from meddel_fast.benchmark.report.text import MEAN, listed, percent
+from meddel_fast.benchmark.report.text import MEAN, data_sets, listed, percent
 from meddel_fast.benchmark.scores.normdel import normdel
 
 NAMES = {UNTRAINED: "untrained encoder", NOTHING: "nothing segmented"}
@@ -78,12 +78,14 @@ def sentences(measure: Measure) -> list[str]:
 def low_ends(run: Run) -> list[str]:
     """Say of each data set what NormDEL is of predicting nothing: the lower end of its axis."""
     told = []
-    for row in run.floors:
+    names = data_sets(run.floors)
+    for row in (row for row in run.floors if row["dataset"] in names):
         ends = row.get("normdel_low_end") or {}
         if row["floor"] == NOTHING and ends:
             by_share = sorted(((float(r), float(v)) for r, v in ends.items()), reverse=True)
             each = [f"{100 * value:.2f} at {percent(ratio)}" for ratio, value in by_share]
-            told.append(f"{row['dataset']}: {listed(each)}.")
+            name = "the mean of the data sets" if row["dataset"] == MEAN else row["dataset"]
+            told.append(f"{name}: {listed(each)}.")
     return told
 
 

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from meddel_fast.benchmark.report import floors
-from meddel_fast.benchmark.report.figures import Mark, Scale, looks, marker, round_marks, style_of
+from meddel_fast.benchmark.report.figures import (
+    NOTHING_STYLE,
+    Mark,
+    Scale,
+    looks,
+    marker,
+    round_marks,
+    style_of,
+)
 from meddel_fast.benchmark.report.load import FULL, Run
 from meddel_fast.benchmark.report.measures import RANDOM, Difference, Group, Measure
 from meddel_fast.benchmark.report.text import MEAN, percent, signed, span
@@ -128,7 +136,7 @@ def _floors(run: Run, measure: Measure, group: Group, ratio: float) -> list[tupl
             for name, row in rows.items()
         ]
     given = [d for d in group.differences if d.key == (RANDOM, ratio) and d.against in group.floors]
-    return [(d.against, floors.STYLES[floors.NOTHING], -d.mean) for d in given]
+    return [(d.against, NOTHING_STYLE, -d.mean) for d in given]
 
 
 def _lines(

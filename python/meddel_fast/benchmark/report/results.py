@@ -141,21 +141,29 @@ def _floor_lines(run: Run, sets: Sequence[str]) -> list[Line]:
     lines = []
     found = {d: floors.found(run, d) for d in sets}
     for floor in floors.NAMES:
-        of_set = [found[d].get(floor, {}) for d in sets]
-        if not any(of_set):
+        if not any(floor in rows for rows in found.values()):
             continue
-        scores = [
-            [
-                Score(m, 100 * float(row[f"{m}_mean"]), _spread(row, m), False)
-                for m, _ in metrics(run)
-                if row.get(f"{m}_mean") is not None
-            ]
-            for row in of_set
-        ]
+        scores = [_floor_scores(run, floor, d, found[d].get(floor, {})) for d in sets]
         lines.append(
             Line(Row(floors.NAMES[floor], [], floors.STYLES[floor]), None, None, "", scores)
         )
     return lines
+
+
+def _floor_scores(run: Run, floor: str, dataset: str, row: Mapping[str, Any]) -> list[Score]:
+    """Give a floor's scores; its NormDEL, which the share moves, from end to end."""
+    scores = []
+    for metric, _ in metrics(run):
+        if metric == "normdel":
+            shares = {float(r["ratio"]): float(r["retained"]) for r in run.scores}
+            line = floors.lines(run, dataset, metric, list(shares.items()))
+            ends = [p.y for one in line if one.name == floors.NAMES[floor] for p in one.points]
+            if ends:
+                text = f"to {max(ends):.2f}, by share"
+                scores.append(Score(metric, min(ends), text, False))
+        elif (mean := row.get(f"{metric}_mean")) is not None:
+            scores.append(Score(metric, 100 * float(mean), _spread(row, metric), False))
+    return scores
 
 
 def _spread(row: Mapping[str, Any], metric: str) -> str:
