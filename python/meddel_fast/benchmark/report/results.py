@@ -100,7 +100,7 @@ def _judgement(row: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     return f"points, {verdict} the seeds\u2019 spread of {spread:.2f}"
 
 
-def _table(run: Run) -> tuple[list[Head], list[tuple[Row, float, int, list[list[Score]]]]]:
+def _table(run: Run) -> tuple[list[Head], list[tuple[Row, float, int | None, list[list[Score]]]]]:
     """Give the heads, and of each selection its row, share, count, and scores by data set."""
     if not run.scores:
         return [], []
@@ -132,7 +132,7 @@ def _table(run: Run) -> tuple[list[Head], list[tuple[Row, float, int, list[list[
             ]
             for d in sets
         ]
-        lines.append((row, ratio, int(next(iter(found.values()))["kept"]), scores))
+        lines.append((row, ratio, next(iter(found.values()))["kept"], scores))
         previous = ratio
     return heads, lines
 

@@ -100,7 +100,7 @@ def score_table(rows: Rows) -> str:
     lines.append(["selector", "kept"] + [dict(measures)[metric] for _, metric in columns])
     for key, found in by_selection(rows).items():
         count = next(iter(found.values()))["kept"]
-        cells = [key[0], f"{100 * key[1]:g} % ({count})"]
+        cells = [key[0], f"{100 * key[1]:g} %" + ("" if count is None else f" ({count})")]
         for column in columns:
             name, metric = column
             star = "*" if key in best[column] else " "
