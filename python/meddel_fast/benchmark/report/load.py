@@ -174,7 +174,7 @@ def _costs(path: Path) -> list[dict[str, Any]]:
     """Read numbers as such; None where there is none."""
     if not path.is_file():
         return []
-    words = ("selector", "device")
+    words = ("selector", "encoder", "device")
     with _rows(path, "table of costs") as rows:
         return [
             {k: v if k in words else float(v) if v else None for k, v in row.items()}
