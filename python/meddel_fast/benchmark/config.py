@@ -280,7 +280,7 @@ class RunConfig:
     seeds
         Seeds of the downstream heads.
     repeats
-        How often is selected and pre-trained.
+        How often is selected and pre-trained. With 1 no difference is judged.
     measures
         What the selections are measured by: "pretrain" trains an encoder on each and a head on
         that, "probe" a small model on frozen features. By default the first, and both where there
@@ -325,7 +325,7 @@ class RunConfig:
     ratios: Each[Ratio] = (1.0, 0.33, 0.1, 0.05)
     selectors: Each[str] = ("random", "kcenter", "meddel")
     seeds: Each[Whole] = (0, 1, 2)
-    repeats: Positive = 1
+    repeats: Positive = 3
     measures: Annotated[Each[Measure], wanted(f"some of {list(get_args(Measure))}, each once")] = (
         "pretrain",
     )

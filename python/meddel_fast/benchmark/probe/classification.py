@@ -79,7 +79,9 @@ def classify(
     shape, keys = (len(deals), len(labels)), chooser.keys
     tested = np.zeros(shape, bool)
     floor = np.zeros(shape, bool)
-    right = {p: {key: np.zeros(shape, bool) for key in keys} for p in config.probes}
+    right: dict[str, dict[Key, NDArray[np.bool_]]] = {
+        p: {key: np.zeros(shape, bool) for key in keys} for p in config.probes
+    }
     kept = dict.fromkeys(keys, 0.0)
     learnt: dict[Any, Classes] = {}  # answers of draws with the same pool and selection
     before: Deal | None = None

@@ -42,7 +42,7 @@ class Labels:
 
     @classmethod
     def of(cls, labels: Sequence[str], groups: Sequence[str] | None = None) -> Labels:
-        """Number the classes; an empty label is none.
+        """Make them of a name a sample; an empty one is none.
 
         Raises
         ------

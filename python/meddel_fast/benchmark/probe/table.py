@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,7 +110,11 @@ def _differences(one: Scores) -> list[dict[str, Any]]:
                 row |= {"draws": len(one.samples[key].observed), **comparison.row()}
                 rows.append({column: row[column] for column in DIFFERENCE_COLUMNS})
     for row in rows:
-        other = (row["against"], row["ratio"] if row["against"] == RANDOM else 1.0)
-        if row["against"] != one.floor and not {(row["selector"], row["ratio"]), other} & above:
+        against = str(row["against"])
+        two = {
+            (row["selector"], row["ratio"]),
+            (against, row["ratio"] if against == RANDOM else 1.0),
+        }
+        if against != one.floor and row["verdict"] != NOT_JUDGED and not two & above:
             row |= {"verdict": NOT_JUDGED, "why": BELOW_FLOOR}
     return rows

@@ -5,6 +5,7 @@
 ``score``         means, deviations, NormDEL, planted truth
 ``task_scores``   scores of all tasks and references
 ``bootstrap``     draws of runs and images, intervals
+``verdicts``      the one rule by which a difference is told from none
 ``statistics``    paired differences, sweeps of alpha, areas, ranks as tables
 ``ranks``         average ranks, Friedman, Nemenyi
 ``cost``          bytes, steps, time, energy

@@ -174,7 +174,7 @@ def linear_probe(x: Features, classes: Classes, y: Features, l2: float, iteratio
 
 
 def nearest(x: Features, classes: Classes, y: Features, neighbours: int) -> Classes:
-    """Let the nearest of `x` by cosine, of all less the mean of `x`, :func:`vote` on each of `y`."""
+    """Let the nearest of `x` :func:`vote` on each of `y`, by cosine of all less the mean of `x`."""
     mean = x.mean(axis=0, dtype=np.float64)
     x, y = ((part - mean).astype(np.float32) for part in (x, y))
     similarity, indices = ops.topk_similarity(y, x, k=min(neighbours, len(x)))
