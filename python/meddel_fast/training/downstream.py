@@ -198,15 +198,20 @@ class HeadRun:
         """The precision it computes in."""
         return self._compute.precision
 
-    def train(self, manifest: Manifest) -> float:
-        """Train on a manifest; return the mean loss of the last tenth of the steps."""
+    def train(self, manifest: Manifest, rows: NDArray[np.int64] | None = None) -> float:
+        """Train on a manifest, or on some of its rows; return the loss.
+
+        It is the mean of the last tenth of the steps. The tokens of a frozen encoder are computed
+        of the whole manifest, and held for the next head.
+        """
         config = self._config
         source = self._source(manifest)
         masks = self._truth(manifest)
-        self._standardise(source)
+        rows = np.arange(len(manifest)) if rows is None else rows
+        self._standardise(source, rows)
         optimizers = self._optimizers()
         steps, warmup = range(config.steps), round(_WARMUP * config.steps)
-        fetch = partial(self._fetch, source, masks)
+        fetch = partial(self._fetch, source, masks, rows)
         losses = []
         for step, (inputs, *truth) in zip(steps, prefetch(fetch, steps), strict=True):
             logits = self._head(self._tokens(inputs))
@@ -302,9 +307,9 @@ class HeadRun:
         return patches
 
     @torch.no_grad()
-    def _standardise(self, source: Frames | NDArray[np.float16]) -> None:
-        n = len(source)
-        some = np.unique(np.linspace(0, n - 1, min(n, _STATISTICS)).astype(np.int64))
+    def _standardise(self, source: Frames | NDArray[np.float16], used: NDArray[np.int64]) -> None:
+        n = len(used)
+        some = used[np.unique(np.linspace(0, n - 1, min(n, _STATISTICS)).astype(np.int64))]
         stage = self._compute.stage
         parts = [self._tokens(stage(source[some[rows]])) for rows in _batches(len(some))]
         self._head.standardise(torch.cat(parts))
@@ -322,13 +327,17 @@ class HeadRun:
         ]
 
     def _fetch(
-        self, source: Frames | NDArray[np.float16], masks: Pixels, step: int
+        self,
+        source: Frames | NDArray[np.float16],
+        masks: Pixels,
+        used: NDArray[np.int64],
+        step: int,
     ) -> list[Tensor]:
         """Give a step's staged inputs and masks, a function of the seed and the step's number.
 
         Where the masks ignore pixels, also which ones count.
         """
-        rows = batch_indices(self._seed, step, self._config.batch_size, len(masks))
+        rows = used[batch_indices(self._seed, step, self._config.batch_size, len(used))]
         inputs, truth = source[rows], masks[rows]
         if not self._config.freeze_encoder:
             mirrored = rng_at(self._seed, Stream.FLIP, step).random(len(rows)) < 0.5

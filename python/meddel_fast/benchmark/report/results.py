@@ -130,7 +130,7 @@ def _table(run: Run) -> tuple[list[Head], list[Line]]:
             ]
             for d in sets
         ]
-        kept = int(next(iter(found.values()))["kept"])
+        kept = next(iter(found.values()))["kept"]
         same = f"the images of {alike[key][0][0]}" if (key := (selector, ratio)) in alike else ""
         lines.append(Line(row, ratio, kept, same, scores))
         previous = ratio
