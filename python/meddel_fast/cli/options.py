@@ -92,7 +92,8 @@ def print_table(run_dir: Path) -> None:
     rows = read_json(run_dir / "score" / "scores.json")
     tasks = run_dir / "score" / "tasks.json"
     if rows or not tasks.is_file():
-        typer.echo(score_table(rows))
+        found = run_dir / "score" / "statistics.json"
+        typer.echo(score_table(rows, read_json(found) if found.is_file() else None))
     if tasks.is_file():
         from meddel_fast.benchmark.scores.task_scores import task_table
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from meddel_fast.benchmark.report.load import FULL
+from meddel_fast.benchmark.scores.verdicts import marks
 
 MEAN = "mean"  # the row that averages the data sets
 
@@ -75,7 +77,7 @@ def best_rows(rows: Rows, dataset: str, metric: str) -> set[tuple[str, float]]:
     return {key for key, value in values.items() if value == max(values.values())}
 
 
-def score_table(rows: Rows) -> str:
+def score_table(rows: Rows, statistics: Mapping[str, Any] | None = None) -> str:
     """Lay out the scores for the terminal.
 
     Parameters
@@ -84,18 +86,22 @@ def score_table(rows: Rows) -> str:
         The rows of ``score/scores.json``: selector, ratio, kept, dataset, seeds, and mean,
         deviation and, where they are known, both ends of the 95 % interval of mIoU and NormDEL as
         fractions.
+    statistics
+        ``score/statistics.json``, whose verdicts are marked; None marks nothing.
 
     Returns
     -------
     str
-        Lines of plain text without a last line end. Per cent; ``*`` marks the best of a column.
+        Lines of plain text without a last line end. Per cent; ``*`` marks what is better than
+        random, see `verdicts.marks`. Where nothing is judged, a line above says why.
     """
     if not rows:
         return "No scores yet."
     sets = data_sets(rows)
     measures = (("normdel", "NormDEL"), ("miou", "mIoU"))
     columns = [(name, metric) for name in sets for metric, _ in measures]
-    best = {column: best_rows(rows, *column) for column in columns}
+    found_by = statistics or {}
+    starred, rule = marks(found_by.get("differences", [])), found_by.get("rule", {})
     lines = [["", ""] + [name if metric == "normdel" else "" for name, metric in columns]]
     lines.append(["selector", "kept"] + [dict(measures)[metric] for _, metric in columns])
     for key, found in by_selection(rows).items():
@@ -103,7 +109,7 @@ def score_table(rows: Rows) -> str:
         cells = [key[0], f"{100 * key[1]:g} % ({count})"]
         for column in columns:
             name, metric = column
-            star = "*" if key in best[column] else " "
+            star = "*" if metric == "miou" and (*key, name) in starred else " "
             spread = name == sets[-1]  # the spread of one data set fits a terminal
             cells.append(_cell(found[name], metric, spread) + star if name in found else "-")
         lines.append(cells)
@@ -112,8 +118,10 @@ def score_table(rows: Rows) -> str:
         runs = f"means of {seeds} seeds [95 % interval]" if seeds > 1 else "[95 % interval]"
     else:
         runs = f"means ± standard deviations of {seeds} seeds" if seeds > 1 else "one seed"
-    note = f"Per cent, {runs}; * best of the column."
-    return "\n".join([*_aligned(lines), note])
+    above = textwrap.wrap(f"No verdicts: {rule['why']}.", 80) if rule.get("why") else []
+    star = "; * better than random, by an interval that holds for all of its share at once"
+    note = f"Per cent, {runs}{star if starred else ''}."
+    return "\n".join([*above, *_aligned(lines), *textwrap.wrap(note, 100)])
 
 
 def _cell(row: Mapping[str, Any], metric: str, spread: bool) -> str:
