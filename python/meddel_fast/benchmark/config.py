@@ -11,8 +11,8 @@ from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from meddel_fast.benchmark.results import NOTHING, UNTRAINED
 from meddel_fast.benchmark.probe.settings import ProbeConfig
+from meddel_fast.benchmark.results import NOTHING, UNTRAINED
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.extras import needs
 from meddel_fast.common.settings import (
