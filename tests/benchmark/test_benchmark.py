@@ -170,7 +170,7 @@ def test_plan(tiny: Path) -> None:
 
 
 def test_plan_of_repetitions(tiny: Path) -> None:
-    tiny.write_text(TINY.replace("seeds =", "repeats = 3\nseeds ="))
+    tiny.write_text(TINY.replace("repeats = 1", "repeats = 3"))
     config = load_config(tiny)
     names = [stage.name for stage in build(config, Records(config.out))]
     assert [n for n in names if n.startswith("select/")] == [

@@ -7,6 +7,8 @@
                                                 schema
 ``checks``                                      what must hold before any stage
 ``plan``                                        which stages a run has, in which order
+``expected``                                    what a run comes to, told before: pool, steps,
+                                                trainings
 ``stages``                                      what each stage depends on and does; keys, records,
                                                 resuming
 ``scores``                                      from single results to tables: NormDEL, intervals,

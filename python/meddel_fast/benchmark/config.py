@@ -279,7 +279,7 @@ class RunConfig:
     seeds
         Seeds of the downstream heads.
     repeats
-        How often is selected and pre-trained.
+        How often is selected and pre-trained. With 1 no difference is judged.
     alpha
         Weight of the retained share in the tables' NormDEL.
     alphas
@@ -318,7 +318,7 @@ class RunConfig:
     ratios: Each[Ratio] = (1.0, 0.33, 0.1, 0.05)
     selectors: Each[str] = ("random", "kcenter", "meddel")
     seeds: Each[Whole] = (0, 1, 2)
-    repeats: Positive = 1
+    repeats: Positive = 3
     alpha: NotNegativeNumber = 1.0
     alphas: Each[NotNegativeNumber] = (0.0, 0.5, 1.0, 2.0)
     device: str = "auto"
