@@ -11,6 +11,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
+from meddel_fast.benchmark.results import NOTHING, UNTRAINED
 from meddel_fast.benchmark.probe.settings import ProbeConfig
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.extras import needs
@@ -357,6 +358,7 @@ class RunConfig:
                 "[leakage] exclude needs an encoder that is there before the pool is cleaned: "
                 "[encoder] must have a path, or steps greater than 0"
             )
+        self._check_names()
         across = self.generalisation
         named = set(self.selectors) | set(across.selectors if across else ())
         unused = sorted(set(self.selector_options) - named)
@@ -373,6 +375,21 @@ class RunConfig:
     def settings_of(self, task: str) -> Any:
         """Give the settings of one of the tasks."""
         return self.downstream if task == "segmentation" else getattr(self, task)
+
+    def _check_names(self) -> None:
+        """Refuse what tables call the floors as the name of anything else."""
+        taken = (UNTRAINED, NOTHING)
+        across = self.generalisation.selectors if self.generalisation else ()
+        for where, names in (
+            ("run.selectors", self.selectors),
+            ("[generalisation] selectors", across),
+            ("[[references]] names", [reference.name for reference in self.references]),
+        ):
+            for name in set(taken) & set(names):
+                raise ConfigError(
+                    f"{where} must be other than {taken[0]!r} and {taken[1]!r}, which are the "
+                    f"floors of every run, got {name!r}"
+                )
 
     def _check_references(self) -> None:
         names = [r.name for r in self.references]

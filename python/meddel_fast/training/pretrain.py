@@ -173,7 +173,7 @@ def pretrain(
                 run = _Run(chosen, out, config, compute, sha256_json(record), group)
                 run.train(pool, progress)
                 if group.first:
-                    _write_model(model_folder, run.model, config, record, compute.device.type)
+                    write_model(model_folder, run.model, config, record, compute.device.type)
         group.barrier()
         if group.first:
             shutil.rmtree(out / "checkpoint", ignore_errors=True)
@@ -401,13 +401,14 @@ def _settings(config: PretrainConfig) -> dict[str, object]:
     return settings
 
 
-def _write_model(
+def write_model(
     folder: Path,
     model: Any,
     config: PretrainConfig,
     record: dict[str, object],
     device: str,
 ) -> None:
+    """Write a network as ``AutoModel`` reads it, with `record`, which says what made it."""
     with atomic_directory(folder, replace=True) as temporary:
         with quiet_transformers(), checkpoint.writing(folder):
             model.save_pretrained(temporary)
