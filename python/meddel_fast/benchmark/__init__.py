@@ -7,6 +7,8 @@
                                                 schema
 ``checks``                                      what must hold before any stage
 ``plan``                                        which stages a run has, in which order
+``expected``                                    what a run comes to, told before: pool, steps,
+                                                trainings
 ``stages``                                      what each stage depends on and does; keys, records,
                                                 resuming
 ``scores``                                      from single results to tables: NormDEL, intervals,
@@ -15,6 +17,7 @@
                                                 holds too
 ``results``, ``run_json``                       where the results of a run are, by its ``run.json``,
                                                 which is checked first
+``given``                                       predictions of somebody else's model, as results
 ``verify``                                      saved predictions scored again
 ``leaderboard``                                 results of many runs in one table
 ``report``                                      a run as one HTML page
