@@ -19,7 +19,7 @@ from meddel_fast.benchmark.leakage import Leakage
 from meddel_fast.benchmark.report import galleries, render, score_table
 from meddel_fast.benchmark.report.embedmap import principal_plane
 from meddel_fast.benchmark.report.figures import Axis, Chart, Point, Series, chart, marker, style_of
-from meddel_fast.benchmark.report.text import best_rows, duration
+from meddel_fast.benchmark.report.text import duration
 from meddel_fast.selectors import REASONS, SELECTORS, select
 
 

@@ -94,16 +94,6 @@ def by_selection(rows: Rows) -> dict[tuple[str, float], dict[str, Mapping[str, A
     return grouped
 
 
-def best_rows(rows: Rows, dataset: str, metric: str) -> set[tuple[str, float]]:
-    """Return the selections with the highest mean of a metric on a data set."""
-    values = {
-        key: float(sets[dataset][f"{metric}_mean"])
-        for key, sets in by_selection(rows).items()
-        if dataset in sets
-    }
-    return {key for key, value in values.items() if value == max(values.values())}
-
-
 def score_table(
     rows: Rows, statistics: Mapping[str, Any] | None = None, metric: str = "miou"
 ) -> str:
