@@ -17,6 +17,7 @@
                                                 holds too
 ``results``, ``run_json``                       where the results of a run are, by its ``run.json``,
                                                 which is checked first
+``given``                                       predictions of somebody else's model, as results
 ``verify``                                      saved predictions scored again
 ``leaderboard``                                 results of many runs in one table
 ``report``                                      a run as one HTML page

@@ -121,11 +121,18 @@ def list_results(
 
 
 def results_of_run(run_dir: Path, about: dict[str, Any]) -> list[Result]:
-    """Give :func:`list_results` by what ``run.json`` says."""
+    """Give :func:`list_results` by what ``run.json`` says; of given predictions, those there."""
     config = about["config"]
+    tags = [(tag["tag"], tag["selector"], float(tag["ratio"])) for tag in about["tags"]]
+    if "given" in about:
+        of = {tag[0]: tag for tag in tags}
+        return [
+            Result(*of[tag], repeat, seed, d, result_path(run_dir, repeated(tag, repeat), d, seed))
+            for tag, d, repeat, seed in about["given"]["results"]
+        ]
     return list_results(
         run_dir,
-        [(tag["tag"], tag["selector"], float(tag["ratio"])) for tag in about["tags"]],
+        tags,
         [data["name"] for data in segmented_sets(config)],
         config["seeds"],
         config.get("repeats", 1),

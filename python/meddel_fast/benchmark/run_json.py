@@ -59,3 +59,17 @@ def check_results(path: StrPath, about: dict[str, Any]) -> None:
                 raise TypeError(f"data must list uses, tasks and splits, got {data!r:.80}")
         if not all(type(seed) is int for seed in config["seeds"]):
             raise TypeError(f"seeds must be whole numbers, got {config['seeds']!r:.80}")
+        if "given" in about:
+            _check_given(about["given"], about)
+
+
+def _check_given(given: Any, about: dict[str, Any]) -> None:
+    """Refuse results of given predictions that are of no selection or no data set of the run."""
+    tags = [tag["tag"] for tag in about["tags"]]
+    sets = [data["name"] for data in about["config"]["data"]]
+    for tag, data, repeat, seed in given["results"]:
+        numbers = type(repeat) is int and type(seed) is int and repeat >= 0
+        if tag not in tags or data not in sets or not numbers:
+            raise TypeError(f"given results must be of its tags and sets, got {tag!r:.80}")
+    if not isinstance(given["scoring"], dict):
+        raise TypeError(f"scoring must be an object, got {given['scoring']!r:.80}")

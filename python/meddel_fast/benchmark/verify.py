@@ -6,12 +6,13 @@ those that the manifest names. What it cannot show is that a model made the pred
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meddel_fast.benchmark.results import (
     Result,
@@ -131,29 +132,45 @@ def judge(result: Result, rows: Manifest, unusable: str) -> Verdict:
 
 def _difference(written: Any, found: Predictions, rows: Manifest) -> str:
     """Say what differs between the written scores and those of the predictions."""
-    from meddel_fast.training.loader import frames
     from meddel_fast.training.segmentation import scores
 
     if not isinstance(written, dict):
         return "the result holds no scores"
     if found.ids != rows.ids:
         return "the predictions are of other images than the manifest's test rows"
-    masks = frames(rows, found.size, masks=True)
     parts = []
-    for first in range(0, len(rows), _BATCH):
-        some = np.arange(first, min(first + _BATCH, len(rows)))
-        predicted = replace(found, bits=found.bits[some]).masks
-        truth = masks[some]
+    for truth, predicted in _side_by_side(found, rows):
+        if truth.shape != predicted.shape:
+            return f"a saved mask has the shape {predicted.shape[1:]}, its truth {truth.shape[1:]}"
         parts.append(confusion_matrices(truth == 1, predicted, truth == IGNORED))
     counts = np.concatenate(parts)
     if not np.array_equal(counts, found.confusions):
         return "the saved counts are not those of the saved masks"
-    ignored = len(rows) * found.size**2 - int(counts.sum())
+    ignored = found.pixels - int(counts.sum())
     wanted = {**scores(counts), "images": len(rows), "ignored_pixels": ignored}
     for name, value in wanted.items():
         if {"ignored_pixels": 0, **written}.get(name) != value:
             return f"{name} is {value}, the result says {written.get(name)}"
     return ""
+
+
+def _side_by_side(
+    found: Predictions, rows: Manifest
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]]:
+    """Yield truths and predictions, (k, h, w), at the size that they were scored at."""
+    if found.shapes is not None:
+        from meddel_fast.images.load_masks import load_mask, meanings
+
+        paths = (path for path in rows.mask_paths() if path is not None)
+        for path, meaning, one in zip(paths, meanings(rows), found.each(), strict=True):
+            yield load_mask(path, None, meaning)[None], one[None]
+        return
+    from meddel_fast.training.loader import frames
+
+    masks = frames(rows, found.size, masks=True)
+    for first in range(0, len(rows), _BATCH):
+        some = np.arange(first, min(first + _BATCH, len(rows)))
+        yield masks[some], replace(found, bits=found.bits[some]).masks
 
 
 def is_verified(run_dir: Path, result: Result) -> bool:

@@ -11,7 +11,7 @@ Every command but ``run`` and ``info`` works in two ways: on files given as argu
 ``pretrain``                    ``pretrain``
 ``evaluate``                    ``evaluate``
 ``reconstruction``              ``errors``, ``tile``: what a masked autoencoder cannot restore
-``score``                       ``score``, ``report``
+``score``, ``score_given``      ``score``, ``report``; the predictions of somebody else's model
 ``leakage``                     ``leakage``
 ``verify``                      ``verify``
 ``leaderboard``                 ``leaderboard``

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from meddel_fast.cli import score_given as of_given
 from meddel_fast.cli.options import (
     ConfigOption,
     OutOption,
@@ -36,8 +37,38 @@ def score(
     out: OutOption = None,
     config: ConfigOption = None,
     data_root: RootOption = None,
+    predictions: of_given.PredictionsOption = None,
+    manifest: of_given.ManifestOption = None,
+    selector: of_given.SelectorOption = None,
+    retained: of_given.RetainedOption = None,
+    run: of_given.RunOption = of_given.RUN,
+    name: of_given.NameOption = "",
+    repeat: of_given.RepeatOption = 0,
+    seed: of_given.SeedOption = 0,
+    threshold: of_given.ThresholdOption = 0.5,
+    size: of_given.SizeOption = None,
+    split: of_given.SplitOption = "test",
+    pranet: of_given.PranetOption = False,
+    allow_missing: of_given.MissingOption = False,
+    allow_extra: of_given.ExtraOption = False,
+    replace: of_given.ReplaceOption = False,
 ) -> None:
-    """Print the table of a run, or add DEL and NormDEL to results of your own (fractions)."""
+    """Print the table of a run, or make results of your own comparable.
+
+    They are a CSV of mIoU and retained share (fractions), to which DEL and NormDEL are added, or
+    the predictions of your own model.
+    """
+    asked = dict(locals())
+    if predictions is not None:
+        refuse_beside("--predictions", "predictions", "alpha", *of_given.NAMES)
+        options = {option: asked[option] for option in of_given.NAMES}
+        of_given.score_given(predictions, alpha, options)
+        return
+    if idle := given(*of_given.NAMES):
+        raise ConfigError(
+            f"--{sorted(idle)[0].replace('_', '-')} would have no effect without --predictions: "
+            "leave it out"
+        )
     _check_metric(metric)
     if config is not None:
         print_table(run_stages(config, data_root, out, "score"), metric)

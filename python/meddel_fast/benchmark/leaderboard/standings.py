@@ -32,7 +32,8 @@ class Standing:
     Attributes
     ----------
     selector, ratio, kept, pool
-        The method with its options, the share asked for, images kept and there.
+        The method with its options, the share asked for, images kept and there (None of given
+        predictions, which do not tell).
     runs
         Number of runs (training seed and head seed) that every data set has.
     verified
@@ -51,8 +52,8 @@ class Standing:
 
     selector: str
     ratio: float
-    kept: int
-    pool: int
+    kept: int | None
+    pool: int | None
     runs: int
     verified: bool
     machines: int
@@ -204,7 +205,7 @@ def _standing(
 
 def _share(group: _Group, key: Key) -> float:
     row = next(iter(next(iter(group.by[key].values())).values())).row
-    return float(row["kept"] / row["pool"])
+    return float(row["retained"])
 
 
 def _best(row: Standing) -> float:

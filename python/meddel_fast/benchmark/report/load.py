@@ -46,6 +46,11 @@ class Run:
     scores: list[dict[str, Any]]
     planted: list[dict[str, Any]]
     statistics: dict[str, Any]
+    floors: list[dict[str, Any]]
+    probe: dict[str, Any]
+    chosen: list[dict[str, Any]]  # settings of the selections, and what each shares a training with
+    tasks: list[dict[str, Any]]
+    generalisation: list[dict[str, Any]]
     costs: list[dict[str, Any]]
     selections: dict[str, Selection]
     pool: Manifest | None
@@ -108,6 +113,11 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
         scores=_json(folder / "score" / "scores.json", []),
         planted=_planted(folder / "score" / "planted.csv"),
         statistics=_json(folder / "score" / "statistics.json", {}),
+        floors=_json(folder / "score" / "floors.json", []),
+        probe=_json(folder / "score" / "probe.json", {}),
+        chosen=_json(folder / "score" / "selections.json", []),
+        tasks=_json(folder / "score" / "tasks.json", []),
+        generalisation=_json(folder / "score" / "generalisation.json", []),
         costs=_costs(folder / "score" / "costs.csv"),
         selections=selections,
         pool=_pool(folder / "data" / "pretrain.parquet"),

@@ -56,6 +56,26 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes_left:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
+def signed(fraction: float) -> str:
+    """Write a difference of scores in points: ``+2.10``, with a minus sign where it is one."""
+    return f"{100 * fraction:+.2f}".replace("-", "\u2212")
+
+
+def span(low: float | None, high: float | None) -> str:
+    """Write the interval of a difference; without one, that there is none."""
+    return "[no interval]" if low is None or high is None else f"[{signed(low)}, {signed(high)}]"
+
+
+def counted(count: int, noun: str) -> str:
+    """Write a count with its noun: ``1 head``, ``3 heads``."""
+    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Join parts of a sentence: ``a, b and c``."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
 def data_sets(rows: Rows) -> list[str]:
     """List the columns of the table: the data sets, then their mean where there are several."""
     names = list(dict.fromkeys(str(row["dataset"]) for row in rows))
@@ -110,7 +130,7 @@ def score_table(rows: Rows, metric: str = "miou") -> str:
     lines.append(["selector", "kept"] + [dict(measures)[metric] for _, metric in columns])
     for key, found in by_selection(rows).items():
         count = next(iter(found.values()))["kept"]
-        cells = [key[0], f"{100 * key[1]:g} % ({count})"]
+        cells = [key[0], f"{100 * key[1]:g} %" + ("" if count is None else f" ({count})")]
         for column in columns:
             name, metric = column
             star = "*" if key in best[column] else " "

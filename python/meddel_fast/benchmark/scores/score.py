@@ -40,7 +40,7 @@ PLANTED_COLUMNS = ("selector", "ratio", "kind", "planted", "removed", "share_of_
 def score_rows(
     selector: str,
     ratio: float,
-    share: tuple[int, int],
+    share: tuple[float, float],
     results: Mapping[str, Sequence[Mapping[str, Any]]],
     alpha: float,
 ) -> list[dict[str, Any]]:
