@@ -5,6 +5,7 @@ times, and told what was held out. That takes seconds, and shows what a selectio
 
 ==================  ================================================================================
 ``settings``          what is probed, how often, by what
+``probe``             from samples to scores, of classes and of masks
 ``labels``          the class and the group of each sample, from a manifest or from files
 ``deals``           which samples are held out, which are the pool, draw by draw
 ``choose``          what the selectors keep of the pool of a draw
