@@ -89,7 +89,8 @@ def score_run(
     table = sample_table(results, groups) if sets else {}
     chosen = {key: samples for key, samples in table.items() if key not in FLOORS}
     spans = intervals(chosen, retained, config.alpha)
-    costs, scores = costs_of(config, tags, kept, pool, embedder), []
+    trained = tags if "pretrain" in config.measures else []
+    costs, scores = costs_of(config, trained, kept, pool, embedder), []
     for cost in costs if sets else ():
         key = (cost["selector"], cost["ratio"])
         written = {name: [read_json(r.path) for r in found] for name, found in results[key].items()}
