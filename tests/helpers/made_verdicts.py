@@ -90,8 +90,8 @@ def write_pretraining(folder: Path, case: Case) -> None:
     for row in old:
         key, retained[row["ratio"]] = (row["selector"], row["ratio"]), row["retained"]
         for name in case.sets:
-            quality[*key, name] = score(case, *key, name)
-        quality[*key, "mean"] = float(np.mean([quality[*key, name] for name in case.sets]))
+            quality[(*key, name)] = score(case, *key, name)
+        quality[(*key, "mean")] = float(np.mean([quality[(*key, d)] for d in case.sets]))
     for floor, levels in FLOORS.items():
         for name in (*case.sets, "mean"):
             sets = case.sets if name == "mean" else (name,)
@@ -109,7 +109,8 @@ def write_pretraining(folder: Path, case: Case) -> None:
             "why": "" if case.repeats > 1 else "one repetition: nothing is known of another",
             "leaves_out": "All repetitions select from the embeddings of one encoder.",
         },
-        "differences": rows, "alphas": _alphas(quality, retained), "areas": [], "ranks": [],
+        "differences": rows, "alphas": _alphas(quality, retained),
+        "areas": _areas((*case.sets, "mean")), "ranks": _ranks(),
     })  # fmt: skip
     _write_costs(folder, scores)
     write_json(folder / "score" / "selections.json", _selections(folder, case))
@@ -192,9 +193,9 @@ def _differences(
             row["dataset"],
         )
         mine = (row["selector"], row["ratio"], row["dataset"])
-        if floors and row["against"] not in floors and row["verdict"] != "not judged":
-            if not {mine, other} & clear:
-                row |= {"verdict": "not judged", "why": "neither clears the floor"}
+        judged = row["against"] not in floors and row["verdict"] != "not judged"
+        if floors and judged and not {mine, other} & clear:
+            row |= {"verdict": "not judged", "why": "neither clears the floor"}
     return rows
 
 
@@ -208,6 +209,27 @@ def _alphas(quality: Mapping[Any, float], retained: Mapping[float, float]) -> li
         for alpha in (0.0, 1.0)
         for (s, r, name), miou in quality.items()
         if r
+    ]  # fmt: skip
+
+
+def _areas(sets: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [
+        {
+            "alpha": 1.0, "selector": selector, "dataset": name, "from": 0.05, "to": 1.0,
+            "points": 4, "area": 0.6, "low": 0.59, "high": 0.61,
+        }
+        for selector in fake_run.SELECTORS
+        for name in sets
+    ]  # fmt: skip
+
+
+def _ranks() -> list[dict[str, Any]]:
+    return [
+        {
+            "ratio": "all", "selector": selector, "average_rank": 1.0 + place, "datasets": 2,
+            "selectors": 3, "friedman": None, "p_value": None, "critical_difference": 1.5,
+        }
+        for place, selector in enumerate(fake_run.SELECTORS)
     ]  # fmt: skip
 
 
@@ -272,8 +294,9 @@ def write_probe(folder: Path, case: Case, *, alone: bool) -> None:
                          "draws": case.repeats, "mean": mean, "low": mean - 0.02,
                          "high": mean + 0.02})  # fmt: skip
         for selector, ratio in keys:
-            for against, other in (("majority class", 0.2), ("random", quality.get(("random", ratio))),
-                                   ("full", quality["full", 1.0])):  # fmt: skip
+            chance = quality.get(("random", ratio))
+            others = {"majority class": 0.2, "random": chance, "full": quality["full", 1.0]}
+            for against, other in others.items():
                 if other is None or selector == against:
                     continue
                 if selector == "full" and against != "majority class":
@@ -298,23 +321,21 @@ def write_probe(folder: Path, case: Case, *, alone: bool) -> None:
 def write_beyond(folder: Path) -> None:
     """Give a run another task, a reference and generalisation."""
     tasks = []
+    scores = {"classification": ("accuracy", "macro_f1"), "segmentation": ("miou", "dice")}
     for selector, ratio in (("random", 0.05), ("meddel", 0.05), ("imagenet", "-")):
-        for task, names in (
-            ("classification", ("accuracy", "macro_f1")),
-            ("segmentation", ("miou", "dice")),
-        ):
+        for task, names in scores.items():
             if task == "segmentation" and ratio != "-":
                 continue
             for dataset in ("kvasir", "mean"):
-                tasks += [{
-                    "selector": selector, "ratio": ratio, "retained": None, "kept": 3 if ratio != "-" else None,
-                    "dataset": dataset, "task": task, "score": name, "primary": place == 0,
-                    "seeds": 3, "mean": 0.61 + place / 10, "std": 0.01, "normdel_mean": None, "normdel_std": None,
-                } for place, name in enumerate(names)]  # fmt: skip
+                for place, name in enumerate(names):
+                    row: dict[str, Any] = {"selector": selector, "ratio": ratio, "task": task}
+                    row |= {"dataset": dataset, "score": name, "primary": place == 0, "seeds": 3}
+                    row |= {"kept": None if ratio == "-" else 3, "mean": 0.61 + place / 10}
+                    tasks.append(row | {"std": 0.01, "normdel_mean": None, "normdel_std": None})
     write_json(folder / "score" / "tasks.json", tasks)
     write_json(folder / "score" / "generalisation.json", [
-        {"selector": s, "ratio": 0.1, "retained": 0.1, "kept": 6, "pretrained_on": a, "tested_on": b,
-         "head": "target", "seeds": 2, "miou_mean": 0.5, "miou_std": 0.02}
+        {"selector": s, "ratio": 0.1, "retained": 0.1, "kept": 6, "pretrained_on": a,
+         "tested_on": b, "head": "target", "seeds": 2, "miou_mean": 0.5, "miou_std": 0.02}
         for s in ("random", "meddel") for a in ("kvasir", "clinic") for b in ("kvasir", "clinic")
     ])  # fmt: skip
 

@@ -33,19 +33,19 @@ def comparisons(run: Run) -> dict[str, Any] | None:
 
     None where there are none.
     """
-    found = {
-        name: _of_sets(run.statistics, name) for name in ("differences", "alphas", "ranks", "areas")
-    }
+    differences = _of_sets(run.differences)
+    alphas, ranks, areas = (
+        _of_sets(run.statistics.get(name, [])) for name in ("alphas", "ranks", "areas")
+    )
     area = "Area below NormDEL, over the retained share"
-    alphas, differences = found["alphas"], found["differences"]
     floored = [row for row in differences if row["against"] in floors.NAMES]
     compared = [row for row in differences if row["against"] not in floors.NAMES]
     tables = [
         _block(run, "Against random and all data", compared, _DIFFERENCES, _differences, "judged"),
         _block(run, "Against the floors", floored, _DIFFERENCES, _differences, "judged"),
         _alphas(run, alphas),
-        _block(run, "Ranks over the data sets", found["ranks"], _RANKS, _ranks),
-        _block(run, area, found["areas"], _AREAS, _areas),
+        _block(run, "Ranks over the data sets", ranks, _RANKS, _ranks),
+        _block(run, area, areas, _AREAS, _areas),
     ]
     shown = [(table, _where(table, alphas)) for table in tables if table is not None]
     if not shown:
@@ -53,16 +53,28 @@ def comparisons(run: Run) -> dict[str, Any] | None:
     return {"confidence": float(run.statistics.get("confidence", 0.95)), "tables": shown}
 
 
-def _of_sets(statistics: Found, name: str) -> list[Found]:
-    """Give the rows of a table, without the mean of a single data set."""
-    rows = statistics.get(name, [])
+def _of_sets(rows: Sequence[Found]) -> list[Found]:
+    """Leave out the mean of a single data set."""
     alone = len({row["dataset"] for row in rows if "dataset" in row} - {MEAN}) == 1
     return [row for row in rows if not (alone and row.get("dataset") == MEAN)]
 
 
 def costs(run: Run) -> Table | None:
-    """Tell what each selection keeps and saves, and what its pre-training takes."""
-    return _block(run, "Costs", run.costs, _COSTS, _costs)
+    """Tell what each selection keeps, and what all takes that it needs.
+
+    A column stands only where the run has something in it.
+    """
+    columns = [c for c in _COSTS if any(row.get(c[0]) for row in run.costs)]
+    heads = [("Kept", UP), *((title, DOWN) for _, title, _ in columns)]
+
+    def cells(one: Found) -> list[Cell]:
+        found = [_ratio(one["ratio"])._replace(small=number(int(one["kept"])))]
+        for name, _, write in columns:
+            value = one.get(name)
+            found.append(NOTHING if value is None else Cell(write(value), value))
+        return found
+
+    return _block(run, "Costs", run.costs, heads, cells)
 
 
 def _block(
@@ -171,35 +183,19 @@ def _areas(one: Found) -> list[Cell]:
     return [alpha, _set(one["dataset"]), *ends, _span(one["area"], one["low"], one["high"])]
 
 
-_COSTS = [("Kept", UP), ("Images", DOWN), ("MB kept", DOWN), ("MB saved", DOWN), ("Steps", DOWN),
-          ("Encoder", DOWN), ("Embedding", DOWN), ("Losses", DOWN), ("Selection", DOWN),
-          ("Pre-training", DOWN), ("Together", DOWN), ("GPU hours", DOWN),
-          ("Energy, estimated", DOWN)]  # fmt: skip
-
-
-def _costs(one: Found) -> list[Cell]:
-    def cell(name: str, write: Callable[[float], str]) -> Cell:
-        value = one.get(name)
-        return NOTHING if value is None else Cell(write(value), value)
-
-    return [_ratio(one["ratio"])] + [
-        cell(name, write)
-        for name, write in (
-            ("kept", lambda value: number(int(value))),
-            ("kept_bytes", _megabytes),
-            ("saved_bytes", _megabytes),
-            ("steps", lambda value: number(int(value))),
-            ("encoder_seconds", duration),
-            ("embed_seconds", duration),
-            ("loss_seconds", duration),
-            ("select_seconds", duration),
-            ("pretrain_seconds", duration),
-            ("total_seconds", duration),
-            ("gpu_hours", "{:.3g}".format),
-            ("energy_wh_estimated", "{:.3g}\u00a0Wh".format),
-        )
-    ]
-
-
 def _megabytes(value: float) -> str:
     return f"{value / 1e6:.1f}"
+
+
+_COSTS: list[tuple[str, str, Callable[[float], str]]] = [
+    ("kept_bytes", "MB", _megabytes),
+    ("steps", "Steps", lambda value: number(int(value))),
+    ("encoder_seconds", "Encoder", duration),
+    ("embed_seconds", "Embedding", duration),
+    ("loss_seconds", "Losses", duration),
+    ("select_seconds", "Selection", duration),
+    ("pretrain_seconds", "Pre-training", duration),
+    ("total_seconds", "Together", duration),
+    ("gpu_hours", "GPU hours", "{:.3g}".format),
+    ("energy_wh_estimated", "Energy, estimated", "{:.3g}\u00a0Wh".format),
+]

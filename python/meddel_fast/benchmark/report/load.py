@@ -80,6 +80,12 @@ class Run:
         return centred
 
     @property
+    def differences(self) -> list[dict[str, Any]]:
+        """Differences with their verdicts; none of a run scored before there was a rule."""
+        rows = self.statistics["differences"] if "rule" in self.statistics else []
+        return list(rows)
+
+    @property
     def alpha(self) -> float:
         """NormDEL's weight of the retained share."""
         return float(self.about.get("config", {}).get("alpha", 1.0))

@@ -110,8 +110,8 @@ class Measure:
 
 def pretraining(run: Run) -> Measure | None:
     """Read what pre-training showed; None without verdicts."""
-    rule, rows = run.statistics.get("rule"), run.statistics.get("differences", [])
-    if rule is None or not run.scores:
+    rows = run.differences
+    if not rows or not run.scores:
         return None
     sets, better = data_sets(run.scores), marks(rows)
     groups = {
@@ -126,7 +126,7 @@ def pretraining(run: Run) -> Measure | None:
     }
     kept = {_key(row): int(row["kept"]) for row in run.scores}
     real = [group for name, group in groups.items() if name != MEAN]
-    return Measure(False, rule, real, [groups[sets[-1]]], kept)
+    return Measure(False, run.statistics["rule"], real, [groups[sets[-1]]], kept)
 
 
 def probing(run: Run) -> Measure | None:

@@ -108,7 +108,7 @@ def _table(run: Run) -> tuple[list[Head], list[Line]]:
     if not run.scores:
         return [], []
     sets = data_sets(run.scores)
-    better = marks(run.statistics.get("differences", []))
+    better = marks(run.differences)
     shown = metrics(run)
     heads = [Head("Selector", UP), Head("Kept", UP)]
     heads += [Head("Mean" if d == MEAN else d, DOWN) for d in sets]
