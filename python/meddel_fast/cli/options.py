@@ -97,6 +97,11 @@ def print_table(run_dir: Path) -> None:
         from meddel_fast.benchmark.scores.task_scores import task_table
 
         typer.echo("\n" * bool(rows) + task_table(read_json(tasks)))
+    images = run_dir / "score" / "given.json"
+    if images.is_file():
+        from meddel_fast.benchmark.given.tables import text_table
+
+        typer.echo("\n" + text_table(read_json(images)))
 
 
 def write_table(run_dir: Path, out: Path) -> None:

@@ -29,6 +29,13 @@ COLUMNS = (
     *("images", "missing", "resized"),
 )
 """Of ``given.csv``: scores averaged over images, with their intervals, and what was read."""
+MEASURES = {
+    "image_iou": "IoU",
+    "image_dice": "Dice",
+    "pranet_iou": "meanIoU (PraNet)",
+    "pranet_dice": "meanDic (PraNet)",
+}
+"""The scores averaged over images, and what tables call them."""
 _ONE = 1 << 40  # a score of 1 in whole numbers, whose sums are the same in any order
 
 Results = Mapping[Key, Mapping[str, Sequence[Result]]]
@@ -128,6 +135,28 @@ def image_rows(results: Results, groups: Mapping[str, Sequence[str]]) -> list[di
                 **about.get((key, name), {}),
             })  # fmt: skip
     return rows
+
+
+def text_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Lay out the rows of ``given.json`` for the terminal."""
+    measures = [m for m in MEASURES if any(row["measure"] == m for row in rows)]
+    places = dict.fromkeys((r["selector"], r["ratio"], r["dataset"]) for r in rows)
+    at = {(r["selector"], r["ratio"], r["dataset"], r["measure"]): r for r in rows}
+    lines = [["selector", "kept", "data set", *(MEASURES[m] for m in measures)]]
+    for selector, ratio, dataset in places:
+        cells = [at[selector, ratio, dataset, m] for m in measures]
+        spans = [
+            f"{100 * c['mean']:.2f} [{100 * c['low']:.1f}, {100 * c['high']:.1f}]" for c in cells
+        ]
+        lines.append([selector, f"{100 * ratio:g} %", dataset, *spans])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    laid = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+    runs = max(row["runs"] for row in rows)
+    note = f"Averaged over images, per cent, {runs} run{'s' * (runs > 1)} [95 % interval]."
+    return "\n".join([laid[0], "-" * max(map(len, laid)), *laid[1:], note])
 
 
 def _by_image(result: Result, written: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
