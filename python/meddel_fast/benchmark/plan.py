@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meddel_fast.benchmark.checks import check_selectors, check_sets
 from meddel_fast.benchmark.config import RunConfig
-from meddel_fast.benchmark.results import repeated
+from meddel_fast.benchmark.results import UNTRAINED, repeated
 from meddel_fast.benchmark.stages import generalisation, leak_stages, score_stages, task_stages
 from meddel_fast.benchmark.stages.run_folder import FULL, tags
 from meddel_fast.benchmark.stages.run_stages import RunStages
@@ -13,7 +13,7 @@ from meddel_fast.selectors import DRAW_NOTHING
 
 GROUPS = (
     *("make", "data", "encoder", "pretrain", "embed", "leakage", "select"),
-    *("evaluate", "generalisation", "score", "report"),
+    *("untrained", "evaluate", "generalisation", "score", "report"),
 )
 
 
@@ -55,10 +55,11 @@ def build(config: RunConfig, records: Records) -> list[Stage]:
             for t, s, ratio in scored
             if (t, repeat) != (FULL, 0)
         ),
+        *map(run.untrained, repeats),
         *(
             run.evaluate(repeated(t, repeat), d, seed)
             for repeat in repeats
-            for t, _, _ in scored
+            for t in (*(t for t, _, _ in scored), UNTRAINED)
             for d in task_stages.segmented(config)
             for seed in config.seeds
         ),

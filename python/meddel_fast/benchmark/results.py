@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from meddel_fast.images.manifest import Manifest
 
 
+UNTRAINED, NOTHING = "untrained", "nothing"
+"""The floors of a run: an encoder with its first weights, and the empty mask. No selector may have
+their names."""
+
+
 def repeated(name: str, repeat: int) -> str:
     """Name the repetition of a selection; the first one has the selection's own name."""
     return f"{name}-repeat{repeat}" if repeat else name
@@ -132,6 +137,21 @@ def results_of_run(run_dir: Path, about: dict[str, Any]) -> list[Result]:
         config["seeds"],
         config.get("repeats", 1),
     )
+
+
+def floor_results(
+    out: Path, data: Sequence[str], seeds: Sequence[int], repeats: int
+) -> list[Result]:
+    """List the results of the untrained encoders, as :func:`list_results` does."""
+    return list_results(out, [(UNTRAINED, UNTRAINED, 0.0)], data, seeds, repeats)
+
+
+def floors_of_run(run_dir: Path, about: dict[str, Any]) -> list[Result]:
+    """Give :func:`floor_results` by what ``run.json`` says; none of a run of before there were."""
+    config = about["config"]
+    names = [data["name"] for data in segmented_sets(config)]
+    there = UNTRAINED in about.get("floors", [])
+    return floor_results(run_dir, names, config["seeds"], config["repeats"]) if there else []
 
 
 def segmented_sets(config: dict[str, Any]) -> list[dict[str, Any]]:

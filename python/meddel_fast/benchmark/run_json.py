@@ -46,6 +46,7 @@ def check_results(path: StrPath, about: dict[str, Any]) -> None:
         It does not.
     """
     check_fields(path, about, {"name": str, "config": dict, "tags": list}, _WANTED)
+    check_fields(path, {"floors": [], **about}, {"floors": list}, _WANTED)
     config = {"repeats": 1, **about["config"]}
     check_fields(path, config, {"data": list, "seeds": list, "repeats": int}, _WANTED)
     with described(path, _WANTED):

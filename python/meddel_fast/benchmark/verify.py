@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.benchmark.results import Result, masked_rows, read_run, results_of_run
+from meddel_fast.benchmark.results import (
+    Result,
+    floors_of_run,
+    masked_rows,
+    read_run,
+    results_of_run,
+)
 from meddel_fast.common.atomic import write_json
 from meddel_fast.common.files import Progress, read_json
 from meddel_fast.common.hashes import sha256_file
@@ -62,8 +68,9 @@ def verify(
     Returns
     -------
     list of Verdict
-        One for each result that the run's settings ask for. A result agrees when every score in
-        it is, bit for bit, the one computed from its predictions and the masks.
+        One for each result that the run's settings ask for, those of the untrained encoders last.
+        A result agrees when every score in it is, bit for bit, the one computed from its
+        predictions and the masks.
 
     Raises
     ------
@@ -73,7 +80,7 @@ def verify(
         `roots` names a data set that the run does not have.
     """
     about = read_run(run_dir)
-    results = results_of_run(run_dir, about)
+    results = results_of_run(run_dir, about) + floors_of_run(run_dir, about)
     tested = {d["name"]: d for d in about["config"]["data"] if "test" in d["use"]}
     unknown = sorted(set(roots or {}) - set(tested))
     if unknown:

@@ -76,7 +76,7 @@ def _written(parameter: Any) -> str:
 
 def run_stages(config: Path, data_root: Path | None, out: Path | None, until: str | None) -> Path:
     """Bring the stages of a run up to date, up to and with the group `until`."""
-    refuse_beside("--config", "config", "data_root", "out", "plan")
+    refuse_beside("--config", "config", "data_root", "out", "plan", "metric")
     from meddel_fast.benchmark.config_file import load_config
     from meddel_fast.benchmark.run import run as run_benchmark
 
@@ -84,15 +84,22 @@ def run_stages(config: Path, data_root: Path | None, out: Path | None, until: st
     return run_benchmark(settings, until=until, console=progress_console())
 
 
-def print_table(run_dir: Path) -> None:
-    """Print the score table of a run."""
+def print_table(run_dir: Path, metric: str = "miou") -> None:
+    """Print the score table of a run, with one of the scores beside NormDEL, and its floors."""
     from meddel_fast.benchmark.report import score_table
+    from meddel_fast.benchmark.scores import floors, selections
     from meddel_fast.common.files import read_json
 
-    rows = read_json(run_dir / "score" / "scores.json")
-    tasks = run_dir / "score" / "tasks.json"
+    folder = run_dir / "score"
+    rows = read_json(folder / "scores.json")
+    tasks = folder / "tasks.json"
     if rows or not tasks.is_file():
-        typer.echo(score_table(rows))
+        typer.echo(score_table(rows, metric))
+    if (folder / "floors.json").is_file():
+        found = read_json(folder / "statistics.json")["differences"]
+        typer.echo("\n".join(floors.told(read_json(folder / "floors.json"), found, metric)))
+    if (folder / "selections.json").is_file():
+        typer.echo("\n".join(selections.told(read_json(folder / "selections.json"))))
     if tasks.is_file():
         from meddel_fast.benchmark.scores.task_scores import task_table
 

@@ -27,6 +27,13 @@ def score(
         Path | None, typer.Argument(help="A run directory, or a CSV with columns miou, retained.")
     ] = None,
     alpha: Annotated[float, typer.Option(help="Weight of the retained share.")] = 1.0,
+    metric: Annotated[
+        str,
+        typer.Option(
+            help="What the table of a run shows beside NormDEL: miou or dice, over the pixels of "
+            "all images together; image_iou or image_dice, the lesion's, averaged over images."
+        ),
+    ] = "miou",
     out: OutOption = None,
     config: ConfigOption = None,
     data_root: RootOption = None,
@@ -62,18 +69,24 @@ def score(
             f"--{sorted(idle)[0].replace('_', '-')} would have no effect without --predictions: "
             "leave it out"
         )
+    _check_metric(metric)
     if config is not None:
-        print_table(run_stages(config, data_root, out, "score"))
+        print_table(run_stages(config, data_root, out, "score"), metric)
         return
     path = need(results, "a run directory or a CSV file")
     if path.is_dir():
         if given("alpha"):
             raise ConfigError(
                 "--alpha would have no effect on a run, whose weight is the config's: set [run] "
-                f"alpha and run it again; {path / 'score' / 'alpha.csv'} has other weights"
+                f"alpha and run it again; {path / 'score' / 'alphas.csv'} has other weights"
             )
-        print_table(path) if out is None else write_table(path, out)
+        if out is None:
+            print_table(path, metric)
+            return
+        refuse_beside("--out, whose table has all scores", "results", "out")
+        write_table(path, out)
         return
+    refuse_beside("a CSV file", "results", "alpha", "out")
     from meddel_fast.benchmark.scores.score import score_csv
     from meddel_fast.common.outputs import check_output, csv_table, output_path
 
@@ -86,6 +99,13 @@ def score(
     else:
         with output_path(out, kind) as target:
             target.write_text(text, "utf-8", newline="")
+
+
+def _check_metric(metric: str) -> None:
+    from meddel_fast.benchmark.scores.score import METRICS
+
+    if metric not in METRICS:
+        raise ConfigError(f"--metric must be one of {', '.join(METRICS)}, got {metric!r}")
 
 
 def report(

@@ -10,6 +10,13 @@ from meddel_fast.benchmark.report.load import FULL
 
 MEAN = "mean"  # the row that averages the data sets
 
+METRIC_TITLES = {
+    "miou": "mIoU",
+    "dice": "Dice",
+    "image_iou": "IoU by image",
+    "image_dice": "Dice by image",
+}
+
 _UNSEEN = ("Cc", "Cf", "Cs")
 
 Rows = Sequence[Mapping[str, Any]]
@@ -49,6 +56,26 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes_left:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
+def signed(fraction: float) -> str:
+    """Write a difference of scores in points: ``+2.10``, with a minus sign where it is one."""
+    return f"{100 * fraction:+.2f}".replace("-", "\u2212")
+
+
+def span(low: float | None, high: float | None) -> str:
+    """Write the interval of a difference; without one, that there is none."""
+    return "[no interval]" if low is None or high is None else f"[{signed(low)}, {signed(high)}]"
+
+
+def counted(count: int, noun: str) -> str:
+    """Write a count with its noun: ``1 head``, ``3 heads``."""
+    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Join parts of a sentence: ``a, b and c``."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
 def data_sets(rows: Rows) -> list[str]:
     """List the columns of the table: the data sets, then their mean where there are several."""
     names = list(dict.fromkeys(str(row["dataset"]) for row in rows))
@@ -75,7 +102,7 @@ def best_rows(rows: Rows, dataset: str, metric: str) -> set[tuple[str, float]]:
     return {key for key, value in values.items() if value == max(values.values())}
 
 
-def score_table(rows: Rows) -> str:
+def score_table(rows: Rows, metric: str = "miou") -> str:
     """Lay out the scores for the terminal.
 
     Parameters
@@ -85,6 +112,9 @@ def score_table(rows: Rows) -> str:
         deviation and, where they are known, both ends of the 95 % interval of mIoU and NormDEL as
         fractions.
 
+    metric
+        One of `METRIC_TITLES`, which stands beside NormDEL.
+
     Returns
     -------
     str
@@ -93,7 +123,7 @@ def score_table(rows: Rows) -> str:
     if not rows:
         return "No scores yet."
     sets = data_sets(rows)
-    measures = (("normdel", "NormDEL"), ("miou", "mIoU"))
+    measures = (("normdel", "NormDEL"), (metric, METRIC_TITLES[metric]))
     columns = [(name, metric) for name in sets for metric, _ in measures]
     best = {column: best_rows(rows, *column) for column in columns}
     lines = [["", ""] + [name if metric == "normdel" else "" for name, metric in columns]]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from meddel_fast.benchmark.results import UNTRAINED
 from meddel_fast.benchmark.scores.normdel import normdel
 from meddel_fast.benchmark.scores.score import as_csv
 from meddel_fast.common.atomic import write_json, write_text
@@ -31,10 +32,10 @@ def task_rows(
     Parameters
     ----------
     selector, ratio
-        What was asked for, or a reference's name and anything.
+        What was asked for, or the name of a reference or of the untrained encoder and anything.
     share
-        (kept, pool); None for a reference, which has no pool: its ratio is "-", and it has no
-        NormDEL.
+        (kept, pool); None for a reference or the untrained encoder, which have no pool: their
+        ratio is "-", and they have no NormDEL.
     results
         Task -> data set -> one result per seed.
     alpha
@@ -108,7 +109,7 @@ def task_table(rows: Sequence[Mapping[str, Any]]) -> str:
     Segmentation is left to the score table, unless a reference stands beside it.
     """
     blocks = []
-    compared = any(row["ratio"] == "-" for row in rows)
+    compared = any(row["ratio"] == "-" and row["selector"] != UNTRAINED for row in rows)
     for task in dict.fromkeys(row["task"] for row in rows):
         if task == "segmentation" and not compared:
             continue

@@ -1,7 +1,7 @@
 """Stages that evaluate tasks beyond segmentation, and encoders that the run did not train.
 
-Segmentation of the run's own encoders is in `run_stages`; without other tasks and references
-there is nothing here, and no ``score/tasks.csv``.
+Segmentation of the run's own encoders, trained or not, is in `run_stages`; without other tasks and
+references there is nothing here, and no ``score/tasks.csv``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from meddel_fast.benchmark.config import DataConfig, ReferenceConfig, RunConfig
+from meddel_fast.benchmark.results import UNTRAINED
 from meddel_fast.benchmark.scores.task_scores import task_rows, write_tasks
 from meddel_fast.benchmark.stages.run_folder import FULL, NO_TRAINING, encoder_key, tags
 from meddel_fast.benchmark.stages.stage import Stage, settings
@@ -62,10 +63,13 @@ def _pairs(config: RunConfig, every: bool) -> list[tuple[DataConfig, str]]:
 
 
 def evaluations(config: RunConfig) -> list[Evaluation]:
-    """List what is evaluated here: the other tasks of each selection, then each reference."""
+    """List what is evaluated here.
+
+    The other tasks of each selection and of the untrained encoder, then each reference.
+    """
     own = [
         Evaluation(tag, data, task, seed)
-        for tag, _, _ in tags(config)
+        for tag in (*(tag for tag, _, _ in tags(config)), UNTRAINED)
         for data, task in _pairs(config, every=False)
         for seed in _seeds(config, task)
     ]
@@ -161,7 +165,7 @@ def write(run: RunFolder, folder: Path) -> None:
         return
     found: dict[str, dict[str, dict[str, list[Any]]]] = {}
     for data in segmented(config):
-        for tag, _, _ in scored:
+        for tag in (*(tag for tag, _, _ in scored), UNTRAINED):
             runs = [read_json(run.result(tag, data, seed)) for seed in config.seeds]
             found.setdefault(tag, {}).setdefault(SEGMENTATION, {})[data.name] = runs
     for one in others:
@@ -171,7 +175,9 @@ def write(run: RunFolder, folder: Path) -> None:
     for tag, selector, ratio in scored:
         kept = pool if tag == FULL else len(Selection.load(run.selection(tag)))
         table += task_rows(selector, ratio, (kept, pool), found[tag], config.alpha)
-    for reference in config.references:
-        results = found[f"reference/{reference.name}"]
-        table += task_rows(reference.name, 1.0, None, results, config.alpha)
+    for name, place in (
+        (UNTRAINED, UNTRAINED),
+        *((reference.name, f"reference/{reference.name}") for reference in config.references),
+    ):
+        table += task_rows(name, 1.0, None, found.get(place, {}), config.alpha)
     write_tasks(folder, table)
