@@ -16,8 +16,14 @@ from numpy.typing import NDArray
 
 from meddel_fast.benchmark.results import Result, masked_rows, results_of_run
 from meddel_fast.benchmark.scores.bootstrap import Floats, Run, Sample, average, resample
+from meddel_fast.benchmark.scores.floors import write_floors
 from meddel_fast.benchmark.scores.score import as_csv, score_rows, write_scores
-from meddel_fast.benchmark.scores.score_tables import group, sample_table, write_statistics
+from meddel_fast.benchmark.scores.score_tables import (
+    floors_of,
+    group,
+    sample_table,
+    write_statistics,
+)
 from meddel_fast.benchmark.scores.statistics import MEAN, Key, all_statistics, intervals
 from meddel_fast.common.atomic import atomic_directory, write_json, write_text
 from meddel_fast.common.files import read_json
@@ -36,6 +42,14 @@ MEASURES = {
     "pranet_dice": "meanDic (PraNet)",
 }
 """The scores averaged over images, and what tables call them."""
+LEAVES_OUT = (
+    "What was trained anew from one repetition to the next is not known from predictions: what was "
+    "not is in no interval."
+)
+ONE_REPETITION = (
+    "one repetition: how much another selection and training would move a score is not known, so "
+    "no difference is judged (predictions of further ones, with --repeat, would tell)"
+)
 _ONE = 1 << 40  # a score of 1 in whole numbers, whose sums are the same in any order
 
 Results = Mapping[Key, Mapping[str, Sequence[Result]]]
@@ -76,10 +90,16 @@ def write(run_dir: Path, about: Mapping[str, Any]) -> list[str]:
         for row in score_rows(*key, (key[1], 1), written, alpha):
             # How many images that are, nobody told.
             scores.append({**row, "kept": None, **spans[key][row["dataset"]]})
+    statistics = all_statistics(table, retained, alpha, alphas)
+    statistics["rule"] |= {"leaves_out": LEAVES_OUT}
+    if statistics["rule"]["why"]:
+        statistics["rule"] |= {"why": ONE_REPETITION}
+    floors = floors_of(table, compared, {ratio: ratio for _, ratio in compared}, alpha)
     averaged = image_rows(compared, groups)
     with atomic_directory(run_dir / "score", replace=True) as folder:
         write_scores(folder, scores, [])
-        write_statistics(folder, all_statistics(table, retained, alpha, alphas))
+        write_floors(folder, floors)
+        write_statistics(folder, statistics)
         write_json(folder / "given.json", averaged)
         write_text(folder / "given.csv", as_csv(COLUMNS, averaged))
     return notes
