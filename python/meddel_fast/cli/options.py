@@ -105,6 +105,10 @@ def print_table(run_dir: Path, metric: str = "miou") -> None:
         from meddel_fast.benchmark.scores.task_scores import task_table
 
         typer.echo("\n" * bool(rows) + task_table(read_json(tasks)))
+    if (folder / "given.json").is_file():
+        from meddel_fast.benchmark.given.tables import text_table
+
+        typer.echo("\n" + text_table(read_json(folder / "given.json")))
 
 
 def write_table(run_dir: Path, out: Path) -> None:
