@@ -46,14 +46,14 @@ def test_nothing_is_the_empty_mask_on_the_same_truths(rng: np.random.Generator) 
 def made_up(rng: np.random.Generator) -> tuple[Any, Any, Any]:
     """Counts of two sets, an untrained encoder's in two runs, with a frame that has no lesion."""
     segmentation = pytest.importorskip("meddel_fast.training.segmentation")
-    table: dict[Any, dict[str, Any]] = {key: {} for key in floors.FLOORS}
+    table: dict[Any, dict[str, Any]] = {key: {} for key in floors.KEYS}
     results, empty = {}, {}
     for name in ("a", "b"):
         truth = rng.random((7, 9, 9)) < 0.2
         truth[0] = False
         counts = np.stack([confusion_matrices(truth, rng.random(truth.shape) < 0.3) for _ in "01"])
         nothing = floors.nothing_of(counts)
-        drawn = resample(dict(zip(floors.FLOORS, (counts, nothing), strict=True)), [(0, 0), (1, 0)],
+        drawn = resample(dict(zip(floors.KEYS, (counts, nothing), strict=True)), [(0, 0), (1, 0)],
                          name, draws=200)  # fmt: skip
         for key, sample in drawn.items():
             table[key][name] = sample
@@ -88,33 +88,35 @@ def test_floor_rows(rng: np.random.Generator) -> None:
     assert found["nothing", "mean"]["normdel_low_end"]["0.05"] == pytest.approx(mean)
 
 
-def against(verdicts: dict[tuple[str, str], str], dataset: str = "a") -> list[dict[str, Any]]:
+def against(verdicts: dict[tuple[str, float, str], str], dataset: str) -> list[dict[str, Any]]:
     return [
-        {"selector": s, "ratio": 0.05, "dataset": dataset, "against": floor, "verdict": verdict}
-        for (s, floor), verdict in verdicts.items()
-    ]
+        {"selector": s, "ratio": r, "dataset": dataset, "against": floor, "verdict": verdict,
+         "why": "one repetition"}
+        for (s, r, floor), verdict in verdicts.items()
+    ]  # fmt: skip
 
 
 def test_it_is_said_what_does_not_clear_the_floors(rng: np.random.Generator) -> None:
     rows = floors.floor_rows(*made_up(rng), {1.0: 1.0}, 1.0)
     one_set = [row for row in rows if row["dataset"] != "b"]
     judged = against({
-        ("random", "untrained"): "better", ("random", "nothing"): "better",
-        ("kcenter", "untrained"): "not told apart", ("kcenter", "nothing"): "better",
-        ("meddel", "untrained"): "worse", ("meddel", "nothing"): "not judged",
-        ("meddel", "random"): "better",
-    })  # fmt: skip
+        ("random", 0.1, "untrained"): "better", ("random", 0.1, "nothing"): "better",
+        ("kcenter", 0.1, "untrained"): "not told apart", ("kcenter", 0.1, "nothing"): "better",
+        ("kcenter", 0.05, "untrained"): "worse", ("kcenter", 0.05, "nothing"): "better",
+        ("meddel", 0.1, "untrained"): "worse", ("meddel", 0.1, "nothing"): "not judged",
+        ("meddel", 0.1, "random"): "better", ("random", 0.1, "full"): "worse",
+    }, "a")  # fmt: skip
     first, second, told = floors.told(one_set, judged)
     values = {row["floor"]: 100 * row["miou_mean"] for row in one_set if row["dataset"] == "a"}
     assert first == f"Floor, untrained encoder: a {values['untrained']:.2f}"
     assert second == f"Floor, nothing segmented: a {values['nothing']:.2f}"
-    assert told == ("a: not shown to be better than a floor: kcenter 5 % (untrained), "
-                    "meddel 5 % (untrained and nothing)")  # fmt: skip
-    clear = judged[:2] + against({("random", "untrained"): "better"}, "b")
-    lines = floors.told(rows, clear)
-    assert "b " in lines[0]
-    assert "mean " in lines[0]
-    assert lines[2] == "a: every selection clears both floors."
+    assert told == ("a: not shown to be better than a floor: kcenter at 10, 5 % (untrained); "
+                    "meddel at 10 % (untrained and nothing).")  # fmt: skip
+    unknown = against({("random", 0.1, "untrained"): "not judged"}, "b")
+    lines = floors.told(rows, judged[:2] + unknown)
+    assert [line.partition("a ")[2].split()[1] for line in lines[:2]] == ["b", "b"]
+    assert lines[2] == "a: every selection clears the floors."
+    assert lines[3] == "b: not judged whether a selection clears the floors (one repetition)."
     assert lines[4] == "mean: no selection was held against the floors."
     assert floors.told([], judged) == []
 

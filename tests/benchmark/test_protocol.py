@@ -345,7 +345,7 @@ def test_tasks_one_at_a_time(finished: Path, tmp_path: Path) -> None:
     command = ["evaluate", str(model), str(manifest), "--out", str(out), "--task"]
     for task, options in (
         ("classification", ["labels=lesion", "precision=fp32"]),
-        ("localisation", ["steps=7", "batch_size=8", "head_hidden=8", "freeze_encoder=true",
+        ("localisation", ["steps=7", "batch_size=8", "head_hidden=8", "encoder=frozen",
                           "precision=fp32"]),
     ):  # fmt: skip
         settings = [word for option in options for word in ("--set", option)]

@@ -30,7 +30,7 @@ BASE: dict[str, Any] = {
         "precision": "fp32",
     },
     "downstream": {
-        "freeze_encoder": True,
+        "encoder": "frozen",
         "steps": 6,
         "batch_size": 8,
         "head_hidden": 8,

@@ -92,18 +92,23 @@ def print_table(run_dir: Path, metric: str = "miou") -> None:
 
     folder = run_dir / "score"
     rows = read_json(folder / "scores.json")
-    tasks = folder / "tasks.json"
+    tasks, statistics = folder / "tasks.json", folder / "statistics.json"
+    judged = read_json(statistics) if statistics.is_file() else {}
     if rows or not tasks.is_file():
-        typer.echo(score_table(rows, metric))
+        typer.echo(score_table(rows, judged, metric))
     if (folder / "floors.json").is_file():
-        found = read_json(folder / "statistics.json")["differences"]
-        typer.echo("\n".join(floors.told(read_json(folder / "floors.json"), found, metric)))
+        rows_of_floors, differences = read_json(folder / "floors.json"), judged["differences"]
+        typer.echo("\n".join(floors.told(rows_of_floors, differences, metric)))
     if (folder / "selections.json").is_file():
         typer.echo("\n".join(selections.told(read_json(folder / "selections.json"))))
     if tasks.is_file():
         from meddel_fast.benchmark.scores.task_scores import task_table
 
         typer.echo("\n" * bool(rows) + task_table(read_json(tasks)))
+    if (folder / "given.json").is_file():
+        from meddel_fast.benchmark.given.tables import text_table
+
+        typer.echo("\n" + text_table(read_json(folder / "given.json")))
 
 
 def write_table(run_dir: Path, out: Path) -> None:

@@ -37,7 +37,6 @@ def linear(fit: Features, classes: Classes, ask: Features, l2: float, iterations
     """
     with needs("benchmark"):
         from scipy.optimize import minimize
-        from scipy.special import logsumexp
 
     present, places = np.unique(classes, return_inverse=True)
     if len(present) == 1:
@@ -52,9 +51,13 @@ def linear(fit: Features, classes: Classes, ask: Features, l2: float, iterations
     def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         matrix = flat.reshape(d + 1, -1)
         logits = x @ matrix[:d] + matrix[d]
-        total = logsumexp(logits, axis=1)
-        chances = np.exp(logits - total[:, None])
-        value = float((total - logits[rows, places]).mean() + l2 / 2 * (matrix[:d] ** 2).sum())
+        logits -= logits.max(axis=1, keepdims=True)
+        chances = np.exp(logits)
+        total = chances.sum(axis=1)
+        chances /= total[:, None]
+        value = float(
+            (np.log(total) - logits[rows, places]).mean() + l2 / 2 * (matrix[:d] ** 2).sum()
+        )
         chances[rows, places] -= 1
         chances /= n
         slope = np.vstack([x.T @ chances + l2 * matrix[:d], chances.sum(axis=0)])

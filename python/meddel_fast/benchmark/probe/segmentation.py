@@ -29,15 +29,15 @@ class Confusions:
     Attributes
     ----------
     counts
-        Selection -> counts of each draw and test image, int64 (k, m, 2, 2); with `FLOOR` at ratio
-        0, for which no pixel is lesion.
+        Test set -> selection -> counts of each draw and image, int64 (k, m, 2, 2); with `FLOOR` at
+        ratio 0, for which no pixel is lesion.
     kept
         Selection -> images kept.
     masks
         Images of the pool that have a mask.
     """
 
-    counts: dict[Key, NDArray[np.int64]]
+    counts: dict[str, dict[Key, NDArray[np.int64]]]
     kept: dict[Key, float]
     masks: int
 
@@ -52,13 +52,13 @@ class Images:
         Folder of the encoder, or its name on the hub.
     pool
         The images that selectors see, with masks or without.
-    test
-        Images that all have masks, none of them in the pool.
+    tests
+        By name: images that all have masks, none of them in the pool.
     """
 
     encoder: StrPath
     pool: Manifest
-    test: Manifest
+    tests: Mapping[str, Manifest]
 
 
 def segment(
@@ -96,17 +96,20 @@ def segment(
     ValueError
         A selection has no image with a mask; a test image is in the pool.
     """
-    config = replace(config, freeze_encoder=True)
+    config = replace(config, encoder="frozen")
     pool = np.arange(len(images.pool))
     places = [i for i, path in enumerate(images.pool.mask_paths()) if path]
     masked = images.pool.take(places)
-    check_apart(masked, images.test)
+    for test in images.tests.values():
+        check_apart(masked, test)
     of_masked = np.full(len(pool), -1)
     of_masked[places] = np.arange(len(places))
     compute = choose_device(device, config.precision)
     encoder = load_encoder(images.encoder, compute, image_size=config.image_size, offline=offline)
     key = fingerprint(images.encoder, encoder)
-    counts: dict[Key, list[NDArray[np.int64]]] = {one: [] for one in chooser.keys}
+    counts: dict[str, dict[Key, list[NDArray[np.int64]]]] = {
+        name: {one: [] for one in chooser.keys} for name in images.tests
+    }
     kept: dict[Key, float] = {}
     done = 0
     for draw in range(draws):
@@ -123,13 +126,18 @@ def segment(
             head = HeadRun(encoder, key, config, compute, seed, lambda work: None)
             with deterministic():
                 head.train(masked, used)
-                counts[one].append(head.test(images.test).confusions)
+                for name, test in images.tests.items():
+                    counts[name][one].append(head.test(test).confusions)
             kept[one] = len(rows)
             done += 1
             if progress is not None:
-                progress(done, draws * len(counts))
-    found = {one: np.stack(parts) for one, parts in counts.items()}
-    found[FLOOR, 0.0] = nothing_segmented(next(iter(found.values())))
+                progress(done, draws * len(chooser.keys))
+    found = {
+        name: {one: np.stack(parts) for one, parts in of_set.items()}
+        for name, of_set in counts.items()
+    }
+    for of_set in found.values():
+        of_set[FLOOR, 0.0] = nothing_segmented(next(iter(of_set.values())))
     return Confusions(found, kept, len(places))
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from meddel_fast.benchmark.probe.choose import FULL, RANDOM, Key
 from meddel_fast.benchmark.scores.bootstrap import Sample
-from meddel_fast.benchmark.scores.verdicts import BETTER, NOT_JUDGED, WORSE, compare, rule
+from meddel_fast.benchmark.scores.score import as_csv
+from meddel_fast.benchmark.scores.verdicts import BETTER, NOT_JUDGED, compare, rule
+from meddel_fast.common.atomic import write_json, write_text
+from meddel_fast.common.outputs import FolderKind
 
 ROW_COLUMNS = (
     *("probe", "task", "dataset", "metric", "selector", "ratio", "kept", "draws"),
@@ -19,7 +23,9 @@ DIFFERENCE_COLUMNS = (
     *("comparisons", "difference", "low", "high", "all_low", "all_high", "verdict", "why"),
 )
 BELOW_FLOOR = "neither clears the floor"
-_MARKS = {BETTER: "+", WORSE: "-"}
+FOLDER = FolderKind("scores of a probe", lambda folder: (folder / "probe.json").is_file())
+_SHOWN = ("accuracy", "miou")  # of each task, on a terminal
+PROBES = {"knn": "Nearest neighbours", "linear": "Linear model", "mlp": "MLP"}
 TITLES = {
     "accuracy": "accuracy",
     "macro_recall": "macro recall",
@@ -74,6 +80,63 @@ def tables(scores: Sequence[Scores], about: Sequence[Mapping[str, Any]]) -> dict
         "rows": rows,
         "differences": differences,
     }
+
+
+def join(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Join what :func:`tables` gave for several tasks; the rule of the first is that of all."""
+    parts = ("data", "rows", "differences")
+    return {"rule": found[0]["rule"]} | {
+        name: [row for one in found for row in one[name]] for name in parts
+    }
+
+
+def write_tables(folder: Path, found: Mapping[str, Any]) -> None:
+    """Write ``probe.json``, and its tables as CSV files."""
+    write_json(folder / "probe.json", found)
+    write_text(folder / "probe.csv", as_csv(ROW_COLUMNS, found["rows"]))
+    write_text(folder / "probe_differences.csv", as_csv(DIFFERENCE_COLUMNS, found["differences"]))
+
+
+def as_text(found: Mapping[str, Any]) -> str:
+    """Give the tables for a terminal: per probe, data set and selection its score and verdict."""
+    against = {
+        (*_about(row), row["selector"], row["ratio"]): row
+        for row in found["differences"]
+        if row["against"] == RANDOM
+    }
+    blocks: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    for row in found["rows"]:
+        if row["metric"] not in _SHOWN:
+            continue
+        scored = f"{_percent(row['mean'])} [{_percent(row['low'])}, {_percent(row['high'])}]"
+        kept = f"{100 * row['ratio']:g} % ({row['kept']})" if row["ratio"] else ""
+        other = against.get((*_about(row), row["selector"], row["ratio"]))
+        told = ("", "")
+        if other is not None:
+            ends = (f"{100 * other[end]:+.1f}" for end in ("all_low", "all_high"))
+            told = (f"{100 * other['difference']:+.1f} [{', '.join(ends)}]", other["verdict"])
+        cells = (row["selector"], kept, scored, *told)
+        blocks.setdefault(_about(row), []).append(cells)
+    return "\n\n".join(_block(about, rows) for about, rows in blocks.items())
+
+
+def _about(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(row[name]) for name in ("probe", "task", "dataset", "metric"))
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+def _block(about: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    probe, _, dataset, metric = about
+    heads = ("", "kept", TITLES[metric], "against random", "")
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    lines = [
+        "  ".join(f"{cell:{w}}" for cell, w in zip(line, widths, strict=True)).rstrip()
+        for line in (heads, *rows)
+    ]
+    return "\n".join([f"{PROBES[probe]}, {dataset}", *lines])
 
 
 def _rows(one: Scores) -> list[dict[str, Any]]:

@@ -19,9 +19,10 @@ from meddel_fast.benchmark.results import NOTHING, UNTRAINED
 from meddel_fast.benchmark.scores.normdel import normdel
 from meddel_fast.benchmark.scores.score import METRICS, as_csv, values_of
 from meddel_fast.benchmark.scores.statistics import MEAN, Key, Table, with_mean
+from meddel_fast.benchmark.scores.verdicts import BETTER, NOT_JUDGED
 from meddel_fast.common.atomic import write_json, write_text
 
-FLOORS: tuple[Key, Key] = ((UNTRAINED, 0.0), (NOTHING, 0.0))
+KEYS: tuple[Key, Key] = ((UNTRAINED, 0.0), (NOTHING, 0.0))
 """Their keys in a table of samples."""
 
 _TITLES = {UNTRAINED: "untrained encoder", NOTHING: "nothing segmented"}
@@ -48,9 +49,9 @@ def floor_rows(
     Parameters
     ----------
     table
-        Samples of mIoU, those of `FLOORS` among them.
+        Samples of mIoU, those of `KEYS` among them.
     results
-        Data set -> the results of the untrained encoders, run by run.
+        Data set -> the results of the untrained encoders, run by run; empty where there are none.
     empty
         Data set -> the result of predicting no pixel.
     shares
@@ -65,19 +66,19 @@ def floor_rows(
         means of the other `METRICS`, as fractions. "normdel_low_end" gives, for each ratio, the
         NormDEL of "nothing" at the share kept: the end of its scale that means no success at all.
     """
-    spans = with_mean({key: table[key] for key in FLOORS})
+    spans = with_mean({key: table[key] for key in KEYS if key in table})
     lowest = {
         name: {ratio: normdel(one["miou"], share, alpha) for ratio, share in shares.items()}
         for name, one in empty.items()
     }
     lowest[MEAN] = {r: float(np.mean([one[r] for one in lowest.values()])) for r in shares}
-    values = {
-        UNTRAINED: {
+    values = {}
+    if results:
+        values[UNTRAINED] = {
             name: np.mean([values_of(run) for run in runs], axis=0)
             for name, runs in results.items()
-        },
-        NOTHING: {name: np.array(values_of(one)) for name, one in empty.items()},
-    }
+        }
+    values[NOTHING] = {name: np.array(values_of(one)) for name, one in empty.items()}
     rows = []
     for floor, sets in values.items():
         for name, means in [*sets.items(), (MEAN, np.mean(list(sets.values()), axis=0))]:
@@ -121,38 +122,31 @@ def told(floors: Rows, differences: Rows, metric: str = "miou") -> list[str]:
     lines = []
     for floor, title in _TITLES.items():
         rows = [row for row in floors if row["floor"] == floor]
+        if not rows:
+            continue
         shown = rows if len(rows) > 2 else rows[:1]  # one set is its own mean
         cells = [f"{row['dataset']} {100 * row[f'{metric}_mean']:.2f}" for row in shown]
         lines.append(f"Floor, {title}: {', '.join(cells)}")
     names = list(dict.fromkeys(str(row["dataset"]) for row in floors))
-    for name in names if len(names) > 2 else names[:1]:
-        lines.append(_cleared(name, not_cleared(differences, name)))
-    return lines
+    shown = names if len(names) > 2 else names[:1]
+    return lines + [f"{name}: {_cleared(differences, name)}" for name in shown]
 
 
-def not_cleared(differences: Rows, dataset: str) -> list[tuple[str, float, list[str]]] | None:
-    """List selector, ratio and the floors that a selection is not better than on a data set.
-
-    None where no selection was held against the floors.
-    """
-    missed: dict[tuple[str, float], list[str]] = {}
-    for row in differences:
-        if row["dataset"] == dataset and row["against"] in _TITLES:
-            floors = missed.setdefault((row["selector"], row["ratio"]), [])
-            if row["verdict"] != "better":
-                floors.append(row["against"])
+def _cleared(differences: Rows, dataset: str) -> str:
+    """Say which selections are not better than each floor on a data set."""
+    held = [r for r in differences if r["dataset"] == dataset and r["against"] in _TITLES]
+    if not held:
+        return "no selection was held against the floors."
+    if all(row["verdict"] == NOT_JUDGED for row in held):
+        return f"not judged whether a selection clears the floors ({held[0]['why']})."
+    missed: dict[Key, list[str]] = {}
+    for row in held:
+        if row["verdict"] != BETTER:
+            missed.setdefault((row["selector"], row["ratio"]), []).append(row["against"])
     if not missed:
-        return None
-    return [(selector, ratio, floors) for (selector, ratio), floors in missed.items() if floors]
-
-
-def _cleared(dataset: str, missed: list[tuple[str, float, list[str]]] | None) -> str:
-    if missed is None:
-        return f"{dataset}: no selection was held against the floors."
-    if not missed:
-        return f"{dataset}: every selection clears both floors."
-    named = [
-        f"{selector} {100 * ratio:g} % ({' and '.join(floors)})"
-        for selector, ratio, floors in missed
-    ]
-    return f"{dataset}: not shown to be better than a floor: {', '.join(named)}"
+        return "every selection clears the floors."
+    alike: dict[tuple[str, str], list[str]] = {}
+    for (selector, ratio), floors in missed.items():
+        alike.setdefault((selector, " and ".join(floors)), []).append(f"{100 * ratio:g}")
+    named = [f"{s} at {', '.join(ratios)} % ({floors})" for (s, floors), ratios in alike.items()]
+    return f"not shown to be better than a floor: {'; '.join(named)}."

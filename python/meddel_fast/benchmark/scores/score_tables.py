@@ -26,7 +26,7 @@ from meddel_fast.benchmark.scores.cost import (
     cost_row,
     training_steps,
 )
-from meddel_fast.benchmark.scores.floors import FLOORS, floor_rows, nothing_of, write_floors
+from meddel_fast.benchmark.scores.floors import floor_rows, nothing_of, write_floors
 from meddel_fast.benchmark.scores.score import as_csv, planted_rows, score_rows, write_scores
 from meddel_fast.benchmark.scores.selections import selection_rows, write_selections
 from meddel_fast.benchmark.scores.statistics import (
@@ -87,9 +87,9 @@ def score_run(
     }
     retained = {key: len(rows) / len(pool) for key, rows in kept.items()}
     table = sample_table(results, groups) if sets else {}
-    chosen = {key: samples for key, samples in table.items() if key not in FLOORS}
-    spans = intervals(chosen, retained, config.alpha)
-    costs, scores = costs_of(config, tags, kept, pool, embedder), []
+    spans = intervals(table, retained, config.alpha)
+    trained = tags if "pretrain" in config.measures else []
+    costs, scores = costs_of(config, trained, kept, pool, embedder), []
     for cost in costs if sets else ():
         key = (cost["selector"], cost["ratio"])
         written = {name: [read_json(r.path) for r in found] for name, found in results[key].items()}
@@ -109,9 +109,9 @@ def score_run(
         write_text(folder / "costs.csv", as_csv(COST_COLUMNS, costs))
         write_selections(folder, selection_rows(made, out / "stages"))
         if sets:
-            shares = {ratio: retained[selector, ratio] for selector, ratio in chosen}
+            shares = {ratio: share for (_, ratio), share in retained.items()}
             write_floors(folder, floors_of(table, results, shares, config.alpha))
-            write_statistics(folder, all_statistics(chosen, retained, config.alpha, config.alphas))
+            write_statistics(folder, all_statistics(table, retained, config.alpha, config.alphas))
 
 
 def floors_of(
@@ -123,11 +123,11 @@ def floors_of(
     """Give the rows of the floors, see `floors.floor_rows`."""
     from meddel_fast.training.segmentation import scores  # brings torch
 
-    untrained = results[UNTRAINED, 0.0]
+    untrained = results.get((UNTRAINED, 0.0), {})  # none beside given predictions
     written = {name: [read_json(r.path) for r in found] for name, found in untrained.items()}
     empty = {
         name: scores(nothing_of(load_confusions(found[0].predictions)[1]))
-        for name, found in untrained.items()
+        for name, found in next(iter(results.values())).items()
     }
     return floor_rows(table, written, empty, shares, alpha)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from meddel_fast.benchmark.results import NOTHING, UNTRAINED
 from meddel_fast.benchmark.scores.bootstrap import (
     CONFIDENCE,
     DRAWS,
@@ -33,7 +34,6 @@ from meddel_fast.benchmark.scores.verdicts import (
 
 MEAN = "mean"
 FULL, RANDOM = "full", "random"
-UNTRAINED, NOTHING = "untrained", "nothing"
 FLOORS = (UNTRAINED, NOTHING)
 """Keys (floor, 0.0) of a table: an encoder with its first weights, and what predicts no pixel."""
 BELOW_FLOOR = "neither clears the floor"
