@@ -138,8 +138,8 @@ def test_plans_list_the_stages_and_do_nothing(tmp_path: Path) -> None:
     out = tmp_path / "run"
     for name, options, wanted in (
         # 11 sets, pool, embed, 3 repetitions of 2 selections, 11 pre-trainings, an untrained
-        # encoder, 12 x 8 x 3 evaluations; 8 x 3 of the reference, 4 x (pool, embed, 3 x (2, 2, 24)) across, score,
-        # report; 8 test sets embedded for the leakage audit
+        # encoder, 12 x 8 x 3 evaluations; 8 x 3 of the reference, 4 x (pool, embed, 3 x (2, 2,
+        # 24)) across, score, report; 8 test sets embedded for the leakage audit
         (
             "paper",
             ["--data-root", "/data"],

@@ -221,11 +221,14 @@ def _across(
 
 
 def segmented_sets(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """List the test sets that are segmented, as ``run.json`` has them."""
+    """List the test sets that are segmented by what was trained, as ``run.json`` has them."""
+    trains = "pretrain" in config.get("measures", ["pretrain"])
     return [
         data
         for data in config["data"]
-        if "test" in data["use"] and "segmentation" in data.get("tasks", ["segmentation"])
+        if trains
+        and "test" in data["use"]
+        and "segmentation" in data.get("tasks", ["segmentation"])
     ]
 
 

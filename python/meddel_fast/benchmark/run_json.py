@@ -47,8 +47,9 @@ def check_results(path: StrPath, about: dict[str, Any]) -> None:
     """
     check_fields(path, about, {"name": str, "config": dict, "tags": list}, _WANTED)
     check_fields(path, {"floors": [], **about}, {"floors": list}, _WANTED)
-    config = {"repeats": 1, **about["config"]}
-    check_fields(path, config, {"data": list, "seeds": list, "repeats": int}, _WANTED)
+    config = {"repeats": 1, "measures": ["pretrain"], **about["config"]}
+    kinds = {"data": list, "seeds": list, "repeats": int, "measures": list}
+    check_fields(path, config, kinds, _WANTED)
     with described(path, _WANTED):
         for data in config["data"]:
             plain_name(path, data["name"])

@@ -92,14 +92,14 @@ def print_table(run_dir: Path, metric: str = "miou") -> None:
 
     folder = run_dir / "score"
     rows = read_json(folder / "scores.json")
-    tasks = folder / "tasks.json"
+    tasks, statistics = folder / "tasks.json", folder / "statistics.json"
+    judged = read_json(statistics) if statistics.is_file() else {}
     if rows and f"{metric}_mean" not in rows[0]:
         raise ConfigError(f"{folder} has no {metric}: it is of a version before there was one")
     if rows or not tasks.is_file():
-        typer.echo(score_table(rows, metric))
+        typer.echo(score_table(rows, judged, metric))
     if (folder / "floors.json").is_file():
-        found = read_json(folder / "statistics.json")["differences"]
-        for line in floors.told(read_json(folder / "floors.json"), found, metric):
+        for line in floors.told(read_json(folder / "floors.json"), judged["differences"], metric):
             typer.echo(line)
     if (folder / "selections.json").is_file():
         for line in selections.told(read_json(folder / "selections.json")):
@@ -108,6 +108,10 @@ def print_table(run_dir: Path, metric: str = "miou") -> None:
         from meddel_fast.benchmark.scores.task_scores import task_table
 
         typer.echo("\n" * bool(rows) + task_table(read_json(tasks)))
+    if (folder / "given.json").is_file():
+        from meddel_fast.benchmark.given.tables import text_table
+
+        typer.echo("\n" + text_table(read_json(folder / "given.json")))
 
 
 def write_table(run_dir: Path, out: Path) -> None:

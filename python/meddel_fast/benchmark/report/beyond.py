@@ -74,8 +74,7 @@ def _generalisation(run: Run) -> Table | None:
     for selector, source in dict.fromkeys((r["selector"], r["pretrained_on"]) for r in rows):
         cells = [found[selector, source, target] for target in targets]
         scores = [
-            _score({"mean": c["miou_mean"], "std": c["miou_std"], "runs": c["runs"]})
-            for c in cells
+            _score({"mean": c["miou_mean"], "std": c["miou_std"], "runs": c["runs"]}) for c in cells
         ]
         ratio, runs = float(cells[0]["ratio"]), int(cells[0]["runs"])
         kept = share(ratio)._replace(small=number(int(cells[0]["kept"])))

@@ -127,7 +127,9 @@ def _classify(
         return probe_classes(x, labels, chooser, probe, name=POOL, centre=centre, progress=progress)
     scores: list[Scores] = []
     about: list[dict[str, Any]] = []
-    sets = Sets(run, _test_sets(config, "classification"))
+    # what leaked was embedded with the pool before it was taken out
+    whole = RunStages(config, run.records, "pool") if config.leakage.exclude else run
+    sets = Sets(whole, _test_sets(config, "classification"))
     for data in sets.sets:
         rows = _tested(run, data)
         y = np.asarray(sets.samples(data, data.test_splits).embeddings)

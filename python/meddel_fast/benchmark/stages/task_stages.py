@@ -49,8 +49,9 @@ class Evaluation(NamedTuple):
 
 
 def segmented(config: RunConfig) -> list[DataConfig]:
-    """List the test sets that are segmented."""
-    return [d for d in config.data if "test" in d.use and SEGMENTATION in d.tasks]
+    """List the test sets that are segmented with encoders that were pre-trained."""
+    trains = "pretrain" in config.measures
+    return [d for d in config.data if trains and "test" in d.use and SEGMENTATION in d.tasks]
 
 
 def _seeds(config: RunConfig, task: str) -> tuple[int, ...]:
@@ -62,7 +63,7 @@ def _pairs(config: RunConfig, every: bool) -> list[tuple[DataConfig, str]]:
     return [
         (data, task)
         for data in config.data
-        if "test" in data.use
+        if "test" in data.use and "pretrain" in config.measures
         for task in data.tasks
         if every or task != SEGMENTATION
     ]
