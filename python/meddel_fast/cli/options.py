@@ -92,8 +92,12 @@ def print_table(run_dir: Path, metric: str = "miou") -> None:
 
     folder = run_dir / "score"
     rows = read_json(folder / "scores.json")
-    tasks = folder / "tasks.json"
-    if rows or not tasks.is_file():
+    tasks, probe = folder / "tasks.json", folder / "probe.json"
+    if probe.is_file():
+        from meddel_fast.benchmark.probe.table import as_text
+
+        typer.echo(as_text(read_json(probe)) + "\n" * bool(rows))
+    if rows or not (tasks.is_file() or probe.is_file()):
         typer.echo(score_table(rows, metric))
     if (folder / "floors.json").is_file():
         found = read_json(folder / "statistics.json")["differences"]
