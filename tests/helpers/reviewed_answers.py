@@ -221,7 +221,7 @@ def what_would_tell(facts: Facts, what: str, floors: str) -> None:
     noun = "draws" if probe else "repetitions"
     first = f"at least 3 {noun} (it has {have})" if have < 3 else f"more {noun} (it has {have})"
     assert what.startswith(first)
-    assert what.endswith(" and more test images")
+    assert what.endswith(f" and more test {'samples' if probe else 'images'}")
     check_floors(facts, probe, floors, None)
     longer = "a probe that clears" if probe else "longer pre-training"
     assert (longer in what) == ("does not clear" in floors)
@@ -286,7 +286,7 @@ def floor_above_random(
     facts: Facts, rows: list[dict[str, Any]], floor: str, name: str, ratio: float
 ) -> float:
     titles = {title: key for key, title in FLOORS.items()}
-    if floor not in titles:  # of the probe
+    if _of_probe(name):
         row = one(rows, ("random", ratio), floor)
         assert row, floor
         return -float(row["difference"])
@@ -336,7 +336,7 @@ def _curve_rows(facts: Facts, name: str, where: str) -> dict[tuple[str, float], 
 
 
 def _of_probe(where: str) -> bool:
-    return where.startswith(tuple(f"{name} on " for name in PROBES.values()))
+    return any(f"{name} on " in where for name in PROBES.values())
 
 
 def _curve_floor(facts: Facts, part: str, name: str, where: str) -> None:

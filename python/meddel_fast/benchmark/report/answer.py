@@ -223,6 +223,6 @@ def _missing(measure: Measure) -> str:
     if low and not measure.probe:
         wanted.append(f"longer pre-training until an encoder clears the floors on {listed(low)}")
     elif low:
-        wanted.append(f"a probe that clears its floor by {listed(low)}")
-    wanted.append("more test images")
+        wanted.append(f"a probe that clears the floors on {listed(low)}")
+    wanted.append("more test samples" if measure.probe else "more test images")
     return f"To tell, it would take {listed(wanted)}: {floors.clause(measure, None)}."
