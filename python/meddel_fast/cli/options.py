@@ -96,7 +96,12 @@ def print_table(run_dir: Path, metric: str = "miou") -> None:
     judged = read_json(statistics) if statistics.is_file() else {}
     if rows and f"{metric}_mean" not in rows[0]:
         raise ConfigError(f"{folder} has no {metric}: it is of a version before there was one")
-    if rows or not tasks.is_file():
+    probe = folder / "probe.json"
+    if probe.is_file():
+        from meddel_fast.benchmark.probe.table import as_text
+
+        typer.echo(as_text(read_json(probe)) + "\n" * bool(rows))
+    if rows or not (tasks.is_file() or probe.is_file()):
         typer.echo(score_table(rows, judged, metric))
     if (folder / "floors.json").is_file():
         for line in floors.told(read_json(folder / "floors.json"), judged["differences"], metric):
