@@ -15,6 +15,8 @@
                                                 ranks, costs
 ``leakage``                                     test images that the pool or the training of a head
                                                 holds too
+``audit_words``, ``inside``, ``sight``          what the audit found, in words; equal files inside a
+                                                set; which copies it can see
 ``results``, ``run_json``                       where the results of a run are, by its ``run.json``,
                                                 which is checked first
 ``verify``                                      saved predictions scored again
