@@ -137,16 +137,17 @@ def test_the_papers_config_is_the_paper() -> None:
 def test_plans_list_the_stages_and_do_nothing(tmp_path: Path) -> None:
     out = tmp_path / "run"
     for name, options, wanted in (
-        # 11 sets, pool, embed, 3 repetitions of 2 selections, 11 pre-trainings, 11 x 8 x 3
-        # evaluations; 8 x 3 of the reference, 4 x (pool, embed, 3 x (2, 2, 24)) across, score,
-        # report; 8 test sets embedded for the leakage audit, which has two stages more
+        # 11 sets, pool, embed, 3 repetitions of 2 selections, 11 pre-trainings, an untrained
+        # encoder, 12 x 8 x 3 evaluations; 8 x 3 of the reference, 4 x (pool, embed, 3 x (2, 2,
+        # 24)) across, score, report; 8 test sets embedded for the leakage audit, which has
+        # two stages more
         (
             "paper",
             ["--data-root", "/data"],
-            11 + 2 + 3 * (2 + 11 + 264) + 24 + 4 * (2 + 3 * 28) + 2 + 11,
+            11 + 2 + 3 * (2 + 11 + 1 + 288) + 24 + 4 * (2 + 3 * 28) + 2 + 11,
         ),
         # 2 sets made and read; classification once and localisation twice a tag; 2 x 14 across
-        ("cpu", [], 4 + 3 + 12 + 44 + 33 + 2 * 14 + 2 + 5),
+        ("cpu", [], 4 + 3 + 12 + 1 + 48 + 36 + 2 * 14 + 2 + 5),
     ):
         arguments = ["run", str(CONFIGS / f"{name}.toml"), "--plan", "--out", str(out), *options]
         result = CliRunner().invoke(app, arguments)
@@ -298,7 +299,7 @@ def test_tasks_and_references_are_scored(finished: Path) -> None:
     assert tuple(rows[0]) == TASK_COLUMNS
     keys = [(r["selector"], r["ratio"], r["dataset"], r["task"], r["score"]) for r in rows]
     assert len(set(keys)) == len(keys)
-    assert {k[0] for k in keys} == {"full", "kcenter", "given"}
+    assert {k[0] for k in keys} == {"full", "kcenter", "given", "untrained"}
     sets = {task: {k[2] for k in keys if k[3] == task} for task in {k[3] for k in keys}}
     assert sets == {
         "segmentation": {"made", "other", "mean"},
@@ -307,8 +308,9 @@ def test_tasks_and_references_are_scored(finished: Path) -> None:
     }
     for row in rows:
         given = row["selector"] == "given"
-        assert (row["ratio"] == "-") == (row["retained"] == "") == (row["kept"] == "") == given
-        assert (row["normdel_mean"] == "") == (given or row["primary"] == "False")
+        beside = given or row["selector"] == "untrained"  # no share of the pool
+        assert (row["ratio"] == "-") == (row["retained"] == "") == (row["kept"] == "") == beside
+        assert (row["normdel_mean"] == "") == (beside or row["primary"] == "False")
         heads, repeats = (1 if row["task"] == "classification" else 2), (1 if given else 2)
         assert (row["runs"], row["repeats"]) == (str(heads * repeats), str(repeats))
         low, mean, high = (float(row[name]) for name in ("low", "mean", "high"))
@@ -326,12 +328,18 @@ def test_tasks_and_references_are_scored(finished: Path) -> None:
             assert float(row["normdel_mean"]) == pytest.approx(wanted)
     main = {(r["selector"], r["dataset"]): r for r in table(finished / "score" / "scores.csv")}
     for row in rows:
-        if row["score"] == "miou" and row["selector"] != "given":
+        if row["score"] == "miou" and row["selector"] in ("full", "kcenter"):
             same = main[row["selector"], row["dataset"]]
             assert (row["mean"], row["std"]) == (same["miou_mean"], same["miou_std"])
             assert (row["low"], row["high"]) == (same["miou_low"], same["miou_high"])
             names = ("normdel_mean", "normdel_low", "normdel_high")
             assert [row[name] for name in names] == [same[name] for name in names]
+    floors = {r["dataset"]: r for r in read_json(finished / "score" / "floors.json")[:3]}
+    for row in rows:
+        if row["selector"] == "untrained" and row["score"] == "miou":
+            same = floors[row["dataset"]]
+            ends = [same[f"miou_{end}"] for end in ("mean", "low", "high")]
+            assert [float(row[end]) for end in ("mean", "low", "high")] == pytest.approx(ends)
     result = read_json(finished / "evaluate" / "reference" / "given" / "segmentation"
                        / "other-seed1.json")  # fmt: skip
     assert result["task"] == "segmentation"
@@ -469,7 +477,7 @@ def test_tasks_one_at_a_time(finished: Path, tmp_path: Path) -> None:
     command = ["evaluate", str(model), str(manifest), "--out", str(out), "--task"]
     for task, options in (
         ("classification", ["labels=lesion", "precision=fp32"]),
-        ("localisation", ["steps=7", "batch_size=8", "head_hidden=8", "freeze_encoder=true",
+        ("localisation", ["steps=7", "batch_size=8", "head_hidden=8", "encoder=frozen",
                           "precision=fp32"]),
     ):  # fmt: skip
         settings = [word for option in options for word in ("--set", option)]

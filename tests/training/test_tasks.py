@@ -47,7 +47,7 @@ BOXES = LocalisationConfig(
     steps=60,
     batch_size=8,
     learning_rate=5e-3,
-    freeze_encoder=True,
+    encoder="frozen",
     precision="fp32",
 )
 
@@ -314,7 +314,7 @@ def test_images_without_a_box_are_not_scored(model: Path, train: Manifest, test:
 
 def test_segmentation_is_the_benchmarks(model: Path, train: Manifest, test: Manifest) -> None:
     config = DownstreamConfig(
-        image_size=32, head_hidden=8, steps=4, batch_size=8, freeze_encoder=True, precision="fp32"
+        image_size=32, head_hidden=8, steps=4, batch_size=8, encoder="frozen", precision="fp32"
     )
     got = TASKS["segmentation"].evaluate(model, train, test, config, seed=2)
     assert got == {"task": "segmentation", **segment(model, train, test, config, seed=2)}
@@ -331,7 +331,7 @@ def test_answers_come_to_the_scores_and_are_scored_again(
         "classification": CLASSES,
         "localisation": replace(BOXES, steps=20),
     }.get(name) or DownstreamConfig(
-        image_size=32, head_hidden=8, steps=4, batch_size=8, freeze_encoder=True, precision="fp32"
+        image_size=32, head_hidden=8, steps=4, batch_size=8, encoder="frozen", precision="fp32"
     )
     task, path = TASKS[name], tmp_path / "answers.npz"
     if name == "localisation":  # two of which nothing counts

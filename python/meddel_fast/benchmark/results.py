@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from meddel_fast.images.manifest import Manifest
 
 
+UNTRAINED, NOTHING = "untrained", "nothing"
+"""The floors of a run: an encoder with its first weights, and the empty mask. No selector may have
+their names."""
+
+
 def repeated(name: str, repeat: int) -> str:
     """Name the repetition of a selection; the first one has the selection's own name."""
     return f"{name}-repeat{repeat}" if repeat else name
@@ -123,15 +128,42 @@ def list_results(
 
 
 def results_of_run(run_dir: Path, about: dict[str, Any]) -> list[Result]:
-    """Give :func:`list_results` by what ``run.json`` says."""
+    """Give :func:`list_results` by what ``run.json`` says; of given predictions, those there."""
     config = about["config"]
+    tags = [(tag["tag"], tag["selector"], float(tag["ratio"])) for tag in about["tags"]]
+    if "given" in about:
+        of = {tag[0]: tag for tag in tags}
+        return [
+            Result(*of[tag], repeat, seed, d, result_path(run_dir, repeated(tag, repeat), d, seed))
+            for tag, d, repeat, seed in about["given"]["results"]
+        ]
     return list_results(
         run_dir,
-        [(tag["tag"], tag["selector"], float(tag["ratio"])) for tag in about["tags"]],
+        tags,
         [data["name"] for data in segmented_sets(config)],
         config["seeds"],
         config.get("repeats", 1),
     )
+
+
+def floor_results(
+    out: Path, data: Sequence[str], seeds: Sequence[int], repeats: int
+) -> list[Result]:
+    """List the results of the untrained encoders, as :func:`list_results` does."""
+    return list_results(out, [(UNTRAINED, UNTRAINED, 0.0)], data, seeds, repeats)
+
+
+def floors_of_run(run_dir: Path, about: dict[str, Any]) -> list[Result]:
+    """Give :func:`floor_results` by what ``run.json`` says; none of a run of before there were."""
+    config = about["config"]
+    names = [data["name"] for data in segmented_sets(config)]
+    there = _floor_tags(about)
+    return floor_results(run_dir, names, config["seeds"], config["repeats"]) if there else []
+
+
+def _floor_tags(about: dict[str, Any]) -> list[dict[str, Any]]:
+    there = UNTRAINED in about.get("floors", [])
+    return [{"tag": UNTRAINED, "selector": UNTRAINED, "ratio": 0.0}] if there else []
 
 
 def others_of_run(run_dir: Path, about: dict[str, Any]) -> list[Result]:
@@ -148,7 +180,7 @@ def others_of_run(run_dir: Path, about: dict[str, Any]) -> list[Result]:
     own = [
         (repeated(tag["tag"], repeat), tag["selector"], float(tag["ratio"]), repeat)
         for repeat in range(repeats)
-        for tag in about["tags"]
+        for tag in (*about["tags"], *_floor_tags(about))
     ]
     given = [(f"reference/{r['name']}", r["name"], 1.0, 0) for r in config.get("references", [])]
     found = []
@@ -189,11 +221,14 @@ def _across(
 
 
 def segmented_sets(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """List the test sets that are segmented, as ``run.json`` has them."""
+    """List the test sets that are segmented by what was trained, as ``run.json`` has them."""
+    trains = "pretrain" in config.get("measures", ["pretrain"])
     return [
         data
         for data in config["data"]
-        if "test" in data["use"] and "segmentation" in data.get("tasks", ["segmentation"])
+        if trains
+        and "test" in data["use"]
+        and "segmentation" in data.get("tasks", ["segmentation"])
     ]
 
 

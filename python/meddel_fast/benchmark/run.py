@@ -11,6 +11,7 @@ from meddel_fast.benchmark.checks import check_run
 from meddel_fast.benchmark.config import RunConfig
 from meddel_fast.benchmark.machine import hardware, versions
 from meddel_fast.benchmark.plan import build
+from meddel_fast.benchmark.results import UNTRAINED
 from meddel_fast.benchmark.run_json import FORMAT
 from meddel_fast.benchmark.stages.run_folder import tags
 from meddel_fast.benchmark.stages.stage import Records, settings
@@ -83,6 +84,7 @@ def _description(config: RunConfig) -> dict[str, Any]:
         "config": settings(config),
         "selectors": _selectors(config),
         "tags": [{"tag": t, "selector": s, "ratio": r} for t, s, r in tags(config)],
+        "floors": [UNTRAINED] if "pretrain" in config.measures else [],
         "versions": versions(),
         "hardware": hardware(),
     }

@@ -46,8 +46,10 @@ def check_results(path: StrPath, about: dict[str, Any]) -> None:
         It does not.
     """
     check_fields(path, about, {"name": str, "config": dict, "tags": list}, _WANTED)
-    config = {"repeats": 1, **about["config"]}
-    check_fields(path, config, {"data": list, "seeds": list, "repeats": int}, _WANTED)
+    check_fields(path, {"floors": [], **about}, {"floors": list}, _WANTED)
+    config = {"repeats": 1, "measures": ["pretrain"], **about["config"]}
+    kinds = {"data": list, "seeds": list, "repeats": int, "measures": list}
+    check_fields(path, config, kinds, _WANTED)
     with described(path, _WANTED):
         for data in config["data"]:
             plain_name(path, data["name"])
@@ -59,6 +61,20 @@ def check_results(path: StrPath, about: dict[str, Any]) -> None:
         _check_others(path, config)
         if not all(type(seed) is int for seed in config["seeds"]):
             raise TypeError(f"seeds must be whole numbers, got {config['seeds']!r:.80}")
+        if "given" in about:
+            _check_given(about["given"], about)
+
+
+def _check_given(given: Any, about: dict[str, Any]) -> None:
+    """Refuse results of given predictions that are of no selection or no data set of the run."""
+    tags = [tag["tag"] for tag in about["tags"]]
+    sets = [data["name"] for data in about["config"]["data"]]
+    for tag, data, repeat, seed in given["results"]:
+        numbers = type(repeat) is int and type(seed) is int and repeat >= 0
+        if tag not in tags or data not in sets or not numbers:
+            raise TypeError(f"given results must be of its tags and sets, got {tag!r:.80}")
+    if not isinstance(given["scoring"], dict):
+        raise TypeError(f"scoring must be an object, got {given['scoring']!r:.80}")
 
 
 def _check_others(path: StrPath, config: dict[str, Any]) -> None:

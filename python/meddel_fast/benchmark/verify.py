@@ -11,7 +11,13 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meddel_fast.benchmark.results import Result, others_of_run, read_run, results_of_run
+from meddel_fast.benchmark.results import (
+    Result,
+    floors_of_run,
+    others_of_run,
+    read_run,
+    results_of_run,
+)
 from meddel_fast.common.atomic import write_json
 from meddel_fast.common.files import Progress, read_json
 from meddel_fast.common.hashes import sha256_file
@@ -57,9 +63,10 @@ def verify(
     Returns
     -------
     list of Verdict
-        One for each result that the run's settings ask for: of its selections, then of other
-        tasks, references and generalisation. A result agrees when every score in it is, bit for
-        bit, the one computed from its predictions and the masks, boxes or labels.
+        One for each result that the run's settings ask for: of its selections, of the
+        untrained encoders, then of other tasks, references and generalisation. A result agrees when
+        every score in it is, bit for bit, the one computed from its predictions and the masks,
+        boxes or labels.
 
     Raises
     ------
@@ -69,7 +76,8 @@ def verify(
         `roots` names a data set that the run does not have.
     """
     about = read_run(run_dir)
-    results = results_of_run(run_dir, about) + others_of_run(run_dir, about)
+    results = results_of_run(run_dir, about) + floors_of_run(run_dir, about)
+    results += others_of_run(run_dir, about)
     tested = {d["name"]: d for d in about["config"]["data"] if "test" in d["use"]}
     unknown = sorted(set(roots or {}) - set(tested))
     if unknown:

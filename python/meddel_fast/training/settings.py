@@ -233,8 +233,9 @@ class DownstreamConfig:
         The highest, which a cosine brings down after a short warm-up.
     weight_decay
         That of AdamW.
-    freeze_encoder
-        Whether the head alone is trained.
+    encoder
+        "frozen" trains the head alone, on tokens that are computed once; "finetuned" the encoder
+        too, at a tenth of the head's learning rate.
     precision
         What products are made in: bfloat16, float32, or, with "auto", what suits the device.
     threshold
@@ -248,7 +249,7 @@ class DownstreamConfig:
     batch_size: Positive = 16
     learning_rate: PositiveNumber = 1e-3
     weight_decay: NotNegativeNumber = 0.05
-    freeze_encoder: Flag = False
+    encoder: Literal["frozen", "finetuned"] = "finetuned"
     precision: Precision = "auto"
     threshold: Between = 0.5
 

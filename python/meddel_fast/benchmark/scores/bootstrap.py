@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -51,15 +51,21 @@ class Sample:
         The scores with the images of each draw.
     weights : float64, shape (draws, runs)
         How often a draw has each run, as a share: rows add to 1.
+    runs
+        Repetition and head of each run.
+    units
+        Number of images, or groups of them, that were drawn from.
     """
 
     observed: Floats
     drawn: Floats
     weights: Floats
+    runs: tuple[Run, ...]
+    units: int
 
     def map(self, function: Callable[[Floats], Floats]) -> Sample:
         """Apply a function to every score."""
-        return Sample(function(self.observed), function(self.drawn), self.weights)
+        return replace(self, observed=function(self.observed), drawn=function(self.drawn))
 
     @property
     def mean(self) -> float:
@@ -77,10 +83,11 @@ class Sample:
 def combine(samples: Sequence[Sample], factors: Sequence[float]) -> Sample:
     """Add samples of the same runs, each times its factor: differences, means, areas."""
     pairs = list(zip(factors, samples, strict=True))
-    return Sample(
-        np.sum([f * s.observed for f, s in pairs], axis=0),
-        np.sum([f * s.drawn for f, s in pairs], axis=0),
-        samples[0].weights,
+    return replace(
+        samples[0],
+        observed=np.sum([f * s.observed for f, s in pairs], axis=0),
+        drawn=np.sum([f * s.drawn for f, s in pairs], axis=0),
+        units=min(s.units for s in samples),
     )
 
 
@@ -202,7 +209,13 @@ def resample(
             drawn[key][block] = measure((weights @ counts).reshape(-1, len(runs), *cells))
     shares = run_weights(runs, draws, seed)
     return {
-        key: Sample(measure(counts.sum(axis=1).astype(np.float64)), drawn[key], shares)
+        key: Sample(
+            observed=measure(counts.sum(axis=1).astype(np.float64)),
+            drawn=drawn[key],
+            weights=shares,
+            runs=tuple(runs),
+            units=images,
+        )
         for key, counts in confusions.items()
     }
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.benchmark.results import predictions_path
+from meddel_fast.benchmark.results import UNTRAINED, predictions_path
 from meddel_fast.benchmark.scores.bootstrap import Run, Sample, average, resample
 from meddel_fast.benchmark.scores.normdel import normdel
 from meddel_fast.benchmark.scores.score import as_csv
@@ -42,9 +42,9 @@ class Scored(NamedTuple):
     Attributes
     ----------
     selector, ratio
-        What was asked for, or a reference's name and anything.
+        What was asked for, or the name of a reference or of the untrained encoder and anything.
     share
-        (kept, pool); None for a reference, which has no pool.
+        (kept, pool); None for a reference or the untrained encoder, which have no pool.
     results
         Task -> data set -> its runs.
     """
@@ -53,6 +53,11 @@ class Scored(NamedTuple):
     ratio: float
     share: tuple[int, int] | None
     results: Mapping[str, Mapping[str, Sequence[TaskRun]]]
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is an encoder that is evaluated as it is; the untrained one is repeated."""
+        return self.share is None and self.selector != UNTRAINED
 
 
 Groups = Mapping[str, Mapping[str, Sequence[str]]]
@@ -74,15 +79,15 @@ def task_rows(scored: Sequence[Scored], groups: Groups, alpha: float) -> list[di
     Returns
     -------
     list of dict
-        Keys `TASK_COLUMNS`; scores are fractions. A reference has no share retained: its ratio is
-        "-", and it has no NormDEL, which otherwise is that of a task's primary score. Deviations
-        are those of a sample, 0 of a single run. ``low`` and ``high`` are 95 % intervals from draws
-        of runs and images (`bootstrap`). Rows of the data set "mean" average a task's data sets run
-        by run.
+        Keys `TASK_COLUMNS`; scores are fractions. References and the untrained encoder have no
+        share retained: their ratio is "-", and they have no NormDEL, which otherwise is that of a
+        task's primary score. Deviations are those of a sample, 0 of a single run. ``low`` and
+        ``high`` are 95 % intervals from draws of runs and images (`bootstrap`). Rows of the data
+        set "mean" average a task's data sets run by run.
     """
     samples: dict[tuple[int, str, str, str], Sample] = {}
     for kind in (False, True):  # the runs of references are no repetitions
-        places = [i for i, one in enumerate(scored) if (one.share is None) == kind]
+        places = [i for i, one in enumerate(scored) if one.is_reference == kind]
         samples |= _samples(scored, places, groups)
     return [
         row
@@ -188,7 +193,7 @@ def task_table(rows: Sequence[Mapping[str, Any]]) -> str:
     Segmentation is left to the score table, unless a reference stands beside it.
     """
     blocks = []
-    compared = any(row["ratio"] == "-" for row in rows)
+    compared = any(row["ratio"] == "-" and row["selector"] != UNTRAINED for row in rows)
     for task in dict.fromkeys(row["task"] for row in rows):
         if task == "segmentation" and not compared:
             continue

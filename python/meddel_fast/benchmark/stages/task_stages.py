@@ -1,7 +1,7 @@
 """Stages that evaluate tasks beyond segmentation, and encoders that the run did not train.
 
-Segmentation of the run's own encoders is in `run_stages`; without other tasks and references
-there is nothing here, and no ``score/tasks.csv``.
+Segmentation of the run's own encoders, trained or not, is in `run_stages`; without other tasks and
+references there is nothing here, and no ``score/tasks.csv``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from meddel_fast.benchmark.config import DataConfig, ReferenceConfig, RunConfig
-from meddel_fast.benchmark.results import predictions_path, repeated
+from meddel_fast.benchmark.results import UNTRAINED, predictions_path, repeated
 from meddel_fast.benchmark.scores.task_scores import Scored, TaskRun, task_rows, write_tasks
 from meddel_fast.benchmark.stages.run_folder import FULL, NO_TRAINING, encoder_key, tags
 from meddel_fast.benchmark.stages.stage import Stage, settings
@@ -49,8 +49,9 @@ class Evaluation(NamedTuple):
 
 
 def segmented(config: RunConfig) -> list[DataConfig]:
-    """List the test sets that are segmented."""
-    return [d for d in config.data if "test" in d.use and SEGMENTATION in d.tasks]
+    """List the test sets that are segmented with encoders that were pre-trained."""
+    trains = "pretrain" in config.measures
+    return [d for d in config.data if trains and "test" in d.use and SEGMENTATION in d.tasks]
 
 
 def _seeds(config: RunConfig, task: str) -> tuple[int, ...]:
@@ -62,18 +63,26 @@ def _pairs(config: RunConfig, every: bool) -> list[tuple[DataConfig, str]]:
     return [
         (data, task)
         for data in config.data
-        if "test" in data.use
+        if "test" in data.use and "pretrain" in config.measures
         for task in data.tasks
         if every or task != SEGMENTATION
     ]
 
 
+def _repeated(config: RunConfig) -> list[str]:
+    """List the tags of what each repetition trains, or leaves untrained."""
+    return [*(tag for tag, _, _ in tags(config)), UNTRAINED]
+
+
 def evaluations(config: RunConfig) -> list[Evaluation]:
-    """List what is evaluated here: the other tasks of each selection, then each reference."""
+    """List what is evaluated here.
+
+    The other tasks of each selection and of the untrained encoder, then each reference.
+    """
     own = [
         Evaluation(tag, data, task, seed, repeat)
         for repeat in range(config.repeats)
-        for tag, _, _ in tags(config)
+        for tag in _repeated(config)
         for data, task in _pairs(config, every=False)
         for seed in _seeds(config, task)
     ]
@@ -172,7 +181,7 @@ def write(run: RunFolder, folder: Path) -> None:
     if not others:
         return
     found: dict[str, dict[str, dict[str, list[TaskRun]]]] = {}
-    for tag, _, _ in tags(config):
+    for tag in _repeated(config):
         for data in segmented(config):
             found.setdefault(tag, {}).setdefault(SEGMENTATION, {})[data.name] = [
                 TaskRun(repeat, seed, run.result(repeated(tag, repeat), data, seed))
@@ -186,6 +195,8 @@ def write(run: RunFolder, folder: Path) -> None:
     for tag, selector, ratio in tags(config):
         kept = pool if tag == FULL else len(Selection.load(run.selection(tag)))
         table.append(Scored(selector, ratio, (kept, pool), found[tag]))
+    if UNTRAINED in found:
+        table.append(Scored(UNTRAINED, 0.0, None, found[UNTRAINED]))
     for reference in config.references:
         table.append(Scored(reference.name, 1.0, None, found[f"reference/{reference.name}"]))
     write_tasks(folder, task_rows(table, _groups(run), config.alpha))

@@ -187,7 +187,7 @@ def rescore(path: Path, test: Manifest, result: Mapping[str, Any]) -> dict[str, 
         raise ValueError("the answers are of other images than the manifest's test rows")
     chosen = dict(result.get("settings", {}))
     keys = {name: chosen[name] for name in ("labels", "image_size") if name in chosen}
-    labels = _labels(test, ClassificationConfig(**keys))
+    labels = labels_of(test, ClassificationConfig(**keys))
     places = {name: i for i, name in enumerate(names)}
     rows = found.rows.astype(np.int64)
     if [places.get(label) for label in labels] != rows[:, 0].tolist():
@@ -240,13 +240,20 @@ def linear_probe(x: Features, classes: Classes, y: Features, l2: float, iteratio
 
 
 def nearest(x: Features, classes: Classes, y: Features, neighbours: int) -> Classes:
-    """Let the nearest of `x` by cosine, of all less the mean of `x`, vote on each of `y`.
-
-    Equal votes go to the class with the larger sum of cosines, then to the lower class.
-    """
+    """Let the nearest of `x` :func:`vote` on each of `y`, by cosine of all less the mean of `x`."""
     mean = x.mean(axis=0, dtype=np.float64)
     x, y = ((part - mean).astype(np.float32) for part in (x, y))
     similarity, indices = ops.topk_similarity(y, x, k=min(neighbours, len(x)))
+    return vote(classes, indices, similarity)
+
+
+def vote(classes: Classes, indices: NDArray[np.int64], similarity: NDArray[np.float64]) -> Classes:
+    """Answer for m samples by the classes of their k neighbours, the most similar one first.
+
+    Equal votes go to the class with the larger sum of cosines, then to the lower class.
+    """
+    if indices.shape[1] == 1:
+        return np.asarray(classes[indices[:, 0]])
     of_class = classes[indices][:, :, None] == np.arange(classes.max() + 1)  # (m, k, c)
     votes = of_class.sum(axis=1)
     sums = (of_class * similarity[:, :, None]).sum(axis=1)
@@ -264,7 +271,7 @@ def _classes(
         if len(manifest) == 0 or len(usable(manifest, config)) < len(manifest):
             wanted = "a mask" if config.labels == "lesion" else "a label"
             raise ValueError(f"{name} must have {wanted} for every image, and any image")
-        labels[name] = _labels(manifest, config)
+        labels[name] = labels_of(manifest, config)
     names = sorted({label for part in labels.values() for label in part})
     numbers = {label: i for i, label in enumerate(names)}
     return names, {
@@ -272,7 +279,8 @@ def _classes(
     }
 
 
-def _labels(manifest: Manifest, config: ClassificationConfig) -> list[str]:
+def labels_of(manifest: Manifest, config: ClassificationConfig) -> list[str]:
+    """Give the class of each image: its label, or with ``labels = "lesion"`` what its mask says."""
     if config.labels == "label":
         return manifest.column("label")
     from meddel_fast.training.loader import frames

@@ -66,8 +66,8 @@ def evaluate(
         ``box_iou``, the mean over the images of the predicted box's IoU with the true box that it
         fits best, 0 where none is predicted; ``box_hit_50``, the share of the images where that is
         0.5 or more. Further ``task``, ``images`` (those scored), ``without_box`` (test images that
-        show nothing to find), ``train_images``, ``train_loss``, ``seed``, ``precision``,
-        ``settings``.
+        show nothing to find), ``train_images``, ``train_loss``, ``seed``, ``encoder``,
+        ``precision``, ``settings``.
 
     Raises
     ------
@@ -103,6 +103,7 @@ def evaluate(
         "train_images": len(train),
         "train_loss": loss,
         "seed": seed,
+        "encoder": config.encoder,
         "precision": run.precision,
         "settings": asdict(config),
     }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meddel_fast.common.files import Progress, StrPath
 from meddel_fast.images.masks.rule import IGNORED
@@ -80,24 +81,42 @@ def measure(sums: Floats) -> dict[str, Floats]:
 
 def rescore(path: Path, test: Manifest, result: Mapping[str, Any]) -> dict[str, Any]:
     """Score the saved masks again, by the masks on disk."""
-    from meddel_fast.training.loader import frames
     from meddel_fast.training.segmentation import scores
 
     found = Predictions.load(path)
     if found.ids != test.ids:
         raise ValueError("the predictions are of other images than the manifest's test rows")
-    masks = frames(test, found.size, masks=True)
     parts = []
-    for first in range(0, len(test), _BATCH):
-        some = np.arange(first, min(first + _BATCH, len(test)))
-        predicted = replace(found, bits=found.bits[some]).masks
-        truth = masks[some]
+    for truth, predicted in _side_by_side(found, test):
+        if truth.shape != predicted.shape:
+            raise ValueError(
+                f"a saved mask has the shape {predicted.shape[1:]}, its truth {truth.shape[1:]}"
+            )
         parts.append(confusion_matrices(truth == 1, predicted, truth == IGNORED))
     total = np.concatenate(parts)
     if not np.array_equal(total, found.confusions):
         raise ValueError("the saved counts are not those of the saved masks")
-    ignored = len(test) * found.size**2 - int(total.sum())
+    ignored = found.pixels - int(total.sum())
     return {**scores(total), "images": len(test), "ignored_pixels": ignored}
+
+
+def _side_by_side(
+    found: Predictions, rows: Manifest
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]]:
+    """Yield truths and predictions, (k, h, w), at the size that they were scored at."""
+    if found.shapes is not None:
+        from meddel_fast.images.load_masks import load_mask, meanings
+
+        paths = (path for path in rows.mask_paths() if path is not None)
+        for path, meaning, one in zip(paths, meanings(rows), found.each(), strict=True):
+            yield load_mask(path, None, meaning)[None], one[None]
+        return
+    from meddel_fast.training.loader import frames
+
+    masks = frames(rows, found.size, masks=True)
+    for first in range(0, len(rows), _BATCH):
+        some = np.arange(first, min(first + _BATCH, len(rows)))
+        yield masks[some], replace(found, bits=found.bits[some]).masks
 
 
 SEGMENTATION = Task(
