@@ -1,7 +1,7 @@
 """How often the rule of verdicts is wrong, on stored results of runs that differ in nothing.
 
-``tests/data/null_runs.npz`` has the counts of 48 trainings on random selections, two heads each (how
-it was made stands beside it). Dealt to made-up selectors by chance, all of these are useless alike.
+``tests/data/null_runs.npz`` has the counts of 48 trainings on random selections, two heads each
+(how it was made stands beside it). Dealt to made-up selectors by chance, all are useless alike.
 """
 
 from __future__ import annotations

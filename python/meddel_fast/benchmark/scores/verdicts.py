@@ -40,6 +40,7 @@ FROZEN = (
     "is in no interval."
 )
 _DRAWS = 10_000  # of the greatest difference under none
+_ROUNDING = 1e-12  # a difference of scores that is none
 
 K = TypeVar("K", bound=Hashable)
 Row = Mapping[str, Any]
@@ -110,21 +111,25 @@ def compare(
         raise ValueError("samples must be of the same runs, in the same order")
     if not samples:
         return {}
-    spread = _Spread([*samples.values()], other, everything)
+    scores = [sample.observed.tobytes() for sample in samples.values()]
+    places = {one: i for i, one in enumerate(dict.fromkeys(scores))}
+    distinct = dict(zip(scores, samples.values(), strict=True))
+    spread = _Spread([distinct[one] for one in places], other, everything)
     judged = len({repeat for repeat, _ in other.runs}) > 1
     alone, together = spread.quantiles()
     found = {}
-    for i, key in enumerate(samples):
+    for key, one in zip(samples, scores, strict=True):
+        i = places[one]
         centre, error = spread.differences[i], spread.errors[i]
         low, high = centre - together * error, centre + together * error
-        verdict = BETTER if low > 0 else WORSE if high < 0 else ALIKE
+        verdict = BETTER if low > _ROUNDING else WORSE if high < -_ROUNDING else ALIKE
         found[key] = Comparison(
             float(centre),
             float(centre - alone[i] * error),
             float(centre + alone[i] * error),
             float(low),
             float(high),
-            spread.comparisons,
+            len(places),
             verdict if judged else NOT_JUDGED,
             "" if judged else ONE_REPETITION,
         )
@@ -177,8 +182,6 @@ class _Spread:
     differences : float64, shape (family,)
     errors : float64, shape (family,)
         Standard errors, both parts together.
-    comparisons
-        Distinct differences.
     """
 
     def __init__(
@@ -197,9 +200,6 @@ class _Spread:
         total = self._runs + self._images
         self.errors: Floats = np.sqrt(np.diag(total))
         self._total = total
-        keys = np.column_stack([self.differences, scores])
-        self._first = np.sort(np.unique(keys, axis=0, return_index=True)[1])
-        self.comparisons = len(self._first)
 
     def quantiles(self) -> tuple[Floats, float]:
         """Give the 95 % quantiles of each studentised difference, and of the greatest of all."""
@@ -221,8 +221,9 @@ def _units(runs: Sequence[Run]) -> Floats:
     repeats = [repeat for repeat, _ in runs]
     if len(set(repeats)) == 1:
         return np.eye(len(runs))
-    members = np.array([[r == one for one in sorted(set(repeats))] for r in repeats], np.float64)
-    return members / members.sum(axis=0)
+    members: Floats = np.equal.outer(repeats, sorted(set(repeats))).astype(np.float64)
+    members /= members.sum(axis=0)
+    return members
 
 
 def _run_part(
