@@ -60,7 +60,7 @@ def duration(seconds: float) -> str:
 
 def signed(fraction: float) -> str:
     """Write a difference of scores in points: ``+2.10``, with a minus sign where it is one."""
-    return f"{100 * fraction:+.2f}".replace("-", "\u2212")
+    return f"{round(100 * fraction, 2) + 0.0:+.2f}".replace("-", "\u2212")  # no \u22120.00
 
 
 def span(low: float | None, high: float | None) -> str:
