@@ -60,9 +60,11 @@ def score(
     """
     asked = dict(locals())
     if predictions is not None:
-        refuse_beside("--predictions", "predictions", "alpha", *of_given.NAMES)
+        refuse_beside("--predictions", "predictions", "alpha", "metric", *of_given.NAMES)
+        _check_metric(metric)
         options = {option: asked[option] for option in of_given.NAMES}
-        of_given.score_given(predictions, alpha, options)
+        if of_given.score_given(predictions, alpha, options):
+            print_table(run, metric)
         return
     if idle := given(*of_given.NAMES):
         raise ConfigError(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from meddel_fast.cli.console import show_work
-from meddel_fast.cli.options import given, print_table
+from meddel_fast.cli.options import given
 from meddel_fast.common.errors import ConfigError
 
 RUN = Path("runs/given")
@@ -61,8 +61,8 @@ NAMES = (
 """The parameters that have no effect without ``--predictions``."""
 
 
-def score_given(predictions: Path, alpha: float, options: dict[str, Any]) -> None:
-    """Score a folder of predictions, add the result to a run, and print the run's table.
+def score_given(predictions: Path, alpha: float, options: dict[str, Any]) -> bool:
+    """Score a folder of predictions, and add the result to a run; tell whether it has tables.
 
     Parameters
     ----------
@@ -98,9 +98,8 @@ def score_given(predictions: Path, alpha: float, options: dict[str, Any]) -> Non
     notes = run.add(of, manifest, split, scored)
     for line in [*scored.notes, *_scores(scored.result), *notes]:
         typer.echo(line)
-    if (options["run"] / "score").is_dir():
-        typer.echo()
-        print_table(options["run"])
+    typer.echo()
+    return (options["run"] / "score").is_dir()
 
 
 def _scores(result: dict[str, Any]) -> list[str]:

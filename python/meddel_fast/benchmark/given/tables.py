@@ -16,8 +16,14 @@ from numpy.typing import NDArray
 
 from meddel_fast.benchmark.results import Result, masked_rows, results_of_run
 from meddel_fast.benchmark.scores.bootstrap import Floats, Run, Sample, average, resample
+from meddel_fast.benchmark.scores.floors import write_floors
 from meddel_fast.benchmark.scores.score import as_csv, score_rows, write_scores
-from meddel_fast.benchmark.scores.score_tables import group, sample_table, write_statistics
+from meddel_fast.benchmark.scores.score_tables import (
+    floors_of,
+    group,
+    sample_table,
+    write_statistics,
+)
 from meddel_fast.benchmark.scores.statistics import MEAN, Key, all_statistics, intervals
 from meddel_fast.common.atomic import atomic_directory, write_json, write_text
 from meddel_fast.common.files import read_json
@@ -29,6 +35,21 @@ COLUMNS = (
     *("images", "missing", "resized"),
 )
 """Of ``given.csv``: scores averaged over images, with their intervals, and what was read."""
+MEASURES = {
+    "image_iou": "IoU",
+    "image_dice": "Dice",
+    "pranet_iou": "meanIoU (PraNet)",
+    "pranet_dice": "meanDic (PraNet)",
+}
+"""The scores averaged over images, and what tables call them."""
+LEAVES_OUT = (
+    "What was trained anew from one repetition to the next is not known from predictions: what was "
+    "not is in no interval."
+)
+ONE_REPETITION = (
+    "one repetition: how much another selection and training would move a score is not known, so "
+    "no difference is judged (predictions of further ones, with --repeat, would tell)"
+)
 _ONE = 1 << 40  # a score of 1 in whole numbers, whose sums are the same in any order
 
 Results = Mapping[Key, Mapping[str, Sequence[Result]]]
@@ -69,10 +90,16 @@ def write(run_dir: Path, about: Mapping[str, Any]) -> list[str]:
         for row in score_rows(*key, (key[1], 1), written, alpha):
             # How many images that are, nobody told.
             scores.append({**row, "kept": None, **spans[key][row["dataset"]]})
+    statistics = all_statistics(table, retained, alpha, alphas)
+    statistics["rule"] |= {"leaves_out": LEAVES_OUT}
+    if statistics["rule"]["why"]:
+        statistics["rule"] |= {"why": ONE_REPETITION}
+    floors = floors_of(table, compared, {ratio: ratio for _, ratio in compared}, alpha)
     averaged = image_rows(compared, groups)
     with atomic_directory(run_dir / "score", replace=True) as folder:
         write_scores(folder, scores, [])
-        write_statistics(folder, all_statistics(table, retained, alpha, alphas))
+        write_floors(folder, floors)
+        write_statistics(folder, statistics)
         write_json(folder / "given.json", averaged)
         write_text(folder / "given.csv", as_csv(COLUMNS, averaged))
     return notes
@@ -128,6 +155,28 @@ def image_rows(results: Results, groups: Mapping[str, Sequence[str]]) -> list[di
                 **about.get((key, name), {}),
             })  # fmt: skip
     return rows
+
+
+def text_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Lay out the rows of ``given.json`` for the terminal."""
+    measures = [m for m in MEASURES if any(row["measure"] == m for row in rows)]
+    places = dict.fromkeys((r["selector"], r["ratio"], r["dataset"]) for r in rows)
+    at = {(r["selector"], r["ratio"], r["dataset"], r["measure"]): r for r in rows}
+    lines = [["selector", "kept", "data set", *(MEASURES[m] for m in measures)]]
+    for selector, ratio, dataset in places:
+        cells = [at[selector, ratio, dataset, m] for m in measures]
+        spans = [
+            f"{100 * c['mean']:.2f} [{100 * c['low']:.1f}, {100 * c['high']:.1f}]" for c in cells
+        ]
+        lines.append([selector, f"{100 * ratio:g} %", dataset, *spans])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    laid = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+    runs = max(row["runs"] for row in rows)
+    note = f"Averaged over images, per cent, {runs} run{'s' * (runs > 1)} [95 % interval]."
+    return "\n".join([laid[0], "-" * max(map(len, laid)), *laid[1:], note])
 
 
 def _by_image(result: Result, written: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:

@@ -124,7 +124,7 @@ def pretraining(run: Run) -> Measure | None:
         )
         for name in sets
     }
-    kept = {_key(row): int(row["kept"]) for row in run.scores}
+    kept = {_key(row): int(row["kept"]) for row in run.scores if row["kept"] is not None}
     real = [group for name, group in groups.items() if name != MEAN]
     return Measure(False, run.statistics["rule"], real, [groups[sets[-1]]], kept)
 

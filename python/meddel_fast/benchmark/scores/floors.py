@@ -51,7 +51,7 @@ def floor_rows(
     table
         Samples of mIoU, those of `KEYS` among them.
     results
-        Data set -> the results of the untrained encoders, run by run.
+        Data set -> the results of the untrained encoders, run by run; empty where there are none.
     empty
         Data set -> the result of predicting no pixel.
     shares
@@ -66,19 +66,19 @@ def floor_rows(
         means of the other `METRICS`, as fractions. "normdel_low_end" gives, for each ratio, the
         NormDEL of "nothing" at the share kept: the end of its scale that means no success at all.
     """
-    spans = with_mean({key: table[key] for key in KEYS})
+    spans = with_mean({key: table[key] for key in KEYS if key in table})
     lowest = {
         name: {ratio: normdel(one["miou"], share, alpha) for ratio, share in shares.items()}
         for name, one in empty.items()
     }
     lowest[MEAN] = {r: float(np.mean([one[r] for one in lowest.values()])) for r in shares}
-    values = {
-        UNTRAINED: {
+    values = {}
+    if results:
+        values[UNTRAINED] = {
             name: np.mean([values_of(run) for run in runs], axis=0)
             for name, runs in results.items()
-        },
-        NOTHING: {name: np.array(values_of(one)) for name, one in empty.items()},
-    }
+        }
+    values[NOTHING] = {name: np.array(values_of(one)) for name, one in empty.items()}
     rows = []
     for floor, sets in values.items():
         for name, means in [*sets.items(), (MEAN, np.mean(list(sets.values()), axis=0))]:
@@ -120,13 +120,12 @@ def told(floors: Rows, differences: Rows, metric: str = "miou") -> list[str]:
     if not floors:
         return []
     lines = []
-    for floor, title in _TITLES.items():
-        rows = [row for row in floors if row["floor"] == floor]
-        shown = rows if len(rows) > 2 else rows[:1]  # one set is its own mean
-        cells = [f"{row['dataset']} {100 * row[f'{metric}_mean']:.2f}" for row in shown]
-        lines.append(f"Floor, {title}: {', '.join(cells)}")
     names = list(dict.fromkeys(str(row["dataset"]) for row in floors))
-    shown = names if len(names) > 2 else names[:1]
+    shown = names if len(names) > 2 else names[:1]  # one set is its own mean
+    for floor, title in _TITLES.items():
+        rows = {row["dataset"]: row for row in floors if row["floor"] == floor}
+        cells = [f"{name} {100 * rows[name][f'{metric}_mean']:.2f}" for name in shown if rows]
+        lines += [f"Floor, {title}: {', '.join(cells)}"] if cells else []
     return lines + [f"{name}: {_cleared(differences, name)}" for name in shown]
 
 

@@ -123,11 +123,11 @@ def floors_of(
     """Give the rows of the floors, see `floors.floor_rows`."""
     from meddel_fast.training.segmentation import scores  # brings torch
 
-    untrained = results[UNTRAINED, 0.0]
+    untrained = results.get((UNTRAINED, 0.0), {})  # none beside given predictions
     written = {name: [read_json(r.path) for r in found] for name, found in untrained.items()}
     empty = {
         name: scores(nothing_of(load_confusions(found[0].predictions)[1]))
-        for name, found in untrained.items()
+        for name, found in next(iter(results.values())).items()
     }
     return floor_rows(table, written, empty, shares, alpha)
 
