@@ -48,14 +48,18 @@ TINY = tiny(
 # Scores
 
 
+def result(miou: float, dice: float, image: float = 0.0) -> dict[str, float]:
+    return {"miou": miou, "dice": dice, "image_iou_polyp": image, "image_dice": image + 0.1}
+
+
 def test_score_rows() -> None:
     results = {
-        "a": [{"miou": 0.5, "dice": 0.6}, {"miou": 0.7, "dice": 0.6}],
-        "b": [{"miou": 0.1, "dice": 0.2}, {"miou": 0.3, "dice": 0.4}],
+        "a": [result(0.5, 0.6, 0.3), result(0.7, 0.6, 0.1)],
+        "b": [result(0.1, 0.2, 0.5), result(0.3, 0.4, 0.9)],
     }
     rows = score_rows("kcenter", 0.05, (6, 100), results, 1.0)
     assert [r["dataset"] for r in rows] == ["a", "b", "mean"]
-    assert all(tuple(r) == SCORE_COLUMNS[:12] for r in rows)  # the rest: intervals and costs
+    assert all(tuple(r) == SCORE_COLUMNS[:16] for r in rows)  # the rest: intervals and costs
     a, _, mean = rows
     assert (a["retained"], a["kept"], a["seeds"]) == (0.06, 6, 2)
     assert a["miou_mean"] == pytest.approx(0.6)
@@ -67,10 +71,14 @@ def test_score_rows() -> None:
     assert mean["miou_mean"] == pytest.approx(0.4)
     assert mean["miou_std"] == pytest.approx(np.std([0.3, 0.5], ddof=1))
     assert mean["dice_mean"] == pytest.approx(0.45)
+    assert a["image_iou_mean"] == pytest.approx(0.2)
+    assert a["image_dice_mean"] == pytest.approx(0.3)
+    assert a["image_iou_std"] == pytest.approx(np.std([0.3, 0.1], ddof=1))
+    assert mean["image_iou_mean"] == pytest.approx((0.2 + 0.7) / 2)
 
 
 def test_one_seed_has_no_deviation() -> None:
-    row, mean = score_rows("full", 1.0, (7, 7), {"a": [{"miou": 0.5, "dice": 0.6}]}, 2.0)
+    row, mean = score_rows("full", 1.0, (7, 7), {"a": [result(0.5, 0.6)]}, 2.0)
     assert row["miou_std"] == row["dice_std"] == row["normdel_std"] == 0.0
     assert row["normdel_mean"] == normdel(0.5, 1.0, 2.0)
     assert mean == row | {"dataset": "mean"}
@@ -155,12 +163,14 @@ def test_plan(tiny: Path) -> None:
         "select/meddel",
     ]
     assert names[9:11] == ["pretrain/kcenter-25", "pretrain/meddel-25"]
+    assert names[11] == "untrained/untrained"
+    assert names[-4:-2] == [f"evaluate/untrained/made-seed{seed}" for seed in (0, 1)]
     assert names[-2:] == ["score", "report"]
-    assert len(names) == 11 + 3 * 2 + 2
+    assert len(names) == 12 + 4 * 2 + 2
 
 
 def test_plan_of_repetitions(tiny: Path) -> None:
-    tiny.write_text(TINY.replace("seeds =", "repeats = 3\nseeds ="))
+    tiny.write_text(TINY.replace("repeats = 1", "repeats = 3"))
     config = load_config(tiny)
     names = [stage.name for stage in build(config, Records(config.out))]
     assert [n for n in names if n.startswith("select/")] == [
@@ -175,7 +185,10 @@ def test_plan_of_repetitions(tiny: Path) -> None:
         for repeat in ("", "-repeat1", "-repeat2")
         for t in ("full-100", "kcenter-25", "meddel-25")
     ]
-    assert len([n for n in names if n.startswith("evaluate/")]) == 3 * 3 * 2
+    assert len([n for n in names if n.startswith("evaluate/")]) == 4 * 3 * 2
+    assert [n for n in names if n.startswith("untrained/")] == [
+        f"untrained/untrained{repeat}" for repeat in ("", "-repeat1", "-repeat2")
+    ]
     tiny.write_text(tiny.read_text() + "[selectors.meddel]\nseed = 'x'\n")
     with pytest.raises(ConfigError, match=r"\[selectors.meddel\] seed must be"):
         build(load_config(tiny), Records(config.out))
@@ -278,8 +291,11 @@ KILLS = (
     "select/kcenter:begin",
     "select/meddel:end",
     "pretrain/meddel-25:middle",
+    "untrained/untrained:begin",
+    "untrained/untrained:end",
     "evaluate/full-100/made-seed1:middle",
     "evaluate/meddel-25/made-seed0:end",
+    "evaluate/untrained/made-seed1:middle",
     "score:begin",
     "score:end",
     "report:begin",

@@ -65,7 +65,7 @@ def test_minimal_config_has_the_documented_defaults(tmp_path: Path) -> None:
     assert config.seeds == (0, 1, 2)
     assert config.alpha == 1.0
     assert config.alphas == (0.0, 0.5, 1.0, 2.0)
-    assert config.repeats == 1
+    assert config.repeats == 3
     assert config.cost == CostConfig()
     assert config.pretrain == PretrainConfig()
     assert config.downstream == DownstreamConfig()

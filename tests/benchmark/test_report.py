@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import fake_run
+import made_verdicts
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,7 +19,7 @@ from meddel_fast.benchmark.leakage import Leakage
 from meddel_fast.benchmark.report import galleries, render, score_table
 from meddel_fast.benchmark.report.embedmap import principal_plane
 from meddel_fast.benchmark.report.figures import Axis, Chart, Point, Series, chart, marker, style_of
-from meddel_fast.benchmark.report.text import best_rows, data_sets, duration
+from meddel_fast.benchmark.report.text import duration
 from meddel_fast.selectors import REASONS, SELECTORS, select
 
 
@@ -61,19 +62,41 @@ def test_every_score_stands_in_the_table(page: Page, run_dir: Path) -> None:
         )
         assert shown == pytest.approx(sorted(100 * row[f"{metric}_mean"] for row in rows), abs=1e-5)
     assert f"{100 * rows[0]['normdel_mean']:.2f}" in page.text
-    assert "bold : best at its share" in page.text
 
 
-def test_best_of_each_column_is_starred(source: str, run_dir: Path) -> None:
-    rows = json.loads((run_dir / "score" / "scores.json").read_text())
-    stars = re.findall(
-        r'class="m (\w+)"><span class="star"[^>]*>★</span>(?:<strong>)?([\d.]+)', source
-    )
-    columns = [(m, d) for m in ("normdel", "miou", "dice") for d in data_sets(rows)]
-    best = [
-        f"{max(100 * r[f'{m}_mean'] for r in rows if r['dataset'] == d):.2f}" for m, d in columns
+def test_bold_is_better_than_random_and_nothing_else(tmp_path: Path) -> None:
+    """By the verdicts of the file, in mIoU and NormDEL; the best of a column is not set off."""
+    run = made_verdicts.make(tmp_path)
+    source = render(run).read_text(encoding="utf-8")
+    judged = json.loads((run / "score" / "statistics.json").read_text())["differences"]
+    rows = json.loads((run / "score" / "scores.json").read_text())
+    means = {(r["selector"], r["ratio"], r["dataset"]): r for r in rows}
+    better = [
+        means[r["selector"], r["ratio"], r["dataset"]]
+        for r in judged
+        if r["against"] == "random" and r["verdict"] == "better"
     ]
-    assert sorted(stars) == sorted(zip([m for m, _ in columns], best, strict=True))
+    bold = re.findall(r'class="m (\w+)"><strong>([\d.]+)', source)
+    wanted = [(m, f"{100 * r[f'{m}_mean']:.2f}") for r in better for m in ("miou", "normdel")]
+    assert sorted(bold) == sorted(wanted)
+    table = source[source.index('id="scores"') :].partition("</table>")[0]
+    assert table.count("<strong>") == len(wanted) > 0
+    assert "★" not in source
+    assert "beyond the" not in source
+
+
+def test_a_run_without_verdicts_claims_none(page: Page) -> None:
+    """One scored before there was a rule, whatever intervals it has."""
+    assert "This run has no verdict on any selection yet." in page.text
+    assert "Bold:" not in page.text
+
+
+def test_one_data_set_has_no_mean(tmp_path: Path) -> None:
+    run = fake_run.small_run(tmp_path)
+    made_verdicts.write_pretraining(run, made_verdicts.Case(sets=("kvasir",)))
+    source = render(run).read_text(encoding="utf-8")
+    assert "Mean" not in Page(source).text
+    assert "mean of the data sets" not in source
 
 
 def test_downloads_hold_the_files(page: Page, run_dir: Path) -> None:
@@ -198,7 +221,7 @@ def test_templates_trust_nothing_but_files_of_the_package() -> None:
 @pytest.mark.parametrize(
     ("missing", "gone"),
     [
-        ("score", "highest NormDEL"),
+        ("score", "All scores"),
         ("embeddings", "Embedding map"),
         ("leakage", "Test images in the pool"),
         ("select", "Redundant"),
@@ -363,22 +386,38 @@ def test_a_filter_that_did_nothing_is_said_to_have_done_nothing() -> None:
     )
 
 
-def test_score_table_is_aligned_and_marks_the_best() -> None:
+def test_score_table_is_aligned_and_marks_what_is_better_than_random() -> None:
     rows = fake_run.made_up_scores(1612)
-    lines = score_table(rows).splitlines()
+    key = {"selector": fake_run.SELECTORS[1], "ratio": 0.1, "dataset": "clinic"}
+    judged = [
+        {**key, "against": "random", "verdict": "better"},
+        {**key, "against": "full", "verdict": "better", "ratio": 0.05},
+        {**key, "against": "random", "verdict": "worse", "ratio": 0.33},
+    ]
+    lines = score_table(rows, {"rule": {"why": ""}, "differences": judged}).splitlines()
     assert lines[1].split() == ["selector", "kept"] + ["NormDEL", "mIoU"] * 3
     assert lines[0].split() == ["kvasir", "clinic", "mean"]
-    body = lines[3:-2]
+    body = lines[3:-3]  # a rule and two lines of notes follow
     assert [line.split()[0] for line in body] == ["full", *fake_run.SELECTORS * 3]
-    assert "".join(body).count("*") == 6
     assert len({len(line.rstrip("*")) for line in body}) == 1
     assert max(map(len, lines)) <= 90
-    assert "3 seeds" in lines[-1]
-    ((selector, ratio),) = best_rows(rows, "kvasir", "normdel")
-    starred = next(
-        line for line in body if line.startswith(selector) and f" {100 * ratio:g} %" in line
+    assert "3 seeds" in lines[-2]
+    assert " ".join(lines[-2:]).endswith(
+        "better than random, by an interval that holds for all of its share at once."
     )
-    assert "*" in starred
+    (starred,) = [line for line in body if "*" in line]
+    assert starred.startswith(key["selector"])
+    assert " 10 %" in starred
+    (score,) = [r for r in rows if all(r[name] == value for name, value in key.items())]
+    assert f"{100 * score['miou_mean']:.2f}*" in starred
+    assert "*" not in score_table(rows)
+
+
+def test_score_table_says_why_nothing_is_judged() -> None:
+    rule = {"why": "one repetition: " + "word " * 30}
+    lines = score_table(fake_run.made_up_scores(60), {"rule": rule}).splitlines()
+    assert lines[0].startswith("No verdicts: one repetition: word")
+    assert "*" not in "".join(lines)
 
 
 def test_score_table_of_one_data_set_and_of_nothing() -> None:

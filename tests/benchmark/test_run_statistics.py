@@ -49,8 +49,13 @@ def test_run_tells_its_costs(finished_run: Path) -> None:
         assert trained > 0
         assert (row["repeats"], row["steps"]) == ("2", "8")
         assert (float(row["embed_seconds"]) > 0) == (selector not in ("full", "random"))
+        assert row["encoder"] == ("none" if selector in ("full", "random") else "full")
+        all_data = float(rows["full", "1.0"]["pretrain_seconds"])  # of two repetitions
+        assert (0 < float(row["encoder_seconds"]) < 2 * all_data) == (row["encoder"] == "full")
+        parts = [float(row[f"{part}_seconds"]) for part in ("encoder", "embed", "loss", "select")]
+        assert float(row["total_seconds"]) == pytest.approx(trained + sum(parts))
         if row["device"] == "cpu":
-            busy = trained + float(row["embed_seconds"]) + float(row["select_seconds"])
+            busy = float(row["total_seconds"])
             assert float(row["energy_wh_estimated"]) == pytest.approx(65 * busy / 3600)
             assert float(row["gpu_hours"]) == 0
     shared = [rows[s, "0.5"]["pretrain_seconds"] for s in ("semdedup", "meddel")]

@@ -18,7 +18,7 @@ pytest.importorskip("pyarrow")
 from PIL import Image
 from typer.testing import CliRunner
 
-from meddel_fast.benchmark.results import read_run, results_of_run
+from meddel_fast.benchmark.results import floors_of_run, read_run, results_of_run
 from meddel_fast.benchmark.verify import VERDICTS, is_verified, verify, wrong_masks
 from meddel_fast.cli import app
 from meddel_fast.common.files import read_json
@@ -232,8 +232,9 @@ def run_dir(finished_run: Path, tmp_path: Path) -> Path:
 
 
 def test_every_result_of_a_run_agrees(run_dir: Path) -> None:
-    results = results_of_run(run_dir, read_run(run_dir))
-    assert len(results) == 9 * 2 * 2 * 2  # selections, sets, seeds, repetitions
+    about = read_run(run_dir)
+    results = results_of_run(run_dir, about) + floors_of_run(run_dir, about)
+    assert len(results) == (9 + 1) * 2 * 2 * 2  # selections and floor, sets, seeds, repetitions
     assert not is_verified(run_dir, results[0])
     seen: list[tuple[int, int]] = []
     verdicts = verify(run_dir, progress=lambda done, total: seen.append((done, total)))
@@ -310,13 +311,15 @@ def test_other_masks_than_those_scanned_do_not_agree(run_dir: Path, tmp_path: Pa
 def test_command(run_dir: Path, cli: CliRunner, tmp_path: Path) -> None:
     done = cli.invoke(app, ["verify", str(run_dir)])
     assert done.exit_code == 0, done.output
-    assert "72 of 72 results agree bit for bit" in done.output
-    assert len(read_json(run_dir / VERDICTS)) == 72
+    assert "80 of 80 results agree bit for bit" in done.output
+    assert len(read_json(run_dir / VERDICTS)) == 80
     flip_a_pixel(run_dir / "evaluate" / "full-100" / "made-seed0.npz")
+    flip_a_pixel(run_dir / "evaluate" / "untrained-repeat1" / "made-seed0.npz")
     done = cli.invoke(app, ["verify", str(run_dir)])
     assert done.exit_code == 1
     assert "full-100/made-seed0: the saved counts" in done.output
-    assert "71 of 72 results agree" in done.output
+    assert "untrained-repeat1/made-seed0: the saved counts" in done.output
+    assert "78 of 80 results agree" in done.output
     assert cli.invoke(app, ["verify", str(tmp_path)]).exit_code == 2
     assert cli.invoke(app, ["verify", str(run_dir), "--root", "made"]).exit_code == 2
 

@@ -254,7 +254,7 @@ def test_every_stage_alone(cli: CliRunner, tmp_path: Path) -> None:
     lines(cli, "pretrain", manifest, "--selection", chosen, "--out", tmp_path / "half", *TINY_MODEL)
     said = lines(
         cli, "evaluate", tmp_path / "half" / "model", manifest, "--out", tmp_path / "r.json",
-        "--set", "steps=2", "--set", "freeze_encoder=true", "--seed", "5",
+        "--set", "steps=2", "--set", "encoder=frozen", "--seed", "5",
         "--predictions", tmp_path / "r.npz",
     )  # fmt: skip
     result = read_json(tmp_path / "r.json")

@@ -16,7 +16,6 @@ from meddel_fast.benchmark.leakage import Samples, audit
 from meddel_fast.benchmark.scores.normdel import normdel
 from meddel_fast.benchmark.scores.score import PLANTED_COLUMNS, SCORE_COLUMNS, as_csv
 from meddel_fast.common.atomic import write_json, write_text
-from meddel_fast.common.files import read_json
 from meddel_fast.common.hashes import sha256_file
 from meddel_fast.images.manifest import Manifest
 from meddel_fast.selectors import select_ladder
@@ -136,41 +135,6 @@ def write_run(
     done = {"stage": "embed", "state": "done", "seconds": 7.5, "finished": "1"}
     write_json(folder / "stages" / "embed.json", done)
     return folder
-
-
-def write_statistics(folder: Path) -> None:
-    """Add intervals, statistics and costs to a run, by formula, as a score stage with them does."""
-    scores = read_json(folder / "score" / "scores.json")
-    differences, alphas, costs, areas, ranks = [], [], [], [], []
-    for row in scores:
-        for metric in ("miou", "normdel"):
-            mean = row[f"{metric}_mean"]
-            row |= {f"{metric}_low": mean - 0.004, f"{metric}_high": mean + 0.01}
-        of = {k: row[k] for k in ("selector", "ratio", "dataset")}
-        spans = {f"{m}_{end}": v for m in ("miou", "normdel") for end, v in
-                 (("difference", -0.02), ("low", -0.03 if row["ratio"] < 0.1 else -0.05),
-                  ("high", -0.01 if row["ratio"] < 0.1 else 0.01))}  # fmt: skip
-        differences.append({**of, "against": "full", "runs": 3, **spans})
-        for alpha in (0.0, 1.0):
-            score = float(normdel(row["miou_mean"], row["retained"], alpha))
-            alphas.append({"alpha": alpha, **of, "normdel_mean": score, "rank": 1})
-        if row["dataset"] == "mean":
-            costs.append(
-                f"{row['selector']},{row['ratio']},{row['kept']},{1000 * row['kept']},5,100,12.5,,"
-            )
-    for place, selector in enumerate(SELECTORS):
-        areas.append({"alpha": 1.0, "selector": selector, "dataset": "mean", "from": 0.05,
-                      "to": 1.0, "points": 4, "area": 0.6, "low": 0.59, "high": 0.61})  # fmt: skip
-        ranks.append({"ratio": "all", "selector": selector, "average_rank": 1.0 + place,
-                      "datasets": 2, "selectors": 3, "friedman": None, "p_value": None,
-                      "critical_difference": 1.5})  # fmt: skip
-    write_json(folder / "score" / "scores.json", scores)
-    write_json(folder / "score" / "statistics.json", {
-        "confidence": 0.95, "draws": 10, "differences": differences, "alphas": alphas,
-        "areas": areas, "ranks": ranks,
-    })  # fmt: skip
-    head = "selector,ratio,kept,kept_bytes,saved_bytes,steps,pretrain_seconds,gpu_hours,device"
-    write_text(folder / "score" / "costs.csv", "\n".join([head, *costs]) + "\n")
 
 
 def write_leakage(folder: Path, manifest: Manifest, embeddings: np.ndarray) -> None:

@@ -13,7 +13,7 @@ def made(name: str = "made", **options: Any) -> dict[str, Any]:
 
 
 BASE: dict[str, Any] = {
-    "run": {"name": "tiny", "out": "run", "ratios": [1.0, 0.25], "seeds": [0, 1]},
+    "run": {"name": "tiny", "out": "run", "ratios": [1.0, 0.25], "seeds": [0, 1], "repeats": 1},
     "data": [made()],
     "pretrain": {
         "image_size": 32,
@@ -30,7 +30,7 @@ BASE: dict[str, Any] = {
         "precision": "fp32",
     },
     "downstream": {
-        "freeze_encoder": True,
+        "encoder": "frozen",
         "steps": 6,
         "batch_size": 8,
         "head_hidden": 8,

@@ -33,7 +33,7 @@ HEAD = DownstreamConfig(
     steps=60,
     batch_size=8,
     learning_rate=5e-3,
-    freeze_encoder=True,
+    encoder="frozen",
     precision="fp32",
 )
 
@@ -113,12 +113,12 @@ def test_head_standardises_tokens() -> None:
     assert head(tokens).isfinite().all()
 
 
-@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("encoder", ["frozen", "finetuned"])
 def test_finds_the_discs(
-    model: Path, train: Manifest, test: Manifest, tmp_path: Path, frozen: bool
+    model: Path, train: Manifest, test: Manifest, tmp_path: Path, encoder: str
 ) -> None:
     seen: list[tuple[int, int]] = []
-    config = replace(HEAD, freeze_encoder=frozen)
+    config = replace(HEAD, encoder=encoder)
     out = tmp_path / "result.json"
     got = evaluate(
         model,
@@ -138,9 +138,9 @@ def test_finds_the_discs(
     assert [d for d, _ in seen] == sorted(d for d, _ in seen)
 
 
-@pytest.mark.parametrize("frozen", [True, False])
-def test_same_seed_same_result(model: Path, train: Manifest, test: Manifest, frozen: bool) -> None:
-    config = replace(HEAD, steps=8, freeze_encoder=frozen)
+@pytest.mark.parametrize("encoder", ["frozen", "finetuned"])
+def test_same_seed_same_result(model: Path, train: Manifest, test: Manifest, encoder: str) -> None:
+    config = replace(HEAD, steps=8, encoder=encoder)
     downstream._TOKENS.clear()
     first = evaluate(model, train, test, config, seed=3)
     torch.manual_seed(1)

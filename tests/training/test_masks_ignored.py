@@ -28,7 +28,7 @@ from meddel_fast.training.settings import DownstreamConfig, LocalisationConfig
 from meddel_fast.training.tasks.box_head import true_boxes
 
 HEAD = DownstreamConfig(
-    image_size=32, head_hidden=16, steps=12, batch_size=8, freeze_encoder=True, precision="fp32"
+    image_size=32, head_hidden=16, steps=12, batch_size=8, encoder="frozen", precision="fp32"
 )
 
 
@@ -97,13 +97,13 @@ def test_ignored_pixels_are_in_no_count(rng: np.random.Generator) -> None:
         confusion_matrices(truth, predicted, ignored[:4])
 
 
-@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("encoder", ["frozen", "finetuned"])
 def test_scores_are_scikit_learns_on_the_pixels_that_count(
-    model: Path, data: Manifest, tmp_path: Path, frozen: bool
+    model: Path, data: Manifest, tmp_path: Path, encoder: str
 ) -> None:
     train, test = data.take(np.arange(12)), data.take(np.arange(12, 20))
     result, saved = tmp_path / "r.json", tmp_path / "r.npz"
-    config = replace(HEAD, freeze_encoder=frozen)
+    config = replace(HEAD, encoder=encoder)
     got = evaluate(model, train, test, config, seed=0, out=result, predictions=saved)
     truth = truth_of(data)[12:]
     counted = truth != 255

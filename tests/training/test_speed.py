@@ -200,8 +200,8 @@ def test_embedding_and_head_on_a_gpu(device: str, data: Manifest, tmp_path: Path
     there = embed(data, model, tmp_path / "there", device=device, batch_size=5).array
     np.testing.assert_allclose(there, here, rtol=0, atol=1e-4 * np.abs(here).max())
     head = DownstreamConfig(image_size=32, head_hidden=16, steps=5, batch_size=4)
-    for freeze in (True, False):
-        config = replace(head, freeze_encoder=freeze)
+    for encoder in ("frozen", "finetuned"):
+        config = replace(head, encoder=encoder)
         train, test = data.take(np.arange(8)), data.take(np.arange(8, 12))
         found = evaluate(model, train, test, config, seed=0, device=device)
         assert np.sum(found["confusion"]) == 4 * 32 * 32

@@ -140,7 +140,10 @@ def check_directory(config: RunConfig) -> None:
     if out.exists() and not out.is_dir():
         raise ConfigError(f"the run directory {out} is a file")
     if description.is_file():
-        name = read_json(description).get("name")
+        found = read_json(description)
+        if "given" in found:
+            raise ConfigError(f"{out} holds given predictions: choose another folder with --out")
+        name = found.get("name")
         if name != config.name:
             raise ConfigError(
                 f"{out} holds the run '{name}', this config is of the run '{config.name}': "

@@ -11,6 +11,8 @@ from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
+from meddel_fast.benchmark.probe_settings import ProbeConfig
+from meddel_fast.benchmark.results import NOTHING, UNTRAINED
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.extras import needs
 from meddel_fast.common.settings import (
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 Use = Literal["pretrain", "test"]
 Split = Literal["train", "val", "test"]
 Task = Literal["segmentation", "classification", "localisation"]
+Measure = Literal["pretrain", "probe"]
 USES: tuple[Use, ...] = get_args(Use)
 SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -278,7 +281,11 @@ class RunConfig:
     seeds
         Seeds of the downstream heads.
     repeats
-        How often is selected and pre-trained.
+        How often is selected and pre-trained. With 1 no difference is judged.
+    measures
+        What the selections are measured by: "pretrain" trains an encoder on each and a head on
+        that, "probe" a small model on frozen features. By default the first, and both where there
+        is a table ``[probe]``.
     alpha
         Weight of the retained share in the tables' NormDEL.
     alphas
@@ -308,6 +315,8 @@ class RunConfig:
         Pre-training on single sets, if that is wanted.
     cost
         For the estimate of the energy.
+    probe
+        The probe.
     """
 
     name: Annotated[str, must("a name", lambda text: bool(text.strip()))]
@@ -317,7 +326,10 @@ class RunConfig:
     ratios: Each[Ratio] = (1.0, 0.33, 0.1, 0.05)
     selectors: Each[str] = ("random", "kcenter", "meddel")
     seeds: Each[Whole] = (0, 1, 2)
-    repeats: Positive = 1
+    repeats: Positive = 3
+    measures: Annotated[Each[Measure], wanted(f"some of {list(get_args(Measure))}, each once")] = (
+        "pretrain",
+    )
     alpha: NotNegativeNumber = 1.0
     alphas: Each[NotNegativeNumber] = (0.0, 0.5, 1.0, 2.0)
     device: str = "auto"
@@ -332,6 +344,7 @@ class RunConfig:
     references: tuple[ReferenceConfig, ...] = ()
     generalisation: GeneralisationConfig | None = None
     cost: CostConfig = field(default_factory=CostConfig)
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
 
     def __post_init__(self) -> None:
         names = [d.name for d in self.data]
@@ -345,6 +358,7 @@ class RunConfig:
                 "[leakage] exclude needs an encoder that is there before the pool is cleaned: "
                 "[encoder] must have a path, or steps greater than 0"
             )
+        self._check_names()
         across = self.generalisation
         named = set(self.selectors) | set(across.selectors if across else ())
         unused = sorted(set(self.selector_options) - named)
@@ -352,6 +366,11 @@ class RunConfig:
             raise ConfigError(
                 f"[selectors.{unused[0]}] is given, but run.selectors names only: "
                 + ", ".join(self.selectors)
+            )
+        if "pretrain" not in self.measures and (self.references or across):
+            raise ConfigError(
+                '[run] measures must have "pretrain" where [[references]] or [generalisation] are '
+                f"given, got {list(self.measures)}"
             )
         self._check_references()
         self._check_train_on(names)
@@ -361,6 +380,21 @@ class RunConfig:
     def settings_of(self, task: str) -> Any:
         """Give the settings of one of the tasks."""
         return self.downstream if task == "segmentation" else getattr(self, task)
+
+    def _check_names(self) -> None:
+        """Refuse what tables call the floors as the name of anything else."""
+        taken = (UNTRAINED, NOTHING)
+        across = self.generalisation.selectors if self.generalisation else ()
+        for where, names in (
+            ("run.selectors", self.selectors),
+            ("[generalisation] selectors", across),
+            ("[[references]] names", [reference.name for reference in self.references]),
+        ):
+            for name in set(taken) & set(names):
+                raise ConfigError(
+                    f"{where} must be other than {taken[0]!r} and {taken[1]!r}, which are the "
+                    f"floors of every run, got {name!r}"
+                )
 
     def _check_references(self) -> None:
         names = [r.name for r in self.references]

@@ -14,6 +14,7 @@ from meddel_fast.benchmark.config import (
     ReferenceConfig,
     RunConfig,
 )
+from meddel_fast.benchmark.probe_settings import ProbeConfig
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.settings import from_table, known_keys
 from meddel_fast.common.toml import read_toml
@@ -37,6 +38,7 @@ TABLES = {
     "references": "references",
     "generalisation": "generalisation",
     "cost": "cost",
+    "probe": "probe",
 }
 TASKS = ("classification", "localisation")
 
@@ -51,8 +53,8 @@ def load_config(
     path : path
         The file. Its tables: ``[run]``, one or more ``[[data]]``, ``[encoder]``,
         ``[leakage]``, ``[selectors.NAME]``, ``[pretrain]``, ``[downstream]``,
-        ``[tasks.NAME]``, ``[[references]]``, ``[generalisation]``, ``[cost]``; their keys are the
-        fields of the classes of `benchmark.config` and `training.settings`.
+        ``[tasks.NAME]``, ``[[references]]``, ``[generalisation]``, ``[cost]``, ``[probe]``; their
+        keys are the fields of the classes of `benchmark.config` and `training.settings`.
     data_root : path, optional
         Data paths are relative to it; without it, to the folder of the file.
     out : path, optional
@@ -81,6 +83,8 @@ def load_config(
         run = dict(_table(tables.get("run", {}), "[run]"))
         if out is not None:
             run["out"] = Path(out).resolve()
+        if "probe" in tables:
+            run.setdefault("measures", ["pretrain", "probe"])
         config = from_table(RunConfig, run, "[run]", **_given(tables, base))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
@@ -109,6 +113,7 @@ def _given(tables: dict[str, Any], base: Path) -> dict[str, Any]:
         if across is None
         else from_table(GeneralisationConfig, across, "[generalisation]"),
         "cost": from_table(CostConfig, tables.get("cost", {}), "[cost]"),
+        "probe": from_table(ProbeConfig, tables.get("probe", {}), "[probe]"),
     }
 
 

@@ -28,6 +28,8 @@ TITLES = {
     "embed": "embed",
     "leakage": "audit leakage",
     "select": "select",
+    "probe": "probe",
+    "untrained": "untrained floor",
     "evaluate": "evaluate",
     "generalisation": "generalise",
     "score": "score",

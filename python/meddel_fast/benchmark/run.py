@@ -11,6 +11,7 @@ from meddel_fast.benchmark.checks import check_run
 from meddel_fast.benchmark.config import RunConfig
 from meddel_fast.benchmark.machine import hardware, versions
 from meddel_fast.benchmark.plan import build
+from meddel_fast.benchmark.results import UNTRAINED
 from meddel_fast.benchmark.run_json import FORMAT
 from meddel_fast.benchmark.stages.run_folder import tags
 from meddel_fast.benchmark.stages.stage import Records, settings
@@ -18,6 +19,7 @@ from meddel_fast.common.atomic import remove_leftovers, write_json
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.extras import needs
 from meddel_fast.common.lock import lock
+from meddel_fast.selectors import DRAW_NOTHING, METHODS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -80,7 +82,25 @@ def _description(config: RunConfig) -> dict[str, Any]:
         "name": config.name,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "config": settings(config),
+        "selectors": _selectors(config),
         "tags": [{"tag": t, "selector": s, "ratio": r} for t, s, r in tags(config)],
+        "floors": [UNTRAINED] if "pretrain" in config.measures else [],
         "versions": versions(),
         "hardware": hardware(),
     }
+
+
+def _selectors(config: RunConfig) -> dict[str, dict[str, Any]]:
+    """Give every option of each selector, defaults included, and the seeds of its repetitions.
+
+    A method that draws nothing selects once, whatever the seed: it has none.
+    """
+    across = config.generalisation.selectors if config.generalisation else ()
+    every = {}
+    for name in dict.fromkeys((*config.selectors, *across)):
+        options = METHODS[name].settled(config.selector_options.get(name, {}))
+        first = config.selector_options.get(name, {}).get("seed", config.seed)
+        del options["seed"]
+        repeats = 0 if name in DRAW_NOTHING else config.repeats
+        every[name] = {**options, "seeds": [first + repeat for repeat in range(repeats)]}
+    return every

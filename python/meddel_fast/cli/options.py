@@ -76,7 +76,7 @@ def _written(parameter: Any) -> str:
 
 def run_stages(config: Path, data_root: Path | None, out: Path | None, until: str | None) -> Path:
     """Bring the stages of a run up to date, up to and with the group `until`."""
-    refuse_beside("--config", "config", "data_root", "out", "plan")
+    refuse_beside("--config", "config", "data_root", "out", "plan", "metric")
     from meddel_fast.benchmark.config_file import load_config
     from meddel_fast.benchmark.run import run as run_benchmark
 
@@ -84,19 +84,39 @@ def run_stages(config: Path, data_root: Path | None, out: Path | None, until: st
     return run_benchmark(settings, until=until, console=progress_console())
 
 
-def print_table(run_dir: Path) -> None:
-    """Print the score table of a run."""
+def print_table(run_dir: Path, metric: str = "miou") -> None:
+    """Print the score table of a run, with one of the scores beside NormDEL, and its floors."""
     from meddel_fast.benchmark.report import score_table
+    from meddel_fast.benchmark.scores import floors, selections
     from meddel_fast.common.files import read_json
 
-    rows = read_json(run_dir / "score" / "scores.json")
-    tasks = run_dir / "score" / "tasks.json"
-    if rows or not tasks.is_file():
-        typer.echo(score_table(rows))
+    folder = run_dir / "score"
+    rows = read_json(folder / "scores.json")
+    tasks, statistics = folder / "tasks.json", folder / "statistics.json"
+    judged = read_json(statistics) if statistics.is_file() else {}
+    if rows and f"{metric}_mean" not in rows[0]:
+        raise ConfigError(f"{folder} has no {metric}: it is of a version before there was one")
+    probe = folder / "probe.json"
+    if probe.is_file():
+        from meddel_fast.benchmark.probe.table import as_text
+
+        typer.echo(as_text(read_json(probe)) + "\n" * bool(rows))
+    if rows or not (tasks.is_file() or probe.is_file()):
+        typer.echo(score_table(rows, judged, metric))
+    if (folder / "floors.json").is_file():
+        for line in floors.told(read_json(folder / "floors.json"), judged["differences"], metric):
+            typer.echo(line)
+    if (folder / "selections.json").is_file():
+        for line in selections.told(read_json(folder / "selections.json")):
+            typer.echo(line)
     if tasks.is_file():
         from meddel_fast.benchmark.scores.task_scores import task_table
 
         typer.echo("\n" * bool(rows) + task_table(read_json(tasks)))
+    if (folder / "given.json").is_file():
+        from meddel_fast.benchmark.given.tables import text_table
+
+        typer.echo("\n" + text_table(read_json(folder / "given.json")))
 
 
 def write_table(run_dir: Path, out: Path) -> None:

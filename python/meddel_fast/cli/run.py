@@ -26,7 +26,9 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Run directory, instead of the config's.")
     ] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="List the stages, and run none.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="List the stages and what they come to, and run none.")
+    ] = False,
     schema: Annotated[
         bool,
         typer.Option(
@@ -41,15 +43,17 @@ def run(
     if plan:
         from meddel_fast.benchmark.checks import check_plan, not_there_yet
         from meddel_fast.benchmark.config_file import load_config
+        from meddel_fast.benchmark.expected import told
         from meddel_fast.benchmark.plan import build
         from meddel_fast.benchmark.stages.stage import Records
 
         settings = load_config(config, data_root=data_root, out=out)
         stages = build(settings, Records(settings.out))
         check_plan(settings)
-        typer.echo("\n".join([*(stage.name for stage in stages), f"{len(stages)} stages"]))
-        for told in not_there_yet(settings):
-            typer.echo(f"not there yet: {told}", err=True)
+        names = [stage.name for stage in stages]
+        typer.echo("\n".join([*names, f"{len(stages)} stages", "", *told(settings, names)]))
+        for lacking in not_there_yet(settings):
+            typer.echo(f"not there yet: {lacking}", err=True)
         return
     where = run_stages(config, data_root, out, None)
     print_table(where)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from meddel_fast.cli import score_given as of_given
 from meddel_fast.cli.options import (
     ConfigOption,
     OutOption,
@@ -14,6 +15,7 @@ from meddel_fast.cli.options import (
     given,
     need,
     print_table,
+    refuse_beside,
     run_stages,
     write_table,
 )
@@ -25,23 +27,68 @@ def score(
         Path | None, typer.Argument(help="A run directory, or a CSV with columns miou, retained.")
     ] = None,
     alpha: Annotated[float, typer.Option(help="Weight of the retained share.")] = 1.0,
+    metric: Annotated[
+        str,
+        typer.Option(
+            help="What the table of a run shows beside NormDEL: miou or dice, over the pixels of "
+            "all images together; image_iou or image_dice, the lesion's, averaged over images."
+        ),
+    ] = "miou",
     out: OutOption = None,
     config: ConfigOption = None,
     data_root: RootOption = None,
+    predictions: of_given.PredictionsOption = None,
+    manifest: of_given.ManifestOption = None,
+    selector: of_given.SelectorOption = None,
+    retained: of_given.RetainedOption = None,
+    run: of_given.RunOption = of_given.RUN,
+    name: of_given.NameOption = "",
+    repeat: of_given.RepeatOption = 0,
+    seed: of_given.SeedOption = 0,
+    threshold: of_given.ThresholdOption = 0.5,
+    size: of_given.SizeOption = None,
+    split: of_given.SplitOption = "test",
+    pranet: of_given.PranetOption = False,
+    allow_missing: of_given.MissingOption = False,
+    allow_extra: of_given.ExtraOption = False,
+    replace: of_given.ReplaceOption = False,
 ) -> None:
-    """Print the table of a run, or add DEL and NormDEL to results of your own (fractions)."""
+    """Print the table of a run, or make results of your own comparable.
+
+    They are a CSV of mIoU and retained share (fractions), to which DEL and NormDEL are added, or
+    the predictions of your own model.
+    """
+    asked = dict(locals())
+    if predictions is not None:
+        refuse_beside("--predictions", "predictions", "alpha", "metric", *of_given.NAMES)
+        _check_metric(metric)
+        options = {option: asked[option] for option in of_given.NAMES}
+        if of_given.score_given(predictions, alpha, options):
+            print_table(run, metric)
+        return
+    if idle := given(*of_given.NAMES):
+        raise ConfigError(
+            f"--{sorted(idle)[0].replace('_', '-')} would have no effect without --predictions: "
+            "leave it out"
+        )
+    _check_metric(metric)
     if config is not None:
-        print_table(run_stages(config, data_root, out, "score"))
+        print_table(run_stages(config, data_root, out, "score"), metric)
         return
     path = need(results, "a run directory or a CSV file")
     if path.is_dir():
         if given("alpha"):
             raise ConfigError(
                 "--alpha would have no effect on a run, whose weight is the config's: set [run] "
-                f"alpha and run it again; {path / 'score' / 'alpha.csv'} has other weights"
+                f"alpha and run it again; {path / 'score' / 'alphas.csv'} has other weights"
             )
-        print_table(path) if out is None else write_table(path, out)
+        if out is None:
+            print_table(path, metric)
+            return
+        refuse_beside("--out, whose table has all scores", "results", "out")
+        write_table(path, out)
         return
+    refuse_beside("a CSV file", "results", "alpha", "out")
     from meddel_fast.benchmark.scores.score import score_csv
     from meddel_fast.common.outputs import check_output, csv_table, output_path
 
@@ -54,6 +101,13 @@ def score(
     else:
         with output_path(out, kind) as target:
             target.write_text(text, "utf-8", newline="")
+
+
+def _check_metric(metric: str) -> None:
+    from meddel_fast.benchmark.scores.score import METRICS
+
+    if metric not in METRICS:
+        raise ConfigError(f"--metric must be one of {', '.join(METRICS)}, got {metric!r}")
 
 
 def report(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from meddel_fast.images.manifest import Manifest
 
 
-def load_mask(path: StrPath, size: int, meaning: Meaning | None = None) -> NDArray[np.uint8]:
+def load_mask(path: StrPath, size: int | None, meaning: Meaning | None = None) -> NDArray[np.uint8]:
     """Decode a mask to a square of 0 and 1, and 255 where a pixel does not count.
 
     Turned upright and squeezed as :func:`~meddel_fast.images.load_images.load_image` does, taking
@@ -40,24 +40,25 @@ def load_mask(path: StrPath, size: int, meaning: Meaning | None = None) -> NDArr
     path
         The file, any address, or several joined to a union.
     size
-        Side of the square in pixels, at least 1.
+        Side of the square in pixels, at least 1; ``None`` leaves the mask its own height and width.
     meaning
         What the masks of the data set mean. Without it the file is taken for a data set of one.
 
     Returns
     -------
     numpy.ndarray
-        uint8 (size, size) of 0, 1 and 255.
+        uint8 (size, size), or of the mask's own height and width, of 0, 1 and 255.
 
     Raises
     ------
     ImageError
         As for ``load_image``; also a file of a depth that the data set did not have, or, without
-        `meaning`, numbers that could mean several things.
+        `meaning`, numbers that could mean several things; or parts of several sizes, of which none
+        is asked for.
     FileNotFoundError, ValueError
         As for ``load_image``.
     """
-    if size < 1:
+    if size is not None and size < 1:
         raise ValueError(f"size: wanted at least 1 pixel, got {size}")
     if meaning is None:
         census = Census()
@@ -67,6 +68,8 @@ def load_mask(path: StrPath, size: int, meaning: Meaning | None = None) -> NDArr
         except MaskError as error:
             raise ImageError(path, f"mask: {error}") from None
     found = [_squeezed(part, size, meaning) for part in _parts(path)]
+    if len({part.shape for part in found}) > 1:
+        raise ImageError(path, f"mask: parts of {len({p.shape for p in found})} different sizes")
     lesion = np.logical_or.reduce([part == 1 for part in found])
     ignored = np.logical_or.reduce([part == IGNORED for part in found])
     return np.where(lesion, np.uint8(1), np.where(ignored, np.uint8(IGNORED), np.uint8(0)))
@@ -99,7 +102,7 @@ def _parts(path: StrPath) -> list[Path]:
     return parts
 
 
-def _squeezed(path: Path, size: int, meaning: Meaning) -> NDArray[np.uint8]:
+def _squeezed(path: Path, size: int | None, meaning: Meaning) -> NDArray[np.uint8]:
     pixels = read_pixels(path)
     depth = depth_of(pixels)
     rule = meaning.rule(depth)
@@ -109,8 +112,9 @@ def _squeezed(path: Path, size: int, meaning: Meaning) -> NDArray[np.uint8]:
             path, f"a mask of {depth}; those that the manifest was built from had: {known}"
         )
     height, width = pixels.values.shape[:2]
-    rows = ((np.arange(size) + 0.5) * (height / size)).astype(np.int64)[:, None]
-    columns = ((np.arange(size) + 0.5) * (width / size)).astype(np.int64)[None, :]
+    tall, wide = (height, width) if size is None else (size, size)
+    rows = ((np.arange(tall) + 0.5) * (height / tall)).astype(np.int64)[:, None]
+    columns = ((np.arange(wide) + 0.5) * (width / wide)).astype(np.int64)[None, :]
 
     def sampled(values: NDArray[Any] | None) -> NDArray[Any] | None:
         return None if values is None else values[rows, columns]

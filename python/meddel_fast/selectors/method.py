@@ -26,6 +26,9 @@ SHARED: dict[str, Any] = {
 }
 """What every selector may be asked for beyond a budget, with the defaults."""
 
+HOW = ("threads", "memory")
+"""Those that change no selection."""
+
 Plan = Callable[..., Iterable[Choice]]
 
 
@@ -84,6 +87,19 @@ class Method:
     def needs(self) -> list[str]:
         """Return the options without a default."""
         return [name for name, p in self.own.items() if p.default is p.empty]
+
+    def settled(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return all options that may change what is selected: those given, else the defaults.
+
+        One whose place another takes is None.
+        """
+        own = {name: None if p.default is p.empty else p.default for name, p in self.own.items()}
+        shared = {name: default for name, default in SHARED.items() if name not in HOW}
+        every = {**own, **shared, **options}
+        for name, others in self.instead.items():
+            if every[name] is not None:
+                every |= dict.fromkeys(others)
+        return every
 
     def check_options(
         self, options: dict[str, Any], n: int | None = None, pool: int | None = None

@@ -8,6 +8,7 @@
                                            a kill
 ``pretrain``, ``methods``, ``checkpoint``  pre-training on a subset; by which method; what it
                                            resumes from
+``untrained``                              the network that a pre-training starts from
 ``reconstruction``                         what a masked autoencoder cannot restore
 ``tasks``                                  classification, localisation, segmentation behind one
                                            interface

@@ -79,7 +79,7 @@ def evaluate(
     train, test
         Manifests whose usable rows all have masks.
     config
-        Head, schedule, and whether the encoder is frozen.
+        Head, schedule, and whether the encoder is frozen or fine-tuned.
     seed
         Of the head's first weights, the order of the images and their mirroring.
     out
@@ -101,8 +101,8 @@ def evaluate(
         ``iou_background``; ``dice`` of the polyp class; ``pixel_accuracy``; ``confusion``
         ((2, 2) counts, row = truth, column = prediction). Means over the images:
         ``image_iou_polyp``, ``image_dice``. Further ``images`` and ``train_images`` (counts),
-        ``train_loss`` (mean of the last tenth of the steps), ``seed``, ``precision``,
-        ``settings``. A class that neither truth nor prediction has scores 1: there was nothing
+        ``train_loss`` (mean of the last tenth of the steps), ``seed``, ``encoder`` ("frozen" or
+        "finetuned"), ``precision``, ``settings``. A class that neither truth nor prediction has scores 1: there was nothing
         to find and nothing was found. Images and masks are squeezed to ``config.image_size``
         squares, and scored there. Pixels that the masks leave out count nowhere, neither in the
         loss; ``ignored_pixels``, how many of the test pixels they are, is there if any is.
@@ -141,6 +141,7 @@ def evaluate(
         "train_images": len(train),
         "train_loss": loss,
         "seed": seed,
+        "encoder": config.encoder,
         "precision": run.precision,
         "settings": asdict(config),
     }
@@ -162,7 +163,7 @@ def start(
     """Load the encoder and put a new head on it; `size` counts training and test images."""
     compute = choose(device, config.precision)
     model = load_encoder(encoder, compute, image_size=config.image_size, offline=offline)
-    encoded = sum(size) if config.freeze_encoder else 0
+    encoded = sum(size) if config.encoder == "frozen" else 0
     tick = _counter(progress, encoded + config.steps + size[1])
     return kind(model, fingerprint(encoder, model), config, compute, seed, tick)
 
@@ -198,15 +199,20 @@ class HeadRun:
         """The precision it computes in."""
         return self._compute.precision
 
-    def train(self, manifest: Manifest) -> float:
-        """Train on a manifest; return the mean loss of the last tenth of the steps."""
+    def train(self, manifest: Manifest, rows: NDArray[np.int64] | None = None) -> float:
+        """Train on a manifest, or on some of its rows; return the loss.
+
+        It is the mean of the last tenth of the steps. The tokens of a frozen encoder are computed
+        of the whole manifest, and held for the next head.
+        """
         config = self._config
         source = self._source(manifest)
         masks = self._truth(manifest)
-        self._standardise(source)
+        rows = np.arange(len(manifest)) if rows is None else rows
+        self._standardise(source, rows)
         optimizers = self._optimizers()
         steps, warmup = range(config.steps), round(_WARMUP * config.steps)
-        fetch = partial(self._fetch, source, masks)
+        fetch = partial(self._fetch, source, masks, rows)
         losses = []
         for step, (inputs, *truth) in zip(steps, prefetch(fetch, steps), strict=True):
             logits = self._head(self._tokens(inputs))
@@ -272,7 +278,7 @@ class HeadRun:
         """Give what is fed in: a frozen encoder's tokens where they fit in memory, else images."""
         n, grid, width = len(manifest), self._encoder.grid, self._encoder.width
         pool = frames(manifest, self._config.image_size)
-        if not self._config.freeze_encoder:
+        if self._config.encoder == "finetuned":
             return pool
         key = (self._key, self._compute, manifest.fingerprint, self._config.image_size)
         tokens = _TOKENS.get(key)
@@ -296,15 +302,15 @@ class HeadRun:
         batch = self._compute.send(staged)
         if batch.dtype == torch.float16:
             return batch.float()
-        train = not self._config.freeze_encoder and torch.is_grad_enabled()
+        train = self._config.encoder == "finetuned" and torch.is_grad_enabled()
         with torch.set_grad_enabled(train), self._compute.autocast():
             patches: Tensor = self._encoder(batch).patches
         return patches
 
     @torch.no_grad()
-    def _standardise(self, source: Frames | NDArray[np.float16]) -> None:
-        n = len(source)
-        some = np.unique(np.linspace(0, n - 1, min(n, _STATISTICS)).astype(np.int64))
+    def _standardise(self, source: Frames | NDArray[np.float16], used: NDArray[np.int64]) -> None:
+        n = len(used)
+        some = used[np.unique(np.linspace(0, n - 1, min(n, _STATISTICS)).astype(np.int64))]
         stage = self._compute.stage
         parts = [self._tokens(stage(source[some[rows]])) for rows in _batches(len(some))]
         self._head.standardise(torch.cat(parts))
@@ -313,7 +319,7 @@ class HeadRun:
         """Make the optimisers, each with its peak learning rate."""
         config = self._config
         peaks: dict[torch.nn.Module, float] = {self._head: config.learning_rate}
-        if not config.freeze_encoder:
+        if config.encoder == "finetuned":
             self._encoder.train().requires_grad_(True)
             peaks[self._encoder] = config.learning_rate * _ENCODER_RATE
         return [
@@ -322,15 +328,19 @@ class HeadRun:
         ]
 
     def _fetch(
-        self, source: Frames | NDArray[np.float16], masks: Pixels, step: int
+        self,
+        source: Frames | NDArray[np.float16],
+        masks: Pixels,
+        used: NDArray[np.int64],
+        step: int,
     ) -> list[Tensor]:
         """Give a step's staged inputs and masks, a function of the seed and the step's number.
 
         Where the masks ignore pixels, also which ones count.
         """
-        rows = batch_indices(self._seed, step, self._config.batch_size, len(masks))
+        rows = used[batch_indices(self._seed, step, self._config.batch_size, len(used))]
         inputs, truth = source[rows], masks[rows]
-        if not self._config.freeze_encoder:
+        if self._config.encoder == "finetuned":
             mirrored = rng_at(self._seed, Stream.FLIP, step).random(len(rows)) < 0.5
             inputs[mirrored] = inputs[mirrored, :, ::-1]
             truth[mirrored] = truth[mirrored, :, ::-1]

@@ -20,6 +20,7 @@ from meddel_fast.training.encoders.vit import (
     initialise_linear,
     sine_cosine,
 )
+from meddel_fast.training.mae_loss import mae_loss
 from meddel_fast.training.settings import PretrainConfig
 
 with needs("benchmark"):
@@ -35,13 +36,13 @@ class Method:
     ----------
     build
         Makes the network, with weights drawn from ``config.seed``.
-    masking
-        Gives the network's arguments beside the pixels, of noise (b, patches) in [0, 1) and the
-        share to mask.
+    loss
+        Gives the loss of a network on pixels (b, 3, h, w), of which noise (b, patches) in [0, 1)
+        decides what is masked.
     """
 
     build: Callable[[PretrainConfig, Compute], Any]
-    masking: Callable[[Tensor, float], dict[str, Tensor]]
+    loss: Callable[[Any, Tensor, Tensor, PretrainConfig, Compute], Tensor]
 
 
 def build_simmim(config: PretrainConfig, compute: Compute) -> Any:
@@ -71,14 +72,28 @@ def build_simmim(config: PretrainConfig, compute: Compute) -> Any:
     return model.to(compute.device)
 
 
-def _masked(noise: Tensor, share: float) -> dict[str, Tensor]:
-    """Mask the patches that a MAE masks: those of the highest noise."""
+def masked(noise: Tensor, share: float) -> Tensor:
+    """Tell which patches (b, patches) a MAE masks: those of the highest noise."""
     patches = noise.shape[1]
     ranks = noise.argsort(dim=1, stable=True).argsort(dim=1)
-    return {"bool_masked_pos": ranks >= int(patches * (1 - share))}
+    return ranks >= int(patches * (1 - share))
+
+
+def _simmim_loss(
+    model: Any, pixels: Tensor, noise: Tensor, config: PretrainConfig, compute: Compute
+) -> Tensor:
+    with compute.autocast():
+        loss: Tensor = model(pixels, bool_masked_pos=masked(noise, config.mask_ratio)).loss
+    return loss
+
+
+def _mae_loss(
+    model: Any, pixels: Tensor, noise: Tensor, config: PretrainConfig, compute: Compute
+) -> Tensor:
+    return mae_loss(model, pixels, noise, compute)
 
 
 METHODS: dict[str, Method] = {
-    "mae": Method(build_mae, lambda noise, share: {"noise": noise}),
-    "simmim": Method(build_simmim, _masked),
+    "mae": Method(build_mae, _mae_loss),
+    "simmim": Method(build_simmim, _simmim_loss),
 }

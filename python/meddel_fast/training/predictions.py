@@ -3,6 +3,9 @@
 A file is an .npz without pickle: ``ids``, the images in the order of their scores; ``bits``, the
 masks at the size they were scored at, rows of ``numpy.packbits``; ``size``, their side;
 ``confusions``, what came of each image. 512 bytes an image at 64 pixels, before compression.
+
+Masks that were scored each at a size of its own have ``size`` 0, the sizes in ``shapes``, and
+their ``bits`` one after the other in one row.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,7 @@ MAX_SIDE = 4096
 MAX_BYTES, MAX_GROWTH = 1 << 30, 100
 """Files that unpack to more bytes, and to more times their own, are refused."""
 
-_TYPES = {"ids": "U", "bits": "u1", "size": "i", "confusions": "i"}
+_TYPES = {"ids": "U", "bits": "u1", "size": "i", "shapes": "i", "confusions": "i"}
 _DAMAGES = (
     *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError),
     *(zipfile.BadZipFile, zlib.error, RuntimeError),
@@ -88,35 +91,60 @@ class Predictions:
     ----------
     ids
         The n images.
-    bits : uint8, shape (n, ceil(size * size / 8))
-        Their masks.
+    bits : uint8, shape (n, ceil(size * size / 8)), or (bytes,)
+        Their masks; with `shapes` those of all images in one row, each from a new byte on.
     size
-        Side of a mask in pixels.
+        Side of a mask in pixels; 0 with `shapes`.
     confusions : int64, shape (n, 2, 2)
         See :func:`confusion_matrices`.
+    shapes : int64, shape (n, 2), optional
+        Height and width of each mask, where each has a size of its own.
     """
 
     ids: list[str]
     bits: NDArray[np.uint8]
     size: int
     confusions: NDArray[np.int64]
+    shapes: NDArray[np.int64] | None = None
 
     @property
     def masks(self) -> NDArray[np.bool_]:
-        """The masks, bool (n, size, size)."""
+        """The masks, bool (n, size, size), where all have one size."""
         flat = np.unpackbits(self.bits, axis=1, count=self.size**2)
         return flat.reshape(-1, self.size, self.size).astype(np.bool_)
 
+    def each(self) -> Iterator[NDArray[np.bool_]]:
+        """Yield the masks one after the other, bool (h, w), whatever their sizes."""
+        if self.shapes is None:
+            for row in self.bits:
+                flat = np.unpackbits(row, count=self.size**2)
+                yield flat.reshape(self.size, self.size).astype(np.bool_)
+            return
+        ends = np.cumsum(_packed_bytes(self.shapes))
+        parts = np.split(self.bits, ends[:-1])
+        for (height, width), part in zip(self.shapes.tolist(), parts, strict=True):
+            flat = np.unpackbits(part, count=height * width)
+            yield flat.reshape(height, width).astype(np.bool_)
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of all masks together."""
+        if self.shapes is None:
+            return len(self.ids) * self.size**2
+        return int(self.shapes.prod(axis=1).sum())
+
     def save(self, path: StrPath) -> None:
         """Write the file, atomically; its name ends in ``.npz``."""
+        arrays: dict[str, Any] = {
+            "ids": np.array(self.ids, dtype=np.str_),
+            "bits": self.bits,
+            "size": np.int64(self.size),
+            "confusions": self.confusions,
+        }
+        if self.shapes is not None:
+            arrays["shapes"] = self.shapes
         with output_path(path, KIND) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(
-                file,
-                ids=np.array(self.ids, dtype=np.str_),
-                bits=self.bits,
-                size=np.int64(self.size),
-                confusions=self.confusions,
-            )
+            np.savez_compressed(file, **arrays)
 
     @classmethod
     def load(cls, path: StrPath) -> Predictions:
@@ -129,8 +157,14 @@ class Predictions:
         ValueError
             The file is damaged, or holds something else.
         """
-        found = _read(path, ("size", "ids", "bits", "confusions"))
-        return cls(found["ids"].tolist(), found["bits"], int(found["size"]), found["confusions"])
+        found = _read(path, ("size", "ids", "shapes", "bits", "confusions"))
+        return cls(
+            found["ids"].tolist(),
+            found["bits"],
+            int(found["size"]),
+            found["confusions"],
+            found.get("shapes"),
+        )
 
 
 def load_confusions(path: StrPath) -> tuple[list[str], NDArray[np.int64]]:
@@ -146,18 +180,20 @@ def load_confusions(path: StrPath) -> tuple[list[str], NDArray[np.int64]]:
 
 
 def _read(path: StrPath, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Read some arrays, the size before the bits; those of images have one entry an id."""
+    """Read some arrays, sizes before the bits; those of images have one entry an id."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"no predictions at {path}{why_no_file(path)}")
     try:
         with Path(path).open("rb") as file:
+            there = zipfile.ZipFile(file).namelist()
+            names = [name for name in names if name != "shapes" or "shapes.npy" in there]
             arrays = Npz(file, names)
             _check_headers(arrays, os.fstat(file.fileno()).st_size)
-            found = {}
+            found: dict[str, NDArray[Any]] = {}
             for name in names:
+                if name == "bits":
+                    _check_bits(arrays, int(found["size"]), found.get("shapes"))
                 found[name] = arrays.read(name)
-                if name == "size":
-                    _check_bits(arrays, int(found[name]))
             return found
     except _DAMAGES as error:
         raise ValueError(f"{path} holds no predictions: {error}") from error
@@ -174,6 +210,8 @@ def _check_headers(arrays: Npz, packed: int) -> None:
         raise ValueError(f"wanted ids (n,) and confusions (n, 2, 2), has {got}")
     if shapes.get("size", ()) != ():
         raise ValueError(f"wanted one size, has {shapes['size']}")
+    if shapes.get("shapes", (n, 2)) != (n, 2):
+        raise ValueError(f"wanted shapes (n, 2), has {shapes['shapes']}")
     if arrays.bytes > max(MAX_BYTES, MAX_GROWTH * packed):
         raise ValueError(
             f"its {packed} bytes would grow to {arrays.bytes}, more than {MAX_BYTES} and "
@@ -181,12 +219,26 @@ def _check_headers(arrays: Npz, packed: int) -> None:
         )
 
 
-def _check_bits(arrays: Npz, size: int) -> None:
+def _check_bits(arrays: Npz, size: int, shapes: NDArray[np.int64] | None) -> None:
     n, bits = arrays.headers["ids"][0][0], arrays.headers["bits"][0]
-    if not 0 < size <= MAX_SIDE or bits != (n, -(-size * size // 8)):
-        raise ValueError(
-            f"wanted {n} masks of {size} pixels a side (1 to {MAX_SIDE}), has bits of shape {bits}"
-        )
+    if shapes is None:
+        if not 0 < size <= MAX_SIDE or bits != (n, -(-size * size // 8)):
+            raise ValueError(
+                f"wanted {n} masks of {size} pixels a side (1 to {MAX_SIDE}), has bits of shape "
+                f"{bits}"
+            )
+        return
+    if size or n == 0 or shapes.min() < 1 or shapes.max() > MAX_SIDE:
+        raise ValueError(f"wanted size 0 and {n} masks of 1 to {MAX_SIDE} pixels a side in shapes")
+    wanted = int(_packed_bytes(shapes).sum())
+    if bits != (wanted,):
+        raise ValueError(f"wanted the {wanted} bytes of {n} masks, has bits of shape {bits}")
+
+
+def _packed_bytes(shapes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count the bytes of each mask of these heights and widths."""
+    counts: NDArray[np.int64] = -(-shapes.astype(np.int64).prod(axis=1) // 8)
+    return counts
 
 
 def pack(masks: NDArray[np.bool_]) -> NDArray[np.uint8]:

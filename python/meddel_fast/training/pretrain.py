@@ -76,6 +76,7 @@ class Batch(NamedTuple):
 
     images: NDArray[np.uint8]  # (b, size, size, 3)
     crops: NDArray[np.float32]  # (b, 2, 3), output to input coordinates in [-1, 1]
+    colours: NDArray[np.float32]  # (2, b, 3, 1, 1), what pixels are multiplied by, and moved by
     noise: NDArray[np.float32]  # (b, patches), ranks decide which patches are masked
 
 
@@ -84,6 +85,7 @@ class Inputs(NamedTuple):
 
     images: Tensor
     crops: Tensor
+    colours: Tensor
     noise: Tensor
 
 
@@ -173,7 +175,7 @@ def pretrain(
                 run = _Run(chosen, out, config, compute, sha256_json(record), group)
                 run.train(pool, progress)
                 if group.first:
-                    _write_model(model_folder, run.model, config, record, compute.device.type)
+                    write_model(model_folder, run.model, config, record, compute.device.type)
         group.barrier()
         if group.first:
             shutil.rmtree(out / "checkpoint", ignore_errors=True)
@@ -200,7 +202,7 @@ class _Run:
         self._part = slice(group.rank * share, (group.rank + 1) * share)
         self._method = METHODS[config.method]
         self.model = self._method.build(config, compute).train()
-        self._network: Any = self.model  # or what torch.compile made of it
+        self._loss = self._plain_loss  # or what torch.compile made of it
         self.optimizer = make_optimizer(
             self.model.parameters(), config.learning_rate, config.weight_decay, config.betas
         )
@@ -216,7 +218,7 @@ class _Run:
         alone = self.group.size == 1  # else processes might settle on different networks
         speed = self.measure(pool) if self.compute.device.type == "cuda" and alone else None
         if speed is None and config.compile == "on":
-            self._network = torch.compile(self.model)
+            self._loss = torch.compile(self._plain_loss)
         first = self._resume()
         self.group.agree("the checkpoint's step", first)
         left = range(first, config.steps)
@@ -265,7 +267,7 @@ class _Run:
 
     def _compile(self, inputs: Inputs, plain: float, wanted: bool) -> tuple[float, bool]:
         """Compile the network if that is wanted or faster; give the step's time and which."""
-        self._network = torch.compile(self.model)
+        self._loss = torch.compile(self._plain_loss)
         try:
             seconds = seconds_a_call(partial(self._step, 0, inputs), self.compute.device)
         except Exception as error:  # whatever its compilers say
@@ -275,9 +277,12 @@ class _Run:
             seconds = math.inf
         if wanted or seconds < _GAIN * plain:
             return seconds, True
-        self._network = self.model
+        self._loss = self._plain_loss
         self.optimizer.zero_grad(set_to_none=True)
         return plain, False
+
+    def _plain_loss(self, pixels: Tensor, noise: Tensor) -> Tensor:
+        return self._method.loss(self.model, pixels, noise, self.config, self.compute)
 
     def _fetch(self, pool: Frames, step: int) -> Inputs:
         batch = make_batch(pool, self.chosen, self.config, step, self._part)
@@ -286,15 +291,15 @@ class _Run:
     def _step(self, step: int, inputs: Inputs) -> Tensor:
         """Take one step, without waiting for the device."""
         config = self.config
-        images, crops, noise = map(self.compute.send, inputs)
+        images, crops, colours, noise = map(self.compute.send, inputs)
         pixels = normalise(images)
+        if config.colour_jitter:
+            pixels = torch.addcmul(colours[1], pixels, colours[0])
         if config.crop:
             pixels = crop(pixels, crops)
         for group in self.optimizer.param_groups:
             group["lr"] = cosine(step, config.steps, config.warmup_steps, config.learning_rate)
-        with self.compute.autocast():
-            masking = self._method.masking(noise, config.mask_ratio)
-            loss: Tensor = self._network(pixels, **masking).loss
+        loss = self._loss(pixels, noise)
         loss.backward()  # type: ignore[no-untyped-call]
         loss = self._shared(loss.detach())
         self.optimizer.step()
@@ -363,7 +368,8 @@ def make_batch(
     patches = (config.image_size // config.patch_size) ** 2
     noise = rng_at(config.seed, Stream.MASK, step).random((size, patches), np.float32)
     crops = _crops(rng_at(config.seed, Stream.CROP, step), size)
-    return Batch(images, crops[part], noise[part])
+    colours = _colours(rng_at(config.seed, Stream.COLOUR, step), size, config.colour_jitter)
+    return Batch(images, crops[part], colours[:, part], noise[part])
 
 
 def _crops(rng: np.random.Generator, n: int) -> NDArray[np.float32]:
@@ -377,6 +383,13 @@ def _crops(rng: np.random.Generator, n: int) -> NDArray[np.float32]:
     maps[:, [0, 1], [0, 1]] = sides
     maps[:, :, 2] = centres
     return maps
+
+
+def _colours(rng: np.random.Generator, n: int, jitter: float) -> NDArray[np.float32]:
+    """Gain and shift (2, n, 3, 1, 1) of the channels of n images."""
+    drawn = rng.uniform(-jitter, jitter, (2, n, 3, 1, 1))
+    drawn[0] += 1
+    return drawn.astype(np.float32)
 
 
 def crop(pixels: Tensor, maps: Tensor) -> Tensor:
@@ -401,13 +414,14 @@ def _settings(config: PretrainConfig) -> dict[str, object]:
     return settings
 
 
-def _write_model(
+def write_model(
     folder: Path,
     model: Any,
     config: PretrainConfig,
     record: dict[str, object],
     device: str,
 ) -> None:
+    """Write a network as ``AutoModel`` reads it, with `record`, which says what made it."""
     with atomic_directory(folder, replace=True) as temporary:
         with quiet_transformers(), checkpoint.writing(folder):
             model.save_pretrained(temporary)

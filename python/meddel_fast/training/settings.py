@@ -100,6 +100,10 @@ class PretrainConfig:
         Those of AdamW.
     crop
         Whether images are cropped at random, and every other one mirrored.
+    colour_jitter
+        How far the colours of each image are varied: with c, each channel of its normalised pixels
+        is multiplied by a number from [1 - c, 1 + c] and moved by one from [-c, c]; 0 leaves them
+        as they are.
     precision
         What products are made in: bfloat16, float32, or, with "auto", what suits the device.
     compile
@@ -109,7 +113,7 @@ class PretrainConfig:
     workers
         Threads that decode images; 0 is one per core.
     seed
-        Seed of the weights, the order, the crops and the masks.
+        Seed of the weights, the order, the crops, the colours and the masks.
     method
         "mae" has a decoder of its own over the patches that it sees; "simmim" sees mask tokens too
         and has one linear layer for a decoder: it has no use for ``decoder_*`` and `norm_pix_loss`.
@@ -137,6 +141,7 @@ class PretrainConfig:
         tuple[BelowOne, BelowOne], wanted("a list of 2 values, two numbers in [0, 1)")
     ] = (0.9, 0.95)
     crop: Flag = True
+    colour_jitter: BelowOne = 0.0
     precision: Precision = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
     checkpoint_every: Positive = 200
@@ -233,8 +238,9 @@ class DownstreamConfig:
         The highest, which a cosine brings down after a short warm-up.
     weight_decay
         That of AdamW.
-    freeze_encoder
-        Whether the head alone is trained.
+    encoder
+        "frozen" trains the head alone, on tokens that are computed once; "finetuned" the encoder
+        too, at a tenth of the head's learning rate.
     precision
         What products are made in: bfloat16, float32, or, with "auto", what suits the device.
     threshold
@@ -248,7 +254,7 @@ class DownstreamConfig:
     batch_size: Positive = 16
     learning_rate: PositiveNumber = 1e-3
     weight_decay: NotNegativeNumber = 0.05
-    freeze_encoder: Flag = False
+    encoder: Literal["frozen", "finetuned"] = "finetuned"
     precision: Precision = "auto"
     threshold: Between = 0.5
 

@@ -33,8 +33,9 @@ from meddel_fast.common.untrusted import check_fields, described
 from meddel_fast.selectors import Selection
 
 COLUMNS = (
-    *("protocol", "selector", "options", "ratio", "kept", "pool", "dataset", "data_hash"),
-    *("training_seed", "head_seed", "miou", "dice", "normdel", "verified"),
+    *("protocol", "selector", "options", "ratio", "retained", "kept", "pool"),
+    *("dataset", "data_hash", "training_seed", "head_seed", "miou", "dice"),
+    *("normdel", "verified"),
     *("run", "machine", "package", "config_hash", "pool_hash", "result_sha256", "finished"),
 )
 # Settings that decide what is compared or where, not how.
@@ -44,7 +45,7 @@ _COMPARED = (
 )
 _NO_EFFECT = ("seed", "checkpoint_every", "workers", "compile")
 _PLACES = ("out", "device", "threads")
-_SCORES = {"miou": float, "dice": float, "precision": str}
+_SCORES = {"miou": float, "dice": float}
 
 
 @dataclass(frozen=True)
@@ -126,41 +127,38 @@ def collect(runs: Iterable[Path], alpha: float = 1.0) -> tuple[list[Entry], list
 def _entries(
     run_dir: Path, about: Mapping[str, Any], results: Sequence[Result], alpha: float
 ) -> list[Entry]:
-    from meddel_fast.images.manifest import Manifest
-
     config = about["config"]
-    pool = Manifest.load(run_dir / "data" / "pretrain.parquet")
     tested = segmented_sets(config)
     data = {d["name"]: _data_hash(run_dir, d) for d in tested}
     groups = {d["name"]: tuple(masked_rows(run_dir, d, "test").column("group")) for d in tested}
-    encoder = _checked(run_dir / "embeddings" / "index.json", {"encoder_sha256": str})
-    precision = _checked(results[0].path, _SCORES)["precision"]
     shared = {
-        "protocol": protocol(about, pool.fingerprint, precision, encoder["encoder_sha256"]),
-        "pool": len(pool),
-        "pool_hash": pool.fingerprint,
+        **(_of_given(about) if "given" in about else _of_run(run_dir, about, results)),
         "run": about["name"],
         "machine": _machine(about),
         "package": about.get("versions", {}).get("meddel-fast"),
         "config_hash": config_hash(config),
     }
-    kept = {r.tag: _kept(run_dir, r, len(pool)) for r in results}
+    kept = {r.tag: _kept(run_dir, r, shared["pool"]) for r in results}
+    first_seed = 0 if "given" in about else config["seed"] + config["pretrain"]["seed"]
     entries = []
     for result in results:
         scores = _checked(result.path, _SCORES)
+        count = kept[result.tag]
+        share = result.ratio if count is None else count / shared["pool"]
         row = {
             **shared,
             "selector": result.selector,
             "options": _options(config, result.selector),
             "ratio": result.ratio,
-            "kept": kept[result.tag],
+            "retained": share,
+            "kept": count,
             "dataset": result.data,
             "data_hash": data[result.data],
-            "training_seed": config["seed"] + config["pretrain"]["seed"] + result.repeat,
+            "training_seed": first_seed + result.repeat,
             "head_seed": result.seed,
             "miou": scores["miou"],
             "dice": scores["dice"],
-            "normdel": normdel(scores["miou"], kept[result.tag] / len(pool), alpha),
+            "normdel": normdel(scores["miou"], share, alpha),
             "verified": is_verified(run_dir, result),
             "result_sha256": sha256_file(result.path),
             "finished": _finished(run_dir, result),
@@ -168,6 +166,35 @@ def _entries(
         columns = {name: row[name] for name in COLUMNS}
         entries.append(Entry(columns, result.predictions, groups[result.data]))
     return entries
+
+
+def _of_run(run_dir: Path, about: Mapping[str, Any], results: Sequence[Result]) -> dict[str, Any]:
+    """Give protocol and pool of a run."""
+    from meddel_fast.images.manifest import Manifest
+
+    pool = Manifest.load(run_dir / "data" / "pretrain.parquet")
+    encoder = _checked(run_dir / "embeddings" / "index.json", {"encoder_sha256": str})
+    precision = _checked(results[0].path, {"precision": str})["precision"]
+    return {
+        "protocol": protocol(about, pool.fingerprint, precision, encoder["encoder_sha256"]),
+        "pool": len(pool),
+        "pool_hash": pool.fingerprint,
+    }
+
+
+def _of_given(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the protocol of given predictions: how they were scored, and the name of their run.
+
+    How the models were trained nobody can know from them: that it is comparable says who gives
+    two runs one name.
+    """
+    parts = {"given": about["given"]["scoring"], "name": about["name"], "series": _series(about)}
+    return {"protocol": sha256_json(parts), "pool": None, "pool_hash": ""}
+
+
+def _series(about: Mapping[str, Any]) -> str:
+    version = str(about.get("versions", {}).get("meddel-fast", ""))
+    return ".".join(version.split(".")[:2])
 
 
 def _checked(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,9 +227,12 @@ def protocol(about: Mapping[str, Any], pool_hash: str, precision: str, encoder: 
     how["encoder"] = {k: v for k, v in config["encoder"].items() if k != "batch_size"}
     if how["encoder"]["path"]:
         how["encoder"]["path"] = encoder
-    version = str(about.get("versions", {}).get("meddel-fast", ""))
-    series = ".".join(version.split(".")[:2])
-    parts = {"settings": how, "pool": pool_hash, "series": series, "precision": precision}
+    parts = {
+        "settings": how,
+        "pool": pool_hash,
+        "series": _series(about),
+        "precision": precision,
+    }
     return sha256_json(parts)
 
 
@@ -220,7 +250,10 @@ def _data_hash(run_dir: Path, data: dict[str, Any]) -> str:
     return sha256_json([manifest.fingerprint for manifest in rows])
 
 
-def _kept(run_dir: Path, result: Result, pool: int) -> int:
+def _kept(run_dir: Path, result: Result, pool: int | None) -> int | None:
+    """Count the images kept; None of given predictions, which do not tell."""
+    if pool is None:
+        return None
     if result.selector == "full":
         return pool
     return len(Selection.load(run_dir / "select" / f"{result.tag}.parquet"))

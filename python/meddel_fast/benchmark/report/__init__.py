@@ -5,8 +5,16 @@
 ``text``         numbers and names as text; the score table for the terminal
 ``figures``      line charts: where their parts lie
 ``tables``       tables that sort: heads, rows, cells
-``results``      headline, score table, curves, losses
+``measures``     verdicts of pre-training and of the probe, in one shape
+``answer``       the first screen's sentences: what to use, what it costs, how sure that is
+``picture``      the first screen's picture: selections against random, with intervals
+``floors``       an untrained encoder and nothing segmented, in text, tables and charts
+``measured``     what is measured and by which rule it is judged, in sentences
+``results``      score table, curves, losses
+``probe``        what was learnt from the selected samples alone
 ``comparisons``  differences, alpha sweep, areas, ranks, costs
+``chosen``       by which settings selections were made, and which are the same
+``beyond``       other tasks, references, generalisation
 ``planted``      what became of planted frames
 ``settings``     times, hardware, versions, settings
 ``thumbnails``   small pictures, each embedded once
@@ -28,16 +36,21 @@ from pathlib import Path
 from typing import Any
 
 from meddel_fast.benchmark.report import (
+    beyond,
+    chosen,
     comparisons,
     embedmap,
     frames,
     galleries,
     leaks,
     markup,
+    measured,
     results,
 )
+from meddel_fast.benchmark.report.answer import answers
 from meddel_fast.benchmark.report.load import Run, load_run
 from meddel_fast.benchmark.report.planted import planted
+from meddel_fast.benchmark.report.probe import probe
 from meddel_fast.benchmark.report.settings import settings
 from meddel_fast.benchmark.report.text import number, score_table
 from meddel_fast.benchmark.report.thumbnails import Thumbnails
@@ -47,16 +60,19 @@ from meddel_fast.common.outputs import check_output, page
 __all__ = ["render", "score_table"]
 
 SCRIPTS = ("page", "tables", "galleries", "map", "browser")  # the first one serves the others
-SECTIONS = (  # template, id, title
-    ("results", "results", "Results"),
-    ("curves", "curves", "Less data, how much worse?"),
-    ("comparisons", "worth", "What is a difference worth?"),
-    ("costs", "costs", "What it costs"),
-    ("planted", "planted", "Planted frames"),
-    ("leakage", "leakage", "Test images in the pool"),
-    ("selections", "selections", "What was kept, what was dropped"),
-    ("training", "training", "Pre-training loss"),
-    ("settings", "settings", "How it was made"),
+SECTIONS = (  # template, id, title, and its short form for the way there
+    ("results", "results", "Scores", "Scores"),
+    ("curves", "curves", "Less data, how much worse?", "Curves"),
+    ("probe", "probe", "The probe", "Probe"),
+    ("comparisons", "worth", "What is a difference worth?", "Differences"),
+    ("costs", "costs", "What it costs", "Costs"),
+    ("chosen", "chosen", "How each selection was made", "Settings"),
+    ("beyond", "beyond", "Other tasks and encoders", "Other tasks"),
+    ("planted", "planted", "Planted frames", "Planted frames"),
+    ("leakage", "leakage", "Test images that a training saw", "Leakage"),
+    ("selections", "selections", "What was kept, what was dropped", "Frames"),
+    ("training", "training", "Pre-training loss", "Loss"),
+    ("settings", "settings", "How it was made", "How it was made"),
 )
 
 
@@ -95,11 +111,15 @@ def _page(run: Run) -> str:
     audit = frames.audit(run)
     layout = embedmap.lay_out(run, audit.rows)
     leaked = leaks.leaks(run, thumbnails)  # few pictures: they come before those that may not fit
+    answered = answers(run)
     shown: dict[str, Any] = {  # by the names of templates
         "results": results.results(run),
         "curves": results.curves(run),
+        "probe": probe(run),
         "comparisons": comparisons.comparisons(run),
         "costs": comparisons.costs(run),
+        "chosen": chosen.settings_of_selections(run),
+        "beyond": beyond.beyond(run),
         "planted": planted(run),
         "leakage": leaked,
         "selections": _selections(run, audit, layout, thumbnails),
@@ -110,8 +130,10 @@ def _page(run: Run) -> str:
         "page",
         title=run.name,
         about=_about(run),
-        alpha=f"{run.alpha:g}",
+        answers=list(answered.items()),
+        measured=measured.measured(run),
         claim=leaks.claim(run),
+        repeats=run.repeats,
         selectors=results.legend(run),
         sections=[section for section in SECTIONS if shown[section[0]] is not None],
         thumbnails=thumbnails.stored(),

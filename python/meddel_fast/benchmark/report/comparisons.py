@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import starmap
 from typing import Any
 
+from meddel_fast.benchmark.report import floors
 from meddel_fast.benchmark.report.figures import style_of
 from meddel_fast.benchmark.report.load import Run
 from meddel_fast.benchmark.report.tables import (
@@ -19,7 +20,8 @@ from meddel_fast.benchmark.report.tables import (
     count,
     share,
 )
-from meddel_fast.benchmark.report.text import MEAN, data_sets, duration, number
+from meddel_fast.benchmark.report.text import MEAN, data_sets, duration, number, span
+from meddel_fast.benchmark.scores.verdicts import marks
 
 Found = Mapping[str, Any]
 
@@ -31,24 +33,48 @@ def comparisons(run: Run) -> dict[str, Any] | None:
 
     None where there are none.
     """
-    found = run.statistics
+    differences = _of_sets(run.differences)
+    alphas, ranks, areas = (
+        _of_sets(run.statistics.get(name, [])) for name in ("alphas", "ranks", "areas")
+    )
     area = "Area below NormDEL, over the retained share"
-    alphas = found.get("alphas", [])
+    floored = [row for row in differences if row["against"] in floors.NAMES]
+    compared = [row for row in differences if row["against"] not in floors.NAMES]
     tables = [
-        _block(run, "Paired differences", found.get("differences", []), _DIFFERENCES, _differences),
+        _block(run, "Against random and all data", compared, _DIFFERENCES, _differences, "judged"),
+        _block(run, "Against the floors", floored, _DIFFERENCES, _differences, "judged"),
         _alphas(run, alphas),
-        _block(run, "Ranks over the data sets", found.get("ranks", []), _RANKS, _ranks),
-        _block(run, area, found.get("areas", []), _AREAS, _areas),
+        _block(run, "Ranks over the data sets", ranks, _RANKS, _ranks),
+        _block(run, area, areas, _AREAS, _areas),
     ]
     shown = [(table, _where(table, alphas)) for table in tables if table is not None]
     if not shown:
         return None
-    return {"confidence": float(found.get("confidence", 0.95)), "tables": shown}
+    return {"confidence": float(run.statistics.get("confidence", 0.95)), "tables": shown}
+
+
+def _of_sets(rows: Sequence[Found]) -> list[Found]:
+    """Leave out the mean of a single data set."""
+    alone = len({row["dataset"] for row in rows if "dataset" in row} - {MEAN}) == 1
+    return [row for row in rows if not (alone and row.get("dataset") == MEAN)]
 
 
 def costs(run: Run) -> Table | None:
-    """Tell what each selection keeps and saves, and what its pre-training takes."""
-    return _block(run, "Costs", run.costs, _COSTS, _costs)
+    """Tell what each selection keeps, and what all takes that it needs.
+
+    A column stands only where the run has something in it.
+    """
+    columns = [c for c in _COSTS if any(row.get(c[0]) for row in run.costs)]
+    heads = [("Kept", UP), *((title, DOWN) for _, title, _ in columns)]
+
+    def cells(one: Found) -> list[Cell]:
+        found = [_ratio(one["ratio"])._replace(small=number(int(one["kept"])))]
+        for name, _, write in columns:
+            value = one.get(name)
+            found.append(NOTHING if value is None else Cell(write(value), value))
+        return found
+
+    return _block(run, "Costs", run.costs, heads, cells)
 
 
 def _block(
@@ -57,12 +83,13 @@ def _block(
     rows: Sequence[Found],
     heads: Sequence[tuple[str, int]],
     cells: Callable[[Found], list[Cell]],
+    kind: str = "",
 ) -> Table | None:
     """Make a table with a row for each of `rows`, that begins with the selector."""
     if not rows:
         return None
     lines = [_line(run, str(one["selector"]), cells(one)) for one in rows]
-    return Table(title, [Head("Selector", UP), *starmap(Head, heads)], lines)
+    return Table(title, [Head("Selector", UP), *starmap(Head, heads)], lines, kind)
 
 
 def _line(run: Run, selector: str, cells: list[Cell]) -> Row:
@@ -79,23 +106,27 @@ def _ratio(value: Any) -> Cell:
 
 
 def _span(mean: float, low: float, high: float, signed: bool = False) -> Cell:
-    """Write a score with its interval, in per cent; bold where a difference's excludes 0."""
+    """Write a score with its interval, in per cent."""
     form = "+.2f" if signed else ".2f"
     numbers = [format(100 * v, form).replace("-", "\u2212") for v in (mean, low, high)]
-    return Cell(numbers[0], mean, f"[{numbers[1]}, {numbers[2]}]", signed and low * high > 0)
+    return Cell(numbers[0], mean, f"[{numbers[1]}, {numbers[2]}]")
 
 
-_DIFFERENCES = [("Kept", UP), ("Data set", UP), ("Against", UP), ("Runs", DOWN), ("mIoU", DOWN),
-                ("NormDEL", DOWN)]  # fmt: skip
+_DIFFERENCES = [("Kept", UP), ("Data set", UP), ("Against", UP), ("NormDEL", DOWN), ("mIoU", DOWN),
+                ("At once", DOWN), ("Verdict", UP)]  # fmt: skip
 
 
 def _differences(one: Found) -> list[Cell]:
-    spans = [
+    alone, other = (
         _span(one[f"{metric}_difference"], one[f"{metric}_low"], one[f"{metric}_high"], True)
         for metric in ("miou", "normdel")
+    )
+    at_once = span(one["miou_all_low"], one["miou_all_high"])
+    return [
+        *(_ratio(one["ratio"]), _set(one["dataset"]), Cell(str(one["against"]))),
+        *(other, alone, Cell(at_once, one["miou_all_low"], f"of {one['comparisons']}")),
+        Cell(str(one["verdict"]), None, str(one["why"]), bool(marks([one]))),
     ]
-    against = Cell(str(one["against"]))
-    return [_ratio(one["ratio"]), _set(one["dataset"]), against, count(one["runs"]), *spans]
 
 
 def _alphas(run: Run, rows: Sequence[Found]) -> Table | None:
@@ -152,31 +183,19 @@ def _areas(one: Found) -> list[Cell]:
     return [alpha, _set(one["dataset"]), *ends, _span(one["area"], one["low"], one["high"])]
 
 
-_COSTS = [("Kept", UP), ("Images", DOWN), ("MB kept", DOWN), ("MB saved", DOWN), ("Steps", DOWN),
-          ("Embedding", DOWN), ("Selection", DOWN), ("Pre-training", DOWN), ("GPU hours", DOWN),
-          ("Energy, estimated", DOWN)]  # fmt: skip
-
-
-def _costs(one: Found) -> list[Cell]:
-    def cell(name: str, write: Callable[[float], str]) -> Cell:
-        value = one.get(name)
-        return NOTHING if value is None else Cell(write(value), value)
-
-    return [_ratio(one["ratio"])] + [
-        cell(name, write)
-        for name, write in (
-            ("kept", lambda value: number(int(value))),
-            ("kept_bytes", _megabytes),
-            ("saved_bytes", _megabytes),
-            ("steps", lambda value: number(int(value))),
-            ("embed_seconds", duration),
-            ("select_seconds", duration),
-            ("pretrain_seconds", duration),
-            ("gpu_hours", "{:.3g}".format),
-            ("energy_wh_estimated", "{:.3g}\u00a0Wh".format),
-        )
-    ]
-
-
 def _megabytes(value: float) -> str:
     return f"{value / 1e6:.1f}"
+
+
+_COSTS: list[tuple[str, str, Callable[[float], str]]] = [
+    ("kept_bytes", "MB", _megabytes),
+    ("steps", "Steps", lambda value: number(int(value))),
+    ("encoder_seconds", "Encoder", duration),
+    ("embed_seconds", "Embedding", duration),
+    ("loss_seconds", "Losses", duration),
+    ("select_seconds", "Selection", duration),
+    ("pretrain_seconds", "Pre-training", duration),
+    ("total_seconds", "Together", duration),
+    ("gpu_hours", "GPU hours", "{:.3g}".format),
+    ("energy_wh_estimated", "Energy, estimated", "{:.3g}\u00a0Wh".format),
+]

@@ -19,6 +19,7 @@ _DODGE = 5.0  # pixels between the error bars of neighbouring series
 _SHAPES = ("circle", "square", "triangle", "diamond", "wedge", "plus", "cross")
 _STYLES = {"full": 0, "random": 1, "kcenter": 2, "meddel": 3, "semdedup": 4, "prototypes": 5}
 _COLOURS = 8  # of page.css, beside the black of "full"
+UNTRAINED_STYLE, NOTHING_STYLE = -1, -2  # floors: lines without marks
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,10 @@ def style_of(selector: str, selectors: Sequence[str]) -> int:
     return len(_STYLES) + others.index(selector)
 
 
-def _looks(style: int) -> tuple[int, str]:
+def looks(style: int) -> tuple[int, str]:
     """Return a style's colour and shape; no two of the first 56 have both in common."""
+    if style < 0:
+        return _COLOURS - style, "circle"
     if style == 0:
         return 0, "diamond"
     turn, colour = divmod(style - 1, _COLOURS)
@@ -88,7 +91,7 @@ class Mark(NamedTuple):
 
 def marker(style: int, x: float, y: float, size: float = 4.5) -> Mark:
     """Lay out the mark of a style at a place."""
-    colour, shape = _looks(style)
+    colour, shape = looks(style)
     s = size
     outlines = {
         "circle": (),
@@ -188,7 +191,7 @@ def _line(one: Series, scale_x: Scale, scale_y: Scale, dodge: float) -> Line:
         if not (point.shared or one.line_only):
             bottom, top = map(scale_y, point.bar)
             spots.append(Spot(marker(one.style, x, y), point.tip, top, bottom))
-    return Line(one.style, _looks(one.style)[0], path, spots)
+    return Line(one.style, looks(one.style)[0], path, spots)
 
 
 class Scale:
@@ -221,12 +224,14 @@ def _y_range(
     low, high = min(ends), max(ends)
     margin = 0.06 * (high - low) or max(abs(high) * 0.02, 1e-3)
     low, high = low - margin, high + margin
-    rough = (high - low) / 6
+    return low, high, round_marks(low, high)
+
+
+def round_marks(low: float, high: float, parts: int = 6) -> list[tuple[float, str]]:
+    """Choose round values between two ends, about so many parts apart, with their texts."""
+    rough = (high - low) / parts
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough)
     first = math.ceil(low / step)
     digits = max(0, -math.floor(math.log10(step) + 1e-9)) + (f"{step / power:g}" == "2.5")
-    marks = [
-        (i * step, f"{i * step:.{digits}f}") for i in range(first, math.floor(high / step) + 1)
-    ]
-    return low, high, marks
+    return [(i * step, f"{i * step:.{digits}f}") for i in range(first, math.floor(high / step) + 1)]

@@ -10,7 +10,7 @@ import numpy as np
 from meddel_fast.benchmark.leakage import Leakage
 from meddel_fast.benchmark.report.load import Run
 from meddel_fast.benchmark.report.tables import DOWN, UP, Cell, Head, Row, Table, count, share
-from meddel_fast.benchmark.report.text import number
+from meddel_fast.benchmark.report.text import listed, number
 from meddel_fast.benchmark.report.thumbnails import Figure, Frame, Gallery, Thumbnails
 
 PAIRS = 12  # of each test set, found and not found
@@ -53,9 +53,18 @@ def claim(run: Run) -> dict[str, Any] | None:
         trained = run.split_leakage["train"].get(row["dataset"])
         if trained is not None:
             places.append(("among what its head is trained on", trained.summary()[0]))
-        counts = [(one["touched"], one["images"], where) for where, one in places if one["touched"]]
-        told.append((row["dataset"], counts))
-    return {"meant": _meant(found), "sets": told, "taken": excluded and len(found) > 0}
+        counts = [
+            f"{number(one['touched'])} of {number(one['images'])} {where}"
+            for where, one in places
+            if one["touched"]
+        ]
+        told.append((str(row["dataset"]), listed(counts)))
+    return {
+        "meant": _meant(found),
+        "found": "; ".join(f"{name} {counts or 'none'}" for name, counts in told),
+        "seen": "; ".join(f"{name} {counts}" for name, counts in told if counts),
+        "taken": excluded and len(found) > 0,
+    }
 
 
 def _is_cleaned(run: Run) -> bool:

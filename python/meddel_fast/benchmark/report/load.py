@@ -46,6 +46,11 @@ class Run:
     scores: list[dict[str, Any]]
     planted: list[dict[str, Any]]
     statistics: dict[str, Any]
+    floors: list[dict[str, Any]]
+    probe: dict[str, Any]
+    chosen: list[dict[str, Any]]  # settings of the selections, and what each shares a training with
+    tasks: list[dict[str, Any]]
+    generalisation: list[dict[str, Any]]
     costs: list[dict[str, Any]]
     selections: dict[str, Selection]
     pool: Manifest | None
@@ -73,6 +78,17 @@ class Run:
             return x
         centred: NDArray[Any] = (x - x.mean(axis=0, dtype=np.float64)).astype(np.float32)
         return centred
+
+    @property
+    def differences(self) -> list[dict[str, Any]]:
+        """Differences with their verdicts; none of a run scored before there was a rule."""
+        rows = self.statistics["differences"] if "rule" in self.statistics else []
+        return list(rows)
+
+    @property
+    def repeats(self) -> int:
+        """How often was selected and pre-trained."""
+        return int(self.about.get("config", {}).get("repeats", 1))
 
     @property
     def alpha(self) -> float:
@@ -108,6 +124,11 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
         scores=_json(folder / "score" / "scores.json", []),
         planted=_planted(folder / "score" / "planted.csv"),
         statistics=_json(folder / "score" / "statistics.json", {}),
+        floors=_json(folder / "score" / "floors.json", []),
+        probe=_json(folder / "score" / "probe.json", {}),
+        chosen=_json(folder / "score" / "selections.json", []),
+        tasks=_json(folder / "score" / "tasks.json", []),
+        generalisation=_json(folder / "score" / "generalisation.json", []),
         costs=_costs(folder / "score" / "costs.csv"),
         selections=selections,
         pool=_pool(folder / "data" / "pretrain.parquet"),
@@ -174,7 +195,7 @@ def _costs(path: Path) -> list[dict[str, Any]]:
     """Read numbers as such; None where there is none."""
     if not path.is_file():
         return []
-    words = ("selector", "device")
+    words = ("selector", "encoder", "device")
     with _rows(path, "table of costs") as rows:
         return [
             {k: v if k in words else float(v) if v else None for k, v in row.items()}

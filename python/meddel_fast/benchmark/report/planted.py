@@ -48,6 +48,6 @@ def _cells(row: Mapping[str, Any] | None, top: float) -> list[Cell]:
     recall = removed / max(1, int(row["planted"]))
     text = f"{100 * of_kept:.1f}\u00a0%"
     return [
-        Cell(text, of_kept, strong=True, gauge=of_kept / top),
+        Cell(text, of_kept, gauge=of_kept / top),
         Cell(percent(recall, 3), recall, number(removed)),
     ]

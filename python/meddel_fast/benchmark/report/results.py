@@ -1,31 +1,38 @@
-"""The report's numbers: headline, table, curves, losses."""
+"""The report's numbers: table, curves, losses."""
 
 from __future__ import annotations
 
 import base64
 import math
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from meddel_fast.benchmark.report import chosen, floors
 from meddel_fast.benchmark.report.figures import Axis, Chart, Point, Series, chart, style_of
 from meddel_fast.benchmark.report.load import FULL, Run, Tag
+from meddel_fast.benchmark.report.measures import pretraining
 from meddel_fast.benchmark.report.tables import DOWN, UP, Head, Row
 from meddel_fast.benchmark.report.text import (
     MEAN,
-    best_rows,
     by_selection,
+    counted,
     data_sets,
     number,
     percent,
 )
+from meddel_fast.benchmark.scores.verdicts import marks
 
-METRICS = (("normdel", "NormDEL"), ("miou", "mIoU"), ("dice", "Dice"))
+METRICS = (
+    *(("normdel", "NormDEL"), ("miou", "mIoU"), ("dice", "Dice")),
+    *(("image_iou", "IoU by image"), ("image_dice", "Dice by image")),
+)
+_JUDGED = ("normdel", "miou")  # at one share, NormDEL rises with mIoU: one verdict for both
 DOWNLOADS = (
-    *("scores.csv", "scores.json", "planted.csv", "costs.csv", "statistics.json"),
-    *("differences.csv", "alphas.csv", "areas.csv", "ranks.csv"),
+    *("scores.csv", "scores.json", "floors.csv", "floors.json", "probe.csv", "probe.json"),
+    *("planted.csv", "costs.csv", "selections.json", "statistics.json", "differences.csv"),
+    *("alphas.csv", "areas.csv", "ranks.csv", "tasks.csv", "generalisation.csv"),
 )
 _LOSS_POINTS = 60  # a curve is averaged to at most this many
 
@@ -33,13 +40,22 @@ Scored = Mapping[str, Mapping[str, Any]]
 
 
 class Score(NamedTuple):
-    """A mean of a metric in per cent, its spread in words, and whether it is the best."""
+    """A mean of a metric in per cent, its spread in words, and whether it is set off."""
 
     metric: str
     mean: float
     spread: str
-    best: bool
-    best_of_share: bool
+    strong: bool
+
+
+class Line(NamedTuple):
+    """A row of the score table: of a floor, share and count are None."""
+
+    row: Row
+    ratio: float | None
+    kept: int | None
+    same: str
+    scores: Sequence[Sequence[Score]]
 
 
 class Plots(NamedTuple):
@@ -49,74 +65,58 @@ class Plots(NamedTuple):
     charts: list[Chart]
 
 
-def results(run: Run) -> dict[str, Any]:
-    """Give what came out in a few tiles, and the sortable table of all scores."""
+def results(run: Run) -> dict[str, Any] | None:
+    """Give the sortable table of all scores, and what stands beside it; None of a probe alone."""
+    if run.probe and not run.scores:
+        return None
     heads, rows = _table(run)
+    measure = pretraining(run)
     return {
-        "tiles": _tiles(run),
-        "metrics": METRICS,
+        "metrics": metrics(run),
         "heads": heads,
         "rows": rows,
+        "floors": [] if measure is None else floors.sentences(measure),
+        "spread": _spread_note(run),
+        "bold": measure is not None,
         "downloads": _downloads(run),
     }
 
 
-def _tiles(run: Run) -> list[tuple[str, str, str]]:
-    """Give value, title and note of each tile."""
+def metrics(run: Run) -> list[tuple[str, str]]:
+    """List the metrics that the run's scores have."""
+    return [(m, name) for m, name in METRICS if run.scores and f"{m}_mean" in run.scores[0]]
+
+
+def _spread_note(run: Run) -> str:
+    """Say what stands beside a mean."""
     if not run.scores:
-        return []
-    grouped = by_selection(run.scores)
-    dataset = data_sets(run.scores)[-1]
-    best = min(best_rows(run.scores, dataset, "normdel"), key=lambda k: (k[1], k[0]))
-    row = grouped[best][dataset]
-    where = "mean of the data sets" if dataset == MEAN else dataset
-    note = f"{best[0]} at {percent(best[1])}, {where}"
-    tiles = [(f"{100 * row['normdel_mean']:.2f}", "highest NormDEL", note)]
-    full = grouped.get((FULL, 1.0), {}).get(dataset)
-    if full is not None and best[0] != FULL:
-        tiles.append((_difference(row, full), "mIoU against all data", _judgement(row, full)))
-    chance = grouped.get(("random", best[1]), {}).get(dataset)
-    if chance is not None and best[0] not in ("random", FULL):
-        tiles.append((_difference(row, chance), "mIoU against random", _judgement(row, chance)))
-    pool = run.selections and next(iter(run.selections.values())).n
-    if pool:
-        kept = int(row["kept"])
-        tiles.append((number(kept), "images kept", f"of {number(pool)} in the pool"))
-    return tiles
+        return ""
+    results = int(run.scores[0]["seeds"])
+    repeats = run.repeats
+    told = f"{counted(repeats, 'repetition')} of {counted(results // repeats, 'head')}"
+    text = f"Per cent; each number is the mean of {told}"
+    if any(_interval(row, m) for row in run.scores for m, _ in METRICS):
+        confidence = percent(float(run.statistics.get("confidence", 0.95)))
+        text += f"; in brackets its {confidence} interval by itself"
+        text += ", which is of heads and test images alone" if repeats == 1 else ""
+    if results > 1 and any(_spread(run.scores[0], m).startswith("\u00b1") for m, _ in metrics(run)):
+        text += "; after \u00b1 the standard deviation over them"
+    return text + "."
 
 
-def _difference(row: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    points = 100 * (float(row["miou_mean"]) - float(other["miou_mean"]))
-    return f"{points:+.2f}".replace("-", "\u2212")
-
-
-def _judgement(row: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """Set a difference against the spread of the seeds."""
-    if int(row["seeds"]) < 2:
-        return "points; one seed, no spread known"
-    spread = 100 * math.hypot(float(row["miou_std"]), float(other["miou_std"]))
-    inside = abs(100 * (float(row["miou_mean"]) - float(other["miou_mean"]))) <= spread
-    verdict = "within" if inside else "beyond"
-    return f"points, {verdict} the seeds\u2019 spread of {spread:.2f}"
-
-
-def _table(run: Run) -> tuple[list[Head], list[tuple[Row, float, int, list[list[Score]]]]]:
-    """Give the heads, and of each selection its row, share, count, and scores by data set."""
+def _table(run: Run) -> tuple[list[Head], list[Line]]:
+    """Give the heads, and a line for each floor and each selection."""
     if not run.scores:
         return [], []
     sets = data_sets(run.scores)
-    grouped = by_selection(run.scores)
-    best = {(d, m): best_rows(run.scores, d, m) for d in sets for m, _ in METRICS}
-    rivals = Counter(ratio for _, ratio in grouped)
-    at_ratio = {
-        (d, m, ratio): best_rows([r for r in run.scores if float(r["ratio"]) == ratio], d, m)
-        for d in sets for m, _ in METRICS for ratio in rivals
-    }  # fmt: skip
+    better = marks(run.differences)
+    shown = metrics(run)
     heads = [Head("Selector", UP), Head("Kept", UP)]
     heads += [Head("Mean" if d == MEAN else d, DOWN) for d in sets]
-    lines = []
+    alike = chosen.same(run)
+    lines = _floor_lines(run, sets)
     previous = -1.0
-    for (selector, ratio), found in grouped.items():
+    for (selector, ratio), found in by_selection(run.scores).items():
         row = Row(selector, [], style_of(selector, run.selectors), ratio != previous)
         scores = [
             [
@@ -124,17 +124,47 @@ def _table(run: Run) -> tuple[list[Head], list[tuple[Row, float, int, list[list[
                     m,
                     100 * float(found[d][f"{m}_mean"]),
                     _spread(found[d], m),
-                    (selector, ratio) in best[d, m],
-                    rivals[ratio] > 1 and (selector, ratio) in at_ratio[d, m, ratio],
+                    m in _JUDGED and (selector, ratio, d) in better,
                 )
-                for m, _ in METRICS
+                for m, _ in shown
                 if d in found
             ]
             for d in sets
         ]
-        lines.append((row, ratio, int(next(iter(found.values()))["kept"]), scores))
+        kept = next(iter(found.values()))["kept"]
+        same = f"the images of {alike[key][0][0]}" if (key := (selector, ratio)) in alike else ""
+        lines.append(Line(row, ratio, kept, same, scores))
         previous = ratio
     return heads, lines
+
+
+def _floor_lines(run: Run, sets: Sequence[str]) -> list[Line]:
+    lines = []
+    found = {d: floors.found(run, d) for d in sets}
+    for floor in floors.NAMES:
+        if not any(floor in rows for rows in found.values()):
+            continue
+        scores = [_floor_scores(run, floor, d, found[d].get(floor, {})) for d in sets]
+        lines.append(
+            Line(Row(floors.NAMES[floor], [], floors.STYLES[floor]), None, None, "", scores)
+        )
+    return lines
+
+
+def _floor_scores(run: Run, floor: str, dataset: str, row: Mapping[str, Any]) -> list[Score]:
+    """Give a floor's scores; its NormDEL, which the share moves, from end to end."""
+    scores = []
+    for metric, _ in metrics(run):
+        if metric == "normdel":
+            shares = {float(r["ratio"]): float(r["retained"]) for r in run.scores}
+            line = floors.lines(run, dataset, metric, list(shares.items()))
+            ends = [p.y for one in line if one.name == floors.NAMES[floor] for p in one.points]
+            if ends:
+                text = f"to {max(ends):.2f}, by share"
+                scores.append(Score(metric, min(ends), text, False))
+        elif (mean := row.get(f"{metric}_mean")) is not None:
+            scores.append(Score(metric, 100 * float(mean), _spread(row, metric), False))
+    return scores
 
 
 def _spread(row: Mapping[str, Any], metric: str) -> str:
@@ -142,7 +172,8 @@ def _spread(row: Mapping[str, Any], metric: str) -> str:
     ends = _interval(row, metric)
     if ends is not None:
         return f"[{ends[0]:.2f}, {ends[1]:.2f}]"
-    return f"±{100 * float(row[f'{metric}_std']):.2f}" if int(row["seeds"]) > 1 else ""
+    several = int(row.get("seeds", 1)) > 1 and f"{metric}_std" in row
+    return f"±{100 * float(row[f'{metric}_std']):.2f}" if several else ""
 
 
 def _interval(row: Mapping[str, Any], metric: str) -> tuple[float, float] | None:
@@ -166,7 +197,7 @@ def _downloads(run: Run) -> list[tuple[str, str]]:
 def legend(run: Run) -> list[tuple[str, int]]:
     """List the selectors of the plots with their styles."""
     names = [*([FULL] if any(t.selector == FULL for t in run.tags) else []), *run.selectors]
-    return [(name, style_of(name, run.selectors)) for name in names]
+    return [(name, style_of(name, run.selectors)) for name in names] + floors.legend(run)
 
 
 def curves(run: Run) -> list[Plots] | None:
@@ -209,9 +240,14 @@ def _curve(
         series.append(Series(selector, style_of(selector, run.selectors), points))
     if whole:
         series.append(Series(FULL, 0, [point(FULL, 1.0)]))
+    full = series[-1].points[-1].y if whole else None
     title = "Mean of the data sets" if dataset == MEAN else dataset
     spoken = "; ".join(p.tip for s in series for p in s.points if not p.shared)
-    full = series[-1].points[-1].y if whole else None
+    shares = {ratio: float(sets[dataset]["retained"]) for (_, ratio), sets in grouped.items()}
+    for line in floors.lines(run, dataset, metric, sorted(shares.items())):
+        series.append(line)
+        ends = dict.fromkeys(f"{line.points[end].y:.2f}" for end in (0, -1))
+        spoken += f"; {line.name} {' to '.join(ends)}"
     text = f"{name} on {title}, per cent. {spoken}"
     return chart(title, text, series, axis, full)
 

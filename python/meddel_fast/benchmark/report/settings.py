@@ -11,14 +11,11 @@ from meddel_fast.benchmark.report.text import duration
 
 
 def settings(run: Run) -> dict[str, Any]:
-    """Give the stages' times; and hardware, versions and settings, each open at first or not."""
+    """Give the stages' times; and hardware, versions and settings."""
     titles = {"hardware": "Hardware", "versions": "Versions", "config": "Settings"}
     heads = [Head("Name", UP), Head("Value", UP)]
     tables = [
-        (
-            Table(title, heads, [Row(k, [Cell(v)]) for k, v in _flat(run.about[name])], "plain"),
-            name != "config",
-        )
+        Table(title, heads, [Row(k, [Cell(v)]) for k, v in _flat(run.about[name])], "plain")
         for name, title in titles.items()
         if run.about.get(name)
     ]

@@ -5,7 +5,10 @@
 ``score``         means, deviations, NormDEL, planted truth
 ``task_scores``   scores of all tasks and references
 ``bootstrap``     draws of runs and images, intervals
+``verdicts``      the one rule by which a difference is told from none
 ``statistics``    paired differences, sweeps of alpha, areas, ranks as tables
+``floors``        an untrained encoder and the empty mask, which results are held against
+``selections``    the settings of every selection, and which are the same
 ``ranks``         average ranks, Friedman, Nemenyi
 ``cost``          bytes, steps, time, energy
 ``score_tables``  the score stage: all tables of a run

@@ -18,19 +18,18 @@ from meddel_fast.benchmark.scores.statistics import INTERVAL_COLUMNS
 from meddel_fast.common.atomic import write_json, write_text
 from meddel_fast.common.untrusted import read_parquet
 
+METRICS = {
+    "miou": "miou",
+    "dice": "dice",
+    "image_iou": "image_iou_polyp",
+    "image_dice": "image_dice",
+}
+"""What the columns of the tables call the scores of a result: those over the pixels of all images
+together, and the means over images of the lesion's IoU and Dice."""
+
 SCORE_COLUMNS = (
-    "selector",
-    "ratio",
-    "retained",
-    "kept",
-    "dataset",
-    "seeds",
-    "miou_mean",
-    "miou_std",
-    "dice_mean",
-    "dice_std",
-    "normdel_mean",
-    "normdel_std",
+    *("selector", "ratio", "retained", "kept", "dataset", "seeds"),
+    *(f"{name}_{kind}" for name in (*METRICS, "normdel") for kind in ("mean", "std")),
     *INTERVAL_COLUMNS,
     *STEADY_COLUMNS,
 )
@@ -41,7 +40,7 @@ PLANTED_COLUMNS = ("selector", "ratio", "kind", "planted", "removed", "share_of_
 def score_rows(
     selector: str,
     ratio: float,
-    share: tuple[int, int],
+    share: tuple[float, float],
     results: Mapping[str, Sequence[Mapping[str, Any]]],
     alpha: float,
 ) -> list[dict[str, Any]]:
@@ -54,8 +53,8 @@ def score_rows(
     share
         (kept, pool): NormDEL uses their quotient, the share that was truly retained.
     results
-        Data set -> one dict with "miou" and "dice" (fractions) per run (repetition and seed of the
-        head), runs in the same order.
+        Data set -> one result per run (repetition and seed of the head), runs in the same order:
+        fractions, by the values of `METRICS`.
     alpha
         NormDEL's weight.
 
@@ -69,9 +68,7 @@ def score_rows(
     kept, pool = share
     retained = kept / pool
     tables = {
-        name: np.array(
-            [[r["miou"], r["dice"], normdel(float(r["miou"]), retained, alpha)] for r in runs]
-        )
+        name: np.array([[*values_of(r), normdel(float(r["miou"]), retained, alpha)] for r in runs])
         for name, runs in results.items()
     }
     tables["mean"] = np.mean(list(tables.values()), axis=0)
@@ -89,13 +86,18 @@ def score_rows(
     ]
 
 
+def values_of(result: Mapping[str, Any]) -> list[float]:
+    """Give the scores of a result in the order of `METRICS`."""
+    return [float(result[name]) for name in METRICS.values()]
+
+
 def _statistics(table: NDArray[np.float64]) -> dict[str, float]:
-    """Mean and deviation over runs (rows) of mIoU, Dice, NormDEL (columns)."""
+    """Mean and deviation over runs (rows) of the scores of `METRICS`, then NormDEL (columns)."""
     means = table.mean(axis=0)
     deviations = table.std(axis=0, ddof=1) if len(table) > 1 else np.zeros(table.shape[1])
     return {
         f"{name}_{kind}": float(values[column])
-        for column, name in enumerate(("miou", "dice", "normdel"))
+        for column, name in enumerate((*METRICS, "normdel"))
         for kind, values in (("mean", means), ("std", deviations))
     }
 

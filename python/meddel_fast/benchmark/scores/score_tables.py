@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.benchmark.results import Result, list_results, repeated
+from meddel_fast.benchmark.results import (
+    NOTHING,
+    UNTRAINED,
+    Result,
+    floor_results,
+    list_results,
+    repeated,
+)
 from meddel_fast.benchmark.scores.bootstrap import Run, resample
 from meddel_fast.benchmark.scores.cost import (
     COST_COLUMNS,
     STEADY_COLUMNS,
+    Embedder,
     bytes_kept,
     cost_row,
     training_steps,
 )
+from meddel_fast.benchmark.scores.floors import floor_rows, nothing_of, write_floors
 from meddel_fast.benchmark.scores.score import as_csv, planted_rows, score_rows, write_scores
+from meddel_fast.benchmark.scores.selections import selection_rows, write_selections
 from meddel_fast.benchmark.scores.statistics import (
     COLUMNS,
     FULL,
@@ -43,8 +53,10 @@ def score_run(
     pool: Manifest,
     truths: Mapping[str, Path],
     groups: Mapping[str, Sequence[str]],
+    embedder: Embedder,
+    selected: Callable[[str, str, int], Path | None],
 ) -> None:
-    """Write ``score/``: scores, planted frames, costs and statistics of segmentation.
+    """Write ``score/``: scores, floors, planted frames, selections, costs and statistics.
 
     Parameters
     ----------
@@ -58,10 +70,15 @@ def score_run(
         See `score.planted_rows`.
     groups
         Test set -> video or patient of each of its test images, empty for none.
+    embedder
+        What embedded the pool.
+    selected
+        Gives the file of a selection by its tag, selector and repetition; None for all data.
     """
     out = config.out
     sets = list(groups)
     results = group(list_results(out, tags, sets, config.seeds, config.repeats))
+    results |= group(floor_results(out, sets, config.seeds, config.repeats))
     kept = {
         (s, r): np.arange(len(pool))
         if s == FULL
@@ -71,7 +88,8 @@ def score_run(
     retained = {key: len(rows) / len(pool) for key, rows in kept.items()}
     table = sample_table(results, groups) if sets else {}
     spans = intervals(table, retained, config.alpha)
-    costs, scores = costs_of(config, tags, kept, pool), []
+    trained = tags if "pretrain" in config.measures else []
+    costs, scores = costs_of(config, trained, kept, pool, embedder), []
     for cost in costs if sets else ():
         key = (cost["selector"], cost["ratio"])
         written = {name: [read_json(r.path) for r in found] for name, found in results[key].items()}
@@ -80,11 +98,38 @@ def score_run(
         for row in score_rows(*key, share, written, config.alpha):
             scores.append({**row, **spans[key][row["dataset"]], **steady})
     planted = planted_rows(pool.ids, [(*key, rows) for key, rows in kept.items()], truths)
+    made = [
+        (s, r, repeat, t, path)
+        for repeat in range(config.repeats)
+        for t, s, r in tags
+        if (path := selected(t, s, repeat)) is not None
+    ]
     with atomic_directory(out / "score", replace=True) as folder:
         write_scores(folder, scores, planted)
         write_text(folder / "costs.csv", as_csv(COST_COLUMNS, costs))
+        write_selections(folder, selection_rows(made, out / "stages"))
         if sets:
+            shares = {ratio: share for (_, ratio), share in retained.items()}
+            write_floors(folder, floors_of(table, results, shares, config.alpha))
             write_statistics(folder, all_statistics(table, retained, config.alpha, config.alphas))
+
+
+def floors_of(
+    table: Table,
+    results: Mapping[Key, Mapping[str, Sequence[Result]]],
+    shares: Mapping[float, float],
+    alpha: float,
+) -> list[dict[str, Any]]:
+    """Give the rows of the floors, see `floors.floor_rows`."""
+    from meddel_fast.training.segmentation import scores  # brings torch
+
+    untrained = results.get((UNTRAINED, 0.0), {})  # none beside given predictions
+    written = {name: [read_json(r.path) for r in found] for name, found in untrained.items()}
+    empty = {
+        name: scores(nothing_of(load_confusions(found[0].predictions)[1]))
+        for name, found in next(iter(results.values())).items()
+    }
+    return floor_rows(table, written, empty, shares, alpha)
 
 
 def group(results: Sequence[Result]) -> dict[Key, dict[str, list[Result]]]:
@@ -101,12 +146,14 @@ def sample_table(
 ) -> Table:
     """Draw from the saved counts of all selections, a data set at a time.
 
+    The empty mask has the counts of the same truths, in every run.
+
     Raises
     ------
     ValueError
         Two selections were tested on other images, or by other repetitions and seeds.
     """
-    table: dict[Key, dict[str, Any]] = {key: {} for key in results}
+    table: dict[Key, dict[str, Any]] = {key: {} for key in (*results, (NOTHING, 0.0))}
     for name, together in groups.items():
         counts: dict[Key, NDArray[np.int64]] = {}
         seen: set[tuple[tuple[str, ...], tuple[Run, ...]]] = set()
@@ -120,6 +167,7 @@ def sample_table(
                     f"those of {key[0]} at {key[1]:g} differ"
                 )
             counts[key] = np.stack([confusions for _, confusions in found])
+        counts[NOTHING, 0.0] = nothing_of(next(iter(counts.values())))
         for key, sample in resample(counts, runs, name, groups=together).items():
             table[key][name] = sample
     return table
@@ -130,6 +178,7 @@ def costs_of(
     tags: Sequence[tuple[str, str, float]],
     kept: Mapping[Key, NDArray[np.int64]],
     pool: Manifest,
+    embedder: Embedder,
 ) -> list[dict[str, Any]]:
     """Give the cost row of each selection."""
     sizes = pool.column("bytes")
@@ -139,7 +188,7 @@ def costs_of(
         folders = [config.out / "pretrain" / repeated(tag, r) for r in range(config.repeats)]
         row = {"selector": selector, "ratio": ratio, "kept": len(chosen)}
         row |= {**bytes_kept(sizes, chosen), "steps": training_steps(folders[0])}
-        rows.append(cost_row(row, folders, config.out / "stages", config.cost))
+        rows.append(cost_row(row, folders, embedder, config.out / "stages", config.cost))
     return rows
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from meddel_fast.benchmark.results import NOTHING, UNTRAINED
 from meddel_fast.benchmark.scores.bootstrap import (
     CONFIDENCE,
     DRAWS,
@@ -23,9 +24,19 @@ from meddel_fast.benchmark.scores.bootstrap import (
 )
 from meddel_fast.benchmark.scores.normdel import normdel
 from meddel_fast.benchmark.scores.ranks import rank
+from meddel_fast.benchmark.scores.verdicts import (
+    NOT_JUDGED,
+    Comparison,
+    cleared,
+    compare,
+    rule,
+)
 
 MEAN = "mean"
 FULL, RANDOM = "full", "random"
+FLOORS = (UNTRAINED, NOTHING)
+"""Keys (floor, 0.0) of a table: an encoder with its first weights, and what predicts no pixel."""
+BELOW_FLOOR = "neither clears the floor"
 ALL_RATIOS = "all"
 
 Key = tuple[str, float]
@@ -35,11 +46,12 @@ Table = Mapping[Key, Mapping[str, Sample]]
 Rows = list[dict[str, Any]]
 
 INTERVAL_COLUMNS = ("miou_low", "miou_high", "normdel_low", "normdel_high")
+DIFFERENCE_PARTS = ("difference", "low", "high", "all_low", "all_high")
 COLUMNS = {
     "differences": (
-        *("selector", "ratio", "dataset", "against", "runs"),
-        *("miou_difference", "miou_low", "miou_high"),
-        *("normdel_difference", "normdel_low", "normdel_high"),
+        *("selector", "ratio", "dataset", "against", "runs", "comparisons"),
+        *(f"{metric}_{part}" for metric in ("miou", "normdel") for part in DIFFERENCE_PARTS),
+        *("verdict", "why"),
     ),
     "alphas": (
         *("alpha", "selector", "ratio", "dataset"),
@@ -51,6 +63,11 @@ COLUMNS = {
         *("friedman", "p_value", "critical_difference"),
     ),
 }
+
+
+def _selections(table: Table) -> dict[Key, Mapping[str, Sample]]:
+    """Leave the floors out."""
+    return {key: sets for key, sets in table.items() if key[0] not in FLOORS}
 
 
 def with_mean(table: Table) -> dict[Key, dict[str, Sample]]:
@@ -72,6 +89,7 @@ def normdel_table(table: Table, retained: Mapping[Key, float], alpha: float) -> 
 
 def intervals(table: Table, retained: Mapping[Key, float], alpha: float) -> dict[Key, Any]:
     """Give the columns `INTERVAL_COLUMNS` by selection and data set, "mean" included."""
+    table = _selections(table)
     quality = with_mean(table)
     score = with_mean(normdel_table(table, retained, alpha))
     return {
@@ -90,24 +108,66 @@ def intervals(table: Table, retained: Mapping[Key, float], alpha: float) -> dict
 
 
 def differences(table: Table, retained: Mapping[Key, float], alpha: float) -> Rows:
-    """Compare each selection with "random" at its ratio and with all data, run by run."""
+    """Compare the selections of each ratio with the floors, with "random" and with all data.
+
+    Those that are compared with the same other at one ratio and on one data set are a family of
+    `verdicts.compare`. Against random and all data there is a verdict only where one of the two
+    clears every floor that the table has. NormDEL of a floor is that at the ratio's share.
+    """
     quality = with_mean(table)
-    score = with_mean(normdel_table(table, retained, alpha))
+    kept, floors = _selections(table), [floor for floor, _ in table if floor in FLOORS]
     rows = []
-    for (selector, ratio), sets in quality.items():
-        for other in ((RANDOM, ratio), (FULL, 1.0)):
-            if other not in quality or selector in (FULL, other[0]):
+    for ratio in dict.fromkeys(ratio for _, ratio in kept):
+        here = [key for key in kept if key[1] == ratio]
+        shares = {**retained, **{(floor, 0.0): retained[here[0]] for floor in floors}}
+        metrics = {"miou": quality, "normdel": with_mean(normdel_table(table, shares, alpha))}
+        for other in (*((floor, 0.0) for floor in floors), (RANDOM, ratio), (FULL, 1.0)):
+            family = [
+                key for key in here if key != other and (key[0] != FULL or other[0] in floors)
+            ]
+            if other not in table or not family:
                 continue
-            for name in sets:
-                row: dict[str, Any] = {"selector": selector, "ratio": ratio, "dataset": name}
-                row |= {"against": other[0], "runs": len(sets[name].observed)}
-                for metric, found in (("miou", quality), ("normdel", score)):
-                    pair = (found[selector, ratio][name], found[other][name])
-                    sample = combine(pair, (1.0, -1.0))
-                    low, high = sample.interval()
-                    row |= {f"{metric}_difference": sample.mean}
-                    row |= {f"{metric}_low": low, f"{metric}_high": high}
-                rows.append(row)
+            for name in quality[other]:
+                pairs = {
+                    metric: compare(
+                        {key: found[key][name] for key in family},
+                        found[other][name],
+                        # with less data repetitions differ rather more than less
+                        alike=[found[key][name] for key in kept if key[1] <= ratio],
+                    )
+                    for metric, found in metrics.items()
+                }
+                runs = len(quality[other][name].observed)
+                rows += [
+                    _difference(key, name, other[0], runs, {m: p[key] for m, p in pairs.items()})
+                    for key in family
+                ]
+    return _above_the_floor(rows, floors)
+
+
+def _difference(
+    key: Key, name: str, against: str, runs: int, found: Mapping[str, Comparison]
+) -> dict[str, Any]:
+    """Make a row of `COLUMNS` "differences"; the verdict is that of mIoU."""
+    main = found["miou"]
+    row: dict[str, Any] = dict(zip(("selector", "ratio"), key, strict=True))
+    row |= {"dataset": name, "against": against, "runs": runs, "comparisons": main.comparisons}
+    for metric, one in found.items():
+        values = one.row()
+        row |= {f"{metric}_{part}": values[part] for part in DIFFERENCE_PARTS}
+    return row | {"verdict": main.verdict, "why": main.why}
+
+
+def _above_the_floor(rows: Rows, floors: Sequence[str]) -> Rows:
+    """Judge what is compared with random and all data only where one of the two is above floors."""
+    above = cleared(rows, floors)
+    for row in rows:
+        name, against = row["dataset"], row["against"]
+        if not floors or against in floors or row["verdict"] == NOT_JUDGED:
+            continue
+        other = (against, row["ratio"] if against == RANDOM else 1.0, name)
+        if not {(row["selector"], row["ratio"], name), other} & above:
+            row |= {"verdict": NOT_JUDGED, "why": BELOW_FLOOR}
     return rows
 
 
@@ -210,7 +270,7 @@ def all_statistics(
     ----------
     table
         Samples of mIoU: selection -> data set, without a mean. The runs of all samples are the
-        same ones in the same order.
+        same ones in the same order. With the `FLOORS`, where they are known.
     retained
         Selection -> share of the pool that was truly kept.
     alpha
@@ -218,10 +278,14 @@ def all_statistics(
     alphas
         Weights of the sweep and the areas.
     """
+    judged = differences(table, retained, alpha)
+    runs = next(iter(next(iter(table.values())).values())).runs
+    table = _selections(table)
     return {
         "confidence": CONFIDENCE,
         "draws": DRAWS,
-        "differences": differences(table, retained, alpha),
+        "rule": rule(runs),
+        "differences": judged,
         "alphas": alpha_sweep(table, retained, alphas),
         "areas": areas(table, retained, alphas),
         "ranks": rank_rows(table),

@@ -59,7 +59,7 @@ def _outside(run: RunStages, data: DataConfig) -> Manifest:
     return rows.take(left or [0])
 
 
-class _Sets:
+class Sets:
     """The images of a run's sets by split, with their embeddings."""
 
     def __init__(self, run: RunStages, sets: list[DataConfig]) -> None:
@@ -67,7 +67,7 @@ class _Sets:
 
         pool = run.manifest(run.pool_path)
         x = Embeddings.load(run.embeddings).array
-        self.run, self.x = run, x
+        self.run, self.x, self.sets = run, x, sets
         self.pool = Samples(pool.ids, x, pool.column("sha256"))
         self._found = {name: (x, row) for row, name in enumerate(pool.ids)}
         for data in sets:
@@ -112,7 +112,7 @@ def _audit(run: RunStages, tested: list[DataConfig]) -> Stage:
         }
 
     def work(progress: Progress) -> None:
-        sets = _Sets(run, _embedded(run, tested))
+        sets = Sets(run, _embedded(run, tested))
         centre = run.config.encoder.centre
         find = partial(
             audit,

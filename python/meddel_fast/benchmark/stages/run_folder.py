@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from meddel_fast.benchmark.config import DataConfig, RunConfig
 from meddel_fast.benchmark.leakage import PAIRS
-from meddel_fast.benchmark.results import repeated, result_path
+from meddel_fast.benchmark.results import UNTRAINED, repeated, result_path
 from meddel_fast.benchmark.stages.stage import Records, listing
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.extras import needs
@@ -86,8 +86,9 @@ class RunFolder:
         return self.out / "leakage" / PAIRS
 
     def model(self, name: str) -> Path:
-        """Place of the encoder that a selection was pre-trained to."""
-        return self.out / "pretrain" / name / "model"
+        """Place of the encoder that a selection was pre-trained to, or of an untrained one."""
+        floors = [repeated(UNTRAINED, repeat) for repeat in range(self.config.repeats)]
+        return self.out / ("untrained" if name in floors else "pretrain") / name / "model"
 
     def selection(self, name: str) -> Path:
         """Place of a selection."""

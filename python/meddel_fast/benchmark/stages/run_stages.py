@@ -6,6 +6,7 @@ What is looked for in the pool is in `leak_stages`, what else is measured in `ta
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from meddel_fast.arrays import check_int
 from meddel_fast.benchmark.checks import MAE_LOSS, check_pool
 from meddel_fast.benchmark.config import DataConfig
-from meddel_fast.benchmark.results import predictions_path, repeated
-from meddel_fast.benchmark.stages import task_stages
+from meddel_fast.benchmark.results import UNTRAINED, predictions_path, repeated
+from meddel_fast.benchmark.scores.cost import LOSS_SECONDS
+from meddel_fast.benchmark.stages import probe_rows, task_stages
 from meddel_fast.benchmark.stages.run_folder import RunFolder, encoder_key, tag
 from meddel_fast.benchmark.stages.shared_training import share_training
 from meddel_fast.benchmark.stages.stage import Stage, listing, settings
@@ -87,6 +89,7 @@ class RunStages(RunFolder):
 
         def inputs() -> dict[str, Any]:
             task_stages.check(self)  # what would fail in hours fails now
+            probe_rows.check(self, parts())
             for data in task_stages.segmented(self.config):
                 self.check_apart(data)
             if self.pool_path.stem == "pretrain":  # (else it is not known before the audit)
@@ -189,6 +192,24 @@ class RunStages(RunFolder):
 
         return Stage(name, outputs, inputs, work, partial=(folder,), speed=speed, note=note)
 
+    def untrained(self, repeat: int) -> Stage:
+        """Write the very weights from which the pre-training of a repetition starts."""
+        name = repeated(UNTRAINED, repeat)
+        folder = self.model(name)
+        seed = self.config.seed + self.config.pretrain.seed + repeat
+        config = replace(self.config.pretrain, seed=seed)
+
+        def inputs() -> dict[str, Any]:
+            return {"config": settings(config, without=_NO_EFFECT)}
+
+        def work(progress: Progress) -> None:
+            from meddel_fast.training.untrained import write_untrained
+
+            write_untrained(folder, config, device=self.config.device)
+            progress(1, 1)
+
+        return Stage(f"untrained/{name}", (folder,), inputs, work, unit="")
+
     def embed(self) -> Stage:
         """Embed the pool."""
         return self.embedding("embed", self.embeddings, lambda: self.manifest(self.pool_path))
@@ -232,6 +253,7 @@ class RunStages(RunFolder):
         if repeat:
             options["seed"] = check_int(f"[selectors.{name}] seed", options["seed"], 0) + repeat
         by_loss = options.get("score") == MAE_LOSS
+        spent: dict[str, float] = {}
 
         def inputs() -> dict[str, Any]:
             return {
@@ -248,14 +270,17 @@ class RunStages(RunFolder):
             embeddings = Embeddings.load(self.embeddings)
             x = embeddings.centred if self.config.encoder.centre else embeddings.array
             ids = self.manifest(self.pool_path).ids
+            begun = time.monotonic()
             given = options | ({"score": self.mae_losses(progress)} if by_loss else {})
+            spent.update({LOSS_SECONDS: round(time.monotonic() - begun, 3)} if by_loss else {})
             threads = self.config.threads
             found = select_ladder(name, x, ratios, threads=threads, progress=progress, **given)
             for path, selection in zip(paths, found, strict=True):
                 selection.save(path, ids)
             progress(len(ratios), len(ratios))
 
-        return Stage(f"select/{repeated(name, repeat)}", paths, inputs, work, unit="")
+        label = repeated(name, repeat)
+        return Stage(f"select/{label}", paths, inputs, work, unit="", note=lambda: spent)
 
     def mae_losses(self, progress: Progress) -> NDArray[np.float64]:
         """Measure how badly the run's own MAE restores each image of the pool."""

@@ -1,0 +1,122 @@
+"""The floors: an encoder that was never trained, and predicting nothing. Where a run clears them.
+
+A difference between two selections says little where neither of them is better than these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from meddel_fast.benchmark.report.figures import NOTHING_STYLE, UNTRAINED_STYLE, Point, Series
+from meddel_fast.benchmark.report.load import Run
+from meddel_fast.benchmark.report.measures import NOTHING, UNTRAINED, Key, Measure
+from meddel_fast.benchmark.report.text import MEAN, data_sets, listed, percent
+from meddel_fast.benchmark.scores.normdel import normdel
+
+NAMES = {UNTRAINED: "untrained encoder", NOTHING: "nothing segmented"}
+STYLES = {UNTRAINED: UNTRAINED_STYLE, NOTHING: NOTHING_STYLE}
+UNCLEAR, CLEAR = "this run does not clear the floors on", "the floors are cleared on"
+
+Row = dict[str, Any]
+
+
+def found(run: Run, dataset: str) -> dict[str, Row]:
+    """Give the floors of a data set, or, of "mean", the averages of all sets' floors."""
+    rows = {(str(r["floor"]), str(r["dataset"])): r for r in run.floors}
+    given: dict[str, Row] = {}
+    for floor in NAMES:
+        if (floor, dataset) in rows:
+            given[floor] = rows[floor, dataset]
+        elif dataset == MEAN and (sets := [r for (f, _), r in rows.items() if f == floor]):
+            scores = [name for name in sets[0] if name.endswith("_mean")]
+            given[floor] = {name: sum(r[name] for r in sets) / len(sets) for name in scores}
+    return given
+
+
+def clause(measure: Measure, best: Key | None) -> str:
+    """Say in the part of a sentence where the floors are cleared: by `best`, or by anything."""
+    groups = [group for group in measure.groups if group.floors]
+    if not groups:
+        return "no floor was measured"
+    told = {g.name: g.cleared if best is None else g.clears(best) for g in groups}
+    low, high = (listed([n for n, clear in told.items() if clear is c]) for c in (False, True))
+    parts = [f"{UNCLEAR} {low}" + (" with it" if best else "")] if low else []
+    parts += [f"{CLEAR} {high}" + (" by it" if best else "")] if high else []
+    return listed(parts) or "whether the floors are cleared is not judged"
+
+
+def below(measure: Measure) -> list[str]:
+    """List the groups in which no selection clears the floors."""
+    return [group.name for group in measure.groups if group.cleared is False]
+
+
+def sentences(measure: Measure) -> list[str]:
+    """Say of each group how many of its selections clear the floors, and where none does."""
+    told = []
+    for group in measure.groups:
+        keys = {d.key for d in group.differences if d.against in group.floors}
+        clear = [group.clears(key) for key in keys]
+        if not keys:
+            continue
+        floor = listed(group.floors) if measure.probe else listed([NAMES[f] for f in group.floors])
+        if None in clear:
+            told.append(f"{group.name}: whether a selection clears the floors is not judged.")
+        elif True in clear:
+            told.append(
+                f"{group.name}: {clear.count(True)} of {len(keys)} selections clear the floors "
+                f"({floor})."
+            )
+        else:
+            told.append(
+                f"{group.name}: this run does not clear the floors ({floor}): "
+                f"none of {len(keys)} selections is better than each of them."
+            )
+    return told
+
+
+def low_ends(run: Run) -> list[str]:
+    """Say of each data set what NormDEL is of predicting nothing: the lower end of its axis."""
+    told = []
+    names = data_sets(run.floors)
+    for row in (row for row in run.floors if row["dataset"] in names):
+        ends = row.get("normdel_low_end") or {}
+        if row["floor"] == NOTHING and ends:
+            by_share = sorted(((float(r), float(v)) for r, v in ends.items()), reverse=True)
+            each = [f"{100 * value:.2f} at {percent(ratio)}" for ratio, value in by_share]
+            name = "the mean of the data sets" if row["dataset"] == MEAN else row["dataset"]
+            told.append(f"{name}: {listed(each)}.")
+    return told
+
+
+def lines(
+    run: Run, dataset: str, metric: str, shares: Sequence[tuple[float, float]]
+) -> list[Series]:
+    """Give the floors as lines over the shares of a chart: pairs of ratio and share retained."""
+    series = []
+    for floor, row in found(run, dataset).items():
+        points = []
+        for ratio, retained in sorted(shares):
+            value = _at(run, row, floor, dataset, metric, retained)
+            if value is not None:
+                points.append(Point(ratio, 100 * value, 0.0, ""))
+        if points:
+            series.append(Series(NAMES[floor], STYLES[floor], points, line_only=True))
+    return series
+
+
+def _at(run: Run, row: Row, floor: str, dataset: str, metric: str, retained: float) -> float | None:
+    if metric != "normdel":
+        value = row.get(f"{metric}_mean")
+        return None if value is None else float(value)
+    sets = [row]
+    if dataset == MEAN:  # NormDEL is averaged after it is computed
+        sets = [r for r in run.floors if r["floor"] == floor and r["dataset"] != MEAN]
+    scores = [float(normdel(float(r["miou_mean"]), retained, run.alpha)) for r in sets]
+    return sum(scores) / len(scores)
+
+
+def legend(run: Run) -> list[tuple[str, int]]:
+    """List the floors there are, with their styles."""
+    there = {str(row["floor"]) for row in run.floors}
+    return [(NAMES[floor], STYLES[floor]) for floor in NAMES if floor in there]

@@ -1,0 +1,58 @@
+"""What a run measures, and by which rule it is judged: the sentences that explain the page."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from meddel_fast.benchmark.report import floors
+from meddel_fast.benchmark.report.load import Run
+from meddel_fast.benchmark.report.measures import Measure, pretraining, probing
+from meddel_fast.benchmark.report.text import listed, number, percent
+
+
+def measured(run: Run) -> dict[str, Any]:
+    """Give the explanation of each kind of measurement that the run has."""
+    measure, probe = pretraining(run), probing(run)
+    names = dict.fromkeys(str(row["probe"]) for row in run.probe.get("rows", []))
+    return {
+        "scored": bool(run.scores),
+        "encoder": _encoder(run),
+        "by_image": bool(run.scores) and "image_iou_mean" in run.scores[0],
+        "steps": _steps(run),
+        "alpha": run.alpha,
+        "top": f"{100 / (1 + math.exp(-1)):.1f}",
+        "low_ends": floors.low_ends(run),
+        "probes": listed(list(names)),
+        "rules": [_rule(m) for m in (measure, probe) if m is not None],
+    }
+
+
+def _encoder(run: Run) -> str:
+    """Say whether the heads' training changes the encoder."""
+    settings = run.about.get("config", {}).get("downstream", {})
+    if "encoder" in settings:
+        return {"frozen": "stays as it is", "finetuned": "is trained with it"}[settings["encoder"]]
+    return "stays as it is" if settings.get("freeze_encoder") else "is trained with it"
+
+
+def _steps(run: Run) -> str:
+    """Say how many optimiser steps the trainings had, where the scores tell it."""
+    steps = sorted({int(row["steps"]) for row in run.scores if row.get("steps") is not None})
+    if not steps:
+        return ""
+    if len(steps) == 1:
+        return f"Every training had {number(steps[0])} optimiser steps."
+    return f"Trainings had from {number(steps[0])} to {number(steps[-1])} optimiser steps."
+
+
+def _rule(measure: Measure) -> dict[str, Any]:
+    rule = measure.rule
+    return {
+        "of": "probe" if measure.probe else "pre-training",
+        "confidence": percent(float(rule["confidence"])),
+        "correction": str(rule["correction"]),
+        "why": str(rule.get("why", "")),
+        "leaves_out": str(rule.get("leaves_out", "")).rstrip("."),
+        "floors": any(group.floors for group in measure.groups),
+    }
