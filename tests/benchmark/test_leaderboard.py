@@ -81,8 +81,9 @@ def test_a_run_ranks_as_its_own_scores_say(finished_run: Path) -> None:
         == ("kcenter", 0.25, "mean", "random")
     ]  # fmt: skip
     (row,) = [r for r in found.rows if (r.selector, r.ratio) == ("kcenter", 0.25)]
-    ends = [wanted[k] for k in ("miou_difference", "miou_low", "miou_high")]
+    ends = [wanted[k] for k in ("miou_difference", "miou_all_low", "miou_all_high")]
     assert row.against_random == pytest.approx(ends, rel=1e-9, abs=1e-12)
+    assert row.verdict == wanted["verdict"] != ""
     ranks = {(r["selector"], r["ratio"]): r["average_rank"] for r in statistics["ranks"]}
     assert row.rank == ranks["kcenter", 0.25]
 

@@ -19,7 +19,7 @@ from meddel_fast.benchmark.leakage import Leakage
 from meddel_fast.benchmark.report import galleries, render, score_table
 from meddel_fast.benchmark.report.embedmap import principal_plane
 from meddel_fast.benchmark.report.figures import Axis, Chart, Point, Series, chart, marker, style_of
-from meddel_fast.benchmark.report.text import best_rows, duration
+from meddel_fast.benchmark.report.text import duration
 from meddel_fast.selectors import REASONS, SELECTORS, select
 
 
@@ -385,22 +385,38 @@ def test_a_filter_that_did_nothing_is_said_to_have_done_nothing() -> None:
     )
 
 
-def test_score_table_is_aligned_and_marks_the_best() -> None:
+def test_score_table_is_aligned_and_marks_what_is_better_than_random() -> None:
     rows = fake_run.made_up_scores(1612)
-    lines = score_table(rows).splitlines()
+    key = {"selector": fake_run.SELECTORS[1], "ratio": 0.1, "dataset": "clinic"}
+    judged = [
+        {**key, "against": "random", "verdict": "better"},
+        {**key, "against": "full", "verdict": "better", "ratio": 0.05},
+        {**key, "against": "random", "verdict": "worse", "ratio": 0.33},
+    ]
+    lines = score_table(rows, {"rule": {"why": ""}, "differences": judged}).splitlines()
     assert lines[1].split() == ["selector", "kept"] + ["NormDEL", "mIoU"] * 3
     assert lines[0].split() == ["kvasir", "clinic", "mean"]
-    body = lines[3:-2]
+    body = lines[3:-3]  # a rule and two lines of notes follow
     assert [line.split()[0] for line in body] == ["full", *fake_run.SELECTORS * 3]
-    assert "".join(body).count("*") == 6
     assert len({len(line.rstrip("*")) for line in body}) == 1
     assert max(map(len, lines)) <= 90
-    assert "3 seeds" in lines[-1]
-    ((selector, ratio),) = best_rows(rows, "kvasir", "normdel")
-    starred = next(
-        line for line in body if line.startswith(selector) and f" {100 * ratio:g} %" in line
+    assert "3 seeds" in lines[-2]
+    assert " ".join(lines[-2:]).endswith(
+        "better than random, by an interval that holds for all of its share at once."
     )
-    assert "*" in starred
+    (starred,) = [line for line in body if "*" in line]
+    assert starred.startswith(key["selector"])
+    assert " 10 %" in starred
+    (score,) = [r for r in rows if all(r[name] == value for name, value in key.items())]
+    assert f"{100 * score['miou_mean']:.2f}*" in starred
+    assert "*" not in score_table(rows)
+
+
+def test_score_table_says_why_nothing_is_judged() -> None:
+    rule = {"why": "one repetition: " + "word " * 30}
+    lines = score_table(fake_run.made_up_scores(60), {"rule": rule}).splitlines()
+    assert lines[0].startswith("No verdicts: one repetition: word")
+    assert "*" not in "".join(lines)
 
 
 def test_score_table_of_one_data_set_and_of_nothing() -> None:

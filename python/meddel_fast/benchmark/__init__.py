@@ -3,7 +3,8 @@
 ==============================================  ====================================================
 ``run``                                         a whole run of a `config.RunConfig`, or its first
                                                 stages
-``config``, ``config_file``, ``config_schema``  the settings of a run; read from TOML; their JSON
+``config``, ``probe_settings``                  the settings of a run
+``config_file``, ``config_schema``              read from TOML; their JSON
                                                 schema
 ``checks``                                      what must hold before any stage
 ``plan``                                        which stages a run has, in which order
@@ -13,6 +14,7 @@
                                                 resuming
 ``scores``                                      from single results to tables: NormDEL, intervals,
                                                 ranks, costs
+``probe``                                       small models that learn from what was kept alone
 ``leakage``                                     test images that the pool or the training of a head
                                                 holds too
 ``results``, ``run_json``                       where the results of a run are, by its ``run.json``,

@@ -11,7 +11,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from meddel_fast.benchmark.probe.settings import ProbeConfig
+from meddel_fast.benchmark.probe_settings import ProbeConfig
 from meddel_fast.benchmark.results import NOTHING, UNTRAINED
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.extras import needs
@@ -366,6 +366,11 @@ class RunConfig:
             raise ConfigError(
                 f"[selectors.{unused[0]}] is given, but run.selectors names only: "
                 + ", ".join(self.selectors)
+            )
+        if "pretrain" not in self.measures and (self.references or across):
+            raise ConfigError(
+                '[run] measures must have "pretrain" where [[references]] or [generalisation] are '
+                f"given, got {list(self.measures)}"
             )
         self._check_references()
         self._check_train_on(names)

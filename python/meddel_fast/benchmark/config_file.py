@@ -11,10 +11,10 @@ from meddel_fast.benchmark.config import (
     DataConfig,
     GeneralisationConfig,
     LeakageConfig,
-    ProbeConfig,
     ReferenceConfig,
     RunConfig,
 )
+from meddel_fast.benchmark.probe_settings import ProbeConfig
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.settings import from_table, known_keys
 from meddel_fast.common.toml import read_toml

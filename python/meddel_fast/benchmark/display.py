@@ -28,6 +28,7 @@ TITLES = {
     "embed": "embed",
     "leakage": "audit leakage",
     "select": "select",
+    "probe": "probe",
     "untrained": "untrained floor",
     "evaluate": "evaluate",
     "generalisation": "generalise",

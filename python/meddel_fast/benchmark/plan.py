@@ -5,7 +5,13 @@ from __future__ import annotations
 from meddel_fast.benchmark.checks import check_selectors, check_sets
 from meddel_fast.benchmark.config import RunConfig
 from meddel_fast.benchmark.results import UNTRAINED, repeated
-from meddel_fast.benchmark.stages import generalisation, leak_stages, score_stages, task_stages
+from meddel_fast.benchmark.stages import (
+    generalisation,
+    leak_stages,
+    probe_stages,
+    score_stages,
+    task_stages,
+)
 from meddel_fast.benchmark.stages.run_folder import FULL, tags
 from meddel_fast.benchmark.stages.run_stages import RunStages
 from meddel_fast.benchmark.stages.stage import Records, Stage
@@ -13,7 +19,7 @@ from meddel_fast.selectors import DRAW_NOTHING
 
 GROUPS = (
     *("make", "data", "encoder", "pretrain", "embed", "leakage", "select"),
-    *("untrained", "evaluate", "generalisation", "score", "report"),
+    *("probe", "untrained", "evaluate", "generalisation", "score", "report"),
 )
 
 
@@ -31,8 +37,9 @@ def build(config: RunConfig, records: Records) -> list[Stage]:
     clean = config.leakage.exclude
     whole = RunStages(config, records, "pool") if clean else run
     own = not config.encoder.path
-    scored, repeats = tags(config), range(config.repeats)
-    full_first = (own and not config.encoder.steps) or 1.0 in config.ratios
+    repeats = range(config.repeats)
+    trains = "pretrain" in config.measures
+    full_first = (own and not config.encoder.steps) or (trains and 1.0 in config.ratios)
     full = [run.pretrain(FULL, None)] if full_first else []
     return [
         *(run.make(d) for d in config.data if d.made is not None),
@@ -49,6 +56,18 @@ def build(config: RunConfig, records: Records) -> list[Stage]:
             for s in config.selectors
             if min(config.ratios) < 1 and (repeat == 0 or s not in DRAW_NOTHING)
         ),
+        *probe_stages.stages(run),
+        *(_measured_by_training(run) if trains else []),
+        score_stages.score(run),
+        score_stages.report(run),
+    ]
+
+
+def _measured_by_training(run: RunStages) -> list[Stage]:
+    """List the stages that train an encoder on each selection, and measure it."""
+    config = run.config
+    scored, repeats = tags(config), range(config.repeats)
+    return [
         *(
             run.pretrain(repeated(t, repeat), run.selected(t, s, repeat), repeat, ratio)
             for repeat in repeats
@@ -65,6 +84,4 @@ def build(config: RunConfig, records: Records) -> list[Stage]:
         ),
         *task_stages.stages(run),
         *generalisation.stages(run),
-        score_stages.score(run),
-        score_stages.report(run),
     ]

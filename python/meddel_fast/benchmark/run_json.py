@@ -47,8 +47,9 @@ def check_results(path: StrPath, about: dict[str, Any]) -> None:
     """
     check_fields(path, about, {"name": str, "config": dict, "tags": list}, _WANTED)
     check_fields(path, {"floors": [], **about}, {"floors": list}, _WANTED)
-    config = {"repeats": 1, **about["config"]}
-    check_fields(path, config, {"data": list, "seeds": list, "repeats": int}, _WANTED)
+    config = {"repeats": 1, "measures": ["pretrain"], **about["config"]}
+    kinds = {"data": list, "seeds": list, "repeats": int, "measures": list}
+    check_fields(path, config, kinds, _WANTED)
     with described(path, _WANTED):
         for data in config["data"]:
             plain_name(path, data["name"])
@@ -57,6 +58,7 @@ def check_results(path: StrPath, about: dict[str, Any]) -> None:
                 lists += [data["train_splits"], data["test_splits"]]
             if not all(isinstance(names, list) for names in lists):
                 raise TypeError(f"data must list uses, tasks and splits, got {data!r:.80}")
+        _check_others(path, config)
         if not all(type(seed) is int for seed in config["seeds"]):
             raise TypeError(f"seeds must be whole numbers, got {config['seeds']!r:.80}")
         if "given" in about:
@@ -73,3 +75,22 @@ def _check_given(given: Any, about: dict[str, Any]) -> None:
             raise TypeError(f"given results must be of its tags and sets, got {tag!r:.80}")
     if not isinstance(given["scoring"], dict):
         raise TypeError(f"scoring must be an object, got {given['scoring']!r:.80}")
+
+
+def _check_others(path: StrPath, config: dict[str, Any]) -> None:
+    """Check what the results of other tasks, references and generalisation are found by."""
+    for reference in config.get("references", []):
+        plain_name(path, reference["name"])
+    from meddel_fast.training.tasks import TASKS
+
+    for data in config["data"]:
+        unknown = [task for task in data.get("tasks", []) if task not in TASKS]
+        if unknown:
+            raise ValueError(f"tasks must be some of {list(TASKS)}, got {unknown[0]!r:.80}")
+    across = config.get("generalisation")
+    if across is not None:
+        check_fields(
+            path, across, {"ratio": (int, float), "selectors": list, "sets": list}, _WANTED
+        )
+        for name in (*across["selectors"], *across["sets"]):
+            plain_name(path, name)

@@ -8,6 +8,7 @@ Every command but ``run`` and ``info`` works in two ways: on files given as argu
 ``data``                        ``data``: the registry, what of it is there, manifests, made frames
 ``embed``                       ``embed``
 ``select``, ``selection_file``  ``select``; a saved selection as other lists, ``select --from``
+``probe``                       ``probe``
 ``pretrain``                    ``pretrain``
 ``evaluate``                    ``evaluate``
 ``reconstruction``              ``errors``, ``tile``: what a masked autoencoder cannot restore
@@ -46,6 +47,7 @@ from meddel_fast.cli.index import app as index
 from meddel_fast.cli.leaderboard import leaderboard
 from meddel_fast.cli.leakage import leakage
 from meddel_fast.cli.pretrain import pretrain
+from meddel_fast.cli.probe import probe
 from meddel_fast.cli.reconstruction import errors, tile
 from meddel_fast.cli.run import info, run
 from meddel_fast.cli.score import report, score
@@ -63,6 +65,7 @@ for command in (
     embed,
     leakage,
     select,
+    probe,
     pretrain,
     errors,
     tile,

@@ -92,14 +92,23 @@ def print_table(run_dir: Path, metric: str = "miou") -> None:
 
     folder = run_dir / "score"
     rows = read_json(folder / "scores.json")
-    tasks = folder / "tasks.json"
-    if rows or not tasks.is_file():
-        typer.echo(score_table(rows, metric))
+    tasks, statistics = folder / "tasks.json", folder / "statistics.json"
+    judged = read_json(statistics) if statistics.is_file() else {}
+    if rows and f"{metric}_mean" not in rows[0]:
+        raise ConfigError(f"{folder} has no {metric}: it is of a version before there was one")
+    probe = folder / "probe.json"
+    if probe.is_file():
+        from meddel_fast.benchmark.probe.table import as_text
+
+        typer.echo(as_text(read_json(probe)) + "\n" * bool(rows))
+    if rows or not (tasks.is_file() or probe.is_file()):
+        typer.echo(score_table(rows, judged, metric))
     if (folder / "floors.json").is_file():
-        found = read_json(folder / "statistics.json")["differences"]
-        typer.echo("\n".join(floors.told(read_json(folder / "floors.json"), found, metric)))
+        for line in floors.told(read_json(folder / "floors.json"), judged["differences"], metric):
+            typer.echo(line)
     if (folder / "selections.json").is_file():
-        typer.echo("\n".join(selections.told(read_json(folder / "selections.json"))))
+        for line in selections.told(read_json(folder / "selections.json")):
+            typer.echo(line)
     if tasks.is_file():
         from meddel_fast.benchmark.scores.task_scores import task_table
 

@@ -122,6 +122,4 @@ def _project(linears: Sequence[Any], x: Tensor, compute: Compute) -> Tensor:
 
 def _linear(x: Tensor, weights: list[Tensor], biases: list[Tensor], compute: Compute) -> Tensor:
     weight, bias = (t[0] if len(t) == 1 else torch.cat(t) for t in (weights, biases))
-    return functional.linear(
-        x.to(compute.dtype), weight.to(compute.dtype), bias.to(compute.dtype)
-    )
+    return functional.linear(x.to(compute.dtype), weight.to(compute.dtype), bias.to(compute.dtype))

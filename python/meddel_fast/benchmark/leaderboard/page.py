@@ -11,6 +11,7 @@ from meddel_fast.benchmark.leaderboard.standings import Spread, Standings
 from meddel_fast.benchmark.report.markup import fill
 from meddel_fast.benchmark.report.text import number
 from meddel_fast.benchmark.scores.statistics import MEAN
+from meddel_fast.benchmark.scores.verdicts import BETTER
 
 
 def text_table(one: Standings) -> str:
@@ -21,7 +22,7 @@ def text_table(one: Standings) -> str:
         name = row.selector if len(row.selector) <= 28 else row.selector[:27] + "…"
         lines.append([
             name, f"{100 * row.ratio:g} %", str(row.runs), _spread(row.miou.get(place), 1),
-            _spread(row.against_random, 1, sign=True),
+            _spread(row.against_random, 1, sign=True) + ("*" if row.verdict == BETTER else ""),
             "-" if place not in row.normdel else f"{100 * row.normdel[place][0]:.2f}",
             "-" if row.rank is None else f"{row.rank:.2f}", "yes" if row.verified else "no",
         ])  # fmt: skip
@@ -36,7 +37,10 @@ def text_table(one: Standings) -> str:
     rule = "-" * max(map(len, body))
     title = f"protocol {one.protocol[:12]}: {', '.join(one.datasets)}"
     where = "mean of the data sets" if place == MEAN else place
-    note = f"Per cent, {where}, mean of the runs [95 % interval]."
+    note = (
+        f"Per cent, {where}, mean of the runs [95 % interval]; against random: of all at one share "
+        "together, * better."
+    )
     return "\n".join([title, body[0], rule, *body[1:], rule, note, *one.notes])
 
 
@@ -99,6 +103,7 @@ def _protocol(one: Standings, entries: Sequence[Entry]) -> dict[str, Any]:
             "kept": row.kept, "runs": row.runs, "machines": row.machines,
             "miou": [_score(row.miou.get(name)) for name in columns],
             "against_random": _score(row.against_random, sign=True),
+            "better": row.verdict == BETTER,
             "normdel": _score(row.normdel.get(columns[0])),
             "rank": row.rank, "verified": row.verified,
         })  # fmt: skip

@@ -13,12 +13,14 @@ from meddel_fast.benchmark.scores.bootstrap import Run, Sample, resample
 from meddel_fast.benchmark.scores.statistics import (
     FULL,
     MEAN,
+    RANDOM,
     Key,
     differences,
     normdel_table,
     rank_rows,
     with_mean,
 )
+from meddel_fast.benchmark.scores.verdicts import rule
 from meddel_fast.training.predictions import load_confusions
 
 Spread = tuple[float, float, float]
@@ -45,7 +47,10 @@ class Standing:
     normdel
         Likewise.
     against_random
-        Difference of the mean mIoU to "random" at the same ratio; None where there is none.
+        Difference of the mean mIoU to "random" at the same ratio, with the interval that holds all
+        of the ratio at once; None where there is none.
+    verdict
+        What that says, see `verdicts.compare`; empty where there is none.
     rank
         Average rank at its ratio; None likewise.
     """
@@ -60,6 +65,7 @@ class Standing:
     miou: dict[str, Spread]
     normdel: dict[str, Spread]
     against_random: Spread | None
+    verdict: str
     rank: float | None
 
 
@@ -151,20 +157,22 @@ def _standings(name: str, entries: Sequence[Entry], alpha: float) -> Standings:
     retained = {key: _share(group, key) for key in usable}
     shared = [set(group.runs(key)) for key in complete]
     common = sorted(set.intersection(*shared)) if shared else []
-    pairs: dict[Key, Spread] = {}
+    pairs: dict[Key, dict[str, Any]] = {}
     ranks: list[dict[str, Any]] = []
     if common:
         table = {key: group.samples(key, common) for key in complete}
         pairs = {
-            (r["selector"], r["ratio"]): (r["miou_difference"], r["miou_low"], r["miou_high"])
+            (r["selector"], r["ratio"]): r
             for r in differences(table, retained, alpha)
-            if (r["dataset"], r["against"]) == (MEAN, "random")
+            if (r["dataset"], r["against"]) == (MEAN, RANDOM)
         }
         ranks = rank_rows(table)
         notes.append(
             f"Differences and ranks: over {len(complete)} of {len(group.by)} selections (those "
             f"with every data set) and the {len(common)} runs that all of these have."
         )
+        why = rule(common)["why"]
+        notes += [f"No verdicts: {why}."] if why else []
     elif len(complete) > 1:
         notes.append("No differences and no ranks: no run is common to all selections.")
     rank_of = {(r["selector"], r["ratio"]): r["average_rank"] for r in ranks}
@@ -180,7 +188,7 @@ def _standing(
     key: Key,
     retained: dict[Key, float],
     alpha: float,
-    pair: Spread | None,
+    pair: dict[str, Any] | None,
     average_rank: float | None,
 ) -> Standing:
     runs = group.runs(key)
@@ -198,9 +206,14 @@ def _standing(
         machines=len({entry.row["machine"] for entry in entries}),
         miou={name: (s.mean, *s.interval()) for name, s in sets.items()},
         normdel={name: (s.mean, *s.interval()) for name, s in found.items()},
-        against_random=pair,
+        against_random=None if pair is None else _ends(pair),
+        verdict="" if pair is None else pair["verdict"],
         rank=average_rank,
     )
+
+
+def _ends(row: dict[str, Any]) -> Spread:
+    return row["miou_difference"], row["miou_all_low"], row["miou_all_high"]
 
 
 def _share(group: _Group, key: Key) -> float:

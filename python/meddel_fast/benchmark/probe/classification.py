@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from meddel_fast.benchmark.probe.choose import Chooser, Key
 from meddel_fast.benchmark.probe.classifiers import Classes, Features, linear, nearest, network
 from meddel_fast.benchmark.probe.deals import Deal, Rows
 from meddel_fast.benchmark.probe.labels import Labels
-from meddel_fast.benchmark.probe.settings import ProbeConfig
+from meddel_fast.benchmark.probe_settings import ProbeConfig
 from meddel_fast.common.files import Progress
 
 FLOOR = "majority class"
@@ -165,7 +165,7 @@ def _check_learnable(
         )
 
 
-def about(labels: Labels, deals: Sequence[Deal], answers: Answers) -> Mapping[str, Any]:
+def about(labels: Labels, deals: Sequence[Deal], answers: Answers) -> dict[str, Any]:
     """Count what was learnt from and asked about, for people."""
     classes = labels.classes
     sizes = np.bincount(classes[classes >= 0], minlength=len(labels.names))

@@ -19,6 +19,7 @@ from meddel_fast.training.tasks.classification import labels_of
 if TYPE_CHECKING:
     from meddel_fast.images.manifest import Manifest
 
+BY = ("sequence", "label", "folder", "lesion")
 _MASK_SIZE = 224  # side at which masks are looked at for a lesion
 
 
@@ -61,6 +62,10 @@ class Labels:
         place = {name: i for i, name in enumerate(names)}
         classes = np.array([place.get(label, -1) for label in labels], np.int64)
         return cls(names, classes, [""] * len(labels) if groups is None else list(groups))
+
+    def take(self, rows: NDArray[np.int64]) -> Labels:
+        """Give those of some samples; the names stay."""
+        return Labels(self.names, self.classes[rows], [self.groups[i] for i in rows])
 
     def __len__(self) -> int:
         return len(self.classes)

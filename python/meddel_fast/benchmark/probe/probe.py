@@ -12,8 +12,8 @@ from meddel_fast.benchmark.probe.classification import FLOOR, about, classify
 from meddel_fast.benchmark.probe.deals import deal_draws
 from meddel_fast.benchmark.probe.labels import Labels
 from meddel_fast.benchmark.probe.measures import mean_samples, recall_samples
-from meddel_fast.benchmark.probe.settings import ProbeConfig
 from meddel_fast.benchmark.probe.table import Scores
+from meddel_fast.benchmark.probe_settings import ProbeConfig
 from meddel_fast.benchmark.scores.bootstrap import resample
 from meddel_fast.common.files import Progress
 
@@ -105,7 +105,7 @@ def probe_masks(
     for name, counts in found.counts.items():
         test = images.tests[name]
         groups = test.column("group")
-        counted = next(iter(counts.values())).any(axis=(2, 3))
+        counted = np.asarray(next(iter(counts.values())).any(axis=(2, 3)))
         each = {key: masks.image_scores(one) for key, one in counts.items()}
         samples = {"miou": resample(counts, runs, name, groups=groups)}
         for metric in ("image_iou", "image_dice"):

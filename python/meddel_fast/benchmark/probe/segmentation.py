@@ -96,7 +96,7 @@ def segment(
     ValueError
         A selection has no image with a mask; a test image is in the pool.
     """
-    config = replace(config, freeze_encoder=True)
+    config = replace(config, encoder="frozen")
     pool = np.arange(len(images.pool))
     places = [i for i, path in enumerate(images.pool.mask_paths()) if path]
     masked = images.pool.take(places)

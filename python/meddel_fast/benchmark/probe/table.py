@@ -12,6 +12,7 @@ from meddel_fast.benchmark.scores.bootstrap import Sample
 from meddel_fast.benchmark.scores.score import as_csv
 from meddel_fast.benchmark.scores.verdicts import BETTER, NOT_JUDGED, compare, rule
 from meddel_fast.common.atomic import write_json, write_text
+from meddel_fast.common.outputs import FolderKind
 
 ROW_COLUMNS = (
     *("probe", "task", "dataset", "metric", "selector", "ratio", "kept", "draws"),
@@ -22,6 +23,7 @@ DIFFERENCE_COLUMNS = (
     *("comparisons", "difference", "low", "high", "all_low", "all_high", "verdict", "why"),
 )
 BELOW_FLOOR = "neither clears the floor"
+FOLDER = FolderKind("scores of a probe", lambda folder: (folder / "probe.json").is_file())
 _SHOWN = ("accuracy", "miou")  # of each task, on a terminal
 PROBES = {"knn": "Nearest neighbours", "linear": "Linear model", "mlp": "MLP"}
 TITLES = {

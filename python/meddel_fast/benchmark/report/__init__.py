@@ -133,6 +133,7 @@ def _page(run: Run) -> str:
         answers=list(answered.items()),
         measured=measured.measured(run),
         claim=leaks.claim(run),
+        repeats=run.repeats,
         selectors=results.legend(run),
         sections=[section for section in SECTIONS if shown[section[0]] is not None],
         thumbnails=thumbnails.stored(),

@@ -81,7 +81,7 @@ def _answer(run: Run, measure: Measure) -> Answer:
     group = _shown(measure, best)
     sentences = [
         _undecided(measure) if best is None else _use(measure, best),
-        _extent(group, ratio) if best is None else _costs(run, measure, group, best),
+        _extent(measure, group, ratio) if best is None else _costs(run, measure, group, best),
         _missing(measure) if best is None else _sureness(measure, best),
     ]
     return Answer(sentences, picture(run, measure, group, ratio))
@@ -167,7 +167,7 @@ def _times(run: Run, best: Key) -> str:
     return text + (f" ({', '.join(beside)})" if beside else "")
 
 
-def _extent(group: Group, ratio: float) -> str:
+def _extent(measure: Measure, group: Group, ratio: float) -> str:
     """Say how far the selections may be from random at the share shown."""
     rows = [d for d in group.judged() if d.key[1] == ratio]
     means = [d.mean for d in rows]
@@ -178,10 +178,16 @@ def _extent(group: Group, ratio: float) -> str:
     )
     if ends:
         text += f", in intervals from {signed(min(ends))} to {signed(max(ends))}"
+        text += " that are of heads and test images alone" if is_single(measure) else ""
     whole = group.of((RANDOM, ratio), FULL)
     if whole is not None:
         text += f"; random itself is {_points(group, whole)} from all data"
     return text + "."
+
+
+def is_single(measure: Measure) -> bool:
+    """Tell whether nothing was repeated, so that intervals know nothing of another selection."""
+    return int(measure.rule["repeats"]) == 1 and not measure.probe
 
 
 def runs(measure: Measure) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from meddel_fast.benchmark.report.load import FULL
+from meddel_fast.benchmark.scores.verdicts import marks
 
 MEAN = "mean"  # the row that averages the data sets
 
@@ -58,7 +60,7 @@ def duration(seconds: float) -> str:
 
 def signed(fraction: float) -> str:
     """Write a difference of scores in points: ``+2.10``, with a minus sign where it is one."""
-    return f"{100 * fraction:+.2f}".replace("-", "\u2212")
+    return f"{round(100 * fraction, 2) + 0.0:+.2f}".replace("-", "\u2212")  # no \u22120.00
 
 
 def span(low: float | None, high: float | None) -> str:
@@ -92,17 +94,9 @@ def by_selection(rows: Rows) -> dict[tuple[str, float], dict[str, Mapping[str, A
     return grouped
 
 
-def best_rows(rows: Rows, dataset: str, metric: str) -> set[tuple[str, float]]:
-    """Return the selections with the highest mean of a metric on a data set."""
-    values = {
-        key: float(sets[dataset][f"{metric}_mean"])
-        for key, sets in by_selection(rows).items()
-        if dataset in sets
-    }
-    return {key for key, value in values.items() if value == max(values.values())}
-
-
-def score_table(rows: Rows, metric: str = "miou") -> str:
+def score_table(
+    rows: Rows, statistics: Mapping[str, Any] | None = None, metric: str = "miou"
+) -> str:
     """Lay out the scores for the terminal.
 
     Parameters
@@ -111,39 +105,44 @@ def score_table(rows: Rows, metric: str = "miou") -> str:
         The rows of ``score/scores.json``: selector, ratio, kept, dataset, seeds, and mean,
         deviation and, where they are known, both ends of the 95 % interval of mIoU and NormDEL as
         fractions.
-
+    statistics
+        ``score/statistics.json``, whose verdicts, those of mIoU, are marked; None marks nothing.
     metric
         One of `METRIC_TITLES`, which stands beside NormDEL.
 
     Returns
     -------
     str
-        Lines of plain text without a last line end. Per cent; ``*`` marks the best of a column.
+        Lines of plain text without a last line end. Per cent; ``*`` marks what is better than
+        random, see `verdicts.marks`. Where nothing is judged, a line above says why.
     """
     if not rows:
         return "No scores yet."
     sets = data_sets(rows)
     measures = (("normdel", "NormDEL"), (metric, METRIC_TITLES[metric]))
-    columns = [(name, metric) for name in sets for metric, _ in measures]
-    best = {column: best_rows(rows, *column) for column in columns}
-    lines = [["", ""] + [name if metric == "normdel" else "" for name, metric in columns]]
-    lines.append(["selector", "kept"] + [dict(measures)[metric] for _, metric in columns])
+    columns = [(name, one) for name in sets for one, _ in measures]
+    judged = statistics or {}
+    starred = marks(judged.get("differences", [])) if metric == "miou" else set()
+    why = judged.get("rule", {}).get("why")
+    lines = [["", ""] + [name if one == "normdel" else "" for name, one in columns]]
+    lines.append(["selector", "kept"] + [dict(measures)[one] for _, one in columns])
     for key, found in by_selection(rows).items():
         count = next(iter(found.values()))["kept"]
         cells = [key[0], f"{100 * key[1]:g} %" + ("" if count is None else f" ({count})")]
-        for column in columns:
-            name, metric = column
-            star = "*" if key in best[column] else " "
+        for name, one in columns:
+            star = "*" if one == metric and (*key, name) in starred else " "
             spread = name == sets[-1]  # the spread of one data set fits a terminal
-            cells.append(_cell(found[name], metric, spread) + star if name in found else "-")
+            cells.append(_cell(found[name], one, spread) + star if name in found else "-")
         lines.append(cells)
     seeds = max(int(row["seeds"]) for row in rows)
     if any("miou_low" in row for row in rows):
         runs = f"means of {seeds} seeds [95 % interval]" if seeds > 1 else "[95 % interval]"
     else:
         runs = f"means ± standard deviations of {seeds} seeds" if seeds > 1 else "one seed"
-    note = f"Per cent, {runs}; * best of the column."
-    return "\n".join([*_aligned(lines), note])
+    above = textwrap.wrap(f"No verdicts: {why}.", 80) if why else []
+    star = "; * better than random, by an interval that holds for all of its share at once"
+    note = f"Per cent, {runs}{star if starred else ''}."
+    return "\n".join([*above, *_aligned(lines), *textwrap.wrap(note, 100)])
 
 
 def _cell(row: Mapping[str, Any], metric: str, spread: bool) -> str:

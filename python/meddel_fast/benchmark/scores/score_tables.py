@@ -88,7 +88,8 @@ def score_run(
     retained = {key: len(rows) / len(pool) for key, rows in kept.items()}
     table = sample_table(results, groups) if sets else {}
     spans = intervals(table, retained, config.alpha)
-    costs, scores = costs_of(config, tags, kept, pool, embedder), []
+    trained = tags if "pretrain" in config.measures else []
+    costs, scores = costs_of(config, trained, kept, pool, embedder), []
     for cost in costs if sets else ():
         key = (cost["selector"], cost["ratio"])
         written = {name: [read_json(r.path) for r in found] for name, found in results[key].items()}

@@ -9,7 +9,7 @@ from meddel_fast.benchmark.report import render
 from meddel_fast.benchmark.results import UNTRAINED, predictions_path, repeated
 from meddel_fast.benchmark.scores.cost import Embedder
 from meddel_fast.benchmark.scores.score_tables import score_run
-from meddel_fast.benchmark.stages import generalisation, task_stages
+from meddel_fast.benchmark.stages import generalisation, probe_stages, task_stages
 from meddel_fast.benchmark.stages.run_folder import tags
 from meddel_fast.benchmark.stages.run_stages import RunStages
 from meddel_fast.benchmark.stages.stage import Stage, settings
@@ -22,10 +22,11 @@ def score(run: RunStages) -> Stage:
     folder = run.out / "score"
     data = task_stages.segmented(run.config)
     scored, repeats = tags(run.config), range(run.config.repeats)
+    trains = "pretrain" in run.config.measures
     names = [repeated(t, repeat) for repeat in repeats for t, _, _ in scored]
     tested = names + [repeated(UNTRAINED, repeat) for repeat in repeats]
     paths = [run.result(n, d, s) for n in tested for d in data for s in run.config.seeds]
-    logs = [run.out / "pretrain" / name / "loss.csv" for name in names]
+    logs = [run.out / "pretrain" / name / "loss.csv" for name in names if trains]
 
     def chosen(repeat: int) -> list[Path]:
         found = [run.selected(t, s, repeat) for t, s, _ in scored]
@@ -38,7 +39,11 @@ def score(run: RunStages) -> Stage:
         digest = run.records.digest
         return {
             "results": [[digest(p), digest(predictions_path(p))] for p in paths],
-            "beyond": task_stages.digests(run) + generalisation.digests(run),
+            "beyond": [
+                *task_stages.digests(run),
+                *generalisation.digests(run),
+                *probe_stages.digests(run),
+            ],
             "selections": [digest(path) for r in repeats for path in chosen(r)],
             "training": [digest(p) for p in logs],
             "pool": run.pool_fingerprint(),
@@ -55,6 +60,7 @@ def score(run: RunStages) -> Stage:
         score_run(run.config, scored, pool, run.truths(), groups(), embedder, run.selected)
         task_stages.write(run, folder)
         generalisation.write(run, folder)
+        probe_stages.write(run, folder)
         progress(1, 1)
 
     return Stage("score", (folder,), inputs, work, unit="")
