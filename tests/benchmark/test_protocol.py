@@ -139,14 +139,15 @@ def test_plans_list_the_stages_and_do_nothing(tmp_path: Path) -> None:
     for name, options, wanted in (
         # 11 sets, pool, embed, 3 repetitions of 2 selections, 11 pre-trainings, an untrained
         # encoder, 12 x 8 x 3 evaluations; 8 x 3 of the reference, 4 x (pool, embed, 3 x (2, 2,
-        # 24)) across, score, report; 8 test sets embedded for the leakage audit
+        # 24)) across, score, report; 8 test sets embedded for the leakage audit, which has
+        # two stages more
         (
             "paper",
             ["--data-root", "/data"],
-            11 + 2 + 3 * (2 + 11 + 1 + 288) + 24 + 4 * (2 + 3 * 28) + 2 + 9,
+            11 + 2 + 3 * (2 + 11 + 1 + 288) + 24 + 4 * (2 + 3 * 28) + 2 + 11,
         ),
         # 2 sets made and read; classification once and localisation twice a tag; 2 x 14 across
-        ("cpu", [], 4 + 3 + 12 + 1 + 48 + 36 + 2 * 14 + 2 + 3),
+        ("cpu", [], 4 + 3 + 12 + 1 + 48 + 36 + 2 * 14 + 2 + 5),
     ):
         arguments = ["run", str(CONFIGS / f"{name}.toml"), "--plan", "--out", str(out), *options]
         result = CliRunner().invoke(app, arguments)
