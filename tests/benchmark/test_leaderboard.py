@@ -121,6 +121,22 @@ def test_runs_of_other_protocols_are_told_apart(copy: Callable[..., Path]) -> No
     assert len(standings(entries)) == 4
 
 
+def test_floors_and_probes_are_no_entries_and_make_no_other_protocol(
+    copy: Callable[..., Path],
+) -> None:
+    def probed_too(about: dict[str, Any]) -> None:
+        about["config"] |= {"measures": ["pretrain", "probe"], "probe": {"draws": 7}}
+
+    def probed_alone(about: dict[str, Any]) -> None:
+        about["config"]["measures"] = ["probe"]
+
+    entries, notes = collect([copy("a"), copy("b", probed_too), copy("c", probed_alone)])
+    assert len({e.row["protocol"] for e in entries}) == 1
+    assert {e.row["run"] for e in entries} == {"a", "b"}
+    assert notes == ["c: it segments nothing by encoders that it trained"]
+    assert {e.row["selector"] for e in entries}.isdisjoint({"untrained", "nothing"})
+
+
 def test_a_given_encoder_counts_by_its_content(copy: Callable[..., Path]) -> None:
     def given(about: dict[str, Any]) -> None:
         about["config"]["encoder"]["path"] = f"/{about['name']}/model"

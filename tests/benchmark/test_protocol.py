@@ -139,14 +139,15 @@ def test_plans_list_the_stages_and_do_nothing(tmp_path: Path) -> None:
     for name, options, wanted in (
         # 11 sets, pool, embed, 3 repetitions of 2 selections, 11 pre-trainings, an untrained
         # encoder, 12 x 8 x 3 evaluations; 8 x 3 of the reference, 4 x (pool, embed, 3 x (2, 2,
-        # 24)) across, score, report; 8 test sets embedded for the leakage audit
+        # 24)) across, score, report; 8 test sets embedded for the leakage audit, which has
+        # two stages more
         (
             "paper",
             ["--data-root", "/data"],
-            11 + 2 + 3 * (2 + 11 + 1 + 288) + 24 + 4 * (2 + 3 * 28) + 2 + 9,
+            11 + 2 + 3 * (2 + 11 + 1 + 288) + 24 + 4 * (2 + 3 * 28) + 2 + 11,
         ),
         # 2 sets made and read; classification once and localisation twice a tag; 2 x 14 across
-        ("cpu", [], 4 + 3 + 12 + 1 + 48 + 36 + 2 * 14 + 2 + 3),
+        ("cpu", [], 4 + 3 + 12 + 1 + 48 + 36 + 2 * 14 + 2 + 5),
     ):
         arguments = ["run", str(CONFIGS / f"{name}.toml"), "--plan", "--out", str(out), *options]
         result = CliRunner().invoke(app, arguments)
@@ -518,11 +519,13 @@ def test_run_json_has_every_option_of_each_selector(finished: Path) -> None:
     assert set(every["meddel"]) == names | {"selected"}
     settled = METHODS["meddel"].settled({"disruptive_fraction": 0.1})
     assert (settled["epsilon"], settled["disruptive_fraction"]) == (None, 0.1)
-    (chosen,) = read_json(finished / "score" / "selections.json")
+    chosen, again = read_json(finished / "score" / "selections.json")
+    assert again == {**chosen, "repeat": 1}  # selected once, trained twice
     selection = Selection.load(finished / "select" / "kcenter-25.parquet")
     assert chosen["settings"] == json.loads(json.dumps(selection.settings))
-    about = (chosen["selector"], chosen["ratio"], chosen["repeat"], chosen["kept"], chosen["pool"])
-    assert about == ("kcenter", 0.25, 0, len(selection), selection.n)
+    about = (chosen["selector"], chosen["ratio"], chosen["repeat"], chosen["kept"])
+    assert about == ("kcenter", 0.25, 0, len(selection))
+    assert chosen["retained"] == len(selection) / selection.n
 
 
 def box_result(folder: Path, seed: int, fits: list[float]) -> TaskRun:

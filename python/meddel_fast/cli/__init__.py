@@ -13,7 +13,7 @@ Every command but ``run`` and ``info`` works in two ways: on files given as argu
 ``evaluate``                    ``evaluate``
 ``reconstruction``              ``errors``, ``tile``: what a masked autoencoder cannot restore
 ``score``, ``score_given``      ``score``, ``report``; the predictions of somebody else's model
-``leakage``                     ``leakage``
+``leakage``, ``audit_told``     ``leakage``; what is printed of an audit
 ``verify``                      ``verify``
 ``leaderboard``                 ``leaderboard``
 ``index``                       ``index``: a deduplication index on disk
