@@ -304,7 +304,7 @@ def test_every_selection_tells_its_settings(finished_run: Path) -> None:
         same = f"semdedup-{100 * row['ratio']:g}" if takes_over else ""
         assert row["same_as"] == same
         assert row["shared_with"] == (same + "-repeat1" * row["repeat"] if takes_over else "")
-        assert row["removed_by_epsilon"] == (0 if takes_over else None)
+        assert row["left_out_as_disruptive"] == (0 if takes_over else None)
     with (finished_run / "score" / "selections.csv").open(newline="", encoding="utf-8") as file:
         table = list(csv.DictReader(file))
     assert [json.loads(row["settings"]) for row in table] == [row["settings"] for row in rows]
@@ -318,7 +318,7 @@ def test_what_epsilon_removed_is_counted(tmp_path: Path, rng: np.random.Generato
         select("meddel", x, budget, **options).save(tmp_path / f"{budget}.parquet")
         rows.append(("meddel", budget / 33, 0, f"meddel-{budget}", tmp_path / f"{budget}.parquet"))
     found = selections.selection_rows(rows, tmp_path / "stages")
-    assert [row["removed_by_epsilon"] for row in found] == [3, 2]  # one came back
+    assert [row["left_out_as_disruptive"] for row in found] == [3, 2]  # one came back
     assert [row["settings"]["returned"] for row in found] == [0, 1]
     assert [(row["same_as"], row["shared_with"]) for row in found] == [("", "")] * 2
     assert selections.told(found) == []
