@@ -559,10 +559,13 @@ def test_run_json_has_every_option_of_each_selector(finished: Path) -> None:
     assert set(every["meddel"]) == names | {"selected"}
     settled = METHODS["meddel"].settled({"disruptive_fraction": 0.1})
     assert (settled["epsilon"], settled["disruptive_fraction"]) == (None, 0.1)
-    first, second = read_json(finished / "score" / "selections.json")
+    chosen, again = read_json(finished / "score" / "selections.json")
+    assert again == {**chosen, "repeat": 1}  # selected once, trained twice
     selection = Selection.load(finished / "select" / "kcenter-25.parquet")
-    assert first["settings"] == json.loads(json.dumps(selection.settings))
-    assert [first["repeat"], second["repeat"]] == [0, 1]
+    assert chosen["settings"] == json.loads(json.dumps(selection.settings))
+    about = (chosen["selector"], chosen["ratio"], chosen["repeat"], chosen["kept"])
+    assert about == ("kcenter", 0.25, 0, len(selection))
+    assert chosen["retained"] == len(selection) / selection.n
 
 
 def box_result(folder: Path, seed: int, fits: list[float]) -> TaskRun:

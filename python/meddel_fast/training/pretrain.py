@@ -76,6 +76,7 @@ class Batch(NamedTuple):
 
     images: NDArray[np.uint8]  # (b, size, size, 3)
     crops: NDArray[np.float32]  # (b, 2, 3), output to input coordinates in [-1, 1]
+    colours: NDArray[np.float32]  # (2, b, 3, 1, 1), what pixels are multiplied by, and moved by
     noise: NDArray[np.float32]  # (b, patches), ranks decide which patches are masked
 
 
@@ -84,6 +85,7 @@ class Inputs(NamedTuple):
 
     images: Tensor
     crops: Tensor
+    colours: Tensor
     noise: Tensor
 
 
@@ -289,8 +291,10 @@ class _Run:
     def _step(self, step: int, inputs: Inputs) -> Tensor:
         """Take one step, without waiting for the device."""
         config = self.config
-        images, crops, noise = map(self.compute.send, inputs)
+        images, crops, colours, noise = map(self.compute.send, inputs)
         pixels = normalise(images)
+        if config.colour_jitter:
+            pixels = torch.addcmul(colours[1], pixels, colours[0])
         if config.crop:
             pixels = crop(pixels, crops)
         for group in self.optimizer.param_groups:
@@ -364,7 +368,8 @@ def make_batch(
     patches = (config.image_size // config.patch_size) ** 2
     noise = rng_at(config.seed, Stream.MASK, step).random((size, patches), np.float32)
     crops = _crops(rng_at(config.seed, Stream.CROP, step), size)
-    return Batch(images, crops[part], noise[part])
+    colours = _colours(rng_at(config.seed, Stream.COLOUR, step), size, config.colour_jitter)
+    return Batch(images, crops[part], colours[:, part], noise[part])
 
 
 def _crops(rng: np.random.Generator, n: int) -> NDArray[np.float32]:
@@ -378,6 +383,13 @@ def _crops(rng: np.random.Generator, n: int) -> NDArray[np.float32]:
     maps[:, [0, 1], [0, 1]] = sides
     maps[:, :, 2] = centres
     return maps
+
+
+def _colours(rng: np.random.Generator, n: int, jitter: float) -> NDArray[np.float32]:
+    """Gain and shift (2, n, 3, 1, 1) of the channels of n images."""
+    drawn = rng.uniform(-jitter, jitter, (2, n, 3, 1, 1))
+    drawn[0] += 1
+    return drawn.astype(np.float32)
 
 
 def crop(pixels: Tensor, maps: Tensor) -> Tensor:
