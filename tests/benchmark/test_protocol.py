@@ -557,8 +557,9 @@ def test_run_json_has_every_option_of_each_selector(finished: Path) -> None:
     assert every["random"]["seeds"] == every["meddel"]["seeds"] == [0, 1]
     names = set(METHODS["meddel"].own) | {"seeds", "exclude", "groups", "group_rule", "weights"}
     assert set(every["meddel"]) == names | {"selected"}
-    settled = METHODS["meddel"].settled({"disruptive_fraction": 0.1})
-    assert (settled["epsilon"], settled["disruptive_fraction"]) == (None, 0.1)
+    settled = METHODS["meddel"].settled({"epsilon": 0.9, "keep": "far"})
+    assert (settled["epsilon"], settled["keep"], settled["rule"]) == (0.9, "far", "semdedup")
+    assert settled["disruptive_fraction"] is settled["deviations"] is None  # it takes their place
     chosen, again = read_json(finished / "score" / "selections.json")
     assert again == {**chosen, "repeat": 1}  # selected once, trained twice
     selection = Selection.load(finished / "select" / "kcenter-25.parquet")
