@@ -261,7 +261,7 @@ def _selections(folder: Path, case: Case) -> list[dict[str, Any]]:
                 "selector": tag["selector"], "ratio": tag["ratio"], "repeat": repeat,
                 "tag": tag["tag"], "kept": len(chosen), "retained": len(chosen) / chosen.n,
                 "settings": chosen.settings,
-                "removed_by_epsilon": chosen.counts()["disruptive"] if looks else None,
+                "left_out_as_disruptive": chosen.counts()["disruptive"] if looks else None,
                 "same_as": "random-33" if same and repeat == 0 else "",
                 "shared_with": "random-33" if same and repeat == 0 else "",
             })  # fmt: skip

@@ -71,7 +71,7 @@ Closest calls: the least similar that were dropped as redundant
 Dropped, and the least like any kept frame: what may be missing
 Dropped, and the most like a kept frame
 Left out, least wanted first
-Most disruptive, with the distance to the centroid
+Most disruptive first, with the distance to the centroid of the cluster
 No selections yet.
 """
 for heading in HEADINGS.strip().splitlines():
