@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +30,15 @@ def config(folder: Path, **tables: Any) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("probe")
     run_cli("run", str(config(folder)))
-    yield folder / "run"
+    return folder / "run"
 
 
 def test_a_table_probe_asks_for_both_measures_unless_the_run_says_otherwise(tmp_path: Path) -> None:
-    def measures(**tables: Any) -> tuple[str, ...]:
-        (tmp_path / "a.toml").write_text(tiny(**tables))
+    def measures(more: str = "", **tables: Any) -> tuple[str, ...]:
+        (tmp_path / "a.toml").write_text(tiny(**tables) + more)
         return load_config(tmp_path / "a.toml").measures
 
     assert measures() == ("pretrain",)
@@ -50,7 +49,7 @@ def test_a_table_probe_asks_for_both_measures_unless_the_run_says_otherwise(tmp_
     with pytest.raises(ConfigError, match=r"\[probe\] by must be .*'sequence'.*got 'video'"):
         measures(probe={"by": "video"})
     with pytest.raises(ConfigError, match=r'measures must have "pretrain" where \[\[references'):
-        measures(run={"measures": ["probe"]}, references=[{"name": "x", "path": "y"}])
+        measures('[[references]]\nname = "x"\npath = "y"\n', run={"measures": ["probe"]})
 
 
 def test_a_run_that_probes_alone_trains_no_selection(finished: Path) -> None:

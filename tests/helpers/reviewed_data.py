@@ -17,7 +17,7 @@ from meddel_fast.selectors import Selection
 def idle_epsilon(facts: Facts, selector: str, epsilon: str) -> None:
     rows = [r for r in facts.chosen if r["selector"] == selector]
     assert {r["settings"]["epsilon"] for r in rows} == {float(epsilon)}
-    assert not any(r["removed_by_epsilon"] for r in rows)
+    assert not any(r["left_out_as_disruptive"] for r in rows)
 
 
 @sentence(
@@ -214,9 +214,11 @@ def epsilon(facts: Facts, epsilon: str, farthest: str | None) -> None:
         assert float(farthest) == float(f"{np.max(chosen.distance):.3g}")
 
 
-@sentence(r"the farthest (?P<part>NUM) % disruptive(?:;|$)")
-def farthest(facts: Facts, part: str) -> None:
-    close(part, 100 * Selection.load(facts.panel).settings["disruptive_fraction"])
+@sentence(r"(?P<count>\S+) disruptive, by their distance from the mean of all(?:;|$)")
+def disruptive(facts: Facts, count: str) -> None:
+    settings = Selection.load(facts.panel).settings
+    assert settings["epsilon"] is None
+    assert count == f"{settings['disruptive']:,}".replace(",", "\u202f")
 
 
 @sentence(r"(?P<count>\d+) clusters(?:;|$)")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from reviewed_answers import check_runs
 from reviewer import close, parts, sentence, share
-from run_facts import FLOORS, Facts
+from run_facts import FLOORS, PROBES, Facts
 
 
 def fixed(
@@ -71,7 +71,7 @@ Closest calls: the least similar that were dropped as redundant
 Dropped, and the least like any kept frame: what may be missing
 Dropped, and the most like a kept frame
 Left out, least wanted first
-Most disruptive, with the distance to the centroid
+Most disruptive first, with the distance to the centroid of the cluster
 No selections yet.
 """
 for heading in HEADINGS.strip().splitlines():
@@ -132,9 +132,7 @@ fixed(
     lambda facts: facts.config["alpha"] > 0,
 )
 fixed("It does not weigh the data here.", lambda facts: facts.config["alpha"] == 0)
-fixed(
-    "In tables of scores a number in bold is better than random by this rule, and no other is bold."
-)
+fixed("Bold in a table means better than random by this rule, and nothing else there is bold.")
 fixed(
     "The selection to use is chosen among those that are better than random and nowhere worse: "
     "first those that are better most often, then those not worse than all data, then the smallest "
@@ -175,7 +173,7 @@ def other_steps(facts: Facts, least: str, most: str) -> None:
     r"features that stay as they are, and asks it for samples that were held out\."
 )
 def probes(facts: Facts, models: str) -> None:
-    assert set(parts(models)) == {row["probe"] for row in facts.probe["rows"]}
+    assert set(parts(models)) == {PROBES[row["probe"]] for row in facts.probe["rows"]}
 
 
 @sentence(r"DEL = mIoU · e-\u03b1R, NormDEL = 1 / \(1 \+ e-DEL\), \u03b1 = (?P<alpha>NUM)$")
@@ -291,19 +289,37 @@ def downloads(facts: Facts, names: str) -> None:
     assert all((facts.run / "score" / name).is_file() for name in names.split(", "))
 
 
-@sentence(r"Scores are means of (?P<runs>\d+ draws?), in brackets their intervals\.")
+@sentence(r"Scores are means of (?P<runs>(?:\d+ to )?\d+ draws?), in brackets their intervals\.")
 def probe_note(facts: Facts, runs: str) -> None:
-    check_runs(facts.rule(True), runs)
+    check_runs(facts, True, runs)
 
 
-@sentence(r"(?P<probe>\S+) on (?P<dataset>[^:]+): (?P<metric>[\w ]+)$")
-def probe_table(facts: Facts, probe: str, dataset: str, metric: str) -> None:
-    names = {"macro_f1": "macro F1", "miou": "mIoU", "dice": "Dice"}
-    assert any(
-        (r["probe"], names.get(r["metric"], r["metric"])) == (probe, metric)
-        and dataset.startswith(r["dataset"])
-        for r in facts.probe["rows"]
-    )
+@sentence(
+    r"(?P<dataset>[^:]+): (?P<task>classification|segmentation)"
+    r"(?: of (?P<classes>\d+) class(?:es)?)?, chosen from (?P<pool>\d+) samples, asked about "
+    r"(?P<tested>\d+) (?P<how>held out of the pool|of the test split), in (?P<draws>\d+) draws?\."
+)
+def probe_data(
+    facts: Facts,
+    dataset: str,
+    task: str,
+    classes: str | None,
+    pool: str,
+    tested: str,
+    how: str,
+    draws: str,
+) -> None:
+    row = next(r for r in facts.probe["data"] if (r["dataset"], r["task"]) == (dataset, task))
+    assert int(pool) == row["pool"]
+    assert int(tested) == round(row["tested"])
+    assert int(draws) == row["draws"]
+    assert (None if classes is None else int(classes)) == row.get("classes")
+    assert how.startswith("held out") == (row["test"] == "held out")
+
+
+@sentence(r"(?P<group>[^:]+): (?P<metric>[\w ]+)$")
+def probe_table(facts: Facts, group: str, metric: str) -> None:
+    assert facts.probe_rows(group, metric)
 
 
 @sentence(

@@ -158,7 +158,8 @@ def floors_of_run(run_dir: Path, about: dict[str, Any]) -> list[Result]:
     config = about["config"]
     names = [data["name"] for data in segmented_sets(config)]
     there = _floor_tags(about)
-    return floor_results(run_dir, names, config["seeds"], config["repeats"]) if there else []
+    repeats = config.get("repeats", 1)
+    return floor_results(run_dir, names, config["seeds"], repeats) if there else []
 
 
 def _floor_tags(about: dict[str, Any]) -> list[dict[str, Any]]:
@@ -169,13 +170,13 @@ def _floor_tags(about: dict[str, Any]) -> list[dict[str, Any]]:
 def others_of_run(run_dir: Path, about: dict[str, Any]) -> list[Result]:
     """List the results of other tasks, of references and of generalisation, by ``run.json``.
 
-    None of a run of before they had predictions.
+    None of a run of before they had predictions, or of one that trains nothing.
     """
     from meddel_fast.training.tasks import TASKS
 
-    if "selectors" not in about:
-        return []
     config = about["config"]
+    if "selectors" not in about or not _trains(config):
+        return []
     repeats, seeds = config.get("repeats", 1), config["seeds"]
     own = [
         (repeated(tag["tag"], repeat), tag["selector"], float(tag["ratio"]), repeat)
@@ -222,14 +223,17 @@ def _across(
 
 def segmented_sets(config: dict[str, Any]) -> list[dict[str, Any]]:
     """List the test sets that are segmented by what was trained, as ``run.json`` has them."""
-    trains = "pretrain" in config.get("measures", ["pretrain"])
     return [
         data
         for data in config["data"]
-        if trains
+        if _trains(config)
         and "test" in data["use"]
         and "segmentation" in data.get("tasks", ["segmentation"])
     ]
+
+
+def _trains(config: dict[str, Any]) -> bool:
+    return "pretrain" in config.get("measures", ["pretrain"])
 
 
 def masked_rows(run_dir: Path, data: dict[str, Any], which: str) -> Manifest:

@@ -76,7 +76,7 @@ def _written(parameter: Any) -> str:
 
 def run_stages(config: Path, data_root: Path | None, out: Path | None, until: str | None) -> Path:
     """Bring the stages of a run up to date, up to and with the group `until`."""
-    refuse_beside("--config", "config", "data_root", "out", "plan", "metric")
+    refuse_beside("--config", "config", "data_root", "out", "plan", "metric", "by")
     from meddel_fast.benchmark.config_file import load_config
     from meddel_fast.benchmark.run import run as run_benchmark
 

@@ -7,14 +7,16 @@ from typing import Any
 
 from meddel_fast.benchmark.report import floors
 from meddel_fast.benchmark.report.load import Run
-from meddel_fast.benchmark.report.measures import Measure, pretraining, probing
+from meddel_fast.benchmark.report.measures import PROBES, Measure, pretraining, probing
 from meddel_fast.benchmark.report.text import listed, number, percent
 
 
 def measured(run: Run) -> dict[str, Any]:
     """Give the explanation of each kind of measurement that the run has."""
     measure, probe = pretraining(run), probing(run)
-    names = dict.fromkeys(str(row["probe"]) for row in run.probe.get("rows", []))
+    names = dict.fromkeys(
+        PROBES.get(row["probe"], str(row["probe"])) for row in run.probe.get("rows", [])
+    )
     return {
         "scored": bool(run.scores),
         "given": _given(run),
