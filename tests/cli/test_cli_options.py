@@ -185,7 +185,7 @@ BAD = {
     "[selectors.meddel]\nthreads = 2": "[selectors.meddel] threads is given by [run] threads",
     '[selectors.meddel]\nmemory = "lots"': "[selectors.meddel] memory must be bytes",
     '[selectors.meddel]\nweights = "w.npy"': "[selectors.meddel] weights must be a list",
-    "[selectors.meddel]\nepsilon = 0.5\ndisruptive_fraction = 0.1": "epsilon must be None where",
+    "[selectors.meddel]\nepsilon = 0.5\ndeviations = 1": "deviations must be None where epsilon is",
     "[selectors.random]\nseed = -1": "[selectors.random] seed must be at least 0",
     '[encoder]\npath = "/no/such/encoder"': "[encoder] path: there is no folder /no/such/encoder",
     '[encoder]\npath = "./none"': "[encoder] path: there is no folder ./none",

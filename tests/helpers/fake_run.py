@@ -73,7 +73,7 @@ def made_up_embeddings(n: int, seed: int = 0) -> np.ndarray:
     centres = rng.normal(size=(5, 16)) * 2
     x = centres[rng.integers(0, 5, n)] + rng.normal(size=(n, 16)) * 0.7
     x[9::10] = x[8::10][: len(x[9::10])] + 0.001
-    x[-2:] = 0.0
+    x[-2:] = 10.0
     return x.astype(np.float32)
 
 

@@ -28,6 +28,7 @@ from meddel_fast.training.settings import (
     Method,
 )
 from meddel_fast.training.tasks import TASKS
+from meddel_fast.training.tasks.answers import Answers
 from meddel_fast.training.tasks.boxes import (
     FilledBoxes,
     box_iou,
@@ -317,3 +318,59 @@ def test_segmentation_is_the_benchmarks(model: Path, train: Manifest, test: Mani
     )
     got = TASKS["segmentation"].evaluate(model, train, test, config, seed=2)
     assert got == {"task": "segmentation", **segment(model, train, test, config, seed=2)}
+
+
+# What is saved of each image
+
+
+@pytest.mark.parametrize("name", list(TASKS))
+def test_answers_come_to_the_scores_and_are_scored_again(
+    model: Path, train: Manifest, test: Manifest, tmp_path: Path, name: str
+) -> None:
+    config = {
+        "classification": CLASSES,
+        "localisation": replace(BOXES, steps=20),
+    }.get(name) or DownstreamConfig(
+        image_size=32, head_hidden=8, steps=4, batch_size=8, encoder="frozen", precision="fp32"
+    )
+    task, path = TASKS[name], tmp_path / "answers.npz"
+    if name == "localisation":  # two of which nothing counts
+        test = changed(test, lambda i, row: {"boxes": "[]"} if i in (3, 4) else {})
+    got = task.evaluate(model, train, test, config, seed=0, predictions=path)
+    ids, counts = task.counts(path, got)
+    assert ids == test.ids
+    assert counts.shape[0] == len(test)
+    for score, value in task.measure(counts.sum(axis=0)).items():
+        assert float(value) == pytest.approx(got[score], rel=1e-8)
+    assert set(task.measure(counts.sum(axis=0))) == set(task.scores)
+    # the scores of any images are those of their own sums, many at a time
+    some = np.stack([counts[:7].sum(axis=0), counts[7:].sum(axis=0)])
+    for score, values in task.measure(some).items():
+        alone = [task.measure(sums)[score] for sums in some]
+        assert values.tolist() == [float(value) for value in alone]
+    assert {k: got.get(k, 0) for k in task.rescore(path, test, got)} == task.rescore(
+        path, test, got
+    )
+    with pytest.raises(ValueError, match="of other images than the manifest's test rows"):
+        task.rescore(path, train, got)
+
+
+def test_other_truth_is_named(model: Path, train: Manifest, test: Manifest, tmp_path: Path) -> None:
+    path = tmp_path / "answers.npz"
+    task = TASKS["classification"]
+    got = task.evaluate(model, train, test, CLASSES, seed=0, predictions=path)
+    other = changed(test, lambda i, row: {"label": "small" if row["label"] == "large" else "large"})
+    with pytest.raises(ValueError, match="saved classes are not those of the test images"):
+        task.rescore(path, other, got)
+    answers = Answers.load(path, 3)
+    answers.rows[2, 2] = 7
+    answers.save(path)
+    with pytest.raises(ValueError, match="answers must be of 2 classes, got 7"):
+        task.rescore(path, test, got)
+    with pytest.raises(ValueError, match=r"holds no answers: wanted .* rows \(n, 5\) of float64"):
+        Answers.load(path, 5)
+    with pytest.raises(FileNotFoundError, match="no answers at"):
+        Answers.load(tmp_path / "none.npz", 3)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ValueError, match="holds no answers"):
+        Answers.load(path, 3)

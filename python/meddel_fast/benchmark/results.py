@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,11 @@ class Result:
         Name of the test set.
     path
         The result's JSON file.
+    task
+        What was measured.
+    below
+        For a result beside those of the run's own segmentation: the folders above it, each with its
+        slash.
     """
 
     tag: str
@@ -59,11 +64,13 @@ class Result:
     seed: int
     data: str
     path: Path
+    task: str = "segmentation"
+    below: str = ""
 
     @property
     def name(self) -> str:
-        """The result's place below ``evaluate/``, without its suffix."""
-        return f"{self.path.parent.name}/{self.path.stem}"
+        """The result's place in the run, without ``evaluate/`` and its suffix."""
+        return f"{self.below}{self.path.parent.name}/{self.path.stem}"
 
     @property
     def predictions(self) -> Path:
@@ -150,20 +157,83 @@ def floors_of_run(run_dir: Path, about: dict[str, Any]) -> list[Result]:
     """Give :func:`floor_results` by what ``run.json`` says; none of a run of before there were."""
     config = about["config"]
     names = [data["name"] for data in segmented_sets(config)]
+    there = _floor_tags(about)
+    repeats = config.get("repeats", 1)
+    return floor_results(run_dir, names, config["seeds"], repeats) if there else []
+
+
+def _floor_tags(about: dict[str, Any]) -> list[dict[str, Any]]:
     there = UNTRAINED in about.get("floors", [])
-    return floor_results(run_dir, names, config["seeds"], config["repeats"]) if there else []
+    return [{"tag": UNTRAINED, "selector": UNTRAINED, "ratio": 0.0}] if there else []
+
+
+def others_of_run(run_dir: Path, about: dict[str, Any]) -> list[Result]:
+    """List the results of other tasks, of references and of generalisation, by ``run.json``.
+
+    None of a run of before they had predictions, or of one that trains nothing.
+    """
+    from meddel_fast.training.tasks import TASKS
+
+    config = about["config"]
+    if "selectors" not in about or not _trains(config):
+        return []
+    repeats, seeds = config.get("repeats", 1), config["seeds"]
+    own = [
+        (repeated(tag["tag"], repeat), tag["selector"], float(tag["ratio"]), repeat)
+        for repeat in range(repeats)
+        for tag in (*about["tags"], *_floor_tags(about))
+    ]
+    given = [(f"reference/{r['name']}", r["name"], 1.0, 0) for r in config.get("references", [])]
+    found = []
+    for name, selector, ratio, repeat in [*own, *given]:
+        for data in config["data"]:
+            if "test" not in data["use"]:
+                continue
+            for task in data.get("tasks", ["segmentation"]):
+                if name.startswith("reference/") or task != "segmentation":
+                    folder = run_dir / "evaluate" / name / task
+                    found += [
+                        Result(
+                            name, selector, ratio, repeat, seed, data["name"],
+                            folder / f"{data['name']}-seed{seed}.json", task, f"{name}/",
+                        )
+                        for seed in (seeds if TASKS[task].seeded else seeds[:1])
+                    ]  # fmt: skip
+    return found + _across(run_dir, config, seeds, repeats)
+
+
+def _across(
+    run_dir: Path, config: dict[str, Any], seeds: Sequence[int], repeats: int
+) -> list[Result]:
+    """List the results of the trainings on single sets."""
+    across = config.get("generalisation")
+    if not across:
+        return []
+    ratio = float(across["ratio"])
+    tags = [(f"{s}-{100 * ratio:g}", s, ratio) for s in across["selectors"]]
+    tested = [data["name"] for data in config["data"] if data["name"] in across["sets"]]
+    return [
+        replace(result, below=f"generalisation/{source}/")
+        for source in tested
+        for result in list_results(
+            run_dir / "generalisation" / source, tags, tested, seeds, repeats
+        )
+    ]
 
 
 def segmented_sets(config: dict[str, Any]) -> list[dict[str, Any]]:
     """List the test sets that are segmented by what was trained, as ``run.json`` has them."""
-    trains = "pretrain" in config.get("measures", ["pretrain"])
     return [
         data
         for data in config["data"]
-        if trains
+        if _trains(config)
         and "test" in data["use"]
         and "segmentation" in data.get("tasks", ["segmentation"])
     ]
+
+
+def _trains(config: dict[str, Any]) -> bool:
+    return "pretrain" in config.get("measures", ["pretrain"])
 
 
 def masked_rows(run_dir: Path, data: dict[str, Any], which: str) -> Manifest:

@@ -84,7 +84,7 @@ def _description(config: RunConfig) -> dict[str, Any]:
         "config": settings(config),
         "selectors": _selectors(config),
         "tags": [{"tag": t, "selector": s, "ratio": r} for t, s, r in tags(config)],
-        "floors": [UNTRAINED],
+        "floors": [UNTRAINED] if "pretrain" in config.measures else [],
         "versions": versions(),
         "hardware": hardware(),
     }

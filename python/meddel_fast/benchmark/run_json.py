@@ -34,7 +34,16 @@ def check_run(path: StrPath, about: Any) -> dict[str, Any]:
             plain_name(path, tag["tag"])
             check_fields(path, tag, {"selector": str, "ratio": (int, float)}, _WANTED)
             float(tag["ratio"])
+        if "given" in told:
+            _check_scoring(told["given"]["scoring"])
     return dict(about)
+
+
+def _check_scoring(scoring: Any) -> None:
+    """Refuse what does not say how given predictions were scored."""
+    size = scoring["size"]
+    if type(scoring["threshold"]) is not float or not (size is None or type(size) is int):
+        raise TypeError(f"scoring must have a threshold and a size, got {scoring!r:.80}")
 
 
 def check_results(path: StrPath, about: dict[str, Any]) -> None:
@@ -58,6 +67,7 @@ def check_results(path: StrPath, about: dict[str, Any]) -> None:
                 lists += [data["train_splits"], data["test_splits"]]
             if not all(isinstance(names, list) for names in lists):
                 raise TypeError(f"data must list uses, tasks and splits, got {data!r:.80}")
+        _check_others(path, config)
         if not all(type(seed) is int for seed in config["seeds"]):
             raise TypeError(f"seeds must be whole numbers, got {config['seeds']!r:.80}")
         if "given" in about:
@@ -72,5 +82,22 @@ def _check_given(given: Any, about: dict[str, Any]) -> None:
         numbers = type(repeat) is int and type(seed) is int and repeat >= 0
         if tag not in tags or data not in sets or not numbers:
             raise TypeError(f"given results must be of its tags and sets, got {tag!r:.80}")
-    if not isinstance(given["scoring"], dict):
-        raise TypeError(f"scoring must be an object, got {given['scoring']!r:.80}")
+
+
+def _check_others(path: StrPath, config: dict[str, Any]) -> None:
+    """Check what the results of other tasks, references and generalisation are found by."""
+    for reference in config.get("references", []):
+        plain_name(path, reference["name"])
+    from meddel_fast.training.tasks import TASKS
+
+    for data in config["data"]:
+        unknown = [task for task in data.get("tasks", []) if task not in TASKS]
+        if unknown:
+            raise ValueError(f"tasks must be some of {list(TASKS)}, got {unknown[0]!r:.80}")
+    across = config.get("generalisation")
+    if across is not None:
+        check_fields(
+            path, across, {"ratio": (int, float), "selectors": list, "sets": list}, _WANTED
+        )
+        for name in (*across["selectors"], *across["sets"]):
+            plain_name(path, name)

@@ -6,32 +6,27 @@ those that the manifest names. What it cannot show is that a model made the pred
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from meddel_fast.benchmark.results import (
     Result,
     floors_of_run,
-    masked_rows,
+    others_of_run,
     read_run,
     results_of_run,
 )
 from meddel_fast.common.atomic import write_json
 from meddel_fast.common.files import Progress, read_json
 from meddel_fast.common.hashes import sha256_file
-from meddel_fast.images.masks.rule import IGNORED
-from meddel_fast.training.predictions import Predictions, confusion_matrices
+from meddel_fast.training.tasks import TASKS
 
 if TYPE_CHECKING:
     from meddel_fast.images.manifest import Manifest
 
 VERDICTS = "verified.json"
-_BATCH = 256  # masks in memory at once: 13 MB at 224 pixels
 
 
 @dataclass(frozen=True)
@@ -68,9 +63,10 @@ def verify(
     Returns
     -------
     list of Verdict
-        One for each result that the run's settings ask for, those of the untrained encoders last.
-        A result agrees when every score in it is, bit for bit, the one computed from its
-        predictions and the masks.
+        One for each result that the run's settings ask for: of its selections, of the
+        untrained encoders, then of other tasks, references and generalisation. A result agrees when
+        every score in it is, bit for bit, the one computed from its predictions and the masks,
+        boxes or labels.
 
     Raises
     ------
@@ -81,22 +77,36 @@ def verify(
     """
     about = read_run(run_dir)
     results = results_of_run(run_dir, about) + floors_of_run(run_dir, about)
+    results += others_of_run(run_dir, about)
     tested = {d["name"]: d for d in about["config"]["data"] if "test" in d["use"]}
     unknown = sorted(set(roots or {}) - set(tested))
     if unknown:
         raise ValueError(f"roots must name test sets of {sorted(tested)}, got {unknown[0]!r}")
-    sets: dict[str, tuple[Manifest, str]] = {}
-    for name, data in tested.items():
-        rows = masked_rows(run_dir, data, "test")
-        rows = replace(rows, root=roots[name]) if roots and name in roots else rows
-        sets[name] = rows, wrong_masks(rows)
+    sets: dict[tuple[str, str], tuple[Manifest, str]] = {}
     verdicts = []
     for done, result in enumerate(results, start=1):
-        verdicts.append(judge(result, *sets[result.data]))
+        key = (result.task, result.data)
+        if key not in sets:
+            rows = tested_rows(run_dir, about["config"], tested[result.data], result.task)
+            rows = replace(rows, root=(roots or {}).get(result.data, rows.root))
+            sets[key] = rows, wrong_masks(rows)
+        verdicts.append(judge(result, *sets[key]))
         if progress is not None:
             progress(done, len(results))
     write_json(run_dir / VERDICTS, {v.name: asdict(v) for v in verdicts})
     return verdicts
+
+
+def tested_rows(
+    run_dir: Path, config: Mapping[str, Any], data: Mapping[str, Any], task: str
+) -> Manifest:
+    """Give the test images of a data set that a task can use."""
+    from meddel_fast.images.manifest import Manifest
+
+    rows = Manifest.load(run_dir / "data" / f"{data['name']}.parquet").splits(data["test_splits"])
+    known = {f.name for f in fields(TASKS[task].settings)}
+    given = {k: v for k, v in config.get(task, {}).items() if k in known}
+    return TASKS[task].usable(rows, TASKS[task].settings(**given))
 
 
 def wrong_masks(rows: Manifest) -> str:
@@ -105,8 +115,8 @@ def wrong_masks(rows: Manifest) -> str:
 
     expected = rows.column("mask_sha256")
     for name, path, wanted in zip(rows.ids, rows.mask_paths(), expected, strict=True):
-        if path is None:
-            return f"{name} has no mask"
+        if path is None:  # the task has boxes or a label instead
+            continue
         found = read_one(path)
         if found.reason:
             return f"the mask of {name} cannot be read at {path}: {found.reason}"
@@ -124,53 +134,21 @@ def judge(result: Result, rows: Manifest, unusable: str) -> Verdict:
     )
     if not reason:
         try:
-            reason = _difference(read_json(result.path), Predictions.load(result.predictions), rows)
+            reason = _difference(result, read_json(result.path), rows)
         except ValueError as error:
             reason = str(error)
     return Verdict(result.name, not reason, reason, *hashes)
 
 
-def _difference(written: Any, found: Predictions, rows: Manifest) -> str:
+def _difference(result: Result, written: Any, rows: Manifest) -> str:
     """Say what differs between the written scores and those of the predictions."""
-    from meddel_fast.training.segmentation import scores
-
     if not isinstance(written, dict):
         return "the result holds no scores"
-    if found.ids != rows.ids:
-        return "the predictions are of other images than the manifest's test rows"
-    parts = []
-    for truth, predicted in _side_by_side(found, rows):
-        if truth.shape != predicted.shape:
-            return f"a saved mask has the shape {predicted.shape[1:]}, its truth {truth.shape[1:]}"
-        parts.append(confusion_matrices(truth == 1, predicted, truth == IGNORED))
-    counts = np.concatenate(parts)
-    if not np.array_equal(counts, found.confusions):
-        return "the saved counts are not those of the saved masks"
-    ignored = found.pixels - int(counts.sum())
-    wanted = {**scores(counts), "images": len(rows), "ignored_pixels": ignored}
+    wanted = TASKS[result.task].rescore(result.predictions, rows, written)
     for name, value in wanted.items():
         if {"ignored_pixels": 0, **written}.get(name) != value:
             return f"{name} is {value}, the result says {written.get(name)}"
     return ""
-
-
-def _side_by_side(
-    found: Predictions, rows: Manifest
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]]:
-    """Yield truths and predictions, (k, h, w), at the size that they were scored at."""
-    if found.shapes is not None:
-        from meddel_fast.images.load_masks import load_mask, meanings
-
-        paths = (path for path in rows.mask_paths() if path is not None)
-        for path, meaning, one in zip(paths, meanings(rows), found.each(), strict=True):
-            yield load_mask(path, None, meaning)[None], one[None]
-        return
-    from meddel_fast.training.loader import frames
-
-    masks = frames(rows, found.size, masks=True)
-    for first in range(0, len(rows), _BATCH):
-        some = np.arange(first, min(first + _BATCH, len(rows)))
-        yield masks[some], replace(found, bits=found.bits[some]).masks
 
 
 def is_verified(run_dir: Path, result: Result) -> bool:

@@ -35,7 +35,7 @@ def evaluate(
     ] = "segmentation",
     seed: Annotated[int, typer.Option(help="Seed of the head.")] = 0,
     predictions: Annotated[
-        Path | None, typer.Option(help="File for the predicted masks (.npz).")
+        Path | None, typer.Option(help="File for what was predicted (.npz): masks, classes, boxes.")
     ] = None,
     set_: SetOption = None,
     device: DeviceOption = "auto",
@@ -53,10 +53,14 @@ def evaluate(
     from meddel_fast.images.manifest import Manifest
     from meddel_fast.training.predictions import KIND as PREDICTIONS
     from meddel_fast.training.settings import DownstreamConfig
+    from meddel_fast.training.tasks.answers import KIND as ANSWERS
 
     folder = need(model, "the folder of an encoder")
     given = [folder, manifest, test]
-    for path, kind in ((out, RESULT), (predictions, PREDICTIONS)):
+    for path, kind in (
+        (out, RESULT),
+        (predictions, PREDICTIONS if task == "segmentation" else ANSWERS),
+    ):
         if path is not None:
             check_output(path, kind, given)
             given.append(path)
@@ -65,10 +69,9 @@ def evaluate(
     size = {"image_size": read_json(folder / "config.json").get("image_size", 224)}
     settings = size | parse_settings(set_ or [])
     if task != "segmentation":
-        if predictions is not None:
-            raise ConfigError(f"--predictions would have no effect with --task {task}")
         splits = (rows.splits(train_split), tested.splits(test_split))
-        _evaluate_task(task, folder, splits, settings, seed=seed, device=device, out=out)
+        options = {"seed": seed, "predictions": predictions, "device": device}
+        _evaluate_task(task, folder, splits, settings, out, options)
         return
     values = from_table(DownstreamConfig, settings, "--set")
     parts = (rows.splits(train_split).with_masks(), tested.splits(test_split).with_masks())
@@ -113,10 +116,8 @@ def _evaluate_task(
     model: Path,
     splits: tuple[Any, Any],
     settings: dict[str, Any],
-    *,
-    seed: int,
-    device: str,
     out: Path | None,
+    options: dict[str, Any],
 ) -> None:
     """Do the same for a task other than segmentation."""
     from meddel_fast.common.atomic import write_json
@@ -131,9 +132,7 @@ def _evaluate_task(
     _check_apart(train, test)
 
     def work(progress: Any) -> Any:
-        return task.evaluate(
-            model, train, test, values, seed=seed, device=device, progress=progress
-        )
+        return task.evaluate(model, train, test, values, **options, progress=progress)
 
     result = show_work("evaluate", "steps", work)
     if out is not None:

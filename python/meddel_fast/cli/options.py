@@ -76,7 +76,7 @@ def _written(parameter: Any) -> str:
 
 def run_stages(config: Path, data_root: Path | None, out: Path | None, until: str | None) -> Path:
     """Bring the stages of a run up to date, up to and with the group `until`."""
-    refuse_beside("--config", "config", "data_root", "out", "plan", "metric")
+    refuse_beside("--config", "config", "data_root", "out", "plan", "metric", "by")
     from meddel_fast.benchmark.config_file import load_config
     from meddel_fast.benchmark.run import run as run_benchmark
 
@@ -94,13 +94,21 @@ def print_table(run_dir: Path, metric: str = "miou") -> None:
     rows = read_json(folder / "scores.json")
     tasks, statistics = folder / "tasks.json", folder / "statistics.json"
     judged = read_json(statistics) if statistics.is_file() else {}
-    if rows or not tasks.is_file():
+    if rows and f"{metric}_mean" not in rows[0]:
+        raise ConfigError(f"{folder} has no {metric}: it is of a version before there was one")
+    probe = folder / "probe.json"
+    if probe.is_file():
+        from meddel_fast.benchmark.probe.table import as_text
+
+        typer.echo(as_text(read_json(probe)) + "\n" * bool(rows))
+    if rows or not (tasks.is_file() or probe.is_file()):
         typer.echo(score_table(rows, judged, metric))
     if (folder / "floors.json").is_file():
-        rows_of_floors, differences = read_json(folder / "floors.json"), judged["differences"]
-        typer.echo("\n".join(floors.told(rows_of_floors, differences, metric)))
+        for line in floors.told(read_json(folder / "floors.json"), judged["differences"], metric):
+            typer.echo(line)
     if (folder / "selections.json").is_file():
-        typer.echo("\n".join(selections.told(read_json(folder / "selections.json"))))
+        for line in selections.told(read_json(folder / "selections.json")):
+            typer.echo(line)
     if tasks.is_file():
         from meddel_fast.benchmark.scores.task_scores import task_table
 

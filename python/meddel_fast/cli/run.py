@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from meddel_fast.cli.leakage import tell_run
 from meddel_fast.cli.options import JsonOption, RootOption, print_table, run_stages
 
 
@@ -55,6 +54,8 @@ def run(
         for lacking in not_there_yet(settings):
             typer.echo(f"not there yet: {lacking}", err=True)
         return
+    from meddel_fast.cli.audit_told import tell_run
+
     where = run_stages(config, data_root, out, None)
     print_table(where)
     typer.echo("\nSplits")

@@ -41,7 +41,7 @@ COLUMNS = (
 # Settings that decide what is compared or where, not how.
 _COMPARED = (
     *("name", "out", "seed", "seeds", "repeats", "ratios", "selectors", "selector_options"),
-    *("alpha", "alphas", "device", "threads", "cost", "data"),
+    *("alpha", "alphas", "device", "threads", "cost", "data", "measures", "probe"),
 )
 _NO_EFFECT = ("seed", "checkpoint_every", "workers", "compile")
 _PLACES = ("out", "device", "threads")
@@ -118,6 +118,8 @@ def collect(runs: Iterable[Path], alpha: float = 1.0) -> tuple[list[Entry], list
                 f"{about['name']}: {missing} of {len(results)} results are not there, or without "
                 "saved predictions"
             )
+        if not results:
+            notes.append(f"{about['name']}: it segments nothing by encoders that it trained")
         if whole:
             with described(run_dir / "run.json", "description of a run to compare"):
                 entries += _entries(run_dir, about, whole, alpha)

@@ -81,7 +81,7 @@ def _answer(run: Run, measure: Measure) -> Answer:
     group = _shown(measure, best)
     sentences = [
         _undecided(measure) if best is None else _use(measure, best),
-        _extent(group, ratio) if best is None else _costs(run, measure, group, best),
+        _extent(measure, group, ratio) if best is None else _costs(run, measure, group, best),
         _missing(measure) if best is None else _sureness(measure, best),
     ]
     return Answer(sentences, picture(run, measure, group, ratio))
@@ -148,9 +148,9 @@ def _costs(run: Run, measure: Measure, group: Group, best: Key) -> str:
         text += "; nothing was trained on all data"
     else:
         text += f", against all data {_points(group, whole)}"
-    kept = measure.kept.get(best)
+    kept = group.kept.get(best)
     if kept is not None:
-        pool = measure.kept.get((FULL, 1.0))
+        pool = group.kept.get((FULL, 1.0))
         text += f", from {number(kept)} images" + (f" of {number(pool)}" if pool else "")
     return text + ("" if measure.probe else _times(run, best)) + "."
 
@@ -167,7 +167,7 @@ def _times(run: Run, best: Key) -> str:
     return text + (f" ({', '.join(beside)})" if beside else "")
 
 
-def _extent(group: Group, ratio: float) -> str:
+def _extent(measure: Measure, group: Group, ratio: float) -> str:
     """Say how far the selections may be from random at the share shown."""
     rows = [d for d in group.judged() if d.key[1] == ratio]
     means = [d.mean for d in rows]
@@ -178,18 +178,26 @@ def _extent(group: Group, ratio: float) -> str:
     )
     if ends:
         text += f", in intervals from {signed(min(ends))} to {signed(max(ends))}"
+        text += " that are of heads and test images alone" if is_single(measure) else ""
     whole = group.of((RANDOM, ratio), FULL)
     if whole is not None:
         text += f"; random itself is {_points(group, whole)} from all data"
     return text + "."
 
 
+def is_single(measure: Measure) -> bool:
+    """Tell whether nothing was repeated, so that intervals know nothing of another selection."""
+    return int(measure.rule["repeats"]) == 1 and not measure.probe
+
+
 def runs(measure: Measure) -> str:
-    """Say what was repeated: ``3 repetitions of 2 heads``, ``20 draws``."""
-    repeats = int(measure.rule["repeats"])
-    if measure.probe:
-        return counted(repeats, "draw")
-    return f"{counted(repeats, 'repetition')} of {counted(int(measure.rule['heads']), 'head')}"
+    """Say what was repeated: ``3 repetitions of 2 heads``, ``20 draws``, ``5 to 20 draws``."""
+    if not measure.probe:
+        repeats, heads = (int(measure.rule[name]) for name in ("repeats", "heads"))
+        return f"{counted(repeats, 'repetition')} of {counted(heads, 'head')}"
+    draws = sorted({group.runs for group in measure.groups})
+    least = f"{draws[0]} to " if len(draws) > 1 else ""
+    return least + counted(draws[-1], "draw")
 
 
 def _sureness(measure: Measure, best: Key) -> str:
@@ -207,7 +215,7 @@ def _sureness(measure: Measure, best: Key) -> str:
 
 def _missing(measure: Measure) -> str:
     """Say what it would take to tell."""
-    have = int(measure.rule["repeats"])
+    have = min(g.runs for g in measure.groups) if measure.probe else int(measure.rule["repeats"])
     what = "draws" if measure.probe else "repetitions"
     wanted = [f"at least {ENOUGH} {what}" if have < ENOUGH else f"more {what}"]
     wanted[0] += f" (it has {have})"

@@ -48,7 +48,7 @@ def _task(run: Run, name: str, rows: Rows) -> Table:
         kept = NOTHING
         if ratio != "-":
             kept = share(float(ratio))._replace(small=number(int(first["kept"])))
-        runs = Cell(str(first["seeds"]), float(first["seeds"]))
+        runs = Cell(str(first["runs"]), float(first["runs"]))
         style = None if ratio == "-" else style_of(selector, run.selectors)
         lines.append(Row(selector, [kept, runs, *map(_score, cells)], style))
     return Table(name, heads, lines)
@@ -57,7 +57,7 @@ def _task(run: Run, name: str, rows: Rows) -> Table:
 def _score(row: Mapping[str, Any] | None) -> Cell:
     if row is None or row["mean"] is None:
         return NOTHING
-    mean, several = float(row["mean"]), int(row["seeds"]) > 1
+    mean, several = float(row["mean"]), int(row["runs"]) > 1
     small = f"\u00b1{100 * float(row['std']):.2f}" if several else ""
     return Cell(f"{100 * mean:.2f}", mean, small)
 
@@ -74,11 +74,10 @@ def _generalisation(run: Run) -> Table | None:
     for selector, source in dict.fromkeys((r["selector"], r["pretrained_on"]) for r in rows):
         cells = [found[selector, source, target] for target in targets]
         scores = [
-            _score({"mean": c["miou_mean"], "std": c["miou_std"], "seeds": c["seeds"]})
-            for c in cells
+            _score({"mean": c["miou_mean"], "std": c["miou_std"], "runs": c["runs"]}) for c in cells
         ]
-        ratio, seeds = float(cells[0]["ratio"]), int(cells[0]["seeds"])
+        ratio, runs = float(cells[0]["ratio"]), int(cells[0]["runs"])
         kept = share(ratio)._replace(small=number(int(cells[0]["kept"])))
-        line = [kept, Cell(str(source)), Cell(str(seeds), seeds), *scores]
+        line = [kept, Cell(str(source)), Cell(str(runs), runs), *scores]
         lines.append(Row(str(selector), line, style_of(str(selector), run.selectors)))
     return Table("Pre-trained on one set, tested on each", heads, lines)

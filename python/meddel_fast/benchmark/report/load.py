@@ -86,6 +86,16 @@ class Run:
         return list(rows)
 
     @property
+    def repeats(self) -> int:
+        """How often was selected and pre-trained."""
+        return int(self.about.get("config", {}).get("repeats", 1))
+
+    @property
+    def is_given(self) -> bool:
+        """Whether its results are predictions that were handed over: it has no pool, no models."""
+        return "given" in self.about
+
+    @property
     def alpha(self) -> float:
         """NormDEL's weight of the retained share."""
         return float(self.about.get("config", {}).get("alpha", 1.0))

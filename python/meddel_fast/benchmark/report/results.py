@@ -92,12 +92,13 @@ def _spread_note(run: Run) -> str:
     if not run.scores:
         return ""
     results = int(run.scores[0]["seeds"])
-    repeats = int(run.about.get("config", {}).get("repeats", 1))
+    repeats = run.repeats
     told = f"{counted(repeats, 'repetition')} of {counted(results // repeats, 'head')}"
     text = f"Per cent; each number is the mean of {told}"
     if any(_interval(row, m) for row in run.scores for m, _ in METRICS):
         confidence = percent(float(run.statistics.get("confidence", 0.95)))
         text += f"; in brackets its {confidence} interval by itself"
+        text += ", which is of heads and test images alone" if repeats == 1 else ""
     if results > 1 and any(_spread(run.scores[0], m).startswith("\u00b1") for m, _ in metrics(run)):
         text += "; after \u00b1 the standard deviation over them"
     return text + "."

@@ -120,15 +120,12 @@ def told(floors: Rows, differences: Rows, metric: str = "miou") -> list[str]:
     if not floors:
         return []
     lines = []
-    for floor, title in _TITLES.items():
-        rows = [row for row in floors if row["floor"] == floor]
-        if not rows:
-            continue
-        shown = rows if len(rows) > 2 else rows[:1]  # one set is its own mean
-        cells = [f"{row['dataset']} {100 * row[f'{metric}_mean']:.2f}" for row in shown]
-        lines.append(f"Floor, {title}: {', '.join(cells)}")
     names = list(dict.fromkeys(str(row["dataset"]) for row in floors))
-    shown = names if len(names) > 2 else names[:1]
+    shown = names if len(names) > 2 else names[:1]  # one set is its own mean
+    for floor, title in _TITLES.items():
+        rows = {row["dataset"]: row for row in floors if row["floor"] == floor}
+        cells = [f"{name} {100 * rows[name][f'{metric}_mean']:.2f}" for name in shown if rows]
+        lines += [f"Floor, {title}: {', '.join(cells)}"] if cells else []
     return lines + [f"{name}: {_cleared(differences, name)}" for name in shown]
 
 

@@ -6,6 +6,7 @@
 ``run_stages``       from images to results: data, embedding, selection, pre-training, evaluation
 ``task_stages``      tasks beyond segmentation, and encoders that the run did not train
 ``probe_stages``     small models that learn from what was kept alone
+``probe_rows``       the classes that they learn, and are asked about
 ``leak_stages``      test images looked for in the pool and in what trains the heads
 ``generalisation``   pre-training on one data set, segmentation on every other
 ``score_stages``     the tables and the report

@@ -1,8 +1,9 @@
 """Cross-data-set generalisation: pre-train on a share of one set, segment every other.
 
 Each source set becomes a small run of its own inside the run, in ``generalisation/<set>``: its
-images are the pool, the run's own encoder embeds them, and all else is as in the run. The table is
-``score/generalisation.csv``, one row a selector, a source and a test set.
+images are the pool, the run's own encoder embeds them, and all else is as in the run, repetitions
+too. The table is ``score/generalisation.csv``, one row a selector, a source and a test set;
+``generalisation_differences.csv`` has the verdicts on it.
 """
 
 from __future__ import annotations
@@ -14,21 +15,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from meddel_fast.benchmark.config import USES, DataConfig, GeneralisationConfig
+from meddel_fast.benchmark.results import Result, floor_results, list_results, repeated
 from meddel_fast.benchmark.scores.score import as_csv
+from meddel_fast.benchmark.scores.score_tables import group, sample_table
+from meddel_fast.benchmark.scores.statistics import COLUMNS as STATISTICS
+from meddel_fast.benchmark.scores.statistics import Table, differences
 from meddel_fast.benchmark.stages.run_folder import tag
 from meddel_fast.benchmark.stages.run_stages import RunStages
 from meddel_fast.benchmark.stages.stage import Stage
 from meddel_fast.common.atomic import write_json, write_text
 from meddel_fast.common.files import read_json
-from meddel_fast.selectors import Selection
+from meddel_fast.selectors import DRAW_NOTHING, Selection
 
 if TYPE_CHECKING:
     from meddel_fast.images.manifest import Manifest
 
 COLUMNS = (
     *("selector", "ratio", "retained", "kept", "pretrained_on", "tested_on", "head"),
-    *("seeds", "miou_mean", "miou_std"),
+    *("runs", "repeats", "miou_mean", "miou_std", "miou_low", "miou_high"),
 )
+DIFFERENCES = ("pretrained_on", *STATISTICS["differences"])
 
 
 class _Source(RunStages):
@@ -46,7 +52,6 @@ class _Source(RunStages):
             ),
             ratios=(across.ratio,),
             selectors=across.selectors,
-            repeats=1,
             selector_options={s: o for s, o in options.items() if s in across.selectors},
             references=(),
             generalisation=None,
@@ -55,9 +60,9 @@ class _Source(RunStages):
         self.whole, self.across, self.source = whole, across, source
 
     @property
-    def tags(self) -> list[tuple[str, str]]:
-        """Names of the selections, each with its selector."""
-        return [(tag(s, self.across.ratio), s) for s in self.across.selectors]
+    def tags(self) -> list[tuple[str, str, float]]:
+        """List what is scored: (tag, selector, ratio)."""
+        return [(tag(s, self.across.ratio), s, self.across.ratio) for s in self.across.selectors]
 
     # What is the whole run's
 
@@ -77,14 +82,25 @@ class _Source(RunStages):
 
     def stages(self) -> list[Stage]:
         """List the stages, under names that say which source they are of."""
+        ratio, repeats = self.across.ratio, range(self.config.repeats)
         stages = [
             self.pool(),
             self.embed(),
-            *(self.select(selector) for selector in self.across.selectors),
-            *(self.pretrain(t, self.selection(t), ratio=self.across.ratio) for t, _ in self.tags),
             *(
-                self.evaluate(t, data, seed)
-                for t, _ in self.tags
+                self.select(s, repeat)
+                for repeat in repeats
+                for s in self.across.selectors
+                if repeat == 0 or s not in DRAW_NOTHING
+            ),
+            *(
+                self.pretrain(repeated(t, repeat), self.selected(t, s, repeat), repeat, ratio)
+                for repeat in repeats
+                for t, s, _ in self.tags
+            ),
+            *(
+                self.evaluate(repeated(t, repeat), data, seed)
+                for repeat in repeats
+                for t, _, _ in self.tags
                 for data in self.config.data
                 for seed in self.config.seeds
             ),
@@ -92,34 +108,58 @@ class _Source(RunStages):
         prefix = f"generalisation/{self.source.name}"
         return [replace(stage, name=f"{prefix}/{stage.name}") for stage in stages]
 
-    def results(self) -> list[Path]:
-        """Where all results are."""
-        return [
-            self.result(t, data, seed)
-            for t, _ in self.tags
-            for data in self.config.data
-            for seed in self.config.seeds
-        ]
+    def results(self) -> list[Result]:
+        """List all results."""
+        names = [data.name for data in self.config.data]
+        return list_results(self.out, self.tags, names, self.config.seeds, self.config.repeats)
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Make the table's rows of this source."""
-        rows = []
-        for name, selector in self.tags:
+    def samples(self) -> Table:
+        """Draw from all results; heads of the target have the run's untrained encoder below them.
+
+        (What heads of the source make of that is not measured.)
+        """
+        tested = {
+            d.name: self.with_masks(d, d.test_splits).column("group") for d in self.config.data
+        }
+        results = group(self.results())
+        if self.across.head == "target":
+            seeds, repeats = self.config.seeds, self.config.repeats
+            results |= group(floor_results(self.whole.out, list(tested), seeds, repeats))
+        return sample_table(results, tested)
+
+    def differences(self, samples: Table) -> list[dict[str, Any]]:
+        """Judge the selectors on each test set by the rule of all tables."""
+        shares = {}
+        for name, selector, ratio in self.tags:
             chosen = Selection.load(self.selection(name))
-            for data in self.config.data:
-                runs = [read_json(self.result(name, data, s))["miou"] for s in self.config.seeds]
+            shares[selector, ratio] = len(chosen) / chosen.n
+        rows = differences(samples, shares, self.config.alpha)
+        return [{"pretrained_on": self.source.name, **row} for row in rows]
+
+    def rows(self, samples: Table) -> list[dict[str, Any]]:
+        """Make the table's rows of this source."""
+        results = group(self.results())
+        rows = []
+        for name, selector, ratio in self.tags:
+            chosen = Selection.load(self.selection(name))
+            for tested, found in results[selector, ratio].items():
+                runs = np.array([read_json(result.path)["miou"] for result in found])
+                low, high = samples[selector, ratio][tested].interval()
                 rows.append(
                     {
                         "selector": selector,
-                        "ratio": self.across.ratio,
+                        "ratio": ratio,
                         "retained": len(chosen) / chosen.n,
                         "kept": len(chosen),
                         "pretrained_on": self.source.name,
-                        "tested_on": data.name,
+                        "tested_on": tested,
                         "head": self.across.head,
-                        "seeds": len(runs),
-                        "miou_mean": float(np.mean(runs)),
-                        "miou_std": float(np.std(runs, ddof=1)) if len(runs) > 1 else 0.0,
+                        "runs": len(runs),
+                        "repeats": self.config.repeats,
+                        "miou_mean": float(runs.mean()),
+                        "miou_std": float(runs.std(ddof=1)) if len(runs) > 1 else 0.0,
+                        "miou_low": low,
+                        "miou_high": high,
                     }
                 )
         return rows
@@ -139,16 +179,25 @@ def stages(run: RunStages) -> list[Stage]:
 
 
 def digests(run: RunStages) -> list[str]:
-    """Give the hashes of all results of the sources."""
-    paths = [path for source in sources(run) for path in source.results()]
-    return [run.records.digest(path) for path in paths]
+    """Give the hashes of all results of the sources, and of their masks."""
+    found = [result for source in sources(run) for result in source.results()]
+    return [run.records.digest(path) for one in found for path in (one.path, one.predictions)]
 
 
 def write(run: RunStages, folder: Path) -> None:
-    """Write ``generalisation.csv`` and ``.json``; nothing when there is no ``[generalisation]``."""
+    """Write the table and its differences; nothing when there is no ``[generalisation]``."""
     across = run.config.generalisation
-    if across is not None:
-        rows = [row for source in sources(run) for row in source.rows()]
-        rows.sort(key=lambda row: across.selectors.index(row["selector"]))
-        write_text(folder / "generalisation.csv", as_csv(COLUMNS, rows))
-        write_json(folder / "generalisation.json", rows)
+    if across is None:
+        return
+    rows, judged = [], []
+    for source in sources(run):
+        samples = source.samples()
+        rows += source.rows(samples)
+        judged += source.differences(samples)
+    rows.sort(key=lambda row: across.selectors.index(row["selector"]))
+    for name, columns, found in (
+        ("generalisation", COLUMNS, rows),
+        ("generalisation_differences", DIFFERENCES, judged),
+    ):
+        write_text(folder / f"{name}.csv", as_csv(columns, found))
+        write_json(folder / f"{name}.json", found)

@@ -7,21 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from meddel_fast.benchmark.config import DataConfig, RunConfig
 from meddel_fast.benchmark.probe.choose import Chooser
-from meddel_fast.benchmark.probe.labels import Labels, read_labels
 from meddel_fast.benchmark.stages.leak_stages import Sets
+from meddel_fast.benchmark.stages.probe_rows import asked, test_sets, tested_rows
 from meddel_fast.benchmark.stages.run_stages import RunStages
 from meddel_fast.benchmark.stages.stage import Stage, settings
 from meddel_fast.common.atomic import write_json
-from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.files import Progress, read_json
 
 if TYPE_CHECKING:
     from meddel_fast.benchmark.probe.table import Scores
-    from meddel_fast.images.manifest import Manifest
-
-POOL = "pool"  # what tables call the pool's own samples that are held out
 
 
 def stages(run: RunStages) -> list[Stage]:
@@ -54,7 +49,7 @@ def _stage(run: RunStages, task: str) -> Stage:
 
     def inputs() -> dict[str, Any]:
         digest = run.records.digest
-        tests = {d.name: _tested(run, d).fingerprint for d in _test_sets(config, task)}
+        tests = {d.name: tested_rows(run, d).fingerprint for d in test_sets(config, task)}
         found = {
             "pool": run.pool_fingerprint(),
             "embeddings": digest(run.embeddings),
@@ -100,60 +95,31 @@ def _options(run: RunStages, progress: Progress) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _test_sets(config: RunConfig, task: str) -> list[DataConfig]:
-    """List the sets whose test split is asked about."""
-    if task == "classification" and not config.probe.asks_split:
-        return []
-    return [d for d in config.data if "test" in d.use]
-
-
-def _tested(run: RunStages, data: DataConfig) -> Manifest:
-    return run.manifest(run.manifest_path(data.name)).splits(data.test_splits)
-
-
 def _classify(
     run: RunStages, chooser: Chooser, progress: Progress
 ) -> tuple[list[Scores], list[dict[str, Any]]]:
     from meddel_fast.benchmark.probe.probe import probe_classes
     from meddel_fast.training.embed import Embeddings
 
-    config, probe = run.config, run.config.probe
+    config = run.config
     pool = run.manifest(run.pool_path)
     x = np.asarray(Embeddings.load(run.embeddings).array)
-    told, groups = read_labels(pool, probe.by), pool.column("group")
-    centre = config.encoder.centre
-    if not probe.asks_split:
-        labels = _labels(probe.by, POOL, told, groups)
-        return probe_classes(x, labels, chooser, probe, name=POOL, centre=centre, progress=progress)
-    scores: list[Scores] = []
-    about: list[dict[str, Any]] = []
     # what leaked was embedded with the pool before it was taken out
     whole = RunStages(config, run.records, "pool") if config.leakage.exclude else run
-    sets = Sets(whole, _test_sets(config, "classification"))
-    for data in sets.sets:
-        rows = _tested(run, data)
-        y = np.asarray(sets.samples(data, data.test_splits).embeddings)
-        labels = _labels(
-            probe.by,
-            data.name,
-            told + read_labels(rows, probe.by),
-            groups + [g and f"{data.name}/{g}" for g in rows.column("group")],
-        )
-        tested = np.arange(len(labels)) >= len(pool)
+    sets = Sets(whole, test_sets(config, "classification"))
+    scores: list[Scores] = []
+    about: list[dict[str, Any]] = []
+    for one in asked(run, pool):
+        parts = [x]
+        if one.data is not None:
+            parts.append(np.asarray(sets.samples(one.data, one.data.test_splits).embeddings))
         found = probe_classes(
-            np.concatenate([x, y]), labels, chooser, probe, name=data.name, tested=tested,
-            centre=centre, progress=progress,
+            np.concatenate(parts), one.labels, chooser, config.probe, name=one.name,
+            tested=one.tested, centre=config.encoder.centre, progress=progress,
         )  # fmt: skip
         scores += found[0]
         about += found[1]
     return scores, about
-
-
-def _labels(by: str, name: str, labels: list[str], groups: list[str]) -> Labels:
-    try:
-        return Labels.of(labels, groups)
-    except ValueError as error:
-        raise ConfigError(f'[probe] by = "{by}", {name}: {error}') from None
 
 
 def _segment(
@@ -169,7 +135,7 @@ def _segment(
     own = not config.encoder.path
     encoder = str(run.embedding_model) if own else config.encoder.path
     pool = run.manifest(run.pool_path)
-    tests = {d.name: run.with_masks(d, d.test_splits) for d in _test_sets(config, "segmentation")}
+    tests = {d.name: run.with_masks(d, d.test_splits) for d in test_sets(config, "segmentation")}
     return probe_masks(
         x, Images(encoder, pool, tests), chooser, config.downstream,
         draws=config.probe.head_draws, device=config.device,

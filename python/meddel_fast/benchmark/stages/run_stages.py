@@ -17,7 +17,7 @@ from meddel_fast.benchmark.checks import MAE_LOSS, check_pool
 from meddel_fast.benchmark.config import DataConfig
 from meddel_fast.benchmark.results import UNTRAINED, predictions_path, repeated
 from meddel_fast.benchmark.scores.cost import LOSS_SECONDS
-from meddel_fast.benchmark.stages import task_stages
+from meddel_fast.benchmark.stages import probe_rows, task_stages
 from meddel_fast.benchmark.stages.run_folder import RunFolder, encoder_key, tag
 from meddel_fast.benchmark.stages.shared_training import share_training
 from meddel_fast.benchmark.stages.stage import Stage, listing, settings
@@ -89,6 +89,7 @@ class RunStages(RunFolder):
 
         def inputs() -> dict[str, Any]:
             task_stages.check(self)  # what would fail in hours fails now
+            probe_rows.check(self, parts())
             for data in task_stages.segmented(self.config):
                 self.check_apart(data)
             if self.pool_path.stem == "pretrain":  # (else it is not known before the audit)

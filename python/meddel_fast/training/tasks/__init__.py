@@ -6,6 +6,7 @@
 ``classification``       linear probe and nearest neighbours, by labels; score:
                          ``balanced_accuracy``
 ``localisation``         one box an image, by boxes or masks; score: ``box_iou``
+``answers``              what a task answered to each image, on disk
 ``box_head``, ``boxes``  the head that finds boxes, which imports torch; boxes as numbers
 =======================  ===========================================================================
 

@@ -8,6 +8,7 @@ cosine. The encoder is never trained here, so that the scores speak of pre-train
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -19,15 +20,20 @@ from numpy.typing import NDArray
 from meddel_fast import ops
 from meddel_fast.common.extras import needs
 from meddel_fast.common.files import Progress, StrPath
+from meddel_fast.common.outputs import check_output
 from meddel_fast.images.shared_images import check_apart
 from meddel_fast.training.settings import ClassificationConfig
-from meddel_fast.training.tasks.base import Task
+from meddel_fast.training.tasks.answers import KIND, Answers
+from meddel_fast.training.tasks.base import Floats, Task
 
 if TYPE_CHECKING:
     from meddel_fast.images.manifest import Manifest
 
 Features = NDArray[np.float32]  # (n, d)
 Classes = NDArray[np.int64]  # (n,)
+
+_WIDTH = 3  # of a saved answer: the true class, that of the probe, that of the neighbours
+_PREFIXES = ("", "knn_")  # of the scores of the two
 
 
 def usable(manifest: Manifest, config: ClassificationConfig) -> Manifest:
@@ -44,6 +50,7 @@ def evaluate(
     config: ClassificationConfig,
     *,
     seed: int,
+    predictions: StrPath | None = None,
     device: str = "auto",
     offline: bool = True,
     progress: Progress | None = None,
@@ -52,7 +59,7 @@ def evaluate(
 
     Parameters
     ----------
-    encoder, device, offline
+    encoder, predictions, device, offline
         As of :func:`meddel_fast.training.downstream.evaluate`.
     train, test
         Manifests whose usable rows all have a label (or a mask).
@@ -81,31 +88,43 @@ def evaluate(
     """
     from meddel_fast.training.device import choose
 
+    if predictions is not None:
+        check_output(predictions, KIND, [encoder])
     names, truth = _classes({"train": train, "test": test}, config)
     check_apart(train, test)
     if len(np.unique(truth["train"])) < 2:
         raise ValueError(f"train must have two classes or more, got {names} alone")
-    measure = partial(_features, encoder, config=config, device=device, offline=offline)
+    embedded = partial(_features, encoder, config=config, device=device, offline=offline)
     total = len(train) + len(test)
-    x = measure(train, tick=lambda done: progress and progress(done, total))
-    y = measure(test, tick=lambda done: progress and progress(len(train) + done, total))
-    answers = {
-        "": linear_probe(x, truth["train"], y, config.l2, config.iterations),
-        "knn_": nearest(x, truth["train"], y, config.neighbours),
-    }
-    result: dict[str, Any] = {"task": CLASSIFICATION.name, "classes": names}
-    for prefix, answer in answers.items():
-        confusion = np.zeros((len(names), len(names)), np.int64)
-        np.add.at(confusion, (truth["test"], answer), 1)
-        result |= {prefix + name: value for name, value in class_scores(confusion).items()}
-        result[prefix + "confusion"] = confusion.tolist()
-    return result | {
-        "images": len(test),
+    x = embedded(train, tick=lambda done: progress and progress(done, total))
+    y = embedded(test, tick=lambda done: progress and progress(len(train) + done, total))
+    answers = [
+        linear_probe(x, truth["train"], y, config.l2, config.iterations),
+        nearest(x, truth["train"], y, config.neighbours),
+    ]
+    rows = np.stack([truth["test"], *answers], axis=1)
+    if predictions is not None:
+        Answers(test.ids, rows.astype(np.float64)).save(predictions)
+    return {
+        "task": CLASSIFICATION.name,
+        "classes": names,
+        **_scores(rows, len(names)),
         "train_images": len(train),
         "seed": seed,
         "precision": choose(device, config.precision).precision,
         "settings": asdict(config),
     }
+
+
+def _scores(rows: Classes, classes: int) -> dict[str, Any]:
+    """Score both classifiers' answers, of rows as they are saved."""
+    result: dict[str, Any] = {"images": len(rows)}
+    for prefix, answer in zip(_PREFIXES, rows.T[1:], strict=True):
+        confusion = np.zeros((classes, classes), np.int64)
+        np.add.at(confusion, (rows[:, 0], answer), 1)
+        result |= {prefix + name: value for name, value in class_scores(confusion).items()}
+        result[prefix + "confusion"] = confusion.tolist()
+    return result
 
 
 def class_scores(confusion: NDArray[np.int64]) -> dict[str, float]:
@@ -129,6 +148,53 @@ def class_scores(confusion: NDArray[np.int64]) -> dict[str, float]:
         "accuracy": float(right.sum() / confusion.sum()),
         "macro_f1": float(np.mean(2 * right[either] / (true + answered)[either])),
     }
+
+
+def counts(path: Path, result: Mapping[str, Any]) -> tuple[list[str], Floats]:
+    """Give by classifier and class whether an image is right, of the class, answered with it.
+
+    Shape (images, 2 * 3 * classes).
+    """
+    found = Answers.load(path, _WIDTH)
+    classes = np.arange(len(result["classes"]))
+    true, *answers = (column[:, None] == classes for column in found.rows.T)
+    parts = [part for one in answers for part in (one & true, true, one)]
+    return found.ids, np.concatenate(parts, axis=1).astype(np.float64)
+
+
+def measure(sums: Floats) -> dict[str, Floats]:
+    """Score such sums as :func:`class_scores` does."""
+    classes = sums.shape[-1] // (2 * 3)
+    parts = sums.reshape(*sums.shape[:-1], 2, 3, classes)
+    found: dict[str, Floats] = {}
+    for at, prefix in enumerate(_PREFIXES):
+        right, true, answered = np.moveaxis(parts[..., at, :, :], -2, 0)
+        there, either = true > 0, true + answered > 0
+        recall = right / np.where(there, true, 1.0)
+        f1 = 2 * right / np.where(either, true + answered, 1.0)
+        found |= {
+            f"{prefix}balanced_accuracy": recall.sum(axis=-1) / there.sum(axis=-1),
+            f"{prefix}accuracy": right.sum(axis=-1) / true.sum(axis=-1),
+            f"{prefix}macro_f1": f1.sum(axis=-1) / either.sum(axis=-1),
+        }
+    return found
+
+
+def rescore(path: Path, test: Manifest, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Score the saved answers again, by the manifest's labels, or the masks on disk."""
+    found, names = Answers.load(path, _WIDTH), list(result.get("classes", []))
+    if found.ids != test.ids:
+        raise ValueError("the answers are of other images than the manifest's test rows")
+    chosen = dict(result.get("settings", {}))
+    keys = {name: chosen[name] for name in ("labels", "image_size") if name in chosen}
+    labels = labels_of(test, ClassificationConfig(**keys))
+    places = {name: i for i, name in enumerate(names)}
+    rows = found.rows.astype(np.int64)
+    if [places.get(label) for label in labels] != rows[:, 0].tolist():
+        raise ValueError("the saved classes are not those of the test images")
+    if rows.min(initial=0) < 0 or rows.max(initial=0) >= len(names):
+        raise ValueError(f"the answers must be of {len(names)} classes, got {rows.max()}")
+    return _scores(rows, len(names))
 
 
 def linear_probe(x: Features, classes: Classes, y: Features, l2: float, iterations: int) -> Classes:
@@ -263,5 +329,8 @@ CLASSIFICATION = Task(
         *("balanced_accuracy", "accuracy", "macro_f1"),
         *("knn_balanced_accuracy", "knn_accuracy", "knn_macro_f1"),
     ),
+    counts=counts,
+    measure=measure,
+    rescore=rescore,
     seeded=False,
 )

@@ -1,0 +1,77 @@
+"""What a task answered for each test image, on disk, so that it can be scored again.
+
+An ``.npz`` without pickle: ``ids``, the images, and ``rows``, a row of numbers for each, whose
+columns are the task's own (masks have a file of their own: `training.predictions`).
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meddel_fast.common.files import StrPath, why_no_file
+from meddel_fast.common.npz import Npz
+from meddel_fast.common.outputs import archive, output_path
+
+Floats = NDArray[np.float64]
+
+KIND = archive("a file of answers", "ids", "rows")
+_MAX_BYTES = 1 << 30
+_DAMAGES = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError),
+    *(zipfile.BadZipFile, zlib.error, RuntimeError),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """The answers for a test set.
+
+    Attributes
+    ----------
+    ids
+        The n images.
+    rows : float64, shape (n, w)
+        What was answered, and what it was held against.
+    """
+
+    ids: list[str]
+    rows: Floats
+
+    def save(self, path: StrPath) -> None:
+        """Write the file, atomically; its name ends in ``.npz``."""
+        with output_path(path, KIND) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, ids=np.array(self.ids, dtype=np.str_), rows=self.rows)
+
+    @classmethod
+    def load(cls, path: StrPath, width: int) -> Answers:
+        """Read what :meth:`save` wrote, of a task with `width` columns.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        ValueError
+            The file is damaged, or holds something else.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"no answers at {path}{why_no_file(path)}")
+        try:
+            with Path(path).open("rb") as file:
+                arrays = Npz(file, ("ids", "rows"))
+                (ids, _, text), (rows, _, number) = (arrays.headers[n] for n in ("ids", "rows"))
+                if text.kind != "U" or number != np.float64 or rows != (*ids, width):
+                    raise ValueError(
+                        f"wanted ids (n,) of text and rows (n, {width}) of float64, has "
+                        f"{ids} of {text} and {rows} of {number}"
+                    )
+                if arrays.bytes > _MAX_BYTES:
+                    raise ValueError(f"it would grow to {arrays.bytes} bytes")
+                return cls(arrays.read("ids").tolist(), arrays.read("rows"))
+        except _DAMAGES as error:
+            raise ValueError(f"{path} holds no answers: {error}") from error

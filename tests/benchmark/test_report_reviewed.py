@@ -1,0 +1,112 @@
+"""A reviewer's list: every sentence of a page is a known one, and what it says is in the files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pyarrow")
+pytest.importorskip("PIL")
+
+import made_verdicts
+from made_verdicts import EFFECT, NULL, SINGLE, Case
+from reviewer import review
+
+from meddel_fast.benchmark.report import render
+
+WORSE = Case({(s, r): -0.05 for s in ("kcenter", "meddel") for r in (0.33, 0.1, 0.05)})
+LOW = Case(NULL.gains, raised={"kvasir": -0.2, "clinic": -0.2})  # below the floors everywhere
+ONE_SET = Case(EFFECT.gains, sets=("kvasir",), floors=False)
+
+CASES = {
+    "pre-training": ("pretrain", EFFECT),
+    "probe alone": ("probe", EFFECT),
+    "null": ("pretrain", NULL),
+    "one repetition": ("pretrain", SINGLE),
+    "both": ("both", EFFECT),
+    "probe, null": ("probe", NULL),
+    "probe, one draw": ("probe", SINGLE),
+    "all worse": ("pretrain", WORSE),
+    "below the floors": ("both", LOW),
+    "one set, no floors": ("pretrain", ONE_SET),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_sentence_is_known_and_true(tmp_path: Path, name: str) -> None:
+    kind, case = CASES[name]
+    run = made_verdicts.make(tmp_path, case, kind=kind)
+    if kind == "both":
+        made_verdicts.write_beyond(run)
+    assert review(render(run).read_text(encoding="utf-8"), run) == []
+
+
+def test_a_run_before_its_scores_is_reviewed(tmp_path: Path) -> None:
+    import fake_run
+
+    run = fake_run.small_run(tmp_path)
+    (run / "score" / "scores.json").unlink()
+    (run / "score" / "planted.csv").unlink()
+    assert review(render(run).read_text(encoding="utf-8"), run) == []
+
+
+def test_a_real_run_is_reviewed(finished_run: Path, tmp_path: Path) -> None:
+    page = render(finished_run, tmp_path / "page.html")
+    assert review(page.read_text(encoding="utf-8"), finished_run) == []
+
+
+# The reviewer himself
+
+
+@pytest.fixture(scope="module")
+def reviewed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    run = made_verdicts.make(tmp_path_factory.mktemp("reviewed"), EFFECT, kind="both")
+    return run, render(run).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("said", "instead"),
+    [
+        ("Use kcenter at 5\u00a0%", "Use meddel at 5\u00a0%"),
+        ("+3.10 points of mIoU", "+3.20 points of mIoU"),
+        ("[+1.90, +4.30]", "[+1.90, +4.20]"),
+        ("kvasir: better", "kvasir: not told apart"),
+        ("for all 2 comparisons", "for all 3 comparisons"),
+        ("from 3 repetitions of 2 heads", "from 6 repetitions of 1 head"),
+        ("took 2 min 32 s of", "took 1 min 32 s of"),
+        ("the floors are cleared on kvasir and clinic", "the floors are cleared on kvasir"),
+        ("clinic: 1 of 10 selections", "clinic: 2 of 10 selections"),
+        ("kvasir 4 of 4 in the pool; clinic none", "kvasir none; clinic none"),
+        ("53.86 at 100\u00a0%", "50.00 at 100\u00a0%"),
+        ("by 2 of 2 probes", "by 1 of 2 probes"),
+        ("chosen from 48 samples", "chosen from 60 samples"),
+        ("Bold in a table", "No training saw a test image. Bold in a table"),
+        ("What it costs", "What it saves"),
+        ("all data: +1.80", "all data: +1.90"),
+        ("kept: mIoU 65.10", "kept: mIoU 65.20"),
+    ],
+)
+def test_a_wrong_or_unknown_sentence_is_found(
+    reviewed: tuple[Path, str], said: str, instead: str
+) -> None:
+    run, source = reviewed
+    said, instead = (text.replace("-", "\u2212") for text in (said, instead))
+    assert said in source
+    assert review(source.replace(said, instead, 1), run)
+
+
+def test_a_changed_file_is_found(reviewed: tuple[Path, str]) -> None:
+    run, source = reviewed
+    path = run / "score" / "statistics.json"
+    before = path.read_text()
+    found = json.loads(before)
+    for row in found["differences"]:
+        if row["verdict"] == "better" and row["against"] == "random":
+            row["verdict"] = "not told apart"
+    path.write_text(json.dumps(found))
+    try:
+        assert review(source, run)
+    finally:
+        path.write_text(before)
