@@ -110,7 +110,11 @@ def about(facts: Facts, images: str, selectors: str, when: str, version: str) ->
 fixed(
     "An encoder is pre-trained without labels (masked autoencoder) on a part of the pool of "
     "images.",
-    lambda facts: facts.scores,
+    lambda facts: facts.scores and "given" not in facts.about,
+)
+fixed(
+    "Scored are predictions that were given; how their models were trained is not known here.",
+    lambda facts: "given" in facts.about,
 )
 fixed("NormDEL weighs one against the other:", lambda facts: facts.scores)
 fixed(
@@ -123,7 +127,7 @@ fixed(
     lambda facts: "image_iou_mean" in facts.scores[0],
 )
 fixed(
-    "R is the share of the pool that was kept for pre-training; “full” is all of it, “random” a "
+    "R is the share of the data that was kept for training; “full” is all of them, “random” a "
     "random share.",
     lambda facts: facts.scores,
 )

@@ -219,10 +219,8 @@ def _missing(measure: Measure) -> str:
     what = "draws" if measure.probe else "repetitions"
     wanted = [f"at least {ENOUGH} {what}" if have < ENOUGH else f"more {what}"]
     wanted[0] += f" (it has {have})"
-    low = floors.below(measure)
-    if low and not measure.probe:
-        wanted.append(f"longer pre-training until an encoder clears the floors on {listed(low)}")
-    elif low:
-        wanted.append(f"a probe that clears its floor by {listed(low)}")
-    wanted.append("more test images")
+    if any(group.cleared is False for group in measure.groups):
+        longer = "longer pre-training until an encoder" if not measure.probe else "a probe that"
+        wanted.append(f"{longer} clears the floors")
+    wanted.append("more test samples" if measure.probe else "more test images")
     return f"To tell, it would take {listed(wanted)}: {floors.clause(measure, None)}."
