@@ -173,9 +173,9 @@ def others_of_run(run_dir: Path, about: dict[str, Any]) -> list[Result]:
     """
     from meddel_fast.training.tasks import TASKS
 
-    if "selectors" not in about:
-        return []
     config = about["config"]
+    if "selectors" not in about or not _trains(config):
+        return []
     repeats, seeds = config.get("repeats", 1), config["seeds"]
     own = [
         (repeated(tag["tag"], repeat), tag["selector"], float(tag["ratio"]), repeat)
@@ -222,14 +222,18 @@ def _across(
 
 def segmented_sets(config: dict[str, Any]) -> list[dict[str, Any]]:
     """List the test sets that are segmented by what was trained, as ``run.json`` has them."""
-    trains = "pretrain" in config.get("measures", ["pretrain"])
     return [
         data
         for data in config["data"]
-        if trains
+        if _trains(config)
         and "test" in data["use"]
         and "segmentation" in data.get("tasks", ["segmentation"])
     ]
+
+
+def _trains(config: dict[str, Any]) -> bool:
+    """Whether selections are measured by what is pre-trained on them; else by the probe alone."""
+    return "pretrain" in config.get("measures", ["pretrain"])
 
 
 def masked_rows(run_dir: Path, data: dict[str, Any], which: str) -> Manifest:
