@@ -38,8 +38,8 @@ def text_table(one: Standings) -> str:
     title = f"protocol {one.protocol[:12]}: {', '.join(one.datasets)}"
     where = "mean of the data sets" if place == MEAN else place
     note = (
-        f"Per cent, {where}, mean of the runs [95 % interval]; against random: of all at one share "
-        "together, * better."
+        f"Per cent, {where}, mean of the runs [95 % interval].\n"
+        "Against random: [interval for all selections of a share at once]; * better by it."
     )
     return "\n".join([title, body[0], rule, *body[1:], rule, note, *one.notes])
 
