@@ -61,7 +61,7 @@ def score(
     asked = dict(locals())
     _check_metric(metric)
     if config is not None:
-        print_table(run_stages(config, data_root, out, "score"), metric)
+        print_table(run_stages(config, data_root, out, "score", "metric"), metric)
         return
     if predictions is not None:
         refuse_beside("--predictions", "predictions", "alpha", "metric", *of_given.NAMES)
