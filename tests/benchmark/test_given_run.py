@@ -14,6 +14,7 @@ pytest.importorskip("torch")
 
 from command_line import lines
 from given_maps import data_set, write_maps
+from reviewer import review
 from typer.testing import CliRunner
 
 from meddel_fast.benchmark.leaderboard.entries import collect
@@ -256,8 +257,9 @@ def test_the_leaderboard_ranks_given_predictions(folder: Folder) -> None:
 
 
 def test_the_report_of_a_given_run(folder: Folder) -> None:
-    folder.add("random", 0.1, noise=0.5)
-    folder.add("mine", 0.1)
+    for repeat in range(2):
+        folder.add("random", 0.1, "--repeat", repeat, noise=0.5, seed=repeat)
+        folder.add("mine", 0.1, "--repeat", repeat, seed=10 + repeat)
     lines(folder.cli, "report", folder.run)
     page = (folder.run / "report" / "report.html").read_text(encoding="utf-8")
     assert "mine" in page
@@ -269,6 +271,7 @@ def test_the_report_of_a_given_run(folder: Folder) -> None:
     # It does not tell of a pool, a pre-training and selections that it knows nothing of.
     assert "An encoder is pre-trained" not in page
     assert "trained elsewhere are held against the masks of the test images, at the size" in page
+    assert review(page, folder.run) == []
     assert 'id="selections"' not in page
     assert "squeezed to squares" not in page
 
