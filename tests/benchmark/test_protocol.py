@@ -216,7 +216,7 @@ def test_the_plan_does_not_guess_a_pool(tmp_path: Path) -> None:
 
 
 def test_every_config_of_the_folder_is_tested() -> None:
-    assert {path.name for path in CONFIGS.iterdir()} == {"paper.toml", "cpu.toml"}
+    assert {path.name for path in CONFIGS.iterdir()} == {"paper.toml", "cpu.toml", "pranet.toml"}
 
 
 @pytest.mark.parametrize(

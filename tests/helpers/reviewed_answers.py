@@ -225,7 +225,9 @@ def what_would_tell(facts: Facts, what: str, floors: str) -> None:
     assert what.startswith(first)
     assert what.endswith(f" and more test {'samples' if probe else 'images'}")
     check_floors(facts, probe, floors, None)
-    longer = "a probe that clears" if probe else "longer pre-training until an encoder clears"
+    longer = "longer pre-training until an encoder clears"
+    longer = "longer training until a model clears" if "given" in facts.about else longer
+    longer = "a probe that clears" if probe else longer
     assert (longer in what) == ("does not clear" in floors)
 
 

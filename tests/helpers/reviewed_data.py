@@ -39,10 +39,13 @@ def same_images(facts: Facts, selector: str, ratio: str, other: str, times: str,
     assert sum(bool(r["shared_with"]) for r in same) == int(taken or 0)
 
 
-fixed("Per cent, means over the runs, after ± their standard deviation.")
+fixed("Per cent, means over the runs, in brackets their 95 % intervals.")
 fixed(
-    "A row without a share is a reference: an encoder that this run did not train.",
-    lambda facts: facts.tasks,
+    "A row without a share is of an encoder that this run did not pre-train: a reference, or one "
+    "with its first weights.",
+    lambda facts: {row["selector"] for row in facts.tasks if row["ratio"] == "-"}.isdisjoint(
+        tag["selector"] for tag in facts.about["tags"]
+    ),
 )
 fixed(
     "The segmentation head is trained on the images of the set tested on.",

@@ -19,11 +19,7 @@ def measured(run: Run) -> dict[str, Any]:
     )
     return {
         "scored": bool(run.scores),
-<<<<<<< HEAD
-        "given": "given" in run.about,
-=======
         "given": _given(run),
->>>>>>> w-int
         "encoder": _encoder(run),
         "by_image": bool(run.scores) and "image_iou_mean" in run.scores[0],
         "steps": _steps(run),
