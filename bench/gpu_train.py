@@ -110,8 +110,7 @@ def meddel_run(results: Results, part: str, device: torch.device, dry: bool) -> 
             name="gpu", out=Path(folder) / "run",
             data=(DataConfig("made", made=FEW if dry else FRAMES),),
             ratios=(1.0, 0.25 if dry else 0.05), selectors=("random", "meddel"), seeds=(0,),
-            device=device.type, selector_options={"meddel": {"disruptive_fraction": 0.1}},
-            pretrain=train, downstream=head,
+            device=device.type, pretrain=train, downstream=head,
         )  # fmt: skip
         out = run(config)
         for record in sorted((out / "stages").rglob("*.json")):

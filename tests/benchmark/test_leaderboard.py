@@ -71,7 +71,7 @@ def test_a_run_ranks_as_its_own_scores_say(finished_run: Path) -> None:
                 ends = [wanted[f"{metric}_{k}"] for k in ("mean", "low", "high")]
                 assert got == pytest.approx(ends, rel=1e-12)
         assert (row.runs, row.machines, row.verified) == (4, 1, False)
-    assert {r.selector for r in found.rows} >= {"full", "meddel (epsilon=2.0)"}
+    assert {r.selector for r in found.rows} >= {"full", "meddel (epsilon=2.0, keep=far)"}
     order = [(-r.ratio, -r.miou["mean"][0]) for r in found.rows]
     assert order == sorted(order)
     statistics = read_json(finished_run / "score" / "statistics.json")
@@ -119,6 +119,22 @@ def test_runs_of_other_protocols_are_told_apart(copy: Callable[..., Path]) -> No
     assert len({e.row["protocol"] for e in entries}) == 4
     assert len({e.row["config_hash"] for e in entries}) == 3  # a version is no setting
     assert len(standings(entries)) == 4
+
+
+def test_floors_and_probes_are_no_entries_and_make_no_other_protocol(
+    copy: Callable[..., Path],
+) -> None:
+    def probed_too(about: dict[str, Any]) -> None:
+        about["config"] |= {"measures": ["pretrain", "probe"], "probe": {"draws": 7}}
+
+    def probed_alone(about: dict[str, Any]) -> None:
+        about["config"]["measures"] = ["probe"]
+
+    entries, notes = collect([copy("a"), copy("b", probed_too), copy("c", probed_alone)])
+    assert len({e.row["protocol"] for e in entries}) == 1
+    assert {e.row["run"] for e in entries} == {"a", "b"}
+    assert notes == ["c: it segments nothing by encoders that it trained"]
+    assert {e.row["selector"] for e in entries}.isdisjoint({"untrained", "nothing"})
 
 
 def test_a_given_encoder_counts_by_its_content(copy: Callable[..., Path]) -> None:
@@ -312,7 +328,7 @@ def test_command(copy: Callable[..., Path], tmp_path: Path, cli: CliRunner) -> N
     assert done.exit_code == 0, done.output
     table = done.output.partition("Differences")[0]
     assert max(map(len, table.splitlines())) <= 100
-    assert re.search(r"meddel \(epsilon=2.0\) +25 % .* no\n", table)
+    assert re.search(r"meddel \(epsilon=2.0, keep=far\) +25 % .* no\n", table)
     parquet = pq.read_table(out / "leaderboard.parquet")
     assert parquet.column_names == list(COLUMNS)
     with (out / "leaderboard.csv").open(newline="", encoding="utf-8") as file:
@@ -322,6 +338,6 @@ def test_command(copy: Callable[..., Path], tmp_path: Path, cli: CliRunner) -> N
     assert (out / "leaderboard.html").stat().st_size < 200_000
     done = cli.invoke(app, ["leaderboard", str(tmp_path / "runs" / "a"), "--verify"])
     assert done.exit_code == 0, done.output
-    assert re.search(r"meddel \(epsilon=2.0\) +25 % .* yes\n", done.output)
+    assert re.search(r"meddel \(epsilon=2.0, keep=far\) +25 % .* yes\n", done.output)
     done = cli.invoke(app, ["leaderboard", str(tmp_path / "none")])
     assert done.exit_code == 2

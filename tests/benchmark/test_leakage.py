@@ -23,6 +23,7 @@ from test_benchmark import TINY
 from meddel_fast import reference
 from meddel_fast.benchmark.config_file import load_config
 from meddel_fast.benchmark.leakage import CLOSEST, LADDER, Leakage, Samples, audit, split_audits
+from meddel_fast.benchmark.sight import Sight
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.files import read_json
 from meddel_fast.images.manifest import Manifest
@@ -312,22 +313,34 @@ def test_command_line(leaky: Path, tmp_path: Path, cli: CliRunner) -> None:
 
     said = partial(lines, cli, "leakage")
 
-    found = "made: 2 of 4 test images (50.0 %) like 2 of 20 in the pool; 2 pairs, 1 of them the"
+    found = (
+        "made: 2 pairs at or above 0.999999 of 80 compared; 1 equal file: 2 of 4 test images "
+        "(50.0 %) and 2 of 20 in the pool"
+    )
     told = said("--config", leaky, "--out", tmp_path / "run")
     assert found in told
     assert found.replace("in the pool", "that train its heads") in told
+    assert "pool: 0 of 20 images are one file with another" in told
+    assert "made: 2 of 24 images are one file with another (1 files), 1 files in more" in told
+    sight = Sight.load(tmp_path / "run" / "leakage")
+    assert sight is not None
+    assert all(line in told for line in sight.told())
     manifest, encoder = tmp_path / "run/data/made.parquet", tmp_path / "run/encoder/model"
     manifests = (manifest, manifest, "--pool-splits", "train", "--test-splits", "test")
     rest = ("--encoder", encoder, "--threshold", "0.999999", "--out", tmp_path / "a")
-    assert found in said(*manifests, *rest)
+    assert found.replace("in the pool", "in its split train") in said(*manifests, *rest)
+    assert Sight.load(tmp_path / "a") == sight
     assert len(Leakage.load(tmp_path / "a")) == 2
     assert not (tmp_path / "b").exists()
     files = " ".join(said(*manifests).split())
-    assert f"{manifest}: 2 of 24 images are one file with another, 1 files in more than" in files
+    assert "the same file, byte for byte; what is alike without being equal was not" in files
+    assert f"{manifest}: 2 of 24 images are one file with another (1 files), 1 files in" in files
     assert "images/003.png (train) = images/020.png (test)" in files
-    assert (
-        "made: 1 of 4 test images (25.0 %) the same file as 1 of 20 in the pool; 1 pairs" in files
+    equal = (
+        "made: 1 equal file of 80 pairs compared: 1 of 4 test images (25.0 %) and 1 of 20 in its "
+        "split train"
     )
+    assert equal in files
     assert "images/020.png = images/003.png, the same file" in files
     assert said(*manifests, "--out", tmp_path / "b").endswith(f"{tmp_path / 'b'}\n")
     assert len(Leakage.load(tmp_path / "b")) == 1
@@ -345,15 +358,63 @@ def test_command_line(leaky: Path, tmp_path: Path, cli: CliRunner) -> None:
     np.save(tmp_path / "y.npy", x[:5])
     arrays = (tmp_path / "x.npy", tmp_path / "y.npy", "--out", tmp_path / "c")
     told = said(*arrays)
-    assert "y: 5 of 5 test images (100.0 %) like 5 of 30 in the pool" in told
-    assert "whether files are the same is not known" in told
+    assert "y: 5 pairs at or above 0.98 of 150 compared; whether files are equal is not" in told
+    assert "5 of 5 test images (100.0 %) and 5 of 30 in the pool" in told
     assert "same file" not in told
+    assert "copied and altered" not in told  # whose encoder is not known
     assert "--encoder is needed" in said(*arrays[:1], manifest, *arrays[2:], status=2)
     assert "--out FOLDER is needed" in said(*arrays[:2], status=2)
     assert sorted(Leakage.load(tmp_path / "c").pool_id) == [f"row {i}" for i in range(5)]
     assert "only a manifest has splits" in said(*arrays, "--pool-splits", "train", status=2)
     assert "of a test set is needed" in said(arrays[0], "--out", tmp_path / "c", status=2)
     assert "need different names, got y, y" in said(arrays[0], arrays[1], *arrays[1:], status=2)
+
+
+def test_hashes_alone_need_no_encoder(leaky: Path, tmp_path: Path, cli: CliRunner) -> None:
+    """Neither of manifests, whose own splits are compared, nor of a run, which is not trained."""
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from command_line import lines
+
+    said = partial(lines, cli, "leakage")
+    told = said("--config", leaky, "--out", tmp_path / "run", "--by", "hash")
+    counts = "1 of 4 test images (25.0 %) and 1 of 20"
+    assert f"made: 1 equal file of 80 pairs compared: {counts} in the pool" in told
+    assert f"made: 1 equal file of 80 pairs compared: {counts} that train its heads" in told
+    assert "made/images/020.png = made/images/003.png, the same file" in told
+    assert not (tmp_path / "run" / "encoder").exists()
+    assert not (tmp_path / "run" / "leakage").exists()
+    manifest = tmp_path / "run" / "data" / "made.parquet"
+    for options in ((), ("--by", "hash")):
+        told = said(manifest, *options)
+        assert f"made test: 1 equal file of 80 pairs compared: {counts} in its split train" in told
+    clean = tmp_path / "clean.parquet"
+    whole = Manifest.load(manifest)
+    whole.take([i for i, name in enumerate(whole.ids) if name != "images/020.png"]).save(clean)
+    assert "clean test: 0 equal files of 60 pairs compared (in its split train)" in said(clean)
+    np.save(tmp_path / "x.npy", np.eye(3, dtype=np.float32))
+    refused = partial(said, status=2)
+    assert "--by hash needs manifests" in refused(
+        tmp_path / "x.npy", manifest, "--by", "hash", "--out", tmp_path / "o"
+    )
+    assert "--encoder would have no effect" in refused(manifest, "--by", "hash", "--encoder", "e")
+    assert "--out FOLDER is needed" in refused(manifest, "--by", "embedding")
+    assert "--encoder is needed" in refused(manifest, "--by", "embedding", "--out", tmp_path / "o")
+
+
+def test_a_set_is_compared_with_itself(leaky: Path, tmp_path: Path, cli: CliRunner) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from command_line import lines
+
+    from meddel_fast.benchmark.run import run
+
+    out = run(replace(load_config(leaky), out=tmp_path / "run"), until="encoder")
+    manifest, encoder = out / "data" / "made.parquet", out / "encoder" / "model"
+    rest = ("--threshold", "0.999999", "--out", tmp_path / "a")
+    told = lines(cli, "leakage", manifest, "--encoder", encoder, *rest)
+    assert "made test: 2 pairs at or above 0.999999 of 80 compared; 1 equal file" in told
+    assert set(Leakage.load(tmp_path / "a").test_id) == {"images/020.png", "images/021.png"}
 
 
 def test_real_frames(real_data: Path) -> None:

@@ -11,8 +11,11 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("PIL")
 
 import made_verdicts
+from command_line import lines
+from given_maps import data_set, write_maps
 from made_verdicts import EFFECT, NULL, SINGLE, Case
 from reviewer import review
+from typer.testing import CliRunner
 
 from meddel_fast.benchmark.report import render
 
@@ -57,6 +60,17 @@ def test_a_real_run_is_reviewed(finished_run: Path, tmp_path: Path) -> None:
     assert review(page.read_text(encoding="utf-8"), finished_run) == []
 
 
+def test_a_run_of_given_predictions_is_reviewed(cli: CliRunner, tmp_path: Path) -> None:
+    data_set(tmp_path / "polyps").save(tmp_path / "polyps.parquet")
+    run = tmp_path / "run"
+    for seed, (selector, noise) in enumerate([("random", 0.5), ("mine", 0.2)]):
+        write_maps(tmp_path / selector, seed, noise, 0)
+        given = ("--predictions", tmp_path / selector, "--manifest", tmp_path / "polyps.parquet")
+        of = ("--selector", selector, "--retained", 0.1, "--run", run)
+        lines(cli, "score", *given, *of)
+    assert review(render(run).read_text(encoding="utf-8"), run) == []
+
+
 # The reviewer himself
 
 
@@ -81,7 +95,8 @@ def reviewed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         ("kvasir 4 of 4 in the pool; clinic none", "kvasir none; clinic none"),
         ("53.86 at 100\u00a0%", "50.00 at 100\u00a0%"),
         ("by 2 of 2 probes", "by 1 of 2 probes"),
-        ("In tables of scores", "No training saw a test image. In tables of scores"),
+        ("chosen from 48 samples", "chosen from 60 samples"),
+        ("Bold in a table", "No training saw a test image. Bold in a table"),
         ("What it costs", "What it saves"),
         ("all data: +1.80", "all data: +1.90"),
         ("kept: mIoU 65.10", "kept: mIoU 65.20"),

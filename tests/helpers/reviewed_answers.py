@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from reviewer import NUMBER, SPAN, close, keys, parts, points, seconds, sentence, share
-from run_facts import FLOORS, Facts, one
+from run_facts import FLOORS, PROBES, Facts, one
 
 from meddel_fast.benchmark.scores.normdel import normdel
 
@@ -108,7 +108,7 @@ def no_verdict(facts: Facts) -> None:
 )
 def what_it_costs(facts: Facts, chance: str, full: str | None, none: str | None, kept: str | None,
                   pool: str | None, time: str | None, others: str | None) -> None:  # fmt: skip
-    probe = "mIoU" not in chance
+    probe = "mIoU" not in chance or not facts.scores
     best = facts.choice(probe)
     assert best is not None
     _, rows, _ = facts.shown(probe)
@@ -119,9 +119,9 @@ def what_it_costs(facts: Facts, chance: str, full: str | None, none: str | None,
     if full and wanted[1]:
         points(full, wanted[1])
     if kept:
-        assert int(kept) == facts.kept(best)
+        assert int(kept) == facts.kept(best, probe)
     if pool:
-        assert int(pool) == facts.kept(("full", 1.0))
+        assert int(pool) == facts.kept(("full", 1.0), probe)
     took = {(r["selector"], float(r["ratio"])): r.get("total_seconds") for r in facts.costs}
     assert probe or (time is None) == (not took.get(best))
     given = {"it": time, **dict(re.findall(r"(random|all data) ([\d.a-z ]+)", others or ""))}
@@ -143,7 +143,7 @@ def how_sure(facts: Facts, confidence: str, compared: str, runs: str, looked: st
     best, rule = facts.choice(probe), facts.rule(probe)
     assert best is not None
     close(confidence, 100 * rule["confidence"])
-    check_runs(rule, runs)
+    check_runs(facts, probe, runs)
     rows = [r for rows in facts.deciding(probe).values() if (r := one(rows, best, "random"))]
     assert int(compared) == max(r["comparisons"] for r in rows)
     families = {r["ratio"] for r in against_random(facts, probe)}
@@ -152,9 +152,15 @@ def how_sure(facts: Facts, confidence: str, compared: str, runs: str, looked: st
     check_floors(facts, probe, floors, best)
 
 
-def check_runs(rule: dict[str, Any], text: str) -> None:
+def check_runs(facts: Facts, probe: bool, text: str) -> None:
+    """Check ``3 repetitions of 2 heads``, or ``5 to 20 draws``."""
     counts = [int(n) for n in re.findall(r"\d+", text)]
-    assert counts == ([rule["repeats"]] if "draw" in text else [rule["repeats"], rule["heads"]])
+    rule = facts.rule(probe)
+    if probe:
+        draws = {row["draws"] for row in facts.probe["rows"]}
+        assert counts == sorted({min(draws), max(draws)})
+    else:
+        assert counts == [rule["repeats"], rule["heads"]]
 
 
 def check_floors(facts: Facts, probe: bool, text: str, best: tuple[str, float] | None) -> None:
@@ -168,13 +174,15 @@ def check_floors(facts: Facts, probe: bool, text: str, best: tuple[str, float] |
         elif clear:
             judged = set(clear) - {None}
             state[None if not judged else True in judged].add(name)
-    low = re.search(
-        r"this run does not clear the floors on (.+?)(?: with it)?(?: and the floors|$)", text
-    )
-    high = re.search(r"the floors are cleared on (.+?)(?: by it)?$", text)
-    assert set(parts(low[1]) if low else ()) == state[False], state
-    assert set(parts(high[1]) if high else ()) == state[True], state
-    if not low and not high:
+    low = re.fullmatch(r"this run does not clear the floors on (.+?)(?: with it)?", text)
+    high = re.fullmatch(r"the floors are cleared on (.+?)(?: by it)?", text)
+    if low:
+        assert set(parts(low[1])) == state[False], state
+    elif high:
+        assert not state[False], state
+        assert set(parts(high[1])) == state[True], state
+    else:
+        assert not state[True] | state[False], state
         unknown = "whether the floors are cleared is not judged"
         assert text == (unknown if state[None] else "no floor was measured")
 
@@ -188,7 +196,7 @@ def check_floors(facts: Facts, probe: bool, text: str, best: tuple[str, float] |
 )
 def extent(facts: Facts, ratio: str, where: str, low: str, high: str, metric: str, first: str,
            last: str, alone: str | None, random: str | None) -> None:  # fmt: skip
-    probe = metric != "mIoU"
+    probe = metric != "mIoU" or not facts.scores
     assert probe in undecided(facts)
     name, rows, at = facts.shown(probe)
     assert where == ("the mean of the data sets" if name == "mean" else name)
@@ -210,12 +218,16 @@ def what_would_tell(facts: Facts, what: str, floors: str) -> None:
     probe = "draws" in what
     assert probe in undecided(facts)
     have = facts.rule(probe)["repeats"]
+    if probe:
+        have = min(row["draws"] for row in facts.probe["rows"])
     noun = "draws" if probe else "repetitions"
     first = f"at least 3 {noun} (it has {have})" if have < 3 else f"more {noun} (it has {have})"
     assert what.startswith(first)
-    assert what.endswith(" and more test images")
+    assert what.endswith(f" and more test {'samples' if probe else 'images'}")
     check_floors(facts, probe, floors, None)
-    longer = "a probe that clears" if probe else "longer pre-training"
+    longer = "longer pre-training until an encoder clears"
+    longer = "longer training until a model clears" if "given" in facts.about else longer
+    longer = "a probe that clears" if probe else longer
     assert (longer in what) == ("does not clear" in floors)
 
 
@@ -248,7 +260,8 @@ def _picture(text: str, facts: Facts) -> None:
     found = re.fullmatch(r"([\d.]+ %) kept, against random: (.+), points of ([\w ]+)", head)
     assert found
     ratio, name, metric = share(found[1]), found[2], found[3]
-    probe = metric != "mIoU"
+    probe = _of_probe(name)
+    assert facts.probe_rows(name, metric) if probe else metric == "mIoU"
     rows = facts.groups(probe)["mean" if name == "mean of the data sets" else name]
     shown = set()
     for part in rest.split("; "):
@@ -277,7 +290,7 @@ def floor_above_random(
     facts: Facts, rows: list[dict[str, Any]], floor: str, name: str, ratio: float
 ) -> float:
     titles = {title: key for key, title in FLOORS.items()}
-    if floor not in titles:  # of the probe
+    if _of_probe(name):
         row = one(rows, ("random", ratio), floor)
         assert row, floor
         return -float(row["difference"])
@@ -293,7 +306,7 @@ def floor_above_random(
 
 def _curve(text: str, facts: Facts) -> None:
     head, _, rest = text.partition(", per cent. ")
-    name, _, where = head.partition(" on " if head.startswith(("NormDEL", "mIoU")) else " of ")
+    name, _, where = head.partition(" of " if _of_probe(head.partition(" of ")[2]) else " on ")
     rows = _curve_rows(facts, name, where)
     points_said = 0
     for part in rest.split("; "):
@@ -311,7 +324,7 @@ def _curve(text: str, facts: Facts) -> None:
 
 
 def _curve_rows(facts: Facts, name: str, where: str) -> dict[tuple[str, float], tuple[float, ...]]:
-    if name in ("NormDEL", "mIoU"):
+    if not _of_probe(where):
         place = "mean" if where == "Mean of the data sets" else where
         m = name.lower()
         return {
@@ -321,20 +334,22 @@ def _curve_rows(facts: Facts, name: str, where: str) -> dict[tuple[str, float], 
         }
     return {
         (r["selector"], r["ratio"]): (r["mean"], r["low"], r["high"])
-        for r in facts.probe["rows"]
-        if where.startswith(f"{r['probe']} on {r['dataset']}") and r["ratio"]
+        for r in facts.probe_rows(where, name)
+        if r["ratio"]
     }
+
+
+def _of_probe(where: str) -> bool:
+    return any(f"{name} on " in where for name in PROBES.values())
 
 
 def _curve_floor(facts: Facts, part: str, name: str, where: str) -> None:
     floor = next((f for f, title in FLOORS.items() if part.startswith(title)), None)
     numbers = [float(n) for n in re.findall(NUMBER, part)]
-    if name not in ("NormDEL", "mIoU"):
-        rows = facts.groups(True)[where]
+    if _of_probe(where):
         against = part.rpartition(" ")[0]
-        row = next(r for r in rows if r["against"] == against)
-        score = _curve_rows(facts, name, where)[row["selector"], row["ratio"]][0]
-        close(f"{numbers[-1]}", 100 * (score - row["difference"]))
+        row = next(r for r in facts.probe_rows(where, name) if r["selector"] == against)
+        close(f"{numbers[-1]}", 100 * row["mean"])
         return
     place = "mean" if where == "Mean of the data sets" else where
     sets = facts.sets if place == "mean" else [place]

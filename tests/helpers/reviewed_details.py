@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from reviewed_answers import check_runs
 from reviewer import close, parts, sentence, share
-from run_facts import FLOORS, Facts
+from run_facts import FLOORS, PROBES, Facts
 
 
 def fixed(
@@ -48,6 +48,7 @@ What is measured, and how it is judged
 Against random and all data
 How the pre-training is judged
 How the probe is judged
+How the comparison is judged
 Against the floors
 Ranks over the data sets
 Area below NormDEL, over the retained share
@@ -71,7 +72,7 @@ Closest calls: the least similar that were dropped as redundant
 Dropped, and the least like any kept frame: what may be missing
 Dropped, and the most like a kept frame
 Left out, least wanted first
-Most disruptive, with the distance to the centroid
+Most disruptive first, with the distance to the centroid of the cluster
 No selections yet.
 """
 for heading in HEADINGS.strip().splitlines():
@@ -93,13 +94,16 @@ def title(facts: Facts, name: str) -> None:
 
 
 @sentence(
-    r"(?P<images>\d+) images in the pool · (?P<selectors>\d+) selectors · started "
+    r"(?:(?P<images>\d+) images in the pool · )?(?P<selectors>\d+) selectors · started "
     r"(?P<when>[\d: -]+) · meddel-fast (?P<version>\S+)$"
 )
-def about(facts: Facts, images: str, selectors: str, when: str, version: str) -> None:
+def about(facts: Facts, images: str | None, selectors: str, when: str, version: str) -> None:
     from meddel_fast.images.manifest import Manifest
 
-    assert int(images) == len(Manifest.load(facts.run / "data" / "pretrain.parquet").ok)
+    pool = facts.run / "data" / "pretrain.parquet"
+    assert (None if images is None else int(images)) == (
+        len(Manifest.load(pool).ok) if pool.is_file() else None
+    )
     assert int(selectors) == len({t["selector"] for t in facts.about["tags"]} - {"full"})
     assert when == facts.about["started"][:16].replace("T", " ")
     assert version == facts.about["versions"]["meddel-fast"]
@@ -110,8 +114,21 @@ def about(facts: Facts, images: str, selectors: str, when: str, version: str) ->
 fixed(
     "An encoder is pre-trained without labels (masked autoencoder) on a part of the pool of "
     "images.",
-    lambda facts: facts.scores,
+    lambda facts: facts.scores and "given" not in facts.about,
 )
+
+
+@sentence(
+    r"Predictions of models that were trained elsewhere are held against the masks of the test "
+    r"images, (?:squeezed to (?P<size>\d+) pixels a side|at the size of each mask); what is above "
+    r"(?P<threshold>NUM) counts as lesion\. How the models were trained is not known here\."
+)
+def given(facts: Facts, size: str | None, threshold: str) -> None:
+    scoring = facts.about["given"]["scoring"]
+    assert (int(size) if size else None) == (scoring["size"] or None)
+    assert float(threshold) == scoring["threshold"]
+
+
 fixed("NormDEL weighs one against the other:", lambda facts: facts.scores)
 fixed(
     "mIoU is the mean over background and polyp of the intersection over union, each counted over "
@@ -125,16 +142,19 @@ fixed(
 fixed(
     "R is the share of the pool that was kept for pre-training; “full” is all of it, “random” a "
     "random share.",
-    lambda facts: facts.scores,
+    lambda facts: facts.scores and "given" not in facts.about,
+)
+fixed(
+    "R is the share of the data that was kept for training; “full” is all of it, “random” a "
+    "random share.",
+    lambda facts: "given" in facts.about,
 )
 fixed(
     "It rises by keeping less data alone: compare selectors at one share, or by mIoU.",
     lambda facts: facts.config["alpha"] > 0,
 )
 fixed("It does not weigh the data here.", lambda facts: facts.config["alpha"] == 0)
-fixed(
-    "In tables of scores a number in bold is better than random by this rule, and no other is bold."
-)
+fixed("Bold in a table means better than random by this rule, and nothing else there is bold.")
 fixed(
     "The selection to use is chosen among those that are better than random and nowhere worse: "
     "first those that are better most often, then those not worse than all data, then the smallest "
@@ -175,7 +195,7 @@ def other_steps(facts: Facts, least: str, most: str) -> None:
     r"features that stay as they are, and asks it for samples that were held out\."
 )
 def probes(facts: Facts, models: str) -> None:
-    assert set(parts(models)) == {row["probe"] for row in facts.probe["rows"]}
+    assert set(parts(models)) == {PROBES[row["probe"]] for row in facts.probe["rows"]}
 
 
 @sentence(r"DEL = mIoU · e-\u03b1R, NormDEL = 1 / \(1 \+ e-DEL\), \u03b1 = (?P<alpha>NUM)$")
@@ -275,7 +295,9 @@ def score_note(facts: Facts, runs: str, interval: str | None, alone: str | None,
     assert {row["seeds"] for row in facts.scores} == {facts.repeats * heads}
     assert bool(interval) == ("miou_low" in facts.scores[0])
     assert bool(alone) == (bool(interval) and facts.repeats == 1)
-    assert bool(spread) == (facts.repeats * heads > 1)
+    metrics = [name.removesuffix("_mean") for name in facts.scores[0] if name.endswith("_mean")]
+    lacking = any(f"{metric}_low" not in facts.scores[0] for metric in metrics)
+    assert bool(spread) == (facts.repeats * heads > 1 and lacking)
 
 
 fixed(
@@ -291,19 +313,37 @@ def downloads(facts: Facts, names: str) -> None:
     assert all((facts.run / "score" / name).is_file() for name in names.split(", "))
 
 
-@sentence(r"Scores are means of (?P<runs>\d+ draws?), in brackets their intervals\.")
+@sentence(r"Scores are means of (?P<runs>(?:\d+ to )?\d+ draws?), in brackets their intervals\.")
 def probe_note(facts: Facts, runs: str) -> None:
-    check_runs(facts.rule(True), runs)
+    check_runs(facts, True, runs)
 
 
-@sentence(r"(?P<probe>\S+) on (?P<dataset>[^:]+): (?P<metric>[\w ]+)$")
-def probe_table(facts: Facts, probe: str, dataset: str, metric: str) -> None:
-    names = {"macro_f1": "macro F1", "miou": "mIoU", "dice": "Dice"}
-    assert any(
-        (r["probe"], names.get(r["metric"], r["metric"])) == (probe, metric)
-        and dataset.startswith(r["dataset"])
-        for r in facts.probe["rows"]
-    )
+@sentence(
+    r"(?P<dataset>[^:]+): (?P<task>classification|segmentation)"
+    r"(?: of (?P<classes>\d+) class(?:es)?)?, chosen from (?P<pool>\d+) samples, asked about "
+    r"(?P<tested>\d+) (?P<how>held out of the pool|of the test split), in (?P<draws>\d+) draws?\."
+)
+def probe_data(
+    facts: Facts,
+    dataset: str,
+    task: str,
+    classes: str | None,
+    pool: str,
+    tested: str,
+    how: str,
+    draws: str,
+) -> None:
+    row = next(r for r in facts.probe["data"] if (r["dataset"], r["task"]) == (dataset, task))
+    assert int(pool) == row["pool"]
+    assert int(tested) == round(row["tested"])
+    assert int(draws) == row["draws"]
+    assert (None if classes is None else int(classes)) == row.get("classes")
+    assert how.startswith("held out") == (row["test"] == "held out")
+
+
+@sentence(r"(?P<group>[^:]+): (?P<metric>[\w ]+)$")
+def probe_table(facts: Facts, group: str, metric: str) -> None:
+    assert facts.probe_rows(group, metric)
 
 
 @sentence(

@@ -10,6 +10,8 @@ from typing import Any
 
 Row = dict[str, Any]
 Key = tuple[str, float]
+PROBES = {"knn": "nearest neighbours", "linear": "linear model", "mlp": "MLP"}
+METRICS = {"miou": "mIoU", "image_iou": "IoU by image", "image_dice": "Dice by image"}
 FLOORS = {"untrained": "untrained encoder", "nothing": "nothing segmented"}
 
 
@@ -67,14 +69,28 @@ class Facts:
                 ]
                 for name in (*self.sets, *(["mean"] if len(self.sets) > 1 else []))
             }
-        tasks = {r["task"] for r in self.probe["rows"]}
         grouped: dict[str, list[Row]] = {}
+        first: dict[str, str] = {}  # the metric by which a probe is judged
+        for row in self.probe["rows"]:
+            first.setdefault(self._group(row), row["metric"])
         for row in self.probe["differences"]:
-            name = f"{row['probe']} on {row['dataset']}"
-            grouped.setdefault(name + (f", {row['task']}" if len(tasks) > 1 else ""), []).append(
-                row
-            )
+            if row["metric"] == first[self._group(row)]:
+                grouped.setdefault(self._group(row), []).append(row)
         return grouped
+
+    def _group(self, row: Row) -> str:
+        several = len({r["task"] for r in self.probe["rows"]}) > 1
+        name = f"{PROBES[row['probe']]} on {row['dataset']}"
+        return f"{row['task']} by {name}" if several else name
+
+    def probe_rows(self, group: str, metric: str) -> list[Row]:
+        """Scores of a probe by one metric, both as they are named."""
+        return [
+            row
+            for row in self.probe["rows"]
+            if self._group(row) == group
+            and METRICS.get(row["metric"], row["metric"].replace("_", " ")) == metric
+        ]
 
     def deciding(self, probe: bool) -> dict[str, list[Row]]:
         groups = self.groups(probe)
@@ -97,8 +113,8 @@ class Facts:
             won.append((-words.count("better"), below, key[1], -chance[0]["all_low"], key))
         return min(won)[-1] if won else None
 
-    def kept(self, key: Key) -> int:
-        rows = self.scores or self.probe["rows"]
+    def kept(self, key: Key, probe: bool) -> int:
+        rows = self.probe["rows"] if probe else self.scores
         return next(int(r["kept"]) for r in rows if (r["selector"], r["ratio"]) == key)
 
     def shown(self, probe: bool) -> tuple[str, list[Row], float]:

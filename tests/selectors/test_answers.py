@@ -51,7 +51,7 @@ def test_d4_names_the_first_sample_as_what_is_repeated() -> None:
 def test_meddel_s_semdedup_agrees_with_semdedup() -> None:
     for budget in (2, 4):
         ours = meddel(COPIES_AND_OPPOSITES, budget, clusters=1, epsilon=2.0)
-        theirs = select("semdedup", COPIES_AND_OPPOSITES, budget, clusters=1)
+        theirs = select("semdedup", COPIES_AND_OPPOSITES, budget, clusters=1, keep="near")
         assert ours.order.tolist() == theirs.order.tolist()
         assert fates(ours) == fates(theirs)
         for name in ("eta", "tied"):
@@ -79,7 +79,7 @@ def test_meddel_on_three_copies_and_another(
     eta: float | None,
     tied: int,
 ) -> None:
-    s = meddel(COPIES_AND_ANOTHER, budget, rule=rule, clusters=1, epsilon=2.0)
+    s = meddel(COPIES_AND_ANOTHER, budget, rule=rule, clusters=1, epsilon=2.0, keep="far")
     assert s.order.tolist() == order
     assert s.duplicate_of.tolist() == of
     assert s.scores == pytest.approx(scores, rel=1e-15)
@@ -126,7 +126,7 @@ def test_a_disruptive_sample_joins_no_components(tilt: float, clusters: int) -> 
     if clusters == 2:
         x += [away(180, 0, 1)] * 20
     # 0.63 to each other, 0.83 to the row between them; the other two 0.8, so that one has to go
-    options: dict[str, Any] = {"clusters": clusters, "disruptive_fraction": 2 / len(x)}
+    options: dict[str, Any] = {"clusters": clusters, "epsilon": 0.55}
     s = meddel(x, 3 + clusters, rule="components", **options)
     assert s.cluster[0] == clusters - 1
     assert np.flatnonzero(s.reason == "disruptive").tolist() == [2, 3]
@@ -137,10 +137,10 @@ def test_a_disruptive_sample_joins_no_components(tilt: float, clusters: int) -> 
 
 def test_a_sample_exactly_epsilon_away_is_not_disruptive() -> None:
     x = np.float32([[1, 0], [1, 0], [0, 0]])  # a zero row is 1 from its centroid
-    for epsilon, disruptive in ((1.0, 0), (math.nextafter(1, 0), 1)):
-        s = meddel(x, 1, clusters=1, epsilon=epsilon)
-        assert s.distance[2] == 1
-        assert s.settings["disruptive"] == disruptive
+    s = meddel(x, 1, clusters=1, epsilon=math.nextafter(1, 0))
+    assert (s.distance[2], s.settings["disruptive"]) == (1, 1)
+    with pytest.warns(UserWarning, match="epsilon = 1 removed nothing, the farthest sample is 1 f"):
+        assert meddel(x, 1, clusters=1, epsilon=1.0).settings["disruptive"] == 0
 
 
 def test_split_takes_turns_by_the_share_of_each_group() -> None:

@@ -96,11 +96,9 @@ def test_what_repeats_a_selected_sample_is_dropped_first(
 
 
 def test_selected_samples_are_never_disruptive() -> None:
-    x = blobs()
-    outcasts = np.flatnonzero(
-        select("meddel", x, 5, disruptive_fraction=0.2).reason == "disruptive"
-    )
-    found = select("meddel", x, 12, disruptive_fraction=0.2, selected=outcasts[:3])
+    x, options = blobs(), {"disruptive_fraction": 0.2, "deviations": 0}
+    outcasts = np.flatnonzero(select("meddel", x, 5, **options).reason == "disruptive")
+    found = select("meddel", x, 12, selected=outcasts[:3], **options)
     assert found.order[:3].tolist() == outcasts[:3].tolist()
     assert found.settings["disruptive"] == len(outcasts) - 3
 
@@ -384,7 +382,7 @@ def test_common_options_are_checked_without_samples(options: dict[str, Any], tex
 @pytest.mark.parametrize("name", ["meddel", "stratified", "moderate", "ccs"])
 def test_an_option_beside_one_that_takes_its_place_is_refused(name: str) -> None:
     for first, others in METHODS[name].instead.items():
-        value = 0.1 if first == "disruptive_fraction" else [1] * N
+        value = 0.1 if first == "epsilon" else [1] * N
         for other in others:
             with pytest.raises(ValueError, match=f"{other} must be None where {first} is given"):
                 select(name, blobs(), 5, **{first: value, other: 1})

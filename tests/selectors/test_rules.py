@@ -69,7 +69,7 @@ def test_rules_keep_what_deduplication_at_their_threshold_keeps(
     x = cloud(90, 4, seed=5)
     for budget in (5, 20, 60):
         found = select("meddel", x, budget, rule=rule, clusters=1, epsilon=2.0, selected=selected)
-        first = np.argsort(-found.distance, kind="stable")
+        first = np.argsort(found.distance, kind="stable")
         order = np.concatenate([selected, first[~np.isin(first, selected)]]).astype(np.int64)
         threshold = math.nextafter(found.settings["eta"], 2)
         kept = ops.deduplicate(x, threshold, rule=rule, order=order).keep
@@ -94,7 +94,7 @@ def test_greedy_asks_for_no_threshold_that_cannot_be_it(monkeypatch: pytest.Monk
         patch.setattr(ops, "deduplicate", spy)
         found = select("meddel", x, count, rule="greedy", clusters=1, epsilon=2.0)
     assert found.settings["tied"] == 0
-    order = np.argsort(-found.distance, kind="stable")
+    order = np.argsort(found.distance, kind="stable")
     steps = [1 - 2.0**-j for j in range(52, 0, -1)]
     low = next(t for t in steps if whole(x, t, rule="greedy", order=order).keep.sum() < count)
     assert min(asked) == low

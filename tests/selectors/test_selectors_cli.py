@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +59,18 @@ def test_several_budgets(embeddings: Path, tmp_path: Path) -> None:
         )
     message = said(embeddings, "--budget", "5,6", "--out", tmp_path / "s.parquet", status=2)
     assert "2 budgets need {budget} in the name" in message
+
+
+def test_an_epsilon_that_removes_nothing_is_told_in_one_line(
+    embeddings: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "meddel_fast", "-q", "select", embeddings, "--budget", "5"]
+    command += ["--set", "epsilon=1.5", "--out", tmp_path / "s.parquet"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == (
+        "meddel-fast: meddel: epsilon = 1.5 removed nothing, the farthest sample is 1 from its "
+        "centroid: the selection is that of semdedup with keep = 'near'\n"
+    )
 
 
 def test_arrays_come_from_files(embeddings: Path, tmp_path: Path) -> None:

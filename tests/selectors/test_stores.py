@@ -48,7 +48,7 @@ OWN: dict[str, list[dict[str, Any]]] = {
     "semdedup": [{"keep": "near", "clusters": 1}],
     "meddel": [
         {"rule": "greedy", "clusters": 3},
-        {"rule": "components", "disruptive_fraction": 0.1, "keep": "random"},
+        {"rule": "components", "disruptive_fraction": 0.1, "deviations": 0, "keep": "random"},
     ],
     "prototypes": [{"keep": "easy", "clusters": 7}],
     "d4": [{"dedup": 0.4, "sweep": "near", "keep": "easy", "clusters": 4}],

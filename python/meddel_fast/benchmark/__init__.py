@@ -17,6 +17,8 @@
 ``probe``                                       small models that learn from what was kept alone
 ``leakage``                                     test images that the pool or the training of a head
                                                 holds too
+``audit_words``, ``inside``, ``sight``          what the audit found, in words; equal files inside a
+                                                set; which copies it can see
 ``results``, ``run_json``                       where the results of a run are, by its ``run.json``,
                                                 which is checked first
 ``given``                                       predictions of somebody else's model, as results

@@ -84,7 +84,15 @@ def _images(config: RunConfig, data: DataConfig) -> int | None:
         frames = check_made({"seed": config.seed, **data.made})
         return sum(frames[split] for split in data.pretrain_splits)
     entry = _entry(data)
-    return entry.images if entry and {*data.pretrain_splits} == {*SPLITS} else None
+    if entry is None or data.path is None:
+        return None
+    # A download of a collection, such as PraNet's TrainDataset, that is all of one split.
+    parts = [part for part in entry.parts if part.download == data.path.name]
+    if len(parts) == 1 and {getattr(one, "split", "") for one in parts[0].layouts} <= {
+        *data.pretrain_splits
+    }:
+        return parts[0].images
+    return entry.images if {*data.pretrain_splits} == {*SPLITS} else None
 
 
 def told(config: RunConfig, stages: Sequence[str]) -> list[str]:

@@ -161,8 +161,10 @@ class Leakage:
         -------
         list of dict
             ``dataset``, ``images``, ``touched`` (test images in a pair), ``share`` (of the test
-            images), ``pool_touched`` (pool images in a pair), ``pairs``, ``same_bytes`` (pairs;
-            None where no files were compared) and ``highest`` (cosine; None without embeddings).
+            images), ``pool_touched`` (pool images in a pair), ``compared`` (pairs in all),
+            ``pairs``, ``near`` (those at or above the threshold; None without embeddings),
+            ``same_bytes`` (pairs; None where no files were compared) and ``highest`` (cosine; None
+            without embeddings).
         """
         rows = []
         for name, images in self.tests.items():
@@ -171,13 +173,16 @@ class Leakage:
             highest = float(max([*nearest, self.similarity[of].max(initial=-np.inf)]))
             same = int(self.same_bytes[of].sum()) if self.files[name] else None
             touched = len(np.unique(self.test_row[of]))
+            near = (self.similarity[of] >= (self.threshold or 0.0)).sum()
             rows.append({
                 "dataset": name,
                 "images": images,
                 "touched": touched,
                 "share": touched / images,
                 "pool_touched": len(np.unique(self.pool_row[of])),
+                "compared": images * self.pool,
                 "pairs": int(of.sum()),
+                "near": None if self.threshold is None else int(near),
                 "same_bytes": same,
                 "highest": None if self.threshold is None else highest,
             })  # fmt: skip

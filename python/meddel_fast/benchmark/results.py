@@ -158,7 +158,8 @@ def floors_of_run(run_dir: Path, about: dict[str, Any]) -> list[Result]:
     config = about["config"]
     names = [data["name"] for data in segmented_sets(config)]
     there = _floor_tags(about)
-    return floor_results(run_dir, names, config["seeds"], config["repeats"]) if there else []
+    repeats = config.get("repeats", 1)
+    return floor_results(run_dir, names, config["seeds"], repeats) if there else []
 
 
 def _floor_tags(about: dict[str, Any]) -> list[dict[str, Any]]:
@@ -169,7 +170,7 @@ def _floor_tags(about: dict[str, Any]) -> list[dict[str, Any]]:
 def others_of_run(run_dir: Path, about: dict[str, Any]) -> list[Result]:
     """List the results of other tasks, of references and of generalisation, by ``run.json``.
 
-    None of a run of before they had predictions.
+    None of a run of before they had predictions, or of one that trains nothing.
     """
     from meddel_fast.training.tasks import TASKS
 

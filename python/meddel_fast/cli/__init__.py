@@ -13,7 +13,7 @@ Every command but ``run`` and ``info`` works in two ways: on files given as argu
 ``evaluate``                    ``evaluate``
 ``reconstruction``              ``errors``, ``tile``: what a masked autoencoder cannot restore
 ``score``, ``score_given``      ``score``, ``report``; the predictions of somebody else's model
-``leakage``                     ``leakage``
+``leakage``, ``audit_told``     ``leakage``; what is printed of an audit
 ``verify``                      ``verify``
 ``leaderboard``                 ``leaderboard``
 ``index``                       ``index``: a deduplication index on disk
@@ -39,7 +39,7 @@ except ImportError as error:
 
     answer(sys.argv[1:], error)
 
-from meddel_fast.cli.console import guarded, set_volume, show_tracebacks
+from meddel_fast.cli.console import guarded, set_volume, show_tracebacks, warn_in_one_line
 from meddel_fast.cli.data import data
 from meddel_fast.cli.embed import embed
 from meddel_fast.cli.evaluate import evaluate
@@ -120,4 +120,5 @@ def main() -> None:
     # takes 0.15 s instead of 0.39 s, and 0.07 instead of 0.27 s of processor time (torch 2.13).
     # Read once, when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    warn_in_one_line()
     app(prog_name="meddel-fast")

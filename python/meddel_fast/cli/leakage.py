@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -22,11 +19,11 @@ from meddel_fast.cli.options import (
 from meddel_fast.common.errors import ConfigError
 
 if TYPE_CHECKING:
-    from meddel_fast.benchmark.leakage import Leakage, Samples
+    from meddel_fast.benchmark.leakage import Samples
+    from meddel_fast.benchmark.sight import Sight
     from meddel_fast.images.manifest import Manifest
 
-EQUAL = "equal_files.csv"
-_NAMED = 10  # pairs, and files that are there more than once, that are named
+By = Literal["hash", "embedding"]
 
 
 def leakage(
@@ -41,6 +38,13 @@ def leakage(
         typer.Option(
             help="Encoder for manifests: a folder, or a name on the hub. Without one only equal "
             "files are found."
+        ),
+    ] = None,
+    by: Annotated[
+        By | None,
+        typer.Option(
+            help="hash: files alone, of manifests or, with --config, of a run whose data are read; "
+            "embedding: what is alike too. By default whatever is given."
         ),
     ] = None,
     out: OutOption = None,
@@ -59,51 +63,117 @@ def leakage(
     config: ConfigOption = None,
     data_root: RootOption = None,
 ) -> None:
-    """Find test images that the pool holds too, or nearly so, and equal files of manifests."""
-    from meddel_fast.benchmark.leakage import FOLDER, audit
+    """Find test images that the pool holds too, or nearly so, and equal files of manifests.
+
+    Of one manifest alone, its splits: what is for val and test is compared with train.
+    """
+    if config is not None:
+        _audit_run(config, data_root, out, by)
+        return
+    from meddel_fast.benchmark.inside import EQUAL, write_equal
+    from meddel_fast.cli.audit_told import tell_equal
+
+    sources = [need(pool, "a manifest, or embeddings, of the pool"), *(tests or [])]
+    manifests = {path: _manifest(path) for path in sources if path.suffix == ".parquet"}
+    _check(sources, manifests, encoder, by, out)
+    if len(sources) == 1 and (pool_splits or test_splits):
+        raise ConfigError("--pool-splits and --test-splits need a test set to compare with")
+    for path, manifest in manifests.items():
+        tell_equal(path, manifest)
+    if out is not None and manifests:
+        write_equal(out / EQUAL, manifests)
+    parts = [
+        (_name(path), path, test_splits if i else pool_splits) for i, path in enumerate(sources)
+    ]
+    if len(parts) == 1:
+        parts = _own_splits(sources[0], manifests[sources[0]])
+    if len(parts) > 1:
+        options = {"threshold": threshold, "centre": centre, "threads": threads}
+        _compare(parts, manifests, encoder, out, device, options)
+    if out is not None:
+        typer.echo(out)
+
+
+def _check(
+    sources: list[Path],
+    manifests: dict[Path, Manifest],
+    encoder: str | None,
+    by: str | None,
+    out: Path | None,
+) -> None:
+    """Refuse what cannot be compared, before any work."""
+    from meddel_fast.benchmark.leakage import FOLDER
     from meddel_fast.common.outputs import check_folder
 
-    if config is not None:
-        run = run_stages(config, data_root, out, "leakage")
-        tell_run(run)
-        typer.echo(run / "leakage")
-        return
     if out is not None:
-        given = [pool, *(tests or []), None if encoder is None else Path(encoder)]
-        check_folder(out, FOLDER, given)
-    sources = [need(pool, "a manifest, or embeddings, of the pool"), *(tests or [])]
+        check_folder(out, FOLDER, [*sources, None if encoder is None else Path(encoder)])
     names = [_name(path) for path in sources[1:]]
     if len(set(names)) < len(names):
         raise ConfigError(f"the test sets need different names, got {', '.join(names)}")
-    manifests = {path: _manifest(path) for path in sources if path.suffix == ".parquet"}
+    arrays = len(set(sources)) > len(manifests)
+    if by == "hash":
+        if encoder is not None:
+            raise ConfigError("--encoder would have no effect with --by hash: leave it out")
+        if arrays:
+            raise ConfigError("--by hash needs manifests: embeddings have no files")
     if not names and not manifests:
         raise ConfigError("a manifest, or embeddings, of a test set is needed")
-    if not names and (pool_splits or test_splits):
-        raise ConfigError("--pool-splits and --test-splits need a test set to compare with")
-    if encoder is not None or len(manifests) < len(set(sources)):
+    if encoder is not None or arrays or by == "embedding":
         need(out, "--out FOLDER")
-        if not names:
-            raise ConfigError("a manifest, or embeddings, of a test set is needed")
         if manifests:
             need(encoder, "--encoder")
-    for path, manifest in manifests.items():
-        _tell_equal(path, manifest)
-    if out is not None and manifests:
-        _save_equal(out / EQUAL, manifests)
-    if names:
-        splits = [pool_splits, *[test_splits] * len(names)]
-        folders = [out and out / "pool", *(out and out / "test" / name for name in names)]
-        found = [
-            _samples(path, manifests.get(path), some, encoder, folder, device)
-            for path, some, folder in zip(sources, splits, folders, strict=True)
-        ]
-        sets = dict(zip(names, found[1:], strict=True))
-        leaks = audit(found[0], sets, threshold=threshold, centre=centre, threads=threads)
-        if out is not None:
-            leaks.save(out)
-        _tell(leaks)
+
+
+def _compare(
+    parts: list[tuple[str, Path, str | None]],
+    manifests: dict[Path, Manifest],
+    encoder: str | None,
+    out: Path | None,
+    device: str,
+    options: dict[str, Any],
+) -> None:
+    """Audit the first of some sets against the others, tell what was found, and keep it."""
+    from meddel_fast.benchmark.leakage import audit
+    from meddel_fast.cli.audit_told import tell, tell_sight
+
+    (_, pool, splits), *tests = parts
+    folders = [out and out / "pool", *(out and out / "test" / name for name, *_ in tests)]
+    found = [
+        _samples(path, manifests.get(path), some, encoder, folder, device)
+        for (_, path, some), folder in zip(parts, folders, strict=True)
+    ]
+    sets = {name: one for (name, *_), one in zip(tests, found[1:], strict=True)}
+    leaks = audit(found[0], sets, **options)
     if out is not None:
-        typer.echo(out)
+        leaks.save(out)
+    inside = all(path == pool for _, path, _ in tests) and splits is not None
+    tell(leaks, f"in its split {splits}" if inside else "in the pool")
+    if encoder is not None and out is not None:
+        rows, known = _rows(manifests[pool], splits), (options["threshold"], options["centre"])
+        tell_sight(_measure_sight(rows, found[0], encoder, known, device, out))
+
+
+def _audit_run(config: Path, data_root: Path | None, out: Path | None, by: str | None) -> None:
+    """Audit a run: as its stage does, or by the hashes of its data alone."""
+    from meddel_fast.cli.audit_told import tell_hashes, tell_run
+
+    if by == "hash":
+        run = run_stages(config, data_root, out, "data", "by")
+        tell_hashes(run)
+        return
+    run = run_stages(config, data_root, out, "leakage", "by")
+    tell_run(run)
+    typer.echo(run / "leakage")
+
+
+def _own_splits(path: Path, manifest: Manifest) -> list[tuple[str, Path, str | None]]:
+    """List what of one set is compared: its training split with the others that it has."""
+    from meddel_fast.benchmark.config import SPLITS
+
+    present = [name for name in SPLITS if name in set(manifest.column("split"))]
+    if present[:1] != ["train"]:
+        return []
+    return [(f"{_name(path)} {name}", path, name) for name in present]
 
 
 def _name(path: Path) -> str:
@@ -132,7 +202,7 @@ def _samples(
             raise ConfigError(f"only a manifest has splits, {path} holds embeddings")
         x = load_embeddings(path)
         return Samples([f"row {i}" for i in range(len(x))], x)
-    rows = manifest if splits is None else manifest.splits(splits.split(","))
+    rows = _rows(manifest, splits)
     if encoder is None or folder is None:
         return Samples(rows.ids, sha256=rows.column("sha256"))
 
@@ -145,88 +215,33 @@ def _samples(
     return Samples(rows.ids, show_work("embed", "images", work).array, rows.column("sha256"))
 
 
-def _tell_equal(path: Path, manifest: Manifest) -> None:
-    """Print which images of one manifest are one file."""
-    from meddel_fast.images.shared_images import equal_files
-
-    groups = equal_files(manifest)
-    across = [group for group in groups if len({split for _, split in group}) > 1]
-    typer.echo(
-        f"{path}: {sum(map(len, groups))} of {len(manifest)} images are one file with another, "
-        f"{len(across)} files in more than one split"
-    )
-    across_first = [*across, *(group for group in groups if group not in across)]
-    _echo(" = ".join(f"{name} ({split})" for name, split in group) for group in across_first)
+def _rows(manifest: Manifest, splits: str | None) -> Manifest:
+    return manifest if splits is None else manifest.splits(splits.split(","))
 
 
-def _save_equal(path: Path, manifests: dict[Path, Manifest]) -> None:
-    from meddel_fast.common.atomic import write_text
-    from meddel_fast.images.shared_images import equal_files
+def _measure_sight(
+    rows: Manifest,
+    pool: Samples,
+    encoder: str,
+    known: tuple[float, bool],
+    device: str,
+    out: Path,
+) -> Sight:
+    """Measure which copies of the pool's images the encoder sees, and keep it beside the audit."""
+    import numpy as np
 
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["manifest", "file", "id", "split"])
-    for where, manifest in manifests.items():
-        for number, group in enumerate(equal_files(manifest)):
-            table.writerows([where, number, *image] for image in group)
-    write_text(path, text.getvalue())
+    from meddel_fast.benchmark.sight import Sight
 
+    threshold, centre = known
 
-def _echo(lines: Any) -> None:
-    """Print some lines, and how many there are besides."""
-    listed = list(lines)
-    for line in listed[:_NAMED]:
-        typer.echo(f"    {line}")
-    if len(listed) > _NAMED:
-        typer.echo(f"    and {len(listed) - _NAMED} more")
+    def work(progress: Any) -> Any:
+        from meddel_fast.training.altered_copies import nearness
 
+        x = np.asarray(pool.embeddings)
+        mean = np.asarray(x.mean(axis=0, dtype=np.float64)) if centre else None
+        offline = Path(encoder).is_dir()
+        return nearness(rows, encoder, mean=mean, device=device, offline=offline, progress=progress)
 
-def tell_run(run: Path) -> None:
-    """Print what the audit of a run found, if it has one."""
-    from meddel_fast.benchmark.leakage import PAIRS, Leakage, split_audits
-
-    folder = run / "leakage"
-    if not (folder / PAIRS).is_file():
-        return
-    _tell(Leakage.load(folder))
-    for of, where in (("train", "that train its heads"), ("val", "in validation")):
-        for leaks in split_audits(folder, of).values():
-            for row in leaks.summary():
-                typer.echo(_line(leaks, row, where))
-
-
-def _line(leaks: Leakage, row: dict[str, Any], where: str) -> str:
-    """Say in a line what was found of one test set."""
-    how = "like" if leaks.threshold is not None else "the same file as"
-    same = row["same_bytes"]
-    told = f"{same} of them the same file"
-    if same is None:
-        told = "whether files are the same is not known"
-    return (
-        f"  {row['dataset']}: {row['touched']} of {row['images']} test images "
-        f"({100 * row['share']:.1f} %) {how} {row['pool_touched']} of {leaks.pool} {where}; "
-        f"{row['pairs']} pairs, {told}"
-    )
-
-
-def _tell(leaks: Leakage) -> None:
-    """Print what was found."""
-    if leaks.threshold is None:
-        typer.echo("the same file, byte for byte (an --encoder finds near duplicates too):")
-    else:
-        kind = "centred embeddings" if leaks.centred else "embeddings as they are"
-        files = ", or the same file" if any(leaks.files.values()) else ""
-        typer.echo(f"cosine of {leaks.threshold:g} or more ({kind}){files}:")
-    for row in leaks.summary():
-        typer.echo(_line(leaks, row, "in the pool"))
-        steps = [s for s in leaks.ladder if s["dataset"] == row["dataset"]]
-        counts = ", ".join(f"{s['threshold']:g}: {s['test_images']}" for s in steps)
-        if counts:
-            typer.echo(f"    test images by threshold: {counts}")
-        _echo(_same(leaks, row["dataset"]))
-
-
-def _same(leaks: Leakage, name: str) -> Sequence[str]:
-    of = (leaks.dataset == name) & leaks.same_bytes
-    pairs = zip(leaks.test_id[of], leaks.pool_id[of], strict=True)
-    return [f"{test} = {pool}, the same file" for test, pool in pairs]
+    sight = Sight.of(show_work("alter copies", "kinds", work), threshold, centre)
+    sight.save(out)
+    return sight

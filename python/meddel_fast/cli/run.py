@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from meddel_fast.cli.leakage import tell_run
 from meddel_fast.cli.options import JsonOption, RootOption, print_table, run_stages
 
 
@@ -55,7 +54,9 @@ def run(
         for lacking in not_there_yet(settings):
             typer.echo(f"not there yet: {lacking}", err=True)
         return
-    where = run_stages(config, data_root, out, None)
+    from meddel_fast.cli.audit_told import tell_run
+
+    where = run_stages(config, data_root, out, None, "plan")
     print_table(where)
     typer.echo("\nSplits")
     _tell_splits(where)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ from meddel_fast.selectors.semdedup import redundancy_within, threshold_at
 from meddel_fast.selectors.spanning_forest import joins
 
 RULES = ("semdedup", "greedy", "components")
+
+_MAD_TO_DEVIATION = 1.4826  # of a normal distribution
 
 _RESOLUTION = 2.0**-53  # the spacing of doubles below 1: closer similarities count as tied
 
@@ -78,21 +81,23 @@ class Level(NamedTuple):
     good_for="frames of videos: near duplicates go, and what shows nothing",
     weights="Of near duplicates the heaviest comes first and stays, whatever `keep` says.",
     checks={
-        "epsilon": number(0.0, 2.0),
         "disruptive_fraction": number(0.0, 1.0),
+        "deviations": number(0.0, 1e6),
+        "epsilon": number(0.0, 2.0),
         "rule": choice(*RULES),
         "keep": choice(*KEEP),
         **CLUSTERS,
     },
-    instead={"disruptive_fraction": ("epsilon",)},
+    instead={"epsilon": ("disruptive_fraction", "deviations")},
 )
 def meddel(
     task: Task,
     *,
-    epsilon: float = 0.9,
-    disruptive_fraction: float | None = None,
+    disruptive_fraction: float = 0.1,
+    deviations: float = 2.5,
+    epsilon: float | None = None,
     rule: str = "semdedup",
-    keep: str = "far",
+    keep: str = "near",
     clusters: int | None = None,
     max_iterations: int = 100,
 ) -> Iterator[Choice]:
@@ -103,19 +108,23 @@ def meddel(
 
     Parameters
     ----------
+    disruptive_fraction, deviations
+        A sample is disruptive when its Euclidean distance from the mean of all stands out: more
+        than `deviations` above the median of these distances (in median absolute deviations times
+        1.4826, which are standard deviations where the distances are normal), and among the
+        farthest `disruptive_fraction` of the samples (0 to 1; of equal ones all or none are). With
+        0 deviations the share alone decides, up to a half.
     epsilon
-        Samples farther than this (1 - cosine, 0 to 2) from their centroid are disruptive; 0.9 in
-        the paper.
-    disruptive_fraction
-        In place of `epsilon`: this share of the samples, 0 to 1, the farthest from their
-        centroids, is disruptive (equal distances: lowest index first).
+        In place of both, the paper's rule to the letter: samples farther than this (1 - cosine, 0
+        to 2) from the centroid of their cluster are disruptive; 0.9 in the paper. A UserWarning
+        tells when there are none; 2, the largest distance, asks for that.
     rule
         Whether a dropped sample drops others. "semdedup": yes; one pass gives every budget (see
         :func:`~meddel_fast.selectors.semdedup.semdedup`). "greedy": no; a kept sample covers
         its neighbours. "components": samples connected by duplicates keep one representative.
     keep
-        Which sample comes first in a cluster and stays: "far" from the centroid (the paper's
-        pseudocode), "near" to it (its text), or a "random" one.
+        Which sample comes first in a cluster and stays: "near" to the centroid (the paper's
+        text), "far" from it (its pseudocode), or a "random" one.
     clusters
         Number of clusters of the spherical k-means; None for
         :func:`~meddel_fast.selectors.clusters.default_clusters`.
@@ -126,7 +135,8 @@ def meddel(
     -------
     Selection
         ``scores``: by "semdedup" -M, by the other rules 1 for kept samples and minus the cosine to
-        its representative for a duplicate; disruptive samples have -2 - distance.
+        its representative for a duplicate; disruptive samples have -2 minus the distance that tells
+        (that to the mean as a share of the largest).
         ``settings``: "eta", the threshold above which samples were dropped (None when all samples
         are disruptive); "tied", how many samples at the threshold the tie rule dropped
         ("semdedup": the last by index; otherwise: the last of the sweep); "disruptive", how many
@@ -139,7 +149,13 @@ def meddel(
     that covered it is gone.
     """
     found = cluster_rows(task.x, clusters, max_iterations, task.seed, task.threads)
-    outcasts = task.without_selected(_disruptive(found.distance, epsilon, disruptive_fraction))
+    if epsilon is None:
+        far, outcasts = _far_from_the_mean(task, disruptive_fraction, deviations)
+    else:
+        far, outcasts = found.distance, np.flatnonzero(found.distance > epsilon)
+        if not len(outcasts) and epsilon < 2.0:
+            _tell_of_nothing(found.distance, epsilon, rule, keep)
+    outcasts = task.without_selected(outcasts[np.argsort(far[outcasts], kind="stable")])
     # A cluster of its own takes each disruptive sample out of every comparison.
     label = found.label.copy()
     label[outcasts] = found.settings["clusters"] + np.arange(len(outcasts))
@@ -147,8 +163,9 @@ def meddel(
     sweep = sweep[~np.isin(sweep, outcasts)]
     pool = sweep[len(task.selected) :]
     settings = {
-        "epsilon": epsilon if disruptive_fraction is None else None,
-        "disruptive_fraction": disruptive_fraction,
+        "disruptive_fraction": disruptive_fraction if epsilon is None else None,
+        "deviations": deviations if epsilon is None else None,
+        "epsilon": epsilon,
         "rule": rule,
         "keep": keep,
         "disruptive": len(outcasts),
@@ -164,7 +181,7 @@ def meddel(
     for new in wanted:
         cut = cutter(min(new, len(pool))) if len(pool) else None
         returned = max(0, new - len(pool))
-        yield _assemble(cut, outcasts, returned, found, {"returned": returned, **settings})
+        yield _assemble(cut, outcasts, far, returned, found, {"returned": returned, **settings})
 
 
 def meddel_ladder(x: Any, budgets: Sequence[int | float], **options: Any) -> list[Selection]:
@@ -175,17 +192,21 @@ def meddel_ladder(x: Any, budgets: Sequence[int | float], **options: Any) -> lis
 def _assemble(
     cut: Cut | None,
     outcasts: NDArray[np.int64],
+    far: NDArray[np.float64],
     returned: int,
     found: Clusters,
     settings: dict[str, Any],
 ) -> Choice:
-    """Join what the rule says of the other samples to the fate of the disruptive ones."""
+    """Join what the rule says of the other samples to the fate of the disruptive ones.
+
+    `far` is the distance that makes a sample disruptive.
+    """
     n = len(found.distance)
     if cut is None:  # all samples are disruptive
         nothing = np.full(n, -1, dtype=np.int64)
         cut = Cut(nothing[:0], np.zeros(n), nothing, np.full(n, np.nan), math.nan, 0)
     scores = cut.scores.copy()
-    scores[outcasts] = -2.0 - found.distance[outcasts]
+    scores[outcasts] = -2.0 - far[outcasts]
     reason = np.where(cut.duplicate_of >= 0, "duplicate", "budget").astype("<U10")
     reason[outcasts] = "disruptive"
     return Choice(
@@ -200,16 +221,33 @@ def _assemble(
     )
 
 
-def _disruptive(
-    distance: NDArray[np.float64], epsilon: float, fraction: float | None
-) -> NDArray[np.int64]:
-    """Return the disruptive samples, the least disruptive first (ties: lowest index)."""
-    if fraction is None:
-        far = np.flatnonzero(distance > epsilon)
-    else:
-        count = math.floor(fraction * len(distance) + 0.5)
-        far = np.sort(np.argsort(-distance, kind="stable")[:count])
-    return far[np.argsort(distance[far], kind="stable")]
+def _far_from_the_mean(
+    task: Task, fraction: float, deviations: float
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the distances to the mean of all samples, and the samples whose distance stands out.
+
+    Not to the centroids: what is disruptive gathers in clusters of its own, and is near to them.
+    The distance is a share of the largest one, so that it does not depend on the samples' scale.
+    """
+    result = ops.kmeans(task.x, 1, spherical=False, max_iterations=1, threads=task.threads)
+    far = np.sqrt(to_numpy(result.distances))
+    far /= np.max(far) or 1.0
+    middle = np.median(far)
+    usual = middle + deviations * _MAD_TO_DEVIATION * np.median(np.abs(far - middle))
+    # Where most samples are copies of one the median deviation is 0: the share is a limit.
+    within = task.n - math.floor(fraction * task.n + 0.5)
+    limit = np.sort(far)[within - 1] if within else -1.0
+    return far, np.flatnonzero((far > usual) & (far > limit))
+
+
+def _tell_of_nothing(distance: NDArray[np.float64], epsilon: float, rule: str, keep: str) -> None:
+    """Warn that no sample is beyond `epsilon`: half of the method had nothing to do."""
+    text = (
+        f"meddel: epsilon = {epsilon:g} removed nothing, "
+        f"the farthest sample is {np.max(distance):.3g} from its centroid"
+    )
+    same = f": the selection is that of semdedup with keep = {keep!r}"
+    warnings.warn(text + same * (rule == "semdedup"), UserWarning, stacklevel=1)
 
 
 def _by_quantile(problem: Problem) -> Callable[[int], Cut]:

@@ -37,6 +37,7 @@ class Stream(IntEnum):
     MASK = 3
     HEAD = 4
     FLIP = 5
+    COLOUR = 6
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,10 @@ class PretrainConfig:
         Those of AdamW.
     crop
         Whether images are cropped at random, and every other one mirrored.
+    colour_jitter
+        How far the colours of each image are varied: with c, each channel of its normalised pixels
+        is multiplied by a number from [1 - c, 1 + c] and moved by one from [-c, c]; 0 leaves them
+        as they are.
     precision
         What products are made in: bfloat16, float32, or, with "auto", what suits the device.
     compile
@@ -109,7 +113,7 @@ class PretrainConfig:
     workers
         Threads that decode images; 0 is one per core.
     seed
-        Seed of the weights, the order, the crops and the masks.
+        Seed of the weights, the order, the crops, the colours and the masks.
     method
         "mae" has a decoder of its own over the patches that it sees; "simmim" sees mask tokens too
         and has one linear layer for a decoder: it has no use for ``decoder_*`` and `norm_pix_loss`.
@@ -137,6 +141,7 @@ class PretrainConfig:
         tuple[BelowOne, BelowOne], wanted("a list of 2 values, two numbers in [0, 1)")
     ] = (0.9, 0.95)
     crop: Flag = True
+    colour_jitter: BelowOne = 0.0
     precision: Precision = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
     checkpoint_every: Positive = 200

@@ -82,7 +82,7 @@ def _answer(run: Run, measure: Measure) -> Answer:
     sentences = [
         _undecided(measure) if best is None else _use(measure, best),
         _extent(measure, group, ratio) if best is None else _costs(run, measure, group, best),
-        _missing(measure) if best is None else _sureness(measure, best),
+        _missing(run, measure) if best is None else _sureness(measure, best),
     ]
     return Answer(sentences, picture(run, measure, group, ratio))
 
@@ -148,9 +148,9 @@ def _costs(run: Run, measure: Measure, group: Group, best: Key) -> str:
         text += "; nothing was trained on all data"
     else:
         text += f", against all data {_points(group, whole)}"
-    kept = measure.kept.get(best)
+    kept = group.kept.get(best)
     if kept is not None:
-        pool = measure.kept.get((FULL, 1.0))
+        pool = group.kept.get((FULL, 1.0))
         text += f", from {number(kept)} images" + (f" of {number(pool)}" if pool else "")
     return text + ("" if measure.probe else _times(run, best)) + "."
 
@@ -191,11 +191,13 @@ def is_single(measure: Measure) -> bool:
 
 
 def runs(measure: Measure) -> str:
-    """Say what was repeated: ``3 repetitions of 2 heads``, ``20 draws``."""
-    repeats = int(measure.rule["repeats"])
-    if measure.probe:
-        return counted(repeats, "draw")
-    return f"{counted(repeats, 'repetition')} of {counted(int(measure.rule['heads']), 'head')}"
+    """Say what was repeated: ``3 repetitions of 2 heads``, ``20 draws``, ``5 to 20 draws``."""
+    if not measure.probe:
+        repeats, heads = (int(measure.rule[name]) for name in ("repeats", "heads"))
+        return f"{counted(repeats, 'repetition')} of {counted(heads, 'head')}"
+    draws = sorted({group.runs for group in measure.groups})
+    least = f"{draws[0]} to " if len(draws) > 1 else ""
+    return least + counted(draws[-1], "draw")
 
 
 def _sureness(measure: Measure, best: Key) -> str:
@@ -211,16 +213,19 @@ def _sureness(measure: Measure, best: Key) -> str:
     return f"{text}; {floors.clause(measure, best)}."
 
 
-def _missing(measure: Measure) -> str:
+def _missing(run: Run, measure: Measure) -> str:
     """Say what it would take to tell."""
-    have = int(measure.rule["repeats"])
+    have = min(g.runs for g in measure.groups) if measure.probe else int(measure.rule["repeats"])
     what = "draws" if measure.probe else "repetitions"
     wanted = [f"at least {ENOUGH} {what}" if have < ENOUGH else f"more {what}"]
     wanted[0] += f" (it has {have})"
-    low = floors.below(measure)
-    if low and not measure.probe:
-        wanted.append(f"longer pre-training until an encoder clears the floors on {listed(low)}")
-    elif low:
-        wanted.append(f"a probe that clears its floor by {listed(low)}")
-    wanted.append("more test images")
+    if any(group.cleared is False for group in measure.groups):
+        longer = (
+            "longer training until a model"
+            if run.is_given
+            else "longer pre-training until an encoder"
+        )
+        longer = "a probe that" if measure.probe else longer
+        wanted.append(f"{longer} clears the floors")
+    wanted.append("more test samples" if measure.probe else "more test images")
     return f"To tell, it would take {listed(wanted)}: {floors.clause(measure, None)}."

@@ -58,7 +58,7 @@ def sentences(run: Run) -> list[str]:
     for selector in dict.fromkeys(selector for selector, _ in grouped):
         rows = [row for key, rows in grouped.items() if key[0] == selector for row in rows]
         given = [row["settings"]["epsilon"] for row in rows if row["settings"].get("epsilon")]
-        if given and not any(row["removed_by_epsilon"] for row in rows):
+        if given and not any(row["left_out_as_disruptive"] for row in rows):
             told.append(
                 f"{selector}: \u03b5 = {given[0]:g} removed nothing, in none of its selections."
             )
@@ -79,7 +79,7 @@ def _table(run: Run) -> Table:
             f"{k} {_plain(v)}" for k, v in settings.items() if k not in _FOUND and v is not None
         ]
         etas = [float(r["settings"]["eta"]) for r in rows if r["settings"].get("eta") is not None]
-        removed = [int(n) for row in rows if (n := row["removed_by_epsilon"]) is not None]
+        removed = [int(n) for row in rows if (n := row["left_out_as_disruptive"]) is not None]
         cells = [
             share(ratio)._replace(small=number(int(rows[0]["kept"]))),
             Cell(", ".join(set_so)),

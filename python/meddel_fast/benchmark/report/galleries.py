@@ -95,8 +95,8 @@ def _galleries(
     shown = [gallery for gallery in shown if gallery.figures]
     disruptive = np.flatnonzero(selection.reason == "disruptive")
     if len(disruptive):
-        farthest = disruptive[np.argsort(-selection.distance[disruptive], kind="stable")]
-        title = "Most disruptive, with the distance to the centroid"
+        farthest = disruptive[np.argsort(selection.scores[disruptive], kind="stable")]
+        title = "Most disruptive first, with the distance to the centroid of the cluster"
         shown.append(frames.row(title, farthest[:FRAMES]))
     shown.append(frames.row("Kept, most wanted first", selection.order[:FRAMES]))
     left = np.flatnonzero(selection.reason == "budget")
@@ -148,7 +148,9 @@ def thresholds(selection: Selection) -> str:
             farthest = float(np.max(selection.distance))
             told[-1] += f", which no sample is: the farthest is at {farthest:.3g}"
     if settings.get("disruptive_fraction") is not None:
-        told.append(f"the farthest {percent(settings['disruptive_fraction'])} disruptive")
+        told.append(
+            f"{number(settings['disruptive'])} disruptive, by their distance from the mean of all"
+        )
     if settings.get("clusters") is not None:
         told.append(f"{number(settings['clusters'])} clusters")
     if settings.get("radius") is not None:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from meddel_fast.benchmark.report.load import FULL, Run
-from meddel_fast.benchmark.report.text import MEAN, data_sets
+from meddel_fast.benchmark.report.text import MEAN, METRIC_TITLES, data_sets
 from meddel_fast.benchmark.scores.verdicts import BETTER, NOT_JUDGED, marks
 
 RANDOM, UNTRAINED, NOTHING = "random", "untrained", "nothing"
-METRIC_NAMES = {"miou": "mIoU", "accuracy": "accuracy", "dice": "Dice", "macro_f1": "macro F1"}
+PROBES = {"knn": "nearest neighbours", "linear": "linear model", "mlp": "MLP"}
+_MIOU = ("miou_mean", "miou_low", "miou_high")
 
 Key = tuple[str, float]
 
@@ -35,12 +36,18 @@ class Difference:
 
 @dataclass(frozen=True)
 class Group:
-    """All that was measured by one yardstick: a data set, or a probe on a data set."""
+    """All that was measured by one yardstick: a data set, or a probe on a data set.
+
+    `runs` counts the draws of a probe, and otherwise repetitions times heads.
+    """
 
     name: str
     metric: str
+    runs: int
     differences: Sequence[Difference]
     scores: Mapping[Key, float]
+    ends: Mapping[Key, tuple[float, float]]  # of each score's interval by itself
+    kept: Mapping[Key, int]
     better: Collection[Key]  # than random: what tables set off
 
     def of(self, key: Key, against: str) -> Difference | None:
@@ -82,19 +89,20 @@ class Measure:
     rule
         How verdicts came about, of ``statistics.json`` or ``probe.json``.
     groups
-        All groups, in the order of the file; the mean of the data sets is none.
+        All groups, in the order of the file; the mean of the data sets is none, and each probe is
+        there by its first metric.
     deciding
         Those that the answer goes by: pre-training's mean over the data sets, or the one there is;
-        of the probe all.
-    kept
-        Images kept by each selection.
+        of the probe all groups.
+    beside
+        The probes by their other metrics.
     """
 
     probe: bool
     rule: Mapping[str, Any]
     groups: Sequence[Group]
     deciding: Sequence[Group]
-    kept: Mapping[Key, int]
+    beside: Sequence[Group] = ()
 
     @property
     def ratios(self) -> list[float]:
@@ -117,16 +125,16 @@ def pretraining(run: Run) -> Measure | None:
     groups = {
         name: Group(
             name,
-            METRIC_NAMES["miou"],
+            METRIC_TITLES["miou"],
+            int(run.scores[0]["seeds"]),
             [_difference(row, "miou_") for row in rows if row["dataset"] == name],
-            {_key(row): float(row["miou_mean"]) for row in run.scores if row["dataset"] == name},
+            *_scores([r for r in run.scores if r["dataset"] == name], *_MIOU),
             {(selector, ratio) for selector, ratio, where in better if where == name},
         )
         for name in sets
     }
-    kept = {_key(row): int(row["kept"]) for row in run.scores if row["kept"] is not None}
     real = [group for name, group in groups.items() if name != MEAN]
-    return Measure(False, run.statistics["rule"], real, [groups[sets[-1]]], kept)
+    return Measure(False, run.statistics["rule"], real, [groups[sets[-1]]])
 
 
 def probing(run: Run) -> Measure | None:
@@ -134,23 +142,40 @@ def probing(run: Run) -> Measure | None:
     rows = run.probe.get("rows", [])
     if not rows:
         return None
-    differences = run.probe.get("differences", [])
     tasks = {str(row["task"]) for row in rows}
-    groups = []
+    groups: dict[tuple[str, ...], list[Group]] = {}
     for place in dict.fromkeys(map(_place, rows)):
-        probe, task, dataset, metric = place
-        name = f"{probe} on {dataset}" + (f", {task}" if len(tasks) > 1 else "")
-        scores = {_key(row): float(row["mean"]) for row in rows if _place(row) == place}
-        mine = [row for row in differences if _place(row) == place]
-        better = {(selector, ratio) for selector, ratio, _ in marks(mine)}
-        found = [_difference(row) for row in mine]
-        groups.append(Group(name, METRIC_NAMES.get(metric, metric), found, scores, better))
-    kept = {_key(row): int(row["kept"]) for row in rows if row.get("kept") is not None}
-    return Measure(True, run.probe["rule"], groups, groups, kept)
+        groups.setdefault(place[:3], []).append(_probe_group(run, place, len(tasks) > 1))
+    first = [found[0] for found in groups.values()]
+    others = [group for found in groups.values() for group in found[1:]]
+    return Measure(True, run.probe["rule"], first, first, others)
 
 
-def _place(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    return (str(row["probe"]), str(row["task"]), str(row["dataset"]), str(row["metric"]))
+def _probe_group(run: Run, place: tuple[str, ...], several: bool) -> Group:
+    probe, task, dataset, metric = place
+    rows = [row for row in run.probe["rows"] if _place(row) == place]
+    mine = [row for row in run.probe["differences"] if _place(row) == place]
+    return Group(
+        (f"{task} by " if several else "") + f"{PROBES.get(probe, probe)} on {dataset}",
+        METRIC_TITLES.get(metric, metric.replace("_", " ")),
+        int(rows[0]["draws"]),
+        [_difference(row) for row in mine],
+        *_scores(rows, "mean", "low", "high"),
+        {(selector, ratio) for selector, ratio, _ in marks(mine)},
+    )
+
+
+def _scores(
+    rows: Sequence[Mapping[str, Any]], mean: str, low: str, high: str
+) -> tuple[dict[Key, float], dict[Key, tuple[float, float]], dict[Key, int]]:
+    """Give means, ends of their intervals and counts of images kept, of rows that have them."""
+    ends = {_key(r): (float(r[low]), float(r[high])) for r in rows if r.get(low) is not None}
+    kept = {_key(row): int(row["kept"]) for row in rows if row["kept"] is not None}
+    return {_key(row): float(row[mean]) for row in rows}, ends, kept
+
+
+def _place(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(row[name]) for name in ("probe", "task", "dataset", "metric"))
 
 
 def _key(row: Mapping[str, Any]) -> Key:

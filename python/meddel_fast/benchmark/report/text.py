@@ -68,9 +68,9 @@ def span(low: float | None, high: float | None) -> str:
     return "[no interval]" if low is None or high is None else f"[{signed(low)}, {signed(high)}]"
 
 
-def counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str, several: str = "") -> str:
     """Write a count with its noun: ``1 head``, ``3 heads``."""
-    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
+    return f"{number(count)} {noun if count == 1 else several or noun + 's'}"
 
 
 def listed(parts: Sequence[str]) -> str:

@@ -60,12 +60,14 @@ def rank(scores: ArrayLike) -> Ranking:
         )
     n, k = table.shape
     ranks = _scipy_stats().rankdata(-table, axis=1)
-    statistic = _friedman(ranks) if n > 1 and k > 2 else None
+    statistic, p_value = None, None
+    if n > 1 and k > 2 and np.ptp(ranks) > 0:
+        statistic, p_value = map(float, _scipy_stats().friedmanchisquare(*table.T))
     return Ranking(
         ranks.mean(axis=0),
         n,
         statistic,
-        None if statistic is None else float(_scipy_stats().chi2.sf(statistic, k - 1)),
+        p_value,
         critical_difference(k, n) if n > 1 and k > 1 else None,
     )
 
@@ -75,21 +77,6 @@ def critical_difference(methods: int, datasets: int, level: float = 0.05) -> flo
     studentized_range = _scipy_stats().studentized_range
     q = float(studentized_range.ppf(1 - level, methods, math.inf)) / math.sqrt(2)
     return q * math.sqrt(methods * (methods + 1) / (6 * datasets))
-
-
-def _friedman(ranks: NDArray[np.float64]) -> float | None:
-    """Spread of the average ranks over the spread of the ranks: n (k - 1) for n equal rows.
-
-    Not scipy's, which subtracts two large numbers and loses up to four digits, and divides 0 by 0
-    where all are tied.
-    """
-    n, k = ranks.shape
-    middle = (k + 1) / 2
-    spread = float(((ranks - middle) ** 2).sum())
-    if spread == 0:
-        return None
-    between = float(((ranks.mean(axis=0) - middle) ** 2).sum())
-    return float(n * n * (k - 1)) * between / spread
 
 
 def _scipy_stats() -> Any:

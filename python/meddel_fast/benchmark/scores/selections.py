@@ -18,7 +18,7 @@ from meddel_fast.selectors import Selection
 
 SELECTION_COLUMNS = (
     *("selector", "ratio", "repeat", "tag", "kept", "retained", "settings"),
-    *("removed_by_epsilon", "same_as", "shared_with"),
+    *("left_out_as_disruptive", "same_as", "shared_with"),
 )
 
 
@@ -38,7 +38,7 @@ def selection_rows(
     -------
     list of dict
         Keys `SELECTION_COLUMNS`. "settings" are those of `Selection`, what the method found among
-        them. "removed_by_epsilon" counts the samples that were left out as disruptive, None of
+        them. "left_out_as_disruptive" counts the samples that were left out as disruptive, None of
         methods that look for none. "same_as" is the tag of the first selection of the repetition
         that keeps the same samples, and "shared_with" that whose training this one took over; each
         is empty where there is none.
@@ -61,7 +61,7 @@ def selection_rows(
                 "kept": len(chosen),
                 "retained": len(chosen) / chosen.n,
                 "settings": chosen.settings,
-                "removed_by_epsilon": chosen.counts()["disruptive"] if looks else None,
+                "left_out_as_disruptive": chosen.counts()["disruptive"] if looks else None,
                 "same_as": "" if same == tag else same,
                 "shared_with": _shared(stages / "pretrain" / f"{repeated(tag, repeat)}.json"),
             }

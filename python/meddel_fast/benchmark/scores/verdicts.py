@@ -3,9 +3,10 @@
 Several selections are compared with one other, a *family*. Of each the difference D is the mean
 over runs of the score less the other's in the same run. Its variance has two parts:
 
-- runs: the repetitions' own spread, of which three alone say next to nothing. It is pooled over the
+- runs: the spread of repetitions, of which three alone say next to nothing. It is pooled over the
   family (its selections are trained alike): the residual of selections by repetitions, m of them
-  k times, has (m - 1)(k - 1) degrees of freedom. Heads are averaged within their repetition.
+  k times, has (m - 1)(k - 1) degrees of freedom. A difference whose own spread is greater keeps
+  that. Heads are averaged within their repetition.
 - images: the bootstrap's variance of D, less what it holds of the runs' part (a run's own luck
   with these images, which is in the spread of the repetitions already).
 
@@ -39,6 +40,7 @@ FROZEN = (
     "is in no interval."
 )
 _DRAWS = 10_000  # of the greatest difference under none
+_ROUNDING = 1e-12  # a difference of scores that is none
 
 K = TypeVar("K", bound=Hashable)
 Row = Mapping[str, Any]
@@ -109,21 +111,25 @@ def compare(
         raise ValueError("samples must be of the same runs, in the same order")
     if not samples:
         return {}
-    spread = _Spread([*samples.values()], other, everything)
+    scores = [sample.observed.tobytes() for sample in samples.values()]
+    places = {one: i for i, one in enumerate(dict.fromkeys(scores))}
+    distinct = dict(zip(scores, samples.values(), strict=True))
+    spread = _Spread([distinct[one] for one in places], other, everything)
     judged = len({repeat for repeat, _ in other.runs}) > 1
     alone, together = spread.quantiles()
     found = {}
-    for i, key in enumerate(samples):
+    for key, one in zip(samples, scores, strict=True):
+        i = places[one]
         centre, error = spread.differences[i], spread.errors[i]
         low, high = centre - together * error, centre + together * error
-        verdict = BETTER if low > 0 else WORSE if high < 0 else ALIKE
+        verdict = BETTER if low > _ROUNDING else WORSE if high < -_ROUNDING else ALIKE
         found[key] = Comparison(
             float(centre),
             float(centre - alone[i] * error),
             float(centre + alone[i] * error),
             float(low),
             float(high),
-            spread.comparisons,
+            len(places),
             verdict if judged else NOT_JUDGED,
             "" if judged else ONE_REPETITION,
         )
@@ -176,8 +182,6 @@ class _Spread:
     differences : float64, shape (family,)
     errors : float64, shape (family,)
         Standard errors, both parts together.
-    comparisons
-        Distinct differences.
     """
 
     def __init__(
@@ -196,9 +200,6 @@ class _Spread:
         total = self._runs + self._images
         self.errors: Floats = np.sqrt(np.diag(total))
         self._total = total
-        keys = np.column_stack([self.differences, scores])
-        self._first = np.sort(np.unique(keys, axis=0, return_index=True)[1])
-        self.comparisons = len(self._first)
 
     def quantiles(self) -> tuple[Floats, float]:
         """Give the 95 % quantiles of each studentised difference, and of the greatest of all."""
@@ -207,19 +208,10 @@ class _Spread:
         correlations = self._total / np.outer(safe, safe)
         values, vectors = np.linalg.eigh(correlations)
         root = vectors * np.sqrt(np.clip(values, 0, None))
-        normal, runs, images = _draws(n)
         share = np.diag(self._runs) / safe**2
-        with needs("benchmark"):
-            from scipy.special import chdtri
-        estimated = np.zeros((len(runs), n))
-        for part, keys, freedom in (
-            (share, runs, self._run_freedom),
-            (1 - share, images, self._image_freedom),
-        ):
-            if freedom > 0:
-                estimated += np.outer(chdtri(freedom, keys) / freedom, part)
-        estimated = np.where(self.errors > 0, estimated, 1.0)
-        studentised = np.abs(normal @ root.T) / np.sqrt(estimated)
+        estimated = np.outer(_variances(self._run_freedom, 0), share)
+        estimated += np.outer(_variances(self._image_freedom, 1), 1 - share)
+        studentised = np.abs(_normal(n) @ root.T) / np.sqrt(estimated)
         alone = np.quantile(studentised, CONFIDENCE, axis=0)
         return alone, float(np.quantile(studentised.max(axis=1), CONFIDENCE))
 
@@ -229,8 +221,9 @@ def _units(runs: Sequence[Run]) -> Floats:
     repeats = [repeat for repeat, _ in runs]
     if len(set(repeats)) == 1:
         return np.eye(len(runs))
-    members = np.array([[r == one for one in sorted(set(repeats))] for r in repeats], np.float64)
-    return members / members.sum(axis=0)
+    members: Floats = np.equal.outer(repeats, sorted(set(repeats))).astype(np.float64)
+    members /= members.sum(axis=0)
+    return members
 
 
 def _run_part(
@@ -239,19 +232,27 @@ def _run_part(
     """Give the covariance (family, family) of the differences by runs, and its freedom.
 
     Scores that are the same in every repetition (a floor, a method that draws nothing) have no
-    spread, and tell nothing of that of the others.
+    spread, and tell nothing of that of the others. Where a difference's own spread is greater than
+    the pooled one, it is taken: no selection is judged by a spread that others, which vary less,
+    have made small.
     """
     repeats = len(other)
+    if repeats == 1:
+        return np.zeros((len(samples), len(samples))), 0
     moving = np.unique([scores for scores in everything if np.ptp(scores) > 0] or [other], axis=0)
     rest = moving - moving.mean(axis=1, keepdims=True)
     freedom = repeats - 1
     if len(moving) > 1:
         rest -= rest.mean(axis=0)
         freedom *= len(moving) - 1
-    variance = float((rest**2).sum()) / freedom / repeats if freedom else 0.0
-    own = [variance if np.ptp(scores) > 0 else 0.0 for scores in samples]
+    variance = float((rest**2).sum()) / freedom
     shared = variance if np.ptp(other) > 0 else 0.0
-    return np.diag(own) + shared, freedom
+    pooled = shared + np.array([variance if np.ptp(scores) > 0 else 0.0 for scores in samples])
+    own = np.var(np.array(samples) - other, axis=1, ddof=1)
+    wider = np.sqrt(np.maximum(own, pooled) / np.where(pooled > 0, pooled, 1.0))
+    covariance: Floats = np.full((len(samples), len(samples)), shared)
+    np.fill_diagonal(covariance, pooled)
+    return covariance * np.outer(wider, wider) / repeats, freedom
 
 
 def _image_part(samples: Sequence[Sample], other: Sample, units: Floats) -> Floats:
@@ -267,19 +268,28 @@ def _image_part(samples: Sequence[Sample], other: Sample, units: Floats) -> Floa
     draws = means.shape[1]
     covariance: Floats = means @ means.T / draws
     if repeats > 1:
-        apart = (drawn - means[:, :, None]).reshape(len(samples), -1)
-        covariance -= apart @ apart.T / (draws * (repeats - 1) * repeats)
-    values, vectors = np.linalg.eigh(covariance)
-    positive: Floats = (vectors * np.clip(values, 0, None)) @ vectors.T
-    positive *= other.units / max(1, other.units - 1)
-    return positive
+        luck = (drawn - means[:, :, None]).reshape(len(samples), -1)
+        covariance -= luck @ luck.T / (draws * (repeats - 1) * repeats)
+    some = np.diag(covariance) > 0
+    return covariance * np.outer(some, some) * other.units / max(1, other.units - 1)
 
 
 @lru_cache(maxsize=8)
-def _draws(size: int) -> tuple[Floats, Floats, Floats]:
-    """Draw normal numbers (draws, size), and two uniform ones (draws,) for the variances."""
+def _normal(size: int) -> Floats:
+    """Draw normal numbers (draws, size)."""
     with needs("benchmark"):
         from scipy.special import ndtri
-    keys = random_keys(_DRAWS * (size + 2), size).reshape(_DRAWS, -1)
-    normal: Floats = ndtri(np.maximum(keys[:, 2:], 2.0**-53))
-    return normal, keys[:, 0], keys[:, 1]
+    keys = np.maximum(random_keys(_DRAWS * size, size), 2.0**-53)
+    normal: Floats = ndtri(keys).reshape(_DRAWS, size)
+    return normal
+
+
+@lru_cache(maxsize=8)
+def _variances(freedom: int, part: int) -> Floats:
+    """Draw estimates (draws,) of a variance of 1; without freedom it is known."""
+    if freedom < 1:
+        return np.ones(_DRAWS)
+    with needs("benchmark"):
+        from scipy.special import chdtri
+    drawn: Floats = chdtri(freedom, random_keys(_DRAWS, -1 - part)) / freedom
+    return drawn

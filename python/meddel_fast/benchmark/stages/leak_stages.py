@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from meddel_fast.benchmark.config import SPLITS, DataConfig
+from meddel_fast.benchmark.inside import EQUAL, INSIDE, inside, sets_of, write_equal
 from meddel_fast.benchmark.leakage import PAIRS, SUMMARY, Leakage, Samples, audit
 from meddel_fast.benchmark.leakage import SPLITS as AUDITS
+from meddel_fast.benchmark.sight import SIGHT, Sight
+from meddel_fast.benchmark.stages.run_folder import encoder_key
 from meddel_fast.benchmark.stages.run_stages import RunStages
 from meddel_fast.benchmark.stages.stage import Stage
+from meddel_fast.common.atomic import write_json
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.files import Progress
 
@@ -25,13 +29,16 @@ if TYPE_CHECKING:
 
 
 def stages(run: RunStages) -> list[Stage]:
-    """Embed each test set with the pool's encoder, then compare it with what trains."""
+    """Embed each test set with the pool's encoder, then compare it with what trains.
+
+    How well that encoder tells copies is measured, and equal files inside the sets are counted.
+    """
     tested = [d for d in run.config.data if "test" in d.use]
     embedded = [
         run.embedding(f"leakage/embed-{d.name}", _embeddings(run, d), partial(_outside, run, d))
         for d in _embedded(run, tested)
     ]
-    return [*embedded, _audit(run, tested)]
+    return [*embedded, _audit(run, tested), _sight(run), _inside(run)]
 
 
 def _embeddings(run: RunStages, data: DataConfig) -> Path:
@@ -136,6 +143,60 @@ def _audit(run: RunStages, tested: list[DataConfig]) -> Stage:
 
     outputs = (folder / PAIRS, folder / SUMMARY, folder / AUDITS)
     return Stage("leakage/audit", outputs, inputs, work, unit="")
+
+
+def _sight(run: RunStages) -> Stage:
+    """Measure which altered copies of the pool's images the audit would find."""
+    folder, encoder = run.leaked_pairs.parent, run.config.encoder
+    where = encoder.path or str(run.embedding_model)
+    offline = not encoder.path or Path(where).is_dir()
+
+    def inputs() -> dict[str, Any]:
+        own = not encoder.path
+        return {
+            "pool": [run.pool_fingerprint(), run.records.digest(run.embeddings)],
+            "encoder": run.records.digest(run.embedding_model) if own else encoder_key(where),
+            "settings": [encoder.image_size, encoder.pooling, encoder.centre],
+            "threshold": run.config.leakage.threshold,
+        }
+
+    def work(progress: Progress) -> None:
+        from meddel_fast.training.altered_copies import nearness
+        from meddel_fast.training.embed import Embeddings
+
+        run.use_threads()
+        x = Embeddings.load(run.embeddings).array
+        found = nearness(
+            run.manifest(run.pool_path),
+            where,
+            mean=np.asarray(x.mean(axis=0, dtype=np.float64)) if encoder.centre else None,
+            image_size=encoder.image_size,
+            pooling=encoder.pooling,
+            device=run.config.device,
+            offline=offline,
+            progress=progress,
+        )
+        Sight.of(found, run.config.leakage.threshold, encoder.centre).save(folder)
+
+    return Stage("leakage/sight", (folder / SIGHT,), inputs, work, unit="")
+
+
+def _inside(run: RunStages) -> Stage:
+    """Count and name the equal files inside the pool and inside each set."""
+    folder = run.leaked_pairs.parent
+    outputs = (folder / INSIDE, folder / EQUAL)
+
+    def inputs() -> dict[str, Any]:
+        paths = [run.pool_path, *(run.manifest_path(d.name) for d in run.config.data)]
+        return {"sets": [run.records.digest(path) for path in paths]}
+
+    def work(progress: Progress) -> None:
+        sets = sets_of(run.out)
+        write_json(folder / INSIDE, [inside(name, rows) for name, rows in sets.items()])
+        write_equal(folder / EQUAL, sets)
+        progress(1, 1)
+
+    return Stage("leakage/inside", outputs, inputs, work, unit="")
 
 
 def clean(whole: RunStages, run: RunStages) -> Stage:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from meddel_fast.benchmark.inside import INSIDE
 from meddel_fast.benchmark.report import render
 from meddel_fast.benchmark.results import UNTRAINED, predictions_path, repeated
 from meddel_fast.benchmark.scores.cost import Embedder
 from meddel_fast.benchmark.scores.score_tables import score_run
+from meddel_fast.benchmark.sight import SIGHT
 from meddel_fast.benchmark.stages import generalisation, probe_stages, task_stages
 from meddel_fast.benchmark.stages.run_folder import tags
 from meddel_fast.benchmark.stages.run_stages import RunStages
@@ -79,7 +81,8 @@ def report(run: RunStages) -> Stage:
 
     def inputs() -> dict[str, Any]:
         score = run.records.digest(run.out / "score")
-        leakage = run.records.digest(run.leaked_pairs)
+        audit = [run.leaked_pairs, *(run.leaked_pairs.parent / name for name in (SIGHT, INSIDE))]
+        leakage = [run.records.digest(path) for path in audit]
         config = settings(run.config, without=("out", "threads", "device"))
         return {"score": score, "leakage": leakage, "config": config}
 
