@@ -1,4 +1,4 @@
-# make demo    from a bare machine to a NormDEL table and a report on made data
+# make demo    from a bare machine to a table of what selections are worth, and a report, on made data
 # make test    build, lint, types, tests
 # make help    the rest
 

@@ -151,7 +151,7 @@ def test_plan(tiny: Path) -> None:
         ("kcenter-25", "kcenter", 0.25),
         ("meddel-25", "meddel", 0.25),
     ]
-    assert names[:9] == [
+    assert names[:11] == [
         "make/made",
         "data/made",
         "data/pretrain",
@@ -159,14 +159,16 @@ def test_plan(tiny: Path) -> None:
         "embed",
         "leakage/embed-made",
         "leakage/audit",
+        "leakage/sight",
+        "leakage/inside",
         "select/kcenter",
         "select/meddel",
     ]
-    assert names[9:11] == ["pretrain/kcenter-25", "pretrain/meddel-25"]
-    assert names[11] == "untrained/untrained"
+    assert names[11:13] == ["pretrain/kcenter-25", "pretrain/meddel-25"]
+    assert names[13] == "untrained/untrained"
     assert names[-4:-2] == [f"evaluate/untrained/made-seed{seed}" for seed in (0, 1)]
     assert names[-2:] == ["score", "report"]
-    assert len(names) == 12 + 4 * 2 + 2
+    assert len(names) == 14 + 4 * 2 + 2
 
 
 def test_plan_of_repetitions(tiny: Path) -> None:
@@ -288,6 +290,7 @@ KILLS = (
     "embed:end",
     "leakage/embed-made:end",
     "leakage/audit:end",
+    "leakage/sight:end",
     "select/kcenter:begin",
     "select/meddel:end",
     "pretrain/meddel-25:middle",

@@ -277,7 +277,7 @@ def test_settings_from_assignments() -> None:
         from_table(PretrainConfig, {"stesp": 1}, "--set")
 
 
-@pytest.mark.parametrize("name", ["quickstart", "kvasir"])
+@pytest.mark.parametrize("name", ["quickstart", "quickstart_mae", "kvasir"])
 def test_examples_are_valid(name: str) -> None:
     example = Path(__file__).parents[2] / "examples" / f"{name}.toml"
     config = load_config(example, data_root="/data")

@@ -20,9 +20,10 @@ from meddel_fast.benchmark.config_file import load_config
 from meddel_fast.benchmark.plan import build
 from meddel_fast.benchmark.results import floors_of_run, read_run, results_of_run
 from meddel_fast.benchmark.scores import floors, selections
-from meddel_fast.benchmark.scores.bootstrap import resample
+from meddel_fast.benchmark.scores.bootstrap import image_weights, resample
 from meddel_fast.benchmark.scores.cost import Embedder, cost_row
 from meddel_fast.benchmark.scores.normdel import normdel
+from meddel_fast.benchmark.scores.other_scores import averages, by_image, other_intervals
 from meddel_fast.benchmark.scores.score import METRICS
 from meddel_fast.benchmark.stages.stage import Records
 from meddel_fast.cli import app
@@ -224,6 +225,42 @@ def test_scores_by_image_stand_beside_those_of_the_pixels(finished_run: Path) ->
             values = [run[score] for run in runs]
             assert row[f"{column}_mean"] == pytest.approx(np.mean(values), rel=1e-12)
             assert row[f"{column}_std"] == pytest.approx(np.std(values, ddof=1), rel=1e-9)
+    for row in rows:
+        for column in ("dice", "image_iou", "image_dice"):
+            low, mean, high = (row[f"{column}_{end}"] for end in ("low", "mean", "high"))
+            assert 0 <= low <= mean <= high <= 1
+            assert low < high
+
+
+def test_intervals_of_scores_by_image_are_of_the_same_draws(rng: np.random.Generator) -> None:
+    segmentation = pytest.importorskip("meddel_fast.training.segmentation")
+    truth = rng.random((9, 8, 8)) < 0.3
+    ignored = np.zeros_like(truth)
+    ignored[4] = True  # the mask leaves out all of an image
+    truth[2] = False
+    counts = np.stack(
+        [confusion_matrices(truth, rng.random(truth.shape) < share, ignored) for share in (0.3, 0)]
+    )
+    found = by_image(counts)
+    for run, one in enumerate(counts):
+        wanted = segmentation.scores(one)
+        assert np.nanmean(found["image_iou"][run]) == pytest.approx(wanted["image_iou_polyp"])
+        assert np.nanmean(found["image_dice"][run]) == pytest.approx(wanted["image_dice"])
+    assert np.isnan(found["image_iou"][:, 4]).all()
+    runs = [(0, 0), (0, 1)]
+    sample = averages({"x": found["image_dice"]}, runs, "set", [""] * 9)["x"]
+    pooled = resample({"x": counts}, runs, "set")["x"]
+    np.testing.assert_array_equal(sample.weights, pooled.weights)
+    some = np.nan_to_num(found["image_dice"])
+    for block, weights in image_weights(9, "set"):
+        direct = weights @ some.T / weights[:, np.arange(9) != 4].sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(sample.drawn[block], direct, rtol=1e-9, atol=1e-11)
+    spans = other_intervals([("set", {"x": counts}, runs)], {"set": [""] * 9})["x"]
+    assert spans["set"] == spans["mean"]  # of one set
+    low, high = sample.interval()
+    assert 0 < high < 1
+    assert (spans["set"]["image_dice_low"], spans["set"]["image_dice_high"]) == (max(0, low), high)
+    assert 0 <= spans["set"]["dice_low"] < spans["set"]["dice_high"] <= 1
 
 
 def test_score_command_shows_floors_and_another_score(finished_run: Path, cli: CliRunner) -> None:

@@ -14,6 +14,7 @@ pytest.importorskip("torch")
 
 from command_line import lines
 from given_maps import data_set, write_maps
+from reviewer import review
 from typer.testing import CliRunner
 
 from meddel_fast.benchmark.leaderboard.entries import collect
@@ -256,8 +257,9 @@ def test_the_leaderboard_ranks_given_predictions(folder: Folder) -> None:
 
 
 def test_the_report_of_a_given_run(folder: Folder) -> None:
-    folder.add("random", 0.1, noise=0.5)
-    folder.add("mine", 0.1)
+    for repeat in range(2):
+        folder.add("random", 0.1, "--repeat", repeat, noise=0.5, seed=repeat)
+        folder.add("mine", 0.1, "--repeat", repeat, seed=10 + repeat)
     lines(folder.cli, "report", folder.run)
     page = (folder.run / "report" / "report.html").read_text(encoding="utf-8")
     assert "mine" in page
@@ -266,18 +268,25 @@ def test_the_report_of_a_given_run(folder: Folder) -> None:
     text = page.partition("<style>")[0] + page.partition("</style>")[2].partition("<script")[0]
     assert "None" not in text
     assert "NaN" not in text
+    # It does not tell of a pool, a pre-training and selections that it knows nothing of.
+    assert "An encoder is pre-trained" not in page
+    assert "trained elsewhere are held against the masks of the test images, at the size" in page
+    assert review(page, folder.run) == []
+    assert 'id="selections"' not in page
+    assert "squeezed to squares" not in page
 
 
 @pytest.mark.parametrize(
     "given",
-    [{}, {"results": [["../x", "polyps", 0, 0]], "scoring": {}}, {"results": 3, "scoring": {}},
-     {"results": [["mine-10", "polyps", 0, "0"]], "scoring": {}}, {"results": [], "scoring": 1}, 7],
+    [{}, {"results": [["../x", "polyps", 0, 0]]}, {"results": 3}, {"scoring": 1}, 7,
+     {"results": [["mine-10", "polyps", 0, "0"]]}, {"scoring": {"threshold": "a", "size": None}}],
 )  # fmt: skip
 def test_a_forged_description_is_refused(folder: Folder, given: Any) -> None:
     folder.add("mine", 0.1)
     about = read_json(folder.run / "run.json")
     from meddel_fast.common.atomic import write_json
 
-    write_json(folder.run / "run.json", {**about, "given": given})
+    forged = {**about["given"], **given} if given and isinstance(given, dict) else given
+    write_json(folder.run / "run.json", {**about, "given": forged})
     with pytest.raises(ValueError, match=r"run\.json is no description of a run"):
         read_run(folder.run)

@@ -347,3 +347,20 @@ def test_the_text_has_each_selection_with_its_verdict() -> None:
     row = next(d for d in found["differences"] if d["against"] == RANDOM)
     assert f"{100 * row['difference']:+.1f}" in lines[4]
     assert lines[4].endswith(row["verdict"])
+
+
+def test_classes_come_from_folders_groups_and_labels_of_a_manifest(tmp_path: Any) -> None:
+    from meddel_fast.benchmark.probe.labels import read_labels
+    from meddel_fast.images.manifest import Manifest
+
+    blank = {"sha256": "", "bytes": 1, "width": 1, "height": 1, "mode": "L", "split": "train",
+             "frame": -1, "status": "ok", "reason": ""}  # fmt: skip
+    rows = [
+        blank | {"id": name, "image": name, "group": group, "label": label}
+        for name, group, label in (("a/x/1.jpg", "v1", "polyp"), ("b/2.jpg", "", None))
+    ]
+    manifest = Manifest.from_rows("set", tmp_path, [*rows, rows[0] | {"id": "c.jpg"}])
+    assert read_labels(manifest, "folder") == ["a/x", "b", ""]
+    assert read_labels(manifest, "sequence") == ["v1", "", "v1"]
+    assert read_labels(manifest, "label") == ["polyp", "", "polyp"]
+    assert read_labels(manifest, "lesion") == ["", "", ""]

@@ -132,6 +132,12 @@ def test_a_second_start_does_nothing_and_other_draws_do_the_probe_again(
     assert record.stat().st_mtime_ns != before
     assert "Nearest neighbours, pool" in shown
     assert "against random" in shown
+    assert "MLP" not in shown
+    by_mask = PROBE | {"tasks": ["classification"], "by": "lesion", "draws": 2}
+    run_cli("probe", "--config", str(config(finished.parent, probe=by_mask)))
+    (about,) = json.loads((finished / "probe" / "classification.json").read_text())["data"]
+    assert (about["dataset"], about["test"], about["classes"]) == ("made", "split", 2)
+    assert (about["pool"], about["tested"]) == (40, 10)
     run_cli("run", str(config(finished.parent)))  # as the other tests want it
 
 
@@ -195,3 +201,15 @@ def test_the_command_asks_about_a_split(files: Path) -> None:
 def test_the_command_says_what_is_wrong(files: Path, arguments: list[str], told: str) -> None:
     given = [part.format(files=files) for part in arguments]
     assert told in run_cli("probe", str(files / "x.npy"), *given, status=2)
+
+
+def test_a_run_that_probes_alone_has_nothing_to_verify_and_a_plan_that_says_so(
+    finished: Path,
+) -> None:
+    from meddel_fast.benchmark.verify import verify
+
+    assert verify(finished) == []
+    shown = run_cli("run", "--plan", str(config(finished.parent)))
+    assert "probe, classification: 3 draws of 4 selections" in shown
+    assert "probe, segmentation: 2 draws of 4 selections" in shown
+    assert "heads" not in shown

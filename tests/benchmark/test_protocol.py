@@ -31,9 +31,12 @@ from meddel_fast.benchmark.scores.task_scores import (
     TASK_COLUMNS,
     Scored,
     TaskRun,
+    draw_tasks,
+    task_differences,
     task_rows,
     task_table,
 )
+from meddel_fast.benchmark.scores.verdicts import ALIKE, BETTER, NOT_JUDGED, WORSE
 from meddel_fast.benchmark.stages import generalisation, task_stages
 from meddel_fast.benchmark.stages.generalisation import COLUMNS, sources
 from meddel_fast.benchmark.stages.run_stages import RunStages
@@ -213,7 +216,7 @@ def test_the_plan_does_not_guess_a_pool(tmp_path: Path) -> None:
 
 
 def test_every_config_of_the_folder_is_tested() -> None:
-    assert {path.name for path in CONFIGS.iterdir()} == {"paper.toml", "cpu.toml"}
+    assert {path.name for path in CONFIGS.iterdir()} == {"paper.toml", "cpu.toml", "pranet.toml"}
 
 
 @pytest.mark.parametrize(
@@ -344,6 +347,43 @@ def test_tasks_and_references_are_scored(finished: Path) -> None:
                        / "other-seed1.json")  # fmt: skip
     assert result["task"] == "segmentation"
     assert (finished / "report" / "report.html").is_file()
+
+
+def test_verdicts_on_tasks_and_across_sets_are_by_the_one_rule(finished: Path) -> None:
+    judged = read_json(finished / "score" / "task_differences.json")
+    where = {(r["task"], r["score"]) for r in judged}
+    assert where == {("classification", "balanced_accuracy"), ("localisation", "box_iou")}
+    assert {r["against"] for r in judged} == {"untrained", "full"}  # no random was asked for
+    values = {
+        (r["selector"], r["dataset"], r["score"]): r for r in table(finished / "score/tasks.csv")
+    }
+    for row in judged:
+        mine, other = (
+            float(values[name, row["dataset"], row["score"]]["mean"])
+            for name in (row["selector"], row["against"])
+        )
+        assert row["score_difference"] == pytest.approx(mine - other, abs=1e-6)
+        assert (
+            row["score_all_low"] <= row["score_low"] <= row["score_high"] <= row["score_all_high"]
+        )
+        assert row["verdict"] in (BETTER, WORSE, ALIKE, NOT_JUDGED)
+        assert (row["verdict"] == NOT_JUDGED) == (row["why"] != "")
+    across = read_json(finished / "score" / "generalisation_differences.json")
+    assert {r["pretrained_on"] for r in across} == {"made", "other"}
+    assert {r["against"] for r in across} == {"untrained", "nothing", "random"}
+    cells = {
+        (r["selector"], r["pretrained_on"], r["tested_on"]): float(r["miou_mean"])
+        for r in table(finished / "score" / "generalisation.csv")
+    }
+    floors = {r["dataset"]: r["miou_mean"] for r in read_json(finished / "score" / "floors.json")
+              if r["floor"] == "untrained"}  # fmt: skip
+    for row in across:
+        name, source = row["dataset"], row["pretrained_on"]
+        if name == "mean" or row["against"] == "nothing":
+            continue
+        other = cells["random", source, name] if row["against"] == "random" else floors[name]
+        wanted = cells[row["selector"], source, name] - other
+        assert row["miou_difference"] == pytest.approx(wanted, abs=1e-12)
 
 
 def test_every_result_is_verified(finished: Path, tmp_path: Path) -> None:
@@ -517,8 +557,9 @@ def test_run_json_has_every_option_of_each_selector(finished: Path) -> None:
     assert every["random"]["seeds"] == every["meddel"]["seeds"] == [0, 1]
     names = set(METHODS["meddel"].own) | {"seeds", "exclude", "groups", "group_rule", "weights"}
     assert set(every["meddel"]) == names | {"selected"}
-    settled = METHODS["meddel"].settled({"disruptive_fraction": 0.1})
-    assert (settled["epsilon"], settled["disruptive_fraction"]) == (None, 0.1)
+    settled = METHODS["meddel"].settled({"epsilon": 0.9, "keep": "far"})
+    assert (settled["epsilon"], settled["keep"], settled["rule"]) == (0.9, "far", "semdedup")
+    assert settled["disruptive_fraction"] is settled["deviations"] is None  # it takes their place
     chosen, again = read_json(finished / "score" / "selections.json")
     assert again == {**chosen, "repeat": 1}  # selected once, trained twice
     selection = Selection.load(finished / "select" / "kcenter-25.parquet")
@@ -550,7 +591,9 @@ def test_task_rows_and_their_table(tmp_path: Path) -> None:
         Scored("kcenter", 0.05, (6, 100), results),
         Scored("imagenet", 1.0, None, results),
     ]
-    rows = task_rows(scored, {"localisation": {"a": ["", ""], "b": [""]}}, 1.0)
+    samples = draw_tasks(scored, {"localisation": {"a": ["", ""], "b": [""]}})
+    assert task_differences(scored, samples, 1.0) == []  # nothing that it could be held against
+    rows = task_rows(scored, samples, 1.0)
     assert all(set(row) == set(TASK_COLUMNS) for row in rows)
     assert len(rows) == 2 * 2 * 3
     a, b, mean = rows[:3]

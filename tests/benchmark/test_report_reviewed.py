@@ -11,8 +11,11 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("PIL")
 
 import made_verdicts
+from command_line import lines
+from given_maps import data_set, write_maps
 from made_verdicts import EFFECT, NULL, SINGLE, Case
 from reviewer import review
+from typer.testing import CliRunner
 
 from meddel_fast.benchmark.report import render
 
@@ -55,6 +58,17 @@ def test_a_run_before_its_scores_is_reviewed(tmp_path: Path) -> None:
 def test_a_real_run_is_reviewed(finished_run: Path, tmp_path: Path) -> None:
     page = render(finished_run, tmp_path / "page.html")
     assert review(page.read_text(encoding="utf-8"), finished_run) == []
+
+
+def test_a_run_of_given_predictions_is_reviewed(cli: CliRunner, tmp_path: Path) -> None:
+    data_set(tmp_path / "polyps").save(tmp_path / "polyps.parquet")
+    run = tmp_path / "run"
+    for seed, (selector, noise) in enumerate([("random", 0.5), ("mine", 0.2)]):
+        write_maps(tmp_path / selector, seed, noise, 0)
+        given = ("--predictions", tmp_path / selector, "--manifest", tmp_path / "polyps.parquet")
+        of = ("--selector", selector, "--retained", 0.1, "--run", run)
+        lines(cli, "score", *given, *of)
+    assert review(render(run).read_text(encoding="utf-8"), run) == []
 
 
 # The reviewer himself

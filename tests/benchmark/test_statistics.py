@@ -146,6 +146,17 @@ def test_interval_covers_the_truth_as_often_as_it_says(rng: np.random.Generator)
     assert 0.88 < inside / 300 < 0.985
 
 
+def test_an_interval_has_all_of_the_repetitions_spread() -> None:
+    for repeats in (8, 15):
+        runs = tuple((r, 0) for r in range(repeats))
+        scores = np.linspace(0.5, 0.6, repeats)
+        drawn = np.tile(scores, (4000, 1))
+        sample = Sample(scores, drawn, run_weights(runs, 4000), runs, 10)
+        low, high = sample.interval(0.6827)  # one standard error to either side
+        wanted = scores.std(ddof=1) / math.sqrt(repeats)
+        assert (high - low) / 2 == pytest.approx(wanted, rel=0.03)
+
+
 def test_one_draw_of_images_holds_for_all_runs(rng: np.random.Generator) -> None:
     # Eight heads that predict the same say no more of the images than one head does.
     one = made_up_counts(rng, 0.6, runs=1)

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from meddel_fast.benchmark.inside import INSIDE, inside
 from meddel_fast.benchmark.leakage import Samples, audit
 from meddel_fast.benchmark.scores.normdel import normdel
 from meddel_fast.benchmark.scores.score import PLANTED_COLUMNS, SCORE_COLUMNS, as_csv
+from meddel_fast.benchmark.sight import Sight
 from meddel_fast.common.atomic import write_json, write_text
 from meddel_fast.common.hashes import sha256_file
 from meddel_fast.images.manifest import Manifest
@@ -148,6 +150,10 @@ def write_leakage(folder: Path, manifest: Manifest, embeddings: np.ndarray) -> N
     far = np.random.default_rng(1).normal(size=(5, embeddings.shape[1]))
     tests = {"kvasir": near, "clinic": Samples([f"far {i}" for i in range(5)], far)}
     audit(pool, tests, threshold=0.999, centre=False).save(folder / "leakage")
+    seen = [("half the size", 8, 0.9995), ("mirrored", 3, 0.8), ("turned", 0, 0.2)]
+    copies = [{"change": c, "found": n, "lowest": m, "median": m} for c, n, m in seen]
+    Sight(0.999, False, 8, copies, 28, 3).save(folder / "leakage")
+    write_json(folder / "leakage" / INSIDE, [inside("pool", manifest)])
 
 
 def _planted(tags: list[tuple[str, str, float]]) -> list[dict[str, object]]:

@@ -174,13 +174,15 @@ def check_floors(facts: Facts, probe: bool, text: str, best: tuple[str, float] |
         elif clear:
             judged = set(clear) - {None}
             state[None if not judged else True in judged].add(name)
-    low = re.search(
-        r"this run does not clear the floors on (.+?)(?: with it)?(?: and the floors|$)", text
-    )
-    high = re.search(r"the floors are cleared on (.+?)(?: by it)?$", text)
-    assert set(parts(low[1]) if low else ()) == state[False], state
-    assert set(parts(high[1]) if high else ()) == state[True], state
-    if not low and not high:
+    low = re.fullmatch(r"this run does not clear the floors on (.+?)(?: with it)?", text)
+    high = re.fullmatch(r"the floors are cleared on (.+?)(?: by it)?", text)
+    if low:
+        assert set(parts(low[1])) == state[False], state
+    elif high:
+        assert not state[False], state
+        assert set(parts(high[1])) == state[True], state
+    else:
+        assert not state[True] | state[False], state
         unknown = "whether the floors are cleared is not judged"
         assert text == (unknown if state[None] else "no floor was measured")
 
@@ -221,9 +223,11 @@ def what_would_tell(facts: Facts, what: str, floors: str) -> None:
     noun = "draws" if probe else "repetitions"
     first = f"at least 3 {noun} (it has {have})" if have < 3 else f"more {noun} (it has {have})"
     assert what.startswith(first)
-    assert what.endswith(" and more test images")
+    assert what.endswith(f" and more test {'samples' if probe else 'images'}")
     check_floors(facts, probe, floors, None)
-    longer = "a probe that clears" if probe else "longer pre-training"
+    longer = "longer pre-training until an encoder clears"
+    longer = "longer training until a model clears" if "given" in facts.about else longer
+    longer = "a probe that clears" if probe else longer
     assert (longer in what) == ("does not clear" in floors)
 
 
@@ -286,7 +290,7 @@ def floor_above_random(
     facts: Facts, rows: list[dict[str, Any]], floor: str, name: str, ratio: float
 ) -> float:
     titles = {title: key for key, title in FLOORS.items()}
-    if floor not in titles:  # of the probe
+    if _of_probe(name):
         row = one(rows, ("random", ratio), floor)
         assert row, floor
         return -float(row["difference"])
@@ -336,7 +340,7 @@ def _curve_rows(facts: Facts, name: str, where: str) -> dict[tuple[str, float], 
 
 
 def _of_probe(where: str) -> bool:
-    return where.startswith(tuple(f"{name} on " for name in PROBES.values()))
+    return any(f"{name} on " in where for name in PROBES.values())
 
 
 def _curve_floor(facts: Facts, part: str, name: str, where: str) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import numpy as np
 from reviewed_details import fixed
 from reviewer import close, sentence, share
 from run_facts import Facts
 
 from meddel_fast.benchmark.leakage import Leakage, split_audits
+from meddel_fast.common.files import read_json
 from meddel_fast.selectors import Selection
 
 # Settings, other tasks, planted frames
@@ -35,10 +39,13 @@ def same_images(facts: Facts, selector: str, ratio: str, other: str, times: str,
     assert sum(bool(r["shared_with"]) for r in same) == int(taken or 0)
 
 
-fixed("Per cent, means over the runs, after ± their standard deviation.")
+fixed("Per cent, means over the runs, in brackets their 95 % intervals.")
 fixed(
-    "A row without a share is a reference: an encoder that this run did not train.",
-    lambda facts: facts.tasks,
+    "A row without a share is of an encoder that this run did not pre-train: a reference, or one "
+    "with its first weights.",
+    lambda facts: {row["selector"] for row in facts.tasks if row["ratio"] == "-"}.isdisjoint(
+        tag["selector"] for tag in facts.about["tags"]
+    ),
 )
 fixed(
     "The segmentation head is trained on the images of the set tested on.",
@@ -140,6 +147,89 @@ fixed(
     "Test images with a counterpart in the pool, and, small, images of the pool with one in the "
     "test set, at other cosines."
 )
+
+
+COUNT = r"\d{1,3}(?:,\d{3})*"
+
+
+def counted(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
+@sentence(
+    rf"(?P<name>[^:]+): (?P<near>{COUNT}) pairs? at or above (?P<threshold>NUM) of "
+    rf"(?P<compared>{COUNT}) compared; "
+    rf"(?P<files>{COUNT} equal files?|whether files are equal is not known)(?P<rest>.*)$"
+)
+def leak_found(
+    facts: Facts, name: str, near: str, threshold: str, compared: str, files: str, rest: str
+) -> None:
+    found = audit(facts)
+    assert float(threshold) == found.threshold
+    mine, alike = found.dataset == name, found.similarity >= float(threshold)
+    assert counted(near) == np.sum(mine & alike)
+    assert counted(compared) == found.pool * found.tests[name]
+    if found.files[name]:
+        assert counted(files.split()[0]) == np.sum(mine & found.same_bytes)
+    else:
+        assert files.startswith("whether")
+    tested, held = (len(set(rows[mine])) for rows in (found.test_row, found.pool_row))
+    if not tested:
+        assert rest == " (in the pool)"
+        return
+    images = found.tests[name]
+    share = f"{100 * tested / images:.1f}"
+    wanted = (
+        f": {tested} of {images} test images ({share} %) and {held} of {found.pool} in the pool"
+    )
+    assert rest.replace(",", "") == wanted
+
+
+def sight(facts: Facts) -> dict[str, Any]:
+    found: dict[str, Any] = read_json(facts.run / "leakage" / "sight.json")
+    return found
+
+
+@sentence(
+    r"Of (?P<images>\d+) images of the pool, copied and altered, this encoder puts at "
+    r"(?P<threshold>NUM) or more: (?P<shares>.+? %)\."
+)
+def leak_sight(facts: Facts, images: str, threshold: str, shares: str) -> None:
+    about = sight(facts)
+    assert (int(images), float(threshold)) == (about["images"], about["threshold"])
+    told = re.findall(r"(.+?): (\d+) %(?:, |$)", shares)
+    wanted = [(c["change"], f"{100 * c['found'] / int(images):.0f}") for c in about["copies"]]
+    assert told == wanted
+
+
+@sentence(r"The audit cannot be relied on to find copies that are (?P<blind>[^.]+)\.")
+def leak_blind(facts: Facts, blind: str) -> None:
+    about = sight(facts)
+    for copy in about["copies"]:
+        assert (copy["change"] in blind) == (copy["found"] < 0.9 * about["images"])
+
+
+@sentence(
+    rf"It takes (?P<taken>{COUNT}) of (?P<pairs>{COUNT}) pairs of different images for copies "
+    r"\((?P<share>[\d.]+) %\)\."
+)
+def leak_taken(facts: Facts, taken: str, pairs: str, share: str) -> None:
+    about = sight(facts)
+    assert (counted(taken), counted(pairs)) == (about["taken_for_copies"], about["pairs"])
+    close(share, 100 * counted(taken) / counted(pairs), 1)
+
+
+@sentence(
+    rf"(?P<name>[^:]+): (?P<equal>{COUNT}) of (?P<images>{COUNT}) images are one file with another "
+    rf"\((?P<files>{COUNT}) files\), (?P<across>{COUNT}) files in more than one split$"
+)
+def leak_inside(facts: Facts, name: str, **told: str) -> None:
+    rows = read_json(facts.run / "leakage" / "inside.json")
+    row = next(row for row in rows if row["set"] == name)
+    names = {"equal": "equal_images", "images": "images", "files": "files", "across": "across"}
+    assert {key: counted(text) for key, text in told.items()} == {
+        key: row[column] for key, column in names.items()
+    }
 
 
 @sentence(r"(?P<name>[^:]+): the most similar of (?P<pairs>\d+) pairs(?P<where> in .+)?$")

@@ -81,7 +81,7 @@ class Facts:
     def _group(self, row: Row) -> str:
         several = len({r["task"] for r in self.probe["rows"]}) > 1
         name = f"{PROBES[row['probe']]} on {row['dataset']}"
-        return f"{name}, {row['task']}" if several else name
+        return f"{row['task']} by {name}" if several else name
 
     def probe_rows(self, group: str, metric: str) -> list[Row]:
         """Scores of a probe by one metric, both as they are named."""

@@ -186,6 +186,14 @@ def _rest(config: RunConfig, stages: Sequence[str]) -> list[str]:
         epochs = config.pretrain.epochs_at(config.generalisation.ratio)
         long = f"{config.pretrain.steps:,} steps" if epochs is None else f"{epochs:g} epochs"
         lines.append(f"single sets: {len(across)} trainings on {share:g} % of one, {long} each")
+    probe = config.probe
+    draws = {"classification": probe.draws, "segmentation": probe.head_draws}
+    below = [ratio for ratio in config.ratios if ratio < 1]
+    each = len(below) * len({"random", *config.selectors}) + (len(below) < len(config.ratios))
+    for task in (name.removeprefix("probe/") for name in stages if name.startswith("probe/")):
+        lines.append(f"probe, {task}: {draws[task]} draws of {each} selections")
+    if "pretrain" not in config.measures:
+        return lines
     return [*lines, f"heads: {len(heads):,} are trained and tested"]
 
 

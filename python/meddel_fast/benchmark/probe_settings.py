@@ -79,7 +79,7 @@ class ProbeConfig:
     neighbours: Positive = 1
     l2: NotNegativeNumber = 1e-3
     iterations: Positive = 200
-    hidden: Positive = 256
+    hidden: Positive = 64
     steps: Positive = 200
     learning_rate: PositiveNumber = 1e-3
 

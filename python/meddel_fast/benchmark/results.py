@@ -233,6 +233,7 @@ def segmented_sets(config: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _trains(config: dict[str, Any]) -> bool:
+    """Whether selections are measured by what is pre-trained on them; else by the probe alone."""
     return "pretrain" in config.get("measures", ["pretrain"])
 
 

@@ -34,7 +34,16 @@ def check_run(path: StrPath, about: Any) -> dict[str, Any]:
             plain_name(path, tag["tag"])
             check_fields(path, tag, {"selector": str, "ratio": (int, float)}, _WANTED)
             float(tag["ratio"])
+        if "given" in told:
+            _check_scoring(told["given"]["scoring"])
     return dict(about)
+
+
+def _check_scoring(scoring: Any) -> None:
+    """Refuse what does not say how given predictions were scored."""
+    size = scoring["size"]
+    if type(scoring["threshold"]) is not float or not (size is None or type(size) is int):
+        raise TypeError(f"scoring must have a threshold and a size, got {scoring!r:.80}")
 
 
 def check_results(path: StrPath, about: dict[str, Any]) -> None:
@@ -73,8 +82,6 @@ def _check_given(given: Any, about: dict[str, Any]) -> None:
         numbers = type(repeat) is int and type(seed) is int and repeat >= 0
         if tag not in tags or data not in sets or not numbers:
             raise TypeError(f"given results must be of its tags and sets, got {tag!r:.80}")
-    if not isinstance(given["scoring"], dict):
-        raise TypeError(f"scoring must be an object, got {given['scoring']!r:.80}")
 
 
 def _check_others(path: StrPath, config: dict[str, Any]) -> None:

@@ -72,12 +72,14 @@ def probe(
 
     --set takes further settings of [probe] (neighbours=5) and, as METHOD.OPTION, those of methods.
     """
-    from meddel_fast.benchmark.probe.table import FOLDER, as_text, tables, write_tables
+    from meddel_fast.benchmark.probe.table import FOLDER, as_text, join, tables, write_tables
     from meddel_fast.common.files import read_json
 
     if config is not None:
-        where = run_stages(config, data_root, out, "probe") / "probe"
-        typer.echo("\n\n".join(as_text(read_json(path)) for path in sorted(where.glob("*.json"))))
+        run = run_stages(config, data_root, out, "probe")
+        tasks = read_json(run / "run.json")["config"]["probe"]["tasks"]
+        found = join([read_json(run / "probe" / f"{task}.json") for task in tasks])
+        typer.echo(as_text(found))
         return
     from meddel_fast.benchmark.probe.choose import Chooser
     from meddel_fast.benchmark.probe.probe import probe_classes

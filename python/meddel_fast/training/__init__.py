@@ -9,6 +9,9 @@
 ``altered_copies``                         how near an encoder puts copies that were altered
 ``pretrain``, ``methods``, ``checkpoint``  pre-training on a subset; by which method; what it
                                            resumes from
+``augment``                                crops and colours that pre-training varies
+``mae_loss``                               the loss of a masked autoencoder, without the work that
+                                           its network throws away
 ``untrained``                              the network that a pre-training starts from
 ``reconstruction``                         what a masked autoencoder cannot restore
 ``tasks``                                  classification, localisation, segmentation behind one

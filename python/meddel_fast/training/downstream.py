@@ -102,9 +102,10 @@ def evaluate(
         ((2, 2) counts, row = truth, column = prediction). Means over the images:
         ``image_iou_polyp``, ``image_dice``. Further ``images`` and ``train_images`` (counts),
         ``train_loss`` (mean of the last tenth of the steps), ``seed``, ``encoder`` ("frozen" or
-        "finetuned"), ``precision``, ``settings``. A class that neither truth nor prediction has scores 1: there was nothing
-        to find and nothing was found. Images and masks are squeezed to ``config.image_size``
-        squares, and scored there. Pixels that the masks leave out count nowhere, neither in the
+        "finetuned"), ``precision``, ``settings``. A class that neither truth nor prediction has
+        scores 1: there was nothing to find and nothing was found. Images and masks are squeezed to
+        ``config.image_size`` squares, and scored there. Pixels that the masks leave out count
+        nowhere, neither in the
         loss; ``ignored_pixels``, how many of the test pixels they are, is there if any is.
 
     Raises

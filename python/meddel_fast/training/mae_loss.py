@@ -47,8 +47,7 @@ def mae_loss(model: Any, pixels: Tensor, noise: Tensor, compute: Compute) -> Ten
     embeddings = vit.embeddings
     positions = embeddings.position_embeddings[0]
     embed = embeddings.patch_embeddings.projection
-    weight = embed.weight.permute(0, 2, 3, 1).flatten(1)  # colours last, as `patchify` has them
-    tokens = _linear(_take(patches, keep), [weight], [embed.bias], compute)
+    tokens = _linear(_take(patches, keep), [embed.weight.flatten(1)], [embed.bias], compute)
     first = embeddings.cls_token + positions[:1]
     x = torch.cat([first.expand(len(pixels), -1, -1), tokens + positions[1:][keep]], dim=1)
     for layer in vit.layers:
@@ -63,25 +62,36 @@ def mae_loss(model: Any, pixels: Tensor, noise: Tensor, compute: Compute) -> Ten
     for layer in decoder.decoder_layers[:-1]:
         x = _layer(layer, x, compute)
     x = _layer(decoder.decoder_layers[-1], x, compute, first=1 + seen)
-    restored = _apply(decoder.decoder_pred, decoder.decoder_norm(x), compute)
+    last = decoder.decoder_pred  # its rows are pixels, then colours: `patchify` has colours first
+    weight, bias = (_colours_first(t, config.patch_size) for t in (last.weight, last.bias))
+    restored = _linear(decoder.decoder_norm(x), [weight], [bias], compute)
 
     target = _take(patches, hide)
     if config.norm_pix_loss:
-        variance, mean = torch.var_mean(target, dim=-1, keepdim=True)
-        target = (target - mean) / (variance + 1e-6).sqrt()  # MAE's own number
+        target = target - target.mean(dim=-1, keepdim=True)
+        variance = target.square().sum(dim=-1, keepdim=True) / (target.shape[-1] - 1)
+        target = target / (variance + 1e-6).sqrt()  # MAE's own number
     return functional.mse_loss(restored.float(), target)
 
 
 def patchify(pixels: Tensor, side: int) -> Tensor:
-    """Cut images (b, 3, h, w) into patches (b, patches, side * side * 3), row by row."""
+    """Cut images (b, 3, h, w) into patches (b, patches, 3 * side * side), row by row."""
     b, colours, height, width = pixels.shape
     cells = pixels.reshape(b, colours, height // side, side, width // side, side)
-    return cells.permute(0, 2, 4, 3, 5, 1).reshape(b, -1, side * side * colours)
+    return cells.permute(0, 2, 4, 1, 3, 5).reshape(b, -1, colours * side * side)
+
+
+def _colours_first(rows: Tensor, side: int) -> Tensor:
+    """Put rows (side * side * 3, ...) in the order that :func:`patchify` has them in."""
+    return rows.reshape(side * side, 3, *rows.shape[1:]).transpose(0, 1).flatten(0, 1)
 
 
 def _take(rows: Tensor, places: Tensor) -> Tensor:
     """Take the rows (b, k, d) at `places` (b, k) of rows (b, n, d)."""
-    return rows.gather(1, places.unsqueeze(-1).expand(-1, -1, rows.shape[-1]))
+    b, n, width = rows.shape
+    first = torch.arange(0, b * n, n, device=rows.device).unsqueeze(1)
+    flat = rows.reshape(-1, width).index_select(0, (first + places).flatten())
+    return flat.view(b, -1, width)
 
 
 def _layer(layer: Any, x: Tensor, compute: Compute, first: int = 0) -> Tensor:
@@ -94,7 +104,8 @@ def _layer(layer: Any, x: Tensor, compute: Compute, first: int = 0) -> Tensor:
 
 def _attention(block: Any, x: Tensor, compute: Compute, first: int) -> Tensor:
     def heads(tokens: Tensor, parts: int) -> Sequence[Tensor]:
-        split = tokens.unflatten(-1, (parts, block.num_attention_heads, block.head_dim))
+        b, n, _ = tokens.shape
+        split = tokens.view(b, n, parts, block.num_attention_heads, block.head_dim)
         return split.permute(2, 0, 3, 1, 4).unbind()
 
     x = x.to(compute.dtype)
@@ -107,7 +118,9 @@ def _attention(block: Any, x: Tensor, compute: Compute, first: int) -> Tensor:
     if compute.attention == "sdpa":
         mixed = functional.scaled_dot_product_attention(q, k, v)
     else:
-        mixed = (q @ k.transpose(2, 3) * block.scaling).softmax(dim=-1) @ v
+        weights = q @ k.transpose(2, 3) * block.scaling
+        # torch's softmax of bf16 takes 4 times as long as in fp32 on a CPU, its gradient 10 times
+        mixed = weights.softmax(dim=-1, dtype=torch.float32).to(v.dtype) @ v
     return _apply(block.o_proj, mixed.transpose(1, 2).flatten(2), compute)
 
 

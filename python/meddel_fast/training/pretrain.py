@@ -35,6 +35,7 @@ from meddel_fast.common.hashes import sha256_file, sha256_json
 from meddel_fast.common.outputs import check_folder, folder_with
 from meddel_fast.images.manifest import Manifest
 from meddel_fast.training import checkpoint
+from meddel_fast.training.augment import draw_colours, draw_crops, network_input
 from meddel_fast.training.device import (
     Compute,
     Stream,
@@ -43,7 +44,7 @@ from meddel_fast.training.device import (
     quiet_transformers,
     rng_at,
 )
-from meddel_fast.training.encoders.vit import normalise, preprocessor
+from meddel_fast.training.encoders.vit import preprocessor
 from meddel_fast.training.loader import Frames, batch_indices, frames, prefetch
 from meddel_fast.training.methods import METHODS
 from meddel_fast.training.optimise import cosine, make_optimizer
@@ -53,12 +54,7 @@ from meddel_fast.training.speed import Speed, seconds_a_call
 with needs("benchmark"):
     import torch
     from torch import Tensor
-    from torch.nn import functional
 
-# Share of the frame's area that a crop shows. MAE's 0.2 is for photographs of several hundred
-# pixels; frames here are kept at the network's own size, and a smaller crop would only be blurred.
-_CROP_AREA = (0.35, 1.0)
-_CROP_LOG_ASPECT = (math.log(3 / 4), math.log(4 / 3))
 _LOG_COLUMNS = ("step", "loss", "learning_rate", "images_per_s")
 _RECORD = "pretrain.json"
 FOLDER = folder_with("a pre-training", f"model/{_RECORD}", "checkpoint", "loss.csv", "speed.json")
@@ -75,8 +71,8 @@ class Batch(NamedTuple):
     """What one step sees."""
 
     images: NDArray[np.uint8]  # (b, size, size, 3)
-    crops: NDArray[np.float32]  # (b, 2, 3), output to input coordinates in [-1, 1]
-    colours: NDArray[np.float32]  # (2, b, 3, 1, 1), what pixels are multiplied by, and moved by
+    crops: NDArray[np.float32]  # (b, 2, 2), side and centre by axis
+    colours: NDArray[np.float32]  # (b, 2, 3), factor and shift by channel
     noise: NDArray[np.float32]  # (b, patches), ranks decide which patches are masked
 
 
@@ -292,11 +288,9 @@ class _Run:
         """Take one step, without waiting for the device."""
         config = self.config
         images, crops, colours, noise = map(self.compute.send, inputs)
-        pixels = normalise(images)
-        if config.colour_jitter:
-            pixels = torch.addcmul(colours[1], pixels, colours[0])
-        if config.crop:
-            pixels = crop(pixels, crops)
+        pixels = network_input(
+            images, crops if config.crop else None, colours if config.colour_jitter else None
+        )
         for group in self.optimizer.param_groups:
             group["lr"] = cosine(step, config.steps, config.warmup_steps, config.learning_rate)
         loss = self._loss(pixels, noise)
@@ -367,35 +361,9 @@ def make_batch(
     images = pool[chosen[batch_indices(config.seed, step, size, len(chosen))][part]]
     patches = (config.image_size // config.patch_size) ** 2
     noise = rng_at(config.seed, Stream.MASK, step).random((size, patches), np.float32)
-    crops = _crops(rng_at(config.seed, Stream.CROP, step), size)
-    colours = _colours(rng_at(config.seed, Stream.COLOUR, step), size, config.colour_jitter)
-    return Batch(images, crops[part], colours[:, part], noise[part])
-
-
-def _crops(rng: np.random.Generator, n: int) -> NDArray[np.float32]:
-    """Affine maps (n, 2, 3) of random resized crops, every other one mirrored."""
-    area = rng.uniform(*_CROP_AREA, n)
-    aspect = np.exp(rng.uniform(*_CROP_LOG_ASPECT, n))
-    sides = np.minimum(np.sqrt(np.stack([area * aspect, area / aspect], axis=1)), 1)
-    centres = rng.uniform(-1, 1, (n, 2)) * (1 - sides)
-    sides[:, 0] *= rng.choice([-1, 1], n)
-    maps = np.zeros((n, 2, 3), np.float32)
-    maps[:, [0, 1], [0, 1]] = sides
-    maps[:, :, 2] = centres
-    return maps
-
-
-def _colours(rng: np.random.Generator, n: int, jitter: float) -> NDArray[np.float32]:
-    """Gain and shift (2, n, 3, 1, 1) of the channels of n images."""
-    drawn = rng.uniform(-jitter, jitter, (2, n, 3, 1, 1))
-    drawn[0] += 1
-    return drawn.astype(np.float32)
-
-
-def crop(pixels: Tensor, maps: Tensor) -> Tensor:
-    """Resample each image of (b, c, h, w) through its affine map (b, 2, 3), bilinearly."""
-    grid = functional.affine_grid(maps, list(pixels.shape), align_corners=False)
-    return functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+    crops = draw_crops(rng_at(config.seed, Stream.CROP, step), size)
+    colours = draw_colours(rng_at(config.seed, Stream.COLOUR, step), size, config.colour_jitter)
+    return Batch(images, crops[part], colours[part], noise[part])
 
 
 def _check_indices(indices: ArrayLike | None, n: int) -> NDArray[np.int64]:

@@ -218,6 +218,7 @@ def _new(folder: Path, name: str, alpha: float | None, scoring: Scoring) -> dict
         "repeats": 1,
         "alpha": 1.0 if alpha is None else alpha,
         "alphas": list(ALPHAS),
+        "scoring": asdict(scoring),
     }
     return {
         "format": FORMAT,

@@ -7,24 +7,26 @@ selection has on every data set. Those that only some have so far wait, and are 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from meddel_fast.benchmark.results import Result, masked_rows, results_of_run
-from meddel_fast.benchmark.scores.bootstrap import Floats, Run, Sample, average, resample
+from meddel_fast.benchmark.scores.bootstrap import Floats, Run, Sample, average
 from meddel_fast.benchmark.scores.floors import write_floors
+from meddel_fast.benchmark.scores.other_scores import averages, by_image
 from meddel_fast.benchmark.scores.score import as_csv, score_rows, write_scores
 from meddel_fast.benchmark.scores.score_tables import (
+    Results,
     floors_of,
     group,
     sample_table,
+    spans_of,
     write_statistics,
 )
-from meddel_fast.benchmark.scores.statistics import MEAN, Key, all_statistics, intervals
+from meddel_fast.benchmark.scores.statistics import MEAN, Key, all_statistics
 from meddel_fast.common.atomic import atomic_directory, write_json, write_text
 from meddel_fast.common.files import read_json
 from meddel_fast.common.untrusted import described
@@ -50,9 +52,6 @@ ONE_REPETITION = (
     "one repetition: how much another selection and training would move a score is not known, so "
     "no difference is judged (predictions of further ones, with --repeat, would tell)"
 )
-_ONE = 1 << 40  # a score of 1 in whole numbers, whose sums are the same in any order
-
-Results = Mapping[Key, Mapping[str, Sequence[Result]]]
 
 
 def common(about: Mapping[str, Any]) -> set[Run]:
@@ -83,7 +82,7 @@ def write(run_dir: Path, about: Mapping[str, Any]) -> list[str]:
     alpha, alphas = about["config"]["alpha"], about["config"]["alphas"]
     retained = {key: key[1] for key in compared}
     table = sample_table(compared, groups)
-    spans = intervals(table, retained, alpha)
+    spans = spans_of(compared, groups, table, retained, alpha)
     scores = []
     for key, sets in compared.items():
         written = {name: [read_json(r.path) for r in found] for name, found in sets.items()}
@@ -130,7 +129,7 @@ def image_rows(results: Results, groups: Mapping[str, Sequence[str]]) -> list[di
     found: dict[tuple[Key, str], dict[str, Sample]] = {}
     about: dict[tuple[Key, str], dict[str, int]] = {}
     for name, together in groups.items():
-        values: dict[str, dict[Key, list[NDArray[np.float64]]]] = {}
+        values: dict[str, dict[Key, list[Floats]]] = {}
         for key, sets in results.items():
             runs = [(result.repeat, result.seed) for result in sets[name]]
             for result in sets[name]:
@@ -142,7 +141,8 @@ def image_rows(results: Results, groups: Mapping[str, Sequence[str]]) -> list[di
                 for measure, each in scores.items():
                     values.setdefault(measure, {}).setdefault(key, []).append(each)
         for measure, by_key in values.items():
-            for key, sample in _averages(by_key, runs, name, together).items():
+            stacked = {key: np.stack(scores) for key, scores in by_key.items()}
+            for key, sample in averages(stacked, runs, name, together).items():
                 found.setdefault((key, measure), {})[name] = sample
     rows = []
     for (key, measure), samples in found.items():
@@ -179,46 +179,11 @@ def text_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join([laid[0], "-" * max(map(len, laid)), *laid[1:], note])
 
 
-def _by_image(result: Result, written: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
+def _by_image(result: Result, written: Mapping[str, Any]) -> dict[str, Floats]:
     """Give the scores of each image by measure; NaN where the mask ignores all of it."""
     _, counts = load_confusions(result.predictions)
-    (_, false), (missed, hit) = np.moveaxis(counts.astype(np.float64), 0, 2)
-    union, both = hit + false + missed, 2 * hit + false + missed
-    seen = counts.any(axis=(1, 2))
-    scores = {
-        "image_iou": np.where(union > 0, hit / np.maximum(union, 1), 1.0),
-        "image_dice": np.where(both > 0, 2 * hit / np.maximum(both, 1), 1.0),
-    }
-    found = {name: np.where(seen, each, np.nan) for name, each in scores.items()}
+    found = by_image(counts)
     if "pranet" in written:
         each = np.array(written["pranet"]["images"], np.float64).reshape(len(counts), 2)
         found |= {"pranet_iou": each[:, 0], "pranet_dice": each[:, 1]}
     return found
-
-
-def _averages(
-    values: Mapping[Key, Sequence[NDArray[np.float64]]],
-    runs: Sequence[Run],
-    name: str,
-    groups: Sequence[str],
-) -> dict[Key, Sample]:
-    """Draw means over images, by the draws of images and runs that mIoU has.
-
-    `resample` draws tables of whole numbers: a table here holds a score and how many images it is
-    of, which is 1, or 0 of an image that does not count.
-    """
-    measure: Callable[[Floats], Floats] = _mean
-    tables = {}
-    for key, scores in values.items():
-        stacked = np.stack(list(scores))
-        table = np.zeros((*stacked.shape, 2, 2), np.int64)
-        counted = ~np.isnan(stacked)
-        table[..., 0, 0] = np.rint(np.where(counted, stacked, 0) * _ONE)
-        table[..., 0, 1] = counted
-        tables[key] = table
-    return resample(tables, runs, name, groups=groups, measure=measure)
-
-
-def _mean(table: Floats) -> Floats:
-    means: Floats = table[..., 0, 0] / np.maximum(table[..., 0, 1], 1) / _ONE
-    return means

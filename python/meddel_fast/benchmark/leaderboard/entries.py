@@ -16,6 +16,7 @@ from typing import Any
 
 from meddel_fast.benchmark.results import (
     Result,
+    floors_of_run,
     masked_rows,
     read_run,
     results_of_run,
@@ -52,12 +53,14 @@ _SCORES = {"miou": float, "dice": float}
 class Entry:
     """One result with its provenance: the columns `COLUMNS`, and the file of its predictions.
 
-    ``groups`` name the video or patient of each test image, see `bootstrap.whole_groups`.
+    ``groups`` name the video or patient of each test image, see `bootstrap.whole_groups`;
+    ``untrained`` are the predictions of the untrained encoder of the same repetition, head and set.
     """
 
     row: Mapping[str, Any]
     predictions: Path
     groups: tuple[str, ...]
+    untrained: Path | None = None
 
     @property
     def label(self) -> str:
@@ -127,7 +130,7 @@ def collect(runs: Iterable[Path], alpha: float = 1.0) -> tuple[list[Entry], list
 
 
 def _entries(
-    run_dir: Path, about: Mapping[str, Any], results: Sequence[Result], alpha: float
+    run_dir: Path, about: dict[str, Any], results: Sequence[Result], alpha: float
 ) -> list[Entry]:
     config = about["config"]
     tested = segmented_sets(config)
@@ -141,6 +144,11 @@ def _entries(
         "config_hash": config_hash(config),
     }
     kept = {r.tag: _kept(run_dir, r, shared["pool"]) for r in results}
+    floors = {
+        (r.data, r.repeat, r.seed): r.predictions
+        for r in floors_of_run(run_dir, about)
+        if r.predictions.is_file()
+    }
     first_seed = 0 if "given" in about else config["seed"] + config["pretrain"]["seed"]
     entries = []
     for result in results:
@@ -166,7 +174,8 @@ def _entries(
             "finished": _finished(run_dir, result),
         }
         columns = {name: row[name] for name in COLUMNS}
-        entries.append(Entry(columns, result.predictions, groups[result.data]))
+        floor = floors.get((result.data, result.repeat, result.seed))
+        entries.append(Entry(columns, result.predictions, groups[result.data], floor))
     return entries
 
 

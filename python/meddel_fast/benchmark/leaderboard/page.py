@@ -38,8 +38,8 @@ def text_table(one: Standings) -> str:
     title = f"protocol {one.protocol[:12]}: {', '.join(one.datasets)}"
     where = "mean of the data sets" if place == MEAN else place
     note = (
-        f"Per cent, {where}, mean of the runs [95 % interval]; against random: of all at one share "
-        "together, * better."
+        f"Per cent, {where}, mean of the runs [95 % interval].\n"
+        "Against random: [interval for all selections of a share at once]; * better by it."
     )
     return "\n".join([title, body[0], rule, *body[1:], rule, note, *one.notes])
 
@@ -49,8 +49,11 @@ def _spread(found: Spread | None, digits: int = 2, sign: bool = False) -> str:
         return "-"
     mean, low, high = (100 * value for value in found)
     plus = "+" if sign else ""
+    exact = 2
+    if sign and max(-low, high) >= 100:  # no score can differ by so much: nothing is known
+        exact = digits = 0
     ends = f"[{low:{plus}.{digits}f}, {high:{plus}.{digits}f}]"
-    return f"{mean:{plus}.2f} {ends}".replace("-", "\u2212")
+    return f"{mean:{plus}.{exact}f} {ends}".replace("-", "\u2212")
 
 
 def page(

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meddel_fast.benchmark.leaderboard.entries import Entry, data_names
+from meddel_fast.benchmark.results import NOTHING, UNTRAINED
 from meddel_fast.benchmark.scores.bootstrap import Run, Sample, resample
+from meddel_fast.benchmark.scores.floors import nothing_of
 from meddel_fast.benchmark.scores.statistics import (
+    FLOORS,
     FULL,
     MEAN,
     RANDOM,
@@ -107,16 +112,36 @@ class _Group:
             return self._drawn[key, tuple(runs)]
         found = {}
         for name, entries in sorted(self.by[key].items()):
-            parts = [load_confusions(entries[run].predictions) for run in runs]
-            if any(ids != parts[0][0] for ids, _ in parts):
-                raise ValueError(f"{name}: results of {key[0]} were tested on different images")
-            counts = np.stack([confusions for _, confusions in parts])
-            first = entries[runs[0]]
-            found[name] = resample(
-                {key: counts}, runs, str(first.row["dataset"]), groups=first.groups
-            )[key]
+            counts = _counts(name, key[0], [entries[run].predictions for run in runs])
+            found[name] = _draw(counts, runs, entries[runs[0]])
         self._drawn[key, tuple(runs)] = found
         return found
+
+    def floors(self, key: Key, runs: Sequence[Run]) -> dict[Key, dict[str, Sample]]:
+        """Draw from the floors of some runs that `key` has; untrained encoders if all have them."""
+        found: dict[Key, dict[str, Sample]] = {(floor, 0.0): {} for floor in FLOORS}
+        for name, entries in sorted(self.by[key].items()):
+            mine = [entries[run] for run in runs]
+            counts = _counts(name, key[0], [entry.predictions for entry in mine])
+            found[NOTHING, 0.0][name] = _draw(nothing_of(counts), runs, mine[0])
+            there = [entry.untrained for entry in mine if entry.untrained is not None]
+            if len(there) == len(mine):
+                counts = _counts(name, UNTRAINED, there)
+                found[UNTRAINED, 0.0][name] = _draw(counts, runs, mine[0])
+        return {floor: sets for floor, sets in found.items() if len(sets) == len(self.by[key])}
+
+
+def _counts(name: str, selector: str, predictions: Sequence[Path]) -> NDArray[np.int64]:
+    """Read the counts (runs, images, 2, 2) of saved predictions, all of the same images."""
+    parts = [load_confusions(path) for path in predictions]
+    if any(ids != parts[0][0] for ids, _ in parts):
+        raise ValueError(f"{name}: results of {selector} were tested on different images")
+    return np.stack([confusions for _, confusions in parts])
+
+
+def _draw(counts: NDArray[np.int64], runs: Sequence[Run], entry: Entry) -> Sample:
+    name = str(entry.row["dataset"])
+    return resample({name: counts}, runs, name, groups=entry.groups)[name]
 
 
 def standings(entries: Sequence[Entry], alpha: float = 1.0) -> list[Standings]:
@@ -161,9 +186,10 @@ def _standings(name: str, entries: Sequence[Entry], alpha: float) -> Standings:
     ranks: list[dict[str, Any]] = []
     if common:
         table = {key: group.samples(key, common) for key in complete}
+        floors = group.floors(complete[0], common)
         pairs = {
             (r["selector"], r["ratio"]): r
-            for r in differences(table, retained, alpha)
+            for r in differences({**floors, **table}, retained, alpha)
             if (r["dataset"], r["against"]) == (MEAN, RANDOM)
         }
         ranks = rank_rows(table)

@@ -122,7 +122,7 @@ def _page(run: Run) -> str:
         "beyond": beyond.beyond(run),
         "planted": planted(run),
         "leakage": leaked,
-        "selections": _selections(run, audit, layout, thumbnails),
+        "selections": None if run.is_given else _selections(run, audit, layout, thumbnails),
         "training": results.losses(run),
         "settings": settings(run),
     }
@@ -132,6 +132,7 @@ def _page(run: Run) -> str:
         about=_about(run),
         answers=list(answered.items()),
         measured=measured.measured(run),
+        given=run.is_given,
         claim=leaks.claim(run),
         repeats=run.repeats,
         selectors=results.legend(run),

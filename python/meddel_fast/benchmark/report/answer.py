@@ -82,7 +82,7 @@ def _answer(run: Run, measure: Measure) -> Answer:
     sentences = [
         _undecided(measure) if best is None else _use(measure, best),
         _extent(measure, group, ratio) if best is None else _costs(run, measure, group, best),
-        _missing(measure) if best is None else _sureness(measure, best),
+        _missing(run, measure) if best is None else _sureness(measure, best),
     ]
     return Answer(sentences, picture(run, measure, group, ratio))
 
@@ -213,16 +213,19 @@ def _sureness(measure: Measure, best: Key) -> str:
     return f"{text}; {floors.clause(measure, best)}."
 
 
-def _missing(measure: Measure) -> str:
+def _missing(run: Run, measure: Measure) -> str:
     """Say what it would take to tell."""
     have = min(g.runs for g in measure.groups) if measure.probe else int(measure.rule["repeats"])
     what = "draws" if measure.probe else "repetitions"
     wanted = [f"at least {ENOUGH} {what}" if have < ENOUGH else f"more {what}"]
     wanted[0] += f" (it has {have})"
-    low = floors.below(measure)
-    if low and not measure.probe:
-        wanted.append(f"longer pre-training until an encoder clears the floors on {listed(low)}")
-    elif low:
-        wanted.append(f"a probe that clears its floor by {listed(low)}")
-    wanted.append("more test images")
+    if any(group.cleared is False for group in measure.groups):
+        longer = (
+            "longer training until a model"
+            if run.is_given
+            else "longer pre-training until an encoder"
+        )
+        longer = "a probe that" if measure.probe else longer
+        wanted.append(f"{longer} clears the floors")
+    wanted.append("more test samples" if measure.probe else "more test images")
     return f"To tell, it would take {listed(wanted)}: {floors.clause(measure, None)}."

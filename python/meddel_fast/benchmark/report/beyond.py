@@ -54,12 +54,11 @@ def _task(run: Run, name: str, rows: Rows) -> Table:
     return Table(name, heads, lines)
 
 
-def _score(row: Mapping[str, Any] | None) -> Cell:
-    if row is None or row["mean"] is None:
+def _score(row: Mapping[str, Any] | None, of: str = "") -> Cell:
+    if row is None or row[f"{of}mean"] is None:
         return NOTHING
-    mean, several = float(row["mean"]), int(row["runs"]) > 1
-    small = f"\u00b1{100 * float(row['std']):.2f}" if several else ""
-    return Cell(f"{100 * mean:.2f}", mean, small)
+    mean, low, high = (100 * float(row[f"{of}{part}"]) for part in ("mean", "low", "high"))
+    return Cell(f"{mean:.2f}", mean, f"[{low:.2f}, {high:.2f}]")
 
 
 def _generalisation(run: Run) -> Table | None:
@@ -73,9 +72,7 @@ def _generalisation(run: Run) -> Table | None:
     lines = []
     for selector, source in dict.fromkeys((r["selector"], r["pretrained_on"]) for r in rows):
         cells = [found[selector, source, target] for target in targets]
-        scores = [
-            _score({"mean": c["miou_mean"], "std": c["miou_std"], "runs": c["runs"]}) for c in cells
-        ]
+        scores = [_score(cell, "miou_") for cell in cells]
         ratio, runs = float(cells[0]["ratio"]), int(cells[0]["runs"])
         kept = share(ratio)._replace(small=number(int(cells[0]["kept"])))
         line = [kept, Cell(str(source)), Cell(str(runs), runs), *scores]

@@ -16,7 +16,6 @@ from meddel_fast.benchmark.scores.normdel import normdel
 
 NAMES = {UNTRAINED: "untrained encoder", NOTHING: "nothing segmented"}
 STYLES = {UNTRAINED: UNTRAINED_STYLE, NOTHING: NOTHING_STYLE}
-UNCLEAR, CLEAR = "this run does not clear the floors on", "the floors are cleared on"
 
 Row = dict[str, Any]
 
@@ -40,15 +39,12 @@ def clause(measure: Measure, best: Key | None) -> str:
     if not groups:
         return "no floor was measured"
     told = {g.name: g.cleared if best is None else g.clears(best) for g in groups}
-    low, high = (listed([n for n, clear in told.items() if clear is c]) for c in (False, True))
-    parts = [f"{UNCLEAR} {low}" + (" with it" if best else "")] if low else []
-    parts += [f"{CLEAR} {high}" + (" by it" if best else "")] if high else []
-    return listed(parts) or "whether the floors are cleared is not judged"
-
-
-def below(measure: Measure) -> list[str]:
-    """List the groups in which no selection clears the floors."""
-    return [group.name for group in measure.groups if group.cleared is False]
+    low, high = ([n for n, clear in told.items() if clear is c] for c in (False, True))
+    if low:
+        return f"this run does not clear the floors on {listed(low)}" + (" with it" if best else "")
+    if high:
+        return f"the floors are cleared on {listed(high)}" + (" by it" if best else "")
+    return "whether the floors are cleared is not judged"
 
 
 def sentences(measure: Measure) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from meddel_fast.benchmark import audit_words, inside
 from meddel_fast.benchmark.leakage import Leakage
 from meddel_fast.benchmark.report.load import Run
 from meddel_fast.benchmark.report.tables import DOWN, UP, Cell, Head, Row, Table, count, share
@@ -28,6 +29,9 @@ def leaks(run: Run, thumbnails: Thumbnails) -> dict[str, Any] | None:
     ]
     return {
         "meant": _meant(found),
+        "said": [audit_words.found(found, row, "in the pool") for row in found.summary()],
+        "sight": run.sight.told() if run.sight is not None else [],
+        "inside": [inside.told(row) for row in run.inside],
         "centred": found.centred,
         "any": len(found) > 0,
         "cleaned": _is_cleaned(run),

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from meddel_fast.benchmark.inside import INSIDE
 from meddel_fast.benchmark.leakage import PAIRS, Leakage, split_audits
 from meddel_fast.benchmark.run_json import check_run
+from meddel_fast.benchmark.sight import Sight
 from meddel_fast.common.files import read_json
 from meddel_fast.common.untrusted import described
 from meddel_fast.selectors import Selection
@@ -56,6 +58,8 @@ class Run:
     pool: Manifest | None
     embeddings: NDArray[Any] | None
     leakage: Leakage | None
+    sight: Sight | None  # what the audit could see
+    inside: list[dict[str, Any]]  # equal files inside the pool and each set
     split_leakage: dict[str, dict[str, Leakage]]  # "train" and "val", by test set
     losses: dict[str, NDArray[np.float64]]
     seconds: dict[str, float]
@@ -89,6 +93,11 @@ class Run:
     def repeats(self) -> int:
         """How often was selected and pre-trained."""
         return int(self.about.get("config", {}).get("repeats", 1))
+
+    @property
+    def is_given(self) -> bool:
+        """Whether its results are predictions that were handed over: it has no pool, no models."""
+        return "given" in self.about
 
     @property
     def alpha(self) -> float:
@@ -134,6 +143,8 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
         pool=_pool(folder / "data" / "pretrain.parquet"),
         embeddings=_embeddings(folder / "embeddings"),
         leakage=Leakage.load(leakage) if (leakage / PAIRS).is_file() else None,
+        sight=Sight.load(leakage),
+        inside=_json(leakage / INSIDE, []),
         split_leakage={of: split_audits(leakage, of) for of in ("train", "val")},
         losses=_losses(folder / "pretrain", tags),
         seconds=_seconds(folder / "stages"),

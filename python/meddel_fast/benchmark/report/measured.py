@@ -19,6 +19,7 @@ def measured(run: Run) -> dict[str, Any]:
     )
     return {
         "scored": bool(run.scores),
+        "given": _given(run),
         "encoder": _encoder(run),
         "by_image": bool(run.scores) and "image_iou_mean" in run.scores[0],
         "steps": _steps(run),
@@ -26,7 +27,7 @@ def measured(run: Run) -> dict[str, Any]:
         "top": f"{100 / (1 + math.exp(-1)):.1f}",
         "low_ends": floors.low_ends(run),
         "probes": listed(list(names)),
-        "rules": [_rule(m) for m in (measure, probe) if m is not None],
+        "rules": [_rule(m, run) for m in (measure, probe) if m is not None],
     }
 
 
@@ -48,10 +49,25 @@ def _steps(run: Run) -> str:
     return f"Trainings had from {number(steps[0])} to {number(steps[-1])} optimiser steps."
 
 
-def _rule(measure: Measure) -> dict[str, Any]:
+def _given(run: Run) -> str:
+    """Say how given predictions are scored; nothing of a run with models of its own."""
+    if not run.is_given:
+        return ""
+    scoring = run.about["given"]["scoring"]
+    size = scoring["size"]
+    where = f"squeezed to {size} pixels a side" if size else "at the size of each mask"
+    return (
+        "Predictions of models that were trained elsewhere are held against the masks of the test "
+        f"images, {where}; what is above {scoring['threshold']:g} counts as lesion. How the models "
+        "were trained is not known here."
+    )
+
+
+def _rule(measure: Measure, run: Run) -> dict[str, Any]:
     rule = measure.rule
+    trained = "comparison" if run.is_given else "pre-training"
     return {
-        "of": "probe" if measure.probe else "pre-training",
+        "of": "probe" if measure.probe else trained,
         "confidence": percent(float(rule["confidence"])),
         "correction": str(rule["correction"]),
         "why": str(rule.get("why", "")),

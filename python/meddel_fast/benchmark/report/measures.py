@@ -156,7 +156,7 @@ def _probe_group(run: Run, place: tuple[str, ...], several: bool) -> Group:
     rows = [row for row in run.probe["rows"] if _place(row) == place]
     mine = [row for row in run.probe["differences"] if _place(row) == place]
     return Group(
-        f"{PROBES.get(probe, probe)} on {dataset}" + (f", {task}" if several else ""),
+        (f"{task} by " if several else "") + f"{PROBES.get(probe, probe)} on {dataset}",
         METRIC_TITLES.get(metric, metric.replace("_", " ")),
         int(rows[0]["draws"]),
         [_difference(row) for row in mine],

@@ -5,6 +5,7 @@
 ``score``         means, deviations, NormDEL, planted truth
 ``task_scores``   scores of all tasks and references
 ``bootstrap``     draws of runs and images, intervals
+``other_scores``  intervals of Dice, and of IoU and Dice averaged over images
 ``verdicts``      the one rule by which a difference is told from none
 ``statistics``    paired differences, sweeps of alpha, areas, ranks as tables
 ``floors``        an untrained encoder and the empty mask, which results are held against

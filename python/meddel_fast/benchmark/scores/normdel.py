@@ -92,6 +92,7 @@ def normdel(
     -------
     float or float64 array
         In [0.5, 0.7311]: 0.5 when `miou` is 0; 1 / (1 + 1/e) when `miou` is 1 and `retained` 0.
+        An empty mask is no 0: half of the background's share, which counts for mIoU, is left.
 
     Examples
     --------

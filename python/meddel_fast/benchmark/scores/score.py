@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from meddel_fast.benchmark.scores.cost import STEADY_COLUMNS
 from meddel_fast.benchmark.scores.normdel import del_score, normdel
+from meddel_fast.benchmark.scores.other_scores import OTHER_COLUMNS
 from meddel_fast.benchmark.scores.statistics import INTERVAL_COLUMNS
 from meddel_fast.common.atomic import write_json, write_text
 from meddel_fast.common.untrusted import read_parquet
@@ -31,6 +32,7 @@ SCORE_COLUMNS = (
     *("selector", "ratio", "retained", "kept", "dataset", "seeds"),
     *(f"{name}_{kind}" for name in (*METRICS, "normdel") for kind in ("mean", "std")),
     *INTERVAL_COLUMNS,
+    *OTHER_COLUMNS,
     *STEADY_COLUMNS,
 )
 _TRUTH = {"id": "string", "kind": "string", "of": "string"}

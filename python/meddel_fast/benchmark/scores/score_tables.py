@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from meddel_fast.benchmark.scores.cost import (
     training_steps,
 )
 from meddel_fast.benchmark.scores.floors import floor_rows, nothing_of, write_floors
+from meddel_fast.benchmark.scores.other_scores import other_intervals
 from meddel_fast.benchmark.scores.score import as_csv, planted_rows, score_rows, write_scores
 from meddel_fast.benchmark.scores.selections import selection_rows, write_selections
 from meddel_fast.benchmark.scores.statistics import (
@@ -45,6 +46,10 @@ from meddel_fast.training.predictions import load_confusions
 if TYPE_CHECKING:
     from meddel_fast.benchmark.config import RunConfig
     from meddel_fast.images.manifest import Manifest
+
+
+Results = Mapping[Key, Mapping[str, Sequence[Result]]]
+"""Selection -> data set -> its runs in order."""
 
 
 def score_run(
@@ -87,7 +92,7 @@ def score_run(
     }
     retained = {key: len(rows) / len(pool) for key, rows in kept.items()}
     table = sample_table(results, groups) if sets else {}
-    spans = intervals(table, retained, config.alpha)
+    spans = spans_of(results, groups, table, retained, config.alpha)
     trained = tags if "pretrain" in config.measures else []
     costs, scores = costs_of(config, trained, kept, pool, embedder), []
     for cost in costs if sets else ():
@@ -116,7 +121,7 @@ def score_run(
 
 def floors_of(
     table: Table,
-    results: Mapping[Key, Mapping[str, Sequence[Result]]],
+    results: Results,
     shares: Mapping[float, float],
     alpha: float,
 ) -> list[dict[str, Any]]:
@@ -141,25 +146,48 @@ def group(results: Sequence[Result]) -> dict[Key, dict[str, list[Result]]]:
     return grouped
 
 
-def sample_table(
-    results: Mapping[Key, Mapping[str, Sequence[Result]]], groups: Mapping[str, Sequence[str]]
-) -> Table:
-    """Draw from the saved counts of all selections, a data set at a time.
+def sample_table(results: Results, groups: Mapping[str, Sequence[str]]) -> Table:
+    """Draw from the counts of all selections, see :func:`counted`, a data set at a time."""
+    table: dict[Key, dict[str, Any]] = {}
+    for name, counts, runs in counted(results, groups):
+        for key, sample in resample(counts, runs, name, groups=groups[name]).items():
+            table.setdefault(key, {})[name] = sample
+    return table
 
-    The empty mask has the counts of the same truths, in every run.
+
+def spans_of(
+    results: Results,
+    groups: Mapping[str, Sequence[str]],
+    table: Table,
+    retained: Mapping[Key, float],
+    alpha: float,
+) -> dict[Key, dict[str, dict[str, float]]]:
+    """Give the ends of all intervals of the score table, by selection and data set."""
+    others = other_intervals(counted(results, groups), groups)
+    return {
+        key: {name: {**ends, **others[key][name]} for name, ends in sets.items()}
+        for key, sets in intervals(table, retained, alpha).items()
+    }
+
+
+def counted(
+    results: Results, sets: Iterable[str]
+) -> Iterator[tuple[str, dict[Key, NDArray[np.int64]], list[Run]]]:
+    """Read the saved counts of all selections, (runs, images, 2, 2), a data set at a time.
+
+    The empty mask has counts of the same truths, in every run.
 
     Raises
     ------
     ValueError
         Two selections were tested on other images, or by other repetitions and seeds.
     """
-    table: dict[Key, dict[str, Any]] = {key: {} for key in (*results, (NOTHING, 0.0))}
-    for name, together in groups.items():
+    for name in sets:
         counts: dict[Key, NDArray[np.int64]] = {}
         seen: set[tuple[tuple[str, ...], tuple[Run, ...]]] = set()
-        for key, sets in results.items():
-            found = [load_confusions(result.predictions) for result in sets[name]]
-            runs = tuple((result.repeat, result.seed) for result in sets[name])
+        for key, of_key in results.items():
+            found = [load_confusions(result.predictions) for result in of_key[name]]
+            runs = tuple((result.repeat, result.seed) for result in of_key[name])
             seen |= {(tuple(ids), runs) for ids, _ in found}
             if len(seen) > 1:
                 raise ValueError(
@@ -168,9 +196,7 @@ def sample_table(
                 )
             counts[key] = np.stack([confusions for _, confusions in found])
         counts[NOTHING, 0.0] = nothing_of(next(iter(counts.values())))
-        for key, sample in resample(counts, runs, name, groups=together).items():
-            table[key][name] = sample
-    return table
+        yield name, counts, list(runs)
 
 
 def costs_of(

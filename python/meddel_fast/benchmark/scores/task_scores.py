@@ -14,6 +14,8 @@ from meddel_fast.benchmark.results import UNTRAINED, predictions_path
 from meddel_fast.benchmark.scores.bootstrap import Run, Sample, average, resample
 from meddel_fast.benchmark.scores.normdel import normdel
 from meddel_fast.benchmark.scores.score import as_csv
+from meddel_fast.benchmark.scores.statistics import COLUMNS as STATISTICS
+from meddel_fast.benchmark.scores.statistics import Key, differences
 from meddel_fast.common.atomic import write_json, write_text
 from meddel_fast.common.files import read_json
 from meddel_fast.training.tasks import TASKS
@@ -22,6 +24,10 @@ _NORMDEL = ("normdel_mean", "normdel_std", "normdel_low", "normdel_high")
 TASK_COLUMNS = (
     *("selector", "ratio", "retained", "kept", "dataset", "task", "score", "primary"),
     *("runs", "repeats", "mean", "std", "low", "high", *_NORMDEL),
+)
+TASK_DIFFERENCES = (
+    *("task", "score"),
+    *(name.replace("miou_", "score_") for name in STATISTICS["differences"]),
 )
 _MEAN = "mean"  # the rows that average the data sets, as in scores.csv
 
@@ -64,15 +70,36 @@ Groups = Mapping[str, Mapping[str, Sequence[str]]]
 """Task -> data set -> video or patient of each test image, empty for none."""
 
 
-def task_rows(scored: Sequence[Scored], groups: Groups, alpha: float) -> list[dict[str, Any]]:
+Samples = Mapping[tuple[int, str, str, str], Sample]
+"""By place among what is scored, task, data set and score."""
+
+
+def draw_tasks(scored: Sequence[Scored], groups: Groups) -> Samples:
+    """Draw runs and images for every score of all that is scored.
+
+    Parameters
+    ----------
+    scored
+        What has results.
+    groups
+        What is drawn together.
+    """
+    samples: dict[tuple[int, str, str, str], Sample] = {}
+    for kind in (False, True):  # the runs of references are no repetitions
+        places = [i for i, one in enumerate(scored) if one.is_reference == kind]
+        samples |= _samples(scored, places, groups)
+    return samples
+
+
+def task_rows(scored: Sequence[Scored], samples: Samples, alpha: float) -> list[dict[str, Any]]:
     """Make the rows of all selections and references.
 
     Parameters
     ----------
     scored
         What has results, in the order of the rows.
-    groups
-        What is drawn together.
+    samples
+        What :func:`draw_tasks` made of it.
     alpha
         NormDEL's weight.
 
@@ -85,10 +112,6 @@ def task_rows(scored: Sequence[Scored], groups: Groups, alpha: float) -> list[di
         ``high`` are 95 % intervals from draws of runs and images (`bootstrap`). Rows of the data
         set "mean" average a task's data sets run by run.
     """
-    samples: dict[tuple[int, str, str, str], Sample] = {}
-    for kind in (False, True):  # the runs of references are no repetitions
-        places = [i for i, one in enumerate(scored) if one.is_reference == kind]
-        samples |= _samples(scored, places, groups)
     return [
         row
         for place, one in enumerate(scored)
@@ -98,6 +121,40 @@ def task_rows(scored: Sequence[Scored], groups: Groups, alpha: float) -> list[di
             one, task, score, {name: samples[place, task, name, score] for name in sets}, alpha
         )
     ]
+
+
+def task_differences(
+    scored: Sequence[Scored], samples: Samples, alpha: float
+) -> list[dict[str, Any]]:
+    """Judge the selections by the primary score of each task but segmentation.
+
+    By the rule of all tables: against the untrained encoder, "random" and all data. Segmentation is
+    in ``differences.csv``.
+
+    Returns
+    -------
+    list of dict
+        Keys `TASK_DIFFERENCES`.
+    """
+    rows: list[dict[str, Any]] = []
+    tasks = dict.fromkeys(task for one in scored for task in one.results)
+    for task in tasks:
+        if task == "segmentation":
+            continue
+        score = TASKS[task].primary
+        table: dict[Key, dict[str, Sample]] = {}
+        shares: dict[Key, float] = {}
+        for place, one in enumerate(scored):
+            if one.is_reference or task not in one.results:
+                continue
+            sets = one.results[task]
+            table[one.selector, one.ratio] = {n: samples[place, task, n, score] for n in sets}
+            if one.share is not None:
+                shares[one.selector, one.ratio] = one.share[0] / one.share[1]
+        for row in differences(table, shares, alpha):
+            named = {key.replace("miou_", "score_"): value for key, value in row.items()}
+            rows.append({"task": task, "score": score, **named})
+    return rows
 
 
 def _samples(
@@ -181,10 +238,16 @@ def _statistics(
     ]
 
 
-def write_tasks(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write ``tasks.csv`` and ``tasks.json``."""
-    write_text(folder / "tasks.csv", as_csv(TASK_COLUMNS, rows))
-    write_json(folder / "tasks.json", rows)
+def write_tasks(
+    folder: Path, rows: Sequence[Mapping[str, Any]], judged: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write ``tasks.csv`` and ``task_differences.csv``, and each as JSON."""
+    for name, columns, found in (
+        ("tasks", TASK_COLUMNS, rows),
+        ("task_differences", TASK_DIFFERENCES, judged),
+    ):
+        write_text(folder / f"{name}.csv", as_csv(columns, found))
+        write_json(folder / f"{name}.json", found)
 
 
 def task_table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -2,7 +2,8 @@
 
 Each source set becomes a small run of its own inside the run, in ``generalisation/<set>``: its
 images are the pool, the run's own encoder embeds them, and all else is as in the run, repetitions
-too. The table is ``score/generalisation.csv``, one row a selector, a source and a test set.
+too. The table is ``score/generalisation.csv``, one row a selector, a source and a test set;
+``generalisation_differences.csv`` has the verdicts on it.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from meddel_fast.benchmark.config import USES, DataConfig, GeneralisationConfig
-from meddel_fast.benchmark.results import Result, list_results, repeated
+from meddel_fast.benchmark.results import Result, floor_results, list_results, repeated
 from meddel_fast.benchmark.scores.score import as_csv
 from meddel_fast.benchmark.scores.score_tables import group, sample_table
+from meddel_fast.benchmark.scores.statistics import COLUMNS as STATISTICS
+from meddel_fast.benchmark.scores.statistics import Table, differences
 from meddel_fast.benchmark.stages.run_folder import tag
 from meddel_fast.benchmark.stages.run_stages import RunStages
 from meddel_fast.benchmark.stages.stage import Stage
@@ -31,6 +34,7 @@ COLUMNS = (
     *("selector", "ratio", "retained", "kept", "pretrained_on", "tested_on", "head"),
     *("runs", "repeats", "miou_mean", "miou_std", "miou_low", "miou_high"),
 )
+DIFFERENCES = ("pretrained_on", *STATISTICS["differences"])
 
 
 class _Source(RunStages):
@@ -109,13 +113,32 @@ class _Source(RunStages):
         names = [data.name for data in self.config.data]
         return list_results(self.out, self.tags, names, self.config.seeds, self.config.repeats)
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Make the table's rows of this source."""
-        groups = {
+    def samples(self) -> Table:
+        """Draw from all results; heads of the target have the run's untrained encoder below them.
+
+        (What heads of the source make of that is not measured.)
+        """
+        tested = {
             d.name: self.with_masks(d, d.test_splits).column("group") for d in self.config.data
         }
         results = group(self.results())
-        samples = sample_table(results, groups)
+        if self.across.head == "target":
+            seeds, repeats = self.config.seeds, self.config.repeats
+            results |= group(floor_results(self.whole.out, list(tested), seeds, repeats))
+        return sample_table(results, tested)
+
+    def differences(self, samples: Table) -> list[dict[str, Any]]:
+        """Judge the selectors on each test set by the rule of all tables."""
+        shares = {}
+        for name, selector, ratio in self.tags:
+            chosen = Selection.load(self.selection(name))
+            shares[selector, ratio] = len(chosen) / chosen.n
+        rows = differences(samples, shares, self.config.alpha)
+        return [{"pretrained_on": self.source.name, **row} for row in rows]
+
+    def rows(self, samples: Table) -> list[dict[str, Any]]:
+        """Make the table's rows of this source."""
+        results = group(self.results())
         rows = []
         for name, selector, ratio in self.tags:
             chosen = Selection.load(self.selection(name))
@@ -162,10 +185,19 @@ def digests(run: RunStages) -> list[str]:
 
 
 def write(run: RunStages, folder: Path) -> None:
-    """Write ``generalisation.csv`` and ``.json``; nothing when there is no ``[generalisation]``."""
+    """Write the table and its differences; nothing when there is no ``[generalisation]``."""
     across = run.config.generalisation
-    if across is not None:
-        rows = [row for source in sources(run) for row in source.rows()]
-        rows.sort(key=lambda row: across.selectors.index(row["selector"]))
-        write_text(folder / "generalisation.csv", as_csv(COLUMNS, rows))
-        write_json(folder / "generalisation.json", rows)
+    if across is None:
+        return
+    rows, judged = [], []
+    for source in sources(run):
+        samples = source.samples()
+        rows += source.rows(samples)
+        judged += source.differences(samples)
+    rows.sort(key=lambda row: across.selectors.index(row["selector"]))
+    for name, columns, found in (
+        ("generalisation", COLUMNS, rows),
+        ("generalisation_differences", DIFFERENCES, judged),
+    ):
+        write_text(folder / f"{name}.csv", as_csv(columns, found))
+        write_json(folder / f"{name}.json", found)

@@ -53,13 +53,16 @@ def asked(run: RunFolder, pool: Manifest) -> list[Asked]:
     """
     probe = run.config.probe
     told, groups = read_labels(pool, probe.by), pool.column("group")
+    if probe.by == "folder":  # the first part of an id is the name of its set
+        told = [label.partition("/")[2] for label in told]
     if not probe.asks_split:
         return [_asked(run, Asked(POOL, None, _labels(run, POOL, told, groups), None))]
     found = []
     for data in test_sets(run.config, "classification"):
         rows = tested_rows(run, data)
         more = [group and f"{data.name}/{group}" for group in rows.column("group")]
-        labels = _labels(run, data.name, told + read_labels(rows, probe.by), groups + more)
+        theirs = more if probe.by == "sequence" else read_labels(rows, probe.by)
+        labels = _labels(run, data.name, told + theirs, groups + more)
         tested = np.arange(len(labels)) >= len(pool)
         found.append(_asked(run, Asked(data.name, data, labels, tested)))
     return found

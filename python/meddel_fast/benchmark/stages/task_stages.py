@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from meddel_fast.benchmark.config import DataConfig, ReferenceConfig, RunConfig
 from meddel_fast.benchmark.results import UNTRAINED, predictions_path, repeated
-from meddel_fast.benchmark.scores.task_scores import Scored, TaskRun, task_rows, write_tasks
+from meddel_fast.benchmark.scores.task_scores import (
+    Scored,
+    TaskRun,
+    draw_tasks,
+    task_differences,
+    task_rows,
+    write_tasks,
+)
 from meddel_fast.benchmark.stages.run_folder import FULL, NO_TRAINING, encoder_key, tags
 from meddel_fast.benchmark.stages.stage import Stage, settings
 from meddel_fast.common.atomic import write_json
@@ -199,7 +206,9 @@ def write(run: RunFolder, folder: Path) -> None:
         table.append(Scored(UNTRAINED, 0.0, None, found[UNTRAINED]))
     for reference in config.references:
         table.append(Scored(reference.name, 1.0, None, found[f"reference/{reference.name}"]))
-    write_tasks(folder, task_rows(table, _groups(run), config.alpha))
+    samples = draw_tasks(table, _groups(run))
+    judged = task_differences(table, samples, config.alpha)
+    write_tasks(folder, task_rows(table, samples, config.alpha), judged)
 
 
 def _groups(run: RunFolder) -> dict[str, dict[str, list[str]]]:

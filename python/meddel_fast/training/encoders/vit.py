@@ -151,13 +151,13 @@ def normalise(
     images: Tensor, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD
 ) -> Tensor:
     """Float32 (b, 3, h, w) for a ViT, from uint8 (b, h, w, 3)."""
-    shift, scale = _shift_and_scale(mean, std, images.device)
+    shift, scale = shift_and_scale(images.device, mean, std)
     return (images.permute(0, 3, 1, 2).to(torch.float32) - shift) * scale
 
 
 @lru_cache(maxsize=8)
-def _shift_and_scale(
-    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+def shift_and_scale(
+    device: torch.device, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD
 ) -> tuple[Tensor, Tensor]:
     """Make the numbers of :func:`normalise` once: sending them would make each step wait."""
     with torch.inference_mode(False):
