@@ -19,7 +19,7 @@ def text_table(one: Standings) -> str:
     place = MEAN if len(one.datasets) > 1 else one.datasets[0]
     lines = [["selector", "kept", "runs", "mIoU", "against random", "NormDEL", "rank", "verified"]]
     for row in one.rows:
-        name = row.selector if len(row.selector) <= 28 else row.selector[:27] + "…"
+        name = row.selector if len(row.selector) <= 22 else row.selector[:21] + "…"
         lines.append([
             name, f"{100 * row.ratio:g} %", str(row.runs), _spread(row.miou.get(place), 1),
             _spread(row.against_random, 1, sign=True) + ("*" if row.verdict == BETTER else ""),
