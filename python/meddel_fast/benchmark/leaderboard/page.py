@@ -50,8 +50,8 @@ def _spread(found: Spread | None, digits: int = 2, sign: bool = False) -> str:
     mean, low, high = (100 * value for value in found)
     plus = "+" if sign else ""
     exact = 2
-    if sign and max(-low, high) >= 100:  # no score can differ by so much: nothing is known
-        exact = digits = 0
+    if sign and max(-low, high) >= 10:  # little is known then, and decimals say nothing
+        exact, digits = 1, 0
     ends = f"[{low:{plus}.{digits}f}, {high:{plus}.{digits}f}]"
     return f"{mean:{plus}.{exact}f} {ends}".replace("-", "\u2212")
 
