@@ -328,7 +328,7 @@ def test_command(copy: Callable[..., Path], tmp_path: Path, cli: CliRunner) -> N
     assert done.exit_code == 0, done.output
     table = done.output.partition("Differences")[0]
     assert max(map(len, table.splitlines())) <= 100
-    assert re.search(r"meddel \(epsilon=2.0, keep=far\) +25 % .* no\n", table)
+    assert re.search(r"meddel \(epsilon=2.0, … +25 % .* no\n", table)
     parquet = pq.read_table(out / "leaderboard.parquet")
     assert parquet.column_names == list(COLUMNS)
     with (out / "leaderboard.csv").open(newline="", encoding="utf-8") as file:
@@ -338,6 +338,6 @@ def test_command(copy: Callable[..., Path], tmp_path: Path, cli: CliRunner) -> N
     assert (out / "leaderboard.html").stat().st_size < 200_000
     done = cli.invoke(app, ["leaderboard", str(tmp_path / "runs" / "a"), "--verify"])
     assert done.exit_code == 0, done.output
-    assert re.search(r"meddel \(epsilon=2.0, keep=far\) +25 % .* yes\n", done.output)
+    assert re.search(r"meddel \(epsilon=2.0, … +25 % .* yes\n", done.output)
     done = cli.invoke(app, ["leaderboard", str(tmp_path / "none")])
     assert done.exit_code == 2
