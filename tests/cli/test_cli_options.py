@@ -33,6 +33,9 @@ def config(tmp_path: Path) -> Path:
     return tmp_path / "run.toml"
 
 
+BESIDE = {("score", "--metric"), ("leakage", "--by")}  # these have an effect on a run too
+
+
 def _staged() -> list[tuple[list[str], str]]:
     """Every command with --config, and each option of it but those that go with that."""
     found = []
@@ -50,6 +53,8 @@ def _staged() -> list[tuple[list[str], str]]:
             if name in ("config", "data_root", "out", "help"):
                 continue
             option = max(parameter.opts, key=len)
+            if (*path, option) in BESIDE:
+                continue
             if parameter.param_type_name == "argument":
                 if parameter is not first:
                     continue

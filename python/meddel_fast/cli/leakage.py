@@ -158,10 +158,10 @@ def _audit_run(config: Path, data_root: Path | None, out: Path | None, by: str |
     from meddel_fast.cli.audit_told import tell_hashes, tell_run
 
     if by == "hash":
-        run = run_stages(config, data_root, out, "data")
+        run = run_stages(config, data_root, out, "data", "by")
         tell_hashes(run)
         return
-    run = run_stages(config, data_root, out, "leakage")
+    run = run_stages(config, data_root, out, "leakage", "by")
     tell_run(run)
     typer.echo(run / "leakage")
 

@@ -74,9 +74,14 @@ def _written(parameter: Any) -> str:
     return str(max(parameter.opts, key=len))
 
 
-def run_stages(config: Path, data_root: Path | None, out: Path | None, until: str | None) -> Path:
-    """Bring the stages of a run up to date, up to and with the group `until`."""
-    refuse_beside("--config", "config", "data_root", "out", "plan", "metric", "by")
+def run_stages(
+    config: Path, data_root: Path | None, out: Path | None, until: str | None, *beside: str
+) -> Path:
+    """Bring the stages of a run up to date, up to and with the group `until`.
+
+    `beside` names the parameters that the command takes beside --config.
+    """
+    refuse_beside("--config", "config", "data_root", "out", *beside)
     from meddel_fast.benchmark.config_file import load_config
     from meddel_fast.benchmark.run import run as run_benchmark
 

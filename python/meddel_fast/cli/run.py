@@ -56,7 +56,7 @@ def run(
         return
     from meddel_fast.cli.audit_told import tell_run
 
-    where = run_stages(config, data_root, out, None)
+    where = run_stages(config, data_root, out, None, "plan")
     print_table(where)
     typer.echo("\nSplits")
     _tell_splits(where)

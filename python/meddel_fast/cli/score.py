@@ -59,9 +59,12 @@ def score(
     the predictions of your own model.
     """
     asked = dict(locals())
+    _check_metric(metric)
+    if config is not None:
+        print_table(run_stages(config, data_root, out, "score", "metric"), metric)
+        return
     if predictions is not None:
         refuse_beside("--predictions", "predictions", "alpha", "metric", *of_given.NAMES)
-        _check_metric(metric)
         options = {option: asked[option] for option in of_given.NAMES}
         if of_given.score_given(predictions, alpha, options):
             print_table(run, metric)
@@ -71,10 +74,6 @@ def score(
             f"--{sorted(idle)[0].replace('_', '-')} would have no effect without --predictions: "
             "leave it out"
         )
-    _check_metric(metric)
-    if config is not None:
-        print_table(run_stages(config, data_root, out, "score"), metric)
-        return
     path = need(results, "a run directory or a CSV file")
     if path.is_dir():
         if given("alpha"):

@@ -83,7 +83,7 @@ def patchify(pixels: Tensor, side: int) -> Tensor:
 
 def _colours_first(rows: Tensor, side: int) -> Tensor:
     """Put rows (side * side * 3, ...) in the order that :func:`patchify` has them in."""
-    return rows.unflatten(0, (side * side, 3)).transpose(0, 1).flatten(0, 1)
+    return rows.reshape(side * side, 3, *rows.shape[1:]).transpose(0, 1).flatten(0, 1)
 
 
 def _take(rows: Tensor, places: Tensor) -> Tensor:
@@ -104,7 +104,8 @@ def _layer(layer: Any, x: Tensor, compute: Compute, first: int = 0) -> Tensor:
 
 def _attention(block: Any, x: Tensor, compute: Compute, first: int) -> Tensor:
     def heads(tokens: Tensor, parts: int) -> Sequence[Tensor]:
-        split = tokens.unflatten(-1, (parts, block.num_attention_heads, block.head_dim))
+        b, n, _ = tokens.shape
+        split = tokens.view(b, n, parts, block.num_attention_heads, block.head_dim)
         return split.permute(2, 0, 3, 1, 4).unbind()
 
     x = x.to(compute.dtype)

@@ -49,8 +49,11 @@ def _spread(found: Spread | None, digits: int = 2, sign: bool = False) -> str:
         return "-"
     mean, low, high = (100 * value for value in found)
     plus = "+" if sign else ""
+    exact = 2
+    if sign and max(-low, high) >= 100:  # no score can differ by so much: nothing is known
+        exact = digits = 0
     ends = f"[{low:{plus}.{digits}f}, {high:{plus}.{digits}f}]"
-    return f"{mean:{plus}.2f} {ends}".replace("-", "\u2212")
+    return f"{mean:{plus}.{exact}f} {ends}".replace("-", "\u2212")
 
 
 def page(
