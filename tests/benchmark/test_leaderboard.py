@@ -71,7 +71,7 @@ def test_a_run_ranks_as_its_own_scores_say(finished_run: Path) -> None:
                 ends = [wanted[f"{metric}_{k}"] for k in ("mean", "low", "high")]
                 assert got == pytest.approx(ends, rel=1e-12)
         assert (row.runs, row.machines, row.verified) == (4, 1, False)
-    assert {r.selector for r in found.rows} >= {"full", "meddel (epsilon=2.0, keep=far)"}
+    assert {r.selector for r in found.rows} >= {"full", "meddel (epsilon=2.0)"}
     order = [(-r.ratio, -r.miou["mean"][0]) for r in found.rows]
     assert order == sorted(order)
     statistics = read_json(finished_run / "score" / "statistics.json")
@@ -208,7 +208,7 @@ def test_selections_without_all_data_sets_have_no_mean(copy: Callable[..., Path]
     row = rows["kcenter", 0.5]
     assert set(row.miou) == {"made"}
     assert (row.rank, row.against_random) == (None, None)
-    assert rows["semdedup", 0.5].rank is not None
+    assert rows["semdedup (keep=near)", 0.5].rank is not None
     assert "over 7 of 9 selections" in found.notes[-1]
     shown = text_table(found)
     assert re.search(r"kcenter +50 % +4 +- ", shown)
@@ -328,7 +328,7 @@ def test_command(copy: Callable[..., Path], tmp_path: Path, cli: CliRunner) -> N
     assert done.exit_code == 0, done.output
     table = done.output.partition("Differences")[0]
     assert max(map(len, table.splitlines())) <= 100
-    assert re.search(r"meddel \(epsilon=2.0, keep=far\) +25 % .* no\n", table)
+    assert re.search(r"meddel \(epsilon=2.0\) +25 % .* no\n", table)
     parquet = pq.read_table(out / "leaderboard.parquet")
     assert parquet.column_names == list(COLUMNS)
     with (out / "leaderboard.csv").open(newline="", encoding="utf-8") as file:
@@ -338,6 +338,6 @@ def test_command(copy: Callable[..., Path], tmp_path: Path, cli: CliRunner) -> N
     assert (out / "leaderboard.html").stat().st_size < 200_000
     done = cli.invoke(app, ["leaderboard", str(tmp_path / "runs" / "a"), "--verify"])
     assert done.exit_code == 0, done.output
-    assert re.search(r"meddel \(epsilon=2.0, keep=far\) +25 % .* yes\n", done.output)
+    assert re.search(r"meddel \(epsilon=2.0\) +25 % .* yes\n", done.output)
     done = cli.invoke(app, ["leaderboard", str(tmp_path / "none")])
     assert done.exit_code == 2

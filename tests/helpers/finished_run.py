@@ -20,7 +20,7 @@ CONFIG = (
         pretrain={"learning_rate": 1e-3},
         downstream={"steps": 12},
     )
-    + "[selectors.meddel]\nepsilon = 2.0\nkeep = 'far'\n"
+    + "[selectors.semdedup]\nkeep = 'near'\n[selectors.meddel]\nepsilon = 2.0\n"
 )  # nothing is disruptive: it selects what semdedup does
 
 

@@ -323,6 +323,7 @@ def test_an_epsilon_that_removes_nothing_says_so(rule: str, end: str) -> None:
     with pytest.warns(UserWarning, match=f"{text}{end}$"):
         s = meddel(x, 5, epsilon=0.9, rule=rule)
     assert s.settings["disruptive"] == 0
+    assert s.settings["disruptive_fraction"] is s.settings["deviations"] is None
     same = select("semdedup", x, 5, keep="near")
     assert (s.order.tolist() == same.order.tolist()) == (rule == "semdedup")
     for silent in (2.0, 0.5 * s.distance.max()):
