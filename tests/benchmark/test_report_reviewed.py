@@ -21,6 +21,7 @@ from meddel_fast.benchmark.report import render
 
 WORSE = Case({(s, r): -0.05 for s in ("kcenter", "meddel") for r in (0.33, 0.1, 0.05)})
 LOW = Case(NULL.gains, raised={"kvasir": -0.2, "clinic": -0.2})  # below the floors everywhere
+SPLIT = Case({("kcenter", 0.05): 0.03}, apart=0.06, raised={"clinic": 0.1})  # worse on one set
 ONE_SET = Case(EFFECT.gains, sets=("kvasir",), floors=False)
 
 CASES = {
@@ -33,6 +34,7 @@ CASES = {
     "probe, one draw": ("probe", SINGLE),
     "all worse": ("pretrain", WORSE),
     "below the floors": ("both", LOW),
+    "better and worse": ("pretrain", SPLIT),
     "one set, no floors": ("pretrain", ONE_SET),
 }
 

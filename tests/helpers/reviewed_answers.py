@@ -71,7 +71,7 @@ def none_judged(facts: Facts, why: str) -> None:
 
 @sentence(
     r"This run cannot tell which selection to use: none is better than random"
-    r"(?: without being worse by another probe \((?P<both>.+?) is both\))?"
+    r"(?: without being worse elsewhere \((?P<both>.+?) is both\))?"
     r"(?:; worse than random: (?P<worse>[^.]+(?:\.\d[^.]*)*))?\."
 )
 def none_better(facts: Facts, both: str | None, worse: str | None) -> None:

@@ -106,7 +106,9 @@ class Facts:
         for key in {(r["selector"], r["ratio"]) for rows in groups.values() for r in rows}:
             chance = [r for rows in groups.values() if (r := one(rows, key, "random"))]
             words = [r["verdict"] for r in chance]
-            if key[0] == "full" or "better" not in words or "worse" in words:
+            every = [one(rows, key, "random") for rows in self.groups(probe).values()]
+            worse = any(r["verdict"] == "worse" for r in every if r)
+            if key[0] == "full" or "better" not in words or worse:
                 continue
             full = [r for rows in groups.values() if (r := one(rows, key, "full"))]
             below = any(r["verdict"] == "worse" for r in full)

@@ -99,7 +99,7 @@ def score_given(predictions: Path, alpha: float, options: dict[str, Any]) -> boo
     for line in [*scored.notes, *_scores(scored.result), *notes]:
         typer.echo(line)
     typer.echo()
-    return (options["run"] / "score").is_dir()
+    return Path(options["run"], "score").is_dir()
 
 
 def _scores(result: dict[str, Any]) -> list[str]:

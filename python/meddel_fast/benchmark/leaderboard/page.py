@@ -19,7 +19,7 @@ def text_table(one: Standings) -> str:
     place = MEAN if len(one.datasets) > 1 else one.datasets[0]
     lines = [["selector", "kept", "runs", "mIoU", "against random", "NormDEL", "rank", "verified"]]
     for row in one.rows:
-        name = row.selector if len(row.selector) <= 28 else row.selector[:27] + "…"
+        name = row.selector if len(row.selector) <= 22 else row.selector[:21] + "…"
         lines.append([
             name, f"{100 * row.ratio:g} %", str(row.runs), _spread(row.miou.get(place), 1),
             _spread(row.against_random, 1, sign=True) + ("*" if row.verdict == BETTER else ""),
@@ -50,8 +50,8 @@ def _spread(found: Spread | None, digits: int = 2, sign: bool = False) -> str:
     mean, low, high = (100 * value for value in found)
     plus = "+" if sign else ""
     exact = 2
-    if sign and max(-low, high) >= 100:  # no score can differ by so much: nothing is known
-        exact = digits = 0
+    if sign and max(-low, high) >= 10:  # little is known then, and decimals say nothing
+        exact, digits = 1, 0
     ends = f"[{low:{plus}.{digits}f}, {high:{plus}.{digits}f}]"
     return f"{mean:{plus}.{exact}f} {ends}".replace("-", "\u2212")
 

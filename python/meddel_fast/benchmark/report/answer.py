@@ -60,7 +60,8 @@ def recommended(measure: Measure) -> Key | None:
     wins = {}
     for key in {d.key for group in measure.deciding for d in group.judged()}:
         verdicts = measure.verdicts(key)
-        if BETTER in verdicts and WORSE not in verdicts:
+        elsewhere = [d.verdict for g in measure.groups if (d := g.of(key, RANDOM))]
+        if BETTER in verdicts and WORSE not in (*verdicts, *elsewhere):
             lower = [d.low or 0.0 for g in measure.deciding if (d := g.of(key, RANDOM))]
             wins[key] = (
                 -verdicts.count(BETTER),
@@ -126,8 +127,8 @@ def _undecided(measure: Measure) -> str:
     better = {d.key for d in rows if d.verdict == BETTER}
     worse = {d.key for d in rows if d.verdict == WORSE}
     text = f"{told}: none is better than random"
-    if better:  # each of them is worse by another probe, or it would be the choice
-        text += f" without being worse by another probe ({_list(better)} is both)"
+    if better:  # each of them is worse elsewhere, or it would be the choice
+        text += f" without being worse elsewhere ({_list(better)} is both)"
     worse -= better
     return text + (f"; worse than random: {_list(worse)}." if worse else ".")
 
