@@ -1,4 +1,7 @@
-"""The protocol: configs that are kept, tasks, references and generalisation in a whole run."""
+"""The protocol: configs that are kept, tasks, references and generalisation in a whole run.
+
+Longer than 450 lines because nearly all of it looks at one finished run, made once a process.
+"""
 
 from __future__ import annotations
 

@@ -89,6 +89,7 @@ def commands(page: Path) -> list[str]:
     """What a page writes after ``meddel-fast``, in its blocks and in its sentences."""
     text = page.read_text(encoding="utf-8")
     shown = "\n".join(b.code for b in blocks(page) if b.language in {"bash", "text"})
+    shown = shown.replace("\\\n", " ")  # one command over several lines
     found = re.findall(r"^(?:meddel-fast|torchrun .*-m meddel_fast) (.+)$", shown, re.MULTILINE)
     prose = re.sub(r"^```.*\n(?:.*\n)*?^```$", "", text, flags=re.MULTILINE)
     return found + [line.replace("\n", " ") for line in re.findall(r"`meddel-fast ([^`]+)`", prose)]
