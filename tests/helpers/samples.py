@@ -112,3 +112,13 @@ def on_a_busy_stream(x: Any, work: Callable[[Any], Any]) -> Any:
         got = work(copy)
     stream.synchronize()
     return got
+
+
+def blobs(n: int = 40, d: int = 6, seed: int = 0) -> np.ndarray:
+    """Four directions with noise; rows 5 and 9 repeat row 2 exactly, row 7 is zero."""
+    rng = np.random.default_rng(seed)
+    directions = rng.normal(size=(4, d))
+    x = directions[rng.integers(0, 4, n)] * 2.0 + rng.normal(size=(n, d)) * 0.4
+    x[5] = x[9] = x[2]
+    x[7] = 0.0
+    return x.astype(np.float32)
