@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from meddel_fast.benchmark.probe.choose import FULL, RANDOM, Key
 from meddel_fast.benchmark.scores.bootstrap import Sample
 from meddel_fast.benchmark.scores.score import as_csv
