@@ -156,7 +156,7 @@ fixed("It does not weigh the data here.", lambda facts: facts.config["alpha"] ==
 fixed("Bold in a table means better than random by this rule, and nothing else there is bold.")
 fixed(
     "The selection to use is chosen among those that are better than random and nowhere worse: "
-    "first those that are better most often, then those not worse than all data, then the smallest "
+    "first those not worse than all data, then those that are better most often, then the smallest "
     "share, then the highest lower end of the interval."
 )
 fixed(
