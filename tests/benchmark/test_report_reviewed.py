@@ -113,7 +113,7 @@ def reviewed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         ("53.86 at 100\u00a0%", "50.00 at 100\u00a0%"),
         ("by 2 of 2 probes", "by 1 of 2 probes"),
         ("chosen from 48 samples", "chosen from 60 samples"),
-        ("Bold in a table", "No training saw a test image. Bold in a table"),
+        ("A bold number", "No training saw a test image. A bold number"),
         ("What it costs", "What it saves"),
         ("all data: +1.80", "all data: +1.90"),
         ("kept: mIoU 65.10", "kept: mIoU 65.20"),

@@ -153,7 +153,7 @@ fixed(
     lambda facts: facts.config["alpha"] > 0,
 )
 fixed("It does not weigh the data here.", lambda facts: facts.config["alpha"] == 0)
-fixed("Bold in a table means better than random by this rule, and nothing else there is bold.")
+fixed("A bold number in a table is better than random by this rule, and no other number is bold.")
 fixed(
     "The selection to use is chosen among those that are better than random and nowhere worse: "
     "first those not worse than all data, then those that are better most often, then the smallest "
