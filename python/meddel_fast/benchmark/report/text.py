@@ -136,9 +136,9 @@ def score_table(
         lines.append(cells)
     seeds = max(int(row["seeds"]) for row in rows)
     if any("miou_low" in row for row in rows):
-        runs = f"means of {seeds} seeds [95 % interval]" if seeds > 1 else "[95 % interval]"
+        runs = f"means of {seeds} runs [95 % interval]" if seeds > 1 else "[95 % interval]"
     else:
-        runs = f"means ± standard deviations of {seeds} seeds" if seeds > 1 else "one seed"
+        runs = f"means ± standard deviations of {seeds} runs" if seeds > 1 else "one run"
     above = textwrap.wrap(f"No verdicts: {why}.", 80) if why else []
     star = "; * better than random, by an interval that holds for all of its share at once"
     note = f"Per cent, {runs}{star if starred else ''}."
