@@ -398,6 +398,11 @@ def test_hashes_alone_need_no_encoder(leaky: Path, tmp_path: Path, cli: CliRunne
         tmp_path / "x.npy", manifest, "--by", "hash", "--out", tmp_path / "o"
     )
     assert "--encoder would have no effect" in refused(manifest, "--by", "hash", "--encoder", "e")
+    assert "--threshold would have no effect" in refused(manifest, "--threshold", 0.9)
+    told = refused(manifest, clean, "--pool-splits", "train,tset")  # before anything is told
+    assert (
+        told == "meddel-fast: error: --pool-splits must be some of train, val, test, got 'tset'\n"
+    )
     assert "--out FOLDER is needed" in refused(manifest, "--by", "embedding")
     assert "--encoder is needed" in refused(manifest, "--by", "embedding", "--out", tmp_path / "o")
 
