@@ -64,6 +64,8 @@ def test_a_value_a_sample_is_read_from_text_npy_and_csv(tmp_path: Any) -> None:
     assert read_column(str(tmp_path / "a.txt"), 2) == ["u", "v"]
     assert read_column(str(tmp_path / "a.npy"), 2) == ["3", "4"]
     assert read_column(f"{tmp_path}/a.csv:sequence", 2) == ["7", ""]
+    np.save(tmp_path / "gap.npy", np.array([1.0, np.nan]))
+    assert read_column(str(tmp_path / "gap.npy"), 2) == ["1.0", ""]
     with pytest.raises(ValueError, match="no column 'patient', but file, sequence"):
         read_column(f"{tmp_path}/a.csv:patient", 2)
     with pytest.raises(ValueError, match="has 2 values, there are 5 embeddings"):
@@ -111,6 +113,15 @@ def test_a_class_of_one_sample_is_in_the_pool_and_never_asked_about() -> None:
         assert set(labels.classes[deal.test]) == {labels.names.index("a"), labels.names.index("b")}
     with pytest.raises(ValueError, match=r"no class has two samples.*3 classes of 1 sample"):
         deal_draws(Labels.of(["a", "b", "c"]), 1, share=0.2, seed=0)
+
+
+def test_a_class_that_is_held_out_as_a_whole_is_not_asked_about() -> None:
+    groups = [f"v{i // 5}" for i in range(20)]
+    labels = Labels.of(["rare" if i == 0 else "ab"[i // 10] for i in range(20)], groups)
+    deals = deal_draws(labels, 8, share=0.2, seed=0)
+    assert any(0 not in deal.pool for deal in deals)  # goes with its video, which is of a
+    for deal in deals:
+        assert set(labels.classes[deal.test]) <= set(labels.classes[deal.pool])
 
 
 def test_of_a_split_what_has_a_class_is_asked_about_and_the_pool_is_the_rest() -> None:

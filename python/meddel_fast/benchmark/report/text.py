@@ -139,7 +139,7 @@ def score_table(
         of = f"means of {_runs(seeds, judged.get('rule', {}))} " if seeds > 1 else ""
         runs = f"{of}[95 % interval]"
     else:
-        runs = f"means ± standard deviations of {seeds} seeds" if seeds > 1 else "one seed"
+        runs = f"means ± standard deviations of {seeds} runs" if seeds > 1 else "one run"
     above = textwrap.wrap(f"No verdicts: {why}.", 80) if why else []
     star = "; * better than random, by an interval that holds for all of its share at once"
     note = f"Per cent, {runs}{star if starred else ''}."
