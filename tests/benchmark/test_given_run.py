@@ -121,6 +121,8 @@ def test_what_is_not_there_yet_waits_and_is_named(folder: Folder) -> None:
     told = folder.add("late", 0.2, "--repeat", 3, seed=70)
     assert "no tables yet: no run is there for all selections and data sets" in told
     assert not (folder.run / "score").exists()
+    told = lines(folder.cli, "score", folder.run, status=2)
+    assert "has no table of scores: it is no run, or none that has one yet" in told
     assert len(results_of_run(folder.run, read_run(folder.run))) == 5
 
 

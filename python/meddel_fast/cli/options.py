@@ -96,6 +96,10 @@ def print_table(run_dir: Path, metric: str = "miou") -> None:
     from meddel_fast.common.files import read_json
 
     folder = run_dir / "score"
+    if not (folder / "scores.json").is_file():
+        raise ConfigError(
+            f"{run_dir} has no table of scores: it is no run, or none that has one yet"
+        )
     rows = read_json(folder / "scores.json")
     tasks, statistics = folder / "tasks.json", folder / "statistics.json"
     judged = read_json(statistics) if statistics.is_file() else {}
