@@ -7,10 +7,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from meddel_fast.benchmark.report.load import FULL
+from meddel_fast.benchmark.scores.statistics import FULL, MEAN
 from meddel_fast.benchmark.scores.verdicts import marks
-
-MEAN = "mean"  # the row that averages the data sets
 
 METRIC_TITLES = {
     "miou": "mIoU",
@@ -76,6 +74,11 @@ def counted(count: int, noun: str, several: str = "") -> str:
 def listed(parts: Sequence[str]) -> str:
     """Join parts of a sentence: ``a, b and c``."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def where(dataset: str) -> str:
+    """Name a data set, or the mean of all, in a sentence."""
+    return "the mean of the data sets" if dataset == MEAN else dataset
 
 
 def data_sets(rows: Rows) -> list[str]:

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from meddel_fast.benchmark.results import UNTRAINED, predictions_path
-from meddel_fast.benchmark.scores.bootstrap import Run, Sample, average, resample
+from meddel_fast.benchmark.scores.bootstrap import Floats, Run, Sample, average, resample
 from meddel_fast.benchmark.scores.normdel import normdel
 from meddel_fast.benchmark.scores.score import as_csv
 from meddel_fast.benchmark.scores.statistics import COLUMNS as STATISTICS
-from meddel_fast.benchmark.scores.statistics import Key, differences
+from meddel_fast.benchmark.scores.statistics import MEAN, Key, differences
 from meddel_fast.common.atomic import write_json, write_text
 from meddel_fast.common.files import read_json
 from meddel_fast.training.tasks import TASKS
@@ -29,9 +28,6 @@ TASK_DIFFERENCES = (
     *("task", "score"),
     *(name.replace("miou_", "score_") for name in STATISTICS["differences"]),
 )
-_MEAN = "mean"  # the rows that average the data sets, as in scores.csv
-
-Floats = NDArray[np.float64]
 
 
 class TaskRun(NamedTuple):
@@ -211,7 +207,7 @@ def _rows(
         more = _statistics("normdel_", weighed, drawn)
     else:
         more = [dict.fromkeys(_NORMDEL)] * len(table)
-    names, counts = (*runs, _MEAN), len(next(iter(values.values())))
+    names, counts = (*runs, MEAN), len(next(iter(values.values())))
     return [
         {**about, "dataset": name, "runs": counts, **row, **rest}
         for name, row, rest in zip(names, table, more, strict=True)
