@@ -14,6 +14,7 @@ from meddel_fast.benchmark.scores.score import as_csv
 from meddel_fast.benchmark.scores.statistics import RANDOM, Key, families, judge_above_floors
 from meddel_fast.benchmark.scores.verdicts import compare, rule
 from meddel_fast.common.atomic import write_json, write_text
+from meddel_fast.common.columns import aligned
 from meddel_fast.common.outputs import FolderKind
 
 ROW_COLUMNS = (
@@ -25,15 +26,8 @@ DIFFERENCE_COLUMNS = (
     *("comparisons", "difference", "low", "high", "all_low", "all_high", "verdict", "why"),
 )
 FOLDER = FolderKind("scores of a probe", lambda folder: (folder / "probe.json").is_file())
-_SHOWN = ("accuracy", "miou")  # of each task, on a terminal
-PROBES = {"knn": "Nearest neighbours", "linear": "Linear model", "mlp": "MLP"}
-TITLES = {
-    "accuracy": "accuracy",
-    "macro_recall": "macro recall",
-    "miou": "mIoU",
-    "image_iou": "IoU of images",
-    "image_dice": "Dice of images",
-}
+PROBES = {"knn": "nearest neighbours", "linear": "linear model", "mlp": "MLP"}
+_SHOWN = {"accuracy": "accuracy", "miou": "mIoU"}  # one metric of each task, on a terminal
 
 
 @dataclass(frozen=True)
@@ -131,13 +125,11 @@ def _percent(value: float) -> str:
 
 def _block(about: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     probe, _, dataset, metric = about
-    heads = ("", "kept", TITLES[metric], "against random", "")
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    lines = [
-        "  ".join(f"{cell:{w}}" for cell, w in zip(line, widths, strict=True)).rstrip()
-        for line in (heads, *rows)
-    ]
-    return "\n".join([f"{PROBES[probe]}, {dataset}", *lines])
+    heads = ("", "kept", _SHOWN[metric], "against random", "")
+    name = PROBES[probe]
+    return "\n".join(
+        [f"{name[0].upper()}{name[1:]}, {dataset}", *aligned([heads, *rows], len(heads))]
+    )
 
 
 def _rows(one: Scores) -> list[dict[str, Any]]:

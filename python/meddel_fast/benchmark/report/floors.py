@@ -23,16 +23,9 @@ Row = dict[str, Any]
 
 
 def found(run: Run, dataset: str) -> dict[str, Row]:
-    """Give the floors of a data set, or, of "mean", the averages of all sets' floors."""
-    rows = {(str(r["floor"]), str(r["dataset"])): r for r in run.floors}
-    given: dict[str, Row] = {}
-    for floor in TITLES:
-        if (floor, dataset) in rows:
-            given[floor] = rows[floor, dataset]
-        elif dataset == MEAN and (sets := [r for (f, _), r in rows.items() if f == floor]):
-            scores = [name for name in sets[0] if name.endswith("_mean")]
-            given[floor] = {name: sum(r[name] for r in sets) / len(sets) for name in scores}
-    return given
+    """Give the floors of a data set, or of the mean of all."""
+    rows = {str(r["floor"]): r for r in run.floors if r["dataset"] == dataset}
+    return {floor: rows[floor] for floor in TITLES if floor in rows}
 
 
 def clause(measure: Measure, best: Key | None) -> str:

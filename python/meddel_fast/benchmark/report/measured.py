@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from meddel_fast.benchmark.probe.table import PROBES
 from meddel_fast.benchmark.report import floors
 from meddel_fast.benchmark.report.load import Run
-from meddel_fast.benchmark.report.measures import PROBES, Measure, pretraining, probing
+from meddel_fast.benchmark.report.measures import Measure, pretraining, probing
 from meddel_fast.benchmark.report.text import listed, number, percent
 
 

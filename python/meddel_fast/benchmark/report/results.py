@@ -14,15 +14,19 @@ from meddel_fast.benchmark.report.figures import Axis, Chart, Point, Series, cha
 from meddel_fast.benchmark.report.load import Run, Tag
 from meddel_fast.benchmark.report.measures import pretraining
 from meddel_fast.benchmark.report.tables import DOWN, UP, Head, Row
-from meddel_fast.benchmark.report.text import by_selection, counted, data_sets, number, percent
+from meddel_fast.benchmark.report.text import (
+    METRIC_TITLES,
+    by_selection,
+    counted,
+    data_sets,
+    number,
+    percent,
+)
 from meddel_fast.benchmark.scores.floors import TITLES
 from meddel_fast.benchmark.scores.statistics import FULL, MEAN
 from meddel_fast.benchmark.scores.verdicts import marks
 
-METRICS = (
-    *(("normdel", "NormDEL"), ("miou", "mIoU"), ("dice", "Dice")),
-    *(("image_iou", "IoU by image"), ("image_dice", "Dice by image")),
-)
+METRICS = (("normdel", "NormDEL"), *METRIC_TITLES.items())
 _JUDGED = ("normdel", "miou")  # at one share, NormDEL rises with mIoU: one verdict for both
 DOWNLOADS = (
     *("scores.csv", "scores.json", "floors.csv", "floors.json", "probe.csv", "probe.json"),
