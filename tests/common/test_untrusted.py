@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from meddel_fast.common.npy import load_npy
-from meddel_fast.common.untrusted import check_fields, described, plain_name
+from meddel_fast.common.untrusted import check_fields, described, plain_name, read_parquet
 
 
 def npy(header: str, data: bytes = b"", version: int = 1) -> bytes:
@@ -211,3 +211,15 @@ def test_an_index_is_refused(
     assert read(embeddings(tmp_path / "run")).shape == (4, 3)
     with pytest.raises(ValueError, match=told):
         read(embeddings(tmp_path / "run", **change))
+
+
+def test_a_dictionary_without_a_value_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"id": ["a", "b"]}), path)
+    damaged = pa.DictionaryArray.from_arrays(pa.array([0, 3]), ["a", "b"], safe=False)
+    monkeypatch.setattr(pq.ParquetFile, "read", lambda self: pa.table({"id": damaged}))
+    with pytest.raises(ValueError, match=r"t\.parquet is not a Parquet file: .*out of bounds"):
+        read_parquet(path, {"id": "string"}, "table")

@@ -203,11 +203,9 @@ def make_run(name: str) -> Callable[[Path], Path]:
     """Write a run as the report reads it, and give one of its files."""
 
     def make(folder: Path) -> Path:
-        from fake_run import small_run, write_statistics
+        from made_verdicts import make as make_scored
 
-        run = small_run(folder)
-        write_statistics(run)
-        return run / name
+        return make_scored(folder, kind="both") / name
 
     return make
 
@@ -290,8 +288,9 @@ READERS = {
     "checkpoint": Reader(make_checkpoint, read_checkpoint),
     **{f"run {Path(name).name}": Reader(make_run(name), read_run)
        for name in ("run.json", "score/scores.json", "score/statistics.json", "score/planted.csv",
+                    "score/floors.json", "score/probe.json", "score/selections.json",
                     "score/costs.csv", "pretrain/full-100/loss.csv", "stages/embed.json",
-                    "leakage/pairs.parquet")},
+                    "leakage/pairs.parquet", "leakage/sight.json", "leakage/inside.json")},
     **{f"verified {Path(name).name}": Reader(make_verified(name), read_verified)
        for name in ("run.json", "evaluate/full-100/made-seed0.json",
                     "evaluate/full-100/made-seed0.npz")},

@@ -82,6 +82,7 @@ def read_parquet(path: StrPath, columns: Mapping[str, str], wanted: str) -> pa.T
     """
     with _parquet(path) as file:
         table = file.read()
+        table.validate(full=True)  # a damaged dictionary or text would raise where it is used
     for name, kind in columns.items():
         if name not in table.column_names:
             raise ValueError(f"{os.fspath(path)} is no {wanted}: it has no column {name!r}")
