@@ -401,7 +401,7 @@ def test_score_table_is_aligned_and_marks_what_is_better_than_random() -> None:
     assert [line.split()[0] for line in body] == ["full", *fake_run.SELECTORS * 3]
     assert len({len(line.rstrip("*")) for line in body}) == 1
     assert max(map(len, lines)) <= 100
-    assert "3 seeds" in lines[-2]
+    assert "3 runs" in lines[-2]
     assert " ".join(lines[-2:]).endswith(
         "better than random, by an interval that holds for all of its share at once."
     )

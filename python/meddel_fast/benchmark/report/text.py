@@ -105,9 +105,9 @@ def score_table(
     Parameters
     ----------
     rows
-        The rows of ``score/scores.json``: selector, ratio, kept, dataset, seeds, and mean,
-        deviation and, where they are known, both ends of the 95 % interval of mIoU and NormDEL as
-        fractions.
+        The rows of ``score/scores.json``: selector, ratio, kept, dataset, seeds (the
+        number of runs), and mean, deviation and, where they are known, both ends of the 95 %
+        interval of mIoU and NormDEL as fractions.
     statistics
         ``score/statistics.json``, whose verdicts, those of mIoU, are marked; None marks nothing.
     metric
@@ -137,14 +137,14 @@ def score_table(
             spread = name == sets[-1]  # the spread of one data set fits a terminal
             cells.append(_cell(found[name], one, spread) + star if name in found else "-")
         lines.append(cells)
-    seeds = max(int(row["seeds"]) for row in rows)
+    runs = max(int(row["seeds"]) for row in rows)
     if any("miou_low" in row for row in rows):
-        runs = f"means of {seeds} seeds [95 % interval]" if seeds > 1 else "[95 % interval]"
+        means = f"means of {runs} runs [95 % interval]" if runs > 1 else "[95 % interval]"
     else:
-        runs = f"means ± standard deviations of {seeds} seeds" if seeds > 1 else "one seed"
+        means = f"means ± standard deviations of {runs} runs" if runs > 1 else "one run"
     above = textwrap.wrap(f"No verdicts: {why}.", 80) if why else []
     star = "; * better than random, by an interval that holds for all of its share at once"
-    note = f"Per cent, {runs}{star if starred else ''}."
+    note = f"Per cent, {means}{star if starred else ''}."
     return "\n".join([*above, *_aligned(lines), *textwrap.wrap(note, 100)])
 
 
