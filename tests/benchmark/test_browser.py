@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import fake_run
@@ -406,6 +407,27 @@ def test_nothing_is_wider_than_the_window(page: Any, window: Any, width: int) ->
             ".filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.ariaLabel)"
         )
         assert wide == []
+
+
+def test_tables_of_a_probe_that_judges_nothing_fit(
+    chromium: Any, window: Any, tmp_path: Path
+) -> None:
+    folder = made_verdicts.make(tmp_path, made_verdicts.EFFECT, kind="probe")
+    place = folder / "score" / "probe.json"
+    found = json.loads(place.read_text())
+    for row in found["differences"]:
+        row |= {"verdict": "not judged", "why": "neither clears the floor"}
+        row |= {"difference": -0.1234, "all_low": -0.4455, "all_high": -0.4434}
+    place.write_text(json.dumps(found))
+    emulate(chromium)
+    window(1400)
+    chromium.get(render(folder).as_uri())
+    wide = chromium.execute_script(
+        "document.querySelectorAll('details').forEach((one) => { one.open = true; });"
+        "return [...document.querySelectorAll('.scroll')]"
+        ".filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.ariaLabel)"
+    )
+    assert wide == []
 
 
 def test_the_first_screen_answers_and_the_rest_is_folded(

@@ -72,6 +72,20 @@ def test_the_threshold_is_what_lesion_is_above(tmp_path: Path, manifest: Manifes
         assert np.array_equal(kept, values / 255 > 0.8)
 
 
+@pytest.mark.parametrize("top", [2, 100, 255])
+def test_maps_of_which_nothing_is_above_the_threshold_are_told(
+    tmp_path: Path, manifest: Manifest, top: int
+) -> None:
+    """Classes 0 and 2, shares of 100, or masks of 0 and 1 beside one of 0 and 255."""
+    for i, (stem, mask) in enumerate(MASKS.items()):
+        values = mask * (top if top < 255 or i == 0 else 1)
+        Image.fromarray(values.astype(np.uint8)).save(tmp_path / f"{stem}.png")
+    scored = score(tmp_path, manifest)
+    below = len(MASKS) - (top == 255)
+    assert scored.result["given"]["below"] == below
+    assert f"{below} have nothing above the threshold, 0.5 of what stands for" in scored.notes[1]
+
+
 def test_maps_of_another_size_are_enlarged_and_told(tmp_path: Path, manifest: Manifest) -> None:
     for stem, mask in MASKS.items():
         double = np.kron(mask.astype(np.uint8) * 255, np.ones((2, 2), np.uint8))
@@ -203,7 +217,7 @@ def test_white_is_told_by_the_whole_folder(tmp_path: Path) -> None:
     ("array", "why"),
     [
         (np.full((4, 4), 1.5), "probabilities, 0 to 1, got 1.5 to 1.5.*sigmoid"),
-        (np.array([[0.0, np.nan]]), "probabilities, 0 to 1, got nan"),
+        (np.array([[0.0, np.nan]]), "probabilities, 0 to 1, got nan$"),
         (np.array([[0, -1]]), "must not be below 0, got -1"),
         (np.zeros((2, 4, 4)), r"numbers \(h, w\), got float64 of shape \(2, 4, 4\)"),
         (np.zeros((0, 4)), "no pixels"),

@@ -17,6 +17,7 @@ from given_maps import data_set, write_maps
 from reviewer import review
 from typer.testing import CliRunner
 
+from meddel_fast.benchmark.given import tables
 from meddel_fast.benchmark.leaderboard.entries import collect
 from meddel_fast.benchmark.leaderboard.standings import standings
 from meddel_fast.benchmark.results import read_run, results_of_run
@@ -120,6 +121,8 @@ def test_what_is_not_there_yet_waits_and_is_named(folder: Folder) -> None:
     told = folder.add("late", 0.2, "--repeat", 3, seed=70)
     assert "no tables yet: no run is there for all selections and data sets" in told
     assert not (folder.run / "score").exists()
+    told = lines(folder.cli, "score", folder.run, status=2)
+    assert "has no table of scores: it is no run, or none that has one yet" in told
     assert len(results_of_run(folder.run, read_run(folder.run))) == 5
 
 
@@ -184,6 +187,33 @@ def test_the_same_result_twice_is_refused_or_replaced(folder: Folder) -> None:
     assert len(read_run(folder.run)["given"]["results"]) == 1
 
 
+@pytest.mark.parametrize("stopped", ["before", "after"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_stopped_call_is_done_again(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, stopped: str, first: bool
+) -> None:
+    """It is refused neither for its folder nor for what it has entered."""
+    if not first:
+        folder.add("random", 0.1)
+    written = tables.write if stopped == "after" else Predictions.save
+
+    def stop(*given: Any, **more: Any) -> Any:
+        written(*given, **more)
+        raise OSError("stopped")  # as good as Ctrl-C, which would end the tests
+
+    with monkeypatch.context() as patch:
+        if stopped == "after":
+            patch.setattr(tables, "write", stop)
+        else:
+            patch.setattr(Predictions, "save", stop)
+        folder.add("mine", 0.1, status=2)
+    results = read_run(folder.run)["given"]["results"]
+    assert [tag for tag, *_ in results] == ([] if first else ["random-10"])
+    folder.add("mine", 0.1)
+    assert {row["selector"] for row in folder.table("scores.csv")} >= {"mine"}
+    assert all(verdict.agrees for verdict in verify(folder.run))
+
+
 REFUSED = [
     (("mine", 0.1, "--threshold", 0.4), "scored in one way"),
     (("mine", 0.1, "--alpha", 2), "--alpha must be that of the run"),
@@ -194,6 +224,7 @@ REFUSED = [
     (("full", 0.5), "--retained of 'full', all data, must be 1, got 0.5"),
     (("untrained", 0.5), "--selector must be other than mean, untrained, nothing"),
     (("a/b", 0.5), "--selector must be letters, digits"),
+    (("a" * 101, 0.5), "--selector must have at most 100 characters, got 101"),
     (("mine", 0.1, "--repeat", -1), "--repeat must be 0 or greater, got -1"),
     (("mine", 0.1, "--split", "all"), "--split must be one of train, val, test, got 'all'"),
     (("mine", 0.1, "--out", "x.csv"), "--out would have no effect with --predictions"),

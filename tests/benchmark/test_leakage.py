@@ -394,10 +394,12 @@ def test_hashes_alone_need_no_encoder(leaky: Path, tmp_path: Path, cli: CliRunne
     assert "clean test: 0 equal files of 60 pairs compared (in its split train)" in said(clean)
     np.save(tmp_path / "x.npy", np.eye(3, dtype=np.float32))
     refused = partial(said, status=2)
-    assert "--by hash needs manifests" in refused(
-        tmp_path / "x.npy", manifest, "--by", "hash", "--out", tmp_path / "o"
-    )
+    arrays = (tmp_path / "x.npy", manifest, "--by", "hash", "--out", tmp_path / "o")
+    assert "--by hash needs manifests" in refused(*arrays)
     assert "--encoder would have no effect" in refused(manifest, "--by", "hash", "--encoder", "e")
+    assert "--threshold would have no effect" in refused(manifest, "--threshold", 0.9)
+    told = "meddel-fast: error: --pool-splits must be some of train, val, test, got 'tset'\n"
+    assert refused(manifest, clean, "--pool-splits", "train,tset") == told  # before any work
     assert "--out FOLDER is needed" in refused(manifest, "--by", "embedding")
     assert "--encoder is needed" in refused(manifest, "--by", "embedding", "--out", tmp_path / "o")
 

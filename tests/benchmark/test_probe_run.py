@@ -127,14 +127,23 @@ def test_a_second_start_does_nothing_and_other_draws_do_the_probe_again(
     before = record.stat().st_mtime_ns
     run_cli("run", str(config(finished.parent)))
     assert record.stat().st_mtime_ns == before
-    changed = config(finished.parent, probe=PROBE | {"draws": 2, "tasks": ["classification"]})
+    heads = record.with_name("segmentation.json")
+    trained = heads.stat().st_mtime_ns
+    changed = config(finished.parent, probe=PROBE | {"draws": 2, "neighbours": 3})
     shown = run_cli("probe", "--config", str(changed))
-    assert record.stat().st_mtime_ns != before
+    again = record.stat().st_mtime_ns
+    assert again != before
+    assert heads.stat().st_mtime_ns == trained  # of settings that are not theirs
     assert "Nearest neighbours, pool" in shown
     assert "against random" in shown
-    assert "MLP" not in shown
+    assert "MLP" in shown
+    changed = config(finished.parent, probe=PROBE | {"draws": 2, "neighbours": 3, "head_draws": 1})
+    run_cli("probe", "--config", str(changed))
+    assert record.stat().st_mtime_ns == again
+    assert heads.stat().st_mtime_ns != trained
     by_mask = PROBE | {"tasks": ["classification"], "by": "lesion", "draws": 2}
-    run_cli("probe", "--config", str(config(finished.parent, probe=by_mask)))
+    shown = run_cli("probe", "--config", str(config(finished.parent, probe=by_mask)))
+    assert "MLP" not in shown
     (about,) = json.loads((finished / "probe" / "classification.json").read_text())["data"]
     assert (about["dataset"], about["test"], about["classes"]) == ("made", "split", 2)
     assert (about["pool"], about["tested"]) == (40, 10)

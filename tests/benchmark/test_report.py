@@ -20,7 +20,7 @@ from meddel_fast.benchmark.report import galleries, render, score_table
 from meddel_fast.benchmark.report.embedmap import principal_plane
 from meddel_fast.benchmark.report.figures import Axis, Chart, Point, Series, chart, marker, style_of
 from meddel_fast.benchmark.report.text import duration
-from meddel_fast.selectors import REASONS, SELECTORS, select
+from meddel_fast.selectors import REASONS, SELECTORS, Selection, select
 
 
 @pytest.fixture(scope="module")
@@ -119,13 +119,23 @@ def test_plots_for_each_data_set_have_all_points(source: str, page: Page) -> Non
     assert sum(c.startswith("Pre-training loss") for c in charts) == 3
 
 
+def test_disruptive_frames_have_the_distance_that_told_them(source: str, run_dir: Path) -> None:
+    chosen = Selection.load(run_dir / "select" / "meddel-5.parquet")
+    told = np.sort(-2.0 - chosen.scores[chosen.reason == "disruptive"])[::-1]
+    assert told[0] == 1.0  # the farthest from the mean of all
+    row = source.rpartition("Most disruptive first")[2].partition("<h4>")[0]
+    said = [float(text) for text in re.findall(r"distance <b>([\d.]+)</b>", row)]
+    assert said
+    np.testing.assert_allclose(said, told[: len(said)], atol=5e-5)
+
+
 def test_galleries_show_pairs_and_disruptive_frames(page: Page) -> None:
     panels = page.having(class_="panel")
     assert len(panels) == 9
     shown = [p for p in panels if "data-later" not in p]
     assert [(p["data-selector"], p["data-ratio"]) for p in shown] == [("meddel", "0.05")]
     assert "Redundant: the most similar pairs" in page.text
-    assert "Most disruptive first, with the distance to the centroid of the cluster" in page.text
+    assert "Most disruptive first, with the distance to the mean of all" in page.text
     assert "Left out, least wanted first" in page.text
     pictures = [str(a["href"])[1:] for tag, a in page.tags if tag == "use"]
     stored = {str(a["id"]): str(a["href"]) for tag, a in page.tags if tag == "image"}

@@ -95,6 +95,21 @@ def test_a_run_of_given_predictions_is_reviewed(cli: CliRunner, tmp_path: Path) 
     assert review(render(run).read_text(encoding="utf-8"), run) == []
 
 
+def test_what_loses_nothing_comes_before_what_is_better_more_often(tmp_path: Path) -> None:
+    """5 % are better than random by both probes, and worse than all data; 33 % by one."""
+    case = Case({("kcenter", 0.05): 0.031, ("kcenter", 0.33): 0.03, ("full", 1.0): 0.02})
+    run = made_verdicts.make(tmp_path, case, kind="probe")
+    path = run / "score" / "probe.json"
+    found = json.loads(path.read_text())
+    for row in found["differences"]:
+        if (row["probe"], row["ratio"], row["against"]) == ("linear", 0.33, "random"):
+            row |= {"verdict": "not told apart", "all_low": -0.01}
+    path.write_text(json.dumps(found))
+    text = render(run).read_text(encoding="utf-8")
+    assert "Use kcenter at 33\u00a0%: it is better than random by 1 of 2 probes" in text
+    assert review(text, run) == []
+
+
 # The reviewer himself
 
 
@@ -120,7 +135,7 @@ def reviewed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         ("53.86 at 100\u00a0%", "50.00 at 100\u00a0%"),
         ("by 2 of 2 probes", "by 1 of 2 probes"),
         ("chosen from 48 samples", "chosen from 60 samples"),
-        ("Bold in a table", "No training saw a test image. Bold in a table"),
+        ("A bold number", "No training saw a test image. A bold number"),
         ("What it costs", "What it saves"),
         ("all data: +1.80", "all data: +1.90"),
         ("kept: mIoU 65.10", "kept: mIoU 65.20"),

@@ -113,9 +113,10 @@ def test_repetitions_draw_and_train_anew(finished_run: Path) -> None:
 
 def test_score_table_shows_the_intervals(finished_run: Path) -> None:
     rows = read_json(finished_run / "score" / "scores.json")
-    lines = score_table(rows).splitlines()
+    statistics = read_json(finished_run / "score" / "statistics.json")
+    lines = score_table(rows, statistics).splitlines()
     assert max(map(len, lines)) <= 100
-    assert "of 4 runs [95 % interval]" in lines[-1]
+    assert "means of 4 runs, 2 repetitions [95 % interval]" in " ".join(lines)
     (row,) = [r for r in rows if (r["selector"], r["dataset"]) == ("full", "mean")]
     shown = next(line for line in lines if line.startswith("full"))
     assert f"[{100 * row['miou_low']:.1f}, {100 * row['miou_high']:.1f}]" in shown

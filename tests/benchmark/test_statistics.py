@@ -165,6 +165,22 @@ def test_one_draw_of_images_holds_for_all_runs(rng: np.random.Generator) -> None
     assert many.interval() == pytest.approx(single, rel=1e-12)
 
 
+def test_an_interval_ends_where_scores_do(rng: np.random.Generator) -> None:
+    # Two repetitions of which one failed: widened for their number, draws leave [0, 1].
+    bad, good = made_up_counts(rng, 0.01, runs=1), made_up_counts(rng, 1.0, runs=1)
+    bad[..., 0, 1] += bad[..., 0, 0]
+    bad[..., 0, 0] = 0
+    good[..., 0, 0] += good[..., 0, 1]
+    good[..., 0, 1] = 0
+    counts = np.concatenate([bad, good])
+    sample = resample({"x": counts}, [(0, 0), (1, 0)], "a")["x"]
+    assert sample.interval() == (0, 1)
+    weighed = sample.map(lambda miou: np.asarray(normdel(miou, 0.5, 1.0)))
+    assert weighed.interval() == (0.5, normdel(1.0, 0.5, 1.0))
+    assert average([weighed, weighed]).interval() == pytest.approx(weighed.interval())
+    assert combine([sample, sample], [1, -1]).bounds == (-1, 1)
+
+
 def test_pairs_cancel_what_images_have_in_common(rng: np.random.Generator) -> None:
     counts = made_up_counts(rng, 0.6)
     better = counts.copy()

@@ -17,6 +17,7 @@ from meddel_fast.benchmark.scores.verdicts import (
     ALIKE,
     BETTER,
     NOT_JUDGED,
+    ONE_IMAGE,
     ONE_REPETITION,
     WORSE,
     Comparison,
@@ -156,6 +157,13 @@ def test_one_repetition_is_judged_by_nothing() -> None:
     assert rule(RUNS)["judged"]
     assert rule(RUNS)["why"] == ""
     assert "one encoder" in rule(RUNS)["leaves_out"]
+
+
+def test_one_image_is_judged_by_nothing() -> None:
+    # Neither varies: without this the interval would be a point, and any difference a verdict.
+    high, low = (replace(sample(np.full(REPEATS, score)), units=1) for score in (0.7, 0.4))
+    found = compare({"x": high}, low)["x"]
+    assert (found.verdict, found.why) == (NOT_JUDGED, ONE_IMAGE)
 
 
 def test_other_runs_are_refused(rng: np.random.Generator) -> None:

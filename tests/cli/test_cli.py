@@ -387,6 +387,22 @@ def test_stages_of_a_run_by_its_config(
     assert written() == before != {}
 
 
+def test_score_of_a_run_from_before_there_was_a_rule(
+    cli: CliRunner, finished_run: Path, tmp_path: Path
+) -> None:
+    table = shutil.copytree(finished_run / "score", tmp_path / "run" / "score")
+    shutil.copy(finished_run / "run.json", tmp_path / "run")
+    (table / "floors.json").unlink()
+    found = json.loads((table / "statistics.json").read_text())
+    del found["rule"]
+    for row in found["differences"]:
+        del row["verdict"]
+    (table / "statistics.json").write_text(json.dumps(found))
+    said = lines(cli, "score", tmp_path / "run")
+    assert said.startswith("No verdicts: scored by a version that had no rule for them.")
+    assert "meddel" in said
+
+
 def test_score_by_a_config(cli: CliRunner, finished_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(finished_run, tmp_path / "run")
     said = lines(cli, "score", "--config", finished_run.parent / "small.toml", "--out", run)

@@ -173,7 +173,9 @@ def check_floors(facts: Facts, probe: bool, text: str, best: tuple[str, float] |
             state[facts.clears(rows, best)].add(name)
         elif clear:
             judged = set(clear) - {None}
-            state[None if not judged else True in judged].add(name)
+            by = clear.count(True)
+            few = f" (by {by} of {len(clear)} selections)" if 0 < by < len(clear) else ""
+            state[None if not judged else True in judged].add(name + few)
     low = re.fullmatch(r"this run does not clear the floors on (.+?)(?: with it)?", text)
     high = re.fullmatch(r"the floors are cleared on (.+?)(?: by it)?", text)
     if low:
@@ -231,10 +233,15 @@ def what_would_tell(facts: Facts, what: str, floors: str) -> None:
     assert (longer in what) == ("does not clear" in floors)
 
 
-@sentence(r"The leakage audit found test images that a training saw: (?P<seen>[^.]+)\.")
-def leak_seen(facts: Facts, seen: str) -> None:
+@sentence(
+    r"The leakage audit found test images that are the same file as, or like "
+    r"\((?P<meant>[^)]+)\), what a training saw: (?P<seen>[^.]+)\. Look at the pairs: what is that "
+    r"much alike may still be another scene\."
+)
+def leak_seen(facts: Facts, meant: str, seen: str) -> None:
     import reviewed_data
 
+    reviewed_data.check_meant(facts, meant)
     reviewed_data.check_leaks(facts, seen.split("; "), touched=True)
 
 

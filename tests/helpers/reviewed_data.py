@@ -111,9 +111,8 @@ def check_meant(facts: Facts, text: str) -> None:
 
 
 @sentence(
-    rf"The leakage audit looked for test images that a training saw: the same file, or "
-    rf"(?P<meant>"
-    rf"{MEANT})\. It found, by test set: (?P<found>[^.]+)\."
+    rf"The leakage audit looked for test images that are the same file as, or like "
+    rf"\((?P<meant>{MEANT})\), what a training saw\. It found, by test set: (?P<found>[^.]+)\."
 )
 def leak_claim(facts: Facts, meant: str, found: str) -> None:
     check_meant(facts, meant)
@@ -313,6 +312,14 @@ def disruptive(facts: Facts, count: str) -> None:
     settings = Selection.load(facts.panel).settings
     assert settings["epsilon"] is None
     assert count == f"{settings['disruptive']:,}".replace(",", "\u202f")
+
+
+@sentence(r"Most disruptive first, with the distance to the (?P<what>.+)$")
+def disruptive_row(facts: Facts, what: str) -> None:
+    by_mean = Selection.load(facts.panel).settings.get("epsilon") is None
+    assert what == (
+        "mean of all, as a share of the largest" if by_mean else "centroid of the cluster"
+    )
 
 
 @sentence(r"(?P<count>\d+) clusters(?:;|$)")

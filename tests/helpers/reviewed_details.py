@@ -38,7 +38,7 @@ How each selection was made
 Other tasks and encoders
 Planted frames, by selection
 Planted frames
-Test images that a training saw
+Test images like what a training saw
 What was kept, what was dropped
 Pre-training loss
 How it was made
@@ -72,7 +72,6 @@ Closest calls: the least similar that were dropped as redundant
 Dropped, and the least like any kept frame: what may be missing
 Dropped, and the most like a kept frame
 Left out, least wanted first
-Most disruptive first, with the distance to the centroid of the cluster
 No selections yet.
 """
 for heading in HEADINGS.strip().splitlines():
@@ -154,10 +153,10 @@ fixed(
     lambda facts: facts.config["alpha"] > 0,
 )
 fixed("It does not weigh the data here.", lambda facts: facts.config["alpha"] == 0)
-fixed("Bold in a table means better than random by this rule, and nothing else there is bold.")
+fixed("A bold number in a table is better than random by this rule, and no other number is bold.")
 fixed(
     "The selection to use is chosen among those that are better than random and nowhere worse: "
-    "first those that are better most often, then those not worse than all data, then the smallest "
+    "first those not worse than all data, then those that are better most often, then the smallest "
     "share, then the highest lower end of the interval."
 )
 fixed(
@@ -247,7 +246,7 @@ OF_FLOORS = r"(?:untrained encoder and nothing segmented|[^()]+)"
 
 
 @sentence(
-    rf"(?P<name>[^:.]+): (?P<clear>\d+) of (?P<all>\d+) selections clear the floors "
+    rf"(?P<name>[^:.]+): (?P<clear>\d+) of (?P<all>\d+) selections clears? the floors "
     rf"\((?P<floors>{OF_FLOORS})\)\."
 )
 def floors_cleared(facts: Facts, name: str, clear: str, all: str, floors: str) -> None:

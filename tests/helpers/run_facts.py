@@ -117,7 +117,7 @@ class Facts:
                 continue
             full = [r for rows in groups.values() if (r := one(rows, key, "full"))]
             below = any(r["verdict"] == "worse" for r in full)
-            won.append((-words.count("better"), below, key[1], -chance[0]["all_low"], key))
+            won.append((below, -words.count("better"), key[1], -chance[0]["all_low"], key))
         return min(won)[-1] if won else None
 
     def kept(self, key: Key, probe: bool) -> int:

@@ -13,6 +13,7 @@ from meddel_fast.cli.options import (
     DeviceOption,
     OutOption,
     RootOption,
+    given,
     need,
     run_stages,
 )
@@ -78,6 +79,8 @@ def leakage(
     _check(sources, manifests, encoder, by, out)
     if len(sources) == 1 and (pool_splits or test_splits):
         raise ConfigError("--pool-splits and --test-splits need a test set to compare with")
+    for option, splits in (("--pool-splits", pool_splits), ("--test-splits", test_splits)):
+        _check_splits(option, splits)
     for path, manifest in manifests.items():
         tell_equal(path, manifest)
     if out is not None and manifests:
@@ -122,6 +125,19 @@ def _check(
         need(out, "--out FOLDER")
         if manifests:
             need(encoder, "--encoder")
+    elif idle := given("threshold", "centre", "device", "threads"):
+        raise ConfigError(
+            f"--{sorted(idle)[0]} would have no effect on equal files, which are all that is "
+            "looked for without --encoder: leave it out"
+        )
+
+
+def _check_splits(option: str, splits: str | None) -> None:
+    from meddel_fast.images.manifest import SPLITS
+
+    unknown = [name for name in (splits or SPLITS[0]).split(",") if name not in SPLITS]
+    if unknown:
+        raise ConfigError(f"{option} must be some of {', '.join(SPLITS)}, got {unknown[0]!r}")
 
 
 def _compare(

@@ -96,9 +96,15 @@ def print_table(run_dir: Path, metric: str = "miou") -> None:
     from meddel_fast.common.files import read_json
 
     folder = run_dir / "score"
+    if not (folder / "scores.json").is_file():
+        raise ConfigError(
+            f"{run_dir} has no table of scores: it is no run, or none that has one yet"
+        )
     rows = read_json(folder / "scores.json")
     tasks, statistics = folder / "tasks.json", folder / "statistics.json"
     judged = read_json(statistics) if statistics.is_file() else {}
+    if judged and "rule" not in judged:
+        judged = {"rule": {"why": "scored by a version that had no rule for them"}}
     if rows and f"{metric}_mean" not in rows[0]:
         raise ConfigError(f"{folder} has no {metric}: it is of a version before there was one")
     probe = folder / "probe.json"

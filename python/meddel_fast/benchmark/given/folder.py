@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 RESERVED = (MEAN, UNTRAINED, NOTHING)
 """Names that tables use for other things than selectors."""
+LONGEST = 100
+"""Characters of a name: it becomes a folder's."""
 
 KIND = FolderKind(
     "a run of given predictions", lambda path: "given" in read_json(path / "run.json")
@@ -68,6 +70,10 @@ class Given:
         if not self.selector.replace("-", "").replace("_", "").replace(".", "").isalnum():
             raise ConfigError(
                 f"--selector must be letters, digits, '-', '_', '.', got {self.selector!r}"
+            )
+        if len(self.selector) > LONGEST:
+            raise ConfigError(
+                f"--selector must have at most {LONGEST} characters, got {len(self.selector)}"
             )
         if self.selector in RESERVED:
             raise ConfigError(f"--selector must be other than {', '.join(RESERVED)}, "
@@ -114,8 +120,8 @@ class GivenRun:
     def __init__(self, folder: Path, name: str, alpha: float | None, scoring: Scoring) -> None:
         check_folder(folder, KIND)
         self.folder = folder
-        there = (folder / "run.json").is_file()
-        self._about = read_run(folder) if there else _new(folder, name, alpha, scoring)
+        self._there = (folder / "run.json").is_file()
+        self._about = read_run(folder) if self._there else _new(folder, name, alpha, scoring)
         config = self._about["config"]
         told = {"name": name or None, "alpha": alpha}
         for key, wanted in told.items():
@@ -169,19 +175,25 @@ class GivenRun:
             )
 
     def add(self, given: Given, manifest: Manifest, split: str, scored: Scored) -> list[str]:
-        """Write a result and the tables of the run; say which results the tables leave out."""
+        """Write a result and the tables of the run; say which results the tables leave out.
+
+        The result is entered last, so that of a stopped call nothing is left that refuses it.
+        """
         path = result_path(
             self.folder, repeated(given.tag, given.repeat), manifest.name, given.seed
         )
         with lock(self.folder):
             remove_leftovers(self.folder)
+            if not self._there:  # from here on the folder is a run, whatever stops this
+                write_json(self.folder / "run.json", self._about)
             manifest.save(self.folder / "data" / f"{manifest.name}.parquet")
             scored.predictions.save(predictions_path(path))
             finished = time.strftime("%Y-%m-%dT%H:%M:%S%z")
             write_json(path, {**scored.result, "seed": given.seed, "finished": finished})
             self._enter(given, manifest, split)
+            notes = tables.write(self.folder, self._about)
             write_json(self.folder / "run.json", self._about)
-            return tables.write(self.folder, read_run(self.folder))
+            return notes
 
     def _key(self, given: Given, manifest: Manifest) -> list[Any]:
         return [given.tag, manifest.name, given.repeat, given.seed]

@@ -48,6 +48,8 @@ def read_map(path: Path) -> NDArray[Any]:
         raise ImageError(path, "no pixels")
     if values.dtype.kind == "f":
         low, high = float(values.min()), float(values.max())
+        if np.isnan(low):
+            raise ImageError(path, "floats must be probabilities, 0 to 1, got nan")
         if not (low >= 0 and high <= 1):
             raise ImageError(
                 path,

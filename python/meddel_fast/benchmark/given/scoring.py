@@ -104,13 +104,13 @@ def score_folder(
     matches = match(folder, find(folder), rows, others)
     seen = _survey(matches.files)
     _check(rows, matches, seen, allow_missing, allow_extra)
-    result, predictions, stretched = _score(rows, seen, scoring, progress)
+    result, predictions, counts = _score(rows, seen, scoring, progress)
     result["given"] = {
         "folder": folder.resolve().name,
         "sha256": _digest(folder, [path for path in seen.usable if path is not None]),
         "white": seen.white,
         "missing": seen.usable.count(None),
-        "resized": stretched,
+        **counts,
         **asdict(scoring),
     }
     return Scored(result, predictions, _notes(result, matches, seen.kinds))
@@ -176,19 +176,21 @@ def _check(
 
 def _score(
     rows: Manifest, seen: _Survey, scoring: Scoring, progress: Progress | None
-) -> tuple[dict[str, Any], Predictions, int]:
-    """Give the result, the masks, and how many maps had another size than the truth."""
+) -> tuple[dict[str, Any], Predictions, dict[str, int]]:
+    """Give the result, the masks, and how many maps were ``resized`` or ``below`` the threshold."""
     with needs("benchmark"):
         from meddel_fast.training.segmentation import scores
 
-    bits, confusions, shapes, means, stretched = [], [], [], [], 0
+    bits, confusions, shapes, means = [], [], [], []
+    told = {"resized": 0, "below": 0}
     pairs = zip(rows.mask_paths(), meanings(rows), seen.usable, strict=True)
     for done, (path, meaning, file) in enumerate(pairs, start=1):
         truth = _truth(path, scoring.size, meaning)
         found = np.zeros(truth.shape) if file is None else probabilities(file, seen.white)
-        stretched += found.shape != truth.shape
+        told["resized"] += found.shape != truth.shape
         found = resized(found, truth.shape)
         lesion, ignored, predicted = truth == 1, truth == IGNORED, found > scoring.threshold
+        told["below"] += bool(found.any() and not predicted.any())
         bits.append(np.packbits(predicted))
         shapes.append(truth.shape)
         confusions.append(confusion_matrices(lesion[None], predicted[None], ignored[None]))
@@ -210,7 +212,7 @@ def _score(
     if scoring.pranet:
         iou, dice = np.mean(means, axis=0).tolist()
         result["pranet"] = {"iou": iou, "dice": dice, "images": [list(one) for one in means]}
-    return result, kept, stretched
+    return result, kept, told
 
 
 def _truth(path: Path | None, size: int | None, meaning: Meaning | None) -> NDArray[np.uint8]:
@@ -235,6 +237,11 @@ def _notes(result: dict[str, Any], matches: Matches, kinds: set[str]) -> list[st
     notes = [f"{result['images'] - given['missing']} maps read, as {read_as}"]
     if given["resized"]:
         notes.append(f"{given['resized']} resized to the truth's size, bilinearly")
+    if given["below"]:
+        notes.append(
+            f"{given['below']} have nothing above the threshold, {given['threshold']:g} of what "
+            "stands for certainty: nothing is predicted there"
+        )
     if given["missing"]:
         notes.append(f"{given['missing']} images without a usable map count as nothing predicted")
     if matches.elsewhere:

@@ -95,7 +95,9 @@ def _held_out(labels: Labels, share: float, seed: int) -> Deal:
             "no class has two samples, one to learn from and one to be asked about: "
             f"{len(sizes)} classes of {max(sizes.values())} sample"
         )
-    return Deal(np.flatnonzero(~out), np.flatnonzero(out & (labels.classes >= 0)))
+    # of a group of several classes one may be nowhere else
+    known = np.isin(labels.classes, labels.classes[~out]) & (labels.classes >= 0)
+    return Deal(np.flatnonzero(~out), np.flatnonzero(out & known))
 
 
 def _units(labels: Labels) -> dict[int, list[Rows]]:

@@ -100,6 +100,8 @@ def read_labels(manifest: Manifest, by: str) -> list[str]:
 def read_column(where: str, samples: int) -> list[str]:
     """Read a value a sample: a .npy file, a .txt file with a line each, or FILE.csv:COLUMN.
 
+    What is empty, or NaN in a .npy file, is none.
+
     Raises
     ------
     FileNotFoundError
@@ -122,7 +124,7 @@ def read_column(where: str, samples: int) -> list[str]:
         array = load_npy(path)
         if array.ndim != 1:
             raise ValueError(f"{path} must hold one value a sample, got the shape {array.shape}")
-        found = [str(value) for value in array.tolist()]
+        found = ["" if value != value else str(value) for value in array.tolist()]  # NaN is none
     elif path.suffix == ".txt":
         found = path.read_text(encoding="utf-8").splitlines()
     else:

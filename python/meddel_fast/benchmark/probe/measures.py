@@ -89,11 +89,16 @@ def recall_samples(
         above, below = (part.T.reshape(-1, *shape) for part in (above, below))
         there = below > 0
         each = np.divide(above, below, out=np.zeros_like(above), where=there)
+        # a class that is one unit (a sequence) and is drawn twice counts twice, as a sample would
+        often = np.where(alone, below / np.maximum(whole, 1), there)
         with np.errstate(invalid="ignore"):
-            found: Floats = each.sum(axis=2) / there.sum(axis=2)
+            found: Floats = (often * each).sum(axis=2) / often.sum(axis=2)
         return found
 
     totals = by_class(counted)
+    whole = np.asarray(totals.sum(axis=1)).reshape(shape)
+    parts = np.unique(of_class * units + unit[rows]) // units  # the class of each of its units
+    alone = np.bincount(parts, minlength=len(known)) == 1
     hits = {key: by_class(found) for key, found in right.items()}
     once = np.ones((units, 1))
     drawn = {key: np.empty((DRAWS, shape[0])) for key in right}

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from meddel_fast.benchmark.scores.bootstrap import Sample
 from meddel_fast.benchmark.scores.score import as_csv
 from meddel_fast.benchmark.scores.statistics import RANDOM, Key, families, judge_above_floors
@@ -135,7 +133,7 @@ def _block(about: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 def _rows(one: Scores) -> list[dict[str, Any]]:
     rows = []
     for (selector, ratio), sample in one.samples.items():
-        low, high = np.clip(sample.interval(), 0, 1).tolist()  # scores are fractions
+        low, high = sample.interval()
         rows.append({
             **one.about, "selector": selector, "ratio": ratio,
             "kept": round(one.kept.get((selector, ratio), 0)), "draws": len(sample.observed),

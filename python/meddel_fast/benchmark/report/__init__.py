@@ -69,7 +69,7 @@ SECTIONS = (  # template, id, title, and its short form for the way there
     ("chosen", "chosen", "How each selection was made", "Settings"),
     ("beyond", "beyond", "Other tasks and encoders", "Other tasks"),
     ("planted", "planted", "Planted frames", "Planted frames"),
-    ("leakage", "leakage", "Test images that a training saw", "Leakage"),
+    ("leakage", "leakage", "Test images like what a training saw", "Leakage"),
     ("selections", "selections", "What was kept, what was dropped", "Frames"),
     ("training", "training", "Pre-training loss", "Loss"),
     ("settings", "settings", "How it was made", "How it was made"),

@@ -54,8 +54,8 @@ def answers(run: Run) -> dict[str, Answer]:
 def recommended(measure: Measure) -> Key | None:
     """Choose among the selections that are better than random and nowhere worse.
 
-    Those first that are better by most groups; then those not worse than all data; then the
-    smallest share; then the highest lower end of the first interval.
+    Those first that are not worse than all data: whoever must go below that has the tables. Then
+    those better by most groups; the smallest share; the highest lower end of the first interval.
     """
     wins = {}
     for key in {d.key for group in measure.deciding for d in group.judged()}:
@@ -64,8 +64,8 @@ def recommended(measure: Measure) -> Key | None:
         if BETTER in verdicts and WORSE not in (*verdicts, *elsewhere):
             lower = [d.low or 0.0 for g in measure.deciding if (d := g.of(key, RANDOM))]
             wins[key] = (
-                -verdicts.count(BETTER),
                 WORSE in measure.verdicts(key, FULL),
+                -verdicts.count(BETTER),
                 key[1],
                 -lower[0],
                 key[0],

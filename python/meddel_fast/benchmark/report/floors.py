@@ -10,7 +10,7 @@ from typing import Any
 
 from meddel_fast.benchmark.report.figures import NOTHING_STYLE, UNTRAINED_STYLE, Point, Series
 from meddel_fast.benchmark.report.load import Run
-from meddel_fast.benchmark.report.measures import Key, Measure
+from meddel_fast.benchmark.report.measures import Group, Key, Measure
 from meddel_fast.benchmark.report.text import data_sets, listed, percent, where
 from meddel_fast.benchmark.results import NOTHING, UNTRAINED
 from meddel_fast.benchmark.scores.floors import TITLES
@@ -29,7 +29,7 @@ def found(run: Run, dataset: str) -> dict[str, Row]:
 
 
 def clause(measure: Measure, best: Key | None) -> str:
-    """Say in the part of a sentence where the floors are cleared: by `best`, or by anything."""
+    """Say in the part of a sentence where the floors are cleared: by `best`, or by how many."""
     groups = [group for group in measure.groups if group.floors]
     if not groups:
         return "no floor was measured"
@@ -38,30 +38,43 @@ def clause(measure: Measure, best: Key | None) -> str:
     if low:
         return f"this run does not clear the floors on {listed(low)}" + (" with it" if best else "")
     if high:
+        if best is None:
+            high = [group.name + _but_few(group) for group in groups if told[group.name]]
         return f"the floors are cleared on {listed(high)}" + (" by it" if best else "")
     return "whether the floors are cleared is not judged"
+
+
+def _but_few(group: Group) -> str:
+    """Say how many selections clear a group's floors, unless all do."""
+    clear = _cleared(group)
+    few = clear.count(True) < len(clear)
+    return f" (by {clear.count(True)} of {len(clear)} selections)" if few else ""
+
+
+def _cleared(group: Group) -> list[bool | None]:
+    keys = {d.key for d in group.differences if d.against in group.floors}
+    return [group.clears(key) for key in keys]
 
 
 def sentences(measure: Measure) -> list[str]:
     """Say of each group how many of its selections clear the floors, and where none does."""
     told = []
     for group in measure.groups:
-        keys = {d.key for d in group.differences if d.against in group.floors}
-        clear = [group.clears(key) for key in keys]
-        if not keys:
+        clear = _cleared(group)
+        if not clear:
             continue
         floor = listed(group.floors) if measure.probe else listed([TITLES[f] for f in group.floors])
         if None in clear:
             told.append(f"{group.name}: whether a selection clears the floors is not judged.")
         elif True in clear:
             told.append(
-                f"{group.name}: {clear.count(True)} of {len(keys)} selections clear the floors "
-                f"({floor})."
+                f"{group.name}: {clear.count(True)} of {len(clear)} selections "
+                f"{'clears' if clear.count(True) == 1 else 'clear'} the floors ({floor})."
             )
         else:
             told.append(
                 f"{group.name}: this run does not clear the floors ({floor}): "
-                f"none of {len(keys)} selections is better than each of them."
+                f"none of {len(clear)} selections is better than each of them."
             )
     return told
 

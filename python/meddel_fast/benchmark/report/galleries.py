@@ -97,8 +97,10 @@ def _galleries(
     disruptive = np.flatnonzero(selection.reason == "disruptive")
     if len(disruptive):
         farthest = disruptive[np.argsort(selection.scores[disruptive], kind="stable")]
-        title = "Most disruptive first, with the distance to the centroid of the cluster"
-        shown.append(frames.row(title, farthest[:FRAMES]))
+        by_mean = selection.settings.get("epsilon") is None
+        what = "mean of all, as a share of the largest" if by_mean else "centroid of the cluster"
+        title = f"Most disruptive first, with the distance to the {what}"
+        shown.append(frames.row(title, farthest[:FRAMES], -2.0 - selection.scores))
     shown.append(frames.row("Kept, most wanted first", selection.order[:FRAMES]))
     left = np.flatnonzero(selection.reason == "budget")
     if len(left):
@@ -186,12 +188,16 @@ class _Frames:
             for a, b, cosine in couples
         ])  # fmt: skip
 
-    def row(self, title: str, rows: NDArray[np.int64]) -> Gallery:
-        """Show samples one by one, with their distance where the method has one."""
+    def row(
+        self, title: str, rows: NDArray[np.int64], distances: NDArray[np.float64] | None = None
+    ) -> Gallery:
+        """Show samples one by one, with these distances, or the method's where it has some."""
         self._thumbnails.prepare([int(row) for row in rows])
         figures = []
+        if distances is None:
+            distances = self._selection.distance
         for row in map(int, rows):
-            distance = self._selection.distance[row]
+            distance = distances[row]
             told = None if np.isnan(distance) else [("distance", _short(distance))]
             figures.append(Figure([self._frame(row)], told))
         return Gallery(title, figures)

@@ -145,7 +145,9 @@ def _lines(
     found: Sequence[tuple[str, int, float]], scale: Scale, low: float, high: float
 ) -> list[FloorLine]:
     lines = []
-    for place, (name, style, value) in enumerate(found):
+    # those beyond the edge first: the line of another would run through what is written below it
+    placed = sorted(found, key=lambda floor: low <= floor[2] <= high)
+    for place, (name, style, value) in enumerate(placed):
         x = scale(min(max(value, low), high))
         beyond = not low <= value <= high
         arrow = "" if not beyond else "\u2190 " if value < low else "\u2192 "

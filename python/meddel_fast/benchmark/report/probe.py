@@ -113,7 +113,7 @@ def _table(run: Run, group: Group) -> Table:
         ]
         lines.append(Row(key[0], cells, style_of(key[0], run.selectors), key[1] != previous))
         previous = key[1]
-    return Table(f"{group.name}: {group.metric}", heads, lines)
+    return Table(f"{group.name}: {group.metric}", heads, lines, "probed")
 
 
 def _compared(group: Group, key: Key, against: str) -> list[Cell]:

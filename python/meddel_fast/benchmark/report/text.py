@@ -137,15 +137,24 @@ def score_table(
             spread = name == sets[-1]  # the spread of one data set fits a terminal
             cells.append(_cell(found[name], one, spread) + star if name in found else "-")
         lines.append(cells)
-    runs = max(int(row["seeds"]) for row in rows)
+    seeds = max(int(row["seeds"]) for row in rows)
     if any("miou_low" in row for row in rows):
-        means = f"means of {runs} runs [95 % interval]" if runs > 1 else "[95 % interval]"
+        of = f"means of {_runs(seeds, judged.get('rule', {}))} " if seeds > 1 else ""
+        runs = f"{of}[95 % interval]"
     else:
-        means = f"means ± standard deviations of {runs} runs" if runs > 1 else "one run"
+        runs = f"means ± standard deviations of {seeds} runs" if seeds > 1 else "one run"
     above = textwrap.wrap(f"No verdicts: {why}.", 80) if why else []
     star = "; * better than random, by an interval that holds for all of its share at once"
-    note = f"Per cent, {means}{star if starred else ''}."
+    note = f"Per cent, {runs}{star if starred else ''}."
     return "\n".join([*above, *_aligned(lines), *textwrap.wrap(note, 100)])
+
+
+def _runs(count: int, rule: Mapping[str, Any]) -> str:
+    """Say what the runs of a table differ in: repetitions, seeds of the heads, or both."""
+    repeats = int(rule.get("repeats", 1))
+    if repeats == 1:
+        return f"{count} seeds"
+    return f"{repeats} repetitions" if count == repeats else f"{count} runs, {repeats} repetitions"
 
 
 def _cell(row: Mapping[str, Any], metric: str, spread: bool) -> str:

@@ -55,6 +55,8 @@ class Sample:
         Repetition and head of each run.
     units
         Number of images, or groups of them, that were drawn from.
+    bounds
+        Between which any such score lies.
     """
 
     observed: Floats
@@ -62,10 +64,13 @@ class Sample:
     weights: Floats
     runs: tuple[Run, ...]
     units: int
+    bounds: tuple[float, float] = (0.0, 1.0)
 
     def map(self, function: Callable[[Floats], Floats]) -> Sample:
-        """Apply a function to every score."""
-        return replace(self, observed=function(self.observed), drawn=function(self.drawn))
+        """Apply a rising function to every score."""
+        low, high = function(np.array(self.bounds)).tolist()
+        observed, drawn = function(self.observed), function(self.drawn)
+        return replace(self, observed=observed, drawn=drawn, bounds=(low, high))
 
     @property
     def mean(self) -> float:
@@ -75,7 +80,8 @@ class Sample:
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
         """Give the percentile interval of the mean over the runs.
 
-        Draws of k runs have a share of (k - 1) / k of the runs' variance; their part is widened.
+        Draws of k runs have a share of (k - 1) / k of the runs' variance; their part is widened,
+        which may come out beyond what a score can be: there the interval ends.
         """
         even = self.drawn.mean(axis=1)
         many = len({repeat for repeat, _ in self.runs})
@@ -83,18 +89,20 @@ class Sample:
         wider = np.sqrt(many / max(1, many - 1))
         means = even + wider * ((self.drawn * self.weights).sum(axis=1) - even)
         tail = (1 - confidence) / 2
-        low, high = np.quantile(means, [tail, 1 - tail])
+        low, high = np.clip(np.quantile(means, [tail, 1 - tail]), *self.bounds)
         return float(low), float(high)
 
 
 def combine(samples: Sequence[Sample], factors: Sequence[float]) -> Sample:
     """Add samples of the same runs, each times its factor: differences, means, areas."""
     pairs = list(zip(factors, samples, strict=True))
+    ends = [sorted(f * end for end in s.bounds) for f, s in pairs]
     return replace(
         samples[0],
         observed=np.sum([f * s.observed for f, s in pairs], axis=0),
         drawn=np.sum([f * s.drawn for f, s in pairs], axis=0),
         units=min(s.units for s in samples),
+        bounds=(sum(low for low, _ in ends), sum(high for _, high in ends)),
     )
 
 

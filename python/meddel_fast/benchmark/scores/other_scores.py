@@ -96,7 +96,6 @@ def _columns(scores: Mapping[str, dict[str, Sample]]) -> dict[str, dict[str, flo
     found: dict[str, dict[str, float]] = {}
     for score, sets in scores.items():
         for name, sample in {**sets, MEAN: average(list(sets.values()))}.items():
-            low, high = sample.interval()  # which is widened for few runs, maybe beyond [0, 1]
-            ends = {f"{score}_low": max(0.0, low), f"{score}_high": min(1.0, high)}
-            found.setdefault(name, {}).update(ends)
+            low, high = sample.interval()
+            found.setdefault(name, {}).update({f"{score}_low": low, f"{score}_high": high})
     return found

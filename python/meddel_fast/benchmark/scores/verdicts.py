@@ -31,6 +31,7 @@ from meddel_fast.selectors.base import random_keys
 
 BETTER, WORSE, ALIKE, NOT_JUDGED = "better", "worse", "not told apart", "not judged"
 ONE_REPETITION = "one repetition"
+ONE_IMAGE = "one test image"
 CORRECTION = (
     "simultaneous over all selections compared with the same other at one ratio and data set: "
     "max-T, the runs' variance pooled over them"
@@ -98,8 +99,8 @@ def compare(
     Returns
     -------
     dict
-        A comparison for each of `samples`; with a single repetition none is judged, and the
-        intervals are of images and heads alone.
+        A comparison for each of `samples`. With a single repetition none is judged, and the
+        intervals are of images and heads alone; with a single image they are of runs alone.
 
     Raises
     ------
@@ -115,7 +116,8 @@ def compare(
     places = {one: i for i, one in enumerate(dict.fromkeys(scores))}
     distinct = dict(zip(scores, samples.values(), strict=True))
     spread = _Spread([distinct[one] for one in places], other, everything)
-    judged = len({repeat for repeat, _ in other.runs}) > 1
+    once = len({repeat for repeat, _ in other.runs}) == 1
+    why = ONE_REPETITION if once else ONE_IMAGE if other.units == 1 else ""
     alone, together = spread.quantiles()
     found = {}
     for key, one in zip(samples, scores, strict=True):
@@ -130,8 +132,8 @@ def compare(
             float(low),
             float(high),
             len(places),
-            verdict if judged else NOT_JUDGED,
-            "" if judged else ONE_REPETITION,
+            NOT_JUDGED if why else verdict,
+            why,
         )
     return found
 

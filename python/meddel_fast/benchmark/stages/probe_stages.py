@@ -59,9 +59,11 @@ def _stage(run: RunStages, task: str) -> Stage:
             "selectors": config.selectors,
             "options": config.selector_options,
             "seed": config.seed,
-            "probe": settings(config.probe, without=("tasks",)),
         }
-        if task == "segmentation":
+        if task == "classification":
+            found["probe"] = settings(config.probe, without=("tasks", "head_draws"))
+        else:
+            found["draws"] = config.probe.head_draws
             found["head"] = settings(config.downstream)
             found["encoder"] = _encoder_key(run)
         return found

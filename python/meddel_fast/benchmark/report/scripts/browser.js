@@ -138,7 +138,7 @@
     }
     if (tag.cluster && tag.cluster[i] !== NO_CLUSTER) facts.push(`Cluster ${tag.cluster[i]}.`);
     if (tag.distance && Number.isFinite(tag.distance[i])) {
-      facts.push(`Distance ${tag.distance[i].toPrecision(4)}.`);
+      facts.push(`Distance to the centroid ${tag.distance[i].toPrecision(4)}.`);
     }
     why.replaceChildren(pair, line(facts.join(" "), "p"));
   }
