@@ -290,7 +290,7 @@ def test_the_map_answers_to_keys(page: Any) -> None:
 def test_every_control_is_reached_by_the_tab_key_and_shows_it(page: Any) -> None:
     page.execute_script("document.activeElement.blur(); scrollTo(0, 0);")
     seen = []
-    for _ in range(200):
+    for _ in range(400):
         press(page, Keys.TAB)
         name, ring = page.execute_script(
             "const e = document.activeElement, n = e.nextElementSibling;"

@@ -323,6 +323,10 @@ def test_what_epsilon_removed_is_counted(tmp_path: Path, rng: np.random.Generato
     assert [row["settings"]["returned"] for row in found] == [0, 1]
     assert [(row["same_as"], row["shared_with"]) for row in found] == [("", "")] * 2
     assert selections.told(found) == []
+    idle = {**found[0], "settings": {"epsilon": 0.5, "disruptive": 0}}
+    assert selections.idle_epsilons([idle, found[0]]) == {}  # in another selection it did remove
+    assert selections.idle_epsilons([{**found[1], "left_out_as_disruptive": 0}]) == {}  # all back
+    assert selections.idle_epsilons([idle]) == {"meddel": 0.5}
     twins = [("a", 0.5, 0, "a-50", rows[0][-1]), ("b", 0.5, 1, "b-50", rows[0][-1])]
     twins.append(("c", 0.5, 0, "c-50", rows[0][-1]))
     found = selections.selection_rows(twins, tmp_path / "stages")

@@ -14,7 +14,6 @@ from meddel_fast.benchmark.probe.deals import deal_draws
 from meddel_fast.benchmark.probe.labels import Labels, read_column
 from meddel_fast.benchmark.probe.measures import mean_samples, recall_samples
 from meddel_fast.benchmark.probe.probe import probe_classes
-from meddel_fast.benchmark.probe.segmentation import image_scores, nothing_segmented
 from meddel_fast.benchmark.probe.table import as_text, join, tables
 from meddel_fast.benchmark.probe_settings import ProbeConfig
 from meddel_fast.benchmark.scores.bootstrap import DRAWS, image_weights
@@ -295,15 +294,6 @@ def test_of_fewer_than_five_groups_samples_are_drawn() -> None:
     counted = np.ones((2, 40), bool)
     found = mean_samples({("a", 0.1): counted}, counted, ["u", "v"] * 20, "set")
     assert found["a", 0.1].units == 40
-
-
-def test_scores_of_images_and_of_nothing_segmented() -> None:
-    counts = np.array([[[50, 10], [20, 20]], [[100, 0], [0, 0]], [[90, 10], [0, 0]]])
-    found = image_scores(counts)
-    assert found["image_iou"].tolist() == [20 / 50, 1.0, 0.0]
-    assert found["image_dice"].tolist() == [40 / 70, 1.0, 0.0]
-    floor = nothing_segmented(counts)
-    assert floor.tolist() == [[[60, 0], [40, 0]], [[100, 0], [0, 0]], [[100, 0], [0, 0]]]
 
 
 def probed(selectors: list[str], draws: int, ratios: list[float]) -> dict[str, Any]:

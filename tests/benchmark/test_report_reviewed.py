@@ -18,6 +18,8 @@ from reviewer import review
 from typer.testing import CliRunner
 
 from meddel_fast.benchmark.report import render
+from meddel_fast.benchmark.report.beyond import beyond
+from meddel_fast.benchmark.report.load import load_run
 
 WORSE = Case({(s, r): -0.05 for s in ("kcenter", "meddel") for r in (0.33, 0.1, 0.05)})
 LOW = Case(NULL.gains, raised={"kvasir": -0.2, "clinic": -0.2})  # below the floors everywhere
@@ -46,6 +48,26 @@ def test_every_sentence_is_known_and_true(tmp_path: Path, name: str) -> None:
     if kind == "both":
         made_verdicts.write_beyond(run)
     assert review(render(run).read_text(encoding="utf-8"), run) == []
+
+
+def test_tables_of_other_tasks_have_verdicts_against_random(tmp_path: Path) -> None:
+    run = made_verdicts.make(tmp_path, EFFECT)
+    made_verdicts.write_beyond(run)
+    shown = beyond(load_run(run))
+    assert shown is not None
+    (task,) = [table for table in shown["tasks"] if table.name == "classification"]
+    place = [head.title for head in task.heads].index("Against random") - 1
+    cells = {row.name: row.cells[place] for row in task.rows}
+    assert cells["random"].text is None
+    assert cells["imagenet"].text is None
+    assert cells["meddel"].text == "not told apart"  # not the verdict against the untrained
+    assert cells["meddel"].small == "+2.00 [\u22121.00, +5.00]"
+    assert not cells["meddel"].strong
+    across = {(row.name, row.cells[1].text): row.cells[-2:] for row in shown["across"].rows}
+    assert [head.small for head in shown["across"].heads[-2:]] == ["kvasir", "clinic"]
+    told = [(cell.text, cell.strong) for cell in across["meddel", "kvasir"]]
+    assert told == [("better", True), ("not told apart", False)]
+    assert {cell.text for cell in across["random", "clinic"]} == {None}
 
 
 def test_a_run_before_its_scores_is_reviewed(tmp_path: Path) -> None:

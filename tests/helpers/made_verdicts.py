@@ -357,6 +357,22 @@ def write_beyond(folder: Path) -> None:
     ]
     found = {"head": "target", "miou_mean": 0.5, "miou_low": 0.4, "miou_high": 0.6}
     write_json(folder / "score" / "generalisation.json", [row | found for row in across])
+    judged = {"selector": "meddel", "against": "random", "verdict": "not told apart", "why": ""}
+    gap = {"difference": 0.02, "all_low": -0.01, "all_high": 0.05}
+    of_task = judged | {"ratio": 0.05, "task": "classification", "score": "accuracy"}
+    better = {"difference": 0.02, "all_low": 0.01, "all_high": 0.03}
+    write_json(folder / "score" / "task_differences.json", [
+        of_task | {"dataset": "kvasir"} | {f"score_{k}": v for k, v in gap.items()},
+        of_task | {"dataset": "kvasir", "against": "untrained", "verdict": "better"}
+        | {f"score_{k}": v for k, v in better.items()},
+    ])  # fmt: skip
+    write_json(folder / "score" / "generalisation_differences.json", [
+        judged | {"ratio": 0.1, "pretrained_on": a, "dataset": b, "why": ""}
+        | ({"verdict": "better"} if a == b else {})
+        | {f"miou_{k}": v for k, v in (better if a == b else gap).items()}
+        for a in ("kvasir", "clinic")
+        for b in ("kvasir", "clinic")
+    ])  # fmt: skip
 
 
 def make(folder: Path, case: Case = EFFECT, *, kind: str = "pretrain") -> Path:

@@ -48,6 +48,10 @@ fixed(
     ),
 )
 fixed(
+    "“Against random” has verdicts, with the intervals that they go by.",
+    lambda facts: any(row["against"] == "random" for row in facts.judged_beyond),
+)
+fixed(
     "The segmentation head is trained on the images of the set tested on.",
     lambda facts: {r["head"] for r in facts.across} == {"target"},
 )

@@ -170,10 +170,7 @@ fixed(
     r"the images of the test split\."
 )
 def encoder(facts: Facts, how: str) -> None:
-    settings = facts.config["downstream"]
-    frozen = (
-        settings["encoder"] == "frozen" if "encoder" in settings else settings["freeze_encoder"]
-    )
+    frozen = facts.config["downstream"]["encoder"] == "frozen"
     assert how == ("stays as it is" if frozen else "is trained with it")
 
 

@@ -30,6 +30,11 @@ class Facts:
         self.chosen = self._json("score/selections.json", [])
         self.tasks = self._json("score/tasks.json", [])
         self.across = self._json("score/generalisation.json", [])
+        self.judged_beyond = [
+            row
+            for name in ("task", "generalisation")
+            for row in self._json(f"score/{name}_differences.json", [])
+        ]
         costs = run / "score" / "costs.csv"
         text = costs.read_text() if costs.is_file() else ""
         self.costs = list(csv.DictReader(text.splitlines()))

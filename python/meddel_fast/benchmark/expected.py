@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meddel_fast.benchmark.config import SPLITS, DataConfig, RunConfig
+from meddel_fast.common.columns import aligned
 from meddel_fast.selectors.base import check_budget
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def told(config: RunConfig, stages: Sequence[str]) -> list[str]:
         table[0] += ["paper: kept", "share", "steps"]
         for row, ratio in zip(rows, (r for r, n in counts.items() if n), strict=True):
             row += _papers(config, ratio)
-    return [*_pool_told(pool), *(["", *_aligned(table)] if rows else []), *_rest(config, stages)]
+    return [*_pool_told(pool), *(["", *aligned(table, 0)] if rows else []), *_rest(config, stages)]
 
 
 def _trainings(stages: Sequence[str], ratio: float) -> int:
@@ -195,8 +196,3 @@ def _rest(config: RunConfig, stages: Sequence[str]) -> list[str]:
     if "pretrain" not in config.measures:
         return lines
     return [*lines, f"heads: {len(heads):,} are trained and tested"]
-
-
-def _aligned(lines: list[list[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return ["  ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)) for line in lines]

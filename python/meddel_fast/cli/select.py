@@ -19,6 +19,7 @@ from meddel_fast.cli.options import (
     run_stages,
 )
 from meddel_fast.cli.selection_file import reuse
+from meddel_fast.common.columns import aligned
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.toml import parse_settings
 
@@ -137,11 +138,7 @@ def method_lines() -> str:
         (m.name, m.paper, m.cost, m.exact, "nested" if m.nested else "-", m.good_for)
         for m in METHODS.values()
     ]
-    widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
-    return "\n".join(
-        "  ".join(f"{cell:{w}}" for cell, w in zip(line, widths, strict=True)).rstrip()
-        for line in (heads, *lines)
-    )
+    return "\n".join(aligned([heads, *lines], len(heads)))
 
 
 def _named(path: Path, budget: str) -> Path:

@@ -12,6 +12,7 @@
 ``suffixes``         what a file's suffix says
 ``lock``             one writer a directory
 ``resources``        cores and memory that this process may use
+``columns``          tables of plain text
 ``pool``             threads that may not start
 ``progress``         ``progress=`` on its way to the C++ loops
 ``floating_point``   the rounding that exact results need

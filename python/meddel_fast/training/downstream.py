@@ -105,8 +105,8 @@ def evaluate(
         "finetuned"), ``precision``, ``settings``. A class that neither truth nor prediction has
         scores 1: there was nothing to find and nothing was found. Images and masks are squeezed to
         ``config.image_size`` squares, and scored there. Pixels that the masks leave out count
-        nowhere, neither in the
-        loss; ``ignored_pixels``, how many of the test pixels they are, is there if any is.
+        nowhere, neither in the loss; ``ignored_pixels``, how many of the test pixels they are, is
+        there if any is.
 
     Raises
     ------

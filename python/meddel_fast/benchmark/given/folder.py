@@ -11,12 +11,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meddel_fast.benchmark.config import DataConfig
+from meddel_fast.benchmark.config import DataConfig, RunConfig
 from meddel_fast.benchmark.given import tables
 from meddel_fast.benchmark.given.scoring import Scored, Scoring
 from meddel_fast.benchmark.machine import hardware, versions
-from meddel_fast.benchmark.results import predictions_path, read_run, repeated, result_path
+from meddel_fast.benchmark.results import (
+    NOTHING,
+    UNTRAINED,
+    predictions_path,
+    read_run,
+    repeated,
+    result_path,
+)
 from meddel_fast.benchmark.run_json import FORMAT
+from meddel_fast.benchmark.scores.statistics import MEAN
 from meddel_fast.benchmark.stages.run_folder import FULL, tag
 from meddel_fast.common.atomic import remove_leftovers, write_json
 from meddel_fast.common.errors import ConfigError
@@ -27,9 +35,7 @@ from meddel_fast.common.outputs import FolderKind, check_folder
 if TYPE_CHECKING:
     from meddel_fast.images.manifest import Manifest
 
-ALPHAS = (0.0, 0.5, 1.0, 2.0)
-"""Weights of the sweep, those of `config.RunConfig`."""
-RESERVED = ("mean", "untrained", "nothing")
+RESERVED = (MEAN, UNTRAINED, NOTHING)
 """Names that tables use for other things than selectors."""
 LONGEST = 100
 """Characters of a name: it becomes a folder's."""
@@ -229,7 +235,7 @@ def _new(folder: Path, name: str, alpha: float | None, scoring: Scoring) -> dict
         "seeds": [],
         "repeats": 1,
         "alpha": 1.0 if alpha is None else alpha,
-        "alphas": list(ALPHAS),
+        "alphas": list(RunConfig.alphas),
         "scoring": asdict(scoring),
     }
     return {

@@ -17,7 +17,7 @@ from meddel_fast.benchmark.results import Result, masked_rows, results_of_run
 from meddel_fast.benchmark.scores.bootstrap import Floats, Run, Sample, average
 from meddel_fast.benchmark.scores.floors import write_floors
 from meddel_fast.benchmark.scores.other_scores import averages, by_image
-from meddel_fast.benchmark.scores.score import as_csv, score_rows, write_scores
+from meddel_fast.benchmark.scores.score import score_rows, write_rows, write_scores
 from meddel_fast.benchmark.scores.score_tables import (
     Results,
     floors_of,
@@ -27,7 +27,8 @@ from meddel_fast.benchmark.scores.score_tables import (
     write_statistics,
 )
 from meddel_fast.benchmark.scores.statistics import MEAN, Key, all_statistics
-from meddel_fast.common.atomic import atomic_directory, write_json, write_text
+from meddel_fast.common.atomic import atomic_directory
+from meddel_fast.common.columns import aligned
 from meddel_fast.common.files import read_json
 from meddel_fast.common.untrusted import described
 from meddel_fast.training.predictions import load_confusions
@@ -99,8 +100,7 @@ def write(run_dir: Path, about: Mapping[str, Any]) -> list[str]:
         write_scores(folder, scores, [])
         write_floors(folder, floors)
         write_statistics(folder, statistics)
-        write_json(folder / "given.json", averaged)
-        write_text(folder / "given.csv", as_csv(COLUMNS, averaged))
+        write_rows(folder, "given", COLUMNS, averaged)
     return notes
 
 
@@ -169,11 +169,7 @@ def text_table(rows: Sequence[Mapping[str, Any]]) -> str:
             f"{100 * c['mean']:.2f} [{100 * c['low']:.1f}, {100 * c['high']:.1f}]" for c in cells
         ]
         lines.append([selector, f"{100 * ratio:g} %", dataset, *spans])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    laid = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
+    laid = aligned(lines, len(lines[0]))
     runs = max(row["runs"] for row in rows)
     note = f"Averaged over images, per cent, {runs} run{'s' * (runs > 1)} [95 % interval]."
     return "\n".join([laid[0], "-" * max(map(len, laid)), *laid[1:], note])

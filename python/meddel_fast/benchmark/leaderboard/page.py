@@ -12,6 +12,7 @@ from meddel_fast.benchmark.report.markup import fill
 from meddel_fast.benchmark.report.text import number
 from meddel_fast.benchmark.scores.statistics import MEAN
 from meddel_fast.benchmark.scores.verdicts import BETTER
+from meddel_fast.common.columns import aligned
 
 
 def text_table(one: Standings) -> str:
@@ -26,14 +27,7 @@ def text_table(one: Standings) -> str:
             "-" if place not in row.normdel else f"{100 * row.normdel[place][0]:.2f}",
             "-" if row.rank is None else f"{row.rank:.2f}", "yes" if row.verified else "no",
         ])  # fmt: skip
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    body = [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
+    body = aligned(lines, 1)
     rule = "-" * max(map(len, body))
     title = f"protocol {one.protocol[:12]}: {', '.join(one.datasets)}"
     where = "mean of the data sets" if place == MEAN else place

@@ -4,7 +4,7 @@ Pre-training is not repeated for each selection: a small model is trained on wha
 times, and told what was held out. That takes seconds, and shows what a selection holds.
 
 ==================  ================================================================================
-``probe``             from samples to scores, of classes and of masks
+``probe``           from samples to scores, of classes and of masks
 ``labels``          the class and the group of each sample, from a manifest or from files
 ``deals``           which samples are held out, which are the pool, draw by draw
 ``choose``          what the selectors keep of the pool of a draw

@@ -11,12 +11,9 @@ from numpy.typing import NDArray
 
 from meddel_fast.arrays import check_int
 from meddel_fast.benchmark.probe.deals import Rows
+from meddel_fast.benchmark.scores.statistics import FULL, RANDOM, Key
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.selectors import DRAW_NOTHING, METHODS, select_ladder
-
-FULL, RANDOM = "full", "random"
-Key = tuple[str, float]
-"""Selector and ratio."""
 
 
 @dataclass

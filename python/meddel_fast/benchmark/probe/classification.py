@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.benchmark.probe.choose import Chooser, Key
+from meddel_fast.benchmark.probe.choose import Chooser
 from meddel_fast.benchmark.probe.classifiers import Classes, Features, linear, nearest, network
 from meddel_fast.benchmark.probe.deals import Deal, Rows
 from meddel_fast.benchmark.probe.labels import Labels
 from meddel_fast.benchmark.probe_settings import ProbeConfig
+from meddel_fast.benchmark.scores.statistics import Key
 from meddel_fast.common.files import Progress
 
 FLOOR = "majority class"

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.benchmark.probe.choose import Key
 from meddel_fast.benchmark.scores.bootstrap import (
     DRAWS,
     MIN_GROUPS,
@@ -22,6 +21,7 @@ from meddel_fast.benchmark.scores.bootstrap import (
     image_weights,
     run_weights,
 )
+from meddel_fast.benchmark.scores.statistics import Key
 from meddel_fast.common.extras import needs
 
 _BLOCK = 1 << 22  # recalls held at once

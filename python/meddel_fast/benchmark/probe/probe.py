@@ -15,6 +15,7 @@ from meddel_fast.benchmark.probe.measures import mean_samples, recall_samples
 from meddel_fast.benchmark.probe.table import Scores
 from meddel_fast.benchmark.probe_settings import ProbeConfig
 from meddel_fast.benchmark.scores.bootstrap import resample
+from meddel_fast.benchmark.scores.other_scores import by_image
 from meddel_fast.common.files import Progress
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def probe_masks(
         test = images.tests[name]
         groups = test.column("group")
         counted = np.asarray(next(iter(counts.values())).any(axis=(2, 3)))
-        each = {key: masks.image_scores(one) for key, one in counts.items()}
+        each = {key: by_image(one) for key, one in counts.items()}
         samples = {"miou": resample(counts, runs, name, groups=groups)}
         for metric in ("image_iou", "image_dice"):
             values = {key: one[metric] for key, one in each.items()}

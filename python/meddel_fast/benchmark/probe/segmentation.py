@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.benchmark.probe.choose import Chooser, Key
+from meddel_fast.benchmark.probe.choose import Chooser
+from meddel_fast.benchmark.results import NOTHING
+from meddel_fast.benchmark.scores.floors import TITLES, nothing_of
+from meddel_fast.benchmark.scores.statistics import Key
 from meddel_fast.common.files import Progress, StrPath
 from meddel_fast.images.manifest import Manifest
 from meddel_fast.images.shared_images import check_apart
@@ -19,7 +22,7 @@ from meddel_fast.training.downstream import HeadRun
 from meddel_fast.training.encoders.vit import fingerprint, load_encoder
 from meddel_fast.training.settings import DownstreamConfig
 
-FLOOR = "nothing segmented"
+FLOOR = TITLES[NOTHING]
 
 
 @dataclass(frozen=True)
@@ -137,23 +140,5 @@ def segment(
         for name, of_set in counts.items()
     }
     for of_set in found.values():
-        of_set[FLOOR, 0.0] = nothing_segmented(next(iter(of_set.values())))
+        of_set[FLOOR, 0.0] = nothing_of(next(iter(of_set.values())))
     return Confusions(found, kept, len(places))
-
-
-def nothing_segmented(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Give the counts (..., 2, 2) of what takes all pixels for background, of the same truths."""
-    found = np.zeros_like(counts)
-    found[..., 0] = counts.sum(axis=-1)
-    return found
-
-
-def image_scores(counts: NDArray[np.int64]) -> Mapping[str, NDArray[np.float64]]:
-    """Give IoU and Dice of the lesion of each image, from counts (..., 2, 2); 0 of 0 is 1."""
-    right, wrong = counts[..., 1, 1], counts[..., 0, 1] + counts[..., 1, 0]
-    some = right + wrong > 0
-    safe = np.where(some, right + wrong, 1)
-    return {
-        "image_iou": np.where(some, right / safe, 1.0),
-        "image_dice": np.where(some, 2 * right / (right + safe), 1.0),
-    }

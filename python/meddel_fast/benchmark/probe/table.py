@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from meddel_fast.benchmark.probe.choose import FULL, RANDOM, Key
 from meddel_fast.benchmark.scores.bootstrap import Sample
 from meddel_fast.benchmark.scores.score import as_csv
-from meddel_fast.benchmark.scores.verdicts import BETTER, NOT_JUDGED, compare, rule
+from meddel_fast.benchmark.scores.statistics import RANDOM, Key, families, judge_above_floors
+from meddel_fast.benchmark.scores.verdicts import compare, rule
 from meddel_fast.common.atomic import write_json, write_text
+from meddel_fast.common.columns import aligned
 from meddel_fast.common.outputs import FolderKind
 
 ROW_COLUMNS = (
@@ -22,17 +23,9 @@ DIFFERENCE_COLUMNS = (
     *("probe", "task", "dataset", "metric", "selector", "ratio", "against", "draws"),
     *("comparisons", "difference", "low", "high", "all_low", "all_high", "verdict", "why"),
 )
-BELOW_FLOOR = "neither clears the floor"
 FOLDER = FolderKind("scores of a probe", lambda folder: (folder / "probe.json").is_file())
-_SHOWN = ("accuracy", "miou")  # of each task, on a terminal
-PROBES = {"knn": "Nearest neighbours", "linear": "Linear model", "mlp": "MLP"}
-TITLES = {
-    "accuracy": "accuracy",
-    "macro_recall": "macro recall",
-    "miou": "mIoU",
-    "image_iou": "IoU of images",
-    "image_dice": "Dice of images",
-}
+PROBES = {"knn": "nearest neighbours", "linear": "linear model", "mlp": "MLP"}
+_SHOWN = {"accuracy": "accuracy", "miou": "mIoU"}  # one metric of each task, on a terminal
 
 
 @dataclass(frozen=True)
@@ -130,13 +123,11 @@ def _percent(value: float) -> str:
 
 def _block(about: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     probe, _, dataset, metric = about
-    heads = ("", "kept", TITLES[metric], "against random", "")
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    lines = [
-        "  ".join(f"{cell:{w}}" for cell, w in zip(line, widths, strict=True)).rstrip()
-        for line in (heads, *rows)
-    ]
-    return "\n".join([f"{PROBES[probe]}, {dataset}", *lines])
+    heads = ("", "kept", _SHOWN[metric], "against random", "")
+    name = PROBES[probe]
+    return "\n".join(
+        [f"{name[0].upper()}{name[1:]}, {dataset}", *aligned([heads, *rows], len(heads))]
+    )
 
 
 def _rows(one: Scores) -> list[dict[str, Any]]:
@@ -153,31 +144,15 @@ def _rows(one: Scores) -> list[dict[str, Any]]:
 
 def _differences(one: Scores) -> list[dict[str, Any]]:
     """Compare the selections of each ratio with the floor, with "random" and with all data."""
-    kept = [key for key in one.samples if key[0] != one.floor]
-    rows, above = [], set()
-    for ratio in dict.fromkeys(ratio for _, ratio in kept):
-        here = [key for key in kept if key[1] == ratio]
-        for other in ((one.floor, 0.0), (RANDOM, ratio), (FULL, 1.0)):
-            family = [k for k in here if k != other and (k[0] != FULL or other[0] == one.floor)]
-            if other not in one.samples or not family:
-                continue
-            found = compare(
-                {key: one.samples[key] for key in family},
-                one.samples[other],
-                alike=[one.samples[key] for key in kept if key[1] <= ratio],
-            )
-            for key, comparison in found.items():
-                if other[0] == one.floor and comparison.verdict == BETTER:
-                    above.add(key)
-                row = {**one.about, "selector": key[0], "ratio": ratio, "against": other[0]}
-                row |= {"draws": len(one.samples[key].observed), **comparison.row()}
-                rows.append({column: row[column] for column in DIFFERENCE_COLUMNS})
-    for row in rows:
-        against = str(row["against"])
-        two = {
-            (row["selector"], row["ratio"]),
-            (against, row["ratio"] if against == RANDOM else 1.0),
-        }
-        if against != one.floor and row["verdict"] != NOT_JUDGED and not two & above:
-            row |= {"verdict": NOT_JUDGED, "why": BELOW_FLOOR}
-    return rows
+    rows = []
+    for other, family, alike in families(one.samples, [one.floor]):
+        found = compare(
+            {key: one.samples[key] for key in family},
+            one.samples[other],
+            alike=[one.samples[key] for key in alike],
+        )
+        for (selector, ratio), comparison in found.items():
+            row = {**one.about, "selector": selector, "ratio": ratio, "against": other[0]}
+            row |= {"draws": len(one.samples[other].observed), **comparison.row()}
+            rows.append({column: row[column] for column in DIFFERENCE_COLUMNS})
+    return judge_above_floors(rows, [one.floor])

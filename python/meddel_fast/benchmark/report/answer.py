@@ -6,9 +6,8 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from meddel_fast.benchmark.report import floors
-from meddel_fast.benchmark.report.load import FULL, Run
+from meddel_fast.benchmark.report.load import Run
 from meddel_fast.benchmark.report.measures import (
-    RANDOM,
     Difference,
     Group,
     Key,
@@ -18,7 +17,6 @@ from meddel_fast.benchmark.report.measures import (
 )
 from meddel_fast.benchmark.report.picture import Picture, picture
 from meddel_fast.benchmark.report.text import (
-    MEAN,
     counted,
     duration,
     listed,
@@ -26,7 +24,9 @@ from meddel_fast.benchmark.report.text import (
     percent,
     signed,
     span,
+    where,
 )
+from meddel_fast.benchmark.scores.statistics import FULL, MEAN, RANDOM
 from meddel_fast.benchmark.scores.verdicts import BETTER, NOT_JUDGED, WORSE
 
 ENOUGH = 3  # repetitions from which on more of them is not the first thing to ask for
@@ -97,11 +97,6 @@ def _shown(measure: Measure, best: Key | None) -> Group:
     return measure.deciding[0]
 
 
-def where(group: Group) -> str:
-    """Name a group in a sentence."""
-    return "the mean of the data sets" if group.name == MEAN else group.name
-
-
 def _named(key: Key) -> str:
     return f"{key[0]} at {percent(key[1])}"
 
@@ -115,7 +110,7 @@ def _use(measure: Measure, best: Key) -> str:
         return f"Use {_named(best)}: it is better than random by {wins} of {of} ({each})."
     (group,) = measure.deciding
     single = f" ({each})" if group.name == MEAN else ""
-    return f"Use {_named(best)}: it is better than random on {where(group)}{single}."
+    return f"Use {_named(best)}: it is better than random on {where(group.name)}{single}."
 
 
 def _undecided(measure: Measure) -> str:
@@ -174,7 +169,7 @@ def _extent(measure: Measure, group: Group, ratio: float) -> str:
     means = [d.mean for d in rows]
     ends = [end for d in rows for end in (d.low, d.high) if end is not None]
     text = (
-        f"At {percent(ratio)}, on {where(group)}, the selections are {signed(min(means))} to "
+        f"At {percent(ratio)}, on {where(group.name)}, the selections are {signed(min(means))} to "
         f"{signed(max(means))} points of {group.metric} from random"
     )
     if ends:

@@ -10,6 +10,7 @@ from meddel_fast.benchmark.report.load import Run
 from meddel_fast.benchmark.report.measures import Key
 from meddel_fast.benchmark.report.tables import DOWN, NOTHING, UP, Cell, Head, Row, Table, share
 from meddel_fast.benchmark.report.text import counted, listed, number, percent
+from meddel_fast.benchmark.scores.selections import idle_epsilons
 
 _FOUND = ("eta", "disruptive", "returned", "tied", "radius")  # by the method, with columns or none
 _HEADS = [
@@ -53,15 +54,11 @@ def same(run: Run) -> dict[Key, tuple[Key, int, int]]:
 
 def sentences(run: Run) -> list[str]:
     """Say where epsilon removed nothing, and which selections are one and the same."""
-    told = []
+    told = [
+        f"{selector}: \u03b5 = {epsilon:g} removed nothing, in none of its selections."
+        for selector, epsilon in idle_epsilons(run.chosen).items()
+    ]
     grouped = _by_selection(run)
-    for selector in dict.fromkeys(selector for selector, _ in grouped):
-        rows = [row for key, rows in grouped.items() if key[0] == selector for row in rows]
-        given = [row["settings"]["epsilon"] for row in rows if row["settings"].get("epsilon")]
-        if given and not any(row["left_out_as_disruptive"] for row in rows):
-            told.append(
-                f"{selector}: \u03b5 = {given[0]:g} removed nothing, in none of its selections."
-            )
     for (selector, ratio), (other, times, taken) in same(run).items():
         text = f"{selector} at {percent(ratio)} keeps the images of {other[0]}"
         text += f" in {times} of {counted(len(grouped[selector, ratio]), 'repetition')}"

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import starmap
 from typing import Any
 
-from meddel_fast.benchmark.report import floors
 from meddel_fast.benchmark.report.figures import style_of
 from meddel_fast.benchmark.report.load import Run
 from meddel_fast.benchmark.report.tables import (
@@ -20,7 +19,9 @@ from meddel_fast.benchmark.report.tables import (
     count,
     share,
 )
-from meddel_fast.benchmark.report.text import MEAN, data_sets, duration, number, span
+from meddel_fast.benchmark.report.text import data_sets, duration, number, span, where
+from meddel_fast.benchmark.scores.floors import TITLES
+from meddel_fast.benchmark.scores.statistics import MEAN
 from meddel_fast.benchmark.scores.verdicts import marks
 
 Found = Mapping[str, Any]
@@ -38,8 +39,8 @@ def comparisons(run: Run) -> dict[str, Any] | None:
         _of_sets(run.statistics.get(name, [])) for name in ("alphas", "ranks", "areas")
     )
     area = "Area below NormDEL, over the retained share"
-    floored = [row for row in differences if row["against"] in floors.NAMES]
-    compared = [row for row in differences if row["against"] not in floors.NAMES]
+    floored = [row for row in differences if row["against"] in TITLES]
+    compared = [row for row in differences if row["against"] not in TITLES]
     tables = [
         _block(run, "Against random and all data", compared, _DIFFERENCES, _differences, "judged"),
         _block(run, "Against the floors", floored, _DIFFERENCES, _differences, "judged"),
@@ -157,8 +158,7 @@ def _where(table: Table, alphas: Sequence[Found]) -> str:
     """Say on what NormDEL by alpha was taken; nothing of the other tables."""
     if table.name != _BY_ALPHA:
         return ""
-    dataset = data_sets(alphas)[-1]
-    return "the mean of the data sets" if dataset == MEAN else dataset
+    return where(data_sets(alphas)[-1])
 
 
 _RANKS = [("Kept", UP), ("Average rank", UP), ("Data sets", DOWN), ("Friedman p", UP),

@@ -10,27 +10,22 @@ from typing import Any
 
 from meddel_fast.benchmark.report.figures import NOTHING_STYLE, UNTRAINED_STYLE, Point, Series
 from meddel_fast.benchmark.report.load import Run
-from meddel_fast.benchmark.report.measures import NOTHING, UNTRAINED, Group, Key, Measure
-from meddel_fast.benchmark.report.text import MEAN, data_sets, listed, percent
+from meddel_fast.benchmark.report.measures import Group, Key, Measure
+from meddel_fast.benchmark.report.text import data_sets, listed, percent, where
+from meddel_fast.benchmark.results import NOTHING, UNTRAINED
+from meddel_fast.benchmark.scores.floors import TITLES
 from meddel_fast.benchmark.scores.normdel import normdel
+from meddel_fast.benchmark.scores.statistics import MEAN
 
-NAMES = {UNTRAINED: "untrained encoder", NOTHING: "nothing segmented"}
 STYLES = {UNTRAINED: UNTRAINED_STYLE, NOTHING: NOTHING_STYLE}
 
 Row = dict[str, Any]
 
 
 def found(run: Run, dataset: str) -> dict[str, Row]:
-    """Give the floors of a data set, or, of "mean", the averages of all sets' floors."""
-    rows = {(str(r["floor"]), str(r["dataset"])): r for r in run.floors}
-    given: dict[str, Row] = {}
-    for floor in NAMES:
-        if (floor, dataset) in rows:
-            given[floor] = rows[floor, dataset]
-        elif dataset == MEAN and (sets := [r for (f, _), r in rows.items() if f == floor]):
-            scores = [name for name in sets[0] if name.endswith("_mean")]
-            given[floor] = {name: sum(r[name] for r in sets) / len(sets) for name in scores}
-    return given
+    """Give the floors of a data set, or of the mean of all."""
+    rows = {str(r["floor"]): r for r in run.floors if r["dataset"] == dataset}
+    return {floor: rows[floor] for floor in TITLES if floor in rows}
 
 
 def clause(measure: Measure, best: Key | None) -> str:
@@ -68,7 +63,7 @@ def sentences(measure: Measure) -> list[str]:
         clear = _cleared(group)
         if not clear:
             continue
-        floor = listed(group.floors) if measure.probe else listed([NAMES[f] for f in group.floors])
+        floor = listed(group.floors) if measure.probe else listed([TITLES[f] for f in group.floors])
         if None in clear:
             told.append(f"{group.name}: whether a selection clears the floors is not judged.")
         elif True in clear:
@@ -93,8 +88,7 @@ def low_ends(run: Run) -> list[str]:
         if row["floor"] == NOTHING and ends:
             by_share = sorted(((float(r), float(v)) for r, v in ends.items()), reverse=True)
             each = [f"{100 * value:.2f} at {percent(ratio)}" for ratio, value in by_share]
-            name = "the mean of the data sets" if row["dataset"] == MEAN else row["dataset"]
-            told.append(f"{name}: {listed(each)}.")
+            told.append(f"{where(str(row['dataset']))}: {listed(each)}.")
     return told
 
 
@@ -110,7 +104,7 @@ def lines(
             if value is not None:
                 points.append(Point(ratio, 100 * value, 0.0, ""))
         if points:
-            series.append(Series(NAMES[floor], STYLES[floor], points, line_only=True))
+            series.append(Series(TITLES[floor], STYLES[floor], points, line_only=True))
     return series
 
 
@@ -128,4 +122,4 @@ def _at(run: Run, row: Row, floor: str, dataset: str, metric: str, retained: flo
 def legend(run: Run) -> list[tuple[str, int]]:
     """List the floors there are, with their styles."""
     there = {str(row["floor"]) for row in run.floors}
-    return [(NAMES[floor], STYLES[floor]) for floor in NAMES if floor in there]
+    return [(TITLES[floor], STYLES[floor]) for floor in TITLES if floor in there]

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from meddel_fast import ops
 from meddel_fast.benchmark.report.embedmap import Layout
-from meddel_fast.benchmark.report.load import FULL, Run, Tag
+from meddel_fast.benchmark.report.load import Run, Tag
 from meddel_fast.benchmark.report.text import visible
 from meddel_fast.benchmark.report.thumbnails import atlas
+from meddel_fast.benchmark.scores.statistics import FULL
 from meddel_fast.selectors import REASONS, Selection
 from meddel_fast.selectors.base import random_keys
 

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.benchmark.report.frames import Audit, Nearest
-from meddel_fast.benchmark.report.load import FULL, Run, Tag
+from meddel_fast.benchmark.report.load import Run, Tag
 from meddel_fast.benchmark.report.text import number, percent
 from meddel_fast.benchmark.report.thumbnails import Figure, Frame, Gallery, Thumbnails
+from meddel_fast.benchmark.scores.statistics import FULL
 from meddel_fast.selectors import REASONS, Selection
 
 PAIRS = 8

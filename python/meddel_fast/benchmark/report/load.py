@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from meddel_fast.benchmark.inside import INSIDE
 from meddel_fast.benchmark.leakage import PAIRS, Leakage, split_audits
 from meddel_fast.benchmark.run_json import check_run
+from meddel_fast.benchmark.scores.statistics import FULL
 from meddel_fast.benchmark.sight import Sight
 from meddel_fast.common.files import read_json
 from meddel_fast.common.untrusted import described
@@ -25,8 +26,6 @@ from meddel_fast.stores.embedding_files import INDEX, read_index, read_rows
 
 if TYPE_CHECKING:
     from meddel_fast.images.manifest import Manifest
-
-FULL = "full"
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,9 @@ class Run:
     probe: dict[str, Any]
     chosen: list[dict[str, Any]]  # settings of the selections, and what each shares a training with
     tasks: list[dict[str, Any]]
+    task_differences: list[dict[str, Any]]
     generalisation: list[dict[str, Any]]
+    generalisation_differences: list[dict[str, Any]]
     costs: list[dict[str, Any]]
     selections: dict[str, Selection]
     pool: Manifest | None
@@ -137,7 +138,9 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
         probe=_json(folder / "score" / "probe.json", {}),
         chosen=_json(folder / "score" / "selections.json", []),
         tasks=_json(folder / "score" / "tasks.json", []),
+        task_differences=_json(folder / "score" / "task_differences.json", []),
         generalisation=_json(folder / "score" / "generalisation.json", []),
+        generalisation_differences=_json(folder / "score" / "generalisation_differences.json", []),
         costs=_costs(folder / "score" / "costs.csv"),
         selections=selections,
         pool=_pool(folder / "data" / "pretrain.parquet"),

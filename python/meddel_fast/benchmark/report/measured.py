@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from meddel_fast.benchmark.probe.table import PROBES
 from meddel_fast.benchmark.report import floors
 from meddel_fast.benchmark.report.load import Run
-from meddel_fast.benchmark.report.measures import PROBES, Measure, pretraining, probing
+from meddel_fast.benchmark.report.measures import Measure, pretraining, probing
 from meddel_fast.benchmark.report.text import listed, number, percent
 
 
@@ -33,10 +34,8 @@ def measured(run: Run) -> dict[str, Any]:
 
 def _encoder(run: Run) -> str:
     """Say whether the heads' training changes the encoder."""
-    settings = run.about.get("config", {}).get("downstream", {})
-    if "encoder" in settings:
-        return {"frozen": "stays as it is", "finetuned": "is trained with it"}[settings["encoder"]]
-    return "stays as it is" if settings.get("freeze_encoder") else "is trained with it"
+    encoder = run.about.get("config", {}).get("downstream", {}).get("encoder")
+    return {"frozen": "stays as it is", "finetuned": "is trained with it"}.get(encoder, "")
 
 
 def _steps(run: Run) -> str:

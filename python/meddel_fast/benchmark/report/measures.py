@@ -9,12 +9,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from meddel_fast.benchmark.report.load import FULL, Run
-from meddel_fast.benchmark.report.text import MEAN, METRIC_TITLES, data_sets
+from meddel_fast.benchmark.probe.table import PROBES
+from meddel_fast.benchmark.report.load import Run
+from meddel_fast.benchmark.report.text import METRIC_TITLES, data_sets
+from meddel_fast.benchmark.scores.statistics import FULL, MEAN, RANDOM
 from meddel_fast.benchmark.scores.verdicts import BETTER, NOT_JUDGED, marks
 
-RANDOM, UNTRAINED, NOTHING = "random", "untrained", "nothing"
-PROBES = {"knn": "nearest neighbours", "linear": "linear model", "mlp": "MLP"}
 _MIOU = ("miou_mean", "miou_low", "miou_high")
 
 Key = tuple[str, float]

@@ -16,9 +16,11 @@ from meddel_fast.benchmark.report.figures import (
     round_marks,
     style_of,
 )
-from meddel_fast.benchmark.report.load import FULL, Run
-from meddel_fast.benchmark.report.measures import RANDOM, Difference, Group, Measure
-from meddel_fast.benchmark.report.text import MEAN, percent, signed, span
+from meddel_fast.benchmark.report.load import Run
+from meddel_fast.benchmark.report.measures import Difference, Group, Measure
+from meddel_fast.benchmark.report.text import percent, signed, span
+from meddel_fast.benchmark.scores.floors import TITLES
+from meddel_fast.benchmark.scores.statistics import FULL, MEAN, RANDOM
 
 WIDTH, LEFT, RIGHT = 600.0, 128.0, 110.0
 TOP, STEP, BOTTOM = 58.0, 30.0, 40.0
@@ -132,7 +134,7 @@ def _floors(run: Run, measure: Measure, group: Group, ratio: float) -> list[tupl
     if not measure.probe:
         rows = floors.found(run, group.name)
         return [
-            (floors.NAMES[name], floors.STYLES[name], float(row["miou_mean"]) - chance)
+            (TITLES[name], floors.STYLES[name], float(row["miou_mean"]) - chance)
             for name, row in rows.items()
         ]
     given = [d for d in group.differences if d.key == (RANDOM, ratio) and d.against in group.floors]

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from meddel_fast.benchmark.report.figures import style_of
-from meddel_fast.benchmark.report.load import FULL, Run
+from meddel_fast.benchmark.report.load import Run
 from meddel_fast.benchmark.report.tables import DOWN, NOTHING, UP, Cell, Head, Row, Table, share
 from meddel_fast.benchmark.report.text import number, percent
+from meddel_fast.benchmark.scores.statistics import FULL
 
 
 def planted(run: Run) -> Table | None:

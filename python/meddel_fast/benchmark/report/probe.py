@@ -16,11 +16,12 @@ from meddel_fast.benchmark.report.figures import (
     chart,
     style_of,
 )
-from meddel_fast.benchmark.report.load import FULL, Run
-from meddel_fast.benchmark.report.measures import RANDOM, Group, Key, Measure, probing
+from meddel_fast.benchmark.report.load import Run
+from meddel_fast.benchmark.report.measures import Group, Key, Measure, probing
 from meddel_fast.benchmark.report.picture import Picture, picture
 from meddel_fast.benchmark.report.tables import DOWN, NOTHING, UP, Cell, Head, Row, Table, share
 from meddel_fast.benchmark.report.text import counted, number, percent, signed, span
+from meddel_fast.benchmark.scores.statistics import FULL, RANDOM
 
 
 def probe(run: Run) -> dict[str, Any] | None:

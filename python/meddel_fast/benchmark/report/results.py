@@ -11,23 +11,22 @@ import numpy as np
 
 from meddel_fast.benchmark.report import chosen, floors
 from meddel_fast.benchmark.report.figures import Axis, Chart, Point, Series, chart, style_of
-from meddel_fast.benchmark.report.load import FULL, Run, Tag
+from meddel_fast.benchmark.report.load import Run, Tag
 from meddel_fast.benchmark.report.measures import pretraining
 from meddel_fast.benchmark.report.tables import DOWN, UP, Head, Row
 from meddel_fast.benchmark.report.text import (
-    MEAN,
+    METRIC_TITLES,
     by_selection,
     counted,
     data_sets,
     number,
     percent,
 )
+from meddel_fast.benchmark.scores.floors import TITLES
+from meddel_fast.benchmark.scores.statistics import FULL, MEAN
 from meddel_fast.benchmark.scores.verdicts import marks
 
-METRICS = (
-    *(("normdel", "NormDEL"), ("miou", "mIoU"), ("dice", "Dice")),
-    *(("image_iou", "IoU by image"), ("image_dice", "Dice by image")),
-)
+METRICS = (("normdel", "NormDEL"), *METRIC_TITLES.items())
 _JUDGED = ("normdel", "miou")  # at one share, NormDEL rises with mIoU: one verdict for both
 DOWNLOADS = (
     *("scores.csv", "scores.json", "floors.csv", "floors.json", "probe.csv", "probe.json"),
@@ -141,13 +140,11 @@ def _table(run: Run) -> tuple[list[Head], list[Line]]:
 def _floor_lines(run: Run, sets: Sequence[str]) -> list[Line]:
     lines = []
     found = {d: floors.found(run, d) for d in sets}
-    for floor in floors.NAMES:
+    for floor in TITLES:
         if not any(floor in rows for rows in found.values()):
             continue
         scores = [_floor_scores(run, floor, d, found[d].get(floor, {})) for d in sets]
-        lines.append(
-            Line(Row(floors.NAMES[floor], [], floors.STYLES[floor]), None, None, "", scores)
-        )
+        lines.append(Line(Row(TITLES[floor], [], floors.STYLES[floor]), None, None, "", scores))
     return lines
 
 
@@ -158,7 +155,7 @@ def _floor_scores(run: Run, floor: str, dataset: str, row: Mapping[str, Any]) ->
         if metric == "normdel":
             shares = {float(r["ratio"]): float(r["retained"]) for r in run.scores}
             line = floors.lines(run, dataset, metric, list(shares.items()))
-            ends = [p.y for one in line if one.name == floors.NAMES[floor] for p in one.points]
+            ends = [p.y for one in line if one.name == TITLES[floor] for p in one.points]
             if ends:
                 text = f"to {max(ends):.2f}, by share"
                 scores.append(Score(metric, min(ends), text, False))

@@ -7,10 +7,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from meddel_fast.benchmark.report.load import FULL
+from meddel_fast.benchmark.scores.statistics import FULL, MEAN
 from meddel_fast.benchmark.scores.verdicts import marks
-
-MEAN = "mean"  # the row that averages the data sets
 
 METRIC_TITLES = {
     "miou": "mIoU",
@@ -78,6 +76,11 @@ def listed(parts: Sequence[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
+def where(dataset: str) -> str:
+    """Name a data set, or the mean of all, in a sentence."""
+    return "the mean of the data sets" if dataset == MEAN else dataset
+
+
 def data_sets(rows: Rows) -> list[str]:
     """List the columns of the table: the data sets, then their mean where there are several."""
     names = list(dict.fromkeys(str(row["dataset"]) for row in rows))
@@ -102,9 +105,9 @@ def score_table(
     Parameters
     ----------
     rows
-        The rows of ``score/scores.json``: selector, ratio, kept, dataset, seeds, and mean,
-        deviation and, where they are known, both ends of the 95 % interval of mIoU and NormDEL as
-        fractions.
+        The rows of ``score/scores.json``: selector, ratio, kept, dataset, seeds (the
+        number of runs), and mean, deviation and, where they are known, both ends of the 95 %
+        interval of mIoU and NormDEL as fractions.
     statistics
         ``score/statistics.json``, whose verdicts, those of mIoU, are marked; None marks nothing.
     metric

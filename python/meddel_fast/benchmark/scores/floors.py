@@ -25,7 +25,7 @@ from meddel_fast.common.atomic import write_json, write_text
 KEYS: tuple[Key, Key] = ((UNTRAINED, 0.0), (NOTHING, 0.0))
 """Their keys in a table of samples."""
 
-_TITLES = {UNTRAINED: "untrained encoder", NOTHING: "nothing segmented"}
+TITLES = {UNTRAINED: "untrained encoder", NOTHING: "nothing segmented"}
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -122,7 +122,7 @@ def told(floors: Rows, differences: Rows, metric: str = "miou") -> list[str]:
     lines = []
     names = list(dict.fromkeys(str(row["dataset"]) for row in floors))
     shown = names if len(names) > 2 else names[:1]  # one set is its own mean
-    for floor, title in _TITLES.items():
+    for floor, title in TITLES.items():
         rows = {row["dataset"]: row for row in floors if row["floor"] == floor}
         cells = [f"{name} {100 * rows[name][f'{metric}_mean']:.2f}" for name in shown if rows]
         lines += [f"Floor, {title}: {', '.join(cells)}"] if cells else []
@@ -131,7 +131,7 @@ def told(floors: Rows, differences: Rows, metric: str = "miou") -> list[str]:
 
 def _cleared(differences: Rows, dataset: str) -> str:
     """Say which selections are not better than each floor on a data set."""
-    held = [r for r in differences if r["dataset"] == dataset and r["against"] in _TITLES]
+    held = [r for r in differences if r["dataset"] == dataset and r["against"] in TITLES]
     if not held:
         return "no selection was held against the floors."
     if all(row["verdict"] == NOT_JUDGED for row in held):

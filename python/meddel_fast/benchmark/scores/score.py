@@ -172,10 +172,17 @@ def write_scores(
     folder: Path, rows: Sequence[Mapping[str, Any]], planted: Sequence[Mapping[str, Any]]
 ) -> None:
     """Write ``scores.csv`` and ``scores.json``, and ``planted.csv`` when there are such rows."""
-    write_text(folder / "scores.csv", as_csv(SCORE_COLUMNS, rows))
-    write_json(folder / "scores.json", rows)
+    write_rows(folder, "scores", SCORE_COLUMNS, rows)
     if planted:
         write_text(folder / "planted.csv", as_csv(PLANTED_COLUMNS, planted))
+
+
+def write_rows(
+    folder: Path, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write rows as a CSV file and as JSON."""
+    write_text(folder / f"{name}.csv", as_csv(columns, rows))
+    write_json(folder / f"{name}.json", rows)
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

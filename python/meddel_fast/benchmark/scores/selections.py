@@ -87,12 +87,25 @@ def write_selections(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def told(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Say in lines which selections are one and the same, and where epsilon removed nothing."""
-    lines: dict[str, None] = {}
+    lines = [
+        f"{selector}: epsilon = {epsilon:g} removed nothing."
+        for selector, epsilon in idle_epsilons(rows).items()
+    ]
     for row in rows:
-        settings = row["settings"]
-        if settings.get("disruptive") == 0 and settings.get("epsilon") is not None:
-            lines[f"{row['selector']}: epsilon = {settings['epsilon']:g} removed nothing."] = None
         if row["repeat"] == 0 and row["same_as"]:
             once = ", and shares its training" if row["shared_with"] else ""
-            lines[f"{row['tag']} keeps the very samples of {row['same_as']}{once}."] = None
-    return list(lines)
+            lines.append(f"{row['tag']} keeps the very samples of {row['same_as']}{once}.")
+    return lines
+
+
+def idle_epsilons(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Give the selectors whose epsilon found nothing disruptive in any selection, with it."""
+    idle: dict[str, float] = {}
+    found = set()
+    for row in rows:
+        settings = row["settings"]
+        if settings.get("epsilon") is not None:
+            idle[row["selector"]] = settings["epsilon"]
+            if settings.get("disruptive"):
+                found.add(row["selector"])
+    return {selector: epsilon for selector, epsilon in idle.items() if selector not in found}

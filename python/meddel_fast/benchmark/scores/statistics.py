@@ -7,7 +7,7 @@ holds the formulas.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -115,34 +115,59 @@ def differences(table: Table, retained: Mapping[Key, float], alpha: float) -> Ro
     clears every floor that the table has. NormDEL of a floor is that at the ratio's share.
     """
     quality = with_mean(table)
-    kept, floors = _selections(table), [floor for floor, _ in table if floor in FLOORS]
+    floors = [floor for floor, _ in table if floor in FLOORS]
     rows = []
-    for ratio in dict.fromkeys(ratio for _, ratio in kept):
-        here = [key for key in kept if key[1] == ratio]
-        shares = {**retained, **{(floor, 0.0): retained[here[0]] for floor in floors}}
+    for other, family, alike in families(table, floors):
+        share = retained[family[0]]
+        shares = {**retained, **{(floor, 0.0): share for floor in floors}}
         metrics = {"miou": quality, "normdel": with_mean(normdel_table(table, shares, alpha))}
+        for name in quality[other]:
+            pairs = {
+                metric: compare(
+                    {key: found[key][name] for key in family},
+                    found[other][name],
+                    alike=[found[key][name] for key in alike],
+                )
+                for metric, found in metrics.items()
+            }
+            runs = len(quality[other][name].observed)
+            rows += [
+                _difference(key, name, other[0], runs, {m: p[key] for m, p in pairs.items()})
+                for key in family
+            ]
+    return judge_above_floors(rows, floors)
+
+
+def families(
+    keys: Collection[Key], floors: Sequence[str]
+) -> Iterator[tuple[Key, list[Key], list[Key]]]:
+    """List what is compared: with each floor, with "random" and with all data, at each ratio.
+
+    Parameters
+    ----------
+    keys
+        The selections, and the floors at ratio 0.
+    floors
+        Names of the floors.
+
+    Yields
+    ------
+    other, family, alike
+        What each of the family is compared with, the family, and the selections that are trained
+        as these are (see `verdicts.compare`). All data are held against floors alone.
+    """
+    kept = [key for key in keys if key[0] not in floors]
+    for ratio in dict.fromkeys(ratio for _, ratio in kept):
+        # with less data repetitions differ rather more than less
+        alike = [key for key in kept if key[1] <= ratio]
         for other in (*((floor, 0.0) for floor in floors), (RANDOM, ratio), (FULL, 1.0)):
             family = [
-                key for key in here if key != other and (key[0] != FULL or other[0] in floors)
+                key
+                for key in kept
+                if key[1] == ratio and key != other and (key[0] != FULL or other[0] in floors)
             ]
-            if other not in table or not family:
-                continue
-            for name in quality[other]:
-                pairs = {
-                    metric: compare(
-                        {key: found[key][name] for key in family},
-                        found[other][name],
-                        # with less data repetitions differ rather more than less
-                        alike=[found[key][name] for key in kept if key[1] <= ratio],
-                    )
-                    for metric, found in metrics.items()
-                }
-                runs = len(quality[other][name].observed)
-                rows += [
-                    _difference(key, name, other[0], runs, {m: p[key] for m, p in pairs.items()})
-                    for key in family
-                ]
-    return _above_the_floor(rows, floors)
+            if other in keys and family:
+                yield other, family, alike
 
 
 def _difference(
@@ -158,7 +183,7 @@ def _difference(
     return row | {"verdict": main.verdict, "why": main.why}
 
 
-def _above_the_floor(rows: Rows, floors: Sequence[str]) -> Rows:
+def judge_above_floors(rows: Rows, floors: Sequence[str]) -> Rows:
     """Judge what is compared with random and all data only where one of the two is above floors."""
     above = cleared(rows, floors)
     for row in rows:

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from meddel_fast.benchmark.results import UNTRAINED, predictions_path
-from meddel_fast.benchmark.scores.bootstrap import Run, Sample, average, resample
+from meddel_fast.benchmark.scores.bootstrap import Floats, Run, Sample, average, resample
 from meddel_fast.benchmark.scores.normdel import normdel
-from meddel_fast.benchmark.scores.score import as_csv
+from meddel_fast.benchmark.scores.score import write_rows
 from meddel_fast.benchmark.scores.statistics import COLUMNS as STATISTICS
-from meddel_fast.benchmark.scores.statistics import Key, differences
-from meddel_fast.common.atomic import write_json, write_text
+from meddel_fast.benchmark.scores.statistics import MEAN, Key, differences
+from meddel_fast.common.columns import aligned
 from meddel_fast.common.files import read_json
 from meddel_fast.training.tasks import TASKS
 
@@ -29,9 +28,6 @@ TASK_DIFFERENCES = (
     *("task", "score"),
     *(name.replace("miou_", "score_") for name in STATISTICS["differences"]),
 )
-_MEAN = "mean"  # the rows that average the data sets, as in scores.csv
-
-Floats = NDArray[np.float64]
 
 
 class TaskRun(NamedTuple):
@@ -211,7 +207,7 @@ def _rows(
         more = _statistics("normdel_", weighed, drawn)
     else:
         more = [dict.fromkeys(_NORMDEL)] * len(table)
-    names, counts = (*runs, _MEAN), len(next(iter(values.values())))
+    names, counts = (*runs, MEAN), len(next(iter(values.values())))
     return [
         {**about, "dataset": name, "runs": counts, **row, **rest}
         for name, row, rest in zip(names, table, more, strict=True)
@@ -242,12 +238,8 @@ def write_tasks(
     folder: Path, rows: Sequence[Mapping[str, Any]], judged: Sequence[Mapping[str, Any]]
 ) -> None:
     """Write ``tasks.csv`` and ``task_differences.csv``, and each as JSON."""
-    for name, columns, found in (
-        ("tasks", TASK_COLUMNS, rows),
-        ("task_differences", TASK_DIFFERENCES, judged),
-    ):
-        write_text(folder / f"{name}.csv", as_csv(columns, found))
-        write_json(folder / f"{name}.json", found)
+    write_rows(folder, "tasks", TASK_COLUMNS, rows)
+    write_rows(folder, "task_differences", TASK_DIFFERENCES, judged)
 
 
 def task_table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -272,20 +264,9 @@ def task_table(rows: Sequence[Mapping[str, Any]]) -> str:
             kept = "-" if ratio == "-" else f"{100 * ratio:g} % ({last['kept']})"
             score = "-" if last["normdel_mean"] is None else _percent(last["normdel_mean"])
             lines.append([selector, kept, *(_percent(cells[name]["mean"]) for name in sets), score])
-        blocks.append("\n".join([f"{task}: {mine[0]['score']}, per cent", *_aligned(lines)]))
+        blocks.append("\n".join([f"{task}: {mine[0]['score']}, per cent", *aligned(lines, 2)]))
     return "\n\n".join(blocks)
 
 
 def _percent(value: float) -> str:
     return f"{100 * value:.2f}"
-
-
-def _aligned(lines: list[list[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if i < 2 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    ]

@@ -16,14 +16,13 @@ import numpy as np
 
 from meddel_fast.benchmark.config import USES, DataConfig, GeneralisationConfig
 from meddel_fast.benchmark.results import Result, floor_results, list_results, repeated
-from meddel_fast.benchmark.scores.score import as_csv
+from meddel_fast.benchmark.scores.score import write_rows
 from meddel_fast.benchmark.scores.score_tables import group, sample_table
 from meddel_fast.benchmark.scores.statistics import COLUMNS as STATISTICS
 from meddel_fast.benchmark.scores.statistics import Table, differences
 from meddel_fast.benchmark.stages.run_folder import tag
 from meddel_fast.benchmark.stages.run_stages import RunStages
 from meddel_fast.benchmark.stages.stage import Stage
-from meddel_fast.common.atomic import write_json, write_text
 from meddel_fast.common.files import read_json
 from meddel_fast.selectors import DRAW_NOTHING, Selection
 
@@ -195,9 +194,5 @@ def write(run: RunStages, folder: Path) -> None:
         rows += source.rows(samples)
         judged += source.differences(samples)
     rows.sort(key=lambda row: across.selectors.index(row["selector"]))
-    for name, columns, found in (
-        ("generalisation", COLUMNS, rows),
-        ("generalisation_differences", DIFFERENCES, judged),
-    ):
-        write_text(folder / f"{name}.csv", as_csv(columns, found))
-        write_json(folder / f"{name}.json", found)
+    write_rows(folder, "generalisation", COLUMNS, rows)
+    write_rows(folder, "generalisation_differences", DIFFERENCES, judged)
