@@ -69,7 +69,7 @@ def _task(run: Run, name: str, rows: Rows) -> Table:
         style = None if ratio == "-" else style_of(selector, run.selectors)
         told = [_verdict(verdicts.get((selector, ratio, s)), "score_") for s in judged]
         lines.append(Row(selector, [kept, runs, *map(_score, cells), *told], style))
-    return Table(name, heads, lines)
+    return Table(name, heads, lines, "beyond")
 
 
 def _score(row: Mapping[str, Any] | None, of: str = "") -> Cell:
@@ -113,4 +113,4 @@ def _generalisation(run: Run) -> Table | None:
         told = [_verdict(verdicts.get((selector, source, target)), "miou_") for target in judged]
         line = [kept, Cell(str(source)), Cell(str(runs), runs), *scores, *told]
         lines.append(Row(str(selector), line, style_of(str(selector), run.selectors)))
-    return Table("Pre-trained on one set, tested on each", heads, lines)
+    return Table("Pre-trained on one set, tested on each", heads, lines, "beyond")
