@@ -37,6 +37,7 @@ def linear(fit: Features, classes: Classes, ask: Features, l2: float, iterations
     """
     with needs("benchmark"):
         from scipy.optimize import minimize
+        from threadpoolctl import threadpool_limits
 
     present, places = np.unique(classes, return_inverse=True)
     if len(present) == 1:
@@ -65,7 +66,10 @@ def linear(fit: Features, classes: Classes, ask: Features, l2: float, iterations
 
     start = np.zeros((d + 1) * len(present))
     options = {"maxiter": iterations, "gtol": 1e-6, "ftol": 1e-12}
-    best = minimize(loss, start, jac=True, method="L-BFGS-B", options=options)
+    # NumPy's and SciPy's BLAS have threads of their own, which wait for each other by spinning:
+    # on two cores they took four times as long as one thread.
+    with threadpool_limits(1, "blas"):
+        best = minimize(loss, start, jac=True, method="L-BFGS-B", options=options)
     matrix = best.x.reshape(d + 1, -1)
     answers: Classes = present[(y @ matrix[:d] + matrix[d]).argmax(axis=1)]
     return answers
