@@ -23,6 +23,7 @@ from tiny_run import tiny
 
 from meddel_fast.benchmark.config_file import load_config
 from meddel_fast.benchmark.plan import build
+from meddel_fast.benchmark.results import FULL, tag
 from meddel_fast.benchmark.run import run
 from meddel_fast.benchmark.scores.normdel import normdel
 from meddel_fast.benchmark.scores.score import (
@@ -32,7 +33,7 @@ from meddel_fast.benchmark.scores.score import (
     score_csv,
     score_rows,
 )
-from meddel_fast.benchmark.stages.run_folder import FULL, tag, tags
+from meddel_fast.benchmark.stages.run_folder import tags
 from meddel_fast.benchmark.stages.stage import Records
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.files import read_json

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meddel_fast.benchmark.config import SPLITS, DataConfig, RunConfig
+from meddel_fast.benchmark.results import tag
 from meddel_fast.common.columns import aligned
 from meddel_fast.selectors.base import check_budget
 
@@ -119,12 +120,8 @@ def told(config: RunConfig, stages: Sequence[str]) -> list[str]:
 
 
 def _trainings(stages: Sequence[str], ratio: float) -> int:
-    from meddel_fast.benchmark.stages.run_folder import FULL
-
     names = [name.partition("-repeat")[0] for name in stages if name.startswith("pretrain/")]
-    if ratio == 1:
-        return names.count(f"pretrain/{FULL}")
-    return sum(name.endswith(f"-{100 * ratio:g}") for name in names)
+    return sum(name.endswith(tag("", ratio)) for name in names)
 
 
 def _row(config: RunConfig, pool: Pool, ratio: float, trainings: int) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meddel_fast.benchmark.checks import check_selectors, check_sets
 from meddel_fast.benchmark.config import RunConfig
-from meddel_fast.benchmark.results import UNTRAINED, repeated
+from meddel_fast.benchmark.results import FULL, UNTRAINED, repeated
 from meddel_fast.benchmark.stages import (
     generalisation,
     leak_stages,
@@ -12,7 +12,7 @@ from meddel_fast.benchmark.stages import (
     score_stages,
     task_stages,
 )
-from meddel_fast.benchmark.stages.run_folder import FULL, tags
+from meddel_fast.benchmark.stages.run_folder import tags
 from meddel_fast.benchmark.stages.run_stages import RunStages
 from meddel_fast.benchmark.stages.stage import Records, Stage
 from meddel_fast.selectors import DRAW_NOTHING

@@ -14,9 +14,16 @@ if TYPE_CHECKING:
     from meddel_fast.images.manifest import Manifest
 
 
+FULL = "full-100"
+"""The name of all data, see :func:`tag`."""
 UNTRAINED, NOTHING = "untrained", "nothing"
 """The floors of a run: an encoder with its first weights, and the empty mask. No selector may have
 their names."""
+
+
+def tag(selector: str, ratio: float) -> str:
+    """Name a selection: ``kcenter-5``; ratio 1 is the same for all selectors."""
+    return FULL if ratio == 1 else f"{selector}-{100 * ratio:g}"
 
 
 def repeated(name: str, repeat: int) -> str:
@@ -210,7 +217,7 @@ def _across(
     if not across:
         return []
     ratio = float(across["ratio"])
-    tags = [(f"{s}-{100 * ratio:g}", s, ratio) for s in across["selectors"]]
+    tags = [(tag(s, ratio), s, ratio) for s in across["selectors"]]
     tested = [data["name"] for data in config["data"] if data["name"] in across["sets"]]
     return [
         replace(result, below=f"generalisation/{source}/")

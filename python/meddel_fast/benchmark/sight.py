@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meddel_fast.common.atomic import write_json
 from meddel_fast.common.files import StrPath, read_json
 from meddel_fast.common.untrusted import check_fields, described
 
 if TYPE_CHECKING:
+    from meddel_fast.images.manifest import Manifest
     from meddel_fast.training.altered_copies import Nearness
 
 SIGHT = "sight.json"
@@ -64,6 +66,26 @@ class Sight:
     copies: list[dict[str, Any]]
     pairs: int
     taken_for_copies: int
+
+    @classmethod
+    def measure(
+        cls,
+        rows: Manifest,
+        encoder: StrPath,
+        embeddings: NDArray[np.generic],
+        threshold: float,
+        centred: bool,
+        **options: Any,
+    ) -> Sight:
+        """Alter images of the pool, embed the copies, and count what is at or above a threshold.
+
+        `embeddings` are the pool's, as they are; `options` are those of
+        :func:`meddel_fast.training.altered_copies.nearness`.
+        """
+        from meddel_fast.training.altered_copies import nearness
+
+        mean = np.asarray(embeddings.mean(axis=0, dtype=np.float64)) if centred else None
+        return cls.of(nearness(rows, encoder, mean=mean, **options), threshold, centred)
 
     @classmethod
     def of(cls, found: Nearness, threshold: float, centred: bool) -> Sight:

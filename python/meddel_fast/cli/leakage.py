@@ -248,16 +248,12 @@ def _measure_sight(
 
     from meddel_fast.benchmark.sight import Sight
 
-    threshold, centre = known
-
     def work(progress: Any) -> Any:
-        from meddel_fast.training.altered_copies import nearness
+        x, offline = np.asarray(pool.embeddings), Path(encoder).is_dir()
+        return Sight.measure(
+            rows, encoder, x, *known, device=device, offline=offline, progress=progress
+        )
 
-        x = np.asarray(pool.embeddings)
-        mean = np.asarray(x.mean(axis=0, dtype=np.float64)) if centre else None
-        offline = Path(encoder).is_dir()
-        return nearness(rows, encoder, mean=mean, device=device, offline=offline, progress=progress)
-
-    sight = Sight.of(show_work("alter copies", "kinds", work), threshold, centre)
+    sight: Sight = show_work("alter copies", "kinds", work)
     sight.save(out)
     return sight

@@ -4,14 +4,53 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
 
+from meddel_fast.common.files import StrPath, why_no_file
 from meddel_fast.common.npy import Header, data_bytes, parse_header, parse_npy
 
 _LONGEST_HEADER = 1 << 14  # bytes; numpy itself refuses headers of more than 10,000
+_DAMAGES = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError),
+    *(zipfile.BadZipFile, zlib.error, RuntimeError),
+)
+
+
+@contextmanager
+def open_npz(
+    path: StrPath, wanted: str, names: Iterable[str], optional: Iterable[str] = ()
+) -> Iterator[Npz]:
+    """Open a file for the block; what is wrong with it, or found to be, is said in its name.
+
+    Parameters
+    ----------
+    path
+        The file.
+    wanted
+        What it should hold, to be read after "holds no".
+    names, optional
+        The arrays that must be there, and those that may.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        It is damaged, or the block raised what damaged values raise.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no {wanted} at {path}{why_no_file(path)}")
+    try:
+        with Path(path).open("rb") as file:
+            yield Npz(file, names, optional)
+    except _DAMAGES as error:
+        raise ValueError(f"{path} holds no {wanted}: {error}") from error
 
 
 class Npz:
@@ -21,8 +60,8 @@ class Npz:
     ----------
     file
         The file, open.
-    names
-        The arrays that are wanted.
+    names, optional
+        The arrays that are wanted, and those that are if they are there.
 
     Attributes
     ----------
@@ -30,6 +69,8 @@ class Npz:
         Name -> shape, whether in Fortran order, dtype.
     bytes : int
         What these arrays come to when they are unpacked.
+    packed : int
+        Bytes of the file.
 
     Raises
     ------
@@ -42,8 +83,11 @@ class Npz:
         The archive is damaged, or encrypted.
     """
 
-    def __init__(self, file: BinaryIO, names: Iterable[str]) -> None:
+    def __init__(self, file: BinaryIO, names: Iterable[str], optional: Iterable[str] = ()) -> None:
+        self.packed = file.seek(0, io.SEEK_END)
         self._archive = zipfile.ZipFile(file)
+        there = set(self._archive.namelist())
+        names = [*names, *(name for name in optional if f"{name}.npy" in there)]
         self._members = {name: self._archive.getinfo(f"{name}.npy") for name in names}
         self.headers = {name: self._header(member) for name, member in self._members.items()}
         self.bytes = sum(member.file_size for member in self._members.values())

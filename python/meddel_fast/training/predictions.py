@@ -11,19 +11,15 @@ their ``bits`` one after the other in one row.
 from __future__ import annotations
 
 import math
-import os
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.common.files import StrPath, why_no_file
-from meddel_fast.common.npz import Npz
+from meddel_fast.common.files import StrPath
+from meddel_fast.common.npz import Npz, open_npz
 from meddel_fast.common.outputs import archive, output_path
 
 MAX_SIDE = 4096
@@ -32,10 +28,6 @@ MAX_BYTES, MAX_GROWTH = 1 << 30, 100
 """Files that unpack to more bytes, and to more times their own, are refused."""
 
 _TYPES = {"ids": "U", "bits": "u1", "size": "i", "shapes": "i", "confusions": "i"}
-_DAMAGES = (
-    *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError),
-    *(zipfile.BadZipFile, zlib.error, RuntimeError),
-)
 
 
 def confusion_matrices(
@@ -157,7 +149,7 @@ class Predictions:
         ValueError
             The file is damaged, or holds something else.
         """
-        found = _read(path, ("size", "ids", "shapes", "bits", "confusions"))
+        found = _read(path, ("ids", "bits", "size", "confusions"), ("shapes",))
         return cls(
             found["ids"].tolist(),
             found["bits"],
@@ -179,27 +171,21 @@ def load_confusions(path: StrPath) -> tuple[list[str], NDArray[np.int64]]:
     return found["ids"].tolist(), found["confusions"]
 
 
-def _read(path: StrPath, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+def _read(
+    path: StrPath, names: Sequence[str], optional: Sequence[str] = ()
+) -> dict[str, NDArray[Any]]:
     """Read some arrays, sizes before the bits; those of images have one entry an id."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no predictions at {path}{why_no_file(path)}")
-    try:
-        with Path(path).open("rb") as file:
-            there = zipfile.ZipFile(file).namelist()
-            names = [name for name in names if name != "shapes" or "shapes.npy" in there]
-            arrays = Npz(file, names)
-            _check_headers(arrays, os.fstat(file.fileno()).st_size)
-            found: dict[str, NDArray[Any]] = {}
-            for name in names:
-                if name == "bits":
-                    _check_bits(arrays, int(found["size"]), found.get("shapes"))
-                found[name] = arrays.read(name)
-            return found
-    except _DAMAGES as error:
-        raise ValueError(f"{path} holds no predictions: {error}") from error
+    with open_npz(path, "predictions", names, optional) as arrays:
+        _check_headers(arrays)
+        found = {name: arrays.read(name) for name in arrays.headers if name != "bits"}
+        if "bits" in arrays.headers:
+            _check_bits(arrays, int(found["size"]), found.get("shapes"))
+            found["bits"] = arrays.read("bits")
+        return found
 
 
-def _check_headers(arrays: Npz, packed: int) -> None:
+def _check_headers(arrays: Npz) -> None:
+    packed = arrays.packed
     for name, (_, _, dtype) in arrays.headers.items():
         if not dtype.str[1:].startswith(_TYPES[name]):
             raise ValueError(f"wanted {name} of type {_TYPES[name]}, has {dtype}")

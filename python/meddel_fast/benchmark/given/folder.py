@@ -16,16 +16,17 @@ from meddel_fast.benchmark.given import tables
 from meddel_fast.benchmark.given.scoring import Scored, Scoring
 from meddel_fast.benchmark.machine import hardware, versions
 from meddel_fast.benchmark.results import (
+    FULL,
     NOTHING,
     UNTRAINED,
     predictions_path,
     read_run,
     repeated,
     result_path,
+    tag,
 )
 from meddel_fast.benchmark.run_json import FORMAT
 from meddel_fast.benchmark.scores.statistics import MEAN
-from meddel_fast.benchmark.stages.run_folder import FULL, tag
 from meddel_fast.common.atomic import remove_leftovers, write_json
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.files import read_json

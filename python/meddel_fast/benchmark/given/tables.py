@@ -20,6 +20,7 @@ from meddel_fast.benchmark.scores.other_scores import averages, by_image
 from meddel_fast.benchmark.scores.score import score_rows, write_rows, write_scores
 from meddel_fast.benchmark.scores.score_tables import (
     Results,
+    counted,
     floors_of,
     group,
     sample_table,
@@ -82,8 +83,9 @@ def write(run_dir: Path, about: Mapping[str, Any]) -> list[str]:
     }
     alpha, alphas = about["config"]["alpha"], about["config"]["alphas"]
     retained = {key: key[1] for key in compared}
-    table = sample_table(compared, groups)
-    spans = spans_of(compared, groups, table, retained, alpha)
+    counts = list(counted(compared, groups))
+    table = sample_table(counts, groups)
+    spans = spans_of(counts, groups, table, retained, alpha)
     scores = []
     for key, sets in compared.items():
         written = {name: [read_json(r.path) for r in found] for name, found in sets.items()}
@@ -94,7 +96,8 @@ def write(run_dir: Path, about: Mapping[str, Any]) -> list[str]:
     statistics["rule"] |= {"leaves_out": LEAVES_OUT}
     if statistics["rule"]["why"]:
         statistics["rule"] |= {"why": ONE_REPETITION}
-    floors = floors_of(table, compared, {ratio: ratio for _, ratio in compared}, alpha)
+    shares = {ratio: ratio for _, ratio in compared}
+    floors = floors_of(table, compared, counts, shares, alpha)
     averaged = image_rows(compared, groups)
     with atomic_directory(run_dir / "score", replace=True) as folder:
         write_scores(folder, scores, [])

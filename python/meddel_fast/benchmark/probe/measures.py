@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from meddel_fast.benchmark.scores.bootstrap import (
     DRAWS,
-    MIN_GROUPS,
     Floats,
     Run,
     Sample,
     image_weights,
     run_weights,
+    units_of,
 )
 from meddel_fast.benchmark.scores.statistics import Key
 from meddel_fast.common.extras import needs
@@ -123,15 +123,9 @@ def _blocks(units: int, name: str, width: int) -> Iterator[tuple[slice, Floats]]
 def _units(counted: NDArray[np.bool_], groups: Sequence[str]) -> tuple[NDArray[np.int64], int]:
     """Give the unit of each sample that is drawn as one, -1 for what no run counts; how many."""
     rows = np.flatnonzero(counted.any(axis=0))
-    places: dict[tuple[str, int], int] = {}
     unit = np.full(counted.shape[1], -1)
-    for row in rows.tolist():
-        group = groups[row]
-        unit[row] = places.setdefault((group, -1 if group else row), len(places))
-    if len(places) < MIN_GROUPS:
-        unit[rows] = np.arange(len(rows))
-        return unit, len(rows)
-    return unit, len(places)
+    unit[rows], units = units_of([groups[row] for row in rows.tolist()])
+    return unit, units
 
 
 def _summed(values: Floats, unit: NDArray[np.int64], units: int) -> Floats:

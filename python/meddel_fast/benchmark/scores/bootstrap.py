@@ -262,16 +262,28 @@ def whole_groups(counts: NDArray[Any], groups: Sequence[str] | None) -> NDArray[
         raise ValueError(
             f"groups must be one for each of {counts.shape[1]} images, got {len(groups)}"
         )
+    unit, units = units_of(groups)
+    if units == counts.shape[1]:
+        return counts
+    summed = np.zeros((units, len(counts), *counts.shape[2:]), counts.dtype)
+    np.add.at(summed, unit, np.moveaxis(counts, 1, 0))
+    return np.moveaxis(summed, 0, 1)
+
+
+def units_of(groups: Sequence[str]) -> tuple[NDArray[np.int64], int]:
+    """Give the unit of each image, of those that are drawn as one, and how many units there are.
+
+    Groups are units in the order of their first images; images without one (empty) are units by
+    themselves, and all are with fewer than `MIN_GROUPS` units.
+    """
     places: dict[tuple[str, int], int] = {}
     unit = [
         places.setdefault((group, -1 if group else i), len(places))
         for i, group in enumerate(groups)
     ]
     if len(places) < MIN_GROUPS:
-        return counts
-    summed = np.zeros((len(places), len(counts), *counts.shape[2:]), counts.dtype)
-    np.add.at(summed, np.array(unit), np.moveaxis(counts, 1, 0))
-    return np.moveaxis(summed, 0, 1)
+        return np.arange(len(unit)), len(unit)
+    return np.array(unit, np.int64), len(places)
 
 
 def _hash(seed: int, place: str) -> int:

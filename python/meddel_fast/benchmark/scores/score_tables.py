@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 Results = Mapping[Key, Mapping[str, Sequence[Result]]]
 """Selection -> data set -> its runs in order."""
+Counted = tuple[str, dict[Key, NDArray[np.int64]], list[Run]]
+"""A data set, the counts of each selection on it (runs, images, 2, 2), and their runs."""
 
 
 def score_run(
@@ -91,8 +93,9 @@ def score_run(
         for t, s, r in tags
     }
     retained = {key: len(rows) / len(pool) for key, rows in kept.items()}
-    table = sample_table(results, groups) if sets else {}
-    spans = spans_of(results, groups, table, retained, config.alpha)
+    counts = list(counted(results, sets))
+    table = sample_table(counts, groups)
+    spans = spans_of(counts, groups, table, retained, config.alpha)
     trained = tags if "pretrain" in config.measures else []
     costs, scores = costs_of(config, trained, kept, pool, embedder), []
     for cost in costs if sets else ():
@@ -115,13 +118,14 @@ def score_run(
         write_selections(folder, selection_rows(made, out / "stages"))
         if sets:
             shares = {ratio: share for (_, ratio), share in retained.items()}
-            write_floors(folder, floors_of(table, results, shares, config.alpha))
+            write_floors(folder, floors_of(table, results, counts, shares, config.alpha))
             write_statistics(folder, all_statistics(table, retained, config.alpha, config.alphas))
 
 
 def floors_of(
     table: Table,
     results: Results,
+    counts: Iterable[Counted],
     shares: Mapping[float, float],
     alpha: float,
 ) -> list[dict[str, Any]]:
@@ -130,10 +134,7 @@ def floors_of(
 
     untrained = results.get((UNTRAINED, 0.0), {})  # none beside given predictions
     written = {name: [read_json(r.path) for r in found] for name, found in untrained.items()}
-    empty = {
-        name: scores(nothing_of(load_confusions(found[0].predictions)[1]))
-        for name, found in next(iter(results.values())).items()
-    }
+    empty = {name: scores(of_set[NOTHING, 0.0][0]) for name, of_set, _ in counts}
     return floor_rows(table, written, empty, shares, alpha)
 
 
@@ -146,33 +147,31 @@ def group(results: Sequence[Result]) -> dict[Key, dict[str, list[Result]]]:
     return grouped
 
 
-def sample_table(results: Results, groups: Mapping[str, Sequence[str]]) -> Table:
+def sample_table(counts: Iterable[Counted], groups: Mapping[str, Sequence[str]]) -> Table:
     """Draw from the counts of all selections, see :func:`counted`, a data set at a time."""
     table: dict[Key, dict[str, Any]] = {}
-    for name, counts, runs in counted(results, groups):
-        for key, sample in resample(counts, runs, name, groups=groups[name]).items():
+    for name, of_set, runs in counts:
+        for key, sample in resample(of_set, runs, name, groups=groups[name]).items():
             table.setdefault(key, {})[name] = sample
     return table
 
 
 def spans_of(
-    results: Results,
+    counts: Iterable[Counted],
     groups: Mapping[str, Sequence[str]],
     table: Table,
     retained: Mapping[Key, float],
     alpha: float,
 ) -> dict[Key, dict[str, dict[str, float]]]:
     """Give the ends of all intervals of the score table, by selection and data set."""
-    others = other_intervals(counted(results, groups), groups)
+    others = other_intervals(counts, groups)
     return {
         key: {name: {**ends, **others[key][name]} for name, ends in sets.items()}
         for key, sets in intervals(table, retained, alpha).items()
     }
 
 
-def counted(
-    results: Results, sets: Iterable[str]
-) -> Iterator[tuple[str, dict[Key, NDArray[np.int64]], list[Run]]]:
+def counted(results: Results, sets: Iterable[str]) -> Iterator[Counted]:
     """Read the saved counts of all selections, (runs, images, 2, 2), a data set at a time.
 
     The empty mask has counts of the same truths, in every run.

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from meddel_fast.benchmark.config import USES, DataConfig, GeneralisationConfig
-from meddel_fast.benchmark.results import Result, floor_results, list_results, repeated
+from meddel_fast.benchmark.results import Result, floor_results, list_results, repeated, tag
 from meddel_fast.benchmark.scores.score import write_rows
-from meddel_fast.benchmark.scores.score_tables import group, sample_table
+from meddel_fast.benchmark.scores.score_tables import counted, group, sample_table
 from meddel_fast.benchmark.scores.statistics import COLUMNS as STATISTICS
 from meddel_fast.benchmark.scores.statistics import Table, differences
-from meddel_fast.benchmark.stages.run_folder import tag
 from meddel_fast.benchmark.stages.run_stages import RunStages
 from meddel_fast.benchmark.stages.stage import Stage
 from meddel_fast.common.files import read_json
@@ -124,7 +123,7 @@ class _Source(RunStages):
         if self.across.head == "target":
             seeds, repeats = self.config.seeds, self.config.repeats
             results |= group(floor_results(self.whole.out, list(tested), seeds, repeats))
-        return sample_table(results, tested)
+        return sample_table(counted(results, tested), tested)
 
     def differences(self, samples: Table) -> list[dict[str, Any]]:
         """Judge the selectors on each test set by the rule of all tables."""

@@ -161,22 +161,22 @@ def _sight(run: RunStages) -> Stage:
         }
 
     def work(progress: Progress) -> None:
-        from meddel_fast.training.altered_copies import nearness
         from meddel_fast.training.embed import Embeddings
 
         run.use_threads()
-        x = Embeddings.load(run.embeddings).array
-        found = nearness(
+        sight = Sight.measure(
             run.manifest(run.pool_path),
             where,
-            mean=np.asarray(x.mean(axis=0, dtype=np.float64)) if encoder.centre else None,
+            Embeddings.load(run.embeddings).array,
+            run.config.leakage.threshold,
+            encoder.centre,
             image_size=encoder.image_size,
             pooling=encoder.pooling,
             device=run.config.device,
             offline=offline,
             progress=progress,
         )
-        Sight.of(found, run.config.leakage.threshold, encoder.centre).save(folder)
+        sight.save(folder)
 
     return Stage("leakage/sight", (folder / SIGHT,), inputs, work, unit="")
 

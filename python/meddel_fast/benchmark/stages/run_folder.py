@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from meddel_fast.benchmark.config import DataConfig, RunConfig
 from meddel_fast.benchmark.leakage import PAIRS
-from meddel_fast.benchmark.results import UNTRAINED, repeated, result_path
+from meddel_fast.benchmark.results import FULL, UNTRAINED, repeated, result_path, tag
 from meddel_fast.benchmark.stages.stage import Records, listing
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.extras import needs
@@ -17,16 +17,10 @@ from meddel_fast.selectors import DRAW_NOTHING
 if TYPE_CHECKING:
     from meddel_fast.images.manifest import Manifest
 
-FULL = "full-100"
 NO_TRAINING = (
     " for its heads to train on: of a set that is all for testing, `train_on` names other sets for "
     'that, or split = "deal" deals it'
 )
-
-
-def tag(selector: str, ratio: float) -> str:
-    """Name a selection: ``kcenter-5``; ratio 1 is the same for all selectors."""
-    return FULL if ratio == 1 else f"{selector}-{100 * ratio:g}"
 
 
 def tags(config: RunConfig) -> list[tuple[str, str, float]]:

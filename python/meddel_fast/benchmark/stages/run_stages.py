@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from meddel_fast.arrays import check_int
 from meddel_fast.benchmark.checks import MAE_LOSS, check_pool
 from meddel_fast.benchmark.config import DataConfig
-from meddel_fast.benchmark.results import UNTRAINED, predictions_path, repeated
+from meddel_fast.benchmark.results import UNTRAINED, predictions_path, repeated, tag
 from meddel_fast.benchmark.scores.cost import LOSS_SECONDS
 from meddel_fast.benchmark.stages import probe_rows, task_stages
-from meddel_fast.benchmark.stages.run_folder import RunFolder, encoder_key, tag
+from meddel_fast.benchmark.stages.run_folder import RunFolder, encoder_key
 from meddel_fast.benchmark.stages.shared_training import share_training
 from meddel_fast.benchmark.stages.stage import Stage, listing, settings
 from meddel_fast.common.atomic import write_json

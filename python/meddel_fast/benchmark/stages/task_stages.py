@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from meddel_fast.benchmark.config import DataConfig, ReferenceConfig, RunConfig
-from meddel_fast.benchmark.results import UNTRAINED, predictions_path, repeated
+from meddel_fast.benchmark.results import FULL, UNTRAINED, predictions_path, repeated
 from meddel_fast.benchmark.scores.task_scores import (
     Scored,
     TaskRun,
@@ -19,7 +19,7 @@ from meddel_fast.benchmark.scores.task_scores import (
     task_rows,
     write_tasks,
 )
-from meddel_fast.benchmark.stages.run_folder import FULL, NO_TRAINING, encoder_key, tags
+from meddel_fast.benchmark.stages.run_folder import NO_TRAINING, encoder_key, tags
 from meddel_fast.benchmark.stages.stage import Stage, settings
 from meddel_fast.common.atomic import write_json
 from meddel_fast.common.errors import ConfigError

@@ -6,26 +6,19 @@ columns are the task's own (masks have a file of their own: `training.prediction
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.common.files import StrPath, why_no_file
-from meddel_fast.common.npz import Npz
+from meddel_fast.common.files import StrPath
+from meddel_fast.common.npz import open_npz
 from meddel_fast.common.outputs import archive, output_path
 
 Floats = NDArray[np.float64]
 
 KIND = archive("a file of answers", "ids", "rows")
 _MAX_BYTES = 1 << 30
-_DAMAGES = (
-    *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError),
-    *(zipfile.BadZipFile, zlib.error, RuntimeError),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,19 +52,13 @@ class Answers:
         ValueError
             The file is damaged, or holds something else.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"no answers at {path}{why_no_file(path)}")
-        try:
-            with Path(path).open("rb") as file:
-                arrays = Npz(file, ("ids", "rows"))
-                (ids, _, text), (rows, _, number) = (arrays.headers[n] for n in ("ids", "rows"))
-                if text.kind != "U" or number != np.float64 or rows != (*ids, width):
-                    raise ValueError(
-                        f"wanted ids (n,) of text and rows (n, {width}) of float64, has "
-                        f"{ids} of {text} and {rows} of {number}"
-                    )
-                if arrays.bytes > _MAX_BYTES:
-                    raise ValueError(f"it would grow to {arrays.bytes} bytes")
-                return cls(arrays.read("ids").tolist(), arrays.read("rows"))
-        except _DAMAGES as error:
-            raise ValueError(f"{path} holds no answers: {error}") from error
+        with open_npz(path, "answers", ("ids", "rows")) as arrays:
+            (ids, _, text), (rows, _, number) = (arrays.headers[n] for n in ("ids", "rows"))
+            if text.kind != "U" or number != np.float64 or rows != (*ids, width):
+                raise ValueError(
+                    f"wanted ids (n,) of text and rows (n, {width}) of float64, has "
+                    f"{ids} of {text} and {rows} of {number}"
+                )
+            if arrays.bytes > _MAX_BYTES:
+                raise ValueError(f"it would grow to {arrays.bytes} bytes")
+            return cls(arrays.read("ids").tolist(), arrays.read("rows"))
