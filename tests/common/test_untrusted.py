@@ -87,6 +87,12 @@ def test_fields(wrong: dict[str, Any]) -> None:
         check_fields("f", wrong, {"a": (int, float)}, "thing")
 
 
+@pytest.mark.parametrize("wrong", [None, [], "a", 1])
+def test_fields_of_what_is_no_mapping(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="f is no thing: must be an object, got"):
+        check_fields("f", wrong, {"a": int}, "thing")
+
+
 @pytest.mark.parametrize("error", [KeyError("a"), TypeError("a"), IndexError("a"), ValueError("a")])
 def test_described(error: Exception) -> None:
     with pytest.raises(ValueError, match=r"f is no thing: .*a"), described("f", "thing"):

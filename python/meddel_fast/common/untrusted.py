@@ -126,7 +126,7 @@ def json_metadata(path: StrPath, schema: pa.Schema, key: bytes) -> dict[str, Any
 
 def check_fields(
     path: StrPath,
-    about: Mapping[str, Any],
+    about: Any,
     fields: Mapping[str, type | tuple[type, ...]],
     wanted: str,
 ) -> None:
@@ -135,8 +135,10 @@ def check_fields(
     Raises
     ------
     ValueError
-        A key is missing, or its value of another type.
+        It is no mapping; a key is missing, or its value of another type.
     """
+    if not isinstance(about, Mapping):
+        raise ValueError(f"{os.fspath(path)} is no {wanted}: must be an object, got {about!r:.80}")
     for name, kinds in fields.items():
         allowed = kinds if isinstance(kinds, tuple) else (kinds,)
         got = about.get(name)
