@@ -40,11 +40,16 @@ def slow() -> Iterator[NDArray[np.float32]]:
 
 
 class Calls:
-    """A callback that notes its calls, and checks that a pass only goes on."""
+    """A callback that notes its calls, and checks that a pass only goes on.
 
-    def __init__(self) -> None:
+    It takes its time for the first `slow` calls, so that the next one is due as soon as the
+    operation looks: how often it looks does not depend on how fast the machine is.
+    """
+
+    def __init__(self, slow: int = 0) -> None:
         self.seen: list[tuple[int, int]] = []
         self.thread = threading.get_ident()
+        self.slow = slow
 
     def __call__(self, done: int, total: int) -> None:
         assert threading.get_ident() == self.thread
@@ -53,6 +58,8 @@ class Calls:
             assert total == self.seen[-1][1]
             assert done >= self.seen[-1][0]
         self.seen.append((done, total))
+        if len(self.seen) <= self.slow:
+            time.sleep(0.11)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -69,7 +76,7 @@ def test_every_operation_reports_its_end_and_changes_nothing(
 
 @pytest.mark.parametrize("name", ["similar_pairs", "redundancy", "topk", "greedy"])
 def test_pairs_report_on_their_way(slow: NDArray[np.float32], name: str) -> None:
-    calls, began = Calls(), time.monotonic()
+    calls, began = Calls(slow=5), time.monotonic()
     OPERATIONS[name](slow, threads=1, progress=calls)
     most = (time.monotonic() - began) / 0.1 + 1
     parts = {done for done, _ in calls.seen}
@@ -78,11 +85,11 @@ def test_pairs_report_on_their_way(slow: NDArray[np.float32], name: str) -> None
 
 
 def test_kcenter_and_kmeans_report_on_their_way(slow: NDArray[np.float32]) -> None:
-    calls = Calls()
+    calls = Calls(slow=5)
     mf.kcenter_greedy(slow, 4000, threads=1, progress=calls)
     assert len({done for done, _ in calls.seen} - {0, 4000, 8000}) >= 2
-    calls = Calls()
-    init = slow[:4000]  # so many that an iteration takes half a second on a fast core
+    calls = Calls(slow=5)
+    init = slow[:4000]
     mf.kmeans(slow, 4000, init=init, max_iterations=2, threads=1, progress=calls)
     parts = {done for done, total in calls.seen if total == 3 * 8000}
     assert len({done % 8000 for done in parts} - {0}) >= 2  # inside an iteration
@@ -109,6 +116,8 @@ def test_callback_may_compute(slow: NDArray[np.float32]) -> None:
 
     def compute(done: int, total: int) -> None:
         found.append(len(mf.similar_pairs(slow[:50], threshold=-1.0).i))
+        if len(found) <= 2:
+            time.sleep(0.11)  # the next call is due at once, see Calls
 
     mf.similar_pairs(slow, threads=2, progress=compute)
     assert set(found) == {50 * 49 // 2}
