@@ -77,9 +77,9 @@ class Confirmer {
   void add(int64_t q, double bound = kInfinity) { candidates_.push_back({q, bound}); }
 
   // Hands the added columns of row p to the operation, but for those that an fp32 product puts
-  // below the bar. The most promising ones, by their bounds, come first, as they raise the bar for
-  // the others.
-  void settle(int64_t p) {
+  // below the bar (unless the bounds they came with are as good). The most promising ones, by their
+  // bounds, come first, as they raise the bar for the others.
+  void settle(int64_t p, bool roughly = true) {
     if (candidates_.empty()) return;
     const size_t size = candidates_.size();
     if (rows_.size() < size) {
@@ -98,7 +98,7 @@ class Confirmer {
       done = confirm_best(p, row, done, std::min(count, done + step), count);
     }
     count = drop_below(operation_.bar(p), done, count);
-    count = leave_rough(p, row, done, count);
+    if (roughly) count = leave_rough(p, row, done, count);
     for (int64_t step = kConfirmed; done < count; step *= 2) {
       done = confirm_best(p, row, done, std::min(count, done + step), count);
       count = drop_below(operation_.bar(p), done, count);

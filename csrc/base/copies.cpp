@@ -8,6 +8,7 @@ namespace meddel {
 namespace {
 
 constexpr int64_t kGrain = 256;
+constexpr uint32_t kFree = std::numeric_limits<uint32_t>::max();
 constexpr uint64_t kOdd = 0x9e3779b97f4a7c15u;
 
 // One step: no word is lost, as it can be undone, and high bits reach the low ones.
@@ -39,46 +40,36 @@ std::vector<int64_t> count_up(int64_t n) {
   return out;
 }
 
-Copies::Copies(Team& team, const Matrix& x, const std::vector<double>* apart)
-    : Copies(team, x, count_up(x.n), nullptr, apart) {}
+Copies::Copies(Team& team, const Matrix& x, const std::vector<double>* apart,
+               const std::vector<double>* squares)
+    : Copies(team, x, count_up(x.n), nullptr, apart, squares) {}
 
 Copies::Copies(Team& team, const Matrix& x, const std::vector<int64_t>& rows,
-               const std::vector<int64_t>* groups, const std::vector<double>* apart) {
-  constexpr uint32_t kFree = std::numeric_limits<uint32_t>::max();
+               const std::vector<int64_t>* groups, const std::vector<double>* apart,
+               const std::vector<double>* squares) {
   const auto n = static_cast<int64_t>(rows.size());
   if (n >= kFree) return;
-  const int64_t bytes = x.d * item_size(x.dtype);
-  const auto group = [groups](int64_t p) { return groups == nullptr ? 0 : (*groups)[p]; };
-  std::vector<uint64_t> hashes(rows.size());
-  team.run_range(n, kGrain, [&](int64_t from, int64_t to, int) {
-    for (int64_t p = from; p < to; ++p) {
-      hashes[p] = hash_of(x.row(rows[p]), bytes, static_cast<uint64_t>(group(p)));
-    }
-  });
-  const auto equal = [&](int64_t p, int64_t q) {
-    return hashes[p] == hashes[q] && group(p) == group(q) &&
-           std::memcmp(x.row(rows[p]), x.row(rows[q]), static_cast<size_t>(bytes)) == 0;
+  const auto group = [groups](int64_t p) {
+    return static_cast<uint64_t>(groups == nullptr ? 0 : (*groups)[p]);
   };
-  size_t size = 16;
-  while (size < 2 * rows.size()) size *= 2;
-  std::vector<uint32_t> table(size, kFree);  // of kinds
-  bool found = false;
-  for (int64_t p = 0; p < n; ++p) {
-    if (apart != nullptr && (*apart)[rows[p]] == 0.0) {
-      kind.push_back(static_cast<int64_t>(distinct.size()));
-      distinct.push_back(p);
-      continue;
+  std::vector<uint64_t> keys(rows.size());
+  bool done = false;
+  if (squares != nullptr) {
+    for (int64_t p = 0; p < n; ++p) {
+      uint64_t bits;
+      std::memcpy(&bits, &(*squares)[rows[p]], sizeof bits);
+      keys[p] = mix(mix(group(p), bits), 0);
     }
-    size_t slot = hashes[p] & (size - 1);
-    while (table[slot] != kFree && !equal(distinct[table[slot]], p)) slot = (slot + 1) & (size - 1);
-    found = found || table[slot] != kFree;
-    if (table[slot] == kFree) {
-      table[slot] = static_cast<uint32_t>(distinct.size());
-      distinct.push_back(p);
-    }
-    kind.push_back(table[slot]);
+    done = sort_out(x, rows, groups, apart, keys, n);
   }
-  if (!found) {
+  if (!done) {
+    const int64_t bytes = x.d * item_size(x.dtype);
+    team.run_range(n, kGrain, [&](int64_t from, int64_t to, int) {
+      for (int64_t p = from; p < to; ++p) keys[p] = hash_of(x.row(rows[p]), bytes, group(p));
+    });
+    sort_out(x, rows, groups, apart, keys, std::numeric_limits<int64_t>::max());
+  }
+  if (static_cast<int64_t>(distinct.size()) == n) {
     distinct.clear();
     kind.clear();
     return;
@@ -89,6 +80,43 @@ Copies::Copies(Team& team, const Matrix& x, const std::vector<int64_t>& rows,
   members.resize(rows.size());
   std::vector<int64_t> next(begin.begin(), begin.end() - 1);
   for (int64_t p = 0; p < n; ++p) members[next[kind[p]]++] = p;
+}
+
+bool Copies::sort_out(const Matrix& x, const std::vector<int64_t>& rows,
+                      const std::vector<int64_t>* groups, const std::vector<double>* apart,
+                      const std::vector<uint64_t>& keys, int64_t most) {
+  const auto n = static_cast<int64_t>(rows.size());
+  const auto bytes = static_cast<size_t>(x.d * item_size(x.dtype));
+  int64_t others = 0;
+  const auto equal = [&](int64_t p, int64_t q) {
+    if (keys[p] != keys[q] || (groups != nullptr && (*groups)[p] != (*groups)[q])) return false;
+    const bool same = std::memcmp(x.row(rows[p]), x.row(rows[q]), bytes) == 0;
+    others += !same;
+    return same;
+  };
+  size_t size = 16;
+  while (size < 2 * rows.size()) size *= 2;
+  std::vector<uint32_t> table(size, kFree);  // of kinds
+  for (int64_t p = 0; p < n; ++p) {
+    if (others > most) {
+      distinct.clear();
+      kind.clear();
+      return false;
+    }
+    if (apart != nullptr && (*apart)[rows[p]] == 0.0) {
+      kind.push_back(static_cast<int64_t>(distinct.size()));
+      distinct.push_back(p);
+      continue;
+    }
+    size_t slot = keys[p] & (size - 1);
+    while (table[slot] != kFree && !equal(distinct[table[slot]], p)) slot = (slot + 1) & (size - 1);
+    if (table[slot] == kFree) {
+      table[slot] = static_cast<uint32_t>(distinct.size());
+      distinct.push_back(p);
+    }
+    kind.push_back(table[slot]);
+  }
+  return true;
 }
 
 }  // namespace meddel

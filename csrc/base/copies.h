@@ -16,12 +16,15 @@ namespace meddel {
 
 struct Copies {
   // Among the rows at some positions, by position; given a group for each, within groups. Rows
-  // whose entry in `apart` (by row) is 0 are no copies.
+  // whose entry in `apart` (by row) is 0 are no copies. Given <x, x> of all rows, which equal rows
+  // have in common, few others are looked at.
   Copies(Team& team, const Matrix& x, const std::vector<int64_t>& rows,
-         const std::vector<int64_t>* groups = nullptr, const std::vector<double>* apart = nullptr);
+         const std::vector<int64_t>* groups = nullptr, const std::vector<double>* apart = nullptr,
+         const std::vector<double>* squares = nullptr);
 
   // Among all rows of x.
-  Copies(Team& team, const Matrix& x, const std::vector<double>* apart = nullptr);
+  Copies(Team& team, const Matrix& x, const std::vector<double>* apart = nullptr,
+         const std::vector<double>* squares = nullptr);
 
   // Whether there are any. If not, all that follows is empty.
   bool any() const { return !kind.empty(); }
@@ -29,6 +32,12 @@ struct Copies {
   int64_t first(int64_t p) const { return distinct[kind[p]]; }
   bool is_first(int64_t p) const { return first(p) == p; }
   int64_t count(int64_t k) const { return begin[k + 1] - begin[k]; }
+
+  // The four that follow, but for the last two, by keys that equal rows of a group share. Returns
+  // false, with nothing done, where too many others share them too.
+  bool sort_out(const Matrix& x, const std::vector<int64_t>& rows,
+                const std::vector<int64_t>* groups, const std::vector<double>* apart,
+                const std::vector<uint64_t>& keys, int64_t most);
 
   std::vector<int64_t> distinct;  // by kind: its first position; rising
   std::vector<int64_t> kind;      // by position

@@ -26,7 +26,9 @@ struct Cancelled {};
 // More threads than cores help nobody; some more are allowed, as tests want them on small machines.
 int most_threads() {
   constexpr unsigned kLeast = 64;
-  return static_cast<int>(std::max(kLeast, 2 * std::thread::hardware_concurrency()));
+  static const int most =  // asked once: the system is slow to tell
+      static_cast<int>(std::max(kLeast, 2 * std::thread::hardware_concurrency()));
+  return most;
 }
 
 }  // namespace

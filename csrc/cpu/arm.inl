@@ -120,6 +120,10 @@ uint32_t survivors(const Sums& sums) {
   return vaddvq_u16(vorrq_u16(vandq_u16(low, bits), vandq_u16(high, vshlq_n_u16(bits, 8))));
 }
 
+int32_t list_survivors(const Sums& sums, int32_t first, uint16_t* to) {
+  return list_bits(survivors(sums), first, to);
+}
+
 void store_sums(const Sums& sums, int32_t* out) {
   for (int j = 0; j < 4; ++j) vst1q_s32(out + 4 * j, sums.part[j]);
 }

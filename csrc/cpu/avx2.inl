@@ -98,6 +98,10 @@ uint32_t survivors(const Sums& sums) {
   return static_cast<uint16_t>(~(low | high << 8));
 }
 
+int32_t list_survivors(const Sums& sums, int32_t first, uint16_t* to) {
+  return list_bits(survivors(sums), first, to);
+}
+
 void store_sums(const Sums& sums, int32_t* out) {
   __m256i* p = reinterpret_cast<__m256i*>(out);
   _mm256_storeu_si256(p, sums.low);

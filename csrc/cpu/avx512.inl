@@ -73,4 +73,15 @@ Sums common_bits(Sums a, Sums b) { return _mm512_and_si512(a, b); }
 
 uint32_t survivors(Sums sums) { return static_cast<uint16_t>(~_mm512_movepi32_mask(sums)); }
 
+// Which of them survive is hard to foretell: no branches.
+int32_t list_survivors(Sums sums, int32_t first, uint16_t* to) {
+  const __m512i places =
+      _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const uint32_t mask = survivors(sums);
+  const __m512i listed = _mm512_maskz_compress_epi32(
+      static_cast<__mmask16>(mask), _mm512_add_epi32(places, _mm512_set1_epi32(first)));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(listed));
+  return __builtin_popcount(mask);
+}
+
 void store_sums(Sums sums, int32_t* out) { _mm512_storeu_si512(out, sums); }

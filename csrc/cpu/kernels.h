@@ -68,6 +68,14 @@ using RefineFn = int32_t (*)(const uint8_t* x, int32_t x_start, const int8_t* y,
                              const int32_t* y_start, int64_t width, uint16_t* columns,
                              int32_t count);
 
+// code[i] = x[i] / step rounded, for x[i] / step within +-2^15 - 1: off by at most .507 of a step.
+using FineCodesFn = void (*)(const float* x, int64_t d, float step, int16_t* code);
+
+// out[c] = <x, code rows[c] of y>, for codes that stand one after the other, `width` integers each,
+// and of which no part of a product leaves 32 bits.
+using FineDotsFn = void (*)(const int16_t* x, const int16_t* y, const uint16_t* rows, int64_t count,
+                            int64_t width, int32_t* out);
+
 // The first of the highest of n >= 1 scores.
 using HighestFn = int64_t (*)(const int32_t* scores, int64_t n);
 
@@ -108,6 +116,8 @@ struct Kernels {
   ScreenFn screen;
   ScoresFn scores;
   RefineFn refine;
+  FineCodesFn fine_codes;
+  FineDotsFn fine_dots;
   HighestFn highest;
   AtLeastFn at_least;
   NearerFn nearer[kNarrow];       // by the width less 1

@@ -10,7 +10,9 @@
 //   Group        four codes of each of them
 //     start_sums(y_start, x_start), load_group(y), add_products(sums, four, group),
 //     add_chunk(sums, x, group) (64 bytes of x, four for each sum), add_sums(sums) (all sixteen),
-//     common_bits(a, b), survivors(sums) (one bit for each that is >= 0), store_sums(sums, out)
+//     common_bits(a, b), survivors(sums) (one bit for each that is >= 0), store_sums(sums, out),
+//     list_survivors(sums, first, to) (their places after `first`, where 16 have room; returns
+//     their number)
 //   kScreenBlocks, kScreenBias, kTileFloats (vectors a tile of multiply)
 
 // Arrays of registers stay in registers only where every index is a constant, early: GCC 12 stored
@@ -339,6 +341,8 @@ constexpr Kernels make_kernels(const char* name) {
       screen,
       scores,
       refine,
+      fine_codes,
+      fine_dots,
       highest,
       at_least,
       {nearer<1>, nearer<2>, nearer<3>, nearer<4>, nearer<5>, nearer<6>, nearer<7>, nearer<8>},

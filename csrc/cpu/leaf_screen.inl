@@ -141,10 +141,43 @@ int32_t refine(const uint8_t* x, int32_t x_start, const int8_t* y, const int32_t
   return kept;
 }
 
+void fine_codes(const float* x, int64_t d, float step, int16_t* code) {
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves no fraction
+  const float inverse = 1.0f / step;
+  for (int64_t i = 0; i < d; ++i) {
+    code[i] = static_cast<int16_t>(static_cast<int32_t>((x[i] * inverse + kRound) - kRound));
+  }
+}
+
+void fine_dots(const int16_t* x, const int16_t* y, const uint16_t* rows, int64_t count,
+               int64_t width, int32_t* out) {
+  const auto product = [](int16_t a, int16_t b) { return static_cast<int32_t>(a) * b; };
+  int64_t c = 0;
+  for (; c + 4 <= count; c += 4) {
+    const int16_t* code[4];
+    for (int k = 0; k < 4; ++k) code[k] = y + rows[c + k] * width;
+    int32_t sum[4] = {};
+    for (int64_t i = 0; i < width; ++i) {
+      for (int k = 0; k < 4; ++k) sum[k] += product(x[i], code[k][i]);
+    }
+    for (int k = 0; k < 4; ++k) out[c + k] = sum[k];
+  }
+  for (; c < count; ++c) {
+    const int16_t* code = y + rows[c] * width;
+    int32_t sum = 0;
+    for (int64_t i = 0; i < width; ++i) sum += product(x[i], code[i]);
+    out[c] = sum;
+  }
+}
+
 int64_t highest(const int32_t* scores, int64_t n) {
   int32_t most = scores[0];
   for (int64_t c = 1; c < n; ++c) most = scores[c] > most ? scores[c] : most;
   int64_t at = 0;
+  for (bool found = false; at + 16 <= n; at += 16) {
+    for (int k = 0; k < 16; ++k) found |= scores[at + k] == most;
+    if (found) break;
+  }
   while (scores[at] != most) ++at;
   return at;
 }
@@ -152,9 +185,7 @@ int64_t highest(const int32_t* scores, int64_t n) {
 int32_t at_least(const int32_t* scores, int64_t n, int32_t start, uint16_t* columns) {
   int32_t count = 0;
   for (int64_t c = 0; c < n; c += 16) {
-    for (uint32_t mask = survivors(start_sums(scores + c, start)); mask != 0; mask &= mask - 1) {
-      columns[count++] = static_cast<uint16_t>(c + __builtin_ctz(mask));
-    }
+    count += list_survivors(start_sums(scores + c, start), static_cast<int32_t>(c), columns + count);
   }
   return count;
 }

@@ -129,6 +129,10 @@ uint32_t survivors(const Sums& sums) {
   return mask;
 }
 
+int32_t list_survivors(const Sums& sums, int32_t first, uint16_t* to) {
+  return list_bits(survivors(sums), first, to);
+}
+
 void store_sums(const Sums& sums, int32_t* out) { __builtin_memcpy(out, &sums, sizeof sums); }
 
 #include "cpu/leaf.inl"

@@ -13,6 +13,13 @@ struct Int8 {
   int8_t value;
 };
 
+// Writes `first` and more for each bit of a mask, rising; returns their number.
+[[maybe_unused]] int32_t list_bits(uint32_t mask, int32_t first, uint16_t* to) {
+  const int32_t count = __builtin_popcount(mask);
+  for (; mask != 0; mask &= mask - 1) *to++ = static_cast<uint16_t>(first + __builtin_ctz(mask));
+  return count;
+}
+
 float widen(Float32 x) { return x.value; }
 
 float widen(BFloat16 x) {

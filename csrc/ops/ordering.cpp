@@ -2,8 +2,29 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 namespace meddel {
+namespace {
+
+// Stably; by counting where labels are few numbers in a row, as they mostly are.
+void sort_by_label(int64_t n, const int64_t* labels, std::vector<int64_t>& rows) {
+  const auto [lowest, highest] = std::minmax_element(labels, labels + n);
+  const uint64_t span = static_cast<uint64_t>(*highest) - static_cast<uint64_t>(*lowest);
+  if (span > static_cast<uint64_t>(n)) {
+    std::stable_sort(rows.begin(), rows.end(),
+                     [labels](int64_t a, int64_t b) { return labels[a] < labels[b]; });
+    return;
+  }
+  std::vector<int64_t> next(static_cast<size_t>(span) + 2, 0);
+  for (int64_t i = 0; i < n; ++i) ++next[labels[i] - *lowest + 1];
+  std::partial_sum(next.begin(), next.end(), next.begin());
+  std::vector<int64_t> sorted(rows.size());
+  for (const int64_t row : rows) sorted[next[labels[row] - *lowest]++] = row;
+  rows = std::move(sorted);
+}
+
+}  // namespace
 
 Ordering make_ordering(int64_t n, const int64_t* order, const int64_t* labels) {
   Ordering out{std::vector<int64_t>(static_cast<size_t>(n)),
@@ -14,8 +35,7 @@ Ordering make_ordering(int64_t n, const int64_t* order, const int64_t* labels) {
     std::copy(order, order + n, out.rows.begin());
   }
   if (labels == nullptr) return out;
-  std::stable_sort(out.rows.begin(), out.rows.end(),
-                   [labels](int64_t a, int64_t b) { return labels[a] < labels[b]; });
+  sort_by_label(n, labels, out.rows);
   for (int64_t p = 1; p < n; ++p) {
     const bool same = labels[out.rows[p]] == labels[out.rows[p - 1]];
     out.begin[p] = same ? out.begin[p - 1] : p;

@@ -7,7 +7,9 @@
 #include <utility>
 
 #include "base/truth.h"
+#include "ops/earlier_block.h"
 #include "ops/two_sides.h"
+#include "screen/block_scan.h"
 #include "screen/pair_scan.h"
 #include "screen/scan_screens.h"
 
@@ -129,6 +131,14 @@ class CollectPairs {
   std::atomic<int64_t> count_{0};
 };
 
+// The same pairs as positions of an ordering, of which those of the kinds' first rows are given.
+Pairs of_all(Pairs pairs, const Copies& copies) {
+  if (!copies.any()) return pairs;
+  for (int64_t& p : pairs.i) p = copies.distinct[p];
+  for (int64_t& p : pairs.j) p = copies.distinct[p];
+  return pairs;
+}
+
 }  // namespace
 
 Pairs similar_pairs(const Matrix& x, const Matrix* y, const RowRange& range, double threshold,
@@ -138,6 +148,13 @@ Pairs similar_pairs(const Matrix& x, const Matrix* y, const RowRange& range, dou
   const double n = static_cast<double>(sides.left.size());
   const double pairs =
       n * static_cast<double>(sides.right().size()) - (y == nullptr ? 0.5 * n * (n + 1.0) : 0.0);
+  const BlockKind kind = plan_block(pairs, pairs / n, x.d);
+  if (kind != BlockKind::kNone) {
+    const BlockScreen screen(kind, sides.left, sides.right());
+    CollectPairs collect(sides.left, sides.right(), y == nullptr, nullptr, threshold, max_pairs);
+    scan_block(team, screen, sides.left, sides.right(), sides.left.size(), collect);
+    return collect.rows();
+  }
   const ScanScreens screens(team, Metric::kCosine, sides.left, sides.right(), pairs, kRegroup,
                             threshold);
   CollectPairs collect(sides.left, sides.right(), y == nullptr, nullptr, threshold, max_pairs);
@@ -151,15 +168,17 @@ Pairs earlier_pairs(const Matrix& x, double threshold, const Ordering& ordering,
   const Ordering distinct = first_of_each(copies, ordering);
   const Ordering& scanned = copies.any() ? distinct : ordering;
   ScanSide side = make_side(team, x, scanned.rows);
+  if (const BlockKind kind = plan_block(scanned, x.d); kind != BlockKind::kNone) {
+    const BlockScreen screen(kind, side, side);
+    CollectPairs collect(side, side, true, &scanned, threshold, max_pairs);
+    scan_earlier_block(team, screen, side, scanned, x.n, collect);
+    return of_all(collect.positions(), copies);
+  }
   const ScanScreens screens(team, Metric::kCosine, side, side, pairs_of(scanned), 0.0, threshold);
   CollectPairs collect(side, side, true, &scanned, threshold, max_pairs);
   team.announce(0, x.n, x.n);
   scan_pairs(team, side, side, screens.screening(), collect);
-  Pairs out = collect.positions();
-  if (!copies.any()) return out;
-  for (int64_t& p : out.i) p = copies.distinct[p];
-  for (int64_t& p : out.j) p = copies.distinct[p];
-  return out;
+  return of_all(collect.positions(), copies);
 }
 
 }  // namespace meddel

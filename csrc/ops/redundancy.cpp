@@ -6,6 +6,7 @@
 
 #include "base/copies.h"
 #include "base/truth.h"
+#include "ops/earlier_block.h"
 #include "screen/pair_scan.h"
 #include "screen/scan_screens.h"
 
@@ -93,6 +94,7 @@ class HighestEarlier {
     return place_.empty() || place_[x_.rows[q]] < place_[x_.rows[p]];
   }
   double bar(int64_t p) const { return out_.similarity[x_.rows[p]]; }
+  bool single(int64_t) const { return true; }
 
   void take(int64_t p, int64_t q, double inner) {
     const double similarity = cosine(inner, x_.square(p), x_.square(q));
@@ -156,10 +158,16 @@ void scan_earlier(Team& team, const Ordering& ordering, double above, const Earl
                   ScanSide& side, Redundancy& out) {
   const double pairs = pairs_of(ordering);
   const bool one_group = ordering.begin.back() == 0;
+  std::vector<int64_t> place;
+  if (const BlockKind kind = plan_block(ordering, side.x->d); kind != BlockKind::kNone) {
+    const BlockScreen screen(kind, side, side);
+    HighestEarlier highest(side, ordering, place, lowest, out);
+    scan_earlier_block(team, screen, side, ordering, side.x->n, highest);
+    return;
+  }
   const ScanScreens screens(team, Metric::kCosine, side, side, pairs,
                             one_group ? kRegroupEarlier : 0.0,
                             above > -kInfinity ? std::optional<double>(above) : std::nullopt);
-  std::vector<int64_t> place;
   if (screens.screening().groups > 0) {
     place.resize(out.neighbor.size());
     for (size_t p = 0; p < ordering.rows.size(); ++p) {
@@ -204,7 +212,7 @@ Redundancy redundancy(const Matrix& x, const Ordering& ordering, double above,
   ScanSide side = make_side(team, x, ordering.rows);
   Redundancy out{std::vector<double>(static_cast<size_t>(x.n), above),
                  std::vector<int64_t>(static_cast<size_t>(x.n), -1)};
-  const Copies copies(team, x, ordering.rows, &ordering.begin);
+  const Copies copies(team, x, ordering.rows, &ordering.begin, nullptr, &side.squares);
   if (!copies.any()) {
     scan_earlier(team, ordering, above, nullptr, side, out);
     return out;

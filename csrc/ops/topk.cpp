@@ -6,6 +6,7 @@
 #include "base/copies.h"
 #include "base/truth.h"
 #include "ops/two_sides.h"
+#include "screen/block_scan.h"
 #include "screen/pair_scan.h"
 #include "screen/scan_screens.h"
 
@@ -34,6 +35,7 @@ class BestK {
     return &x_ != &y_ || p != q || with_itself(x_.rows[p]);
   }
 
+  bool single(int64_t p) const { return wanted(x_.rows[p]) == 1; }
   double bar(int64_t p) const { return heaps_[x_.rows[p]].bar(wanted(x_.rows[p])); }
 
   void take(int64_t p, int64_t q, double inner) {
@@ -93,12 +95,21 @@ void keep_first(ScanSide& side, const Copies& copies) {
 TopK topk_similarity(const Matrix& x, const Matrix* y, int64_t k, const Context& context) {
   Team team(context);
   TwoSides sides(team, x, y);
-  const Copies copies(team, x), others(team, y == nullptr ? x : *y);
+  const Copies copies(team, x, nullptr, &sides.left.squares),
+      others(team, y == nullptr ? x : *y, nullptr, &sides.right().squares);
   keep_first(sides.left, copies);
   if (y != nullptr) keep_first(sides.right(), others);
   const auto rows = static_cast<double>(sides.left.size());
-  const ScanScreens screens(team, Metric::kCosine, sides.left, sides.right(),
-                            rows * static_cast<double>(sides.right().size()), kRegroup);
+  const auto columns = static_cast<double>(sides.right().size());
+  const BlockKind kind = k > 1 ? BlockKind::kNone : plan_block(rows * columns, columns, x.d);
+  if (kind != BlockKind::kNone) {
+    const BlockScreen screen(kind, sides.left, sides.right());
+    BestK best(sides.left, copies, sides.right(), y == nullptr ? copies : others, k);
+    scan_block(team, screen, sides.left, sides.right(), x.n, best);
+    return best.result();
+  }
+  const ScanScreens screens(team, Metric::kCosine, sides.left, sides.right(), rows * columns,
+                            kRegroup);
   BestK best(sides.left, copies, sides.right(), y == nullptr ? copies : others, k);
   team.announce(0, x.n, x.n);
   scan_pairs(team, sides.left, sides.right(), screens.screening(), best);

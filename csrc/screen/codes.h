@@ -48,6 +48,20 @@ struct RowCodes {
   Codes pack(const int64_t* rows, int64_t count, int64_t width) const;
 };
 
+// Codes of 16 bits, one after the other, for close calls (screen.h: fine_bound).
+struct FineCodes {
+  int64_t width = 0;  // integers a code, a multiple of 32: those beyond d are 0
+  std::vector<int16_t> integers;
+  std::vector<double> height;  // t of each, rounded up; infinite where a row is not screened
+
+  void reset(int64_t d, int64_t count) {
+    width = round_up(d, 32);
+    integers.resize(static_cast<size_t>(count * width));
+    height.resize(static_cast<size_t>(count));
+  }
+  const int16_t* code(int64_t k) const { return &integers[k * width]; }
+};
+
 // Puts the code of the k-th position, of `width` integers, where the kernels want it.
 void put_code(const int8_t* code, int64_t width, int64_t k, int32_t a, Codes& out);
 

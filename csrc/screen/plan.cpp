@@ -126,6 +126,8 @@ ScreenPlan plan_screens(double pairs, double columns, int64_t d) {
       return {false, false, false};
     case ScreenMode::kAuto:
     case ScreenMode::kBoxes:
+    case ScreenMode::kProducts:
+    case ScreenMode::kCodes:
       break;
   }
   // A dense code costs as much as about 60 dense products, a prefix's basis some 20 ms (10^7 dense
@@ -137,11 +139,33 @@ ScreenPlan plan_screens(double pairs, double columns, int64_t d) {
           dense && !narrow && pairs > 1e8 && columns > 4000.0};
 }
 
+BlockKind plan_block(double pairs, double columns, int64_t d) {
+  // Few columns are confirmed as fast; many leave a prefix or groups the better choice.
+  if (d > kWidest || screens_forced()) return BlockKind::kNone;
+  if (mode.load() == ScreenMode::kProducts) return BlockKind::kProducts;
+  if (mode.load() == ScreenMode::kCodes) return BlockKind::kCodes;
+  constexpr double kMostBytes = 1 << 26;  // of a small input's codes
+  const double bytes = 8.0 * static_cast<double>(d + 1);  // a row, or the columns beside it
+  if (columns < 16.0 || (pairs / columns) * bytes > kMostBytes || columns * bytes > kMostBytes) {
+    return BlockKind::kNone;
+  }
+  if (d <= 64) return pairs <= 1e9 ? BlockKind::kProducts : BlockKind::kNone;
+  return pairs <= 3e7 ? BlockKind::kCodes : BlockKind::kNone;
+}
+
+BlockKind plan_grouped_block(double pairs, double columns, double most, int64_t d) {
+  constexpr double kMost = 2500.0;  // columns, whose codes of a typical width lie in L2
+  return plan_block(most <= kMost ? 0.0 : pairs, columns, d);
+}
+
 void use_screen(ScreenMode chosen) { mode = chosen; }
 
 bool boxes_forced() { return mode == ScreenMode::kBoxes; }
 
-bool screens_forced() { return mode != ScreenMode::kAuto && !boxes_forced(); }
+bool screens_forced() {
+  return mode == ScreenMode::kAlways || mode == ScreenMode::kWide ||
+         mode == ScreenMode::kGrouped || mode == ScreenMode::kDense || mode == ScreenMode::kNever;
+}
 
 bool groups_forced() { return mode == ScreenMode::kAlways || mode == ScreenMode::kGrouped; }
 

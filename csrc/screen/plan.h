@@ -32,10 +32,26 @@ std::optional<Screen> choose_prefix(Team& team, const Sample& sample, const Scre
                                     const Positions& x, const Positions& y, double pairs,
                                     double bar, Reading reading = Reading::kCached);
 
+// What blocks.h does of a scan by cosine, of so many pairs, `columns` of them a row on average.
+enum class BlockKind { kNone, kProducts, kCodes };
+BlockKind plan_block(double pairs, double columns, int64_t d);
+// The same where columns are of a row's own group: `most` is their number for a typical pair's row.
+BlockKind plan_grouped_block(double pairs, double columns, double most, int64_t d);
+
 // By the scan's size (the default), or, for tests: all, the same with a wider prefix but no groups,
 // the dense one with groups, the dense one alone, or none; or by the size, but boxes for k-center
-// of few elements whatever its size.
-enum class ScreenMode { kAuto, kAlways, kWide, kGrouped, kDense, kNever, kBoxes };
+// of few elements, or blocks of products, or of codes, whatever its size.
+enum class ScreenMode {
+  kAuto,
+  kAlways,
+  kWide,
+  kGrouped,
+  kDense,
+  kNever,
+  kBoxes,
+  kProducts,
+  kCodes
+};
 void use_screen(ScreenMode mode);
 bool screens_forced();
 bool boxes_forced();

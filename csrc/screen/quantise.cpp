@@ -13,10 +13,14 @@ constexpr int64_t kEncodeRows = 64;  // rows projected at a time
 
 }  // namespace
 
-// |w|^2 >= |w~|^2 - 2 eps |w~|. Raising a is always allowed, so it may be cut off from below.
+// t, rounded up: |w|^2 >= |w~|^2 - 2 eps |w~|.
+double Screen::height(double square, double kappa) const {
+  return 0.5 * (kappa - square * (1.0 - off_)) + epsilon_ * map_.longest;
+}
+
+// Raising a is always allowed, so it may be cut off from below.
 Screen::Share Screen::share(double tau, double factor, double square, double kappa) const {
-  const double t = 0.5 * (kappa - square * (1.0 - off_)) + epsilon_ * map_.longest;
-  const double a = std::ceil((factor * tau + t) / (step_ * step_) + 1e-6);
+  const double a = std::ceil((factor * tau + height(square, kappa)) / (step_ * step_) + 1e-6);
   const double limit = static_cast<double>(kShare);
   if (a > limit) return {kSurvives, 0.0};
   return {static_cast<int32_t>(std::max(a, -limit)), tau};
@@ -59,14 +63,49 @@ Screen::Share Screen::encode_dense(const float* point, double square, double kap
   return share(tau, longest_ + 0.5 * remainder_, square, kappa);
 }
 
+// A row that is screened has |w~| <= W (1 + off), so that integers stay within 32,001, and sums of
+// their products, by Cauchy-Schwarz, within 1.1e9.
+void Screen::encode_fine(const float* point, double square, double kappa, int64_t k,
+                         FineCodes& out) const {
+  int16_t* code = &out.integers[k * out.width];
+  std::fill(code, code + out.width, int16_t{0});
+  out.height[k] = kInfinity;
+  if (!(square < map_.longest * map_.longest)) return;
+  kernels().fine_codes(point, d_, fine_step(), code);
+  out.height[k] = height(square, kappa);
+}
+
+// With step t, w = t c + e and |e| <= .51 t sqrt(d) + eps = tau,
+// <u, v> = t^2 c_u'c_v + <w_u, e_v> + <w_v, e_u> - <e_u, e_v> <= t^2 c_u'c_v + 2 |w| tau + tau^2.
+double Screen::fine_bound(int32_t product, double heights) const {
+  const double step = static_cast<double>(fine_step());
+  return map_.score(step * step * static_cast<double>(product) + heights + fine_off());
+}
+
+double Screen::fine_off() const {
+  const double tau = 0.51 * static_cast<double>(fine_step()) * std::sqrt(static_cast<double>(d_)) +
+                     epsilon_;
+  const double longest = map_.longest * (1.0 + off_) + epsilon_;
+  return (2.0 * longest + tau) * tau + slack_;
+}
+
+// By the same, <u, v> >= t^2 c_u'c_v - 2 |w| tau - tau^2, and each height is above the real one by
+// no more than off W^2 + 2 eps W + eps^2, as |w|^2 <= |w~|^2 + 2 eps |w~| + eps^2.
+double Screen::fine_width() const {
+  const double longest = map_.longest * (1.0 + off_);
+  const double height = off_ * longest * longest + (2.0 * longest + epsilon_) * epsilon_;
+  return map_.score(2.02 * (fine_off() + height));
+}
+
 template <class Take>
 void Screen::each_code(const Positions& side, int64_t begin, int64_t end, const Take& take) const {
-  std::vector<float> points(static_cast<size_t>(kEncodeRows * d_));
-  std::vector<float> squares(static_cast<size_t>(kEncodeRows));
+  const int64_t most = dense_ ? 8 : kEncodeRows;  // a few stay in L1
+  std::vector<float> points(static_cast<size_t>(most * d_));
+  std::vector<float> squares(static_cast<size_t>(most));
   std::vector<float> projected(dense_ ? 0 : static_cast<size_t>(kEncodeRows * padded_));
   std::vector<int8_t> code(static_cast<size_t>(width_));
-  for (int64_t first = begin; first < end; first += kEncodeRows) {
-    const int64_t count = std::min(kEncodeRows, end - first);
+  for (int64_t first = begin; first < end; first += most) {
+    const int64_t count = std::min(most, end - first);
     for (int64_t k = 0; k < count; ++k) {
       squares[k] = map_(side, side.rows[first + k], &points[k * d_]);
     }
@@ -82,18 +121,34 @@ void Screen::each_code(const Positions& side, int64_t begin, int64_t end, const 
                        : encode_prefix(&projected[k * padded_], square, kappa, code.data());
       }
       if (share.a == kSurvives) std::fill(code.begin(), code.end(), int8_t{0});
-      take(first + k, code.data(), share.a, share.tau);
+      take(first + k, code.data(), share.a, share.tau, &points[k * d_], square);
     }
   }
+}
+
+void Screen::encode(const Positions& side, int64_t begin, int64_t end, int64_t at, RowCodes* rows,
+                    Codes* columns, FineCodes* fine) const {
+  // (Bytes may be anything, for the compiler: it would read members anew after each.)
+  const uint8_t flip = static_cast<uint8_t>(kernels().bias);  // 0, or 128: its sign alone
+  const int64_t width = width_;
+  each_code(side, begin, end, [=, &side](int64_t p, const int8_t* code, int32_t a, double tau,
+                                         const float* point, double square) {
+    const int64_t k = at + p - begin;
+    if (fine != nullptr) encode_fine(point, square, map_.kappa(side.norms[side.rows[p]]), k, *fine);
+    if (columns != nullptr) put_code(code, width, k, a, *columns);
+    if (rows == nullptr) return;
+    uint8_t* __restrict row = &rows->bytes[k * width];
+    for (int64_t c = 0; c < width; ++c) row[c] = static_cast<uint8_t>(code[c]) ^ flip;
+    rows->share[k] = a;
+    if (!rows->tau.empty()) rows->tau[k] = tau;
+  });
 }
 
 Codes Screen::encode(const Positions& side, int64_t begin, int64_t end) const {
   const int64_t count = round_up(end - begin, kBlockColumns);
   Codes out{std::vector<int8_t>(static_cast<size_t>(count * width_), 0),
             std::vector<int32_t>(static_cast<size_t>(count), -kDropped)};
-  each_code(side, begin, end, [&](int64_t p, const int8_t* code, int32_t a, double) {
-    put_code(code, width_, p - begin, a, out);
-  });
+  encode(side, begin, end, 0, nullptr, &out, nullptr);
   return out;
 }
 
@@ -111,17 +166,11 @@ Codes Screen::encode(Team& team, const Positions& side) const {
 }
 
 RowCodes Screen::encode_rows(const Positions& side, int64_t begin, int64_t end) const {
-  const int32_t bias = kernels().bias;
   const int64_t count = round_up(end - begin, 4);
   RowCodes out{std::vector<uint8_t>(static_cast<size_t>(count * width_ + kChunk)),
                std::vector<int32_t>(static_cast<size_t>(count), -kDropped),
                std::vector<double>(static_cast<size_t>(count), 0.0)};
-  each_code(side, begin, end, [&](int64_t p, const int8_t* code, int32_t a, double tau) {
-    uint8_t* row = &out.bytes[(p - begin) * width_];
-    for (int64_t c = 0; c < width_; ++c) row[c] = static_cast<uint8_t>(code[c] + bias);
-    out.share[p - begin] = a;
-    out.tau[p - begin] = tau;
-  });
+  encode(side, begin, end, 0, &out, nullptr, nullptr);
   return out;
 }
 

@@ -29,9 +29,9 @@ Screen Screen::prefix(Team& team, const Sample& sample, int64_t kept) {
   return screen;
 }
 
-Screen Screen::dense(const Sample& sample) {
+Screen Screen::dense(const Sample& sample, double share) {
   Screen screen(sample, sample.map.d, true);
-  screen.learn_dense_step(sample);
+  screen.learn_dense_step(sample, share);
   return screen;
 }
 
@@ -79,7 +79,7 @@ void Screen::learn_step(const Sample& sample) {
   longest_ = 1.02 * longest_ + step_ * std::sqrt(static_cast<double>(kept_));
 }
 
-void Screen::learn_dense_step(const Sample& sample) {
+void Screen::learn_dense_step(const Sample& sample, double share) {
   const int64_t rows = sample.count();
   std::vector<float> largest(static_cast<size_t>(rows), 0.0f);
   for (int64_t s = 0; s < rows; ++s) {
@@ -90,7 +90,7 @@ void Screen::learn_dense_step(const Sample& sample) {
   // A few rows with a larger coordinate are clipped, and survive more often, for the sake of a
   // finer step for all others.
   const float step =
-      std::max(quantile(std::move(largest), 0.98) / 127.0f, static_cast<float>(kLeastStep));
+      std::max(quantile(std::move(largest), share) / 127.0f, static_cast<float>(kLeastStep));
   step_ = static_cast<double>(step);  // as quantise takes it
   // Rounding errors of up to step / 2 a coordinate have this length on average; room for clipping.
   const double rounding = step_ * std::sqrt(static_cast<double>(d_) / 12.0);

@@ -16,7 +16,8 @@ class Screen {
  public:
   // Keeps so many dimensions, or all if there are no more.
   static Screen prefix(Team& team, const Sample& sample, int64_t kept);
-  static Screen dense(const Sample& sample);
+  // All; the step suits the largest coordinate of this share of the sampled rows.
+  static Screen dense(const Sample& sample, double share = 0.98);
 
   int64_t width() const { return width_; }  // integers a code, a multiple of 4
   double step() const { return step_; }
@@ -24,6 +25,14 @@ class Screen {
   Codes encode(Team& team, const Positions& side) const;
   Codes encode(const Positions& side, int64_t begin, int64_t end) const;
   RowCodes encode_rows(Team& team, const Positions& side) const;
+  // Both at once, or one of them (the other null), at the place `at` of what has room for them.
+  void encode(const Positions& side, int64_t begin, int64_t end, int64_t at, RowCodes* rows,
+              Codes* columns, FineCodes* fine) const;
+
+  // What a score is at most by the product of two fine codes and the sum of their heights.
+  double fine_bound(int32_t product, double heights) const;
+  // How far below that a score is at most.
+  double fine_width() const;
   RowCodes encode_rows(const Positions& side, int64_t begin, int64_t end) const;
 
   // The accumulator's start for a row with share a: a pair whose sum stays negative is below bar.
@@ -43,9 +52,9 @@ class Screen {
 
   void measure_basis();
   void learn_step(const Sample& sample);
-  void learn_dense_step(const Sample& sample);
+  void learn_dense_step(const Sample& sample, double share);
 
-  // Calls take(p, code, a, tau) for the positions [begin, end).
+  // Calls take(p, code, a, tau, point, square) for the positions [begin, end).
   template <class Take>
   void each_code(const Positions& side, int64_t begin, int64_t end, const Take& take) const;
 
@@ -55,6 +64,11 @@ class Screen {
   };
   Share encode_prefix(const float* projected, double square, double kappa, int8_t* code) const;
   Share encode_dense(const float* point, double square, double kappa, int8_t* code) const;
+  void encode_fine(const float* point, double square, double kappa, int64_t k,
+                   FineCodes& out) const;
+  double height(double square, double kappa) const;
+  double fine_off() const;
+  float fine_step() const { return static_cast<float>(map_.longest / 32000.0); }
   Share share(double tau, double factor, double square, double kappa) const;
 
   PointMap map_;
