@@ -172,11 +172,20 @@ void fine_dots(const int16_t* x, const int16_t* y, const uint16_t* rows, int64_t
 
 int64_t highest(const int32_t* scores, int64_t n) {
   int32_t most = scores[0];
-  for (int64_t c = 1; c < n; ++c) most = scores[c] > most ? scores[c] : most;
+  int64_t c = 0;
+  if (n >= 16) {
+    int32_t parts[16];
+    __builtin_memcpy(parts, scores, sizeof parts);
+    for (c = 16; c + 16 <= n; c += 16) {
+      for (int k = 0; k < 16; ++k) parts[k] = scores[c + k] > parts[k] ? scores[c + k] : parts[k];
+    }
+    for (int k = 0; k < 16; ++k) most = parts[k] > most ? parts[k] : most;
+  }
+  for (; c < n; ++c) most = scores[c] > most ? scores[c] : most;
   int64_t at = 0;
-  for (bool found = false; at + 16 <= n; at += 16) {
-    for (int k = 0; k < 16; ++k) found |= scores[at + k] == most;
-    if (found) break;
+  for (int32_t equal = 0; at + 16 <= n; at += 16) {
+    for (int k = 0; k < 16; ++k) equal |= scores[at + k] == most ? 1 : 0;
+    if (equal != 0) break;
   }
   while (scores[at] != most) ++at;
   return at;

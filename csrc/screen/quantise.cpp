@@ -1,6 +1,7 @@
 // Rows become codes: the bodies of Screen that make them.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "cpu/isa.h"
 #include "screen/bounds.h"
@@ -10,6 +11,19 @@ namespace meddel {
 namespace {
 
 constexpr int64_t kEncodeRows = 64;  // rows projected at a time
+constexpr int64_t kFewRows = 8;      // rows that stay in L1, where nothing is projected
+
+// Width is a multiple of 4.
+void flip_bytes(const int8_t* code, int64_t width, uint64_t flip, uint8_t* out) {
+  int64_t c = 0;
+  for (; c + 8 <= width; c += 8) {
+    uint64_t bytes;
+    std::memcpy(&bytes, code + c, 8);
+    bytes ^= flip;
+    std::memcpy(out + c, &bytes, 8);
+  }
+  for (; c < width; ++c) out[c] = static_cast<uint8_t>(code[c]) ^ static_cast<uint8_t>(flip);
+}
 
 }  // namespace
 
@@ -99,7 +113,7 @@ double Screen::fine_width() const {
 
 template <class Take>
 void Screen::each_code(const Positions& side, int64_t begin, int64_t end, const Take& take) const {
-  const int64_t most = dense_ ? 8 : kEncodeRows;  // a few stay in L1
+  const int64_t most = dense_ ? kFewRows : kEncodeRows;
   std::vector<float> points(static_cast<size_t>(most * d_));
   std::vector<float> squares(static_cast<size_t>(most));
   std::vector<float> projected(dense_ ? 0 : static_cast<size_t>(kEncodeRows * padded_));
@@ -128,17 +142,15 @@ void Screen::each_code(const Positions& side, int64_t begin, int64_t end, const 
 
 void Screen::encode(const Positions& side, int64_t begin, int64_t end, int64_t at, RowCodes* rows,
                     Codes* columns, FineCodes* fine) const {
-  // (Bytes may be anything, for the compiler: it would read members anew after each.)
-  const uint8_t flip = static_cast<uint8_t>(kernels().bias);  // 0, or 128: its sign alone
-  const int64_t width = width_;
-  each_code(side, begin, end, [=, &side](int64_t p, const int8_t* code, int32_t a, double tau,
-                                         const float* point, double square) {
+  // The kernels' bias, 0 or 128, flips the sign at most: eight integers at a time.
+  const uint64_t flip = 0x0101010101010101u * static_cast<uint64_t>(kernels().bias);
+  each_code(side, begin, end, [&](int64_t p, const int8_t* code, int32_t a, double tau,
+                                  const float* point, double square) {
     const int64_t k = at + p - begin;
     if (fine != nullptr) encode_fine(point, square, map_.kappa(side.norms[side.rows[p]]), k, *fine);
-    if (columns != nullptr) put_code(code, width, k, a, *columns);
+    if (columns != nullptr) put_code(code, width_, k, a, *columns);
     if (rows == nullptr) return;
-    uint8_t* __restrict row = &rows->bytes[k * width];
-    for (int64_t c = 0; c < width; ++c) row[c] = static_cast<uint8_t>(code[c]) ^ flip;
+    flip_bytes(code, width_, flip, &rows->bytes[k * width_]);
     rows->share[k] = a;
     if (!rows->tau.empty()) rows->tau[k] = tau;
   });
