@@ -33,7 +33,7 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     _core.use_isa("")
 
 
-@pytest.fixture(params=["auto", "never", "always", "grouped", "dense"])
+@pytest.fixture(params=["auto", "never", "always", "grouped", "dense", "products", "codes"])
 def screen(request: pytest.FixtureRequest) -> Iterator[str]:
     """Run the test as is, without screens, and with them even where they would not pay."""
     _core.use_screen(request.param)

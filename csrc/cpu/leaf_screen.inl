@@ -170,14 +170,18 @@ void fine_dots(const int16_t* x, const int16_t* y, const uint16_t* rows, int64_t
   }
 }
 
+// The compiler makes as many registers of it as it takes.
+typedef int32_t SixteenInts __attribute__((vector_size(64)));
+
 int64_t highest(const int32_t* scores, int64_t n) {
   int32_t most = scores[0];
   int64_t c = 0;
   if (n >= 16) {
-    int32_t parts[16];
-    __builtin_memcpy(parts, scores, sizeof parts);
+    SixteenInts parts, next;
+    __builtin_memcpy(&parts, scores, sizeof parts);
     for (c = 16; c + 16 <= n; c += 16) {
-      for (int k = 0; k < 16; ++k) parts[k] = scores[c + k] > parts[k] ? scores[c + k] : parts[k];
+      __builtin_memcpy(&next, scores + c, sizeof next);
+      parts = next > parts ? next : parts;
     }
     for (int k = 0; k < 16; ++k) most = parts[k] > most ? parts[k] : most;
   }

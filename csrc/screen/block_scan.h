@@ -82,6 +82,8 @@ class BlockScanner {
     double bar = operation_.bar(p);
     int64_t settled = -1;
     if constexpr (Operation::kRising) {
+      const bool itself = block.one_side() && p >= range.begin && p < range.end;
+      if (itself && !operation_.counts(p, p)) scores[p - first] = out;
       const int64_t best = best_of(p, range, first, scores, columns);
       if (best < 0) return;
       if (bar > -kInfinity && scores[best - first] + screen_.start(bar) < 0) return;
@@ -133,15 +135,10 @@ class BlockScanner {
     return most - screen_.width();
   }
 
-  // The column of the highest score that counts, or -1. The first may be the row itself; more are
-  // taken out at once.
+  // The column of the highest score that counts, or -1.
   int64_t best_of(int64_t p, const ColumnRange& range, int64_t first, int32_t* scores,
                   int64_t columns) const {
     int64_t best = kernels().highest(scores, columns);
-    if (scores[best] != screen_.out() && !operation_.counts(p, first + best)) {
-      scores[best] = screen_.out();
-      best = kernels().highest(scores, columns);
-    }
     if (scores[best] != screen_.out() && !operation_.counts(p, first + best)) {
       for (int64_t q = range.begin; q < range.end; ++q) {
         if (!operation_.counts(p, q)) scores[q - first] = screen_.out();

@@ -84,9 +84,9 @@ class Block {
               std::vector<int32_t>& products, std::vector<double>& out) const;
 
   ColumnRange columns() const { return columns_; }
+  bool one_side() const;
 
  private:
-  bool one_side() const;
   void fill_products(int64_t part);
   void fill_codes(int64_t part);
 

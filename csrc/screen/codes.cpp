@@ -40,6 +40,19 @@ void put_code(const int8_t* code, int64_t width, int64_t k, int32_t a, Codes& ou
   out.start[k] = a - kernels().bias * sum_of(code, width);
 }
 
+void put_block(const int8_t* codes, int64_t width, int64_t k, int64_t count, const int32_t* a,
+               Codes& out) {
+  int8_t* to = &out.packed[k * width];
+  for (int64_t c = 0; c < width; c += 4) {
+    for (int64_t r = 0; r < count; ++r) {
+      std::memcpy(to + c * kBlockColumns + 4 * r, codes + r * width + c, 4);
+    }
+  }
+  for (int64_t r = 0; r < count; ++r) {
+    out.start[k + r] = a[r] - kernels().bias * sum_of(codes + r * width, width);
+  }
+}
+
 RowCodes RowCodes::gather(const int64_t* rows, int64_t count, int64_t width) const {
   const int64_t padded = round_up(count, 4);
   RowCodes out{std::vector<uint8_t>(static_cast<size_t>(padded * width + kChunk)),

@@ -65,4 +65,8 @@ struct FineCodes {
 // Puts the code of the k-th position, of `width` integers, where the kernels want it.
 void put_code(const int8_t* code, int64_t width, int64_t k, int32_t a, Codes& out);
 
+// The same of `count` positions of a block, from its first on: codes stand one after the other.
+void put_block(const int8_t* codes, int64_t width, int64_t k, int64_t count, const int32_t* a,
+               Codes& out);
+
 }  // namespace meddel

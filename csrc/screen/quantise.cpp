@@ -13,6 +13,13 @@ namespace {
 constexpr int64_t kEncodeRows = 64;  // rows projected at a time
 constexpr int64_t kFewRows = 8;      // rows that stay in L1, where nothing is projected
 
+// A row that may lie anywhere, before it is wanted.
+void prefetch(const Matrix& x, int64_t i) {
+  const char* row = static_cast<const char*>(x.row(i));
+  const int64_t bytes = x.d * item_size(x.dtype);
+  for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at);
+}
+
 // Width is a multiple of 4.
 void flip_bytes(const int8_t* code, int64_t width, uint64_t flip, uint8_t* out) {
   int64_t c = 0;
@@ -121,6 +128,7 @@ void Screen::each_code(const Positions& side, int64_t begin, int64_t end, const 
   for (int64_t first = begin; first < end; first += most) {
     const int64_t count = std::min(most, end - first);
     for (int64_t k = 0; k < count; ++k) {
+      if (dense_ && first + k + most < end) prefetch(side.x, side.rows[first + k + most]);
       squares[k] = map_(side, side.rows[first + k], &points[k * d_]);
     }
     if (!dense_) {
@@ -144,11 +152,20 @@ void Screen::encode(const Positions& side, int64_t begin, int64_t end, int64_t a
                     Codes* columns, FineCodes* fine) const {
   // The kernels' bias, 0 or 128, flips the sign at most: eight integers at a time.
   const uint64_t flip = 0x0101010101010101u * static_cast<uint64_t>(kernels().bias);
+  std::vector<int8_t> block(columns == nullptr ? 0 : static_cast<size_t>(kBlockColumns * width_));
+  int32_t shares[kBlockColumns];
   each_code(side, begin, end, [&](int64_t p, const int8_t* code, int32_t a, double tau,
                                   const float* point, double square) {
     const int64_t k = at + p - begin;
     if (fine != nullptr) encode_fine(point, square, map_.kappa(side.norms[side.rows[p]]), k, *fine);
-    if (columns != nullptr) put_code(code, width_, k, a, *columns);
+    if (columns != nullptr) {
+      const int64_t in = (p - begin) % kBlockColumns;
+      std::memcpy(&block[in * width_], code, static_cast<size_t>(width_));
+      shares[in] = a;
+      if (in + 1 == kBlockColumns || p + 1 == end) {
+        put_block(block.data(), width_, k - in, in + 1, shares, *columns);
+      }
+    }
     if (rows == nullptr) return;
     flip_bytes(code, width_, flip, &rows->bytes[k * width_]);
     rows->share[k] = a;

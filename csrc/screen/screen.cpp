@@ -3,12 +3,30 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "cpu/isa.h"
 #include "screen/bounds.h"
 #include "screen/rotate.h"
 
 namespace meddel {
+namespace {
+
+// The largest size of some numbers: without a sign, their bits are of the same order.
+float largest_of(const float* x, int64_t d) {
+  int32_t most = 0;
+  for (int64_t e = 0; e < d; ++e) {
+    int32_t bits;
+    std::memcpy(&bits, x + e, sizeof bits);
+    bits &= 0x7fffffff;
+    most = bits > most ? bits : most;
+  }
+  float out;
+  std::memcpy(&out, &most, sizeof out);
+  return out;
+}
+
+}  // namespace
 
 Screen::Screen(const Sample& sample, int64_t kept, bool dense)
     : map_(sample.map),
@@ -83,9 +101,7 @@ void Screen::learn_dense_step(const Sample& sample, double share) {
   const int64_t rows = sample.count();
   std::vector<float> largest(static_cast<size_t>(rows), 0.0f);
   for (int64_t s = 0; s < rows; ++s) {
-    for (int64_t e = 0; e < d_; ++e) {
-      largest[s] = std::max(largest[s], std::abs(sample.points[s * d_ + e]));
-    }
+    largest[s] = largest_of(&sample.points[s * d_], d_);
   }
   // A few rows with a larger coordinate are clipped, and survive more often, for the sake of a
   // finer step for all others.

@@ -25,7 +25,8 @@ class Screen {
   Codes encode(Team& team, const Positions& side) const;
   Codes encode(const Positions& side, int64_t begin, int64_t end) const;
   RowCodes encode_rows(Team& team, const Positions& side) const;
-  // Both at once, or one of them (the other null), at the place `at` of what has room for them.
+  // Both at once, or one of them (the other null), at the place `at`, where a block begins,
+  // of what has room for them.
   void encode(const Positions& side, int64_t begin, int64_t end, int64_t at, RowCodes* rows,
               Codes* columns, FineCodes* fine) const;
 

@@ -312,6 +312,42 @@ void test_refine(const Kernels& k, int64_t width, bool extreme) {
   expect(listed == wanted, k, "refine", 3, width);
 }
 
+// Of codes as long as sums of 32 bits allow.
+void test_fine(const Kernels& k, int64_t d) {
+  const auto length = [](int64_t n) { return static_cast<size_t>(n); };
+  const int64_t width = (d + 31) / 32 * 32, rows = 1 + below(9);
+  const float step = 1e-4f;
+  const double most = 32000.0 * static_cast<double>(step) / std::sqrt(static_cast<double>(d));
+  std::vector<float> x(length(d));
+  std::vector<int16_t> codes(length((rows + 1) * width), 0);
+  for (int64_t r = 0; r <= rows; ++r) {
+    for (float& value : x) {
+      value = static_cast<float>(most * (static_cast<double>(below(2001)) - 1000.0) / 1000.0);
+    }
+    if (r < 2) std::fill(x.begin(), x.end(), static_cast<float>(r == 0 ? most : -most));
+    int16_t* code = &codes[length(r * width)];
+    k.fine_codes(x.data(), d, step, code);
+    for (int64_t i = 0; i < d; ++i) {
+      const double off = static_cast<double>(x[length(i)]) / static_cast<double>(step) - code[i];
+      expect(std::abs(off) <= 0.507, k, "fine_codes", 0, d);
+    }
+  }
+  std::vector<uint16_t> listed;
+  for (int64_t r = 1; r <= rows; ++r) {
+    if (below(4) != 0) listed.push_back(static_cast<uint16_t>(rows - r + 1));
+  }
+  std::vector<int32_t> products(listed.size());
+  k.fine_dots(codes.data(), codes.data(), listed.data(), static_cast<int64_t>(listed.size()), width,
+              products.data());
+  for (size_t c = 0; c < listed.size(); ++c) {
+    int64_t wanted = 0;
+    for (int64_t i = 0; i < d; ++i) {
+      wanted += static_cast<int64_t>(codes[length(i)]) * codes[length(listed[c] * width + i)];
+    }
+    expect(products[c] == wanted, k, "fine_dots", 0, d);
+  }
+}
+
 void test_scores(const Kernels& k, int64_t n) {
   std::vector<int32_t> scores(static_cast<size_t>(n));
   for (auto& score : scores) score = static_cast<int32_t>(below(n) - n / 2);
@@ -410,6 +446,7 @@ void test(const Kernels& k) {
     }
     test_add(k, d);
     test_quantise(k, d);
+    test_fine(k, d);
     test_multiply(k, d);
   }
   for (int64_t width = 4; width <= kLongest; width += 4) {

@@ -24,9 +24,9 @@ import meddel_fast as mf
 from meddel_fast import _core, reference
 
 
-@pytest.fixture(autouse=True)
-def always() -> Iterator[None]:
-    _core.use_screen("always")
+@pytest.fixture(autouse=True, params=["always", "products", "codes"])
+def always(request: pytest.FixtureRequest) -> Iterator[None]:
+    _core.use_screen(request.param)
     yield
     _core.use_screen("auto")
 

@@ -19,7 +19,7 @@ from meddel_fast import _core, reference
 PARTS = [0.27, 0.77, 0.97]
 
 
-@pytest.fixture(params=["dense", "grouped"])
+@pytest.fixture(params=["dense", "grouped", "codes"])
 def dense(request: pytest.FixtureRequest) -> Iterator[None]:
     """Screen by all dimensions as they are, whatever their number."""
     _core.use_screen(request.param)
