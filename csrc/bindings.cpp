@@ -460,10 +460,11 @@ PYBIND11_MODULE(_core, m) {
     for (const auto& [name, value] : modes) {
       if (mode == name) return use_screen(value);
     }
-    MEDDEL_CHECK(false,
-                 "mode must be auto, always, wide, grouped, dense, never, boxes, products or codes, "
-                 "got '"
-                     << mode << "'");
+    MEDDEL_CHECK(
+        false,
+        "mode must be auto, always, wide, grouped, dense, never, boxes, products or codes, "
+        "got '"
+            << mode << "'");
   });
   m.def("use_floating_point", [](const std::optional<uint64_t>& state) {  // none: the default
     const uint64_t before = floating_point();

@@ -75,8 +75,7 @@ uint32_t survivors(Sums sums) { return static_cast<uint16_t>(~_mm512_movepi32_ma
 
 // Which of them survive is hard to foretell: no branches.
 int32_t list_survivors(Sums sums, int32_t first, uint16_t* to) {
-  const __m512i places =
-      _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i places = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   const uint32_t mask = survivors(sums);
   const __m512i listed = _mm512_maskz_compress_epi32(
       static_cast<__mmask16>(mask), _mm512_add_epi32(places, _mm512_set1_epi32(first)));

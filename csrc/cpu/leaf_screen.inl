@@ -198,7 +198,8 @@ int64_t highest(const int32_t* scores, int64_t n) {
 int32_t at_least(const int32_t* scores, int64_t n, int32_t start, uint16_t* columns) {
   int32_t count = 0;
   for (int64_t c = 0; c < n; c += 16) {
-    count += list_survivors(start_sums(scores + c, start), static_cast<int32_t>(c), columns + count);
+    count +=
+        list_survivors(start_sums(scores + c, start), static_cast<int32_t>(c), columns + count);
   }
   return count;
 }

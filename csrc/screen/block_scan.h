@@ -15,8 +15,8 @@
 namespace meddel {
 namespace scan {
 
-constexpr int64_t kBand = 32;      // rows whose scores are worked out at once,
-constexpr int64_t kPanel = 2048;   // with so many columns at most: 256 KiB of scores
+constexpr int64_t kBand = 32;        // rows whose scores are worked out at once,
+constexpr int64_t kPanel = 2048;     // with so many columns at most: 256 KiB of scores
 constexpr int64_t kLeastTask = 512;  // rows of whole groups that make a task
 
 // What one thread works in.
@@ -34,7 +34,8 @@ struct BlockWork {
 };
 
 // Operations are those of scan_pairs; those with rising bars also offer
-//   bool single(int64_t p) const    whether nothing but the best of a row's columns, and its equals,
+//   bool single(int64_t p) const    whether nothing but the best of a row's columns, and its
+//   equals,
 //                                   matters to it
 template <class Operation>
 class BlockScanner {
@@ -64,7 +65,8 @@ class BlockScanner {
         const ColumnRange range = operation_.range(p);
         const ColumnRange some{std::max(first, range.begin), std::min(last, range.end)};
         if (some.begin < some.end) {
-          row(block, p, some, first, &work.scores[(p - begin) * stride], round_up(last - first, 16), work);
+          row(block, p, some, first, &work.scores[(p - begin) * stride], round_up(last - first, 16),
+              work);
         }
       }
     }
@@ -172,8 +174,7 @@ void scan_block(Team& team, const BlockScreen& screen, const ScanSide& x, const 
   team.run(block.parts(), [&](int64_t part, int) { block.fill(part); });
   team.announce(0, units, units);
   scan::BlockScanner<Operation> scanner(screen, operation);
-  std::vector<std::unique_ptr<scan::BlockWork<Operation>>> works(
-      static_cast<size_t>(team.most()));
+  std::vector<std::unique_ptr<scan::BlockWork<Operation>>> works(static_cast<size_t>(team.most()));
   team.run_range(x.size(), scan::kBand, [&](int64_t begin, int64_t end, int worker) {
     scanner.band(block, begin, end, scan::work_of(works, worker, screen, x, y, operation));
   });
@@ -192,8 +193,7 @@ void scan_grouped_block(Team& team, const BlockScreen& screen, const ScanSide& s
   tasks.push_back(side.size());
   team.announce(0, units, units);
   scan::BlockScanner<Operation> scanner(screen, operation);
-  std::vector<std::unique_ptr<scan::BlockWork<Operation>>> works(
-      static_cast<size_t>(team.most()));
+  std::vector<std::unique_ptr<scan::BlockWork<Operation>>> works(static_cast<size_t>(team.most()));
   team.run(count, [&](int64_t task, int worker) {
     auto& work = scan::work_of(works, worker, screen, side, side, operation);
     const ColumnRange all{tasks[task], tasks[task + 1]};

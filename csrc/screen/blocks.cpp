@@ -120,8 +120,8 @@ void Block::fill_products(int64_t part) {
       continue;
     }
     float* point = own.empty() ? &points_[(at + k) * (d + 1)] : own.data();
-    const bool fits = screen_.map_(positions, side.rows[p], point) !=
-                      std::numeric_limits<float>::infinity();
+    const bool fits =
+        screen_.map_(positions, side.rows[p], point) != std::numeric_limits<float>::infinity();
     if (!fits) std::fill_n(point, d, 0.0f);
     for (int64_t e = 0; column && e < d; ++e) packed[e * kPart] = point[e];
     if (column) packed[d * kPart] = fits ? 2.0f : 4.0f;

@@ -49,7 +49,6 @@ class BlockScreen {
   // A score below all that count, and such that score + start(bar) < 0 for every bar.
   int32_t out() const;
 
-
  private:
   friend class Block;
 

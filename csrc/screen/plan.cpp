@@ -144,7 +144,7 @@ BlockKind plan_block(double pairs, double columns, int64_t d) {
   if (d > kWidest || screens_forced()) return BlockKind::kNone;
   if (mode.load() == ScreenMode::kProducts) return BlockKind::kProducts;
   if (mode.load() == ScreenMode::kCodes) return BlockKind::kCodes;
-  constexpr double kMostBytes = 1 << 26;  // of a small input's codes
+  constexpr double kMostBytes = 1 << 26;                  // of a small input's codes
   const double bytes = 8.0 * static_cast<double>(d + 1);  // a row, or the columns beside it
   if (columns < 16.0 || (pairs / columns) * bytes > kMostBytes || columns * bytes > kMostBytes) {
     return BlockKind::kNone;
@@ -163,8 +163,8 @@ void use_screen(ScreenMode chosen) { mode = chosen; }
 bool boxes_forced() { return mode == ScreenMode::kBoxes; }
 
 bool screens_forced() {
-  return mode == ScreenMode::kAlways || mode == ScreenMode::kWide ||
-         mode == ScreenMode::kGrouped || mode == ScreenMode::kDense || mode == ScreenMode::kNever;
+  return mode == ScreenMode::kAlways || mode == ScreenMode::kWide || mode == ScreenMode::kGrouped ||
+         mode == ScreenMode::kDense || mode == ScreenMode::kNever;
 }
 
 bool groups_forced() { return mode == ScreenMode::kAlways || mode == ScreenMode::kGrouped; }

@@ -104,8 +104,8 @@ double Screen::fine_bound(int32_t product, double heights) const {
 }
 
 double Screen::fine_off() const {
-  const double tau = 0.51 * static_cast<double>(fine_step()) * std::sqrt(static_cast<double>(d_)) +
-                     epsilon_;
+  const double tau =
+      0.51 * static_cast<double>(fine_step()) * std::sqrt(static_cast<double>(d_)) + epsilon_;
   const double longest = map_.longest * (1.0 + off_) + epsilon_;
   return (2.0 * longest + tau) * tau + slack_;
 }
@@ -154,23 +154,25 @@ void Screen::encode(const Positions& side, int64_t begin, int64_t end, int64_t a
   const uint64_t flip = 0x0101010101010101u * static_cast<uint64_t>(kernels().bias);
   std::vector<int8_t> block(columns == nullptr ? 0 : static_cast<size_t>(kBlockColumns * width_));
   int32_t shares[kBlockColumns];
-  each_code(side, begin, end, [&](int64_t p, const int8_t* code, int32_t a, double tau,
-                                  const float* point, double square) {
-    const int64_t k = at + p - begin;
-    if (fine != nullptr) encode_fine(point, square, map_.kappa(side.norms[side.rows[p]]), k, *fine);
-    if (columns != nullptr) {
-      const int64_t in = (p - begin) % kBlockColumns;
-      std::memcpy(&block[in * width_], code, static_cast<size_t>(width_));
-      shares[in] = a;
-      if (in + 1 == kBlockColumns || p + 1 == end) {
-        put_block(block.data(), width_, k - in, in + 1, shares, *columns);
-      }
-    }
-    if (rows == nullptr) return;
-    flip_bytes(code, width_, flip, &rows->bytes[k * width_]);
-    rows->share[k] = a;
-    if (!rows->tau.empty()) rows->tau[k] = tau;
-  });
+  each_code(
+      side, begin, end,
+      [&](int64_t p, const int8_t* code, int32_t a, double tau, const float* point, double square) {
+        const int64_t k = at + p - begin;
+        if (fine != nullptr)
+          encode_fine(point, square, map_.kappa(side.norms[side.rows[p]]), k, *fine);
+        if (columns != nullptr) {
+          const int64_t in = (p - begin) % kBlockColumns;
+          std::memcpy(&block[in * width_], code, static_cast<size_t>(width_));
+          shares[in] = a;
+          if (in + 1 == kBlockColumns || p + 1 == end) {
+            put_block(block.data(), width_, k - in, in + 1, shares, *columns);
+          }
+        }
+        if (rows == nullptr) return;
+        flip_bytes(code, width_, flip, &rows->bytes[k * width_]);
+        rows->share[k] = a;
+        if (!rows->tau.empty()) rows->tau[k] = tau;
+      });
 }
 
 Codes Screen::encode(const Positions& side, int64_t begin, int64_t end) const {

@@ -204,9 +204,8 @@ int main(int argc, char** argv) {
   bool equal = true;
   for (const std::string& isa : meddel::available_isas()) {
     using Mode = meddel::ScreenMode;
-    for (const auto mode :
-         {Mode::kNever, Mode::kAlways, Mode::kWide, Mode::kGrouped, Mode::kDense, Mode::kBoxes,
-          Mode::kProducts, Mode::kCodes}) {
+    for (const auto mode : {Mode::kNever, Mode::kAlways, Mode::kWide, Mode::kGrouped, Mode::kDense,
+                            Mode::kBoxes, Mode::kProducts, Mode::kCodes}) {
       meddel::use_isa(isa);
       meddel::use_screen(mode);
       const uint64_t hash = meddel::run_all(rows, mode == Mode::kNever ? 1 : 3);

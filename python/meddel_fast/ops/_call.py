@@ -15,10 +15,10 @@ from meddel_fast.common.progress import reports
 from meddel_fast.common.resources import free_memory
 from meddel_fast.stores.store import LocalRows, Store
 
-_LITTLE = 1 << 26
-
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_LITTLE = 1 << 26  # bytes
 
 
 def operation(function: Callable[P, T]) -> Callable[P, T]:
