@@ -187,9 +187,12 @@ int64_t highest(const int32_t* scores, int64_t n) {
   }
   for (; c < n; ++c) most = scores[c] > most ? scores[c] : most;
   int64_t at = 0;
-  for (int32_t equal = 0; at + 16 <= n; at += 16) {
-    for (int k = 0; k < 16; ++k) equal |= scores[at + k] == most ? 1 : 0;
-    if (equal != 0) break;
+  for (; at + 16 <= n; at += 16) {
+    // (Wraps where scores are far apart, and then asks once more.)
+    if (survivors(start_sums(scores + at, -most)) == 0) continue;
+    for (int64_t k = at; k < at + 16; ++k) {
+      if (scores[k] == most) return k;
+    }
   }
   while (scores[at] != most) ++at;
   return at;

@@ -65,6 +65,7 @@ Sample::Sample(Metric metric, const Positions& x, const Positions& y, const Scre
   const size_t d = static_cast<size_t>(map.d);
   const auto collect = [&] {
     points.clear();
+    points.reserve(static_cast<size_t>(std::min(wanted, x.x.n + y.x.n)) * d);
     squares.clear();
     std::vector<float> point(d);
     each_sampled(x, y, wanted, [&](const Positions& side, int64_t i) {
