@@ -16,6 +16,7 @@
 #include <chrono>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -23,6 +24,7 @@
 
 #include "base/check.h"
 #include "base/floating_point.h"
+#include "base/known.h"
 #include "base/matrix.h"
 #include "base/norms.h"
 #include "base/parallel.h"
@@ -72,15 +74,43 @@ Matrix matrix(const py::array& x) {
   return {x.data(), n, d, n == 1 ? d : x.strides(0) / size, dtype};
 }
 
+// Rows, and what operations have worked out about them.
+class Prepared {
+ public:
+  explicit Prepared(const py::array& rows)
+      : rows_(rows),
+        matrix_(meddel::matrix(rows)),
+        known_(std::make_unique<Known>(matrix_, Known::most_for(matrix_))),
+        print_(fingerprint(matrix_)) {
+    matrix_.known = known_.get();
+  }
+
+  const py::array& rows() const { return rows_; }
+  const Matrix& matrix() const { return matrix_; }
+  int64_t nbytes() const { return known_->bytes(); }
+  bool changed() const { return fingerprint(matrix_) != print_; }
+
+ private:
+  const py::array rows_;
+  Matrix matrix_;
+  const std::unique_ptr<Known> known_;
+  const uint64_t print_;
+};
+
 }  // namespace
 }  // namespace meddel
 
-// An array comes in as a matrix: the caller holds it for as long as the call lasts.
+// An array, or a prepared one, comes in as a matrix: the caller holds it for as long as the call
+// lasts.
 template <>
 struct pybind11::detail::type_caster<meddel::Matrix> {
   PYBIND11_TYPE_CASTER(meddel::Matrix, const_name("numpy.ndarray"));
 
   bool load(handle source, bool) {
+    if (isinstance<meddel::Prepared>(source)) {
+      value = source.cast<const meddel::Prepared&>().matrix();
+      return true;
+    }
     if (!isinstance<array>(source)) return false;
     value = meddel::matrix(reinterpret_borrow<array>(source));
     return true;
@@ -472,6 +502,11 @@ PYBIND11_MODULE(_core, m) {
         std::exchange(progress_of_thread, progress.is_none() ? nullptr : progress.ptr());
     return before == nullptr ? py::object(py::none()) : py::reinterpret_borrow<py::object>(before);
   });
+  py::class_<Prepared>(m, "Prepared")
+      .def(py::init<const py::array&>())
+      .def_property_readonly("rows", &Prepared::rows)
+      .def_property_readonly("nbytes", &Prepared::nbytes)
+      .def("changed", &Prepared::changed);
   m.def("first_nonfinite_row", &first_nonfinite_row_py);
   m.def("kcenter_greedy", &kcenter_greedy_py);
   m.def("similar_pairs", &similar_pairs_py);

@@ -222,7 +222,9 @@ class Lloyd {
     const double pairs = static_cast<double>(x_.n) * static_cast<double>(k_);
     const ScreenPlan plan = plan_screens(pairs, static_cast<double>(k_), x_.d);
     if (!plan.prefix && !plan.dense) return;
-    const Sample sample(metric_, rows_.positions(), centroids.positions(), plan);
+    // The rows alone tell enough: what the seeding has learned from them serves here.
+    const ScanSide& others = x_.known ? rows_ : centroids;
+    const Sample sample(metric_, rows_.positions(), others.positions(), plan);
     if (plan.dense) {
       dense_ = Screen::dense(sample);
       screening_.dense = &*dense_;

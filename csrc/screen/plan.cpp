@@ -74,9 +74,9 @@ double left_over(const Screen& screen, const Positions& x, const Positions& y, d
 std::optional<Screen> choose_prefix(Team& team, const Sample& sample, const Screen* dense,
                                     const Positions& x, const Positions& y, double pairs,
                                     double bar, Reading reading) {
-  if (mode.load() == ScreenMode::kWide) return Screen::prefix(team, sample, kKept[1]);
   if (screens_forced() || dense == nullptr) {
-    return Screen::prefix(team, sample, kKept[0]);
+    const int64_t kept = kKept[mode.load() == ScreenMode::kWide ? 1 : 0];
+    return Screen::prefix(team, sample, kept).holding(sample);
   }
   // In multiply-adds of int8, of which dense products take d: a code of m dimensions takes 8 m d,
   // learning them 4e9 for 60 (15 ms), more than twice that for twice as many, and a survivor some
@@ -105,6 +105,7 @@ std::optional<Screen> choose_prefix(Team& team, const Sample& sample, const Scre
     least = cost;
     best.emplace(std::move(prefix));
   }
+  if (best) best.emplace(best->holding(sample));
   return best;
 }
 

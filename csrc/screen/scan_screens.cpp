@@ -22,7 +22,7 @@ int64_t kept_bytes(const Matrix& x, int64_t taken) {
 }
 
 DenseRows::DenseRows(Team& team, const Screen& dense, const ScanSide& all) : dense_(dense) {
-  if (all.size() * dense.width() > kKeptBytes) return;
+  if (dense.holds() || all.size() * dense.width() > kKeptBytes) return;
   held_ = dense.encode_rows(team, all.positions());
 }
 

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "base/parallel.h"
 #include "base/sides.h"
 #include "screen/codes.h"
+#include "screen/held_codes.h"
 #include "screen/points.h"
 
 namespace meddel {
@@ -17,6 +19,11 @@ class Screen {
   // Keeps so many dimensions, or all if there are no more.
   static Screen prefix(Team& team, const Sample& sample, int64_t kept);
   static Screen dense(const Sample& sample);
+
+  // The same screen, which holds the codes of rows of the sample's matrix once they are made, if
+  // that is one of which things are known (dense ones do from the start).
+  Screen holding(const Sample& sample) const;
+  bool holds() const { return held_ != nullptr; }
 
   int64_t width() const { return width_; }  // integers a code, a multiple of 4
   double step() const { return step_; }
@@ -41,13 +48,21 @@ class Screen {
  private:
   Screen(const Sample& sample, int64_t kept, bool dense);
 
+  int64_t bytes() const;  // for Known
+
   void measure_basis();
   void learn_step(const Sample& sample);
   void learn_dense_step(const Sample& sample);
 
-  // Calls take(p, code, a, tau) for the positions [begin, end).
+  // Calls take(p, code, a, tau) for the positions [begin, end), in any order.
   template <class Take>
   void each_code(const Positions& side, int64_t begin, int64_t end, const Take& take) const;
+
+  // The same for some positions, kEncodeRows at most, whose codes are made.
+  struct Workspace;
+  template <class Take>
+  void make_codes(const Positions& side, const int64_t* positions, int64_t count, Workspace& work,
+                  const Take& take) const;
 
   struct Share {
     int32_t a;
@@ -72,6 +87,8 @@ class Screen {
   double step_ = 0.0;
   double longest_ = 0.0;    // P
   double remainder_ = 0.0;  // rho_max, when dense
+  const Known* of_ = nullptr;
+  std::shared_ptr<HeldCodes> held_;  // of rows of the matrix with that
 };
 
 }  // namespace meddel

@@ -8,6 +8,16 @@ _Array = NDArray[Any]
 _Float = NDArray[np.float64]
 _Int = NDArray[np.int64]
 
+class Prepared:
+    def __init__(self, rows: _Array, /) -> None: ...
+    @property
+    def rows(self) -> _Array: ...
+    @property
+    def nbytes(self) -> int: ...
+    def changed(self) -> bool: ...
+
+_Matrix = _Array | Prepared
+
 def isa() -> str: ...
 def available_isas() -> list[str]: ...
 def use_isa(name: str, /) -> None: ...
@@ -16,9 +26,9 @@ def use_floating_point(state: int | None, /) -> int: ...
 def report_to(
     progress: Callable[[int, int], object] | None, /
 ) -> Callable[[int, int], object] | None: ...
-def first_nonfinite_row(x: _Array, threads: int, /) -> int: ...
+def first_nonfinite_row(x: _Matrix, threads: int, /) -> int: ...
 def kcenter_greedy(
-    x: _Array,
+    x: _Matrix,
     k: int,
     radius: float,
     cosine: bool,
@@ -29,8 +39,8 @@ def kcenter_greedy(
     /,
 ) -> tuple[_Int, _Float, _Float]: ...
 def similar_pairs(
-    x: _Array,
-    y: _Array | None,
+    x: _Matrix,
+    y: _Matrix | None,
     begin: int,
     end: int,
     threshold: float,
@@ -39,13 +49,13 @@ def similar_pairs(
     /,
 ) -> tuple[_Int, _Int, _Float]: ...
 def redundancy(
-    x: _Array, order: _Int | None, labels: _Int | None, threads: int, /
+    x: _Matrix, order: _Int | None, labels: _Int | None, threads: int, /
 ) -> tuple[_Float, _Int]: ...
 def topk_similarity(
-    x: _Array, y: _Array | None, k: int, threads: int, /
+    x: _Matrix, y: _Matrix | None, k: int, threads: int, /
 ) -> tuple[_Float, _Int]: ...
 def deduplicate(
-    x: _Array,
+    x: _Matrix,
     threshold: float,
     rule: str,
     order: _Int | None,
@@ -55,10 +65,10 @@ def deduplicate(
     /,
 ) -> tuple[_Int, _Float]: ...
 def kmeans_plus_plus(
-    x: _Array, spherical: bool, uniforms: list[float], threads: int, /
+    x: _Matrix, spherical: bool, uniforms: list[float], threads: int, /
 ) -> _Int: ...
 def kmeans(
-    x: _Array,
+    x: _Matrix,
     init: NDArray[np.float32],
     max_iterations: int,
     spherical: bool,

@@ -2,7 +2,8 @@
 
 =================  =================================================================================
 ``checks``         numbers, choices, vectors with an entry a row: as they should be, or an error
-``rows``           ``check_rows``: an (n, d) array as the kernels take it, and back in its own kind
+``rows``           an (n, d) array as the kernels take it, and back in its own kind
+``prepared``       ``check_rows``: the same, checked; ``Prepared``, once for several operations
 ``choose_device``  on which device an operation works
 ``results``        the named tuples that the operations return
 ``chunks``         ranges of rows that hold few enough pairs each
@@ -22,6 +23,7 @@ from meddel_fast.arrays.checks import (
 )
 from meddel_fast.arrays.choose_device import choose_device
 from meddel_fast.arrays.chunks import in_chunks
+from meddel_fast.arrays.prepared import Prepared, check_rows, check_two, rows_of
 from meddel_fast.arrays.results import (
     PAIR_BYTES,
     DeduplicateResult,
@@ -38,8 +40,6 @@ from meddel_fast.arrays.rows import (
     check_equal_width,
     check_finite,
     check_kind,
-    check_rows,
-    check_two,
     in_kind,
     is_torch,
     to_matrix,
@@ -52,6 +52,7 @@ __all__ = [
     "DeduplicateResult",
     "KCenterResult",
     "KMeansResult",
+    "Prepared",
     "RedundancyResult",
     "Rows",
     "SimilarPairsResult",
@@ -75,6 +76,7 @@ __all__ = [
     "in_kind",
     "is_torch",
     "resolve_threads",
+    "rows_of",
     "to_matrix",
     "to_numpy",
 ]

@@ -102,7 +102,7 @@ class Samples:
         return self.rows.d
 
     @property
-    def array(self) -> Samples:
+    def matrix(self) -> Samples:
         """What the functions of this module take."""
         return self
 

@@ -86,7 +86,7 @@ def deduplicate(
     order, labels = check_order(order, rows.n), check_labels(labels, rows.n)
     try:
         representative, similarity = core.deduplicate(
-            rows.array, threshold, rule, order, labels, limit, threads
+            rows.matrix, threshold, rule, order, labels, limit, threads
         )
     except OverflowError as error:
         way_out = (

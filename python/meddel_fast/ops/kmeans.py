@@ -82,8 +82,10 @@ def kmeans(
     core, rows = core_of(on), checked("x", x, threads, on)
     k = check_int("k", k, 1, rows.n, " (the rows of x)")
     if init is None:
+        if on is None:
+            rows = rows.prepared()  # what the seeding works out serves the iterations
         uniforms = np.random.default_rng(seed).random(k).tolist()
-        seeds = core.kmeans_plus_plus(rows.array, bool(spherical), uniforms, threads)
+        seeds = core.kmeans_plus_plus(rows.matrix, bool(spherical), uniforms, threads)
         centroids = rows.floats(seeds)
     else:
         given = checked("init", init, threads, on)
@@ -91,7 +93,7 @@ def kmeans(
             raise ValueError(f"init must have shape {(k, rows.d)}, got {(given.n, given.d)}")
         centroids = given.floats()
     labels, centroids, distances, inertia, iterations, converged = core.kmeans(
-        rows.array, centroids, max_iterations, bool(spherical), threads
+        rows.matrix, centroids, max_iterations, bool(spherical), threads
     )
     labels, centroids, distances = rows.back(labels, centroids, distances)
     return KMeansResult(labels, centroids, distances, inertia, iterations, converged)

@@ -93,7 +93,7 @@ def pairs_of_range(
     soon after max_pairs are found.
     """
     out = core_of(on).similar_pairs(
-        x.array, None if y is None else y.array, rows.start, rows.stop, threshold, max_pairs,
+        x.matrix, None if y is None else y.matrix, rows.start, rows.stop, threshold, max_pairs,
         threads,
     )  # fmt: skip
     return SimilarPairsResult(*x.back(*out))
