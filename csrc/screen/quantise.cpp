@@ -11,6 +11,11 @@ namespace {
 
 constexpr int64_t kEncodeRows = 64;  // rows projected at a time
 
+// (Bytes may alias whatever stands behind a reference: a loop over these is not vectorised.)
+void add_bias(const int8_t* code, int64_t width, int32_t bias, uint8_t* out) {
+  for (int64_t c = 0; c < width; ++c) out[c] = static_cast<uint8_t>(code[c] + bias);
+}
+
 }  // namespace
 
 // |w|^2 >= |w~|^2 - 2 eps |w~|. Raising a is always allowed, so it may be cut off from below.
@@ -71,24 +76,25 @@ void Screen::make_codes(const Positions& side, const int64_t* positions, int64_t
   float squares[kEncodeRows];
   work.points.resize(static_cast<size_t>(kEncodeRows * d_));
   work.code.resize(static_cast<size_t>(width_));
+  float* const points = work.points.data();
+  int8_t* const code = work.code.data();
   for (int64_t k = 0; k < count; ++k) {
-    squares[k] = map_(side, side.rows[positions[k]], &work.points[k * d_]);
+    squares[k] = map_(side, side.rows[positions[k]], points + k * d_);
   }
   if (!dense_) {
     work.projected.resize(static_cast<size_t>(kEncodeRows * padded_));
-    kernels().multiply(work.points.data(), d_, count, basis_.data(), d_, padded_,
-                       work.projected.data());
+    kernels().multiply(points, d_, count, basis_.data(), d_, padded_, work.projected.data());
   }
   for (int64_t k = 0; k < count; ++k) {
     Share share{kSurvives, 0.0};
     const double square = static_cast<double>(squares[k]);
     if (square < map_.longest * map_.longest) {
       const double kappa = map_.kappa(side.norms[side.rows[positions[k]]]);
-      share = dense_ ? encode_dense(&work.points[k * d_], square, kappa, work.code.data())
-                     : encode_prefix(&work.projected[k * padded_], square, kappa, work.code.data());
+      share = dense_ ? encode_dense(points + k * d_, square, kappa, code)
+                     : encode_prefix(&work.projected[k * padded_], square, kappa, code);
     }
     if (share.a == kSurvives) std::fill(work.code.begin(), work.code.end(), int8_t{0});
-    take(positions[k], work.code.data(), share.a, share.tau);
+    take(positions[k], code, share.a, share.tau);
   }
 }
 
@@ -145,8 +151,7 @@ RowCodes Screen::encode_rows(const Positions& side, int64_t begin, int64_t end) 
                std::vector<int32_t>(static_cast<size_t>(count), -kDropped),
                std::vector<double>(static_cast<size_t>(count), 0.0)};
   each_code(side, begin, end, [&](int64_t p, const int8_t* code, int32_t a, double tau) {
-    uint8_t* row = &out.bytes[(p - begin) * width_];
-    for (int64_t c = 0; c < width_; ++c) row[c] = static_cast<uint8_t>(code[c] + bias);
+    add_bias(code, width_, bias, &out.bytes[(p - begin) * width_]);
     out.share[p - begin] = a;
     out.tau[p - begin] = tau;
   });
