@@ -77,10 +77,11 @@ Matrix matrix(const py::array& x) {
 // Rows, and what operations have worked out about them.
 class Prepared {
  public:
-  explicit Prepared(const py::array& rows)
+  // May hold so many bytes beside norms and equal rows, by default what is right for the rows.
+  Prepared(const py::array& rows, const std::optional<int64_t>& most)
       : rows_(rows),
         matrix_(meddel::matrix(rows)),
-        known_(std::make_unique<Known>(matrix_, Known::most_for(matrix_))),
+        known_(std::make_unique<Known>(matrix_, most.value_or(Known::most_for(matrix_)))),
         print_(fingerprint(matrix_)) {
     matrix_.known = known_.get();
   }
@@ -503,7 +504,8 @@ PYBIND11_MODULE(_core, m) {
     return before == nullptr ? py::object(py::none()) : py::reinterpret_borrow<py::object>(before);
   });
   py::class_<Prepared>(m, "Prepared")
-      .def(py::init<const py::array&>())
+      .def(py::init<const py::array&, const std::optional<int64_t>&>(), py::arg(),
+           py::arg() = py::none())
       .def_property_readonly("rows", &Prepared::rows)
       .def_property_readonly("nbytes", &Prepared::nbytes)
       .def("changed", &Prepared::changed);
