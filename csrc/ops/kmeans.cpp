@@ -11,6 +11,8 @@
 namespace meddel {
 namespace {
 
+constexpr int64_t kSums = int64_t{1} << 20;  // fp64 sums of clusters that are added up together
+
 double sum_in_order(const double* values, int64_t count) {
   double sum = 0.0;
   for (int64_t i = 0; i < count; ++i) sum += values[i];
@@ -69,27 +71,43 @@ class Lloyd {
     std::vector<int64_t> refill(static_cast<size_t>(k_), -1);
     if (members.some_empty()) refill = refill_empty(members, distances().data(), k_);
     const std::vector<double> none;
-    team_.run(k_, [&](int64_t c, int worker) {
-      if (!changed[c] && refill[c] < 0) return;
-      CentroidSum sum(team_, worker, x_, spherical ? rows_.norms : none);
-      const int64_t* rows = members.rows.data();
-      std::vector<double> total(static_cast<size_t>(x_.d), 0.0);
-      if (refill[c] < 0) {
-        sum(rows + members.begin[c], rows + members.begin[c + 1], total.data());
-      } else {
-        sum(&refill[c], &refill[c] + 1, total.data());
-      }
-      double divisor = static_cast<double>(members.begin[c + 1] - members.begin[c]);
-      if (refill[c] >= 0) {
-        divisor = 1.0;
-      } else if (spherical) {
-        divisor = std::sqrt(squared_norm(total.data(), x_.d));
-      }
-      // Members cancel out, or have no direction: a zero centroid.
-      for (int64_t e = 0; e < x_.d; ++e) {
-        centroids[c * x_.d + e] = divisor == 0.0 ? 0.0f : static_cast<float>(total[e] / divisor);
-      }
-    });
+    const int64_t share = (k_ + team_.most() - 1) / team_.most();
+    team_.run_range(
+        k_, std::clamp(kSums / x_.d, int64_t{1}, share),
+        [&](int64_t begin, int64_t end, int worker) {
+          CentroidSum sum(team_, worker, x_, spherical ? rows_.norms : none);
+          std::vector<double> totals(static_cast<size_t>((end - begin) * x_.d), 0.0);
+          std::vector<int64_t> next(members.begin.begin() + begin, members.begin.begin() + end);
+          // Block by block, whose rows come from memory once.
+          for (int64_t last = kBlockRows; last < x_.n + kBlockRows; last += kBlockRows) {
+            for (int64_t c = begin; c < end; ++c) {
+              if (!changed[c] || refill[c] >= 0) continue;
+              const int64_t from = next[c - begin];
+              int64_t to = from;
+              while (to < members.begin[c + 1] && members.rows[to] < last) ++to;
+              if (from < to)
+                sum(&members.rows[from], &members.rows[from] + (to - from),
+                    &totals[(c - begin) * x_.d]);
+              next[c - begin] = to;
+            }
+          }
+          for (int64_t c = begin; c < end; ++c) {
+            if (!changed[c] && refill[c] < 0) continue;
+            double* total = &totals[(c - begin) * x_.d];
+            if (refill[c] >= 0) sum(&refill[c], &refill[c] + 1, total);
+            double divisor = static_cast<double>(members.begin[c + 1] - members.begin[c]);
+            if (refill[c] >= 0) {
+              divisor = 1.0;
+            } else if (spherical) {
+              divisor = std::sqrt(squared_norm(total, x_.d));
+            }
+            // Members cancel out, or have no direction: a zero centroid.
+            for (int64_t e = 0; e < x_.d; ++e) {
+              centroids[c * x_.d + e] =
+                  divisor == 0.0 ? 0.0f : static_cast<float>(total[e] / divisor);
+            }
+          }
+        });
   }
 
  private:
