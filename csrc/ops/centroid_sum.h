@@ -30,14 +30,20 @@ class CentroidSum {
     while (begin < end) {
       team_.checkpoint(worker_);
       const int64_t block = *begin / kBlockRows;
+      const int64_t* last = begin + 1;
+      while (last < end && *last / kBlockRows == block) ++last;
+      if (last - begin == 1) {  // 0 + row is the row, but for -0, which changes no sum here
+        add(*begin++, total);
+        continue;
+      }
       std::fill(part_.begin(), part_.end(), 0.0);
-      for (; begin < end && *begin / kBlockRows == block; ++begin) add(*begin);
+      for (; begin < last; ++begin) add(*begin, part_.data());
       for (size_t e = 0; e < part_.size(); ++e) total[e] += part_[e];
     }
   }
 
  private:
-  void add(int64_t i) {
+  void add(int64_t i, double* sum) {
     const double scale = scale_.empty() ? 1.0 : scale_[i];
     if (scale == 0.0) return;  // a zero row has no direction
     const float* row = static_cast<const float*>(x_.row(i));
@@ -45,7 +51,7 @@ class CentroidSum {
       widen_(x_.row(i), x_.d, row_.data());
       row = row_.data();
     }
-    kernels().add(row, x_.d, scale, part_.data());
+    kernels().add(row, x_.d, scale, sum);
   }
 
   Team& team_;
