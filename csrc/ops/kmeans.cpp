@@ -9,18 +9,13 @@
 #include "base/truth.h"
 #include "cpu/isa.h"
 #include "ops/centroid_sum.h"
+#include "ops/kmeans_tol.h"
 #include "screen/pair_scan.h"
 #include "screen/plan.h"
 #include "screen/scan_screens.h"
 
 namespace meddel {
 namespace {
-
-double sum_in_order(const double* values, int64_t count) {
-  double sum = 0.0;
-  for (int64_t i = 0; i < count; ++i) sum += values[i];
-  return sum;
-}
 
 // By row: the nearest centroid, and its score.
 struct Assignment {
@@ -96,29 +91,32 @@ class Nearest {
   int64_t moved_;
 };
 
-// <v, v> in the lanes of the truth. Elements are full fp64 here, so multiply and add must not be
-// fused: this file is compiled with -ffp-contract=off.
-double squared_norm(const double* v, int64_t d) {
-  double lane[8] = {};
-  for (int64_t i = 0; i < d; ++i) lane[i % 8] += v[i] * v[i];
-  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
-}
-
-// The one row that each empty cluster takes; -1 for the others.
-std::vector<int64_t> refill_empty(const Members& members, const double* distances, int64_t k) {
-  std::vector<int64_t> refill(static_cast<size_t>(k), -1);
-  std::vector<int64_t> empty;
-  for (int64_t c = 0; c < k; ++c) {
-    if (members.begin[c] == members.begin[c + 1]) empty.push_back(c);
+// The one row that each cluster without weight takes; -1 for the others.
+std::vector<int64_t> refill_weightless(const Assignment& nearest, Metric metric,
+                                       const std::vector<double>& weights, int64_t k) {
+  const auto weighs = [&](int64_t i) { return weights.empty() || weights[i] > 0.0; };
+  const auto n = static_cast<int64_t>(nearest.labels.size());
+  std::vector<bool> kept(static_cast<size_t>(k), false);
+  for (int64_t i = 0; i < n; ++i) {
+    if (weighs(i)) kept[nearest.labels[i]] = true;
   }
-  if (empty.empty()) return refill;
-  std::vector<int64_t> farthest(members.rows.size());
+  std::vector<int64_t> refill(static_cast<size_t>(k), -1);
+  const auto wanted = std::min<int64_t>(n, std::count(kept.begin(), kept.end(), false));
+  if (wanted == 0) return refill;
+  std::vector<double> distances = nearest.distances(metric);
+  for (int64_t i = 0; i < n; ++i) {
+    if (!weighs(i)) distances[i] = -1.0;
+  }
+  std::vector<int64_t> farthest(distances.size());
   std::iota(farthest.begin(), farthest.end(), int64_t{0});
-  const auto wanted = farthest.begin() + std::min(farthest.size(), empty.size());
-  std::partial_sort(farthest.begin(), wanted, farthest.end(), [&](int64_t a, int64_t b) {
-    return distances[a] > distances[b] || (distances[a] == distances[b] && a < b);
-  });
-  for (size_t e = 0; e < empty.size() && e < farthest.size(); ++e) refill[empty[e]] = farthest[e];
+  std::partial_sort(farthest.begin(), farthest.begin() + wanted, farthest.end(),
+                    [&](int64_t a, int64_t b) {
+                      return distances[a] > distances[b] || (distances[a] == distances[b] && a < b);
+                    });
+  auto next = farthest.begin();
+  for (int64_t c = 0; c < k && next < farthest.begin() + wanted; ++c) {
+    if (!kept[c]) refill[c] = *next++;
+  }
   return refill;
 }
 
@@ -186,26 +184,29 @@ class Lloyd {
 
   ScanSide side(const Matrix& centroids) { return all_rows(team_, centroids); }
 
-  // Makes the centroids of the marked clusters, and of those without members, anew.
+  // Makes the centroids of the marked clusters, and of those without weight, anew.
   void update(const Assignment& nearest, const std::vector<bool>& changed,
-              std::vector<float>& centroids) {
+              const std::vector<double>& weights, std::vector<float>& centroids) {
     const bool spherical = metric_ == Metric::kCosine;
+    const std::vector<int64_t> refill = refill_weightless(nearest, metric_, weights, k_);
     const Members members(nearest.labels.data(), x_.n, k_);
-    std::vector<int64_t> refill(static_cast<size_t>(k_), -1);
-    if (members.some_empty()) refill = refill_empty(members, nearest.distances(metric_).data(), k_);
     const std::vector<double> none;
     team_.run(k_, [&](int64_t c, int worker) {
-      if (!changed[c] && refill[c] < 0) return;
-      CentroidSum sum(team_, worker, x_, spherical ? rows_.norms : none);
-      const int64_t* rows = members.rows.data();
-      std::vector<double> total(static_cast<size_t>(x_.d), 0.0);
-      if (refill[c] < 0) {
-        sum(rows + members.begin[c], rows + members.begin[c + 1], total.data());
-      } else {
+      const bool filled = refill[c] >= 0;
+      if (!changed[c] && !filled) return;
+      const Scaling scaling{spherical ? rows_.norms : none, filled ? none : weights};
+      CentroidSum sum(team_, worker, x_, scaling);
+      std::vector<double> total(static_cast<size_t>(scaling.width(x_.d)), 0.0);
+      if (filled) {
         sum(&refill[c], &refill[c] + 1, total.data());
+      } else {
+        const int64_t* rows = members.rows.data();
+        sum(rows + members.begin[c], rows + members.begin[c + 1], total.data());
       }
-      double divisor = static_cast<double>(members.begin[c + 1] - members.begin[c]);
-      if (refill[c] >= 0) {
+      double divisor = weights.empty()
+                           ? static_cast<double>(members.begin[c + 1] - members.begin[c])
+                           : total.back();
+      if (filled) {
         divisor = 1.0;
       } else if (spherical) {
         divisor = std::sqrt(squared_norm(total.data(), x_.d));
@@ -215,6 +216,11 @@ class Lloyd {
         centroids[c * x_.d + e] = divisor == 0.0 ? 0.0f : static_cast<float>(total[e] / divisor);
       }
     });
+  }
+
+  // Shifts of the centroids that are too small, all together, for a tolerance.
+  double enough(double tol) {
+    return tol == 0.0 ? 0.0 : tol * mean_variance(team_, rows_, metric_ == Metric::kCosine);
   }
 
  private:
@@ -272,27 +278,31 @@ std::vector<bool> changed_clusters(const Assignment* last, const Assignment& now
 
 }  // namespace
 
-KMeans kmeans(const Matrix& x, std::vector<float> centroids, int64_t k, bool spherical,
-              int64_t max_iterations, const Context& context) {
+KMeans kmeans(const Matrix& x, std::vector<float> centroids, int64_t k,
+              const KMeansOptions& options, const Context& context) {
   KMeans out{{}, std::move(centroids), {}, 0.0, 0, false};
-  const Metric metric = spherical ? Metric::kCosine : Metric::kEuclidean;
+  const Metric metric = options.spherical ? Metric::kCosine : Metric::kEuclidean;
   Lloyd lloyd(x, k, metric, context);
+  const double enough = lloyd.enough(options.tol);
+  bool little = false;  // whether the last update moved the centroids by no more than that
   std::optional<Assignment> last;
   std::vector<bool> moved;
   for (;;) {
     const Matrix matrix{out.centroids.data(), k, x.d, x.d, DType::kFloat32};
-    lloyd.announce(out.iterations, max_iterations + 1);
+    lloyd.announce(out.iterations, options.max_iterations + 1);
     ScanSide side = lloyd.side(matrix);
     Assignment nearest = lloyd.assign(side, last ? &*last : nullptr, moved);
     const std::vector<bool> changed = changed_clusters(last ? &*last : nullptr, nearest, k);
-    out.converged = last && std::find(changed.begin(), changed.end(), true) == changed.end();
-    if (out.converged || out.iterations == max_iterations) {
+    out.converged =
+        little || (last && std::find(changed.begin(), changed.end(), true) == changed.end());
+    if (out.converged || out.iterations == options.max_iterations) {
       out.distances = nearest.distances(metric);
       out.labels = std::move(nearest.labels);
       break;
     }
     const std::vector<float> before = out.centroids;
-    lloyd.update(nearest, changed, out.centroids);
+    lloyd.update(nearest, changed, options.weights, out.centroids);
+    little = options.tol > 0.0 && squared_shift(before, out.centroids, k, x.d) <= enough;
     moved.assign(static_cast<size_t>(k), false);
     for (int64_t c = 0; c < k; ++c) {
       const auto* row = &out.centroids[c * x.d];
@@ -301,11 +311,10 @@ KMeans kmeans(const Matrix& x, std::vector<float> centroids, int64_t k, bool sph
     last.emplace(std::move(nearest));
     ++out.iterations;
   }
-  std::vector<double> blocks;
-  for (int64_t begin = 0; begin < x.n; begin += kBlockRows) {
-    blocks.push_back(sum_in_order(&out.distances[begin], std::min(kBlockRows, x.n - begin)));
-  }
-  out.inertia = sum_in_order(blocks.data(), static_cast<int64_t>(blocks.size()));
+  const std::vector<double>& weights = options.weights;
+  out.inertia = sum_by_blocks(x.n, [&](int64_t i) {
+    return weights.empty() ? out.distances[i] : weights[i] * out.distances[i];
+  });
   return out;
 }
 

@@ -20,7 +20,8 @@ static_assert(SeedScreens::kRows == kBlockRows);
 // Draws rows with probability proportional to their weight, as reference.py states.
 class Seeding {
  public:
-  Seeding(const Matrix& x, bool spherical, int64_t seeds, const Context& context)
+  Seeding(const Matrix& x, bool spherical, const std::vector<double>& row_weights, int64_t seeds,
+          const Context& context)
       : x_(x),
         metric_(spherical ? Metric::kCosine : Metric::kEuclidean),
         team_(context),
@@ -30,10 +31,25 @@ class Seeding {
         blocks_(static_cast<size_t>((x.n + kBlockRows - 1) / kBlockRows)),
         touched_(blocks_.size()),
         weight_(blocks_.size() * static_cast<size_t>(kBlockRows), 0.0),
+        row_weights_(row_weights),
         taken_(static_cast<size_t>(x.n), false) {
+    if (!row_weights_.empty()) row_weights_.resize(weight_.size(), 0.0);
     if (copies_.any()) rows_.rows = copies_.distinct;
     std::fill_n(weight_.begin(), x.n, kInfinity);
     screens_.emplace(team_, rows_, metric_, weight_, seeds);
+  }
+
+  // The first seed: by the rows' own weights.
+  int64_t draw_first(double uniform) {
+    if (row_weights_.empty()) {
+      return std::min(static_cast<int64_t>(uniform * static_cast<double>(x_.n)), x_.n - 1);
+    }
+    std::fill_n(weight_.begin(), x_.n, 1.0);
+    for (auto& block : touched_) block = true;
+    sum_blocks();
+    const int64_t first = draw(uniform);
+    std::fill_n(weight_.begin(), x_.n, kInfinity);
+    return first;
   }
 
   // The seed is the `number`-th of `total`.
@@ -64,9 +80,10 @@ class Seeding {
     double sum = block > 0 ? running[block - 1] : 0.0;
     int64_t last = -1;
     for (int64_t i = block * kBlockRows; i < std::min(x_.n, (block + 1) * kBlockRows); ++i) {
-      sum += weight_[i];
+      const double share = row_weights_.empty() ? weight_[i] : row_weights_[i] * weight_[i];
+      sum += share;
       if (sum > target) return i;
-      if (weight_[i] != 0.0) last = i;
+      if (share != 0.0) last = i;
     }
     return last;  // rounding left the running sum short of the target: the last possible row
   }
@@ -164,13 +181,18 @@ class Seeding {
     const auto count = static_cast<int64_t>(changed.size());
     const int64_t rows = std::min(kBlockRows, x_.n);
     team_.run_range(count, kChains, [&](int64_t begin, int64_t end, int) {
-      const double* from[kChains];
+      const double *from[kChains], *times[kChains];
+      const bool weighted = !row_weights_.empty();
       for (int64_t c = 0; c < kChains; ++c) {
-        from[c] = &weight_[changed[std::min(begin + c, end - 1)] * kBlockRows];
+        const int64_t first = changed[std::min(begin + c, end - 1)] * kBlockRows;
+        from[c] = &weight_[first];
+        if (weighted) times[c] = &row_weights_[first];
       }
       double sum[kChains] = {};
       for (int64_t i = 0; i < rows; ++i) {
-        for (int64_t c = 0; c < kChains; ++c) sum[c] += from[c][i];
+        for (int64_t c = 0; c < kChains; ++c) {
+          sum[c] += weighted ? times[c][i] * from[c][i] : from[c][i];
+        }
       }
       for (int64_t k = begin; k < end; ++k) blocks_[changed[k]] = sum[k - begin];
     });
@@ -185,20 +207,22 @@ class Seeding {
   std::vector<double> blocks_;
   std::vector<std::atomic<bool>> touched_;  // blocks that have to be summed
   std::vector<double> weight_;              // filled up with zeros to whole blocks
+  std::vector<double> row_weights_;         // the user's, filled up likewise; empty for all 1
   std::vector<bool> taken_;
   std::optional<SeedScreens> screens_;
-  bool covered_ = false;  // whether all rows have weight 0
+  bool covered_ = false;  // whether nothing is left to draw in proportion to
   int64_t lowest_free_ = 0;
 };
 
 }  // namespace
 
 std::vector<int64_t> kmeans_plus_plus(const Matrix& x, bool spherical,
-                                      const std::vector<double>& uniforms, const Context& context) {
+                                      const std::vector<double>& uniforms,
+                                      const std::vector<double>& row_weights,
+                                      const Context& context) {
   const int64_t k = static_cast<int64_t>(uniforms.size());
-  Seeding seeding(x, spherical, k, context);
-  const double first = uniforms[0] * static_cast<double>(x.n);
-  std::vector<int64_t> seeds = {std::min(static_cast<int64_t>(first), x.n - 1)};
+  Seeding seeding(x, spherical, row_weights, k, context);
+  std::vector<int64_t> seeds = {seeding.draw_first(uniforms[0])};
   seeding.add(seeds.back(), 0, k);
   for (size_t s = 1; s < uniforms.size(); ++s) {
     seeds.push_back(seeding.draw(uniforms[s]));
