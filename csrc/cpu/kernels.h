@@ -82,6 +82,20 @@ using HighestFn = int64_t (*)(const int32_t* scores, int64_t n);
 // of 16.
 using AtLeastFn = int32_t (*)(const int32_t* scores, int64_t n, int32_t start, uint16_t* columns);
 
+// What screen/scaled.h makes of sums (of ScoresFn) for one row and n columns, a multiple of 16, in
+// fp32, fused or not: bound = sum * (row.step * step) + row.length * rounding + row.rounding *
+// length
+// + rest + row.rest, with step, rounding, length and rest of 16 columns each one after the other in
+// `columns`. Writes the bounds' bits, whose signs are theirs, and returns the greatest bound.
+struct ScaledRow {
+  float step;
+  float length;
+  float rounding;
+  float rest;
+};
+using ReachFn = float (*)(const int32_t* sums, int64_t n, const ScaledRow& row,
+                          const float* columns, int32_t* bits);
+
 // For rows of at most kNarrow elements, which stand in columns: element e of point i is
 // x[e * count + i], and count is a multiple of 16. nearest[i] = min(nearest[i], squared distance of
 // point i and the centre), the same bits as truth.h's, given <x, x> and <y, y> from DotFn; returns
@@ -118,6 +132,7 @@ struct Kernels {
   RefineFineFn refine_fine;
   HighestFn highest;
   AtLeastFn at_least;
+  ReachFn reach;
   NearerFn nearer[kNarrow];       // by the width less 1
   NextNearFn next_near[kNarrow];  // likewise
   LowestFn lowest;

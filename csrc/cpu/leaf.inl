@@ -342,6 +342,7 @@ constexpr Kernels make_kernels(const char* name) {
       refine_fine,
       highest,
       at_least,
+      reach,
       {nearer<1>, nearer<2>, nearer<3>, nearer<4>, nearer<5>, nearer<6>, nearer<7>, nearer<8>},
       {next_near<1>, next_near<2>, next_near<3>, next_near<4>, next_near<5>, next_near<6>,
        next_near<7>, next_near<8>},

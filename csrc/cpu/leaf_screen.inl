@@ -173,3 +173,23 @@ int32_t at_least(const int32_t* scores, int64_t n, int32_t start, uint16_t* colu
   }
   return count;
 }
+
+// Sixteen columns at a time, in plain loops that compilers turn into vectors.
+float reach(const int32_t* sums, int64_t n, const ScaledRow& row, const float* columns,
+            int32_t* bits) {
+  float most[16];
+  for (int j = 0; j < 16; ++j) most[j] = -__builtin_inff();
+  for (int64_t c = 0; c < n; c += 16) {
+    const float* of = columns + 4 * c;
+    float bound[16];
+    for (int j = 0; j < 16; ++j) {
+      const float product = static_cast<float>(sums[c + j]) * (row.step * of[j]);
+      bound[j] = product + row.length * of[16 + j] + row.rounding * of[32 + j] + of[48 + j] + row.rest;
+    }
+    for (int j = 0; j < 16; ++j) most[j] = bound[j] > most[j] ? bound[j] : most[j];
+    __builtin_memcpy(bits + c, bound, sizeof bound);
+  }
+  float out = most[0];
+  for (int j = 1; j < 16; ++j) out = most[j] > out ? most[j] : out;
+  return out;
+}
