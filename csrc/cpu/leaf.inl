@@ -343,6 +343,7 @@ constexpr Kernels make_kernels(const char* name) {
       screen,
       scores,
       refine,
+      refine_fine,
       highest,
       at_least,
       reach,

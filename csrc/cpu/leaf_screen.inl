@@ -120,8 +120,10 @@ void scores(const uint8_t* x, const int32_t* x_start, int64_t rows, const int8_t
   score_blocks<1>(b, x, x_start, rows, y, y_start, blocks, width, out, stride);
 }
 
-int32_t refine(const uint8_t* x, int32_t x_start, const int8_t* y, const int32_t* y_start,
-               int64_t width, uint16_t* columns, int32_t count) {
+// One or both planes of one code of x against the listed columns.
+template <bool kFine>
+int32_t refine_listed(const uint8_t* x, const uint8_t* low, int32_t x_start, const int8_t* y,
+                      const int32_t* y_start, int64_t width, uint16_t* columns, int32_t count) {
   constexpr int32_t kNone[16] = {};
   constexpr int32_t kAhead = 16;  // columns, which may lie scattered in memory
   const int64_t stride = (width + kChunk - 1) / kChunk * kChunk;
@@ -130,15 +132,28 @@ int32_t refine(const uint8_t* x, int32_t x_start, const int8_t* y, const int32_t
     const uint16_t column = columns[k];
     const int8_t* code = y + column * stride;
     const int8_t* ahead = y + columns[k + kAhead < count ? k + kAhead : k] * stride;
-    Sums sums = start_sums(kNone, 0);
+    Sums sums = start_sums(kNone, 0), rest = sums;
     for (int64_t i = 0; i < stride; i += kChunk) {
       __builtin_prefetch(ahead + i);
-      sums = add_chunk(sums, x + i, load_group(code + i));
+      const Group chunk = load_group(code + i);
+      sums = add_chunk(sums, x + i, chunk);
+      if (kFine) rest = add_chunk(rest, low + i, chunk);
     }
     columns[kept] = column;
-    kept += x_start + y_start[column] + add_sums(sums) >= 0;
+    const int32_t fine = kFine ? (add_sums(rest) >> kPlaneBits) + 1 : 0;
+    kept += x_start + y_start[column] + add_sums(sums) + fine >= 0;
   }
   return kept;
+}
+
+int32_t refine(const uint8_t* x, int32_t x_start, const int8_t* y, const int32_t* y_start,
+               int64_t width, uint16_t* columns, int32_t count) {
+  return refine_listed<false>(x, nullptr, x_start, y, y_start, width, columns, count);
+}
+
+int32_t refine_fine(const uint8_t* x, const uint8_t* low, int32_t x_start, const int8_t* y,
+                    const int32_t* y_start, int64_t width, uint16_t* columns, int32_t count) {
+  return refine_listed<true>(x, low, x_start, y, y_start, width, columns, count);
 }
 
 int64_t highest(const int32_t* scores, int64_t n) {

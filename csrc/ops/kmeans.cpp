@@ -7,42 +7,42 @@
 #include "base/truth.h"
 #include "ops/centroid_sum.h"
 #include "ops/kmeans_assign.h"
+#include "ops/kmeans_tol.h"
 
 namespace meddel {
 namespace {
 
 constexpr int64_t kSums = int64_t{1} << 20;  // fp64 sums of clusters that are added up together
 
-double sum_in_order(const double* values, int64_t count) {
-  double sum = 0.0;
-  for (int64_t i = 0; i < count; ++i) sum += values[i];
-  return sum;
-}
-
-// <v, v> in the lanes of the truth. Elements are full fp64 here, so multiply and add must not be
-// fused: this file is compiled with -ffp-contract=off.
-double squared_norm(const double* v, int64_t d) {
-  double lane[8] = {};
-  for (int64_t i = 0; i < d; ++i) lane[i % 8] += v[i] * v[i];
-  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
-}
-
-// The one row that each empty cluster takes; -1 for the others.
-std::vector<int64_t> refill_empty(const Members& members, const double* distances, int64_t k) {
-  std::vector<int64_t> refill(static_cast<size_t>(k), -1);
-  std::vector<int64_t> empty;
-  for (int64_t c = 0; c < k; ++c) {
-    if (members.begin[c] == members.begin[c + 1]) empty.push_back(c);
+// The clusters of which no member weighs anything.
+std::vector<int64_t> weightless(const std::vector<int64_t>& labels,
+                                const std::vector<double>& weights, int64_t k) {
+  std::vector<bool> kept(static_cast<size_t>(k), false);
+  for (size_t i = 0; i < labels.size(); ++i) {
+    if (weights.empty() || weights[i] > 0.0) kept[labels[i]] = true;
   }
-  if (empty.empty()) return refill;
-  std::vector<int64_t> farthest(members.rows.size());
-  std::iota(farthest.begin(), farthest.end(), int64_t{0});
-  const auto wanted = farthest.begin() + std::min(farthest.size(), empty.size());
-  std::partial_sort(farthest.begin(), wanted, farthest.end(), [&](int64_t a, int64_t b) {
+  std::vector<int64_t> out;
+  for (int64_t c = 0; c < k; ++c) {
+    if (!kept[c]) out.push_back(c);
+  }
+  return out;
+}
+
+// The rows with the largest distances, largest first; those that weigh nothing come last.
+std::vector<int64_t> farthest_rows(std::vector<double> distances,
+                                   const std::vector<double>& weights, size_t count) {
+  for (size_t i = 0; i < weights.size(); ++i) {
+    if (weights[i] == 0.0) distances[i] = -1.0;
+  }
+  std::vector<int64_t> rows(distances.size());
+  std::iota(rows.begin(), rows.end(), int64_t{0});
+  count = std::min(count, rows.size());
+  const auto end = rows.begin() + static_cast<std::ptrdiff_t>(count);
+  std::partial_sort(rows.begin(), end, rows.end(), [&](int64_t a, int64_t b) {
     return distances[a] > distances[b] || (distances[a] == distances[b] && a < b);
   });
-  for (size_t e = 0; e < empty.size() && e < farthest.size(); ++e) refill[empty[e]] = farthest[e];
-  return refill;
+  rows.resize(count);
+  return rows;
 }
 
 // What the iterations work with.
@@ -64,19 +64,21 @@ class Lloyd {
   const std::vector<int64_t>& labels() const { return assigner_.labels(); }
   std::vector<double> distances() { return assigner_.distances(); }
 
-  // Makes the centroids of the marked clusters, and of those without members, anew.
-  void update(const std::vector<bool>& changed, std::vector<float>& centroids) {
+  // Makes the centroids of the marked clusters, and of those without weight, anew.
+  void update(const std::vector<bool>& changed, const std::vector<double>& weights,
+              std::vector<float>& centroids) {
     const bool spherical = metric_ == Metric::kCosine;
     const Members members(labels().data(), x_.n, k_);
-    std::vector<int64_t> refill(static_cast<size_t>(k_), -1);
-    if (members.some_empty()) refill = refill_empty(members, distances().data(), k_);
+    const std::vector<int64_t> refill = refills(weights);
     const std::vector<double> none;
-    const int64_t share = (k_ + team_.most() - 1) / team_.most();
+    const Scaling all{spherical ? rows_.norms : none, weights};
+    const Scaling alone{spherical ? rows_.norms : none, none};
+    const int64_t width = all.width(x_.d), share = (k_ + team_.most() - 1) / team_.most();
     team_.run_range(
-        k_, std::clamp(kSums / x_.d, int64_t{1}, share),
+        k_, std::clamp(kSums / width, int64_t{1}, share),
         [&](int64_t begin, int64_t end, int worker) {
-          CentroidSum sum(team_, worker, x_, spherical ? rows_.norms : none);
-          std::vector<double> totals(static_cast<size_t>((end - begin) * x_.d), 0.0);
+          CentroidSum sum(team_, worker, x_, all), one(team_, worker, x_, alone);
+          std::vector<double> totals(static_cast<size_t>((end - begin) * width), 0.0);
           std::vector<int64_t> next(members.begin.begin() + begin, members.begin.begin() + end);
           // Block by block, whose rows come from memory once.
           for (int64_t last = kBlockRows; last < x_.n + kBlockRows; last += kBlockRows) {
@@ -85,21 +87,25 @@ class Lloyd {
               const int64_t from = next[c - begin];
               int64_t to = from;
               while (to < members.begin[c + 1] && members.rows[to] < last) ++to;
-              if (from < to)
+              if (from < to) {
                 sum(&members.rows[from], &members.rows[from] + (to - from),
-                    &totals[(c - begin) * x_.d]);
+                    &totals[(c - begin) * width]);
+              }
               next[c - begin] = to;
             }
           }
           for (int64_t c = begin; c < end; ++c) {
             if (!changed[c] && refill[c] < 0) continue;
-            double* total = &totals[(c - begin) * x_.d];
-            if (refill[c] >= 0) sum(&refill[c], &refill[c] + 1, total);
-            double divisor = static_cast<double>(members.begin[c + 1] - members.begin[c]);
+            double* total = &totals[(c - begin) * width];
+            double divisor = 1.0;
             if (refill[c] >= 0) {
-              divisor = 1.0;
+              one(&refill[c], &refill[c] + 1, total);
             } else if (spherical) {
               divisor = std::sqrt(squared_norm(total, x_.d));
+            } else {
+              divisor = weights.empty()
+                            ? static_cast<double>(members.begin[c + 1] - members.begin[c])
+                            : total[x_.d];
             }
             // Members cancel out, or have no direction: a zero centroid.
             for (int64_t e = 0; e < x_.d; ++e) {
@@ -110,7 +116,22 @@ class Lloyd {
         });
   }
 
+  // Shifts of the centroids, all together, at which a tolerance ends it.
+  double enough(double tol) {
+    return tol == 0.0 ? 0.0 : tol * mean_variance(team_, rows_, metric_ == Metric::kCosine);
+  }
+
  private:
+  // The one row that each cluster without weight takes; -1 for the others.
+  std::vector<int64_t> refills(const std::vector<double>& weights) {
+    std::vector<int64_t> out(static_cast<size_t>(k_), -1);
+    const std::vector<int64_t> clusters = weightless(labels(), weights, k_);
+    if (clusters.empty()) return out;
+    const std::vector<int64_t> rows = farthest_rows(distances(), weights, clusters.size());
+    for (size_t r = 0; r < rows.size(); ++r) out[clusters[r]] = rows[r];
+    return out;
+  }
+
   const Matrix& x_;
   const int64_t k_;
   const Metric metric_;
@@ -132,29 +153,31 @@ std::vector<bool> changed_clusters(const std::vector<int64_t>& last,
 
 }  // namespace
 
-KMeans kmeans(const Matrix& x, std::vector<float> centroids, int64_t k, bool spherical,
-              int64_t max_iterations, const Context& context) {
+KMeans kmeans(const Matrix& x, std::vector<float> centroids, int64_t k,
+              const KMeansOptions& options, const Context& context) {
   KMeans out{{}, std::move(centroids), {}, 0.0, 0, false};
-  const Metric metric = spherical ? Metric::kCosine : Metric::kEuclidean;
-  Lloyd lloyd(x, k, metric, context);
+  const std::vector<double>& weights = options.weights;
+  Lloyd lloyd(x, k, options.spherical ? Metric::kCosine : Metric::kEuclidean, context);
+  const double enough = lloyd.enough(options.tol);
+  bool little = false;  // whether the last update moved the centroids by no more than that
   std::vector<int64_t> last;
   for (;;) {
-    lloyd.assign(out.centroids, out.iterations, max_iterations + 1);
+    lloyd.assign(out.centroids, out.iterations, options.max_iterations + 1);
     const std::vector<bool> changed = changed_clusters(last, lloyd.labels(), k);
-    out.converged =
-        !last.empty() && std::find(changed.begin(), changed.end(), true) == changed.end();
-    if (out.converged || out.iterations == max_iterations) break;
-    lloyd.update(changed, out.centroids);
+    out.converged = little || (!last.empty() &&
+                               std::find(changed.begin(), changed.end(), true) == changed.end());
+    if (out.converged || out.iterations == options.max_iterations) break;
+    const std::vector<float> before = out.centroids;
+    lloyd.update(changed, weights, out.centroids);
+    little = options.tol > 0.0 && squared_shift(before, out.centroids, k, x.d) <= enough;
     last = lloyd.labels();
     ++out.iterations;
   }
   out.labels = lloyd.labels();
   out.distances = lloyd.distances();
-  std::vector<double> blocks;
-  for (int64_t begin = 0; begin < x.n; begin += kBlockRows) {
-    blocks.push_back(sum_in_order(&out.distances[begin], std::min(kBlockRows, x.n - begin)));
-  }
-  out.inertia = sum_in_order(blocks.data(), static_cast<int64_t>(blocks.size()));
+  out.inertia = sum_by_blocks(x.n, [&](int64_t i) {
+    return weights.empty() ? out.distances[i] : weights[i] * out.distances[i];
+  });
   return out;
 }
 

@@ -19,12 +19,18 @@ class Screen {
   static Screen dense(const Sample& sample);
 
   int64_t width() const { return width_; }  // integers a code, a multiple of 4
+  int64_t kept() const { return kept_; }    // of these, those that make the point
   double step() const { return step_; }
+  double longest() const { return longest_; }  // P
+  double factor() const { return longest_ + 0.5 * remainder_; }  // of tau in a
 
   Codes encode(Team& team, const Positions& side) const;
   Codes encode(const Positions& side, int64_t begin, int64_t end) const;
   RowCodes encode_rows(Team& team, const Positions& side) const;
   RowCodes encode_rows(const Positions& side, int64_t begin, int64_t end) const;
+
+  // The code of one position in two planes; requires a dense screen.
+  FineCode encode_fine(const Positions& side, int64_t p) const;
 
   // The accumulator's start for a row with share a: a pair whose sum stays negative is below bar.
   int32_t start(int32_t a, double bar) const;

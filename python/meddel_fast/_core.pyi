@@ -55,13 +55,20 @@ def deduplicate(
     /,
 ) -> tuple[_Int, _Float]: ...
 def kmeans_plus_plus(
-    x: _Array, spherical: bool, uniforms: list[float], threads: int, /
+    x: _Array,
+    spherical: bool,
+    uniforms: list[float],
+    threads: int,
+    /,
+    weights: _Float | None = None,
 ) -> _Int: ...
 def kmeans(
     x: _Array,
     init: NDArray[np.float32],
     max_iterations: int,
+    tol: float,
     spherical: bool,
+    weights: _Float | None,
     threads: int,
     /,
 ) -> tuple[_Int, NDArray[np.float32], _Float, float, int, bool]: ...
@@ -142,6 +149,7 @@ def add_members(
     x: _Array,
     labels: _Int,
     norms: _Float | None,
+    weights: _Float | None,
     wanted: list[bool],
     sums: _Float,
     threads: int,
