@@ -1,6 +1,6 @@
-"""Lloyd's k-means and its k-means++ seeding, every bit of which is fixed.
+"""Lloyd's k-means, every bit of which is fixed.
 
-Public: :func:`kmeans`, :func:`kmeans_plus_plus`. Assignment is a search for the nearest centroid
+Public: :func:`kmeans`. Assignment is a search for the nearest centroid
 (:mod:`~meddel_fast.kernels.nearest`), from the second on with the last centroid's score as the bar;
 sums run in the contract's order (:mod:`~meddel_fast.kernels.cluster_sums`).
 """
@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from meddel_fast.kernels import confirm
 from meddel_fast.kernels.cluster_sums import block_sums, cluster_sums, cluster_weights
 from meddel_fast.kernels.nearest import nearest
 from meddel_fast.kernels.prepared import DEFAULT, Prepared, Tuning, prepare
-from meddel_fast.kernels.rows import BLOCK_ROWS, Rows
+from meddel_fast.kernels.rows import Rows
 from meddel_fast.kernels.screen import Screen
 
 
@@ -185,46 +184,3 @@ def squared_norms_of_sums(v: Tensor) -> Tensor:
     fours = lanes[:, :4] + lanes[:, 4:]
     twos = fours[:, :2] + fours[:, 2:]
     return twos[:, 0] + twos[:, 1]
-
-
-def kmeans_plus_plus(
-    x: Rows,
-    squares: Tensor,
-    uniforms: NDArray[np.float64],
-    *,
-    spherical: bool,
-    weights: Tensor | None = None,
-) -> list[int]:
-    """Return the rows that k-means++ draws, one per uniform in [0, 1), as reference.py states."""
-    nearest = torch.full((x.n,), float("inf"), dtype=torch.float64, device=x.device)
-    first = None if weights is None else _draw(weights, uniforms[0])
-    chosen = [min(int(uniforms[0] * x.n), x.n - 1) if first is None else first]
-    while len(chosen) < len(uniforms):
-        seed = chosen[-1]
-        row = x.take(torch.tensor([seed], device=x.device))
-        score = confirm.scores(
-            confirm.with_each(x, row), squares, squares[seed].expand(x.n), cosine=spherical
-        )
-        nearest = torch.minimum(nearest, confirm.distances(score, cosine=spherical))
-        nearest[seed] = 0.0
-        share = nearest if weights is None else weights * nearest
-        drawn = _draw(share, uniforms[len(chosen)])
-        if drawn is None:
-            drawn = min(set(range(len(chosen) + 1)) - set(chosen))
-        chosen.append(drawn)
-    return chosen
-
-
-def _draw(share: Tensor, uniform: float) -> int | None:
-    """Return the row where the running sum of shares exceeds the uniform's part of all, if any."""
-    blocks = np.cumsum(block_sums(share).cpu().numpy())
-    if blocks[-1] == 0.0:
-        return None
-    target = min(uniform * blocks[-1], np.nextafter(blocks[-1], 0.0))
-    block = int(np.argmax(blocks > target))
-    rows = share[block * BLOCK_ROWS : (block + 1) * BLOCK_ROWS].cpu().numpy()
-    before = blocks[block - 1] if block else 0.0
-    beyond = np.cumsum(np.concatenate([[before], rows]))[1:] > target
-    # Rounding may leave the block's own running sum short of the target: the last possible row.
-    last = int(np.flatnonzero(rows)[-1])
-    return block * BLOCK_ROWS + (int(np.argmax(beyond)) if beyond.any() else last)

@@ -22,9 +22,9 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from meddel_fast.kernels import cluster_sums as sums
-from meddel_fast.kernels import confirm, join, tile_max
+from meddel_fast.kernels import confirm, join, seeding, tile_max
 from meddel_fast.kernels.join import Mask
-from meddel_fast.kernels.screen import DENSE_WIDTH, NEVER
+from meddel_fast.kernels.screen import DENSE_WIDTH, NEVER, PREFIX_WIDTH
 from meddel_fast.kernels.tuning import CONFIGS, OPTIONS, UNFUSED, Config
 
 pytestmark = pytest.mark.skipif(triton.knobs.runtime.interpret, reason="in the interpreter")
@@ -91,6 +91,18 @@ CASES = {
             FOUR,
         )
         for kind in ("fp32", "fp16", "bf16", "i8")
+    },
+    **{
+        f"sign_sums_{name}": Case(
+            seeding.sign_sums,
+            {"BLOCK": seeding.ROWS, "WIDTH": width, "STEP": PREFIX_WIDTH, "LISTED": listed},
+            {"code": "*i8", "share": "*i32", "start": "*i32", "rows": rows, "out": "*i32"},
+            FOUR,
+        )
+        for name, width, listed, rows in (
+            ("of_all", PREFIX_WIDTH, False, "*i32"),
+            ("listed", 6 * DENSE_WIDTH, True, "*i64"),
+        )
     },
     "square_roots": Case(
         confirm.square_roots, {"BLOCK": 1024}, {"x": "*fp64", "out": "*fp64"}, FOUR

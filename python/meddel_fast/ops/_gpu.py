@@ -34,6 +34,7 @@ from meddel_fast.kernels import kcenter as _kcenter
 from meddel_fast.kernels import kmeans as _kmeans
 from meddel_fast.kernels import pairs as _pairs
 from meddel_fast.kernels import redundancy as _redundancy
+from meddel_fast.kernels import seeding as _seeding
 from meddel_fast.kernels import topk as _topk
 from meddel_fast.kernels.rows import Rows
 
@@ -237,7 +238,7 @@ def kmeans_plus_plus(
     x: Samples, spherical: bool, uniforms: list[float], _threads: int, weights: Floats | None
 ) -> list[int]:
     """Return the rows that k-means++ draws, one for each of the uniforms."""
-    return _kmeans.kmeans_plus_plus(
+    return _seeding.kmeans_plus_plus(
         x.rows, x.squares, np.array(uniforms), spherical=spherical, weights=x.there(weights)
     )
 
