@@ -13,6 +13,7 @@
 #include "base/parallel.h"
 #include "base/sides.h"
 #include "cpu/isa.h"
+#include "screen/opening.h"
 #include "screen/plan.h"
 #include "screen/scan_screens.h"
 
@@ -26,6 +27,8 @@ namespace meddel {
 //   bool counts(int64_t p, int64_t q) const              whether column q of these matters
 //   double bar(int64_t p) const                          scores below it need not be handed over
 //   void take(int64_t p, int64_t q, double inner)        once a pair, in any order
+//   int64_t wanted(int64_t p) const                      pairs before a row has a bar, if it is not
+//                                                        one; what counts is then what is taken
 //   void finish_band(int64_t begin, int64_t end)         after the band's last pair
 // What a screen leaves out has a score below the bar; what is handed over may still be below it.
 // The elements of x and y are of one type, or those of y are fp32 (x is widened, exactly).
@@ -43,6 +46,19 @@ constexpr int64_t kDenseTiles = 64;
 // With at least as many survivors of the prefix, the rows of a tile are worth having the tile's
 // dense codes one after the other (some 20 us, once a band), to look at the survivors alone.
 constexpr double kRefined = 128.0;
+
+// Columns that a row which wants several pairs looks at before its bar is made of them.
+constexpr int64_t kOpened = 1024;
+
+// What an operation's wanted says, and whether it has any.
+template <class Operation>
+auto wanted_pairs(const Operation& operation, int64_t p, int) -> decltype(operation.wanted(p)) {
+  return operation.wanted(p);
+}
+template <class Operation>
+int64_t wanted_pairs(const Operation&, int64_t, long) {
+  return 1;
+}
 
 // Rows a band: many for the sake of the columns' data, which a band reads once, few enough for all
 // threads to have some, and of few groups.
@@ -77,6 +93,12 @@ struct Workspace {
   std::vector<int32_t> scores;
   std::vector<uint16_t> columns;
   std::vector<int32_t> counts;
+  std::vector<Opening> openings;  // of the band's rows that want several pairs, else none
+  double widest = 0.0;            // tau of the columns so far
+  std::vector<int32_t> sums;
+  int64_t rows = 0;          // of the band
+  std::vector<float> reach;  // by [group * rows + row]: what RowReach says
+  std::vector<float> highest;
   Confirmer<Operation> confirmer;
 };
 
@@ -99,12 +121,16 @@ class Scanner {
     const ColumnRange all = ranges(begin, end);
     Workspace<Operation> work(screening_, x_, y_, operation_);
     if (screening_.prefix) work.prefix = screening_.x_codes(begin, end);
-    double lowest = lowest_bar(begin, end);
-    for (const Tile& tile : tiles(begin, end, all, lowest)) {
+    open_band(begin, end, work);
+    double lowest = lowest_bar(begin, end, work);
+    for (const Tile& tile : tiles(begin, end, all, lowest, work)) {
       if (tile.reach < lowest) break;  // nor do those that follow
       team_.checkpoint(worker);
       columns(begin, end, tile.begin, work);
-      if (Operation::kRising && screening_.groups > 0) lowest = lowest_bar(begin, end);
+      if (Operation::kRising && screening_.groups > 0) lowest = lowest_bar(begin, end, work);
+    }
+    for (size_t r = 0; r < work.openings.size(); ++r) {
+      if (work.openings[r].open) close(begin + static_cast<int64_t>(r), work.openings[r], work);
     }
     operation_.finish_band(begin, end);
   }
@@ -121,14 +147,41 @@ class Scanner {
     return all.begin < all.end ? all : ColumnRange{0, 0};
   }
 
-  // The lowest bar of some rows that have columns.
-  double lowest_bar(int64_t begin, int64_t end) const {
+  // The lowest bar of a band's rows that have columns.
+  double lowest_bar(int64_t begin, int64_t end, const Workspace<Operation>& work) const {
     double lowest = kInfinity;
     for (int64_t p = begin; p < end; ++p) {
       const ColumnRange range = operation_.range(p);
-      if (range.begin < range.end) lowest = std::min(lowest, operation_.bar(p));
+      if (range.begin < range.end) lowest = std::min(lowest, bar(p, begin, work));
     }
     return lowest;
+  }
+
+  // The bar of a row of the band that begins at `begin`.
+  double bar(int64_t p, int64_t begin, const Workspace<Operation>& work) const {
+    if (!work.openings.empty() && work.openings[p - begin].open)
+      return work.openings[p - begin].bar;
+    return operation_.bar(p);
+  }
+
+  // Measures how high the rows reach, and opens those that want several pairs and have none.
+  void open_band(int64_t begin, int64_t end, Workspace<Operation>& work) const {
+    work.rows = end - begin;
+    if (screening_.row_reach) {
+      work.dense = screening_.x_dense(begin, end);
+      work.reach.resize(static_cast<size_t>(work.rows * screening_.groups));
+      work.highest.resize(static_cast<size_t>(work.rows));
+      screening_.row_reach->measure(work.dense, &screening_.x_group[begin], work.rows, work.rows,
+                                    work.reach.data());
+    }
+    if (!screening_.dense) return;
+    for (int64_t p = begin; p < end; ++p) {
+      if (wanted_pairs(operation_, p, 0) == 1 || operation_.bar(p) != -kInfinity) continue;
+      if (work.dense.share.empty()) work.dense = screening_.x_dense(begin, end);
+      work.openings.resize(static_cast<size_t>(work.rows));
+      const bool known = work.dense.fits(p - begin) && work.dense.share[p - begin] > -kShare;
+      work.openings[p - begin].open = known && !work.dense.tau.empty();
+    }
   }
 
   struct Tile {
@@ -138,12 +191,22 @@ class Scanner {
 
   // The tiles of a band that reach its lowest bar, the most promising first, as they raise the
   // bars: by their groups, or those near the band's own position (frames of a video, say).
-  std::vector<Tile> tiles(int64_t begin, int64_t end, const ColumnRange& all, double lowest) const {
+  std::vector<Tile> tiles(int64_t begin, int64_t end, const ColumnRange& all, double lowest,
+                          const Workspace<Operation>& work) const {
     const auto tile_of = [](int64_t q) { return q / kTileColumns * kTileColumns; };
     std::vector<Tile> out;
+    std::vector<float> band;  // by group: the highest of the band's rows
+    for (size_t at = 0; at < work.reach.size(); at += static_cast<size_t>(work.rows)) {
+      band.push_back(*std::max_element(&work.reach[at], &work.reach[at] + work.rows));
+    }
+    const auto highest = [&](int64_t tile) {
+      if (band.empty()) return screening_.highest(begin, end, tile, tile_end(tile));
+      const auto first = band.begin() + screening_.y_group[tile];
+      const auto last = band.begin() + screening_.y_group[tile_end(tile) - 1];
+      return screening_.dense->score(static_cast<double>(*std::max_element(first, last + 1)));
+    };
     const auto add = [&](int64_t tile) {
-      const double reach =
-          screening_.groups > 0 ? screening_.highest(begin, end, tile, tile_end(tile)) : kInfinity;
+      const double reach = screening_.groups > 0 ? highest(tile) : kInfinity;
       if (reach >= lowest) out.push_back({tile, reach});
     };
     const int64_t first = tile_of(all.begin);
@@ -192,7 +255,8 @@ class Scanner {
 
   void screened(const Piece& piece, Workspace<Operation>& work) {
     std::fill(work.taken.begin(), work.taken.end(), uint8_t{0});
-    const int64_t wanted = choose_rows(piece, work);
+    int64_t wanted = choose_rows(piece, work);
+    if (wanted > 0 && !work.openings.empty()) wanted -= open(piece, work);
     if (wanted == 0) return;
     bool dense = screening_.prefix == nullptr || work.dense_tiles > 0;
     if (!dense) {
@@ -255,6 +319,17 @@ class Scanner {
   int64_t choose_rows(const Piece& piece, Workspace<Operation>& work) const {
     std::fill(work.starts.begin(), work.starts.end(), Screen::never());
     int64_t count = 0;
+    if (screening_.row_reach) {
+      const float* highest = reach_of_rows(piece, work);
+      for (int64_t p = piece.begin; p < piece.end; ++p) {
+        const int64_t r = p - piece.begin;
+        const double wanted = screening_.dense->wanted(bar(p, piece.band, work));
+        if (work.taken[r] || static_cast<double>(highest[r]) < wanted) continue;
+        work.starts[r] = 0;
+        ++count;
+      }
+      return count;
+    }
     for (int64_t p = piece.begin; p < piece.end;) {
       // Rows of one group are asked about together.
       int64_t next = piece.end;
@@ -265,12 +340,83 @@ class Scanner {
         reach = screening_.highest(p, next, piece.first(), piece.first() + piece.columns);
       }
       for (; p < next; ++p) {
-        if (work.taken[p - piece.begin] || reach < operation_.bar(p)) continue;
+        if (work.taken[p - piece.begin] || reach < bar(p, piece.band, work)) continue;
         work.starts[p - piece.begin] = 0;
         ++count;
       }
     }
     return count;
+  }
+
+  // What each of a piece's rows reaches at most among its columns' groups.
+  const float* reach_of_rows(const Piece& piece, Workspace<Operation>& work) const {
+    const int64_t rows = piece.rows();
+    float* highest = work.highest.data();
+    std::fill_n(highest, rows, -std::numeric_limits<float>::infinity());
+    const int32_t last = screening_.y_group[piece.first() + piece.columns - 1];
+    for (int32_t group = screening_.y_group[piece.first()]; group <= last; ++group) {
+      const float* reach = &work.reach[group * work.rows + piece.begin - piece.band];
+      for (int64_t r = 0; r < rows; ++r) highest[r] = std::max(highest[r], reach[r]);
+    }
+    return highest;
+  }
+
+  // Has the open ones of the chosen rows keep columns of a tile, which settles it for them; returns
+  // their number.
+  int64_t open(const Piece& piece, Workspace<Operation>& work) {
+    const auto is_open = [&](int64_t r) {
+      return r < piece.rows() && work.starts[r] != Screen::never() &&
+             work.openings[piece.begin - piece.band + r].open;
+    };
+    int64_t count = 0;
+    for (int64_t r = 0; r < piece.rows(); r += 4) {
+      if (!is_open(r) && !is_open(r + 1) && !is_open(r + 2) && !is_open(r + 3)) continue;
+      const ScreenCodes codes = dense_codes(piece, work);
+      const int64_t at = piece.begin - piece.band + r, width = codes.screen.width();
+      kernels().scores(&codes.rows.bytes[at * width], &codes.rows.share[at], 4, codes.packed,
+                       codes.starts, piece.blocks(), width, work.scores.data(), kTileColumns);
+      work.widest = std::max(work.widest, work.tile_codes->widest);
+      for (int64_t k = r; k < r + 4; ++k) {
+        if (!is_open(k)) continue;
+        keep(piece, piece.begin + k, &work.scores[(k - r) * kTileColumns], work);
+        work.starts[k] = Screen::never();
+        work.taken[k] = 1;
+        ++count;
+      }
+    }
+    return count;
+  }
+
+  // Keeps columns for an open row, by their sums, and closes it when it has seen enough.
+  void keep(const Piece& piece, int64_t p, const int32_t* sums, Workspace<Operation>& work) {
+    Opening& opening = work.openings[p - piece.band];
+    const ColumnRange range = operation_.range(p);
+    const int32_t start = screening_.dense->start(0, opening.bar);
+    const int32_t count =
+        kernels().at_least(sums, piece.blocks() * kBlockColumns, start, work.columns.data());
+    for (int32_t c = 0; c < count; ++c) {
+      const int64_t column = work.columns[c], q = piece.first() + column;
+      if (column >= piece.columns || q < range.begin || q >= range.end) continue;
+      if (operation_.counts(p, q)) opening.columns.push_back({q, sums[column]});
+    }
+    opening.seen += piece.columns;
+    const int64_t wanted = wanted_pairs(operation_, p, 0);
+    const bool enough = opening.seen >= kOpened && opening.seen >= 4 * wanted;
+    if (enough || static_cast<int64_t>(opening.columns.size()) >= opening.raised_at) {
+      const double tau = work.dense.tau[p - piece.band] + work.widest;
+      opening.raise(*screening_.dense, wanted, tau, work.sums);
+    }
+    if (enough) close(p, opening, work);
+  }
+
+  // Works out what an open row has kept.
+  void close(int64_t p, Opening& opening, Workspace<Operation>& work) {
+    opening.open = false;
+    for (const Opening::Column& column : opening.columns) {
+      work.confirmer.add(column.position, screening_.dense->bound(column.sum));
+    }
+    std::vector<Opening::Column>().swap(opening.columns);
+    work.confirmer.settle(p, wanted_pairs(operation_, p, 0));
   }
 
   // Screens the chosen ones of a piece's rows. Rows without a bar take what they need from the tile

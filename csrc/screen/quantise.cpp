@@ -91,9 +91,12 @@ Codes Screen::encode(const Positions& side, int64_t begin, int64_t end) const {
   const int64_t count = round_up(end - begin, kBlockColumns);
   Codes out{std::vector<int8_t>(static_cast<size_t>(count * width_), 0),
             std::vector<int32_t>(static_cast<size_t>(count), -kDropped)};
-  each_code(side, begin, end, [&](int64_t p, const int8_t* code, int32_t a, double) {
+  double widest = 0.0;
+  each_code(side, begin, end, [&](int64_t p, const int8_t* code, int32_t a, double tau) {
     put_code(code, width_, p - begin, a, out);
+    widest = std::max(widest, a == -kShare ? kInfinity : tau);
   });
+  if (dense_) out.widest = widest;
   return out;
 }
 

@@ -103,6 +103,18 @@ double Screen::bound(int32_t sum) const {
                     delta_ * longest_ * longest_ + slack_);
 }
 
+// Each of the inequalities of bounds.h but that of t holds in the other direction as well, with the
+// errors subtracted: <u, v> >= s^2 q_u'q_v - factor (tau_u + tau_v), where a holds them once more.
+// Of t, share's t' is too large by at most off |w~|^2 + 2.1 eps W + eps^2 each, as
+// |w|^2 <= (|w~| + eps)^2 with |w~|^2 off by that share, and |w~| <= W; rounding up makes each a
+// too large by at most 1 + 2e-6.
+double Screen::least(int32_t sum, double tau) const {
+  const double factor = longest_ + 0.5 * remainder_, most = map_.longest * (1.0 + off_);
+  const double lengths = off_ * most * most + 2.1 * epsilon_ * most + epsilon_ * epsilon_;
+  const double s = (static_cast<double>(sum) - 2.001) * step_ * step_;
+  return map_.score(s - 2.0 * (factor * tau + lengths) - slack_);
+}
+
 double Screen::highest_score(double gap) const {
   return map_.score(map_.most() - 0.5 * gap * gap + slack_);
 }

@@ -32,6 +32,18 @@ class Screen {
   // What a score is at most when the sum of the shares and the product is `sum`.
   double bound(int32_t sum) const;
 
+  // What it is at least, for the dense codes of two rows that are screened, with no a cut off from
+  // below and taus that add up to no more than `tau`.
+  double least(int32_t sum, double tau) const;
+
+  // The S (bounds.h) that a score takes.
+  double wanted(double bar) const { return map_.wanted(bar); }
+
+  double score(double s) const { return map_.score(s); }
+
+  // What S is at most when two rows' points are at no distance.
+  double highest_point() const { return map_.most() + slack_; }
+
   // What the score of two rows is at most when their points are at least `gap` apart.
   double highest_score(double gap) const;
 
