@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <vector>
 
 #include "cpu/kernels.h"
@@ -25,9 +24,7 @@ inline int64_t chunked(int64_t width) { return round_up(width, kChunk); }
 struct Codes {
   std::vector<int8_t> packed;
   std::vector<int32_t> start;  // a, less what the kernels' bias on the other side adds
-  // The largest tau of those that are screened, where dense codes were made of a range of positions
-  // and none has an a that was cut off from below; else infinite.
-  double widest = std::numeric_limits<double>::infinity();
+  std::vector<int32_t> loss;   // what Screen::loss says, of dense codes made of a range
 
   int64_t blocks() const { return static_cast<int64_t>(start.size()) / kBlockColumns; }
 

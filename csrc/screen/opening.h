@@ -20,20 +20,20 @@ struct Opening {
   struct Column {
     int64_t position;
     int32_t sum;
+    int32_t least;  // less the losses of both rows
   };
 
-  // Raises the bar to what the `wanted` best score at least, and drops what is below it. The taus
-  // of the row and of every column add up to `tau` at most. Requires wanted > 0.
-  void raise(const Screen& dense, int64_t wanted, double tau, std::vector<int32_t>& sums) {
-    constexpr int32_t kNoSum = kSurvives / 2;  // of two rows that are screened
+  // Raises the bar to what the `wanted` best score at least, and drops what is below it. `sums` is
+  // for its own use.
+  void raise(const Screen& dense, int64_t wanted, std::vector<int32_t>& sums) {
     sums.clear();
     for (const Column& column : columns) {
-      if (column.sum < kNoSum) sums.push_back(column.sum);
+      if (column.least > -kBar) sums.push_back(column.least);
     }
     if (static_cast<int64_t>(sums.size()) >= wanted) {
       const auto last = sums.begin() + wanted - 1;
       std::nth_element(sums.begin(), last, sums.end(), std::greater<int32_t>());
-      bar = std::max(bar, dense.least(*last, tau));
+      bar = std::max(bar, dense.least(*last));
       const int32_t start = dense.start(0, bar);
       const auto below = [start](const Column& column) { return column.sum + start < 0; };
       columns.erase(std::remove_if(columns.begin(), columns.end(), below), columns.end());

@@ -141,6 +141,10 @@ double ScanScreens::group(Team& team, ScanSide& x, ScanSide& y, double regroup, 
     side.rows = std::move(moved);
     return sorted;
   };
+  screening_.y_begin.assign(1, 0);
+  for (const int64_t members : columns.members) {
+    screening_.y_begin.push_back(screening_.y_begin.back() + members);
+  }
   screening_.y_group = arrange(y, std::move(columns.group));
   screening_.x_group = one_side ? screening_.y_group : arrange(x, std::move(rows.group));
   return left;

@@ -44,6 +44,7 @@ struct Screening {
   std::vector<double> reach;  // highest score of two groups: [x's * groups + y's]
   std::vector<int32_t> x_group;
   std::vector<int32_t> y_group;
+  std::vector<int64_t> y_begin;         // by group, and the end: its first position
   const RowReach* row_reach = nullptr;  // likewise of single rows, where that is worth it
 
   // The highest score of rows [begin, end) of x and columns [first, last) of y.
