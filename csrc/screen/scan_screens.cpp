@@ -12,6 +12,9 @@ namespace {
 // Of a small input's codes, and of a large one's.
 constexpr int64_t kKeptBytes = int64_t{1} << 26;
 constexpr double kKeptShare = 0.17;
+// Of the columns where rows are told apart: they come back to a tile for few rows, which must not
+// have its codes made for them. All of fp32 rows.
+constexpr double kKeptByRow = 0.27;
 
 // The share of all pairs of some rows of x and the members of groups that reach a bar.
 double left_by_row(const RowReach& reach, const Screen& dense, const Positions& x,
@@ -38,13 +41,14 @@ double left_by_row(const RowReach& reach, const Screen& dense, const Positions& 
   return left / all;
 }
 
+int64_t kept_share(const Matrix& x, double share, int64_t taken) {
+  const double input = static_cast<double>(x.n * x.d * item_size(x.dtype));
+  return std::max(kKeptBytes, static_cast<int64_t>(share * input - static_cast<double>(taken)));
+}
+
 }  // namespace
 
-int64_t kept_bytes(const Matrix& x, int64_t taken) {
-  const double input = static_cast<double>(x.n * x.d * item_size(x.dtype));
-  return std::max(kKeptBytes,
-                  static_cast<int64_t>(kKeptShare * input - static_cast<double>(taken)));
-}
+int64_t kept_bytes(const Matrix& x, int64_t taken) { return kept_share(x, kKeptShare, taken); }
 
 DenseRows::DenseRows(Team& team, const Screen& dense, const ScanSide& all) : dense_(dense) {
   if (all.size() * dense.width() > kKeptBytes) return;
@@ -91,7 +95,8 @@ ScanScreens::ScanScreens(Team& team, Metric metric, ScanSide& x, ScanSide& y, do
 
 void ScanScreens::keep_tiles(const ScanSide& y) {
   const int64_t tiles = (y.size() + scan::kTileColumns - 1) / scan::kTileColumns;
-  const int64_t bytes = kept_bytes(*y.x, static_cast<int64_t>(y_codes_.packed.size()));
+  const int64_t bytes = kept_share(*y.x, row_reach_ ? kKeptByRow : kKeptShare,
+                                   static_cast<int64_t>(y_codes_.packed.size()));
   const int64_t kept = std::min(tiles, bytes / (scan::kTileColumns * dense_->width()));
   kept_.resize(static_cast<size_t>(kept));
   made_ = std::make_unique<std::once_flag[]>(static_cast<size_t>(kept));
