@@ -38,6 +38,21 @@ class Screen {
   // What a score is at most when the sum of the shares and the product is `sum`.
   double bound(int32_t sum) const;
 
+  // For a row's dense code, with share a: what to subtract from a sum, for either row, to have a
+  // lower bound; kSurvives where there is none.
+  int32_t loss(int32_t a, double tau) const;
+
+  // What the score of two rows is at least, given the sum less the losses of both.
+  double least(int32_t sum) const;
+
+  // The S (bounds.h) that a score takes.
+  double wanted(double bar) const { return map_.wanted(bar); }
+
+  double score(double s) const { return map_.score(s); }
+
+  // What S is at most when two rows' points are at no distance.
+  double highest_point() const { return map_.most() + slack_; }
+
   // What the score of two rows is at most when their points are at least `gap` apart.
   double highest_score(double gap) const;
 
