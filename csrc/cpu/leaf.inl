@@ -339,6 +339,7 @@ constexpr Kernels make_kernels(const char* name) {
       screen,
       scores,
       refine,
+      byte_dots,
       highest,
       at_least,
       {nearer<1>, nearer<2>, nearer<3>, nearer<4>, nearer<5>, nearer<6>, nearer<7>, nearer<8>},
