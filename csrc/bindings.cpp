@@ -28,6 +28,7 @@
 #include "base/parallel.h"
 #include "cpu/isa.h"
 #include "ops/deduplicate.h"
+#include "ops/herding.h"
 #include "ops/kcenter.h"
 #include "ops/kcenter_parts.h"
 #include "ops/kmeans.h"
@@ -187,15 +188,19 @@ std::vector<T> copied(const py::array& values, int64_t size, const char* name) {
   return {whole.data(), whole.data() + size};
 }
 
+void check_distinct(const std::vector<int64_t>& selected, int64_t n) {
+  std::vector<bool> seen(static_cast<size_t>(n), false);
+  for (int64_t i : selected) {
+    MEDDEL_CHECK(i >= 0 && i < n && !seen[i], "selected must be distinct rows");
+    seen[i] = true;
+  }
+}
+
 py::tuple pairs_tuple(Pairs&& pairs) { return arrays(pairs.i, pairs.j, pairs.similarity); }
 
 py::tuple kcenter_greedy_py(const Matrix& x, int64_t k, double radius, bool cosine, int64_t start,
                             const std::vector<int64_t>& selected, bool distances, int threads) {
-  std::vector<bool> seen(static_cast<size_t>(x.n), false);
-  for (int64_t i : selected) {
-    MEDDEL_CHECK(i >= 0 && i < x.n && !seen[i], "selected must be distinct rows");
-    seen[i] = true;
-  }
+  check_distinct(selected, x.n);
   MEDDEL_CHECK(start >= 0 && start < x.n, "start must be a row");
   MEDDEL_CHECK(k >= 1 && k <= x.n - static_cast<int64_t>(selected.size()), "k is out of range");
   KCenter out = call(threads, [&](const Context& context) {
@@ -380,6 +385,28 @@ py::array_t<int64_t> join_components_py(const py::array& parent, const Index& i,
   return array(join_components(std::move(parents), i.data(), j.data(), pairs));
 }
 
+py::tuple herding_py(const Matrix& x, const std::optional<py::array>& weights_array,
+                     const std::vector<int64_t>& selected, const std::vector<int64_t>& counts,
+                     int threads) {
+  std::vector<double> weights;
+  if (weights_array) weights = copied<double>(*weights_array, x.n, "weights");
+  check_distinct(selected, x.n);
+  int64_t before = 0;
+  for (const int64_t count : counts) {
+    MEDDEL_CHECK(count > before, "counts must rise");
+    before = count;
+  }
+  MEDDEL_CHECK(before >= 1 && before <= x.n - static_cast<int64_t>(selected.size()),
+               "counts are out of range");
+  Herding out = call(threads, [&](const Context& context) {
+    return herding(x, weights, selected, counts, context);
+  });
+  return py::make_tuple(
+      array(std::move(out.order)),
+      array(std::move(out.products), {static_cast<py::ssize_t>(counts.size()), x.n}),
+      array(std::move(out.distances)));
+}
+
 py::array_t<double> row_cosines_py(const Matrix& x, const Matrix& y, int threads) {
   check_alike(x, y);
   MEDDEL_CHECK(x.n == y.n, "x and y must have as many rows");
@@ -489,6 +516,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("kmeans_plus_plus", &kmeans_plus_plus_py, py::arg(), py::arg(), py::arg(), py::arg(),
         py::arg("weights") = py::none());
   m.def("kmeans", &kmeans_py);
+  m.def("herding", &herding_py);
   m.def("squared_norms", &squared_norms_py);
   m.def("earlier_in_part", &earlier_in_part_py);
   m.def("topk_in_part", &topk_in_part_py);

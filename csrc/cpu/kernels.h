@@ -75,6 +75,10 @@ using RefineFineFn = int32_t (*)(const uint8_t* x, const uint8_t* low, int32_t x
                                  const int8_t* y, const int32_t* y_start, int64_t width,
                                  uint16_t* columns, int32_t count);
 
+// out[k] = y_start[row] + <x, code of the row>, row = rows[k]; codes as RefineFn wants them.
+using ByteDotsFn = void (*)(const uint8_t* x, const int8_t* y, const int32_t* y_start,
+                            int64_t width, const int64_t* rows, int64_t count, int32_t* out);
+
 // The first of the highest of n >= 1 scores.
 using HighestFn = int64_t (*)(const int32_t* scores, int64_t n);
 
@@ -130,6 +134,7 @@ struct Kernels {
   ScoresFn scores;
   RefineFn refine;
   RefineFineFn refine_fine;
+  ByteDotsFn byte_dots;
   HighestFn highest;
   AtLeastFn at_least;
   ReachFn reach;

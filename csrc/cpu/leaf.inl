@@ -344,6 +344,7 @@ constexpr Kernels make_kernels(const char* name) {
       scores,
       refine,
       refine_fine,
+      byte_dots,
       highest,
       at_least,
       reach,

@@ -156,6 +156,23 @@ int32_t refine_fine(const uint8_t* x, const uint8_t* low, int32_t x_start, const
   return refine_listed<true>(x, low, x_start, y, y_start, width, columns, count);
 }
 
+void byte_dots(const uint8_t* x, const int8_t* y, const int32_t* y_start, int64_t width,
+               const int64_t* rows, int64_t count, int32_t* out) {
+  constexpr int32_t kNone[16] = {};
+  constexpr int64_t kAhead = 16;  // rows, which may lie scattered in memory
+  const int64_t stride = (width + kChunk - 1) / kChunk * kChunk;
+  for (int64_t k = 0; k < count; ++k) {
+    const int8_t* code = y + rows[k] * stride;
+    const int8_t* ahead = y + rows[k + kAhead < count ? k + kAhead : k] * stride;
+    Sums sums = start_sums(kNone, 0);
+    for (int64_t i = 0; i < stride; i += kChunk) {
+      __builtin_prefetch(ahead + i);
+      sums = add_chunk(sums, x + i, load_group(code + i));
+    }
+    out[k] = y_start[rows[k]] + add_sums(sums);
+  }
+}
+
 int64_t highest(const int32_t* scores, int64_t n) {
   int32_t most = scores[0];
   for (int64_t c = 1; c < n; ++c) most = scores[c] > most ? scores[c] : most;

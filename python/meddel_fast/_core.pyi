@@ -72,6 +72,14 @@ def kmeans(
     threads: int,
     /,
 ) -> tuple[_Int, NDArray[np.float32], _Float, float, int, bool]: ...
+def herding(
+    x: _Array,
+    weights: _Float | None,
+    selected: list[int],
+    counts: list[int],
+    threads: int,
+    /,
+) -> tuple[_Int, _Float, _Float]: ...
 
 # Of parts of sets: what is known so far comes in, and goes back with a part more. A part is its
 # rows and, by row, samples, places and labels.
