@@ -30,6 +30,7 @@
 #include "base/parallel.h"
 #include "cpu/isa.h"
 #include "ops/deduplicate.h"
+#include "ops/herding.h"
 #include "ops/kcenter.h"
 #include "ops/kcenter_parts.h"
 #include "ops/kmeans.h"
@@ -211,15 +212,26 @@ Ordering ordering(int64_t n, const std::optional<Index>& order,
   return make_ordering(n, order ? order->data() : nullptr, labels ? labels->data() : nullptr);
 }
 
+template <class T>
+std::vector<T> copied(const py::array& values, int64_t size, const char* name) {
+  const py::array_t<T, py::array::c_style | py::array::forcecast> whole(values);
+  MEDDEL_CHECK(whole.size() == size, name << " must have " << size << " elements");
+  return {whole.data(), whole.data() + size};
+}
+
+void check_distinct(const std::vector<int64_t>& selected, int64_t n) {
+  std::vector<bool> seen(static_cast<size_t>(n), false);
+  for (int64_t i : selected) {
+    MEDDEL_CHECK(i >= 0 && i < n && !seen[i], "selected must be distinct rows");
+    seen[i] = true;
+  }
+}
+
 py::tuple pairs_tuple(Pairs&& pairs) { return arrays(pairs.i, pairs.j, pairs.similarity); }
 
 py::tuple kcenter_greedy_py(const Matrix& x, int64_t k, double radius, bool cosine, int64_t start,
                             const std::vector<int64_t>& selected, bool distances, int threads) {
-  std::vector<bool> seen(static_cast<size_t>(x.n), false);
-  for (int64_t i : selected) {
-    MEDDEL_CHECK(i >= 0 && i < x.n && !seen[i], "selected must be distinct rows");
-    seen[i] = true;
-  }
+  check_distinct(selected, x.n);
   MEDDEL_CHECK(start >= 0 && start < x.n, "start must be a row");
   MEDDEL_CHECK(k >= 1 && k <= x.n - static_cast<int64_t>(selected.size()), "k is out of range");
   KCenter out = call(threads, [&](const Context& context) {
@@ -271,21 +283,26 @@ py::tuple deduplicate_py(const Matrix& x, double threshold, const std::string& r
 }
 
 py::array_t<int64_t> kmeans_plus_plus_py(const Matrix& x, bool spherical,
-                                         const std::vector<double>& uniforms, int threads) {
+                                         const std::vector<double>& uniforms, int threads,
+                                         const std::optional<py::array>& weights_array) {
   MEDDEL_CHECK(!uniforms.empty() && static_cast<int64_t>(uniforms.size()) <= x.n,
                "expected 1 to n uniforms");
+  std::vector<double> weights;
+  if (weights_array) weights = copied<double>(*weights_array, x.n, "weights");
   return array(call(threads, [&](const Context& context) {
-    return kmeans_plus_plus(x, spherical, uniforms, context);
+    return kmeans_plus_plus(x, spherical, uniforms, weights, context);
   }));
 }
 
-py::tuple kmeans_py(const Matrix& x, const Matrix& init, int64_t max_iterations, bool spherical,
-                    int threads) {
+py::tuple kmeans_py(const Matrix& x, const Matrix& init, int64_t max_iterations, double tol,
+                    bool spherical, const std::optional<py::array>& weights, int threads) {
   MEDDEL_CHECK(init.dtype == DType::kFloat32 && init.d == x.d && init.ld == init.d,
                "centroids must be contiguous fp32 rows as wide as those of x");
   const float* begin = static_cast<const float*>(init.data);
+  KMeansOptions options{spherical, max_iterations, tol};
+  if (weights) options.weights = copied<double>(*weights, x.n, "weights");
   KMeans out = call(threads, [&](const Context& context) {
-    return kmeans(x, {begin, begin + init.n * init.d}, init.n, spherical, max_iterations, context);
+    return kmeans(x, {begin, begin + init.n * init.d}, init.n, options, context);
   });
   return py::make_tuple(
       array(std::move(out.labels)), array(std::move(out.centroids), {init.n, init.d}),
@@ -300,13 +317,6 @@ int64_t first_nonfinite_row_py(const Matrix& x, int threads) {
 }
 
 // Operations on parts of sets: what is known so far comes in, and goes back with a part more.
-
-template <class T>
-std::vector<T> copied(const py::array& values, int64_t size, const char* name) {
-  const py::array_t<T, py::array::c_style | py::array::forcecast> whole(values);
-  MEDDEL_CHECK(whole.size() == size, name << " must have " << size << " elements");
-  return {whole.data(), whole.data() + size};
-}
 
 void check_alike(const Matrix& x, const Matrix& y) {
   MEDDEL_CHECK(x.d == y.d && x.dtype == y.dtype, "both sides must agree in width and type");
@@ -406,6 +416,28 @@ py::array_t<int64_t> join_components_py(const py::array& parent, const Index& i,
   return array(join_components(std::move(parents), i.data(), j.data(), pairs));
 }
 
+py::tuple herding_py(const Matrix& x, const std::optional<py::array>& weights_array,
+                     const std::vector<int64_t>& selected, const std::vector<int64_t>& counts,
+                     int threads) {
+  std::vector<double> weights;
+  if (weights_array) weights = copied<double>(*weights_array, x.n, "weights");
+  check_distinct(selected, x.n);
+  int64_t before = 0;
+  for (const int64_t count : counts) {
+    MEDDEL_CHECK(count > before, "counts must rise");
+    before = count;
+  }
+  MEDDEL_CHECK(before >= 1 && before <= x.n - static_cast<int64_t>(selected.size()),
+               "counts are out of range");
+  Herding out = call(threads, [&](const Context& context) {
+    return herding(x, weights, selected, counts, context);
+  });
+  return py::make_tuple(
+      array(std::move(out.order)),
+      array(std::move(out.products), {static_cast<py::ssize_t>(counts.size()), x.n}),
+      array(std::move(out.distances)));
+}
+
 py::array_t<double> row_cosines_py(const Matrix& x, const Matrix& y, int threads) {
   check_alike(x, y);
   MEDDEL_CHECK(x.n == y.n, "x and y must have as many rows");
@@ -450,6 +482,7 @@ py::array_t<double> lower_weights_py(const Matrix& x, const py::array& squares_a
 
 py::array_t<double> add_members_py(const Matrix& x, const py::array& labels_array,
                                    const std::optional<py::array>& norms_array,
+                                   const std::optional<py::array>& weights_array,
                                    const std::vector<bool>& wanted, const py::array& sums_array,
                                    int threads) {
   const int64_t k = static_cast<int64_t>(wanted.size());
@@ -457,13 +490,15 @@ py::array_t<double> add_members_py(const Matrix& x, const py::array& labels_arra
   for (const int64_t label : labels) {
     MEDDEL_CHECK(label >= 0 && label < k, "labels must be clusters");
   }
-  std::vector<double> norms;
+  std::vector<double> norms, weights;
   if (norms_array) norms = copied<double>(*norms_array, x.n, "norms");
-  std::vector<double> sums = copied<double>(sums_array, k * x.d, "sums");
+  if (weights_array) weights = copied<double>(*weights_array, x.n, "weights");
+  const int64_t width = x.d + (weights_array ? 1 : 0);
+  std::vector<double> sums = copied<double>(sums_array, k * width, "sums");
   sums = call(threads, [&](const Context& context) {
-    return add_members(x, labels, norms, wanted, std::move(sums), context);
+    return add_members(x, labels, norms, weights, wanted, std::move(sums), context);
   });
-  return array(std::move(sums), {k, x.d});
+  return array(std::move(sums), {k, width});
 }
 
 }  // namespace
@@ -515,8 +550,10 @@ PYBIND11_MODULE(_core, m) {
   m.def("redundancy", &redundancy_py);
   m.def("topk_similarity", &topk_similarity_py);
   m.def("deduplicate", &deduplicate_py);
-  m.def("kmeans_plus_plus", &kmeans_plus_plus_py);
+  m.def("kmeans_plus_plus", &kmeans_plus_plus_py, py::arg(), py::arg(), py::arg(), py::arg(),
+        py::arg("weights") = py::none());
   m.def("kmeans", &kmeans_py);
+  m.def("herding", &herding_py);
   m.def("squared_norms", &squared_norms_py);
   m.def("earlier_in_part", &earlier_in_part_py);
   m.def("topk_in_part", &topk_in_part_py);

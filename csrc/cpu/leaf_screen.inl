@@ -120,8 +120,10 @@ void scores(const uint8_t* x, const int32_t* x_start, int64_t rows, const int8_t
   score_blocks<1>(b, x, x_start, rows, y, y_start, blocks, width, out, stride);
 }
 
-int32_t refine(const uint8_t* x, int32_t x_start, const int8_t* y, const int32_t* y_start,
-               int64_t width, uint16_t* columns, int32_t count) {
+// One or both planes of one code of x against the listed columns.
+template <bool kFine>
+int32_t refine_listed(const uint8_t* x, const uint8_t* low, int32_t x_start, const int8_t* y,
+                      const int32_t* y_start, int64_t width, uint16_t* columns, int32_t count) {
   constexpr int32_t kNone[16] = {};
   constexpr int32_t kAhead = 16;  // columns, which may lie scattered in memory
   const int64_t stride = (width + kChunk - 1) / kChunk * kChunk;
@@ -130,15 +132,45 @@ int32_t refine(const uint8_t* x, int32_t x_start, const int8_t* y, const int32_t
     const uint16_t column = columns[k];
     const int8_t* code = y + column * stride;
     const int8_t* ahead = y + columns[k + kAhead < count ? k + kAhead : k] * stride;
+    Sums sums = start_sums(kNone, 0), rest = sums;
+    for (int64_t i = 0; i < stride; i += kChunk) {
+      __builtin_prefetch(ahead + i);
+      const Group chunk = load_group(code + i);
+      sums = add_chunk(sums, x + i, chunk);
+      if (kFine) rest = add_chunk(rest, low + i, chunk);
+    }
+    columns[kept] = column;
+    const int32_t fine = kFine ? (add_sums(rest) >> kPlaneBits) + 1 : 0;
+    kept += x_start + y_start[column] + add_sums(sums) + fine >= 0;
+  }
+  return kept;
+}
+
+int32_t refine(const uint8_t* x, int32_t x_start, const int8_t* y, const int32_t* y_start,
+               int64_t width, uint16_t* columns, int32_t count) {
+  return refine_listed<false>(x, nullptr, x_start, y, y_start, width, columns, count);
+}
+
+int32_t refine_fine(const uint8_t* x, const uint8_t* low, int32_t x_start, const int8_t* y,
+                    const int32_t* y_start, int64_t width, uint16_t* columns, int32_t count) {
+  return refine_listed<true>(x, low, x_start, y, y_start, width, columns, count);
+}
+
+void byte_dots(const uint8_t* x, const int8_t* y, const int32_t* y_start, int64_t width,
+               const int64_t* rows, int64_t count, int32_t* out) {
+  constexpr int32_t kNone[16] = {};
+  constexpr int64_t kAhead = 16;  // rows, which may lie scattered in memory
+  const int64_t stride = (width + kChunk - 1) / kChunk * kChunk;
+  for (int64_t k = 0; k < count; ++k) {
+    const int8_t* code = y + rows[k] * stride;
+    const int8_t* ahead = y + rows[k + kAhead < count ? k + kAhead : k] * stride;
     Sums sums = start_sums(kNone, 0);
     for (int64_t i = 0; i < stride; i += kChunk) {
       __builtin_prefetch(ahead + i);
       sums = add_chunk(sums, x + i, load_group(code + i));
     }
-    columns[kept] = column;
-    kept += x_start + y_start[column] + add_sums(sums) >= 0;
+    out[k] = y_start[rows[k]] + add_sums(sums);
   }
-  return kept;
 }
 
 int64_t highest(const int32_t* scores, int64_t n) {
@@ -157,4 +189,39 @@ int32_t at_least(const int32_t* scores, int64_t n, int32_t start, uint16_t* colu
     }
   }
   return count;
+}
+
+template <class T>
+inline T load_wide(const void* from) {
+  T out;
+  __builtin_memcpy(&out, from, sizeof out);
+  return out;
+}
+
+float reach(const int32_t* sums, int64_t n, const ScaledRow& row, const float* columns,
+            int32_t* bits) {
+  const float step = row.step, length = row.length, rounding = row.rounding, rest = row.rest;
+  const Wide none = {};
+  Wide most[kParts];
+  MEDDEL_UNROLL for (int v = 0; v < kParts; ++v) most[v] = none - __builtin_inff();
+  for (int64_t c = 0; c < n; c += 16) {
+    MEDDEL_UNROLL for (int v = 0; v < kParts; ++v) {
+      const float* of = columns + 4 * c + v * kFloats;
+      const auto sum = load_wide<WideInts>(sums + c + v * kFloats);
+      Wide bound = __builtin_convertvector(sum, Wide) * (step * load_wide<Wide>(of));
+      bound += length * load_wide<Wide>(of + 16);
+      bound += rounding * load_wide<Wide>(of + 32);
+      bound += load_wide<Wide>(of + 48) + rest;
+      most[v] = bound > most[v] ? bound : most[v];
+      __builtin_memcpy(bits + c + v * kFloats, &bound, sizeof bound);
+    }
+  }
+  float each[16];
+  __builtin_memcpy(each, &most, sizeof each);
+  for (int half = 8; half > 0; half /= 2) {
+    MEDDEL_UNROLL for (int j = 0; j < half; ++j) {
+      each[j] = each[j] > each[j + half] ? each[j] : each[j + half];
+    }
+  }
+  return each[0];
 }

@@ -28,16 +28,18 @@ std::vector<double> lower_weights(const Matrix& x, const std::vector<double>& sq
 }
 
 std::vector<double> add_members(const Matrix& x, const std::vector<int64_t>& labels,
-                                const std::vector<double>& norms, const std::vector<bool>& wanted,
+                                const std::vector<double>& norms,
+                                const std::vector<double>& weights, const std::vector<bool>& wanted,
                                 std::vector<double> sums, const Context& context) {
   Team team(context);
   const int64_t k = static_cast<int64_t>(wanted.size());
   const Members members(labels.data(), x.n, k);
+  const Scaling scaling{norms, weights};
   team.run(k, [&](int64_t c, int worker) {
     if (!wanted[c]) return;
     const int64_t* rows = members.rows.data();
-    CentroidSum sum(team, worker, x, norms);
-    sum(rows + members.begin[c], rows + members.begin[c + 1], &sums[c * x.d]);
+    CentroidSum sum(team, worker, x, scaling);
+    sum(rows + members.begin[c], rows + members.begin[c + 1], &sums[c * scaling.width(x.d)]);
   });
   return sums;
 }

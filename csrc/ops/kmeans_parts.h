@@ -16,10 +16,13 @@ std::vector<double> lower_weights(const Matrix& x, const std::vector<double>& sq
                                   const Matrix& seed, int64_t row, bool spherical,
                                   std::vector<double> weights, const Context& context);
 
-// The sums (k x d) of the wanted clusters' members after a part more: of the rows themselves, or of
-// the rows divided by their norms. The parts must be added in the order of their rows.
+// The sums of the wanted clusters' members after a part more: of the rows themselves, or of the
+// rows divided by their norms. Where rows have weights, they are multiplied by them, and each sum
+// (d + 1 elements instead of d) ends in that of the weights. Parts must be added in the order of
+// their rows.
 std::vector<double> add_members(const Matrix& x, const std::vector<int64_t>& labels,
-                                const std::vector<double>& norms, const std::vector<bool>& wanted,
+                                const std::vector<double>& norms,
+                                const std::vector<double>& weights, const std::vector<bool>& wanted,
                                 std::vector<double> sums, const Context& context);
 
 }  // namespace meddel

@@ -4,13 +4,17 @@
 #include <cmath>
 #include <numeric>
 #include <optional>
+#include <unordered_map>
+#include <utility>
 
 #include "base/copies.h"
 #include "base/sides.h"
 #include "base/truth.h"
 #include "cpu/isa.h"
 #include "ops/kmeans.h"
+#include "ops/seed_guesses.h"
 #include "ops/seed_screens.h"
+#include "screen/scan_screens.h"
 
 namespace meddel {
 namespace {
@@ -20,7 +24,8 @@ static_assert(SeedScreens::kRows == kBlockRows);
 // Draws rows with probability proportional to their weight, as reference.py states.
 class Seeding {
  public:
-  Seeding(const Matrix& x, bool spherical, int64_t seeds, const Context& context)
+  Seeding(const Matrix& x, bool spherical, const std::vector<double>& uniforms,
+          const std::vector<double>& row_weights, const Context& context)
       : x_(x),
         metric_(spherical ? Metric::kCosine : Metric::kEuclidean),
         team_(context),
@@ -30,10 +35,32 @@ class Seeding {
         blocks_(static_cast<size_t>((x.n + kBlockRows - 1) / kBlockRows)),
         touched_(blocks_.size()),
         weight_(blocks_.size() * static_cast<size_t>(kBlockRows), 0.0),
-        taken_(static_cast<size_t>(x.n), false) {
+        row_weights_(row_weights),
+        taken_(static_cast<size_t>(x.n), false),
+        guesses_(uniforms) {
+    if (!row_weights_.empty()) {
+      row_weights_.resize(weight_.size(), 0.0);
+      share_.resize(weight_.size());
+    }
     if (copies_.any()) rows_.rows = copies_.distinct;
     std::fill_n(weight_.begin(), x.n, kInfinity);
-    screens_.emplace(team_, rows_, metric_, weight_, seeds);
+    screens_.emplace(team_, rows_.positions(), rows_.size(), metric_,
+                     static_cast<int64_t>(uniforms.size()), kept_bytes(x, 0),
+                     [this](int64_t p) { return weight_[rows_.rows[p]]; });
+    screens_->encode(team_, rows_.positions(), 0);
+  }
+
+  // The first seed: by the rows' own weights.
+  int64_t draw_first(double uniform) {
+    if (row_weights_.empty()) {
+      return std::min(static_cast<int64_t>(uniform * static_cast<double>(x_.n)), x_.n - 1);
+    }
+    std::fill_n(weight_.begin(), x_.n, 1.0);  // of which the products are the weights alone
+    for (auto& block : touched_) block = true;
+    sum_blocks();
+    const int64_t first = draw(uniform);
+    std::fill_n(weight_.begin(), x_.n, kInfinity);
+    return first;
   }
 
   // The seed is the `number`-th of `total`.
@@ -42,7 +69,7 @@ class Seeding {
     taken_[seed] = true;
     if (covered_) return;
     if (screens_->any()) {
-      compare_some(seed);
+      compare_some(seed, number);
     } else {
       compare_all(seed);
     }
@@ -64,15 +91,24 @@ class Seeding {
     double sum = block > 0 ? running[block - 1] : 0.0;
     int64_t last = -1;
     for (int64_t i = block * kBlockRows; i < std::min(x_.n, (block + 1) * kBlockRows); ++i) {
-      sum += weight_[i];
+      sum += shares()[i];
       if (sum > target) return i;
-      if (weight_[i] != 0.0) last = i;
+      if (shares()[i] != 0.0) last = i;
     }
     return last;  // rounding left the running sum short of the target: the last possible row
   }
 
  private:
   static constexpr int64_t kChains = 8;
+  static constexpr double kWorth =
+      0.4;  // seeds that come for nothing, for reading eight rows' sums
+
+  // What the screens leave for a row: positions by block, counted from its first.
+  struct Found {
+    int64_t draw;  // at which it was expected
+    std::vector<int64_t> begin;
+    std::vector<uint16_t> left;
+  };
 
   // Compares a seed with all rows.
   void compare_all(int64_t seed) {
@@ -93,18 +129,73 @@ class Seeding {
   }
 
   // Compares a seed with the rows that the screens leave.
-  void compare_some(int64_t seed) {
-    const int64_t own = copies_.any() ? copies_.kind[seed] : seed;
+  void compare_some(int64_t seed, int64_t number) {
+    guesses_.learn(number, seed);
+    const int64_t own = position(seed);
+    if (found_.count(own) == 0) look_ahead(own, number);
+    const Found found = std::move(found_[own]);
+    found_.erase(own);
     lower(own, 0.0);
-    const SeedScreens::Probe probe = screens_->probe(own);
+    const std::optional<FineCode> fine = screens_->fine(rows_.positions(), own);
     std::atomic<int64_t> compared{0}, nearer{0};
-    team_.run_range(rows_.size(), kBlockRows, [&](int64_t begin, int64_t end, int) {
+    team_.run_range(rows_.size(), kBlockRows, [&](int64_t begin, int64_t, int) {
       uint16_t left[kBlockRows];
-      const int64_t count = screens_->left(probe, begin, end, left);
+      const int64_t band = begin / kBlockRows, first = found.begin[band];
+      auto count = static_cast<int32_t>(found.begin[band + 1] - first);
+      std::copy_n(found.left.begin() + first, count, left);
+      if (fine) count = screens_->refine(*fine, begin, left, count);
       compared += count;
       nearer += compare(seed, begin, left, count);
     });
-    screens_->learn(team_, compared, nearer);
+    screens_->learn(team_, rows_.positions(), compared, nearer);
+  }
+
+  // What rows are drawn in proportion to.
+  const std::vector<double>& shares() const { return row_weights_.empty() ? weight_ : share_; }
+
+  int64_t position(int64_t row) const { return copies_.any() ? copies_.kind[row] : row; }
+
+  // Finds the positions that the screens leave for a seed, and for rows that may follow it: as
+  // weights only fall, these are all that they would leave later.
+  void look_ahead(int64_t own, int64_t number) {
+    std::vector<int64_t> asked = {own};
+    for (auto at = found_.begin(); at != found_.end();) {
+      at = at->second.draw <= number ? found_.erase(at) : std::next(at);
+    }
+    double hits = 0.0;
+    std::vector<int64_t> draws = {number};
+    for (const auto& guess : guesses_.likely(number + 1, blocks_, shares(), kBlockRows)) {
+      if (asked.size() == SeedScreens::kAtOnce || guess.row >= x_.n) break;
+      const int64_t p = position(guess.row);
+      if (found_.count(p) > 0 || std::count(asked.begin(), asked.end(), p) > 0) continue;
+      hits += guess.chance;
+      asked.push_back(p);
+      draws.push_back(guess.draw);
+    }
+    if (hits < kWorth || number == 0) asked.resize(1);
+    std::vector<int64_t> rows;
+    for (const int64_t p : asked) rows.push_back(rows_.rows[p]);
+    const SeedScreens::Probe probe = screens_->probe({x_, rows_.norms, rows});
+    const auto seeds = static_cast<int64_t>(asked.size());
+    const auto bands = (rows_.size() + kBlockRows - 1) / kBlockRows;
+    constexpr int64_t kStride = SeedScreens::kAtOnce * kBlockRows;
+    scratch_.resize(static_cast<size_t>(bands * kStride));
+    std::vector<int32_t> counts(static_cast<size_t>(bands * SeedScreens::kAtOnce));
+    team_.run_range(rows_.size(), kBlockRows, [&](int64_t begin, int64_t end, int) {
+      const int64_t band = begin / kBlockRows;
+      screens_->left(probe, begin, end, &scratch_[band * kStride],
+                     &counts[band * SeedScreens::kAtOnce]);
+    });
+    for (int64_t k = 0; k < seeds; ++k) {
+      Found& found = found_[asked[k]];
+      found.draw = draws[k];
+      found.begin.push_back(0);
+      for (int64_t b = 0; b < bands; ++b) {
+        const uint16_t* from = &scratch_[b * kStride + k * kBlockRows];
+        found.left.insert(found.left.end(), from, from + counts[b * SeedScreens::kAtOnce + k]);
+        found.begin.push_back(static_cast<int64_t>(found.left.size()));
+      }
+    }
   }
 
   // Compares a seed with some positions after `begin`; returns to how many it came nearer.
@@ -164,9 +255,14 @@ class Seeding {
     const auto count = static_cast<int64_t>(changed.size());
     const int64_t rows = std::min(kBlockRows, x_.n);
     team_.run_range(count, kChains, [&](int64_t begin, int64_t end, int) {
+      for (int64_t k = begin; k < end && !row_weights_.empty(); ++k) {
+        const int64_t first = changed[k] * kBlockRows;
+        for (int64_t i = first; i < first + kBlockRows; ++i)
+          share_[i] = row_weights_[i] * weight_[i];
+      }
       const double* from[kChains];
       for (int64_t c = 0; c < kChains; ++c) {
-        from[c] = &weight_[changed[std::min(begin + c, end - 1)] * kBlockRows];
+        from[c] = &shares()[changed[std::min(begin + c, end - 1)] * kBlockRows];
       }
       double sum[kChains] = {};
       for (int64_t i = 0; i < rows; ++i) {
@@ -185,20 +281,26 @@ class Seeding {
   std::vector<double> blocks_;
   std::vector<std::atomic<bool>> touched_;  // blocks that have to be summed
   std::vector<double> weight_;              // filled up with zeros to whole blocks
+  std::vector<double> row_weights_;         // the user's, filled up likewise; empty for all 1
+  std::vector<double> share_;               // the products of both, where there are any
   std::vector<bool> taken_;
   std::optional<SeedScreens> screens_;
-  bool covered_ = false;  // whether all rows have weight 0
+  SeedGuesses guesses_;
+  std::unordered_map<int64_t, Found> found_;  // by position
+  std::vector<uint16_t> scratch_;
+  bool covered_ = false;  // whether all shares are 0
   int64_t lowest_free_ = 0;
 };
 
 }  // namespace
 
 std::vector<int64_t> kmeans_plus_plus(const Matrix& x, bool spherical,
-                                      const std::vector<double>& uniforms, const Context& context) {
+                                      const std::vector<double>& uniforms,
+                                      const std::vector<double>& row_weights,
+                                      const Context& context) {
   const int64_t k = static_cast<int64_t>(uniforms.size());
-  Seeding seeding(x, spherical, k, context);
-  const double first = uniforms[0] * static_cast<double>(x.n);
-  std::vector<int64_t> seeds = {std::min(static_cast<int64_t>(first), x.n - 1)};
+  Seeding seeding(x, spherical, uniforms, row_weights, context);
+  std::vector<int64_t> seeds = {seeding.draw_first(uniforms[0])};
   seeding.add(seeds.back(), 0, k);
   for (size_t s = 1; s < uniforms.size(); ++s) {
     seeds.push_back(seeding.draw(uniforms[s]));

@@ -24,6 +24,7 @@ inline int64_t chunked(int64_t width) { return round_up(width, kChunk); }
 struct Codes {
   std::vector<int8_t> packed;
   std::vector<int32_t> start;  // a, less what the kernels' bias on the other side adds
+  std::vector<int32_t> loss = {};  // what Screen::loss says, of dense codes made of a range
 
   int64_t blocks() const { return static_cast<int64_t>(start.size()) / kBlockColumns; }
 
@@ -46,6 +47,14 @@ struct RowCodes {
   // The codes of the given rows of these, which are `width` integers each, for either side.
   RowCodes gather(const int64_t* rows, int64_t count, int64_t width) const;
   Codes pack(const int64_t* rows, int64_t count, int64_t width) const;
+};
+
+// The code of one row in two planes (fine.cpp), as Kernels::refine_fine wants it.
+struct FineCode {
+  std::vector<uint8_t> high;  // with the kernels' bias, if any
+  std::vector<uint8_t> low;   // with none
+  int32_t share;
+  double length;  // at least that of the point that they make
 };
 
 // Puts the code of the k-th position, of `width` integers, where the kernels want it.

@@ -26,18 +26,39 @@ class Screen {
   bool holds() const { return held_ != nullptr; }
 
   int64_t width() const { return width_; }  // integers a code, a multiple of 4
+  int64_t kept() const { return kept_; }    // of these, those that make the point
   double step() const { return step_; }
+  double longest() const { return longest_; }  // P
+  double factor() const { return longest_ + 0.5 * remainder_; }  // of tau in a
 
   Codes encode(Team& team, const Positions& side) const;
   Codes encode(const Positions& side, int64_t begin, int64_t end) const;
   RowCodes encode_rows(Team& team, const Positions& side) const;
   RowCodes encode_rows(const Positions& side, int64_t begin, int64_t end) const;
 
+  // The code of one position in two planes; requires a dense screen.
+  FineCode encode_fine(const Positions& side, int64_t p) const;
+
   // The accumulator's start for a row with share a: a pair whose sum stays negative is below bar.
   int32_t start(int32_t a, double bar) const;
 
   // What a score is at most when the sum of the shares and the product is `sum`.
   double bound(int32_t sum) const;
+
+  // For a row's dense code, with share a: what to subtract from a sum, for either row, to have a
+  // lower bound; kSurvives where there is none.
+  int32_t loss(int32_t a, double tau) const;
+
+  // What the score of two rows is at least, given the sum less the losses of both.
+  double least(int32_t sum) const;
+
+  // The S (bounds.h) that a score takes.
+  double wanted(double bar) const { return map_.wanted(bar); }
+
+  double score(double s) const { return map_.score(s); }
+
+  // What S is at most when two rows' points are at no distance.
+  double highest_point() const { return map_.most() + slack_; }
 
   // What the score of two rows is at most when their points are at least `gap` apart.
   double highest_score(double gap) const;

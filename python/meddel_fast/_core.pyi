@@ -65,16 +65,31 @@ def deduplicate(
     /,
 ) -> tuple[_Int, _Float]: ...
 def kmeans_plus_plus(
-    x: _Matrix, spherical: bool, uniforms: list[float], threads: int, /
+    x: _Matrix,
+    spherical: bool,
+    uniforms: list[float],
+    threads: int,
+    /,
+    weights: _Float | None = None,
 ) -> _Int: ...
 def kmeans(
     x: _Matrix,
     init: NDArray[np.float32],
     max_iterations: int,
+    tol: float,
     spherical: bool,
+    weights: _Float | None,
     threads: int,
     /,
 ) -> tuple[_Int, NDArray[np.float32], _Float, float, int, bool]: ...
+def herding(
+    x: _Array,
+    weights: _Float | None,
+    selected: list[int],
+    counts: list[int],
+    threads: int,
+    /,
+) -> tuple[_Int, _Float, _Float]: ...
 
 # Of parts of sets: what is known so far comes in, and goes back with a part more. A part is its
 # rows and, by row, samples, places and labels.
@@ -152,6 +167,7 @@ def add_members(
     x: _Array,
     labels: _Int,
     norms: _Float | None,
+    weights: _Float | None,
     wanted: list[bool],
     sums: _Float,
     threads: int,

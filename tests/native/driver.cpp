@@ -71,11 +71,11 @@ void run_kmeans(const Matrix& x, const std::vector<float>& rows, const Context& 
   for (int i = 0; i < 9; ++i) uniforms.push_back((i + 0.3) / 9.7);
   for (const bool spherical : {true, false}) {
     std::vector<float> centroids;
-    for (const int64_t seed : kmeans_plus_plus(x, spherical, uniforms, context)) {
+    for (const int64_t seed : kmeans_plus_plus(x, spherical, uniforms, {}, context)) {
       const auto row = rows.begin() + seed * kColumns;
       centroids.insert(centroids.end(), row, row + kColumns);
     }
-    const KMeans found = kmeans(x, centroids, 9, spherical, 3, context);
+    const KMeans found = kmeans(x, centroids, 9, {spherical, 3}, context);
     hash.add(found.labels);
     hash.add(found.centroids);
     hash.add(found.distances);
@@ -154,7 +154,7 @@ void run_other_parts(const Matrix& x, const Context& context, Hash& hash) {
   for (const bool spherical : {true, false}) {
     hash.add(lower_weights(x, squares, seed, 5, spherical, infinite, context));
     const std::vector<bool> wanted = {true, false, true, true, true, true, true};
-    hash.add(add_members(x, labels, spherical ? roots(squares) : std::vector<double>(), wanted,
+    hash.add(add_members(x, labels, spherical ? roots(squares) : std::vector<double>(), {}, wanted,
                          sums, context));
   }
 }

@@ -14,6 +14,7 @@
 #include "cpu/isa.h"
 #include "ops/seed_screens.h"
 #include "screen/plan.h"
+#include "screen/scan_screens.h"
 
 namespace meddel {
 namespace {
@@ -65,15 +66,35 @@ std::vector<double> distances(const ScanSide& rows, Metric metric, int64_t seed)
   return out;
 }
 
-// The rows that the screens leave for a seed.
-std::vector<bool> left(const SeedScreens& screens, int64_t n, int64_t seed) {
+// Screens of all rows, as the seeding has them.
+SeedScreens screens_of(Team& team, const ScanSide& rows, Metric metric,
+                       const std::vector<double>& weights) {
+  SeedScreens out(team, rows.positions(), rows.size(), metric, kSeeds, kept_bytes(*rows.x, 0),
+                  [&](int64_t p) { return weights[p]; });
+  out.encode(team, rows.positions(), 0);
+  return out;
+}
+
+// The rows that the screens leave for a seed; looked at alone or together with others, the same
+// before they are refined.
+std::vector<bool> left(const SeedScreens& screens, const ScanSide& rows, int64_t seed) {
+  const int64_t n = rows.size();
   std::vector<bool> out(static_cast<size_t>(n), false);
-  const SeedScreens::Probe probe = screens.probe(seed);
+  const std::vector<int64_t> alone = {seed}, among = {n / 2, 1, seed, n - 2, 7};
+  const auto probe = screens.probe({*rows.x, rows.norms, alone});
+  const auto several = screens.probe({*rows.x, rows.norms, among});
+  const auto fine = screens.fine(rows.positions(), seed);
+  std::vector<uint16_t> lists(SeedScreens::kAtOnce * SeedScreens::kRows), list(SeedScreens::kRows);
   for (int64_t begin = 0; begin < n; begin += SeedScreens::kRows) {
-    uint16_t positions[SeedScreens::kRows];
     const int64_t end = std::min(n, begin + SeedScreens::kRows);
-    const int32_t count = screens.left(probe, begin, end, positions);
-    for (int32_t k = 0; k < count; ++k) out[begin + positions[k]] = true;
+    int32_t count, counts[SeedScreens::kAtOnce];
+    screens.left(probe, begin, end, list.data(), &count);
+    screens.left(several, begin, end, lists.data(), counts);
+    expect(counts[2] == count && std::equal(list.begin(), list.begin() + count,
+                                            lists.begin() + 2 * SeedScreens::kRows),
+           "a seed among others");
+    if (fine) count = screens.refine(*fine, begin, list.data(), count);
+    for (int32_t k = 0; k < count; ++k) out[begin + list[k]] = true;
   }
   return out;
 }
@@ -82,15 +103,15 @@ std::vector<bool> left(const SeedScreens& screens, int64_t n, int64_t seed) {
 void test_ties(Team& team, const ScanSide& rows, Metric metric, const std::string& what) {
   const int64_t n = rows.size();
   std::vector<double> weights(static_cast<size_t>(n), kInfinity);
-  SeedScreens screens(team, rows, metric, weights, kSeeds);
+  SeedScreens screens = screens_of(team, rows, metric, weights);
   for (const int64_t seed : {int64_t{0}, n / 3, n - 1}) {
     const std::vector<double> far = distances(rows, metric, seed);
     for (int64_t i = 0; i < n; ++i) {
       weights[i] = std::nextafter(far[i], kInfinity);
       screens.lower(i);
     }
-    if (seed > 0) screens.learn(team, 5 * n, 0);  // time for all the screens that there are
-    const std::vector<bool> found = left(screens, n, seed);
+    if (seed > 0) screens.learn(team, rows.positions(), 5 * n, 0);  // time for all the screens that there are
+    const std::vector<bool> found = left(screens, rows, seed);
     expect(std::count(found.begin(), found.end(), true) == n, "ties of " + what);
   }
 }
@@ -100,14 +121,14 @@ void test_ties(Team& team, const ScanSide& rows, Metric metric, const std::strin
 int64_t test_run(Team& team, const ScanSide& rows, Metric metric, const std::string& what) {
   const int64_t n = rows.size();
   std::vector<double> weights(static_cast<size_t>(n), kInfinity);
-  SeedScreens screens(team, rows, metric, weights, kSeeds);
+  SeedScreens screens = screens_of(team, rows, metric, weights);
   int64_t idle = 0;
   for (int64_t s = 0; s < kTried; ++s) {
     const int64_t seed = s * 7919 % n;
     weights[seed] = 0.0;
     screens.lower(seed);
     const std::vector<double> far = distances(rows, metric, seed);
-    const std::vector<bool> found = left(screens, n, seed);
+    const std::vector<bool> found = left(screens, rows, seed);
     int64_t nearer = 0;
     for (int64_t i = 0; i < n; ++i) {
       if (!(far[i] < weights[i])) continue;
@@ -117,7 +138,7 @@ int64_t test_run(Team& team, const ScanSide& rows, Metric metric, const std::str
       ++nearer;
     }
     const int64_t compared = std::count(found.begin(), found.end(), true);
-    screens.learn(team, compared, nearer);
+    screens.learn(team, rows.positions(), compared, nearer);
     idle += compared - nearer;
   }
   return idle;
@@ -152,8 +173,8 @@ void test_memory(Team& team) {
   const ScanSide rows = all_rows(team, x);
   use_screen(ScreenMode::kDense);
   std::vector<double> weights(static_cast<size_t>(kMany), 1.0);  // less than any distance
-  const SeedScreens screens(team, rows, Metric::kEuclidean, weights, kSeeds);
-  const std::vector<bool> found = left(screens, kMany, 3);
+  const SeedScreens screens = screens_of(team, rows, Metric::kEuclidean, weights);
+  const std::vector<bool> found = left(screens, rows, 3);
   const auto held = found.begin() + 4096;
   expect(std::count(found.begin(), held, true) < 100, "rows with codes");
   expect(std::count(held, found.end(), true) == kMany - 4096, "rows without codes");

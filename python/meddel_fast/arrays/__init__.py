@@ -6,6 +6,7 @@
 ``prepared``       ``check_rows``: the same, checked; ``Prepared``, once for several operations
 ``choose_device``  on which device an operation works
 ``results``        the named tuples that the operations return
+``kmeans_split``   which rows the two steps of k-means' split look at
 ``chunks``         ranges of rows that hold few enough pairs each
 =================  =================================================================================
 """
@@ -19,10 +20,12 @@ from meddel_fast.arrays.checks import (
     check_labels,
     check_names,
     check_order,
+    check_weights,
     resolve_threads,
 )
 from meddel_fast.arrays.choose_device import choose_device
 from meddel_fast.arrays.chunks import in_chunks
+from meddel_fast.arrays.kmeans_split import INITS, Job, most_rows, split_centroids
 from meddel_fast.arrays.prepared import Prepared, check_rows, check_two, rows_of
 from meddel_fast.arrays.results import (
     PAIR_BYTES,
@@ -47,9 +50,11 @@ from meddel_fast.arrays.rows import (
 )
 
 __all__ = [
+    "INITS",
     "PAIR_BYTES",
     "SUPPORTED",
     "DeduplicateResult",
+    "Job",
     "KCenterResult",
     "KMeansResult",
     "Prepared",
@@ -71,12 +76,15 @@ __all__ = [
     "check_order",
     "check_rows",
     "check_two",
+    "check_weights",
     "choose_device",
     "in_chunks",
     "in_kind",
     "is_torch",
+    "most_rows",
     "resolve_threads",
     "rows_of",
+    "split_centroids",
     "to_matrix",
     "to_numpy",
 ]

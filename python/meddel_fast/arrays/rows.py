@@ -130,6 +130,10 @@ class Rows:
         """Return all or some of the rows in fp32, exactly."""
         return np.ascontiguousarray(replace(self, array=self.array[which]).widened().array)
 
+    def take(self, which: NDArray[np.int64]) -> Rows:
+        """Return some of the rows."""
+        return replace(self, array=self.array[which])
+
     def back(self, *arrays: NDArray[Any]) -> tuple[Any, ...]:
         """Return results as torch tensors when the input was one, else as they are."""
         return tuple(map(sys.modules["torch"].from_numpy, arrays)) if self.torch else arrays

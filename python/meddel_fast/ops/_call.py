@@ -15,6 +15,8 @@ from meddel_fast.common.progress import reports
 from meddel_fast.common.resources import free_memory
 from meddel_fast.stores.store import LocalRows, Store
 
+_LITTLE = 16 << 20  # bytes
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -82,10 +84,15 @@ def checked_two(x: Any, y: Any | None, threads: int, on: Any | None) -> tuple[An
     return _gpu().two_samples(rows_of(x), rows_of(y), on)  # type: ignore[no-any-return]
 
 
-def pairs_allowed(max_pairs: int | None, on: Any | None) -> int:
-    """Return max_pairs as given, or how many fit into half of the free memory."""
+def pairs_allowed(max_pairs: int | None, possible: int, on: Any | None) -> int:
+    """Return max_pairs as given, or how many of the possible ones fit into half of the free memory.
+
+    Asking for that takes half a millisecond, so that nobody asks where all fit into little.
+    """
     if max_pairs is not None:
         return check_int("max_pairs", max_pairs, 0)
+    if possible * PAIR_BYTES <= _LITTLE:
+        return possible
     if on is not None:
         return int(_gpu().room_for_pairs(on))
     return free_memory() // 2 // PAIR_BYTES

@@ -74,7 +74,7 @@ def similar_pairs(
     threshold = check_float("threshold", threshold, -1.0, 1.0)
     on = choose_device(device, x=x, y=y)
     first, second = checked_two(x, y, threads, on)
-    limit = pairs_allowed(max_pairs, on)
+    limit = pairs_allowed(max_pairs, first.n * (second or first).n, on)
     try:
         return pairs_of_range(first, second, range(first.n), threshold, limit, threads, on)
     except OverflowError as error:
