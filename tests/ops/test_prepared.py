@@ -125,7 +125,8 @@ def test_little_room(rng: np.random.Generator, most: int, forced: str) -> None:
                 assert_same([_core.kmeans_plus_plus(known, cosine, uniforms, 2)], [seeds])
                 init = x[seeds].copy()
                 assert_same(
-                    _core.kmeans(known, init, 3, cosine, 2), _core.kmeans(x, init, 3, cosine, 2)
+                    _core.kmeans(known, init, 3, 0.0, cosine, None, 2),
+                    _core.kmeans(x, init, 3, 0.0, cosine, None, 2),
                 )
                 assert known.nbytes <= most + for_good
             assert_same(
