@@ -275,6 +275,10 @@ void multiply(const float* x, int64_t ld, int64_t rows, const float* y, int64_t 
     multiply_columns<kParts>(x, ld, rows, y + c, inner, columns, out + c);
 }
 
+// A register of floats, or of integers, that compilers know how to compare.
+typedef float Wide __attribute__((vector_size(4 * kFloats)));
+typedef int32_t WideInts __attribute__((vector_size(4 * kFloats)));
+
 #include "cpu/leaf_screen.inl"
 
 // Inner products in fp32, in any order: for bounds, not for results. Four sums of sixteen at a

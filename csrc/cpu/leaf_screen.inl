@@ -174,22 +174,37 @@ int32_t at_least(const int32_t* scores, int64_t n, int32_t start, uint16_t* colu
   return count;
 }
 
-// Sixteen columns at a time, in plain loops that compilers turn into vectors.
+template <class T>
+inline T load_wide(const void* from) {
+  T out;
+  __builtin_memcpy(&out, from, sizeof out);
+  return out;
+}
+
 float reach(const int32_t* sums, int64_t n, const ScaledRow& row, const float* columns,
             int32_t* bits) {
-  float most[16];
-  for (int j = 0; j < 16; ++j) most[j] = -__builtin_inff();
+  const float step = row.step, length = row.length, rounding = row.rounding, rest = row.rest;
+  const Wide none = {};
+  Wide most[kParts];
+  MEDDEL_UNROLL for (int v = 0; v < kParts; ++v) most[v] = none - __builtin_inff();
   for (int64_t c = 0; c < n; c += 16) {
-    const float* of = columns + 4 * c;
-    float bound[16];
-    for (int j = 0; j < 16; ++j) {
-      const float product = static_cast<float>(sums[c + j]) * (row.step * of[j]);
-      bound[j] = product + row.length * of[16 + j] + row.rounding * of[32 + j] + of[48 + j] + row.rest;
+    MEDDEL_UNROLL for (int v = 0; v < kParts; ++v) {
+      const float* of = columns + 4 * c + v * kFloats;
+      const auto sum = load_wide<WideInts>(sums + c + v * kFloats);
+      Wide bound = __builtin_convertvector(sum, Wide) * (step * load_wide<Wide>(of));
+      bound += length * load_wide<Wide>(of + 16);
+      bound += rounding * load_wide<Wide>(of + 32);
+      bound += load_wide<Wide>(of + 48) + rest;
+      most[v] = bound > most[v] ? bound : most[v];
+      __builtin_memcpy(bits + c + v * kFloats, &bound, sizeof bound);
     }
-    for (int j = 0; j < 16; ++j) most[j] = bound[j] > most[j] ? bound[j] : most[j];
-    __builtin_memcpy(bits + c, bound, sizeof bound);
   }
-  float out = most[0];
-  for (int j = 1; j < 16; ++j) out = most[j] > out ? most[j] : out;
-  return out;
+  float each[16];
+  __builtin_memcpy(each, &most, sizeof each);
+  for (int half = 8; half > 0; half /= 2) {
+    MEDDEL_UNROLL for (int j = 0; j < half; ++j) {
+      each[j] = each[j] > each[j + half] ? each[j] : each[j + half];
+    }
+  }
+  return each[0];
 }

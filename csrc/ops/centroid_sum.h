@@ -61,17 +61,23 @@ class CentroidSum {
     while (begin < end) {
       team_.checkpoint(worker_);
       const int64_t block = *begin / kBlockRows;
+      const int64_t* last = begin + 1;
+      while (last < end && *last / kBlockRows == block) ++last;
+      if (last - begin == 1) {  // 0 + row is the row, but for -0, which changes no sum here
+        add(*begin++, total);
+        continue;
+      }
       std::fill(part_.begin(), part_.end(), 0.0);
-      for (; begin < end && *begin / kBlockRows == block; ++begin) add(*begin);
+      for (; begin < last; ++begin) add(*begin, part_.data());
       for (size_t e = 0; e < part_.size(); ++e) total[e] += part_[e];
     }
   }
 
  private:
-  void add(int64_t i) {
+  void add(int64_t i, double* sum) {
     const double scale = scaling_.scales.empty() ? 1.0 : scaling_.scales[i];
     const double weight = scaling_.weights.empty() ? 1.0 : scaling_.weights[i];
-    if (!scaling_.weights.empty()) part_[x_.d] += weight;
+    if (!scaling_.weights.empty()) sum[x_.d] += weight;
     if (scale == 0.0 || weight == 0.0) return;
     const float* row = static_cast<const float*>(x_.row(i));
     if (widen_ != nullptr) {
@@ -79,10 +85,10 @@ class CentroidSum {
       row = row_.data();
     }
     if (weight == 1.0) {
-      kernels().add(row, x_.d, scale, part_.data());
+      kernels().add(row, x_.d, scale, sum);
     } else {
       // Not exact, unlike the product of two inputs: multiply and add must stay two operations.
-      for (int64_t e = 0; e < x_.d; ++e) part_[e] += weight * (row[e] / scale);
+      for (int64_t e = 0; e < x_.d; ++e) sum[e] += weight * (row[e] / scale);
     }
   }
 

@@ -1,6 +1,7 @@
 #include "ops/kmeans_bounds.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 
@@ -16,6 +17,10 @@ constexpr int64_t kBandRows =
 constexpr int64_t kRows = 64;      // screened together: codes and sums in L2
 constexpr int64_t kColumns = 256;  // a tile
 constexpr int32_t kOut = -1'000'000'000;
+// A row that has to be looked at is compared with those that moved by this share of its gap, too:
+// if only with those that may be nearer, its next gap might be as small as nothing.
+constexpr double kSpare = 0.25;
+constexpr double kPays = 0.8;  // share of comparisons up to which bounds are worth their making
 constexpr double kOutward = 0x1p-50;
 constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 
@@ -24,7 +29,7 @@ struct Looked {
   int64_t position;
   int64_t label;
   double best;      // its score with it
-  double others;    // what the scores with all others looked at are at most
+  double second;    // what no other score with the columns looked at exceeds, but those to come
   int64_t columns;  // so many, the first ones, have to be looked at
   int64_t own;      // the label's column, or -1
 };
@@ -38,6 +43,12 @@ double distance_at_most(Metric metric, double score) {
   return std::sqrt(metric == Metric::kCosine ? 2.0 - 2.0 * score : -score) * (1.0 + kOutward);
 }
 
+double score_at(Metric metric, double distance) {
+  if (distance <= 0.0) return kInfinity;
+  const double square = distance * distance;
+  return metric == Metric::kCosine ? 1.0 - 0.5 * square : -square;
+}
+
 // What the confirmer hands the truth of one row's candidates to.
 class Nearest {
  public:
@@ -46,13 +57,17 @@ class Nearest {
 
   void begin(Looked& row) { row_ = &row; }
   Metric metric() const { return metric_; }
-  double bar(int64_t) const { return row_->best; }
+  double bar(int64_t) const { return row_->second; }
 
   void take(int64_t p, int64_t q, double inner) {
     const double found = score(metric_, inner, x_.square(p), centroids_.square(q));
     const int64_t centroid = centroids_.rows[q];
-    if (found < row_->best || (found == row_->best && centroid >= row_->label)) return;
-    if (row_->label >= 0) row_->others = std::max(row_->others, row_->best);
+    if (centroid == row_->label) return;
+    if (found < row_->best || (found == row_->best && centroid > row_->label)) {
+      row_->second = std::max(row_->second, found);
+      return;
+    }
+    row_->second = std::max(row_->second, row_->best);
     row_->best = found;
     row_->label = centroid;
     row_->own = q;
@@ -101,17 +116,20 @@ struct BoundedAssignment::Round {
   const Centroids& centroids;
   const ScaledColumns columns;
   const int64_t size;
-  std::vector<int64_t> position;  // of each centroid, or -1
-  std::vector<double> drifts;     // by position, falling
-  int64_t moved;                  // columns with a drift
-  double room;                    // a length
+  std::vector<int64_t> position;     // of each centroid, or -1
+  std::vector<double> drifts;        // by position, falling
+  int64_t moved;                     // columns with a drift
+  bool renews = false;               // whether rows without a gap are compared with all columns
+  bool seeks = false;                // whether the second nearest is wanted
+  std::atomic<int64_t> compared{0};  // columns, of all rows
+  double room;                       // a length
   double longest;
 };
 
 // One thread's work on some rows.
 class BoundedAssignment::Band {
  public:
-  Band(BoundedAssignment& all, const Round& round, Assignment& out)
+  Band(BoundedAssignment& all, Round& round, Assignment& out)
       : all_(all),
         round_(round),
         rows_(all.rows_),
@@ -138,6 +156,7 @@ class BoundedAssignment::Band {
     std::sort(looked_.begin(), looked_.end(), [](const Looked& a, const Looked& b) {
       return a.columns > b.columns || (a.columns == b.columns && a.position < b.position);
     });
+    for (const Looked& looked : looked_) round_.compared += looked.columns;
     const auto count = static_cast<int64_t>(looked_.size());
     for (int64_t first = 0; first < count; first += kRows) {
       team.checkpoint(worker);
@@ -157,19 +176,34 @@ class BoundedAssignment::Band {
     if (all_.first_) return looked_.push_back(looked);
     double &upper = all_.upper_[p], &lower = all_.lower_[p], &best = out_.best[row];
     upper = (upper + round_.centroids.drift[label]) * (1.0 + kOutward);
-    looked.columns = round_.columns_from(lower - upper - room(p));
+    double gap = lower - upper - room(p);
+    looked.columns = round_.columns_from(gap);
     if (looked.columns == 0) {
       best = kUnknown;
     } else {
       looked.best = truth(p, label);
       looked.own = round_.position[label];
       upper = distance_at_most(all_.metric_, looked.best) + room(p);
-      looked.columns = round_.columns_from(lower - upper - room(p));
-      if (looked.best >= best) looked.columns = std::min(looked.columns, round_.moved);
+      gap = lower - upper - room(p);
+      looked.columns = round_.columns_from(gap);
+      if (looked.columns > 0) looked.columns = round_.columns_from(kSpare * gap);
+      if (looked.best >= best && !round_.renews) {
+        looked.columns = std::min(looked.columns, round_.moved);
+      }
       best = looked.best;
     }
-    if (looked.columns > 0) return looked_.push_back(looked);
-    lower = round_.lowered(lower, 0);
+    if (looked.columns == 0) {
+      lower = round_.lowered(lower, 0);
+      return;
+    }
+    if (!round_.seeks) {
+      looked.second = looked.best;
+    } else if (looked.columns < round_.size) {
+      // What is known of the other columns makes it idle to know more of these.
+      const double other = score_at(all_.metric_, round_.lowered(lower, looked.columns));
+      looked.second = std::min(looked.best, other);
+    }
+    looked_.push_back(looked);
   }
 
   double truth(int64_t p, int64_t label) {
@@ -220,7 +254,7 @@ class BoundedAssignment::Band {
                            &round_.columns.traits[4 * tile], bits_.data());
   }
 
-  // Leaves the row's own column out: others are bounded without it, not less.
+  // Leaves the row's own column out.
   static void leave_out(const Looked& row, int64_t tile, int32_t* sums) {
     if (row.own >= tile && row.own < tile + kColumns) sums[row.own - tile] = kOut;
   }
@@ -228,25 +262,25 @@ class BoundedAssignment::Band {
   void compare(Looked& row, const ScaledRow& traits, int64_t tile, int64_t columns, int32_t* sums) {
     const int64_t p = row.position;
     nearest_.begin(row);
-    if (row.best == -kInfinity) {
-      reach(traits, all_.screen_.level(row.best), tile, columns, sums);
-      confirmer_.add(tile + kernels().highest(bits_.data(), columns));
-      confirmer_.settle(p);
-    }
     leave_out(row, tile, sums);
-    const double level = all_.screen_.level(row.best);
-    float most = reach(traits, level, tile, columns, sums);
-    if (most >= 0.0f) {
-      const int32_t count = kernels().at_least(bits_.data(), columns, 0, found_.data());
-      for (int32_t k = 0; k < count; ++k) {
-        const int64_t q = tile + found_[k];
-        if (q < round_.size && q != row.own) confirmer_.add(q);
-      }
+    float most = reach(traits, all_.screen_.level(row.second), tile, columns, sums);
+    if (most < 0.0f) return;
+    if (row.best == -kInfinity || (tile == 0 && row.second < row.best)) {
+      // The most promising one first: it leaves few of the others.
+      const int64_t q = tile + kernels().highest(bits_.data(), columns);
+      if (q < round_.size) confirmer_.add(q);
       confirmer_.settle(p);
       leave_out(row, tile, sums);
-      most = reach(traits, level, tile, columns, sums);
+      if (!round_.seeks) row.second = row.best;
+      most = reach(traits, all_.screen_.level(row.second), tile, columns, sums);
+      if (most < 0.0f) return;
     }
-    row.others = std::max(row.others, all_.screen_.score(most, level));
+    const int32_t count = kernels().at_least(bits_.data(), columns, 0, found_.data());
+    for (int32_t k = 0; k < count; ++k) {
+      const int64_t q = tile + found_[k];
+      if (q < round_.size && q != row.own) confirmer_.add(q);
+    }
+    confirmer_.settle(p);
   }
 
   void settle(const Looked& row) {
@@ -255,13 +289,13 @@ class BoundedAssignment::Band {
     out_.labels[i] = row.label;
     out_.best[i] = row.best;
     all_.upper_[p] = distance_at_most(metric, row.best) + room(p);
-    all_.lower_[p] = std::min(distance_at_least(metric, row.others) - room(p),
+    all_.lower_[p] = std::min(distance_at_least(metric, row.second) - room(p),
                               round_.lowered(all_.lower_[p], row.columns));
     if (metric == Metric::kCosine && rows_.norm(p) == 0.0) all_.lower_[p] = -kInfinity;
   }
 
   BoundedAssignment& all_;
-  const Round& round_;
+  Round& round_;
   const ScanSide& rows_;
   const ScanSide& centroids_;
   Assignment& out_;
@@ -292,12 +326,19 @@ BoundedAssignment::BoundedAssignment(const ScanSide& rows, Metric metric, const 
       lower_(rows.rows.size(), -kInfinity) {}
 
 void BoundedAssignment::assign(Team& team, const Centroids& centroids, Assignment& out) {
-  const Round round(screen_, centroids, metric_);
+  Round round(screen_, centroids, metric_);
+  round.renews = !first_ && 2 * round.moved < renewed_;
+  round.seeks = !first_ && (seeks_ || round.renews);
+  if (first_ || round.renews) renewed_ = round.moved;
   const int64_t share = rows_.size() / (16 * team.most()) / kRows * kRows;
   team.run_range(rows_.size(), std::clamp(share, kRows, kBandRows),
                  [&](int64_t begin, int64_t end, int worker) {
                    Band(*this, round, out).run(team, begin, end, worker);
                  });
+  const double all = static_cast<double>(round.moved) * static_cast<double>(rows_.size());
+  const bool pays = static_cast<double>(round.compared) < kPays * all;
+  if (!first_) seeks_ = round.seeks && (pays || !sought_);
+  sought_ = round.seeks;
   first_ = false;
 }
 

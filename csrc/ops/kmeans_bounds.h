@@ -71,6 +71,9 @@ class BoundedAssignment {
   std::vector<double> upper_;  // by position
   std::vector<double> lower_;
   bool first_ = true;
+  bool seeks_ = true;    // whether second nearest centroids are wanted, from the second time on
+  bool sought_ = false;  // whether they were the last time
+  int64_t renewed_ = 0;  // centroids that moved when rows without a gap were last given one
 };
 
 }  // namespace meddel

@@ -66,10 +66,6 @@ ScaledRow Scaled::below(ScaledRow row, double level) {
   return row;
 }
 
-double Scaled::score(float reach, double level) const {
-  return map_.score(static_cast<double>(reach) + level + slack_);
-}
-
 ScaledRow Scaled::none() { return {0.0f, 0.0f, 0.0f, kNeverReached}; }
 
 ScaledColumns::ScaledColumns(const Scaled& screen, const Positions& side) {

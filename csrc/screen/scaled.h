@@ -54,9 +54,6 @@ class Scaled {
   // The row with t - level for a rest.
   static ScaledRow below(ScaledRow row, double level);
 
-  // What a score is at most where the bound is `reach` above the level; of real numbers, too.
-  double score(float reach, double level) const;
-
   // A row that reaches nothing.
   static ScaledRow none();
 
