@@ -115,6 +115,7 @@ void Assigner::learn(const ScanSide& centroids) {
                             centroids.positions(), pairs, typical_bar(sample));
   }
   if (!prefix_) {
+    if (copies_.any()) rows_.rows = copies_.distinct;
     bounded_.emplace(rows_, metric_, sample.map, kept_bytes(*rows_.x, 0));
     return;
   }
@@ -142,15 +143,17 @@ void Assigner::assign(const Matrix& centroids, int64_t made, int64_t total) {
   const int64_t n = rows_.x->n;
   team_.announce(made * n, total * n);
   ScanSide side = all_rows(team_, centroids);
-  if (!last_) learn(side);
+  if (!last_) {
+    learn(side);
+    if (copies_.any()) rows_.rows = copies_.distinct;  // codes are of all rows
+  }
   std::vector<double> drift = drifts(side);
   const Copies equal(team_, centroids);
   if (equal.any()) side.rows = equal.distinct;
   std::stable_sort(side.rows.begin(), side.rows.end(),
                    [&](int64_t a, int64_t b) { return drift[a] > drift[b]; });
   if (bounded_) {
-    team_.announce(made * n, total * n, n);
-    bounded_->assign(team_, {side, drift}, out_);
+    bounded_->assign(team_, {side, drift}, out_, [&] { team_.announce(made * n, total * n, n); });
   } else {
     scan(side, drift, [&] { team_.announce(made * n, total * n, n); });
   }

@@ -66,7 +66,35 @@ ScaledRow Scaled::below(ScaledRow row, double level) {
   return row;
 }
 
+double Scaled::score(float reach, double level) const {
+  return map_.score(static_cast<double>(reach) + level + slack_);
+}
+
 ScaledRow Scaled::none() { return {0.0f, 0.0f, 0.0f, kNeverReached}; }
+
+ScaledColumns ScaledColumns::gather(const std::vector<int64_t>& columns, int64_t width) const {
+  constexpr int64_t kBlock = kBlockColumns;
+  const auto size = static_cast<int64_t>(columns.size()), count = round_up(size, kBlock);
+  ScaledColumns out;
+  out.packed.resize(static_cast<size_t>(count * width));
+  out.start.resize(static_cast<size_t>(count));
+  out.traits.resize(static_cast<size_t>(4 * count));
+  for (int64_t k = 0; k < count; ++k) {
+    const int64_t block = k / kBlock * kBlock, in = k % kBlock;
+    float* traits_to = &out.traits[4 * block + in];
+    traits_to[3 * kBlock] = kNeverReached;
+    if (k >= size) continue;
+    const int64_t from = columns[k] / kBlock * kBlock, at = columns[k] % kBlock;
+    const int8_t* code = &packed[from * width + 4 * at];
+    int8_t* to = &out.packed[block * width + 4 * in];
+    for (int64_t c = 0; c < width; c += 4) std::copy_n(code + c * kBlock, 4, to + c * kBlock);
+    out.start[k] = start[columns[k]];
+    for (int64_t e = 0; e < 4; ++e) {
+      traits_to[e * kBlock] = traits[static_cast<size_t>(4 * from + at + e * kBlock)];
+    }
+  }
+  return out;
+}
 
 ScaledColumns::ScaledColumns(const Scaled& screen, const Positions& side) {
   const auto size = static_cast<int64_t>(side.rows.size());

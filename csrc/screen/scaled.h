@@ -54,6 +54,9 @@ class Scaled {
   // The row with t - level for a rest.
   static ScaledRow below(ScaledRow row, double level);
 
+  // What a score is at most where the bound is `reach` above the level; of real numbers, too.
+  double score(float reach, double level) const;
+
   // A row that reaches nothing.
   static ScaledRow none();
 
@@ -66,7 +69,11 @@ class Scaled {
 
 // The codes of some rows as the columns of Kernels::scores and Kernels::reach.
 struct ScaledColumns {
+  ScaledColumns() = default;
   ScaledColumns(const Scaled& screen, const Positions& side);
+
+  // Some of these, of `width` integers each.
+  ScaledColumns gather(const std::vector<int64_t>& columns, int64_t width) const;
 
   std::vector<int8_t> packed;
   std::vector<int32_t> start;
