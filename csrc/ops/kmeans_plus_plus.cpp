@@ -14,6 +14,7 @@
 #include "ops/kmeans.h"
 #include "ops/seed_guesses.h"
 #include "ops/seed_screens.h"
+#include "ops/seed_weights.h"
 #include "screen/scan_screens.h"
 
 namespace meddel {
@@ -32,16 +33,13 @@ class Seeding {
         dots_(kernels().dots[static_cast<int>(x.dtype)]),
         rows_(all_rows(team_, x)),
         copies_(team_, x, spherical ? &rows_.squares : nullptr),
-        blocks_(static_cast<size_t>((x.n + kBlockRows - 1) / kBlockRows)),
-        touched_(blocks_.size()),
-        weight_(blocks_.size() * static_cast<size_t>(kBlockRows), 0.0),
+        weights_(x.n),
         taken_(static_cast<size_t>(x.n), false),
         guesses_(uniforms) {
     if (copies_.any()) rows_.rows = copies_.distinct;
-    std::fill_n(weight_.begin(), x.n, kInfinity);
     screens_.emplace(team_, rows_.positions(), rows_.size(), metric_,
-                     static_cast<int64_t>(uniforms.size()), kept_bytes(x, 0),
-                     [this](int64_t p) { return weight_[rows_.rows[p]]; });
+                     static_cast<int64_t>(uniforms.size()), kept_bytes(x, 0), SeedScreens::Rows::kHere,
+                     [this](int64_t p) { return weights_[rows_.rows[p]]; });
     screens_->encode(team_, rows_.positions(), 0);
   }
 
@@ -55,8 +53,9 @@ class Seeding {
     } else {
       compare_all(seed);
     }
-    sum_blocks();
-    covered_ = std::all_of(blocks_.begin(), blocks_.end(), [](double sum) { return sum == 0.0; });
+    weights_.sum(team_);
+    covered_ = std::all_of(weights_.sums().begin(), weights_.sums().end(),
+                           [](double sum) { return sum == 0.0; });
   }
 
   int64_t draw(double uniform) {
@@ -64,8 +63,8 @@ class Seeding {
       while (taken_[lowest_free_]) ++lowest_free_;
       return lowest_free_;
     }
-    std::vector<double> running(blocks_.size());
-    std::partial_sum(blocks_.begin(), blocks_.end(), running.begin());
+    std::vector<double> running(weights_.sums().size());
+    std::partial_sum(weights_.sums().begin(), weights_.sums().end(), running.begin());
     const double total = running.back();
     const double target = std::min(uniform * total, std::nextafter(total, 0.0));
     const int64_t block =
@@ -73,15 +72,14 @@ class Seeding {
     double sum = block > 0 ? running[block - 1] : 0.0;
     int64_t last = -1;
     for (int64_t i = block * kBlockRows; i < std::min(x_.n, (block + 1) * kBlockRows); ++i) {
-      sum += weight_[i];
+      sum += weights_[i];
       if (sum > target) return i;
-      if (weight_[i] != 0.0) last = i;
+      if (weights_[i] != 0.0) last = i;
     }
     return last;  // rounding left the running sum short of the target: the last possible row
   }
 
  private:
-  static constexpr int64_t kChains = 8;
   static constexpr double kWorth = 0.4;  // seeds that come for nothing, for reading eight rows' sums
 
   // What the screens leave for a row: positions by block, counted from its first.
@@ -102,11 +100,10 @@ class Seeding {
       for (int64_t p = begin; p < end; ++p) {
         const int64_t i = rows_.rows[p];
         const double far = between(seed, i, inner[p - begin]);
-        weight_[i] = i == seed ? 0.0 : std::min(weight_[i], far);
+        weights_.set(i, i == seed ? 0.0 : std::min(weights_[i], far));
       }
     });
-    for (int64_t i = 0; copies_.any() && i < x_.n; ++i) weight_[i] = weight_[copies_.first(i)];
-    for (auto& block : touched_) block = true;
+    for (int64_t i = 0; copies_.any() && i < x_.n; ++i) weights_.set(i, weights_[copies_.first(i)]);
   }
 
   // Compares a seed with the rows that the screens leave.
@@ -142,8 +139,8 @@ class Seeding {
     }
     double hits = 0.0;
     std::vector<int64_t> draws = {number};
-    for (const auto& guess : guesses_.likely(number + 1, blocks_, weight_, kBlockRows)) {
-      if (asked.size() == SeedScreens::kAtOnce || guess.row >= x_.n) break;
+    for (const auto& guess : guesses_.likely(number + 1, weights_)) {
+      if (asked.size() == SeedScreens::kAtOnce) break;
       const int64_t p = position(guess.row);
       if (found_.count(p) > 0 || std::count(asked.begin(), asked.end(), p) > 0) continue;
       hits += guess.chance;
@@ -189,7 +186,7 @@ class Seeding {
       for (int64_t k = first; k < end; ++k) {
         const int64_t i = rows[k];
         const double far = between(seed, i, inner[k - first]);
-        if (!(far < weight_[i])) continue;
+        if (!(far < weights_[i])) continue;
         lower(begin + left[k], far);
         ++nearer;
       }
@@ -211,38 +208,14 @@ class Seeding {
 
   // The weight of a position, and of the rows that are equal to it.
   void lower(int64_t p, double weight) {
-    const auto set = [&](int64_t row) {
-      weight_[row] = weight;
-      touched_[row / kBlockRows].store(true, std::memory_order_relaxed);
-    };
     if (copies_.any()) {
-      for (int64_t m = copies_.begin[p]; m < copies_.begin[p + 1]; ++m) set(copies_.members[m]);
+      for (int64_t m = copies_.begin[p]; m < copies_.begin[p + 1]; ++m) {
+        weights_.set(copies_.members[m], weight);
+      }
     } else {
-      set(p);
+      weights_.set(p, weight);
     }
     screens_->lower(p);
-  }
-
-  // Sums the blocks of which a weight has changed, each in the order of its rows, but several side
-  // by side: an addition waits for the one before it.
-  void sum_blocks() {
-    std::vector<int64_t> changed;
-    for (size_t b = 0; b < blocks_.size(); ++b) {
-      if (touched_[b].exchange(false)) changed.push_back(static_cast<int64_t>(b));
-    }
-    const auto count = static_cast<int64_t>(changed.size());
-    const int64_t rows = std::min(kBlockRows, x_.n);
-    team_.run_range(count, kChains, [&](int64_t begin, int64_t end, int) {
-      const double* from[kChains];
-      for (int64_t c = 0; c < kChains; ++c) {
-        from[c] = &weight_[changed[std::min(begin + c, end - 1)] * kBlockRows];
-      }
-      double sum[kChains] = {};
-      for (int64_t i = 0; i < rows; ++i) {
-        for (int64_t c = 0; c < kChains; ++c) sum[c] += from[c][i];
-      }
-      for (int64_t k = begin; k < end; ++k) blocks_[changed[k]] = sum[k - begin];
-    });
   }
 
   const Matrix& x_;
@@ -251,9 +224,7 @@ class Seeding {
   const DotsFn dots_;
   ScanSide rows_;        // all, or the first of each kind
   const Copies copies_;  // have the weight of the first of them
-  std::vector<double> blocks_;
-  std::vector<std::atomic<bool>> touched_;  // blocks that have to be summed
-  std::vector<double> weight_;              // filled up with zeros to whole blocks
+  SeedWeights weights_;
   std::vector<bool> taken_;
   std::optional<SeedScreens> screens_;
   SeedGuesses guesses_;

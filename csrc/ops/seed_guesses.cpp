@@ -13,13 +13,12 @@ constexpr double kPace = 0.1;      // of learning
 
 }  // namespace
 
-std::vector<SeedGuesses::Guess> SeedGuesses::likely(int64_t next, const std::vector<double>& blocks,
-                                                    const std::vector<double>& weights,
-                                                    int64_t block_rows) {
+std::vector<SeedGuesses::Guess> SeedGuesses::likely(int64_t next, const SeedWeights& weights) {
+  const std::vector<double>& blocks = weights.sums();
   std::vector<double> running(blocks.size());
   std::partial_sum(blocks.begin(), blocks.end(), running.begin());
   const double total = running.back();
-  const auto rows = static_cast<int64_t>(weights.size());
+  const int64_t rows = weights.rows();
   const auto draws = static_cast<int64_t>(uniforms_.size());
   std::vector<Guess> out;
   for (int64_t draw = next; draw < std::min(next + kAhead, draws); ++draw) {
@@ -28,8 +27,8 @@ std::vector<SeedGuesses::Guess> SeedGuesses::likely(int64_t next, const std::vec
         std::upper_bound(running.begin(), running.end(), target) - running.begin(),
         static_cast<int64_t>(blocks.size()) - 1);
     double sum = block > 0 ? running[block - 1] : 0.0;
-    int64_t row = block * block_rows;
-    while (row + 1 < std::min(rows, (block + 1) * block_rows) && sum + weights[row] <= target) {
+    int64_t row = block * kBlockRows;
+    while (row + 1 < std::min(rows, (block + 1) * kBlockRows) && sum + weights[row] <= target) {
       sum += weights[row++];
     }
     if (draw == next) {

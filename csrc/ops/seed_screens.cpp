@@ -43,7 +43,7 @@ int32_t saving(double length, double step) {
 }  // namespace
 
 SeedScreens::SeedScreens(Team& team, const Positions& sample_rows, int64_t size, Metric metric,
-                         int64_t seeds, int64_t bytes, Weight weight)
+                         int64_t seeds, int64_t bytes, Rows rows, Weight weight)
     : metric_(metric), size_(size), bytes_(bytes), weight_(std::move(weight)) {
   const double pairs = static_cast<double>(size) * static_cast<double>(seeds);
   ScreenPlan plan = plan_screens(pairs, static_cast<double>(size), sample_rows.x.d);
@@ -58,6 +58,10 @@ SeedScreens::SeedScreens(Team& team, const Positions& sample_rows, int64_t size,
         choose_prefix(team, sample, refined_ ? &refined_->screen : nullptr, sample_rows,
                       sample_rows, pairs, typical_bar(sample, seeds / 2), Reading::kStreamed);
     if (prefix) streamed_ = Stage{std::move(*prefix), true};
+  }
+  if (rows == Rows::kElsewhere) {
+    share_out(bytes);
+    return;
   }
   if (!streamed_) {
     std::swap(streamed_, refined_);
@@ -78,6 +82,24 @@ void SeedScreens::make_room(Stage& stage, int64_t bytes) {
   const auto blocks = static_cast<size_t>((stage.count + kRows - 1) / kRows);
   stage.rounding.resize(blocks);
   stage.longest.resize(blocks);
+}
+
+// Codes, shares and starts, within so many bytes: the dense ones alone if they have just room, as
+// they leave the fewest, or those of a prefix and of some positions.
+void SeedScreens::share_out(int64_t bytes) {
+  const auto row = [](const Stage& stage) {
+    const int64_t width = stage.screen.width();
+    return (stage.packed ? width : chunked(width)) + int64_t{2 * sizeof(int32_t)};
+  };
+  const int64_t prefix = streamed_ ? row(*streamed_) : 0, dense = refined_ ? row(*refined_) : 0;
+  if (refined_ && dense * size_ <= bytes && (prefix + dense) * size_ > bytes) streamed_.reset();
+  for (auto* stage : {&streamed_, &refined_}) {
+    if (!*stage) continue;
+    const int64_t width = (*stage)->screen.width();
+    const int64_t codes = (*stage)->packed ? width : chunked(width);
+    make_room(**stage, bytes / row(**stage) * codes);
+    bytes -= row(**stage) * (*stage)->count;
+  }
 }
 
 void SeedScreens::encode(Team& team, const Positions& part, int64_t begin) {
@@ -125,8 +147,9 @@ void SeedScreens::lower(int64_t p) {
 }
 
 SeedScreens::Probe SeedScreens::probe(const Positions& seeds) const {
-  const Screen& screen = streamed_->screen;
   const auto count = static_cast<int64_t>(seeds.rows.size());
+  if (!streamed_) return {{}, std::vector<double>(static_cast<size_t>(count), 0.0)};
+  const Screen& screen = streamed_->screen;
   Probe out{screen.encode_rows(seeds, 0, count), {}};
   for (int64_t k = 0; k < count; ++k) {
     out.length.push_back(screen.step() *
@@ -138,7 +161,7 @@ SeedScreens::Probe SeedScreens::probe(const Positions& seeds) const {
 void SeedScreens::left(const Probe& seeds, int64_t begin, int64_t end, uint16_t* positions,
                        int32_t* counts) const {
   const auto count = static_cast<int64_t>(seeds.length.size());
-  if (begin >= streamed_->count) {
+  if (!streamed_ || begin >= streamed_->count) {
     for (int64_t k = 0; k < count; ++k) {
       std::iota(positions + k * kRows, positions + k * kRows + (end - begin), uint16_t{0});
       counts[k] = static_cast<int32_t>(end - begin);

@@ -44,16 +44,19 @@ namespace meddel {
 class SeedScreens {
  public:
   static constexpr int64_t kRows = 1024;  // looked at a time
-  static constexpr int64_t kAtOnce = 8;   // seeds
+  static constexpr int64_t kAtOnce = 16;  // seeds
 
   using Weight = std::function<double(int64_t)>;  // of a position
+
+  // Where the rows are: elsewhere it takes so long to get one that all codes are made at first.
+  enum class Rows { kHere, kElsewhere };
 
   // Learns from a side, or from rows spread over `size` positions, for so many seeds; nothing where
   // these are too few to pay for it. Codes of the first positions that `bytes` have room for.
   SeedScreens(Team& team, const Positions& sample, int64_t size, Metric metric, int64_t seeds,
-              int64_t bytes, Weight weight);
+              int64_t bytes, Rows rows, Weight weight);
 
-  bool any() const { return streamed_.has_value(); }
+  bool any() const { return streamed_ || refined_; }
 
   // Makes the codes of the positions from `begin` on, a multiple of kRows.
   void encode(Team& team, const Positions& part, int64_t begin);
@@ -99,6 +102,7 @@ class SeedScreens {
   };
 
   void make_room(Stage& stage, int64_t bytes);
+  void share_out(int64_t bytes);
   void encode(Team& team, Stage& stage, const Positions& part, int64_t begin);
   int32_t start(const Stage& stage, int64_t p) const;
 

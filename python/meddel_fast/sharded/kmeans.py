@@ -17,6 +17,7 @@ from meddel_fast.common.progress import counted, metered
 from meddel_fast.reference import squared_norm
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import BLOCK, Float, Parts, Settings
+from meddel_fast.sharded.seeding import HELD, Seeding, code_bytes
 
 _HELD = 64  # bytes an own row: <x, x>, label, distance, weight, and those that follow them
 Floats = NDArray[np.float32]
@@ -37,8 +38,9 @@ def kmeans(
 ) -> KMeansResult:
     """Do :func:`meddel_fast.kmeans` on parts; each process of a group returns all of it.
 
-    Seeding goes through the rows once a seed, an iteration twice: rows that do not stay in memory
-    are read so often.
+    Rows that do not stay in memory are read twice an iteration, and for the seeds some ten times
+    altogether (k = 1,000) where the budget has room for their codes, d + 144 bytes a row beside
+    what it takes else. With less room, a row without codes is read once a seed.
     """
     settings = Settings.check(x, memory, group, threads)
     max_iterations = check_int("max_iterations", max_iterations, 0)
@@ -51,13 +53,20 @@ def kmeans(
     given = None if init is None else check_rows("init", init, settings.threads)
     if given is not None and (given.n, given.d) != (k, parts.d):
         raise ValueError(f"init must have shape {(k, parts.d)}, got {(given.n, given.d)}")
-    parts.plan(held=_HELD, everywhere=16, beside=24 * k * parts.d)
-    run = _Lloyd(parts, k, bool(spherical), parts.survey())
-    if given is None:
-        centroids = run.seeds(np.random.default_rng(seed).random(k))
+    kept = {"held": _HELD, "everywhere": 16, "beside": 24 * k * parts.d}
+    if given is not None:
+        parts.plan(**kept)
+        centroids, squares = given.floats(), parts.survey()
     else:
-        centroids = given.floats()
-    return run.run(centroids, max_iterations)
+        uniforms = np.random.default_rng(seed).random(k)
+        room = parts.plan(
+            held=HELD, everywhere=0, beside=12 * k * parts.d, wanted=code_bytes(parts)
+        )
+        squares, rows = Seeding(parts, uniforms, room, spherical=bool(spherical)).run()
+        centroids = _floats(parts, rows)
+        if not parts.stays:
+            parts.plan(**kept)
+    return _Lloyd(parts, k, bool(spherical), squares).run(centroids, max_iterations)
 
 
 class _Lloyd:
@@ -67,51 +76,6 @@ class _Lloyd:
         self._labels = np.full(len(parts.own), -1, np.int64)
         self._distances = np.empty(len(parts.own))
         self._sums = np.zeros((k, parts.d))
-
-    def seeds(self, uniforms: Float) -> Floats:
-        """Return the rows that k-means++ draws."""
-        parts, n = self._parts, self._parts.n
-        weights = np.full(len(parts.own), np.inf)
-        chosen = [min(int(uniforms[0] * n), n - 1)]
-        rows = [parts.fetch(np.array(chosen))]
-        with counted(self._k) as progress:
-            progress.advance(1)
-            for uniform in uniforms[1:]:
-                progress.step(1)
-                self._lower(weights, rows[-1], chosen[-1])
-                chosen.append(self._draw(weights, uniform, chosen))
-                rows.append(parts.fetch(np.array(chosen[-1:])))
-        return self._floats(np.concatenate(rows))
-
-    def _lower(self, weights: Float, row: NDArray[Any], sample: int) -> None:
-        for tile, rows in self._parts.stream(self._parts.own_tiles):
-            here = self._parts.mine(tile)
-            inside = sample - tile.start if tile.start <= sample < tile.stop else -1
-            weights[here] = _core.lower_weights(
-                rows, self._squares[here], row, inside, self._spherical, weights[here],
-                self._parts.settings.threads,
-            )  # fmt: skip
-
-    def _draw(self, weights: Float, uniform: float, chosen: list[int]) -> int:
-        """Draw a row with a probability proportional to its weight, as reference.py states."""
-        parts = self._parts
-        running = np.cumsum(parts.all_of(_block_sums(weights)))
-        if running[-1] == 0.0:  # only copies of the seeds are left
-            taken = set(chosen)
-            return next(i for i in range(parts.n) if i not in taken)
-        target = min(uniform * running[-1], np.nextafter(running[-1], 0.0))
-        block = int(np.argmax(running > target))
-        owner = int(parts.owners(np.array([block * BLOCK]))[0])
-        found = None
-        if owner == parts.group.rank:
-            first = block * BLOCK - parts.own.start
-            inside = weights[first : first + BLOCK]
-            before = running[block - 1] if block else 0.0
-            beyond = np.cumsum(np.concatenate([[before], inside]))[1:] > target
-            # Rounding may leave the block's own sum short of the target: the last possible row.
-            last = int(np.flatnonzero(inside)[-1])
-            found = np.array([block * BLOCK + (int(np.argmax(beyond)) if beyond.any() else last)])
-        return int(parts.group.broadcast(found, owner)[0])
 
     def run(self, centroids: Floats, max_iterations: int) -> KMeansResult:
         """Go on from the first centroids."""
@@ -186,17 +150,18 @@ class _Lloyd:
         distances = np.concatenate(parts.group.allgather(self._distances[order]))
         samples = np.concatenate(parts.group.allgather(order + parts.own.start))
         best = samples[np.lexsort((samples, -distances))[:count]]
-        rows = self._floats(parts.fetch(best)).astype(np.float64)
+        rows = _floats(parts, parts.fetch(best)).astype(np.float64)
         if self._spherical:
             norms = np.sqrt(squared_norm(rows))[:, None]
             rows = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
         out[: len(best)] = rows.astype(np.float32)
         return out
 
-    def _floats(self, rows: NDArray[Any]) -> Floats:
-        if self._parts.store.bfloat16:
-            return (rows.astype(np.uint32) << 16).view(np.float32)
-        return rows.astype(np.float32)
+
+def _floats(parts: Parts, rows: NDArray[Any]) -> Floats:
+    if parts.store.bfloat16:
+        return (rows.astype(np.uint32) << 16).view(np.float32)
+    return rows.astype(np.float32)
 
 
 def _block_sums(values: Float) -> Float:
