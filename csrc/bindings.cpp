@@ -531,7 +531,8 @@ PYBIND11_MODULE(_core, m) {
       .def("left", &seed_parts_left)
       .def("lower", &seed_parts_lower)
       .def("sums", &seed_parts_sums)
-      .def("weights", &seed_parts_weights);
+      .def("weights", &seed_parts_weights)
+      .def("bytes", &SeedParts::bytes);
   m.def("add_members", &add_members_py);
 }
 #undef PyInit__core

@@ -39,6 +39,7 @@ class SeedParts {
   const SeedWeights& weights(const Context& context);
 
   int64_t rows() const { return weights_.rows(); }
+  int64_t bytes() const { return screens_->bytes(); }  // of codes
   double weight(int64_t row) const { return weights_[row]; }
 
  private:

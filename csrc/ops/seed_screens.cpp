@@ -71,12 +71,16 @@ SeedScreens::SeedScreens(Team& team, const Positions& sample_rows, int64_t size,
   if (refined_ && screens_forced()) make_room(*refined_, bytes);
 }
 
+int64_t SeedScreens::stride(const Stage& stage) {
+  const int64_t width = stage.screen.width();
+  return stage.packed ? width : chunked(width);
+}
+
 void SeedScreens::make_room(Stage& stage, int64_t bytes) {
-  const int64_t width = stage.screen.width(), stride = stage.packed ? width : chunked(width);
-  const int64_t most = std::max(bytes, int64_t{0}) / stride;
+  const int64_t most = std::max(bytes, int64_t{0}) / stride(stage);
   stage.count = most >= size_ ? size_ : most / kRows * kRows;
   const auto padded = static_cast<size_t>(round_up(stage.count, kBlockColumns));
-  stage.codes.resize(padded * static_cast<size_t>(stride));
+  stage.codes.resize(padded * static_cast<size_t>(stride(stage)));
   stage.share.resize(padded);
   stage.start.resize(padded, Screen::never());
   const auto blocks = static_cast<size_t>((stage.count + kRows - 1) / kRows);
@@ -87,19 +91,26 @@ void SeedScreens::make_room(Stage& stage, int64_t bytes) {
 // Codes, shares and starts, within so many bytes: the dense ones alone if they have just room, as
 // they leave the fewest, or those of a prefix and of some positions.
 void SeedScreens::share_out(int64_t bytes) {
-  const auto row = [](const Stage& stage) {
-    const int64_t width = stage.screen.width();
-    return (stage.packed ? width : chunked(width)) + int64_t{2 * sizeof(int32_t)};
-  };
-  const int64_t prefix = streamed_ ? row(*streamed_) : 0, dense = refined_ ? row(*refined_) : 0;
+  const int64_t prefix = streamed_ ? row_bytes(*streamed_) : 0;
+  const int64_t dense = refined_ ? row_bytes(*refined_) : 0;
   if (refined_ && dense * size_ <= bytes && (prefix + dense) * size_ > bytes) streamed_.reset();
   for (auto* stage : {&streamed_, &refined_}) {
     if (!*stage) continue;
-    const int64_t width = (*stage)->screen.width();
-    const int64_t codes = (*stage)->packed ? width : chunked(width);
-    make_room(**stage, bytes / row(**stage) * codes);
-    bytes -= row(**stage) * (*stage)->count;
+    make_room(**stage, bytes / row_bytes(**stage) * stride(**stage));
+    bytes -= row_bytes(**stage) * (*stage)->count;
   }
+}
+
+int64_t SeedScreens::bytes() const {
+  int64_t out = 0;
+  for (const auto* stage : {&streamed_, &refined_}) {
+    if (*stage) out += row_bytes(**stage) * (*stage)->count;
+  }
+  return out;
+}
+
+int64_t SeedScreens::row_bytes(const Stage& stage) {
+  return stride(stage) + int64_t{2 * sizeof(int32_t)};
 }
 
 void SeedScreens::encode(Team& team, const Positions& part, int64_t begin) {
@@ -109,7 +120,7 @@ void SeedScreens::encode(Team& team, const Positions& part, int64_t begin) {
 }
 
 void SeedScreens::encode(Team& team, Stage& stage, const Positions& part, int64_t begin) {
-  const int64_t width = stage.screen.width(), stride = stage.packed ? width : chunked(width);
+  const int64_t width = stage.screen.width();
   const auto rows = static_cast<int64_t>(part.rows.size());
   const int64_t count = std::min(rows, stage.count - begin);
   if (count <= 0) return;
@@ -128,7 +139,7 @@ void SeedScreens::encode(Team& team, Stage& stage, const Positions& part, int64_
     stage.longest[at / kRows] = stage.screen.step() * longest;
     std::copy_n(codes.start.begin(), end - first, &stage.share[at]);
     if (!stage.packed) codes.packed = codes.unpack(width);
-    std::copy(codes.packed.begin(), codes.packed.end(), &stage.codes[at * stride]);
+    std::copy(codes.packed.begin(), codes.packed.end(), &stage.codes[at * stride(stage)]);
     for (int64_t p = at; p < begin + end; ++p) stage.start[p] = start(stage, p);
   });
 }

@@ -58,6 +58,9 @@ class SeedScreens {
 
   bool any() const { return streamed_ || refined_; }
 
+  // Bytes of all codes and of what belongs to them, where rows are elsewhere.
+  int64_t bytes() const;
+
   // Makes the codes of the positions from `begin` on, a multiple of kRows.
   void encode(Team& team, const Positions& part, int64_t begin);
 
@@ -103,6 +106,8 @@ class SeedScreens {
 
   void make_room(Stage& stage, int64_t bytes);
   void share_out(int64_t bytes);
+  static int64_t stride(const Stage& stage);  // from a code to the next
+  static int64_t row_bytes(const Stage& stage);
   void encode(Team& team, Stage& stage, const Positions& part, int64_t begin);
   int32_t start(const Stage& stage, int64_t p) const;
 

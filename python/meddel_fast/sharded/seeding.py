@@ -7,6 +7,7 @@ is compared with all rows while these are read for the first time.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -39,15 +40,17 @@ class Seeding:
     spherical, uniforms
         As of :func:`meddel_fast.reference.kmeans_plus_plus`.
     room
-        Bytes that codes may take. Without any, and while they tell nothing apart, a seed goes
-        through all own rows; with those of a part of the rows, through all others.
+        Bytes that codes may take, and then rows that stay. Without any, and while codes tell
+        nothing apart, a seed goes through all own rows; with codes of a part of them, through all
+        others.
     """
 
     def __init__(self, parts: Parts, uniforms: Float, room: int, *, spherical: bool) -> None:
         self._parts, self._spherical, self._uniforms = parts, spherical, uniforms
         self._room, self._threads = room, parts.settings.threads
         self._weights: _core.SeedParts | None = None
-        self._seed = np.empty((0, parts.d))
+        self._held: NDArray[Any] = np.empty((0, parts.d), parts.store.dtype)  # the first own rows
+        self._seed = self._held
         self._sample = -1
 
     def run(self) -> tuple[Float, NDArray[Any]]:
@@ -93,6 +96,9 @@ class Seeding:
             self._weights = _core.SeedParts(
                 rows, self._spherical, len(own), len(self._uniforms), self._room, self._threads
             )
+            if not parts.stays:
+                rest = (self._room - self._weights.bytes()) // parts.store.row_bytes
+                self._held = np.empty((max(0, min(rest, len(own))), parts.d), rows.dtype)
 
         parts.together(read)
         self._sample, self._seed = first, parts.join(owners, held[0])
@@ -103,6 +109,7 @@ class Seeding:
             return
         here = self._parts.mine(tile)
         self._weights.add(rows, squares, here.start, self._threads)
+        self._held[here] = rows[: len(self._held[here])]
         inside = self._mine() if tile.start <= self._sample < tile.stop else -1
         self._lower(rows, np.arange(here.start, here.stop), inside)
 
@@ -123,16 +130,24 @@ class Seeding:
         left = self._weights.left(self._seed, self._threads)
         if mine >= 0:  # a row of zeros is not near itself
             left = np.union1d(left, [mine])
+        held = left[: np.searchsorted(left, len(self._held))]
+        left = left[len(held) :]
+        for which in self._some(held):
+            self._lower(self._held[which], which, mine if mine in which else -1)
         if len(left) == len(parts.own):
             for tile, rows in parts.stream(parts.own_tiles):
                 here = parts.mine(tile)
                 inside = mine if here.start <= mine < here.stop else -1
                 self._lower(rows, np.arange(here.start, here.stop), inside)
             return
-        for start in range(0, len(left), parts.step):
-            which = left[start : start + parts.step]
+        for which in self._some(left):
             inside = mine if mine in which else -1
             self._lower(parts.take(which + parts.own.start), which, inside)
+
+    def _some(self, rows: Int) -> Iterator[Int]:
+        """Go through them, as many at a time as a part has."""
+        for start in range(0, len(rows), self._parts.step):
+            yield rows[start : start + self._parts.step]
 
     def _draw(self, uniform: float, chosen: list[int]) -> int:
         """Draw a row with a probability proportional to its weight, as reference.py states."""
