@@ -70,7 +70,7 @@ std::vector<double> distances(const ScanSide& rows, Metric metric, int64_t seed)
 SeedScreens screens_of(Team& team, const ScanSide& rows, Metric metric,
                        const std::vector<double>& weights) {
   SeedScreens out(team, rows.positions(), rows.size(), metric, kSeeds, kept_bytes(*rows.x, 0),
-                  [&](int64_t p) { return weights[p]; });
+                  SeedScreens::Rows::kHere, [&](int64_t p) { return weights[p]; });
   out.encode(team, rows.positions(), 0);
   return out;
 }
