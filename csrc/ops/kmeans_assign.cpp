@@ -99,9 +99,7 @@ double drift(Metric metric, const ScanSide& from, const ScanSide& to, int64_t c)
 }  // namespace
 
 Assigner::Assigner(Team& team, ScanSide& rows, int64_t k, Metric metric)
-    : team_(team), rows_(rows), k_(k), metric_(metric), copies_(team, *rows.x), out_(rows.x->n) {
-  if (copies_.any()) rows_.rows = copies_.distinct;
-}
+    : team_(team), rows_(rows), k_(k), metric_(metric), copies_(team, *rows.x), out_(rows.x->n) {}
 
 void Assigner::learn(const ScanSide& centroids) {
   const int64_t n = rows_.x->n;
