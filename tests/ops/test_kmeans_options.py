@@ -210,11 +210,13 @@ def test_mean_variance(rng: np.random.Generator) -> None:
 
 
 def test_split_is_about_as_good(rng: np.random.Generator) -> None:
-    x = rng.normal(size=(4000, 8)).astype(np.float32)
-    x[1000:2000] = 0.0  # copies need one cluster
+    x = rng.normal(size=(2000, 8)).astype(np.float32)
+    x[500:1000] = 0.0  # copies need one cluster
     inertias = {
         init: [
-            mf.kmeans(x, 150, spherical=False, init=init, seed=s, max_iterations=10).inertia
+            mf.kmeans(
+                x, 100, spherical=False, init=init, seed=s, max_iterations=10, threads=1
+            ).inertia
             for s in range(3)
         ]
         for init in ("k-means++", "split")
