@@ -127,9 +127,11 @@ class _Lloyd:
     def clusters(self, jobs: Iterator[Job]) -> Iterator[Floats]:
         """Return the centroids of a split's jobs, each of which is one process's."""
         parts, threads = self._parts, self._parts.settings.threads
-        made, sizes = [np.empty((0, parts.d), np.float32)], []
+        made: list[Floats] = [np.empty((0, parts.d), np.float32)]
+        sizes: list[int] = []
         for number, job in enumerate(jobs):
-            rows, sizes = parts.fetch(job.rows), [*sizes, len(job.uniforms)]
+            rows = parts.fetch(job.rows)
+            sizes.append(len(job.uniforms))
             if number % parts.group.size != parts.group.rank:
                 continue
             weights = None if self._all_weights is None else self._all_weights[job.rows]
