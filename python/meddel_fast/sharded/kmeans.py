@@ -78,8 +78,9 @@ def kmeans(
     if weights is not None:
         kept["held"] += 16
         kept["everywhere"] += 8
-    if not drawn or init == "split":
-        if init == "split":
+    split = drawn and init == "split"
+    if not drawn or split:
+        if split:
             kept["everywhere"] += _SORTED
             rows_of_job = min(most_rows(k), parts.n)
             kept["beside"] += rows_of_job * (3 * parts.store.row_bytes + parts.d + WORK)
@@ -99,7 +100,7 @@ def kmeans(
     run = _Lloyd(parts, k, bool(spherical), weights, squares)
     if given is not None:
         centroids = given.floats()
-    elif init == "split":
+    elif split:
         centroids = split_centroids(parts.n, k, seed, weights, run.clusters, run.nearest)
     else:
         centroids = _floats(parts, rows)
