@@ -13,21 +13,18 @@ namespace {
 
 constexpr int64_t kBandRows = 1024;  // of which those to be compared are sorted by their columns
 
-// Near centroids: a block of columns, as they are compared at little cost. Fewer centroids
-// are compared with at once.
-constexpr int64_t kNear = 16, kMany = 256;
+// Fewer centroids have no lists: a row is compared with all at little cost.
+constexpr int64_t kMany = 256;
 
 // A row that has to be compared is so with far ones that moved by this share of its gap, too: if
 // only with those that may be nearer, its next gap might be as small as nothing.
 constexpr double kSpare = 0.25;
 constexpr double kPays = 0.8;  // share of comparisons up to which bounds are worth their making
+constexpr double kOpen = 0.6;  // likewise of rows, for the second nearest to be worth looking for
 constexpr double kOutward = 0x1p-50;
+constexpr double kUp = 0x1p-22;  // the same in fp32
+constexpr float kMostFloat = 3e38f;
 constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
-
-double distance_at_least(Metric metric, double score) {
-  const double square = metric == Metric::kCosine ? 2.0 - 2.0 * score : -score;
-  return std::sqrt(std::max(0.0, square)) * (1.0 - kOutward);
-}
 
 double distance_at_most(Metric metric, double score) {
   return std::sqrt(metric == Metric::kCosine ? 2.0 - 2.0 * score : -score) * (1.0 + kOutward);
@@ -78,7 +75,6 @@ BoundedAssignment::BoundedAssignment(const ScanSide& rows, Metric metric, const 
       screen_(map),
       codes_(screen_, rows, kept),
       upper_(rows.rows.size(), kInfinity),
-      near_(rows.rows.size(), -kInfinity),
       far_(rows.rows.size(), -kInfinity) {}
 
 double BoundedAssignment::room(const Round& round, int64_t p) const {
@@ -86,10 +82,16 @@ double BoundedAssignment::room(const Round& round, int64_t p) const {
 }
 
 void BoundedAssignment::start(Team& team, Round& round) {
-  round.seeks = !first_ && (seeks_ || 2 * round.moved < renewed_);
+  round.seeks = !first_ && (seeks_ || 5 * round.moved < 2 * renewed_);
   if (round.seeks && !sought_) renewed_ = round.moved;
-  if (!round.seeks) lists_.clear();
+  if (!round.seeks) {
+    lists_.clear();
+    near_.clear();
+  }
+  round.seconds = round.seeks && (seconds_ || 5 * round.moved < 2 * wanted_);
   if (round.seeks && lists_.empty()) make_lists(team, round);
+  if (round.seconds && !seconds_) std::fill(near_.begin(), near_.end(), -kMostFloat);
+  if (round.seconds && (!seconds_ || !sought_)) wanted_ = round.moved;
   if (round.seeks) place_lists(team, round);
 }
 
@@ -97,7 +99,9 @@ void BoundedAssignment::start(Team& team, Round& round) {
 void BoundedAssignment::make_lists(Team& team, const Round& round) {
   const ScanSide& side = round.centroids.side;
   lists_.assign(round.centroids.drift.size(), {});
+  near_.clear();
   if (round.size < kMany) return;
+  near_.assign(static_cast<size_t>(rows_.size() * kNear), -kMostFloat);
   ScaledCodes codes(screen_, side, side.size() * screen_.width());
   team.run_range(round.size, Comparer::kRows, [&](int64_t begin, int64_t end, int) {
     Comparer comparer(codes, side, metric_);
@@ -119,18 +123,26 @@ void BoundedAssignment::make_lists(Team& team, const Round& round) {
 void BoundedAssignment::place_lists(Team& team, Round& round) const {
   const auto k = static_cast<int64_t>(lists_.size());
   round.lists.resize(lists_.size());
+  round.near_positions.resize(lists_.size());
   round.near_columns.resize(lists_.size());
-  round.near_drift.assign(lists_.size(), 0.0);
+  round.near_drift.resize(lists_.size());
+  round.near_moved.resize(lists_.size());
   round.far_drift.assign(lists_.size(), 0.0);
   team.run_range(k, Comparer::kRows, [&](int64_t begin, int64_t end, int) {
     for (int64_t c = begin; c < end; ++c) {
       auto& list = round.lists[c];
       for (const int64_t other : lists_[c]) {
-        if (round.position[other] >= 0) list.push_back(round.position[other]);
-        round.near_drift[c] = std::max(round.near_drift[c], round.centroids.drift[other]);
+        const int64_t q = round.position[other];
+        round.near_positions[c].push_back(q);
+        if (q >= 0) list.push_back(q);
+        if (round.centroids.drift[other] > 0.0) round.near_moved[c] = 1;
+        round.near_drift[c].push_back(
+            static_cast<float>(round.centroids.drift[other] * (1.0 + kUp)));
+      }
+      if (!list.empty()) {
+        round.near_columns[c] = round.columns.gather(round.near_positions[c], screen_.width());
       }
       std::sort(list.begin(), list.end());
-      round.near_columns[c] = round.columns.gather(list, screen_.width());
       int64_t q = 0;  // the first that is not near
       for (auto next = list.begin(); q < round.size; ++q) {
         if (next != list.end() && *next == q) {
@@ -144,26 +156,45 @@ void BoundedAssignment::place_lists(Team& team, Round& round) const {
   });
 }
 
+// What is known of those near a row's centroid, now that they have moved; returns the least.
+double BoundedAssignment::age_near(const Round& round, int64_t p, int64_t label) {
+  if (near_.empty() || lists_[label].empty()) return kInfinity;
+  float* near = near_of(p);
+  const float* drift = round.near_drift[label].data();
+  const auto inward = static_cast<float>(1.0 - kUp);
+  float least[4] = {kMostFloat, kMostFloat, kMostFloat, kMostFloat};
+  for (int64_t j = 0; j < kNear; ++j) {
+    near[j] = (near[j] - drift[j]) * inward;
+    least[j % 4] = std::min(least[j % 4], near[j]);
+  }
+  return static_cast<double>(std::min({least[0], least[1], least[2], least[3]}));
+}
+
 // Keeps what is known of a row's centroid, or lists the row among those to be compared.
 void BoundedAssignment::choose(const Round& round, Comparer& comparer, int64_t p, Assignment& out,
                                std::vector<Compared>& chosen) {
   const int64_t row = rows_.rows[p], label = out.labels[row];
-  Compared compared{p,          label,      label,      -1,        -kInfinity, -kInfinity,
-                    -kInfinity, -kInfinity, -kInfinity, kInfinity, round.size};
+  Compared compared;
+  compared.position = p;
+  compared.label = compared.before = label;
+  compared.columns = round.size;
   if (first_) return chosen.push_back(compared);
-  double &upper = upper_[p], &near = near_[p], &far = far_[p], &best = out.best[row];
-  const double room = this->room(round, p), last_far = far;
-  upper = (upper + round.centroids.drift[label]) * (1.0 + kOutward);
+  double &upper = upper_[p], &far = far_[p], &best = out.best[row];
+  const double room = this->room(round, p), last_far = far, drift = round.centroids.drift[label];
+  upper = (upper + drift) * (1.0 + kOutward);
   const auto holds = [&](double bound) { return bound > upper + room; };
+  double near = -kInfinity;
   if (round.seeks) {
-    near = less(near, round.near_drift[label]);
+    if (round.lists[label].empty()) near = kInfinity;
+    if (round.seconds) near = age_near(round, p, label);
     far = less(far, round.far_drift[label]);
     if (holds(near) && holds(far)) {
-      best = kUnknown;
+      if (drift > 0.0) best = kUnknown;
       return;
     }
   }
-  compared.best = comparer.truth(p, label);
+  const bool known = drift == 0.0 && !std::isnan(best);
+  compared.best = known ? best : comparer.truth(p, label);
   compared.own = round.position[label];
   upper = distance_at_most(metric_, compared.best) + room;
   const bool nearer = compared.best >= best;
@@ -173,25 +204,27 @@ void BoundedAssignment::choose(const Round& round, Comparer& comparer, int64_t p
     if (compared.columns > 0) chosen.push_back(compared);
     return;
   }
-  if (holds(near) && holds(far)) return;
-  if (holds(far)) {
+  compared.open = !holds(near) && !(nearer && round.near_moved[label] == 0);
+  if (holds(far) || (nearer && round.far_drift[label] == 0.0)) {
     compared.columns = 0;
     compared.floor = far;
   } else {
     compared.columns = round.columns_from(kSpare * (last_far - upper - room));
     compared.floor = round.lowered(last_far, compared.columns);
   }
-  // What is known of the other columns makes it idle to know more of these.
-  if (compared.columns < round.size) {
-    compared.bar = std::min(compared.best, score_at(metric_, compared.floor));
-  }
-  const auto& list = round.lists[label];
-  if (!list.empty()) {
+  if (compared.open) {
+    // What is known of the other columns makes it idle to know more of these.
+    if (compared.columns < round.size) {
+      compared.bar = std::min(compared.best, score_at(metric_, compared.floor));
+    }
     comparer.load({&compared});
-    comparer.compare_near(
-        1, {round.near_columns[label], 0, static_cast<int64_t>(list.size()), list.data()});
+    const auto& columns = round.near_columns[label];
+    comparer.compare_near({columns, 0, kNear, round.near_positions[label].data()}, room,
+                          round.seconds ? near_of(p) : nullptr);
+  } else {
+    compared.least = near;
   }
-  chosen.push_back(compared);
+  if (compared.open || compared.columns > 0) chosen.push_back(compared);
 }
 
 void BoundedAssignment::run(Team& team, Round& round, Assignment& out) {
@@ -202,13 +235,15 @@ void BoundedAssignment::run(Team& team, Round& round, Assignment& out) {
     std::vector<Compared> rows;
     for (int64_t p = begin; p < end; ++p) choose(round, comparer, p, out, rows);
     compare_far(team, worker, round, comparer, rows);
-    int64_t columns = 0;
+    int64_t columns = 0, open = 0;
     for (const Compared& row : rows) {
       settle(round, row, out);
+      open += row.open;
       columns +=
           row.columns + static_cast<int64_t>(round.seeks ? round.lists[row.before].size() : 0);
     }
     round.compared += columns;
+    round.open += open;
   });
 }
 
@@ -245,19 +280,31 @@ void BoundedAssignment::settle(const Round& round, const Compared& row, Assignme
   out.labels[i] = row.label;
   out.best[i] = row.best;
   upper_[p] = distance_at_most(metric_, row.best) + room;
-  near_[p] = far_[p] = -kInfinity;
-  if (!round.seeks || (metric_ == Metric::kCosine && rows_.norm(p) == 0.0)) return;
+  far_[p] = -kInfinity;
+  if (!round.seeks || (metric_ == Metric::kCosine && rows_.norm(p) == 0.0)) {
+    return fill_near(p, -kInfinity);
+  }
   const auto bound = [&](double score) { return distance_at_least(metric_, score) - room; };
-  near_[p] = bound(row.near);
   far_[p] = std::min(row.floor, bound(row.far));
   if (row.label == row.before) return;
-  near_[p] = far_[p] = std::min({near_[p], far_[p], bound(row.left)});
+  far_[p] = std::min({far_[p], row.least, bound(row.near), bound(row.left)});
+  fill_near(p, far_[p]);
+}
+
+// Gives all near bounds of a row the same value.
+void BoundedAssignment::fill_near(int64_t p, double bound) {
+  if (near_.empty()) return;
+  const double most = static_cast<double>(kMostFloat);
+  const auto down = static_cast<float>(std::clamp(bound * (1.0 - kUp), -most, most));
+  std::fill_n(near_of(p), kNear, down);
 }
 
 void BoundedAssignment::finish(const Round& round) {
   const double all = static_cast<double>(round.moved) * static_cast<double>(rows_.size());
   const bool pays = static_cast<double>(round.compared) < kPays * all;
   if (!first_) seeks_ = round.seeks && (pays || !sought_);
+  const bool known = static_cast<double>(round.open) < kOpen * static_cast<double>(rows_.size());
+  if (round.seeks) seconds_ = round.seconds && (known || !sought_);
   sought_ = round.seeks;
   first_ = false;
 }

@@ -3,15 +3,16 @@
 //
 // Distances. Euclidean ones, or those of unit vectors (2 - 2 cosine is their square): in these the
 // triangle inequality holds. For each row, `upper` is at least its distance to its centroid, `near`
-// at most its distance to any of the few that are near this one (a list by centroid, made now and
-// then), and `far` at most its distance to any other. A centroid c that moves by at most drift(c)
-// is at least near - drift(c), or far - drift(c), away afterwards, and the row's own at most
-// upper + drift(own). So only a centroid with drift(c) >= near - upper - room, or far - upper -
-// room, can be nearer. A row with no such centroid is not looked at. Otherwise upper is made anew,
-// from the truth, and a row that still has some is compared by scaled codes (screen/scaled.h): with
-// its centroid's list, together with all rows of this centroid, and, if `far` does not hold, with
-// the far ones in question: columns are ordered by their drift, those that moved farthest first, so
-// that they are the first few. The second best of each kind, by the truth, are the next bounds.
+// at most its distance to one of the few that are near this one (for each of a list by centroid,
+// made now and then), and `far` at most its distance to any other. A centroid c that moves by at
+// most drift(c) is at least near - drift(c), or far - drift(c), away afterwards, and the row's own
+// at most upper + drift(own). So only a centroid with drift(c) >= near - upper - room, or far -
+// upper - room, can be nearer. A row with no such centroid is not looked at. Otherwise upper is
+// made anew, from the truth, and a row that still has some is compared by scaled codes
+// (screen/scaled.h): with its centroid's list, together with all rows of this centroid, and, if
+// `far` does not hold, with the far ones in question: columns are ordered by their drift, those
+// that moved farthest first, so that they are the first few. The second best of each kind, by the
+// truth, are the next bounds.
 //
 // Where the row's own centroid came no farther away (by the truth, which was worked out the last
 // time too), those that did not move cannot win, as they did not then: their scores are the same.
@@ -91,12 +92,17 @@ class BoundedAssignment {
     std::vector<double> drifts;               // by position, falling
     int64_t moved;                            // columns with a drift
     bool seeks = false;                       // whether bounds are used and wanted
+    bool seconds = false;                     // and those of the second nearest among the near ones
     std::vector<std::vector<int64_t>> lists;  // positions of those near a centroid
-    std::vector<ScaledColumns> near_columns;  // their codes
-    std::vector<double> near_drift;           // the greatest of a centroid's list
-    std::vector<double> far_drift;            // and of the others
-    std::atomic<int64_t> compared{0};         // columns, of all rows
-    double room;                              // a length
+    // The same in the lists' order, -1 for copies of others, their codes, and their drift.
+    std::vector<std::vector<int64_t>> near_positions;
+    std::vector<ScaledColumns> near_columns;
+    std::vector<std::vector<float>> near_drift;
+    std::vector<uint8_t> near_moved;   // whether any of them has one
+    std::vector<double> far_drift;     // the greatest of the others
+    std::atomic<int64_t> open{0};      // rows that near ones might be nearer to
+    std::atomic<int64_t> compared{0};  // columns, of all rows
+    double room;                       // a length
     double longest;
   };
 
@@ -105,6 +111,9 @@ class BoundedAssignment {
   void place_lists(Team& team, Round& round) const;
   void choose(const Round& round, Comparer& comparer, int64_t p, Assignment& out,
               std::vector<Compared>& chosen);
+  double age_near(const Round& round, int64_t p, int64_t label);
+  void fill_near(int64_t p, double bound);
+  float* near_of(int64_t p) { return &near_[p * kNear]; }
   void run(Team& team, Round& round, Assignment& out);
   void compare_far(Team& team, int worker, const Round& round, Comparer& comparer,
                    std::vector<Compared>& chosen) const;
@@ -117,12 +126,14 @@ class BoundedAssignment {
   const Scaled screen_;
   ScaledCodes codes_;
   std::vector<double> upper_;  // by position, as the next two
-  std::vector<double> near_;
   std::vector<double> far_;
+  std::vector<float> near_;  // kNear a position, in the order of its centroid's list; or none
   std::vector<std::vector<int64_t>> lists_;  // centroids near a centroid
   bool first_ = true;
   bool seeks_ = true;    // whether bounds are wanted, from the second time on
   bool sought_ = false;  // whether they were the last time
+  bool seconds_ = true;  // likewise second nearest ones of the lists
+  int64_t wanted_ = 0;   // centroids that moved when these were last begun with
   int64_t renewed_ = 0;  // centroids that moved when rows without bounds were last given some
 };
 

@@ -12,7 +12,14 @@ namespace {
 
 constexpr int32_t kOut = -1'000'000'000;  // a sum that reaches nothing, as a rule
 
+constexpr double kOutward = 0x1p-50;
+
 }  // namespace
+
+double distance_at_least(Metric metric, double score) {
+  const double square = metric == Metric::kCosine ? 2.0 - 2.0 * score : -score;
+  return std::sqrt(std::max(0.0, square)) * (1.0 - kOutward);
+}
 
 ScaledCodes::ScaledCodes(const Scaled& scaled, const ScanSide& side, int64_t bytes)
     : screen(scaled),
@@ -116,9 +123,27 @@ void Comparer::sum(int64_t rows, const Columns& columns) {
       width_, sums_.data(), kColumns);
 }
 
-void Comparer::compare_near(int64_t rows, const Columns& columns) {
-  sum(rows, columns);
-  for (int64_t r = 0; r < rows; ++r) near(*loaded_[r], traits_[r], columns, &sums_[r * kColumns]);
+void Comparer::compare_near(const Columns& list, double room, float* bounds) {
+  Compared& row = *loaded_[0];
+  sum(1, list);
+  if (bounds == nullptr) row.bar = row.best;
+  near(row, traits_[0], list, sums_.data());
+  if (bounds == nullptr) {
+    row.near = row.best;
+    return;
+  }
+  // Those that the truth was worked out for are known better.
+  const double second = distance_at_least(metric_, row.near);
+  leave_out_own(row, list, sums_.data());
+  reach(row, traits_[0], list, sums_.data());
+  const double level = codes_.screen.level(row.bar);
+  for (int64_t j = 0; j < kNear; ++j) {
+    float reached;
+    std::memcpy(&reached, &bits_[j], sizeof reached);
+    const double far = distance_at_least(metric_, codes_.screen.score(reached, level));
+    const double bound = (std::max(far, second) - room) * (1.0 - 0x1p-22);
+    bounds[j] = static_cast<float>(std::min(bound, 3e38));
+  }
 }
 
 void Comparer::compare_far(int64_t rows, const Columns& columns,

@@ -12,20 +12,27 @@
 
 namespace meddel {
 
+// The distance (kmeans_bounds.h) of a score, or of higher ones, at least.
+double distance_at_least(Metric metric, double score);
+
 // A row that is to be compared, and what is known of it.
 struct Compared {
-  int64_t position;
-  int64_t label;    // its nearest centroid so far, or -1
-  int64_t before;   // the same, before it was compared with any
-  int64_t own;      // the label's column, or -1
-  double best;      // the score with it
-  double bar;       // lower scores need not be known
-  double near;      // those near its centroid (kmeans_bounds.h), but for the label: at most so much
-  double far;       // and the others that it is compared with
-  double left;      // the scores of centroids that were the label: at most so much
-  double floor;     // distance at least of the far ones that it is not compared with
-  int64_t columns;  // far ones that it is compared with: so many of the first
+  int64_t position = 0;
+  int64_t label = -1;        // its nearest centroid so far
+  int64_t before = -1;       // the same, before it was compared with any
+  int64_t own = -1;          // the label's column
+  int64_t columns = 0;       // far ones that it is compared with: so many of the first
+  bool open = false;         // whether it is compared with those near its centroid
+  double best = -kInfinity;  // the score with the label
+  double bar = -kInfinity;   // lower scores need not be known
+  double near = -kInfinity;  // near ones (kmeans_bounds.h), but for the label: at most so much
+  double far = -kInfinity;   // and the far ones that it is compared with
+  double left = -kInfinity;  // and centroids that were the label
+  double least = kInfinity;  // distance at least of near ones that it is not compared with
+  double floor = kInfinity;  // and of far ones
 };
+
+constexpr int64_t kNear = 16;  // centroids of a list: a block of columns
 
 // The codes of all rows, made when first wanted, as far as they are held.
 struct ScaledCodes {
@@ -81,10 +88,14 @@ class Comparer {
 
     int64_t position(int64_t c) const { return positions != nullptr ? positions[c] : begin + c; }
   };
-  // Compares the first `rows` of them with some columns. Near ones: `near` becomes the second
-  // highest score that is above the bar. Far ones: `far` becomes at least what the others than the
-  // label have, those in a row's list of `out` (positions; by row) left out.
-  void compare_near(int64_t rows, const Columns& columns);
+  // Compares the first of them with the kNear columns of a list: its `near` becomes the second
+  // highest score that is above the bar, and `bounds` distances at least, less the room, from all
+  // but the label. Without bounds the best alone is looked for, and `near` becomes its score.
+  void compare_near(const Columns& list, double room, float* bounds);
+
+  // Compares so many of them with far columns: their `far` becomes at least what the others than
+  // the label have, those in a row's list of `out` (positions; by row, or none and no `far`) left
+  // out.
   void compare_far(int64_t rows, const Columns& columns,
                    const std::vector<const std::vector<int64_t>*>& out);
 
