@@ -18,7 +18,8 @@ namespace meddel {
 // that it may come nearer to.
 class SeedParts {
  public:
-  // For so many seeds and n rows, of which some are given to learn from, and so many bytes of codes.
+  // For so many seeds and n rows, of which some are given to learn from, and so many bytes of
+  // codes.
   SeedParts(const Matrix& sample, bool spherical, int64_t n, int64_t seeds, int64_t bytes,
             const Context& context);
   SeedParts(const SeedParts&) = delete;

@@ -38,7 +38,8 @@ class Seeding {
         guesses_(uniforms) {
     if (copies_.any()) rows_.rows = copies_.distinct;
     screens_.emplace(team_, rows_.positions(), rows_.size(), metric_,
-                     static_cast<int64_t>(uniforms.size()), kept_bytes(x, 0), SeedScreens::Rows::kHere,
+                     static_cast<int64_t>(uniforms.size()), kept_bytes(x, 0),
+                     SeedScreens::Rows::kHere,
                      [this](int64_t p) { return weights_[rows_.rows[p]]; });
     screens_->encode(team_, rows_.positions(), 0);
   }
@@ -80,10 +81,19 @@ class Seeding {
   }
 
  private:
-  static constexpr double kWorth = 0.4;  // seeds that come for nothing, for reading eight rows' sums
+  static constexpr double kWorth =
+      0.4;  // seeds that come for nothing, for reading eight rows' sums
+
+  static constexpr int64_t kLists = SeedScreens::kAtOnce * kBlockRows;  // of a block of rows
 
   // What the screens leave for a row: positions by block, counted from its first.
   struct Found {
+    // Copies those of a block; returns their number.
+    int32_t copy(int64_t block, uint16_t* out) const {
+      std::copy(left.begin() + begin[block], left.begin() + begin[block + 1], out);
+      return static_cast<int32_t>(begin[block + 1] - begin[block]);
+    }
+
     int64_t draw;  // at which it was expected
     std::vector<int64_t> begin;
     std::vector<uint16_t> left;
@@ -108,19 +118,25 @@ class Seeding {
 
   // Compares a seed with the rows that the screens leave.
   void compare_some(int64_t seed, int64_t number) {
-    guesses_.learn(number, seed);
     const int64_t own = position(seed);
-    if (found_.count(own) == 0) look_ahead(own, number);
-    const Found found = std::move(found_[own]);
-    found_.erase(own);
+    std::optional<Found> found;
+    std::optional<SeedScreens::Probe> probe;
+    if (screens_->slow()) {
+      found = look_up(seed, number);
+    } else {
+      probe = screens_->probe({x_, rows_.norms, {seed}});
+    }
     lower(own, 0.0);
     const std::optional<FineCode> fine = screens_->fine(rows_.positions(), own);
     std::atomic<int64_t> compared{0}, nearer{0};
-    team_.run_range(rows_.size(), kBlockRows, [&](int64_t begin, int64_t, int) {
+    team_.run_range(rows_.size(), kBlockRows, [&](int64_t begin, int64_t end, int) {
       uint16_t left[kBlockRows];
-      const int64_t band = begin / kBlockRows, first = found.begin[band];
-      auto count = static_cast<int32_t>(found.begin[band + 1] - first);
-      std::copy_n(found.left.begin() + first, count, left);
+      int32_t count = 0;
+      if (found) {
+        count = found->copy(begin / kBlockRows, left);
+      } else {
+        screens_->left(*probe, begin, end, left, &count);
+      }
       if (fine) count = screens_->refine(*fine, begin, left, count);
       compared += count;
       nearer += compare(seed, begin, left, count);
@@ -130,44 +146,50 @@ class Seeding {
 
   int64_t position(int64_t row) const { return copies_.any() ? copies_.kind[row] : row; }
 
-  // Finds the positions that the screens leave for a seed, and for rows that may follow it: as
-  // weights only fall, these are all that they would leave later.
+  // What the screens leave for a seed, as they did when they were asked.
+  Found look_up(int64_t seed, int64_t number) {
+    guesses_.learn(number, seed);
+    const int64_t own = position(seed);
+    if (found_.count(own) == 0) look_ahead(own, number);
+    Found out = std::move(found_[own]);
+    found_.erase(own);
+    return out;
+  }
+
+  // Asks the screens for a seed, and for rows that may follow it: as weights only fall, they leave
+  // now what they would leave later.
   void look_ahead(int64_t own, int64_t number) {
-    std::vector<int64_t> asked = {own};
     for (auto at = found_.begin(); at != found_.end();) {
       at = at->second.draw <= number ? found_.erase(at) : std::next(at);
     }
+    std::vector<int64_t> asked = {own}, draws = {number};
     double hits = 0.0;
-    std::vector<int64_t> draws = {number};
     for (const auto& guess : guesses_.likely(number + 1, weights_)) {
-      if (asked.size() == SeedScreens::kAtOnce) break;
+      if (number == 0 || asked.size() == SeedScreens::kAtOnce) break;
       const int64_t p = position(guess.row);
       if (found_.count(p) > 0 || std::count(asked.begin(), asked.end(), p) > 0) continue;
       hits += guess.chance;
       asked.push_back(p);
       draws.push_back(guess.draw);
     }
-    if (hits < kWorth || number == 0) asked.resize(1);
+    if (hits < kWorth) asked.resize(1);
     std::vector<int64_t> rows;
     for (const int64_t p : asked) rows.push_back(rows_.rows[p]);
     const SeedScreens::Probe probe = screens_->probe({x_, rows_.norms, rows});
-    const auto seeds = static_cast<int64_t>(asked.size());
     const auto bands = (rows_.size() + kBlockRows - 1) / kBlockRows;
-    constexpr int64_t kStride = SeedScreens::kAtOnce * kBlockRows;
-    scratch_.resize(static_cast<size_t>(bands * kStride));
-    std::vector<int32_t> counts(static_cast<size_t>(bands * SeedScreens::kAtOnce));
+    listed_.resize(static_cast<size_t>(bands * kLists));
+    counts_.resize(static_cast<size_t>(bands * SeedScreens::kAtOnce));
     team_.run_range(rows_.size(), kBlockRows, [&](int64_t begin, int64_t end, int) {
       const int64_t band = begin / kBlockRows;
-      screens_->left(probe, begin, end, &scratch_[band * kStride],
-                     &counts[band * SeedScreens::kAtOnce]);
+      screens_->left(probe, begin, end, &listed_[band * kLists],
+                     &counts_[band * SeedScreens::kAtOnce]);
     });
-    for (int64_t k = 0; k < seeds; ++k) {
-      Found& found = found_[asked[k]];
-      found.draw = draws[k];
-      found.begin.push_back(0);
+    for (size_t k = 0; k < asked.size(); ++k) {
+      Found& found = found_[asked[k]] = {draws[k], {0}, {}};
       for (int64_t b = 0; b < bands; ++b) {
-        const uint16_t* from = &scratch_[b * kStride + k * kBlockRows];
-        found.left.insert(found.left.end(), from, from + counts[b * SeedScreens::kAtOnce + k]);
+        const uint16_t* from = &listed_[b * kLists + static_cast<int64_t>(k) * kBlockRows];
+        const int32_t count = counts_[b * SeedScreens::kAtOnce + static_cast<int64_t>(k)];
+        found.left.insert(found.left.end(), from, from + count);
         found.begin.push_back(static_cast<int64_t>(found.left.size()));
       }
     }
@@ -229,7 +251,8 @@ class Seeding {
   std::optional<SeedScreens> screens_;
   SeedGuesses guesses_;
   std::unordered_map<int64_t, Found> found_;  // by position
-  std::vector<uint16_t> scratch_;
+  std::vector<uint16_t> listed_;              // what the screens leave, by block and row asked for
+  std::vector<int32_t> counts_;
   bool covered_ = false;  // whether all rows have weight 0
   int64_t lowest_free_ = 0;
 };

@@ -7,7 +7,7 @@
 namespace meddel {
 namespace {
 
-constexpr int64_t kReach = 4;     // rows on either side
+constexpr int64_t kReach = 4;      // rows on either side
 constexpr double kMostOff = 16.0;  // rows, where guesses are of no use
 constexpr double kPace = 0.1;      // of learning
 

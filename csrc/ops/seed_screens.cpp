@@ -36,8 +36,7 @@ double length_of(const uint8_t* bytes, int64_t kept) {
 
 // What own lengths take off a sum.
 int32_t saving(double length, double step) {
-  return static_cast<int32_t>(
-      std::clamp(length / (step * step) * (1.0 - 1e-9) - 1e-6, 0.0, kOwn));
+  return static_cast<int32_t>(std::clamp(length / (step * step) * (1.0 - 1e-9) - 1e-6, 0.0, kOwn));
 }
 
 }  // namespace
@@ -186,9 +185,9 @@ void SeedScreens::left(const Probe& seeds, int64_t begin, int64_t end, uint16_t*
   for (int64_t k = 0; k < seeds.codes.size(); ++k) {
     starts[k] = seeds.codes.share[k];
     if (!seeds.codes.fits(k)) continue;
-    starts[k] -= saving((screen.longest() - seeds.length[k]) * rounding +
-                            shorter * seeds.codes.tau[k],
-                        screen.step());
+    starts[k] -=
+        saving((screen.longest() - seeds.length[k]) * rounding + shorter * seeds.codes.tau[k],
+               screen.step());
   }
   kernels().screen(seeds.codes.bytes.data(), starts, count == 1 ? 1 : seeds.codes.size(),
                    &streamed_->codes[begin * screen.width()], &streamed_->start[begin],

@@ -1,5 +1,5 @@
-// The weights of k-means++ by row, and their sums by block, of which only those are summed anew that
-// have changed.
+// The weights of k-means++ by row, and their sums by block, of which only those are summed anew
+// that have changed.
 #pragma once
 
 #include <algorithm>

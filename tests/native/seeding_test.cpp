@@ -110,7 +110,8 @@ void test_ties(Team& team, const ScanSide& rows, Metric metric, const std::strin
       weights[i] = std::nextafter(far[i], kInfinity);
       screens.lower(i);
     }
-    if (seed > 0) screens.learn(team, rows.positions(), 5 * n, 0);  // time for all the screens that there are
+    if (seed > 0)
+      screens.learn(team, rows.positions(), 5 * n, 0);  // time for all the screens that there are
     const std::vector<bool> found = left(screens, rows, seed);
     expect(std::count(found.begin(), found.end(), true) == n, "ties of " + what);
   }
