@@ -155,12 +155,12 @@ def test_few_rows_are_read(
 ) -> None:
     """Rows that no seed comes nearer to are not asked for, those that stay are read once."""
     rng = np.random.default_rng(0)
-    steps = 0.1 * rng.normal(size=(8000, 96))
-    steps[::100] = 2 * rng.normal(size=(80, 96))
-    walks = np.concatenate([np.cumsum(steps[i : i + 100], axis=0) for i in range(0, 8000, 100)])
-    x, k = walks.astype(np.float32), 200
+    steps = 0.1 * rng.normal(size=(5000, 96))
+    steps[::100] = 2 * rng.normal(size=(50, 96))
+    walks = np.concatenate([np.cumsum(steps[i : i + 100], axis=0) for i in range(0, 5000, 100)])
+    x, k = walks.astype(np.float32), 100
     read = []
-    for room in (0, 8000 * ROW, 8000 * (ROW + 96 * 4 // 2)):
+    for room in (0, 5000 * ROW, 5000 * (ROW + 96 * 4 // 2)):
         with_room(room, False)
         opened = store(x)
         found = mf.kmeans(opened, k, max_iterations=0, memory=ROOMY)
