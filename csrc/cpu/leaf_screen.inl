@@ -73,13 +73,12 @@ int64_t screen_blocks(int64_t b, const uint8_t* x, const int32_t* x_start, int64
     const int8_t* tile_y = y + b * 16 * width;
     for (int64_t r = 0; r < rows; r += kRows) {
       const int64_t next = kBlocks + r / kRows * kFetched;
-      const auto tile =
-          next < 2 * kBlocks
-              ? sum_tile<kRows, kBlocks, kFetched>(x + r * width, x_start + r, tile_y,
-                                                   y_start + b * 16, width,
-                                                   tile_y + next * 16 * width)
-              : sum_tile<kRows, kBlocks>(x + r * width, x_start + r, tile_y, y_start + b * 16,
-                                         width);
+      const auto tile = next < 2 * kBlocks
+                            ? sum_tile<kRows, kBlocks, kFetched>(x + r * width, x_start + r, tile_y,
+                                                                 y_start + b * 16, width,
+                                                                 tile_y + next * 16 * width)
+                            : sum_tile<kRows, kBlocks>(x + r * width, x_start + r, tile_y,
+                                                       y_start + b * 16, width);
       if (any_survivor(tile)) {
         append_survivors(tile, b, columns + r * stride, stride, counts + r);
       }

@@ -20,8 +20,9 @@ constexpr int64_t kIdle = 4;
 // Codes, and what a row that changes takes more than in a plain pass, pay from about so many seeds
 // on (1,000 to 100,000 rows), in the second case where rows are no wider than a prefix.
 constexpr int64_t kFewSeeds = 48, kFewNarrow = 256;
-constexpr double kPairs = 5e6;  // for a prefix to be tried
-constexpr double kOwn = 2e7;    // that own lengths take off a sum
+constexpr double kPairs = 5e6;                 // for a prefix to be tried
+constexpr double kOwn = 2e7;                   // that own lengths take off a sum
+constexpr int64_t kCached = int64_t{1} << 24;  // bytes that a cache holds, about
 
 // The length of a code's point in steps, from bytes with the kernels' bias; not below it.
 double length_of(const uint8_t* bytes, int64_t kept) {
@@ -68,6 +69,10 @@ SeedScreens::SeedScreens(Team& team, const Positions& sample_rows, int64_t size,
   }
   make_room(*streamed_, bytes);
   if (refined_ && screens_forced()) make_room(*refined_, bytes);
+}
+
+bool SeedScreens::slow() const {
+  return static_cast<int64_t>(streamed_->codes.size()) > kCached || screens_forced();
 }
 
 int64_t SeedScreens::stride(const Stage& stage) {

@@ -64,7 +64,7 @@ class SeedScreens {
   int64_t bytes() const;
 
   // Whether several seeds at a time take not much longer than one: codes then come from memory.
-  bool slow() const { return static_cast<int64_t>(streamed_->codes.size()) > kCached; }
+  bool slow() const;
 
   // Makes the codes of the positions from `begin` on, a multiple of kRows.
   void encode(Team& team, const Positions& part, int64_t begin);
