@@ -468,16 +468,56 @@ py::tuple choose_among_py(const Matrix& x, const py::array& nearest_array, int64
                         array(std::move(out.nearest)), out.ended);
 }
 
-py::array_t<double> lower_weights_py(const Matrix& x, const py::array& squares_array,
-                                     const Matrix& seed, int64_t row, bool spherical,
-                                     const py::array& weights_array, int threads) {
-  check_alike(x, seed);
+// The bodies of SeedParts, whose rows may be those of one process of several.
+std::unique_ptr<SeedParts> seed_parts_py(const Matrix& sample, bool spherical, int64_t n,
+                                         int64_t seeds, int64_t bytes,
+                                         const std::optional<py::array>& weights_array,
+                                         int threads) {
+  MEDDEL_CHECK(n > 0 && seeds > 0, "rows and seeds must be at least 1");
+  std::vector<double> weights;
+  if (weights_array) weights = copied<double>(*weights_array, n, "weights");
+  return call(threads, [&](const Context& context) {
+    return std::make_unique<SeedParts>(sample, spherical, n, seeds, bytes, weights, context);
+  });
+}
+
+void seed_parts_add(SeedParts& self, const Matrix& rows, const py::array& squares_array,
+                    int64_t begin, int threads) {
+  MEDDEL_CHECK(begin >= 0 && begin % kBlockRows == 0 && begin + rows.n <= self.rows(),
+               "rows must begin at a block, and be of those that there are");
+  const auto squares = copied<double>(squares_array, rows.n, "squares");
+  call(threads, [&](const Context& context) {
+    self.add(rows, squares, begin, context);
+    return 0;
+  });
+}
+
+py::array_t<int64_t> seed_parts_left(const SeedParts& self, const Matrix& seed, int threads) {
   MEDDEL_CHECK(seed.n == 1, "the seed must be one row");
-  const auto squares = copied<double>(squares_array, x.n, "squares");
-  std::vector<double> weights = copied<double>(weights_array, x.n, "weights");
-  return array(call(threads, [&](const Context& context) {
-    return lower_weights(x, squares, seed, row, spherical, std::move(weights), context);
-  }));
+  return array(call(threads, [&](const Context& context) { return self.left(seed, context); }));
+}
+
+void seed_parts_lower(SeedParts& self, const Matrix& rows, const py::array& which_array,
+                      const Matrix& seed, int64_t row, int threads) {
+  check_alike(rows, seed);
+  MEDDEL_CHECK(seed.n == 1 && row >= -1 && row < self.rows(), "the seed must be one row");
+  const auto which = copied<int64_t>(which_array, rows.n, "rows");
+  for (const int64_t i : which) MEDDEL_CHECK(i >= 0 && i < self.rows(), "no row " << i);
+  call(threads, [&](const Context& context) {
+    self.lower(rows, which, seed, row, context);
+    return 0;
+  });
+}
+
+py::array_t<double> seed_parts_sums(SeedParts& self, int threads) {
+  return array(call(threads, [&](const Context& context) { return self.weights(context).sums(); }));
+}
+
+py::array_t<double> seed_parts_shares(SeedParts& self, int64_t begin, int64_t end) {
+  MEDDEL_CHECK(begin >= 0 && begin <= end && end <= self.rows(), "no such rows");
+  std::vector<double> out;
+  for (int64_t i = begin; i < end; ++i) out.push_back(self.share(i));
+  return array(std::move(out));
 }
 
 py::array_t<double> add_members_py(const Matrix& x, const py::array& labels_array,
@@ -563,7 +603,14 @@ PYBIND11_MODULE(_core, m) {
   m.def("row_cosines", &row_cosines_py);
   m.def("catch_up", &catch_up_py);
   m.def("choose_among", &choose_among_py);
-  m.def("lower_weights", &lower_weights_py);
+  py::class_<SeedParts>(m, "SeedParts")
+      .def(py::init(&seed_parts_py))
+      .def("add", &seed_parts_add)
+      .def("left", &seed_parts_left)
+      .def("lower", &seed_parts_lower)
+      .def("sums", &seed_parts_sums)
+      .def("shares", &seed_parts_shares)
+      .def("bytes", &SeedParts::bytes);
   m.def("add_members", &add_members_py);
 }
 #undef PyInit__core

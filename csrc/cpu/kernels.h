@@ -68,8 +68,8 @@ using RefineFn = int32_t (*)(const uint8_t* x, int32_t x_start, const int8_t* y,
                              const int32_t* y_start, int64_t width, uint16_t* columns,
                              int32_t count);
 
-// The same with x in two planes: `low`, whose bytes have no bias, counts 2^-kPlaneBits times as much,
-// and its product is rounded up to an integer or the next one.
+// The same with x in two planes: `low`, whose bytes have no bias, counts 2^-kPlaneBits times as
+// much, and its product is rounded up to an integer or the next one.
 constexpr int kPlaneBits = 8;
 using RefineFineFn = int32_t (*)(const uint8_t* x, const uint8_t* low, int32_t x_start,
                                  const int8_t* y, const int32_t* y_start, int64_t width,

@@ -71,49 +71,32 @@ class Lloyd {
     const Members members(labels().data(), x_.n, k_);
     const std::vector<int64_t> refill = refills(weights);
     const std::vector<double> none;
-    const Scaling all{spherical ? rows_.norms : none, weights};
-    const Scaling alone{spherical ? rows_.norms : none, none};
-    const int64_t width = all.width(x_.d), share = (k_ + team_.most() - 1) / team_.most();
-    team_.run_range(
-        k_, std::clamp(kSums / width, int64_t{1}, share),
-        [&](int64_t begin, int64_t end, int worker) {
-          CentroidSum sum(team_, worker, x_, all), one(team_, worker, x_, alone);
-          std::vector<double> totals(static_cast<size_t>((end - begin) * width), 0.0);
-          std::vector<int64_t> next(members.begin.begin() + begin, members.begin.begin() + end);
-          // Block by block, whose rows come from memory once.
-          for (int64_t last = kBlockRows; last < x_.n + kBlockRows; last += kBlockRows) {
-            for (int64_t c = begin; c < end; ++c) {
-              if (!changed[c] || refill[c] >= 0) continue;
-              const int64_t from = next[c - begin];
-              int64_t to = from;
-              while (to < members.begin[c + 1] && members.rows[to] < last) ++to;
-              if (from < to) {
-                sum(&members.rows[from], &members.rows[from] + (to - from),
-                    &totals[(c - begin) * width]);
-              }
-              next[c - begin] = to;
-            }
-          }
-          for (int64_t c = begin; c < end; ++c) {
-            if (!changed[c] && refill[c] < 0) continue;
-            double* total = &totals[(c - begin) * width];
-            double divisor = 1.0;
-            if (refill[c] >= 0) {
-              one(&refill[c], &refill[c] + 1, total);
-            } else if (spherical) {
-              divisor = std::sqrt(squared_norm(total, x_.d));
-            } else {
-              divisor = weights.empty()
-                            ? static_cast<double>(members.begin[c + 1] - members.begin[c])
-                            : total[x_.d];
-            }
-            // Members cancel out, or have no direction: a zero centroid.
-            for (int64_t e = 0; e < x_.d; ++e) {
-              centroids[c * x_.d + e] =
-                  divisor == 0.0 ? 0.0f : static_cast<float>(total[e] / divisor);
-            }
-          }
-        });
+    const Scaling plain{spherical ? rows_.norms : none, none}, scaling{plain.scales, weights};
+    const int64_t width = scaling.width(x_.d), share = (k_ + team_.most() - 1) / team_.most();
+    const int64_t grain = std::clamp(kSums / width, int64_t{1}, share);
+    team_.run_range(k_, grain, [&](int64_t begin, int64_t end, int worker) {
+      CentroidSum one(team_, worker, x_, plain), sum(team_, worker, x_, scaling);
+      std::vector<double> totals(static_cast<size_t>((end - begin) * width), 0.0);
+      add_by_blocks(members, begin, end, sum, totals,
+                    [&](int64_t c) { return changed[c] && refill[c] < 0; });
+      for (int64_t c = begin; c < end; ++c) {
+        if (!changed[c] && refill[c] < 0) continue;
+        double* total = &totals[(c - begin) * width];
+        double divisor = 1.0;
+        if (refill[c] >= 0) {
+          one(&refill[c], &refill[c] + 1, total);
+        } else if (spherical) {
+          divisor = std::sqrt(squared_norm(total, x_.d));
+        } else {
+          const int64_t count = members.begin[c + 1] - members.begin[c];
+          divisor = weights.empty() ? static_cast<double>(count) : total[x_.d];
+        }
+        // Members cancel out, or have no direction: a zero centroid.
+        for (int64_t e = 0; e < x_.d; ++e) {
+          centroids[c * x_.d + e] = divisor == 0.0 ? 0.0f : static_cast<float>(total[e] / divisor);
+        }
+      }
+    });
   }
 
   // Shifts of the centroids, all together, at which a tolerance ends it.
@@ -122,6 +105,26 @@ class Lloyd {
   }
 
  private:
+  // Adds up the members of the wanted ones of some clusters: block by block, whose rows come from
+  // memory once.
+  template <class Wanted>
+  void add_by_blocks(const Members& members, int64_t begin, int64_t end, CentroidSum& sum,
+                     std::vector<double>& totals, const Wanted& wanted) {
+    const auto width = static_cast<int64_t>(totals.size()) / (end - begin);
+    std::vector<int64_t> next(members.begin.begin() + begin, members.begin.begin() + end);
+    for (int64_t last = kBlockRows; last < x_.n + kBlockRows; last += kBlockRows) {
+      for (int64_t c = begin; c < end; ++c) {
+        if (!wanted(c)) continue;
+        const int64_t from = next[c - begin];
+        int64_t to = from;
+        while (to < members.begin[c + 1] && members.rows[to] < last) ++to;
+        const int64_t* rows = members.rows.data();
+        if (from < to) sum(rows + from, rows + to, &totals[(c - begin) * width]);
+        next[c - begin] = to;
+      }
+    }
+  }
+
   // The one row that each cluster without weight takes; -1 for the others.
   std::vector<int64_t> refills(const std::vector<double>& weights) {
     std::vector<int64_t> out(static_cast<size_t>(k_), -1);

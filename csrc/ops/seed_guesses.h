@@ -7,11 +7,13 @@
 #include <cstdint>
 #include <vector>
 
+#include "ops/seed_weights.h"
+
 namespace meddel {
 
 class SeedGuesses {
  public:
-  static constexpr int64_t kAhead = 4;  // draws
+  static constexpr int64_t kAhead = 6;  // draws
 
   explicit SeedGuesses(const std::vector<double>& uniforms) : uniforms_(uniforms) {}
 
@@ -21,10 +23,9 @@ class SeedGuesses {
     double chance;
   };
 
-  // The likeliest rows of draws [next, next + kAhead), before the weights change: by the sums of
-  // blocks of so many weights.
-  std::vector<Guess> likely(int64_t next, const std::vector<double>& blocks,
-                            const std::vector<double>& weights, int64_t block_rows);
+  // The likeliest rows of draws [next, next + kAhead), by weights before they change, most likely
+  // first.
+  std::vector<Guess> likely(int64_t next, const SeedWeights& weights);
 
   // Tells which row was drawn.
   void learn(int64_t draw, int64_t row);

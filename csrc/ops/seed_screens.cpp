@@ -20,8 +20,9 @@ constexpr int64_t kIdle = 4;
 // Codes, and what a row that changes takes more than in a plain pass, pay from about so many seeds
 // on (1,000 to 100,000 rows), in the second case where rows are no wider than a prefix.
 constexpr int64_t kFewSeeds = 48, kFewNarrow = 256;
-constexpr double kPairs = 5e6;  // for a prefix to be tried
-constexpr double kOwn = 2e7;    // that own lengths take off a sum
+constexpr double kPairs = 5e6;                 // for a prefix to be tried
+constexpr double kOwn = 2e7;                   // that own lengths take off a sum
+constexpr int64_t kCached = int64_t{1} << 24;  // bytes that a cache holds, about
 
 // The length of a code's point in steps, from bytes with the kernels' bias; not below it.
 double length_of(const uint8_t* bytes, int64_t kept) {
@@ -36,14 +37,13 @@ double length_of(const uint8_t* bytes, int64_t kept) {
 
 // What own lengths take off a sum.
 int32_t saving(double length, double step) {
-  return static_cast<int32_t>(
-      std::clamp(length / (step * step) * (1.0 - 1e-9) - 1e-6, 0.0, kOwn));
+  return static_cast<int32_t>(std::clamp(length / (step * step) * (1.0 - 1e-9) - 1e-6, 0.0, kOwn));
 }
 
 }  // namespace
 
 SeedScreens::SeedScreens(Team& team, const Positions& sample_rows, int64_t size, Metric metric,
-                         int64_t seeds, int64_t bytes, Weight weight)
+                         int64_t seeds, int64_t bytes, Rows rows, Weight weight)
     : metric_(metric), size_(size), bytes_(bytes), weight_(std::move(weight)) {
   const double pairs = static_cast<double>(size) * static_cast<double>(seeds);
   ScreenPlan plan = plan_screens(pairs, static_cast<double>(size), sample_rows.x.d);
@@ -59,6 +59,10 @@ SeedScreens::SeedScreens(Team& team, const Positions& sample_rows, int64_t size,
                       sample_rows, pairs, typical_bar(sample, seeds / 2), Reading::kStreamed);
     if (prefix) streamed_ = Stage{std::move(*prefix), true};
   }
+  if (rows == Rows::kElsewhere) {
+    share_out(bytes);
+    return;
+  }
   if (!streamed_) {
     std::swap(streamed_, refined_);
     streamed_->packed = true;
@@ -67,17 +71,50 @@ SeedScreens::SeedScreens(Team& team, const Positions& sample_rows, int64_t size,
   if (refined_ && screens_forced()) make_room(*refined_, bytes);
 }
 
+bool SeedScreens::slow() const {
+  return static_cast<int64_t>(streamed_->codes.size()) > kCached || screens_forced();
+}
+
+int64_t SeedScreens::stride(const Stage& stage) {
+  const int64_t width = stage.screen.width();
+  return stage.packed ? width : chunked(width);
+}
+
 void SeedScreens::make_room(Stage& stage, int64_t bytes) {
-  const int64_t width = stage.screen.width(), stride = stage.packed ? width : chunked(width);
-  const int64_t most = std::max(bytes, int64_t{0}) / stride;
+  const int64_t most = std::max(bytes, int64_t{0}) / stride(stage);
   stage.count = most >= size_ ? size_ : most / kRows * kRows;
   const auto padded = static_cast<size_t>(round_up(stage.count, kBlockColumns));
-  stage.codes.resize(padded * static_cast<size_t>(stride));
+  stage.codes.resize(padded * static_cast<size_t>(stride(stage)));
   stage.share.resize(padded);
   stage.start.resize(padded, Screen::never());
   const auto blocks = static_cast<size_t>((stage.count + kRows - 1) / kRows);
   stage.rounding.resize(blocks);
   stage.longest.resize(blocks);
+}
+
+// Codes, shares and starts, within so many bytes: the dense ones alone if they have just room, as
+// they leave the fewest, or those of a prefix and of some positions.
+void SeedScreens::share_out(int64_t bytes) {
+  const int64_t prefix = streamed_ ? row_bytes(*streamed_) : 0;
+  const int64_t dense = refined_ ? row_bytes(*refined_) : 0;
+  if (refined_ && dense * size_ <= bytes && (prefix + dense) * size_ > bytes) streamed_.reset();
+  for (auto* stage : {&streamed_, &refined_}) {
+    if (!*stage) continue;
+    make_room(**stage, bytes / row_bytes(**stage) * stride(**stage));
+    bytes -= row_bytes(**stage) * (*stage)->count;
+  }
+}
+
+int64_t SeedScreens::bytes() const {
+  int64_t out = 0;
+  for (const auto* stage : {&streamed_, &refined_}) {
+    if (*stage) out += row_bytes(**stage) * (*stage)->count;
+  }
+  return out;
+}
+
+int64_t SeedScreens::row_bytes(const Stage& stage) {
+  return stride(stage) + int64_t{2 * sizeof(int32_t)};
 }
 
 void SeedScreens::encode(Team& team, const Positions& part, int64_t begin) {
@@ -87,7 +124,7 @@ void SeedScreens::encode(Team& team, const Positions& part, int64_t begin) {
 }
 
 void SeedScreens::encode(Team& team, Stage& stage, const Positions& part, int64_t begin) {
-  const int64_t width = stage.screen.width(), stride = stage.packed ? width : chunked(width);
+  const int64_t width = stage.screen.width();
   const auto rows = static_cast<int64_t>(part.rows.size());
   const int64_t count = std::min(rows, stage.count - begin);
   if (count <= 0) return;
@@ -106,7 +143,7 @@ void SeedScreens::encode(Team& team, Stage& stage, const Positions& part, int64_
     stage.longest[at / kRows] = stage.screen.step() * longest;
     std::copy_n(codes.start.begin(), end - first, &stage.share[at]);
     if (!stage.packed) codes.packed = codes.unpack(width);
-    std::copy(codes.packed.begin(), codes.packed.end(), &stage.codes[at * stride]);
+    std::copy(codes.packed.begin(), codes.packed.end(), &stage.codes[at * stride(stage)]);
     for (int64_t p = at; p < begin + end; ++p) stage.start[p] = start(stage, p);
   });
 }
@@ -125,8 +162,9 @@ void SeedScreens::lower(int64_t p) {
 }
 
 SeedScreens::Probe SeedScreens::probe(const Positions& seeds) const {
-  const Screen& screen = streamed_->screen;
   const auto count = static_cast<int64_t>(seeds.rows.size());
+  if (!streamed_) return {{}, std::vector<double>(static_cast<size_t>(count), 0.0)};
+  const Screen& screen = streamed_->screen;
   Probe out{screen.encode_rows(seeds, 0, count), {}};
   for (int64_t k = 0; k < count; ++k) {
     out.length.push_back(screen.step() *
@@ -138,7 +176,7 @@ SeedScreens::Probe SeedScreens::probe(const Positions& seeds) const {
 void SeedScreens::left(const Probe& seeds, int64_t begin, int64_t end, uint16_t* positions,
                        int32_t* counts) const {
   const auto count = static_cast<int64_t>(seeds.length.size());
-  if (begin >= streamed_->count) {
+  if (!streamed_ || begin >= streamed_->count) {
     for (int64_t k = 0; k < count; ++k) {
       std::iota(positions + k * kRows, positions + k * kRows + (end - begin), uint16_t{0});
       counts[k] = static_cast<int32_t>(end - begin);
@@ -152,9 +190,9 @@ void SeedScreens::left(const Probe& seeds, int64_t begin, int64_t end, uint16_t*
   for (int64_t k = 0; k < seeds.codes.size(); ++k) {
     starts[k] = seeds.codes.share[k];
     if (!seeds.codes.fits(k)) continue;
-    starts[k] -= saving((screen.longest() - seeds.length[k]) * rounding +
-                            shorter * seeds.codes.tau[k],
-                        screen.step());
+    starts[k] -=
+        saving((screen.longest() - seeds.length[k]) * rounding + shorter * seeds.codes.tau[k],
+               screen.step());
   }
   kernels().screen(seeds.codes.bytes.data(), starts, count == 1 ? 1 : seeds.codes.size(),
                    &streamed_->codes[begin * screen.width()], &streamed_->start[begin],

@@ -1,8 +1,8 @@
-// A row's dense code in two planes, for a row that is compared with many: its own rounding, as large
-// as that of each of them, leaves the bound.
+// A row's dense code in two planes, for a row that is compared with many: its own rounding, as
+// large as that of each of them, leaves the bound.
 //
-// In the names of bounds.h, v's point is w_v = z + e with z = s (q + r / 256), q and r integers, and
-// tau >= |e|, so that for a row u with w_u = s q_u + e_u
+// In the names of bounds.h, v's point is w_v = z + e with z = s (q + r / 256), q and r integers,
+// and tau >= |e|, so that for a row u with w_u = s q_u + e_u
 //
 //   <w_u, w_v> = s^2 q_u'(q + r / 256) + <e_u, z> + <w_u, e>
 //             <= s^2 q_u'(q + r / 256) + tau_u |z| + P tau

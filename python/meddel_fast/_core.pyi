@@ -153,16 +153,26 @@ def choose_among(
     threads: int,
     /,
 ) -> tuple[_Int, _Float, _Float, bool]: ...
-def lower_weights(
-    x: _Array,
-    squares: _Float,
-    seed: _Array,
-    row: int,
-    spherical: bool,
-    weights: _Float,
-    threads: int,
-    /,
-) -> _Float: ...
+
+class SeedParts:
+    def __init__(
+        self,
+        sample: _Array,
+        spherical: bool,
+        n: int,
+        seeds: int,
+        bytes: int,
+        weights: _Float | None,
+        threads: int,
+        /,
+    ) -> None: ...
+    def add(self, rows: _Array, squares: _Float, begin: int, threads: int, /) -> None: ...
+    def left(self, seed: _Array, threads: int, /) -> _Int: ...
+    def lower(self, rows: _Array, which: _Int, seed: _Array, row: int, threads: int, /) -> None: ...
+    def sums(self, threads: int, /) -> _Float: ...
+    def shares(self, begin: int, end: int, /) -> _Float: ...
+    def bytes(self) -> int: ...
+
 def add_members(
     x: _Array,
     labels: _Int,

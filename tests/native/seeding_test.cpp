@@ -70,7 +70,7 @@ std::vector<double> distances(const ScanSide& rows, Metric metric, int64_t seed)
 SeedScreens screens_of(Team& team, const ScanSide& rows, Metric metric,
                        const std::vector<double>& weights) {
   SeedScreens out(team, rows.positions(), rows.size(), metric, kSeeds, kept_bytes(*rows.x, 0),
-                  [&](int64_t p) { return weights[p]; });
+                  SeedScreens::Rows::kHere, [&](int64_t p) { return weights[p]; });
   out.encode(team, rows.positions(), 0);
   return out;
 }
@@ -100,20 +100,51 @@ std::vector<bool> left(const SeedScreens& screens, const ScanSide& rows, int64_t
 }
 
 // Weights the least above the distances from a seed: it comes nearer to every row.
-void test_ties(Team& team, const ScanSide& rows, Metric metric, const std::string& what) {
+void test_ties(Team& team, const ScanSide& rows, Metric metric, const std::vector<int64_t>& seeds,
+               const std::string& what) {
   const int64_t n = rows.size();
   std::vector<double> weights(static_cast<size_t>(n), kInfinity);
   SeedScreens screens = screens_of(team, rows, metric, weights);
-  for (const int64_t seed : {int64_t{0}, n / 3, n - 1}) {
+  for (const int64_t seed : seeds) {
     const std::vector<double> far = distances(rows, metric, seed);
     for (int64_t i = 0; i < n; ++i) {
       weights[i] = std::nextafter(far[i], kInfinity);
       screens.lower(i);
     }
-    if (seed > 0) screens.learn(team, rows.positions(), 5 * n, 0);  // time for all the screens that there are
+    // Time for all the screens that there are.
+    if (seed != seeds[0]) screens.learn(team, rows.positions(), 5 * n, 0);
     const std::vector<bool> found = left(screens, rows, seed);
     expect(std::count(found.begin(), found.end(), true) == n, "ties of " + what);
   }
+}
+
+// Rows of which all that Cauchy and Schwarz allow for comes true: steps are 1, the mean is 0, some
+// rows are rounded by .3 everywhere, others by more to either side, and seeds, all elements of
+// which are equal, by nothing, or by half of what their second plane tells.
+void test_aligned(Team& team, int64_t d) {
+  constexpr int64_t kPairs = 250;
+  std::mt19937 random(3);
+  std::vector<float> data;
+  for (int64_t i = 0; i < kPairs; ++i) {
+    std::vector<float> row;
+    for (int64_t e = 0; e < d; ++e) {
+      const auto whole = static_cast<float>(random() % 120);
+      const float kinds[] = {127.0f, 90.0f + 100.49f / 256.0f, whole + 0.3f,
+                             whole + (random() % 2 == 0 ? 0.49f : -0.49f)};
+      row.push_back(kinds[i % 4]);
+    }
+    for (const float sign : {1.0f, -1.0f}) {
+      for (const float value : row) data.push_back(sign * value);
+    }
+  }
+  const Matrix x{data.data(), 2 * kPairs, d, d, DType::kFloat32};
+  const ScanSide rows = all_rows(team, x);
+  for (const ScreenMode mode : {ScreenMode::kAlways, ScreenMode::kDense}) {
+    use_screen(mode);
+    const std::string what = "aligned rows, d " + std::to_string(d);
+    test_ties(team, rows, Metric::kEuclidean, {2, 0, 1, 2, 3, 4, 5}, what);
+  }
+  use_screen(ScreenMode::kAuto);
 }
 
 // Seed after seed, as k-means++ has them; returns how many comparisons the screens left that
@@ -155,7 +186,7 @@ void test_rows(Team& team, const std::string& kind, int64_t d) {
       const std::string what = kind + ", d " + std::to_string(d) + ", metric " +
                                std::to_string(static_cast<int>(metric)) + ", mode " +
                                std::to_string(static_cast<int>(mode));
-      test_ties(team, rows, metric, what);
+      test_ties(team, rows, metric, {0, kRows / 3, kRows - 1}, what);
       const int64_t idle = test_run(team, rows, metric, what);
       // In six clusters the screens leave little of what changes nothing.
       if (kind == "clusters" && d >= 24) expect(idle < kTried * kRows / 2, "too many of " + what);
@@ -186,6 +217,7 @@ void test(Team& team) {
        {"clusters", "isotropic", "close", "lognormal", "huge", "tiny", "mixed", "spike"}) {
     for (const int64_t d : {1, 24, 40, 100, 133, 384}) test_rows(team, kind, d);
   }
+  for (const int64_t d : {64, 384}) test_aligned(team, d);
   std::printf("%s\n", kernels().name);
 }
 

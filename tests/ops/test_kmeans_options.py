@@ -49,10 +49,8 @@ def options(name: str, rng: np.random.Generator, n: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-@pytest.mark.parametrize("d", [3, 40, 130])
-def test_the_bits_of_reference(
-    isa: str, screen: str, name: str, d: int, rng: np.random.Generator
-) -> None:
+@pytest.mark.parametrize("d", [3, 130])
+def test_the_bits_of_reference(isa: str, name: str, d: int, rng: np.random.Generator) -> None:
     x = clustered(rng, 220, d, centres=30)
     check(x, 20, **options(name, rng, 220))
 
@@ -68,7 +66,7 @@ def test_many_blocks_and_threads(
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
-def test_adversarial(isa: str, screen: str, name: str, rng: np.random.Generator) -> None:
+def test_adversarial(screen: str, name: str, rng: np.random.Generator) -> None:
     x = adversarial(name, rng, 90, 20)
     check(x, 12, sample_weight=some_weights(rng, 90), tol=1e-4)
     check(x, 12, init="split", sample_weight=1.0 + some_weights(rng, 90))
@@ -81,7 +79,7 @@ def test_types(dtype: str, rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
-def test_seeds_by_weight(isa: str, screen: str, name: str, rng: np.random.Generator) -> None:
+def test_seeds_by_weight(screen: str, name: str, rng: np.random.Generator) -> None:
     x = np.concatenate([adversarial(name, rng, 150, 40), adversarial(name, rng, 60, 40)])
     weights, uniforms = some_weights(rng, len(x)), rng.random(70)
     for spherical in (False, True):
@@ -212,11 +210,13 @@ def test_mean_variance(rng: np.random.Generator) -> None:
 
 
 def test_split_is_about_as_good(rng: np.random.Generator) -> None:
-    x = rng.normal(size=(4000, 8)).astype(np.float32)
-    x[1000:2000] = 0.0  # copies need one cluster
+    x = rng.normal(size=(2000, 8)).astype(np.float32)
+    x[500:1000] = 0.0  # copies need one cluster
     inertias = {
         init: [
-            mf.kmeans(x, 150, spherical=False, init=init, seed=s, max_iterations=10).inertia
+            mf.kmeans(
+                x, 100, spherical=False, init=init, seed=s, max_iterations=10, threads=1
+            ).inertia
             for s in range(3)
         ]
         for init in ("k-means++", "split")

@@ -97,13 +97,14 @@ def _spread(rows: Int, count: int, draws: np.random.Generator) -> Int:
     bounds = np.arange(count + 1) * len(rows) // count
     lengths = np.diff(bounds)
     inside = (draws.random(count) * lengths).astype(np.int64)
-    return rows[bounds[:-1] + np.minimum(inside, lengths - 1)]
+    chosen: Int = rows[bounds[:-1] + np.minimum(inside, lengths - 1)]
+    return chosen
 
 
 def _shares(size: Int, different: Int, k: int) -> Int:
     """Share k out among groups of rows, in proportion to how many different ones each has."""
     quota = k * different / different.sum()
-    share = np.minimum(np.maximum(np.floor(quota), 1).astype(np.int64), size)
+    share: Int = np.minimum(np.maximum(np.floor(quota), 1).astype(np.int64), size)
     left = k - int(share.sum())
     for _ in range(left):
         share[np.argmax(np.where(share < size, quota - share, -np.inf))] += 1

@@ -29,6 +29,7 @@ from meddel_fast.common.progress import counted, metered
 from meddel_fast.reference import squared_norm
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import BLOCK, WORK, Float, Int, Parts, Settings
+from meddel_fast.sharded.seeding import HELD, Seeding, block_sums, code_bytes
 
 _HELD = 64  # bytes an own row: <x, x>, label, distance, weight, and those that follow them
 _SORTED = 48  # bytes a row while the second step of a split is planned: orders, copies of both
@@ -52,9 +53,10 @@ def kmeans(
 ) -> KMeansResult:
     """Do :func:`meddel_fast.kmeans` on parts; each process of a group returns all of it.
 
-    Seeding goes through the rows once a seed, an iteration twice: rows that do not stay in memory
-    are read so often. A split goes through them once, and reads those that its steps look at.
-    Weights are those of all rows, on each process.
+    Rows that do not stay in memory are read twice an iteration, and for the seeds some ten times
+    altogether (k = 1,000) where the budget has room for their codes, d + 144 bytes a row beside
+    what it takes else. With less room, a row without codes is read once a seed. A split reads them
+    once, and those that its steps look at. Weights are those of all rows, on each process.
     """
     settings = Settings.check(x, memory, group, threads)
     max_iterations = check_int("max_iterations", max_iterations, 0)
@@ -72,21 +74,36 @@ def kmeans(
     given = None if drawn else check_rows("init", init, settings.threads)
     if given is not None and (given.n, given.d) != (k, parts.d):
         raise ValueError(f"init must have shape {(k, parts.d)}, got {(given.n, given.d)}")
-    held, everywhere, beside = _HELD, 16, 24 * k * parts.d
+    kept = {"held": _HELD, "everywhere": 16, "beside": 24 * k * parts.d}
     if weights is not None:
-        everywhere += 8
-        held += 16
-    if drawn and init == "split":
-        everywhere += _SORTED
-        beside += min(most_rows(k), parts.n) * (3 * parts.store.row_bytes + parts.d + WORK)
-    parts.plan(held=held, everywhere=everywhere, beside=beside)
-    run = _Lloyd(parts, k, bool(spherical), weights, parts.survey())
+        kept["held"] += 16
+        kept["everywhere"] += 8
+    split = drawn and init == "split"
+    if not drawn or split:
+        if split:
+            kept["everywhere"] += _SORTED
+            rows_of_job = min(most_rows(k), parts.n)
+            kept["beside"] += rows_of_job * (3 * parts.store.row_bytes + parts.d + WORK)
+        parts.plan(**kept)
+        squares = parts.survey()
+    else:
+        uniforms = np.random.default_rng(seed).random(k)
+        room = parts.plan(
+            held=HELD + (0 if weights is None else 8),
+            everywhere=0 if weights is None else 8,
+            beside=12 * k * parts.d,
+            wanted=code_bytes(parts),
+        )
+        squares, rows = Seeding(parts, uniforms, room, weights, spherical=bool(spherical)).run()
+        if not parts.stays:
+            parts.plan(**kept)
+    run = _Lloyd(parts, k, bool(spherical), weights, squares)
     if given is not None:
         centroids = given.floats()
-    elif init == "split":
+    elif split:
         centroids = split_centroids(parts.n, k, seed, weights, run.clusters, run.nearest)
     else:
-        centroids = run.seeds(np.random.default_rng(seed).random(k))
+        centroids = _floats(parts, rows)
     return run.run(centroids, max_iterations, tol)
 
 
@@ -105,72 +122,26 @@ class _Lloyd:
     def _forget(self) -> None:
         self._labels = np.full(len(self._parts.own), -1, np.int64)
 
-    def seeds(self, uniforms: Float) -> Floats:
-        """Return the rows that k-means++ draws."""
-        parts, n = self._parts, self._parts.n
-        weights = np.full(len(parts.own), np.inf)
-        if self._weights is None:
-            chosen = [min(int(uniforms[0] * n), n - 1)]
-        else:
-            chosen = [self._draw(self._weights, uniforms[0], [])]
-        rows = [parts.fetch(np.array(chosen))]
-        with counted(self._k) as progress:
-            progress.advance(1)
-            for uniform in uniforms[1:]:
-                progress.step(1)
-                self._lower(weights, rows[-1], chosen[-1])
-                chosen.append(self._draw(self._weighted(weights), uniform, chosen))
-                rows.append(parts.fetch(np.array(chosen[-1:])))
-        return self._floats(np.concatenate(rows))
-
     def _weighted(self, values: Float) -> Float:
         return values if self._weights is None else self._weights * values
-
-    def _lower(self, weights: Float, row: NDArray[Any], sample: int) -> None:
-        for tile, rows in self._parts.stream(self._parts.own_tiles):
-            here = self._parts.mine(tile)
-            inside = sample - tile.start if tile.start <= sample < tile.stop else -1
-            weights[here] = _core.lower_weights(
-                rows, self._squares[here], row, inside, self._spherical, weights[here],
-                self._parts.settings.threads,
-            )  # fmt: skip
-
-    def _draw(self, weights: Float, uniform: float, chosen: list[int]) -> int:
-        """Draw a row with a probability proportional to its weight, as reference.py states."""
-        parts = self._parts
-        running = np.cumsum(parts.all_of(_block_sums(weights)))
-        if running[-1] == 0.0:  # only copies of the seeds are left
-            taken = set(chosen)
-            return next(i for i in range(parts.n) if i not in taken)
-        target = min(uniform * running[-1], np.nextafter(running[-1], 0.0))
-        block = int(np.argmax(running > target))
-        owner = int(parts.owners(np.array([block * BLOCK]))[0])
-        found = None
-        if owner == parts.group.rank:
-            first = block * BLOCK - parts.own.start
-            inside = weights[first : first + BLOCK]
-            before = running[block - 1] if block else 0.0
-            beyond = np.cumsum(np.concatenate([[before], inside]))[1:] > target
-            # Rounding may leave the block's own sum short of the target: the last possible row.
-            last = int(np.flatnonzero(inside)[-1])
-            found = np.array([block * BLOCK + (int(np.argmax(beyond)) if beyond.any() else last)])
-        return int(parts.group.broadcast(found, owner)[0])
 
     def clusters(self, jobs: Iterator[Job]) -> Iterator[Floats]:
         """Return the centroids of a split's jobs, each of which is one process's."""
         parts, threads = self._parts, self._parts.settings.threads
-        made, sizes = [np.empty((0, parts.d), np.float32)], []
+        made: list[Floats] = [np.empty((0, parts.d), np.float32)]
+        sizes: list[int] = []
         for number, job in enumerate(jobs):
-            rows, sizes = parts.fetch(job.rows), [*sizes, len(job.uniforms)]
+            rows = parts.fetch(job.rows)
+            sizes.append(len(job.uniforms))
             if number % parts.group.size != parts.group.rank:
                 continue
             weights = None if self._all_weights is None else self._all_weights[job.rows]
             seeds = _core.kmeans_plus_plus(
                 rows, self._spherical, job.uniforms.tolist(), threads, weights
             )
-            made.append(_core.kmeans(
-                rows, self._floats(rows[seeds]), job.updates, 0.0, self._spherical, weights, threads
-            )[1])  # fmt: skip
+            first = _floats(parts, rows[seeds])
+            found = _core.kmeans(rows, first, job.updates, 0.0, self._spherical, weights, threads)
+            made.append(found[1])
         left = parts.group.allgather(np.concatenate(made))
         for number, size in enumerate(sizes):
             rank = number % parts.group.size
@@ -207,7 +178,7 @@ class _Lloyd:
 
     def _sum(self, values: Float) -> float:
         """Add up a value an own row, over all processes."""
-        return float(np.cumsum(self._parts.all_of(_block_sums(values)))[-1])
+        return float(np.cumsum(self._parts.all_of(block_sums(values)))[-1])
 
     def _mean_variance(self) -> float:
         """Return that of the features, as reference.py states."""
@@ -282,23 +253,15 @@ class _Lloyd:
         distances = np.concatenate(parts.group.allgather(far[order]))
         samples = np.concatenate(parts.group.allgather(order + parts.own.start))
         best = samples[np.lexsort((samples, -distances))[:count]]
-        rows = self._floats(parts.fetch(best)).astype(np.float64)
+        rows = _floats(parts, parts.fetch(best)).astype(np.float64)
         if self._spherical:
             norms = np.sqrt(squared_norm(rows))[:, None]
             rows = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
         out[: len(best)] = rows.astype(np.float32)
         return out
 
-    def _floats(self, rows: NDArray[Any]) -> Floats:
-        if self._parts.store.bfloat16:
-            return (rows.astype(np.uint32) << 16).view(np.float32)
-        return rows.astype(np.float32)
 
-
-def _block_sums(values: Float) -> Float:
-    """Sum each block of rows, one value after the other (a cumulative sum does not reorder)."""
-    whole = len(values) // BLOCK * BLOCK
-    sums = np.cumsum(values[:whole].reshape(-1, BLOCK), axis=1)[:, -1]
-    if whole == len(values):
-        return sums
-    return np.append(sums, np.cumsum(values[whole:])[-1])
+def _floats(parts: Parts, rows: NDArray[Any]) -> Floats:
+    if parts.store.bfloat16:
+        return (rows.astype(np.uint32) << 16).view(np.float32)
+    return rows.astype(np.float32)
