@@ -139,7 +139,7 @@ void BoundedAssignment::place_lists(Team& team, Round& round) const {
         round.near_drift[c].push_back(
             static_cast<float>(round.centroids.drift[other] * (1.0 + kUp)));
       }
-      if (!list.empty()) {
+      if (!lists_[c].empty()) {
         round.near_columns[c] = round.columns.gather(round.near_positions[c], screen_.width());
       }
       std::sort(list.begin(), list.end());
