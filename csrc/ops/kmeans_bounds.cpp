@@ -228,8 +228,9 @@ void BoundedAssignment::choose(const Round& round, Comparer& comparer, int64_t p
 }
 
 void BoundedAssignment::run(Team& team, Round& round, Assignment& out) {
-  const int64_t share = rows_.size() / (16 * team.most()) / Comparer::kRows * Comparer::kRows;
-  const int64_t grain = std::clamp(share, Comparer::kRows, kBandRows);
+  const int64_t share = rows_.size() / (8 * team.most()) / Comparer::kRows * Comparer::kRows;
+  const int64_t grain =
+      team.most() == 1 ? kBandRows : std::clamp(share, Comparer::kRows, kBandRows);
   team.run_range(rows_.size(), grain, [&](int64_t begin, int64_t end, int worker) {
     Comparer comparer(codes_, round.centroids.side, metric_);
     std::vector<Compared> rows;
