@@ -46,6 +46,10 @@ using MultiplyFn = void (*)(const float* x, int64_t ld, int64_t rows, const floa
 using RoughDotsFn = void (*)(const void* x, const void* y, int64_t ld, const int64_t* rows,
                              int64_t count, int64_t d, float* out);
 
+// sums[c] = sums[c] * factor[c] + offset[c] in fp32, fused or not; returns the largest. columns is
+// a multiple of 16, and nothing is NaN, or what is returned is any number.
+using BestFn = float (*)(float* sums, const float* factor, const float* offset, int64_t columns);
+
 // The sign test of screen/bounds.h for `rows` codes of x (1, or a multiple of 4) against `blocks`
 // blocks of packed codes of y: column c of row r survives when x_start[r] + y_start[c] + <x, y> is
 // at least 0. Writes the surviving columns of row r, rising, to columns[r * stride ...] and their
@@ -130,6 +134,7 @@ struct Kernels {
   QuantiseFn quantise;
   MultiplyFn multiply;
   RoughDotsFn rough_dots[4];
+  BestFn best;
   ScreenFn screen;
   ScoresFn scores;
   RefineFn refine;
