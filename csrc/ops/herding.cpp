@@ -26,13 +26,17 @@ constexpr int64_t kPiece = 512;              // and whose sums it holds at once
 constexpr int64_t kFewRows = 8;              // worked out without a look at their codes
 constexpr int64_t kSerial = 1024;            // rows that one thread works out
 constexpr int64_t kShort = 4, kLong = 8;     // steps of a leap
-constexpr int64_t kTried = 8;                // after so many their length is thought over
-constexpr int64_t kWalked = 256;             // steps until leaps are tried again
-constexpr int64_t kCandidates = 20;          // one of so many rows is one
+constexpr int64_t kTried = 6;                // after so many their length is thought over
+constexpr int64_t kWalked = 256;             // steps until leaps are tried again,
+constexpr int64_t kMostWalked = 4096;        // twice as many each time that they do not pay
 constexpr int64_t kLeastStreamed = 1 << 21;  // bytes of codes from which on leaps may pay
 constexpr int64_t kBasisRows = 4096, kBasisWidth = 128, kBasisSteps = 64;  // likewise a basis
-constexpr int64_t kBasisLeaves = 64;  // one of so many rows, else it does not pay
-constexpr double kOff = 0.01;         // of |w|: how far off estimates may be, nearly always
+constexpr int64_t kBasisLeaves = 8;  // one of so many rows, else it does not pay
+// The share of rows, the best ones of the last pass, among which the best one is looked for so many
+// steps later.
+constexpr double kShares[kLong] = {0.008, 0.025, 0.04, 0.055, 0.07, 0.085, 0.1, 0.1};
+constexpr int64_t kBuckets = 64;
+constexpr double kOff = 0.01;  // of |w|: how far off estimates may be, nearly always
 
 struct Best {
   int64_t row = -1;
@@ -44,10 +48,10 @@ struct Best {
   }
 };
 
-// What a pass lists of some rows for one vector.
-struct Listed {
-  std::vector<int64_t> close;
-  std::vector<int64_t> candidates;
+// A row and its sum in a pass.
+struct Candidate {
+  int64_t row;
+  int32_t sum;
 };
 
 // A vector on the way, and what codes say of it.
@@ -64,14 +68,36 @@ struct Waypoint {
   Best best = {};
 };
 
-// Appends the rows, of n from `first` on, whose sums are at least so much; n is a multiple of 16.
-void list(const int32_t* sums, int64_t first, int64_t n, int32_t least, std::vector<int64_t>& out) {
+// Calls take(i) for the places of n sums that are at least so much; n is a multiple of 16.
+template <class Take>
+void each_at_least(const int32_t* sums, int64_t n, int32_t least, const Take& take) {
   uint16_t columns[kPiece];
   for (int64_t begin = 0; begin < n; begin += kPiece) {
     const int32_t count =
         kernels().at_least(sums + begin, std::min(kPiece, n - begin), -least, columns);
-    for (int32_t k = 0; k < count; ++k) out.push_back(first + begin + columns[k]);
+    for (int32_t k = 0; k < count; ++k) take(begin + columns[k]);
   }
+}
+
+// The rows of the highest sums, at most so many, in about the order of these.
+std::vector<int64_t> best_first(const std::vector<Candidate>& candidates, int64_t most) {
+  std::vector<int64_t> out;
+  if (candidates.empty()) return out;
+  const auto by_sum = [](const Candidate& a, const Candidate& b) { return a.sum < b.sum; };
+  const auto ends = std::minmax_element(candidates.begin(), candidates.end(), by_sum);
+  const double high = static_cast<double>(ends.second->sum);
+  const double scale =
+      (static_cast<double>(kBuckets) - 0.5) / (high - static_cast<double>(ends.first->sum) + 1.0);
+  const auto bucket = [&](const Candidate& c) {
+    return static_cast<size_t>((high - static_cast<double>(c.sum)) * scale);
+  };
+  std::array<size_t, kBuckets + 1> begin = {};
+  for (const Candidate& c : candidates) ++begin[bucket(c) + 1];
+  for (size_t b = 0; b < kBuckets; ++b) begin[b + 1] += begin[b];
+  out.resize(candidates.size());
+  for (const Candidate& c : candidates) out[begin[bucket(c)]++] = c.row;
+  out.resize(std::min(out.size(), static_cast<size_t>(most)));
+  return out;
 }
 
 // A pass over the codes of all rows leaves the few whose product with w may be the highest; these
@@ -140,7 +166,6 @@ class Herder {
     stream();
     coded_.emplace(team_, rows_, centre_);
     leaps_ = forced || rows_.size() * streamed_->width() >= kLeastStreamed;
-    lists_.resize(static_cast<size_t>((rows_.size() + kGrain - 1) / kGrain));
   }
 
   void stream() {
@@ -150,7 +175,7 @@ class Herder {
 
   // Takes the next row, or a few; at most so many.
   void advance(int64_t most) {
-    if (passes_ >= kTried && basis_) leave_basis();
+    if (passes_ >= kBasisSteps && basis_) leave_basis();
     if (walk_ == 0 && !candidates_.empty()) {
       leap(std::min(most, length_));
     } else {
@@ -205,42 +230,49 @@ class Herder {
   void walk() {
     const Waypoint at(w_, centre_);
     Best best;
-    std::vector<int64_t> close;
     candidates_.clear();
     if (!streamed_ || !at.direction.fits()) {
-      close = count_up(rows_.size());
-      leave_free(close);
-      work_out(close, w_, best);
+      std::vector<int64_t> all = count_up(rows_.size());
+      leave_free(all);
+      work_out(all, w_, best);
       return take(best.row);
     }
     const StreamedCodes::Probe probe = streamed_->probe(at.direction);
-    sum_up(probe);
-    const int64_t padded = static_cast<int64_t>(sums_.size());
-    const int64_t top = kernels().highest(sums_.data(), padded);
+    sum_up({&probe});
+    const int64_t top = kernels().highest(sums_.data(), padded());
     if (top < rows_.size() && !taken_[top]) work_out({top}, w_, best);
-    list(sums_.data(), 0, padded, StreamedCodes::least(probe, best.product), close);
+    std::vector<int64_t> close = listed(0, StreamedCodes::least(probe, best.product));
     settle(coded_->probe(at.direction), w_, close, best);
     take(best.row);
     if (leaps_ && walk_ == 0) nominate(probe, at.direction.norm);
   }
 
-  // The sums of all rows' codes with one vector's.
-  void sum_up(const StreamedCodes::Probe& probe) {
+  // Rows, filled up to whole blocks.
+  int64_t padded() const { return static_cast<int64_t>(streamed_->codes().start.size()); }
+
+  // A pass over all codes: sums_[v * stride() + i] is that of row i for the v-th vector.
+  void sum_up(const std::vector<const StreamedCodes::Probe*>& probes) {
     const Codes& codes = streamed_->codes();
     const int64_t width = streamed_->width();
-    const std::vector<uint8_t> bytes = bytes_of({&probe});
-    sums_.resize(codes.start.size());
-    team_.run_range(
-        static_cast<int64_t>(sums_.size()), kGrain, [&](int64_t begin, int64_t end, int) {
-          const int32_t none[4] = {};
-          int32_t sums[4 * kPiece];
-          for (int64_t i = begin; i < end; i += kPiece) {
-            const int64_t count = std::min(kPiece, end - i);
-            kernels().scores(bytes.data(), none, 4, &codes.packed[i * width], &codes.start[i],
-                             count / kBlockColumns, width, sums, kPiece);
-            std::copy_n(sums, count, &sums_[i]);
-          }
-        });
+    const int64_t vectors = round_up(static_cast<int64_t>(probes.size()), 4);
+    const std::vector<uint8_t> bytes = bytes_of(probes);
+    const std::vector<int32_t> none(static_cast<size_t>(vectors), 0);
+    if (static_cast<int64_t>(sums_.size()) < vectors * stride()) sums_.resize(vectors * stride());
+    team_.run_range(padded(), kGrain, [&](int64_t begin, int64_t end, int) {
+      kernels().scores(bytes.data(), none.data(), vectors, &codes.packed[begin * width],
+                       &codes.start[begin], (end - begin) / kBlockColumns, width, &sums_[begin],
+                       stride());
+    });
+  }
+
+  // Not a power of two, whose multiples would share a place in caches.
+  int64_t stride() const { return padded() + 3 * kBlockColumns; }
+
+  // The rows that the last pass has left for the v-th vector.
+  std::vector<int64_t> listed(int64_t v, int32_t least) const {
+    std::vector<int64_t> out;
+    each_at_least(&sums_[v * stride()], padded(), least, [&](int64_t i) { out.push_back(i); });
+    return out;
   }
 
   // The codes of some vectors as the kernels want them, filled up to a multiple of 4.
@@ -256,22 +288,37 @@ class Herder {
     return out;
   }
 
-  // Chooses candidates by the sums of a pass, and how far below the best ones later passes take
-  // theirs.
-  void nominate(const StreamedCodes::Probe& probe, double norm) {
-    std::vector<int32_t> sums(sums_.begin(), sums_.begin() + rows_.size());
-    const auto at = sums.begin() + rows_.size() / kCandidates;
-    std::nth_element(sums.begin(), at, sums.end(), std::greater<int32_t>());
-    const int32_t most = *std::max_element(sums.begin(), at + 1), least = *at;
-    depth_ = (static_cast<double>(most) - static_cast<double>(least)) * probe.unit / norm;
-    list(sums_.data(), 0, static_cast<int64_t>(sums_.size()), least, candidates_);
-    leave_free(candidates_);
+  // How many rows are looked at so many steps after a pass.
+  int64_t looked_at(size_t steps) const {
+    return kFewRows + static_cast<int64_t>(kShares[steps] * static_cast<double>(rows_.size()));
   }
 
-  // The best of the candidates, which is none of them from now on.
-  Best guess(const Waypoint& at) {
-    const int64_t count = static_cast<int64_t>(candidates_.size());
-    estimates_.resize(candidates_.size());
+  // Chooses candidates by the sums of the last pass for the v-th vector: those of at least so much.
+  void nominate(int64_t v, int32_t least) {
+    std::vector<Candidate> candidates;
+    const int32_t* sums = &sums_[v * stride()];
+    each_at_least(sums, padded(), std::max(least, -kDropped / 2), [&](int64_t i) {
+      if (!taken_[i]) candidates.push_back({i, sums[i]});
+    });
+    candidates_ = best_first(candidates, looked_at(kLong - 1));
+    found_ = static_cast<int64_t>(candidates.size());
+  }
+
+  // The same where no pass before tells what is about enough; learns it.
+  void nominate(const StreamedCodes::Probe& probe, double norm) {
+    const int64_t n = rows_.size(), wanted = std::min(n - 1, looked_at(kLong - 1));
+    std::vector<int32_t> sums(sums_.begin(), sums_.begin() + n);
+    std::nth_element(sums.begin(), sums.begin() + wanted, sums.end(), std::greater<int32_t>());
+    const int32_t least = std::max(sums[wanted], -kDropped / 2);
+    const int32_t most = *std::max_element(sums.begin(), sums.begin() + wanted + 1);
+    depth_ = (static_cast<double>(most) - static_cast<double>(least)) * probe.unit / norm;
+    nominate(0, least);
+  }
+
+  // The best of the first candidates, which is none of them from now on.
+  Best guess(const Waypoint& at, size_t steps) {
+    const int64_t count = std::min(looked_at(steps), static_cast<int64_t>(candidates_.size()));
+    estimates_.resize(static_cast<size_t>(count));
     team_.run_range(count, kGrain, [&](int64_t begin, int64_t end, int) {
       coded_->estimates(at.coded, &candidates_[begin], end - begin, &estimates_[begin]);
     });
@@ -285,8 +332,7 @@ class Herder {
       best.take(candidates_[k], rows_.product(candidates_[k], at.w.data(), floats_.data()));
       if (best.row == candidates_[k]) place = k;
     }
-    candidates_[place] = candidates_.back();
-    candidates_.pop_back();
+    candidates_.erase(candidates_.begin() + place);
     return best;
   }
 
@@ -302,68 +348,28 @@ class Herder {
       }
       at.coded = coded_->probe(at.direction);
       at.streamed = streamed_->probe(at.direction);
-      at.best = guess(at);
+      at.best = guess(at, way.size() - 1);
       step(at.best.row, w);
     }
     if (way.empty()) return walk();
-    pass(way);
+    std::vector<const StreamedCodes::Probe*> probes;
+    for (const Waypoint& at : way) probes.push_back(&at.streamed);
+    sum_up(probes);
     int64_t done = 0;
     for (bool right = true; right && done < static_cast<int64_t>(way.size()); ++done) {
       Waypoint& at = way[done];
       const int64_t guessed = at.best.row;
-      std::vector<int64_t> close = gathered(done, &Listed::close);
+      std::vector<int64_t> close = listed(done, StreamedCodes::least(at.streamed, at.best.product));
       settle(at.coded, at.w, close, at.best);
       take(at.best.row);
       right = at.best.row == guessed;
     }
-    candidates_ = gathered(done - 1, &Listed::candidates);
-    leave_free(candidates_);
-    const double wanted = static_cast<double>(rows_.size() / kCandidates + 1);
-    const double found = static_cast<double>(candidates_.size());
-    depth_ *= found > 1.2 * wanted ? 0.93 : found < 0.8 * wanted ? 1.07 : 1.0;
+    const Waypoint& last = way[done - 1];
+    const double depth = depth_ * last.direction.norm / last.streamed.unit;
+    nominate(done - 1, StreamedCodes::least(last.streamed, last.best.product, depth));
+    const int64_t wanted = looked_at(kLong - 1);
+    depth_ *= found_ > wanted + wanted / 5 ? 0.95 : found_ < wanted ? 1.05 : 1.0;
     think_over(done, most);
-  }
-
-  // Lists, for each vector on the way, the rows that may be better than its guess, and candidates.
-  void pass(const std::deque<Waypoint>& way) {
-    const Codes& codes = streamed_->codes();
-    const int64_t width = streamed_->width();
-    std::vector<const StreamedCodes::Probe*> probes;
-    for (const Waypoint& at : way) probes.push_back(&at.streamed);
-    const std::vector<uint8_t> bytes = bytes_of(probes);
-    const int64_t vectors = round_up(static_cast<int64_t>(way.size()), 4);
-    const auto look = [&](int64_t begin, int64_t end, int) {
-      const int32_t none[kLong] = {};
-      int32_t sums[kLong * kPiece];
-      Listed* lists = lists_[begin / kGrain].data();
-      for (size_t v = 0; v < way.size(); ++v) {
-        lists[v].close.clear();
-        lists[v].candidates.clear();
-      }
-      for (int64_t i = begin; i < end; i += kPiece) {
-        const int64_t count = std::min(kPiece, end - i);
-        kernels().scores(bytes.data(), none, vectors, &codes.packed[i * width], &codes.start[i],
-                         count / kBlockColumns, width, sums, kPiece);
-        for (size_t v = 0; v < way.size(); ++v) {
-          const Waypoint& at = way[v];
-          const int32_t* of = sums + static_cast<int64_t>(v) * kPiece;
-          const double depth = depth_ * at.direction.norm / at.streamed.unit;
-          list(of, i, count, StreamedCodes::least(at.streamed, at.best.product), lists[v].close);
-          list(of, i, count, StreamedCodes::least(at.streamed, at.best.product, depth),
-               lists[v].candidates);
-        }
-      }
-    };
-    team_.run_range(static_cast<int64_t>(codes.start.size()), kGrain, look);
-  }
-
-  // What the last pass has listed for a vector.
-  std::vector<int64_t> gathered(int64_t v, std::vector<int64_t> Listed::* which) const {
-    std::vector<int64_t> out;
-    for (const auto& lists : lists_) {
-      out.insert(out.end(), (lists[v].*which).begin(), (lists[v].*which).end());
-    }
-    return out;
   }
 
   // How long leaps are, by how many of their steps were right.
@@ -373,7 +379,8 @@ class Herder {
     if (++leapt_ < kTried) return;
     const double mean = static_cast<double>(right_) / static_cast<double>(leapt_);
     if (mean < 1.5 && !screens_forced()) {
-      walk_ = kWalked;
+      walk_ = wait_;
+      wait_ = std::min(2 * wait_, kMostWalked);
     } else if (length_ == kLong && mean < 4.5) {
       length_ = kShort;
     } else if (length_ == kShort && mean > 3.7) {
@@ -401,9 +408,10 @@ class Herder {
   bool leaps_ = false;
   std::vector<int64_t> candidates_;
   std::vector<int32_t> estimates_;
-  std::vector<std::array<Listed, kLong>> lists_;  // by piece of a pass and vector
-  double depth_ = 0.0;  // of |w|: candidates are less than this below the best row
+  int64_t found_ = 0;   // how many there were to choose these from
+  double depth_ = 0.0;  // of |w|: they are less than this below the best row
   int64_t walk_ = 0;    // steps to walk before leaping again
+  int64_t wait_ = kWalked;
   int64_t length_ = kLong;
   int64_t leapt_ = 0, right_ = 0;  // leaps since last thought over, and their steps
 };
