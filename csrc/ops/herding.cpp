@@ -2,10 +2,8 @@
 #include "ops/herding.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <deque>
-#include <functional>
 #include <optional>
 #include <utility>
 
@@ -13,6 +11,7 @@
 #include "base/truth.h"
 #include "base/unit_rows.h"
 #include "cpu/isa.h"
+#include "ops/herding_guesses.h"
 #include "screen/bounds.h"
 #include "screen/plan.h"
 #include "screen/unit_codes.h"
@@ -25,34 +24,13 @@ constexpr int64_t kGrain = 4096;             // rows of a pass that a thread tak
 constexpr int64_t kPiece = 512;              // and whose sums it holds at once
 constexpr int64_t kFewRows = 8;              // worked out without a look at their codes
 constexpr int64_t kSerial = 1024;            // rows that one thread works out
-constexpr int64_t kShort = 4, kLong = 8;     // steps of a leap
+constexpr int64_t kShort = 4;                // steps of a leap at least, and more by so many
 constexpr int64_t kTried = 6;                // after so many their length is thought over
 constexpr int64_t kWalked = 256;             // steps until leaps are tried again,
 constexpr int64_t kMostWalked = 4096;        // twice as many each time that they do not pay
 constexpr int64_t kLeastStreamed = 1 << 21;  // bytes of codes from which on leaps may pay
 constexpr int64_t kBasisRows = 4096, kBasisWidth = 128, kBasisSteps = 64;  // likewise a basis
 constexpr int64_t kBasisLeaves = 8;  // one of so many rows, else it does not pay
-// The share of rows, the best ones of the last pass, among which the best one is looked for so many
-// steps later.
-constexpr double kShares[kLong] = {0.008, 0.025, 0.04, 0.055, 0.07, 0.085, 0.1, 0.1};
-constexpr int64_t kBuckets = 64;
-constexpr double kOff = 0.01;  // of |w|: how far off estimates may be, nearly always
-
-struct Best {
-  int64_t row = -1;
-  double product = -kInfinity;
-
-  // Takes account of another row; of equal ones the lower counts.
-  void take(int64_t other, double value) {
-    if (row < 0 || value > product || (value == product && other < row)) *this = {other, value};
-  }
-};
-
-// A row and its sum in a pass.
-struct Candidate {
-  int64_t row;
-  int32_t sum;
-};
 
 // A vector on the way, and what codes say of it.
 struct Waypoint {
@@ -77,27 +55,6 @@ void each_at_least(const int32_t* sums, int64_t n, int32_t least, const Take& ta
         kernels().at_least(sums + begin, std::min(kPiece, n - begin), -least, columns);
     for (int32_t k = 0; k < count; ++k) take(begin + columns[k]);
   }
-}
-
-// The rows of the highest sums, at most so many, in about the order of these.
-std::vector<int64_t> best_first(const std::vector<Candidate>& candidates, int64_t most) {
-  std::vector<int64_t> out;
-  if (candidates.empty()) return out;
-  const auto by_sum = [](const Candidate& a, const Candidate& b) { return a.sum < b.sum; };
-  const auto ends = std::minmax_element(candidates.begin(), candidates.end(), by_sum);
-  const double high = static_cast<double>(ends.second->sum);
-  const double scale =
-      (static_cast<double>(kBuckets) - 0.5) / (high - static_cast<double>(ends.first->sum) + 1.0);
-  const auto bucket = [&](const Candidate& c) {
-    return static_cast<size_t>((high - static_cast<double>(c.sum)) * scale);
-  };
-  std::array<size_t, kBuckets + 1> begin = {};
-  for (const Candidate& c : candidates) ++begin[bucket(c) + 1];
-  for (size_t b = 0; b < kBuckets; ++b) begin[b + 1] += begin[b];
-  out.resize(candidates.size());
-  for (const Candidate& c : candidates) out[begin[bucket(c)]++] = c.row;
-  out.resize(std::min(out.size(), static_cast<size_t>(most)));
-  return out;
 }
 
 // A pass over the codes of all rows leaves the few whose product with w may be the highest; these
@@ -165,7 +122,8 @@ class Herder {
     if (forced ? plan.prefix : many) basis_ = basis_near(team_, rows_, forced);
     stream();
     coded_.emplace(team_, rows_, centre_);
-    leaps_ = forced || rows_.size() * streamed_->width() >= kLeastStreamed;
+    const bool leaps = forced || rows_.size() * streamed_->width() >= kLeastStreamed;
+    if (leaps) guesses_.emplace(team_, rows_, *coded_);
   }
 
   void stream() {
@@ -176,7 +134,7 @@ class Herder {
   // Takes the next row, or a few; at most so many.
   void advance(int64_t most) {
     if (passes_ >= kBasisSteps && basis_) leave_basis();
-    if (walk_ == 0 && !candidates_.empty()) {
+    if (walk_ == 0 && guesses_ && guesses_->any(0)) {
       leap(std::min(most, length_));
     } else {
       walk_ = std::max(int64_t{0}, walk_ - 1);
@@ -230,7 +188,7 @@ class Herder {
   void walk() {
     const Waypoint at(w_, centre_);
     Best best;
-    candidates_.clear();
+    if (guesses_) guesses_->forget();
     if (!streamed_ || !at.direction.fits()) {
       std::vector<int64_t> all = count_up(rows_.size());
       leave_free(all);
@@ -244,7 +202,9 @@ class Herder {
     std::vector<int64_t> close = listed(0, StreamedCodes::least(probe, best.product));
     settle(coded_->probe(at.direction), w_, close, best);
     take(best.row);
-    if (leaps_ && walk_ == 0) nominate(probe, at.direction.norm);
+    if (guesses_ && walk_ == 0) {
+      guesses_->start(taken_, sums_.data(), padded(), sums_[top], probe.unit / at.direction.norm);
+    }
   }
 
   // Rows, filled up to whole blocks.
@@ -288,59 +248,12 @@ class Herder {
     return out;
   }
 
-  // How many rows are looked at so many steps after a pass.
-  int64_t looked_at(size_t steps) const {
-    return kFewRows + static_cast<int64_t>(kShares[steps] * static_cast<double>(rows_.size()));
-  }
-
-  // Chooses candidates by the sums of the last pass for the v-th vector: those of at least so much.
-  void nominate(int64_t v, int32_t least) {
-    std::vector<Candidate> candidates;
-    const int32_t* sums = &sums_[v * stride()];
-    each_at_least(sums, padded(), std::max(least, -kDropped / 2), [&](int64_t i) {
-      if (!taken_[i]) candidates.push_back({i, sums[i]});
-    });
-    candidates_ = best_first(candidates, looked_at(kLong - 1));
-    found_ = static_cast<int64_t>(candidates.size());
-  }
-
-  // The same where no pass before tells what is about enough; learns it.
-  void nominate(const StreamedCodes::Probe& probe, double norm) {
-    const int64_t n = rows_.size(), wanted = std::min(n - 1, looked_at(kLong - 1));
-    std::vector<int32_t> sums(sums_.begin(), sums_.begin() + n);
-    std::nth_element(sums.begin(), sums.begin() + wanted, sums.end(), std::greater<int32_t>());
-    const int32_t least = std::max(sums[wanted], -kDropped / 2);
-    const int32_t most = *std::max_element(sums.begin(), sums.begin() + wanted + 1);
-    depth_ = (static_cast<double>(most) - static_cast<double>(least)) * probe.unit / norm;
-    nominate(0, least);
-  }
-
-  // The best of the first candidates, which is none of them from now on.
-  Best guess(const Waypoint& at, size_t steps) {
-    const int64_t count = std::min(looked_at(steps), static_cast<int64_t>(candidates_.size()));
-    estimates_.resize(static_cast<size_t>(count));
-    team_.run_range(count, kGrain, [&](int64_t begin, int64_t end, int) {
-      coded_->estimates(at.coded, &candidates_[begin], end - begin, &estimates_[begin]);
-    });
-    const double most =
-        static_cast<double>(estimates_[kernels().highest(estimates_.data(), count)]);
-    const double least = most - kOff * at.direction.norm / at.coded.units[0];
-    Best best;
-    int64_t place = 0;
-    for (int64_t k = 0; k < count; ++k) {
-      if (static_cast<double>(estimates_[k]) < least) continue;
-      best.take(candidates_[k], rows_.product(candidates_[k], at.w.data(), floats_.data()));
-      if (best.row == candidates_[k]) place = k;
-    }
-    candidates_.erase(candidates_.begin() + place);
-    return best;
-  }
-
   // Some steps at once.
   void leap(int64_t most) {
     std::deque<Waypoint> way;
     std::vector<double> w = w_;
-    while (static_cast<int64_t>(way.size()) < most && !candidates_.empty()) {
+    while (static_cast<int64_t>(way.size()) < most &&
+           guesses_->any(static_cast<int64_t>(way.size()))) {
       Waypoint& at = way.emplace_back(w, centre_);
       if (!at.direction.fits()) {
         way.pop_back();
@@ -348,7 +261,7 @@ class Herder {
       }
       at.coded = coded_->probe(at.direction);
       at.streamed = streamed_->probe(at.direction);
-      at.best = guess(at, way.size() - 1);
+      at.best = guesses_->best(static_cast<int64_t>(way.size()) - 1, at.w, at.direction, at.coded);
       step(at.best.row, w);
     }
     if (way.empty()) return walk();
@@ -365,10 +278,9 @@ class Herder {
       right = at.best.row == guessed;
     }
     const Waypoint& last = way[done - 1];
-    const double depth = depth_ * last.direction.norm / last.streamed.unit;
-    nominate(done - 1, StreamedCodes::least(last.streamed, last.best.product, depth));
-    const int64_t wanted = looked_at(kLong - 1);
-    depth_ *= found_ > wanted + wanted / 5 ? 0.95 : found_ < wanted ? 1.05 : 1.0;
+    guesses_->start(taken_, &sums_[(done - 1) * stride()], padded(),
+                    StreamedCodes::least(last.streamed, last.best.product),
+                    last.streamed.unit / last.direction.norm);
     think_over(done, most);
   }
 
@@ -378,13 +290,14 @@ class Herder {
     right_ += done;
     if (++leapt_ < kTried) return;
     const double mean = static_cast<double>(right_) / static_cast<double>(leapt_);
+    const double share = mean / static_cast<double>(length_);
     if (mean < 1.5 && !screens_forced()) {
       walk_ = wait_;
       wait_ = std::min(2 * wait_, kMostWalked);
-    } else if (length_ == kLong && mean < 4.5) {
-      length_ = kShort;
-    } else if (length_ == kShort && mean > 3.7) {
-      length_ = kLong;
+    } else if (share < 0.6) {
+      length_ = std::max(kShort, length_ - kShort);
+    } else if (share > 0.8) {
+      length_ = std::min(Guesses::kMost, length_ + kShort);
     }
     right_ = leapt_ = 0;
   }
@@ -405,14 +318,10 @@ class Herder {
   int64_t passes_ = 0;  // since last thought of: vectors that passes were for
   int64_t listed_ = 0;  // and the rows that those left
 
-  bool leaps_ = false;
-  std::vector<int64_t> candidates_;
-  std::vector<int32_t> estimates_;
-  int64_t found_ = 0;   // how many there were to choose these from
-  double depth_ = 0.0;  // of |w|: they are less than this below the best row
-  int64_t walk_ = 0;    // steps to walk before leaping again
+  std::optional<Guesses> guesses_;
+  int64_t walk_ = 0;  // steps to walk before leaping again
   int64_t wait_ = kWalked;
-  int64_t length_ = kLong;
+  int64_t length_ = 2 * kShort;
   int64_t leapt_ = 0, right_ = 0;  // leaps since last thought over, and their steps
 };
 
