@@ -29,6 +29,7 @@
 #include "base/norms.h"
 #include "base/parallel.h"
 #include "cpu/isa.h"
+#include "ops/class_means.h"
 #include "ops/deduplicate.h"
 #include "ops/herding.h"
 #include "ops/kcenter.h"
@@ -438,6 +439,16 @@ py::tuple herding_py(const Matrix& x, const std::optional<py::array>& weights_ar
       array(std::move(out.distances)));
 }
 
+py::array_t<double> class_mean_cosines_py(const Matrix& x, const py::array& labels_array, int64_t k,
+                                          int threads) {
+  const auto labels = copied<int64_t>(labels_array, x.n, "labels");
+  for (const int64_t label : labels) {
+    MEDDEL_CHECK(label >= 0 && label < k, "labels must be classes");
+  }
+  return array(call(
+      threads, [&](const Context& context) { return class_mean_cosines(x, labels, k, context); }));
+}
+
 py::array_t<double> row_cosines_py(const Matrix& x, const Matrix& y, int threads) {
   check_alike(x, y);
   MEDDEL_CHECK(x.n == y.n, "x and y must have as many rows");
@@ -594,6 +605,7 @@ PYBIND11_MODULE(_core, m) {
         py::arg("weights") = py::none());
   m.def("kmeans", &kmeans_py);
   m.def("herding", &herding_py);
+  m.def("class_mean_cosines", &class_mean_cosines_py);
   m.def("squared_norms", &squared_norms_py);
   m.def("earlier_in_part", &earlier_in_part_py);
   m.def("topk_in_part", &topk_in_part_py);

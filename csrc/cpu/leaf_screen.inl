@@ -119,20 +119,39 @@ void screen(const uint8_t* x, const int32_t* x_start, int64_t rows, const int8_t
   some(x, x_start, rows, y, y_start, blocks, width, columns, stride, counts);
 }
 
+template <int kBlocks, int kFrom, int kTo>
+inline void score_tile(const uint8_t* x, const int32_t* x_start, const int8_t* y,
+                       const int32_t* y_start, int64_t width, int32_t* out, int64_t stride) {
+  const int8_t* next = y + (kBlocks + kFrom) * 16 * width;
+  const auto tile = sum_tile<4, kBlocks, kTo - kFrom>(x, x_start, y, y_start, width, next);
+  MEDDEL_UNROLL for (int k = 0; k < 4; ++k) {
+    MEDDEL_UNROLL for (int v = 0; v < kBlocks; ++v) {
+      store_sums(tile.sums[k][v], out + k * stride + v * 16);
+    }
+  }
+}
+
+// Some rows fetch one half of the next blocks, the last rows the other: 40 % faster for 8 rows than
+// without, where codes come from memory.
 template <int kBlocks>
 int64_t score_blocks(int64_t b, const uint8_t* x, const int32_t* x_start, int64_t rows,
                      const int8_t* y, const int32_t* y_start, int64_t blocks, int64_t width,
                      int32_t* out, int64_t stride) {
   for (; b + kBlocks <= blocks; b += kBlocks) {
-    for (int64_t r = 0; r < rows; r += 4) {
-      const auto tile = sum_tile<4, kBlocks>(x + r * width, x_start + r, y + b * 16 * width,
-                                             y_start + b * 16, width);
-      MEDDEL_UNROLL for (int k = 0; k < 4; ++k) {
-        MEDDEL_UNROLL for (int v = 0; v < kBlocks; ++v) {
-          store_sums(tile.sums[k][v], out + (r + k) * stride + (b + v) * 16);
-        }
-      }
+    const int8_t* codes = y + b * 16 * width;
+    const int32_t* start = y_start + b * 16;
+    int32_t* to = out + b * 16;
+    if (rows == 4) {
+      score_tile<kBlocks, 0, kBlocks>(x, x_start, codes, start, width, to, stride);
+      continue;
     }
+    int64_t r = 0;
+    for (; r + 4 < rows; r += 4) {
+      score_tile<kBlocks, 0, kBlocks / 2>(x + r * width, x_start + r, codes, start, width,
+                                          to + r * stride, stride);
+    }
+    score_tile<kBlocks, kBlocks / 2, kBlocks>(x + r * width, x_start + r, codes, start, width,
+                                              to + r * stride, stride);
   }
   return b;
 }

@@ -2,10 +2,8 @@
 #include "ops/herding.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <deque>
-#include <functional>
 #include <optional>
 #include <utility>
 
@@ -13,6 +11,7 @@
 #include "base/truth.h"
 #include "base/unit_rows.h"
 #include "cpu/isa.h"
+#include "ops/herding_guesses.h"
 #include "screen/bounds.h"
 #include "screen/plan.h"
 #include "screen/unit_codes.h"
@@ -25,30 +24,13 @@ constexpr int64_t kGrain = 4096;             // rows of a pass that a thread tak
 constexpr int64_t kPiece = 512;              // and whose sums it holds at once
 constexpr int64_t kFewRows = 8;              // worked out without a look at their codes
 constexpr int64_t kSerial = 1024;            // rows that one thread works out
-constexpr int64_t kShort = 4, kLong = 8;     // steps of a leap
-constexpr int64_t kTried = 8;                // after so many their length is thought over
-constexpr int64_t kWalked = 256;             // steps until leaps are tried again
-constexpr int64_t kCandidates = 20;          // one of so many rows is one
+constexpr int64_t kShort = 4;                // steps of a leap at least, and more by so many
+constexpr int64_t kTried = 6;                // after so many their length is thought over
+constexpr int64_t kWalked = 256;             // steps until leaps are tried again,
+constexpr int64_t kMostWalked = 4096;        // twice as many each time that they do not pay
 constexpr int64_t kLeastStreamed = 1 << 21;  // bytes of codes from which on leaps may pay
 constexpr int64_t kBasisRows = 4096, kBasisWidth = 128, kBasisSteps = 64;  // likewise a basis
-constexpr int64_t kBasisLeaves = 64;  // one of so many rows, else it does not pay
-constexpr double kOff = 0.01;         // of |w|: how far off estimates may be, nearly always
-
-struct Best {
-  int64_t row = -1;
-  double product = -kInfinity;
-
-  // Takes account of another row; of equal ones the lower counts.
-  void take(int64_t other, double value) {
-    if (row < 0 || value > product || (value == product && other < row)) *this = {other, value};
-  }
-};
-
-// What a pass lists of some rows for one vector.
-struct Listed {
-  std::vector<int64_t> close;
-  std::vector<int64_t> candidates;
-};
+constexpr int64_t kBasisLeaves = 8;  // one of so many rows, else it does not pay
 
 // A vector on the way, and what codes say of it.
 struct Waypoint {
@@ -64,13 +46,14 @@ struct Waypoint {
   Best best = {};
 };
 
-// Appends the rows, of n from `first` on, whose sums are at least so much; n is a multiple of 16.
-void list(const int32_t* sums, int64_t first, int64_t n, int32_t least, std::vector<int64_t>& out) {
+// Calls take(i) for the places of n sums that are at least so much; n is a multiple of 16.
+template <class Take>
+void each_at_least(const int32_t* sums, int64_t n, int32_t least, const Take& take) {
   uint16_t columns[kPiece];
   for (int64_t begin = 0; begin < n; begin += kPiece) {
     const int32_t count =
         kernels().at_least(sums + begin, std::min(kPiece, n - begin), -least, columns);
-    for (int32_t k = 0; k < count; ++k) out.push_back(first + begin + columns[k]);
+    for (int32_t k = 0; k < count; ++k) take(begin + columns[k]);
   }
 }
 
@@ -139,8 +122,8 @@ class Herder {
     if (forced ? plan.prefix : many) basis_ = basis_near(team_, rows_, forced);
     stream();
     coded_.emplace(team_, rows_, centre_);
-    leaps_ = forced || rows_.size() * streamed_->width() >= kLeastStreamed;
-    lists_.resize(static_cast<size_t>((rows_.size() + kGrain - 1) / kGrain));
+    const bool leaps = forced || rows_.size() * streamed_->width() >= kLeastStreamed;
+    if (leaps) guesses_.emplace(team_, rows_, *coded_);
   }
 
   void stream() {
@@ -150,8 +133,8 @@ class Herder {
 
   // Takes the next row, or a few; at most so many.
   void advance(int64_t most) {
-    if (passes_ >= kTried && basis_) leave_basis();
-    if (walk_ == 0 && !candidates_.empty()) {
+    if (passes_ >= kBasisSteps && basis_) leave_basis();
+    if (walk_ == 0 && guesses_ && guesses_->any(0)) {
       leap(std::min(most, length_));
     } else {
       walk_ = std::max(int64_t{0}, walk_ - 1);
@@ -205,42 +188,51 @@ class Herder {
   void walk() {
     const Waypoint at(w_, centre_);
     Best best;
-    std::vector<int64_t> close;
-    candidates_.clear();
+    if (guesses_) guesses_->forget();
     if (!streamed_ || !at.direction.fits()) {
-      close = count_up(rows_.size());
-      leave_free(close);
-      work_out(close, w_, best);
+      std::vector<int64_t> all = count_up(rows_.size());
+      leave_free(all);
+      work_out(all, w_, best);
       return take(best.row);
     }
     const StreamedCodes::Probe probe = streamed_->probe(at.direction);
-    sum_up(probe);
-    const int64_t padded = static_cast<int64_t>(sums_.size());
-    const int64_t top = kernels().highest(sums_.data(), padded);
+    sum_up({&probe});
+    const int64_t top = kernels().highest(sums_.data(), padded());
     if (top < rows_.size() && !taken_[top]) work_out({top}, w_, best);
-    list(sums_.data(), 0, padded, StreamedCodes::least(probe, best.product), close);
+    std::vector<int64_t> close = listed(0, StreamedCodes::least(probe, best.product));
     settle(coded_->probe(at.direction), w_, close, best);
     take(best.row);
-    if (leaps_ && walk_ == 0) nominate(probe, at.direction.norm);
+    if (guesses_ && walk_ == 0) {
+      guesses_->start(taken_, sums_.data(), padded(), sums_[top], probe.unit / at.direction.norm);
+    }
   }
 
-  // The sums of all rows' codes with one vector's.
-  void sum_up(const StreamedCodes::Probe& probe) {
+  // Rows, filled up to whole blocks.
+  int64_t padded() const { return static_cast<int64_t>(streamed_->codes().start.size()); }
+
+  // A pass over all codes: sums_[v * stride() + i] is that of row i for the v-th vector.
+  void sum_up(const std::vector<const StreamedCodes::Probe*>& probes) {
     const Codes& codes = streamed_->codes();
     const int64_t width = streamed_->width();
-    const std::vector<uint8_t> bytes = bytes_of({&probe});
-    sums_.resize(codes.start.size());
-    team_.run_range(
-        static_cast<int64_t>(sums_.size()), kGrain, [&](int64_t begin, int64_t end, int) {
-          const int32_t none[4] = {};
-          int32_t sums[4 * kPiece];
-          for (int64_t i = begin; i < end; i += kPiece) {
-            const int64_t count = std::min(kPiece, end - i);
-            kernels().scores(bytes.data(), none, 4, &codes.packed[i * width], &codes.start[i],
-                             count / kBlockColumns, width, sums, kPiece);
-            std::copy_n(sums, count, &sums_[i]);
-          }
-        });
+    const int64_t vectors = round_up(static_cast<int64_t>(probes.size()), 4);
+    const std::vector<uint8_t> bytes = bytes_of(probes);
+    const std::vector<int32_t> none(static_cast<size_t>(vectors), 0);
+    if (static_cast<int64_t>(sums_.size()) < vectors * stride()) sums_.resize(vectors * stride());
+    team_.run_range(padded(), kGrain, [&](int64_t begin, int64_t end, int) {
+      kernels().scores(bytes.data(), none.data(), vectors, &codes.packed[begin * width],
+                       &codes.start[begin], (end - begin) / kBlockColumns, width, &sums_[begin],
+                       stride());
+    });
+  }
+
+  // Not a power of two, whose multiples would share a place in caches.
+  int64_t stride() const { return padded() + 3 * kBlockColumns; }
+
+  // The rows that the last pass has left for the v-th vector.
+  std::vector<int64_t> listed(int64_t v, int32_t least) const {
+    std::vector<int64_t> out;
+    each_at_least(&sums_[v * stride()], padded(), least, [&](int64_t i) { out.push_back(i); });
+    return out;
   }
 
   // The codes of some vectors as the kernels want them, filled up to a multiple of 4.
@@ -256,45 +248,12 @@ class Herder {
     return out;
   }
 
-  // Chooses candidates by the sums of a pass, and how far below the best ones later passes take
-  // theirs.
-  void nominate(const StreamedCodes::Probe& probe, double norm) {
-    std::vector<int32_t> sums(sums_.begin(), sums_.begin() + rows_.size());
-    const auto at = sums.begin() + rows_.size() / kCandidates;
-    std::nth_element(sums.begin(), at, sums.end(), std::greater<int32_t>());
-    const int32_t most = *std::max_element(sums.begin(), at + 1), least = *at;
-    depth_ = (static_cast<double>(most) - static_cast<double>(least)) * probe.unit / norm;
-    list(sums_.data(), 0, static_cast<int64_t>(sums_.size()), least, candidates_);
-    leave_free(candidates_);
-  }
-
-  // The best of the candidates, which is none of them from now on.
-  Best guess(const Waypoint& at) {
-    const int64_t count = static_cast<int64_t>(candidates_.size());
-    estimates_.resize(candidates_.size());
-    team_.run_range(count, kGrain, [&](int64_t begin, int64_t end, int) {
-      coded_->estimates(at.coded, &candidates_[begin], end - begin, &estimates_[begin]);
-    });
-    const double most =
-        static_cast<double>(estimates_[kernels().highest(estimates_.data(), count)]);
-    const double least = most - kOff * at.direction.norm / at.coded.units[0];
-    Best best;
-    int64_t place = 0;
-    for (int64_t k = 0; k < count; ++k) {
-      if (static_cast<double>(estimates_[k]) < least) continue;
-      best.take(candidates_[k], rows_.product(candidates_[k], at.w.data(), floats_.data()));
-      if (best.row == candidates_[k]) place = k;
-    }
-    candidates_[place] = candidates_.back();
-    candidates_.pop_back();
-    return best;
-  }
-
   // Some steps at once.
   void leap(int64_t most) {
     std::deque<Waypoint> way;
     std::vector<double> w = w_;
-    while (static_cast<int64_t>(way.size()) < most && !candidates_.empty()) {
+    while (static_cast<int64_t>(way.size()) < most &&
+           guesses_->any(static_cast<int64_t>(way.size()))) {
       Waypoint& at = way.emplace_back(w, centre_);
       if (!at.direction.fits()) {
         way.pop_back();
@@ -302,68 +261,27 @@ class Herder {
       }
       at.coded = coded_->probe(at.direction);
       at.streamed = streamed_->probe(at.direction);
-      at.best = guess(at);
+      at.best = guesses_->best(static_cast<int64_t>(way.size()) - 1, at.w, at.direction, at.coded);
       step(at.best.row, w);
     }
     if (way.empty()) return walk();
-    pass(way);
+    std::vector<const StreamedCodes::Probe*> probes;
+    for (const Waypoint& at : way) probes.push_back(&at.streamed);
+    sum_up(probes);
     int64_t done = 0;
     for (bool right = true; right && done < static_cast<int64_t>(way.size()); ++done) {
       Waypoint& at = way[done];
       const int64_t guessed = at.best.row;
-      std::vector<int64_t> close = gathered(done, &Listed::close);
+      std::vector<int64_t> close = listed(done, StreamedCodes::least(at.streamed, at.best.product));
       settle(at.coded, at.w, close, at.best);
       take(at.best.row);
       right = at.best.row == guessed;
     }
-    candidates_ = gathered(done - 1, &Listed::candidates);
-    leave_free(candidates_);
-    const double wanted = static_cast<double>(rows_.size() / kCandidates + 1);
-    const double found = static_cast<double>(candidates_.size());
-    depth_ *= found > 1.2 * wanted ? 0.93 : found < 0.8 * wanted ? 1.07 : 1.0;
+    const Waypoint& last = way[done - 1];
+    guesses_->start(taken_, &sums_[(done - 1) * stride()], padded(),
+                    StreamedCodes::least(last.streamed, last.best.product),
+                    last.streamed.unit / last.direction.norm);
     think_over(done, most);
-  }
-
-  // Lists, for each vector on the way, the rows that may be better than its guess, and candidates.
-  void pass(const std::deque<Waypoint>& way) {
-    const Codes& codes = streamed_->codes();
-    const int64_t width = streamed_->width();
-    std::vector<const StreamedCodes::Probe*> probes;
-    for (const Waypoint& at : way) probes.push_back(&at.streamed);
-    const std::vector<uint8_t> bytes = bytes_of(probes);
-    const int64_t vectors = round_up(static_cast<int64_t>(way.size()), 4);
-    const auto look = [&](int64_t begin, int64_t end, int) {
-      const int32_t none[kLong] = {};
-      int32_t sums[kLong * kPiece];
-      Listed* lists = lists_[begin / kGrain].data();
-      for (size_t v = 0; v < way.size(); ++v) {
-        lists[v].close.clear();
-        lists[v].candidates.clear();
-      }
-      for (int64_t i = begin; i < end; i += kPiece) {
-        const int64_t count = std::min(kPiece, end - i);
-        kernels().scores(bytes.data(), none, vectors, &codes.packed[i * width], &codes.start[i],
-                         count / kBlockColumns, width, sums, kPiece);
-        for (size_t v = 0; v < way.size(); ++v) {
-          const Waypoint& at = way[v];
-          const int32_t* of = sums + static_cast<int64_t>(v) * kPiece;
-          const double depth = depth_ * at.direction.norm / at.streamed.unit;
-          list(of, i, count, StreamedCodes::least(at.streamed, at.best.product), lists[v].close);
-          list(of, i, count, StreamedCodes::least(at.streamed, at.best.product, depth),
-               lists[v].candidates);
-        }
-      }
-    };
-    team_.run_range(static_cast<int64_t>(codes.start.size()), kGrain, look);
-  }
-
-  // What the last pass has listed for a vector.
-  std::vector<int64_t> gathered(int64_t v, std::vector<int64_t> Listed::* which) const {
-    std::vector<int64_t> out;
-    for (const auto& lists : lists_) {
-      out.insert(out.end(), (lists[v].*which).begin(), (lists[v].*which).end());
-    }
-    return out;
   }
 
   // How long leaps are, by how many of their steps were right.
@@ -372,12 +290,14 @@ class Herder {
     right_ += done;
     if (++leapt_ < kTried) return;
     const double mean = static_cast<double>(right_) / static_cast<double>(leapt_);
+    const double share = mean / static_cast<double>(length_);
     if (mean < 1.5 && !screens_forced()) {
-      walk_ = kWalked;
-    } else if (length_ == kLong && mean < 4.5) {
-      length_ = kShort;
-    } else if (length_ == kShort && mean > 3.7) {
-      length_ = kLong;
+      walk_ = wait_;
+      wait_ = std::min(2 * wait_, kMostWalked);
+    } else if (share < 0.6) {
+      length_ = std::max(kShort, length_ - kShort);
+    } else if (share > 0.8) {
+      length_ = std::min(Guesses::kMost, length_ + kShort);
     }
     right_ = leapt_ = 0;
   }
@@ -398,13 +318,10 @@ class Herder {
   int64_t passes_ = 0;  // since last thought of: vectors that passes were for
   int64_t listed_ = 0;  // and the rows that those left
 
-  bool leaps_ = false;
-  std::vector<int64_t> candidates_;
-  std::vector<int32_t> estimates_;
-  std::vector<std::array<Listed, kLong>> lists_;  // by piece of a pass and vector
-  double depth_ = 0.0;  // of |w|: candidates are less than this below the best row
-  int64_t walk_ = 0;    // steps to walk before leaping again
-  int64_t length_ = kLong;
+  std::optional<Guesses> guesses_;
+  int64_t walk_ = 0;  // steps to walk before leaping again
+  int64_t wait_ = kWalked;
+  int64_t length_ = 2 * kShort;
   int64_t leapt_ = 0, right_ = 0;  // leaps since last thought over, and their steps
 };
 

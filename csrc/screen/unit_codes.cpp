@@ -272,8 +272,8 @@ StreamedCodes::Probe StreamedCodes::probe(const Direction& direction) const {
   return out;
 }
 
-int32_t StreamedCodes::least(const Probe& probe, double bar, double depth) {
-  const double needed = std::floor((bar - probe.low) / probe.unit - depth - 1e-6);
+int32_t StreamedCodes::least(const Probe& probe, double bar) {
+  const double needed = std::floor((bar - probe.low) / probe.unit - 1e-6);
   return static_cast<int32_t>(std::max(-kMost, std::min(kMost, needed)));
 }
 

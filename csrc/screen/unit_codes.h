@@ -97,8 +97,8 @@ class StreamedCodes {
   };
   Probe probe(const Direction& direction) const;
 
-  // A row whose sum is below this has a product below bar; so too less `depth` units.
-  static int32_t least(const Probe& probe, double bar, double depth = 0.0);
+  // A row whose sum is below this has a product below bar.
+  static int32_t least(const Probe& probe, double bar);
 
  private:
   struct Coded {

@@ -90,6 +90,7 @@ def herding(
     threads: int,
     /,
 ) -> tuple[_Int, _Float, _Float]: ...
+def class_mean_cosines(x: _Array, labels: _Int, k: int, threads: int, /) -> _Float: ...
 
 # Of parts of sets: what is known so far comes in, and goes back with a part more. A part is its
 # rows and, by row, samples, places and labels.
