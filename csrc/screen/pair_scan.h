@@ -51,7 +51,7 @@ constexpr double kRefined = 128.0;
 // threads to have some, and of few groups.
 inline int64_t band_rows(const ScanSide& x, const Screening& screening, int threads) {
   const int64_t share = x.size() / (16 * threads) / kTileRows * kTileRows;
-  return std::clamp(share, kTileRows, (screening.row_reach ? 16 : screening.groups > 0 ? 2 : 8) * kTileRows);
+  return std::clamp(share, kTileRows, (screening.groups > 0 ? 2 : 8) * kTileRows);
 }
 
 // What one thread works in.
