@@ -257,7 +257,7 @@ class Scanner {
             piece, work);
       const int64_t left = survivors(piece, work);
       if (screening_.dense && left > kTooMany * static_cast<double>(wanted * piece.columns)) {
-        work.dense_tiles = screening_.row_reach ? 1 : kDenseTiles;
+        work.dense_tiles = kDenseTiles;
         dense = true;
         choose_rows(piece, work);
       } else if (screening_.dense && left >= refined_from_) {
