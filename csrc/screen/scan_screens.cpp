@@ -80,8 +80,7 @@ ScanScreens::ScanScreens(Team& team, Metric metric, ScanSide& x, ScanSide& y, do
   }
   if (plan.prefix) {
     prefix_ =
-        choose_prefix(team, sample, screening_.dense, x.positions(), y.positions(), pairs, typical,
-                      row_reach_ ? Reading::kStreamed : Reading::kCached);
+        choose_prefix(team, sample, screening_.dense, x.positions(), y.positions(), pairs, typical);
   }
   if (prefix_) {
     screening_.prefix = &*prefix_;
