@@ -31,6 +31,7 @@
 #include "cpu/isa.h"
 #include "ops/class_means.h"
 #include "ops/deduplicate.h"
+#include "ops/facility.h"
 #include "ops/herding.h"
 #include "ops/kcenter.h"
 #include "ops/kcenter_parts.h"
@@ -469,6 +470,71 @@ py::array_t<double> catch_up_py(const Matrix& x, const Matrix& centres, bool cos
   }));
 }
 
+using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
+
+void check_samples(const std::vector<int64_t>& samples, int64_t n) {
+  std::vector<bool> seen(static_cast<size_t>(n), false);
+  for (const int64_t i : samples) {
+    MEDDEL_CHECK(i >= 0 && i < n && !seen[i], "samples must be distinct rows");
+    seen[i] = true;
+  }
+}
+
+Graph graph(const Index& start, const Index& source, const Doubles& value,
+            const std::optional<Doubles>& weights) {
+  MEDDEL_CHECK(start.ndim() == 1 && start.shape(0) >= 2 && start.at(0) == 0,
+               "start must begin at 0");
+  const int64_t n = start.shape(0) - 1, edges = start.at(n);
+  for (int64_t j = 0; j < n; ++j) {
+    MEDDEL_CHECK(start.data()[j] < start.data()[j + 1], "start must rise");
+  }
+  check_length(source, edges, "source");
+  check_length(value, edges, "value");
+  if (weights) check_length(*weights, n, "weights");
+  const auto [least, most] = std::minmax_element(source.data(), source.data() + edges);
+  MEDDEL_CHECK(*least >= 0 && *most < n, "sources must be samples");
+  return {n, start.data(), source.data(), value.data(), weights ? weights->data() : nullptr};
+}
+
+py::tuple facility_tuple(Facility&& out) {
+  py::list at;
+  for (Represented& state : out.at) at.append(arrays(state.gains, state.best, state.by));
+  return py::make_tuple(array(std::move(out.order)), array(std::move(out.won)), at);
+}
+
+py::tuple facility_py(const Index& start, const Index& source, const Doubles& value,
+                      const std::optional<Doubles>& weights, const std::vector<int64_t>& selected,
+                      const std::vector<int64_t>& counts) {
+  const Graph edges = graph(start, source, value, weights);
+  check_samples(selected, edges.n);
+  int64_t before = static_cast<int64_t>(selected.size());
+  for (const int64_t count : counts) {
+    MEDDEL_CHECK(count > before && count <= edges.n, "counts must rise, beyond those selected");
+    before = count;
+  }
+  MEDDEL_CHECK(!counts.empty(), "expected counts");
+  return facility_tuple(
+      call(1, [&](const Context& context) { return facility(edges, selected, counts, context); }));
+}
+
+py::tuple stochastic_facility_py(const Index& start, const Index& source, const Doubles& value,
+                                 const std::optional<Doubles>& weights,
+                                 const std::vector<int64_t>& selected,
+                                 const std::vector<int64_t>& left, const Doubles& draws) {
+  const Graph edges = graph(start, source, value, weights);
+  check_samples(selected, edges.n);
+  check_samples(left, edges.n);
+  MEDDEL_CHECK(draws.ndim() == 2 && draws.shape(1) >= 1, "expected some draws a step");
+  MEDDEL_CHECK(draws.shape(0) <= static_cast<int64_t>(left.size()), "too many steps");
+  const auto inside = [](double u) { return u >= 0.0 && u < 1.0; };
+  MEDDEL_CHECK(std::all_of(draws.data(), draws.data() + draws.size(), inside),
+               "draws must be in [0, 1)");
+  return facility_tuple(call(1, [&](const Context& context) {
+    return stochastic_facility(edges, selected, left, draws.data(), draws.shape(0), draws.shape(1),
+                               context);
+  }));
+}
+
 py::tuple choose_among_py(const Matrix& x, const py::array& nearest_array, int64_t k, double radius,
                           bool cosine, double bound, int64_t before, int threads) {
   std::vector<double> nearest = copied<double>(nearest_array, x.n, "nearest");
@@ -601,6 +667,8 @@ PYBIND11_MODULE(_core, m) {
   m.def("redundancy", &redundancy_py);
   m.def("topk_similarity", &topk_similarity_py);
   m.def("deduplicate", &deduplicate_py);
+  m.def("facility", &facility_py);
+  m.def("stochastic_facility", &stochastic_facility_py);
   m.def("kmeans_plus_plus", &kmeans_plus_plus_py, py::arg(), py::arg(), py::arg(), py::arg(),
         py::arg("weights") = py::none());
   m.def("kmeans", &kmeans_py);

@@ -34,8 +34,7 @@ Codes RowCodes::pack(const int64_t* rows, int64_t count, int64_t width) const {
   const int32_t bias = kernels().bias;
   const int64_t padded = round_up(count, kBlockColumns);
   Codes out{std::vector<int8_t>(static_cast<size_t>(padded * width), 0),
-            std::vector<int32_t>(static_cast<size_t>(padded), -kDropped),
-            {}};
+            std::vector<int32_t>(static_cast<size_t>(padded), -kDropped)};
   std::vector<int8_t> code(static_cast<size_t>(width));
   for (int64_t k = 0; k < count; ++k) {
     for (int64_t c = 0; c < width; ++c) {

@@ -24,7 +24,6 @@ inline int64_t chunked(int64_t width) { return round_up(width, kChunk); }
 struct Codes {
   std::vector<int8_t> packed;
   std::vector<int32_t> start;  // a, less what the kernels' bias on the other side adds
-  std::vector<int32_t> loss = {};  // what Screen::loss says, of dense codes made of a range
 
   int64_t blocks() const { return static_cast<int64_t>(start.size()) / kBlockColumns; }
 

@@ -47,19 +47,6 @@ constexpr int64_t kDenseTiles = 64;
 // dense codes one after the other (some 20 us, once a band), to look at the survivors alone.
 constexpr double kRefined = 128.0;
 
-// Columns that a row which wants several pairs looks at before its bar is made of them.
-constexpr int64_t kOpened = 1024;
-
-// What an operation's wanted says, and whether it has any.
-template <class Operation>
-auto wanted_pairs(const Operation& operation, int64_t p, int) -> decltype(operation.wanted(p)) {
-  return operation.wanted(p);
-}
-template <class Operation>
-int64_t wanted_pairs(const Operation&, int64_t, long) {
-  return 1;
-}
-
 // Rows a band: many for the sake of the columns' data, which a band reads once, few enough for all
 // threads to have some, and of few groups.
 inline int64_t band_rows(const ScanSide& x, const Screening& screening, int threads) {
@@ -71,7 +58,7 @@ inline int64_t band_rows(const ScanSide& x, const Screening& screening, int thre
 template <class Operation>
 struct Workspace {
   Workspace(const Screening& screening, const ScanSide& x, const ScanSide& y, Operation& operation)
-      : confirmer(x, y, operation) {
+      : confirmer(x, y, operation), openings(x, y, operation, confirmer) {
     if (screening.prefix == nullptr && screening.dense == nullptr) return;
     starts.resize(static_cast<size_t>(kTileRows));
     taken.resize(static_cast<size_t>(kTileRows));
@@ -93,9 +80,6 @@ struct Workspace {
   std::vector<int32_t> scores;
   std::vector<uint16_t> columns;
   std::vector<int32_t> counts;
-  std::vector<Opening> openings;  // of the band's rows that want several pairs, else none
-  std::vector<int32_t> losses;    // of their codes
-  std::vector<int32_t> sums;
   int64_t rows = 0;          // of the band
   std::vector<float> reach;  // by [group * rows + row]: what RowReach says
   // The chosen ones of a tile's rows side by side, where they are few.
@@ -104,7 +88,9 @@ struct Workspace {
   std::vector<int64_t> chosen;
   std::vector<uint16_t> chosen_columns;
   std::vector<int32_t> chosen_counts;
+  std::vector<int64_t> open;  // rows
   Confirmer<Operation> confirmer;
+  Openings<Operation> openings;
 };
 
 // Codes of a screen: of rows from the band's begin on, and of columns from a piece's first on.
@@ -126,7 +112,8 @@ class Scanner {
     const ColumnRange all = ranges(begin, end);
     Workspace<Operation> work(screening_, x_, y_, operation_);
     if (screening_.prefix) work.prefix = screening_.x_codes(begin, end);
-    open_band(begin, end, work);
+    if (screening_.prefix || screening_.dense) work.openings.open(begin, end);
+    if (screening_.row_reach) measure_reach(begin, end, work);
     double lowest = lowest_bar(begin, end, work);
     for (const Tile& tile : tiles(begin, end, all, lowest, work)) {
       if (tile.reach < lowest) break;  // nor do those that follow
@@ -134,9 +121,7 @@ class Scanner {
       columns(begin, end, tile, work);
       if (Operation::kRising && screening_.groups > 0) lowest = lowest_bar(begin, end, work);
     }
-    for (size_t r = 0; r < work.openings.size(); ++r) {
-      if (work.openings[r].open) close(begin + static_cast<int64_t>(r), work.openings[r], work);
-    }
+    work.openings.close_all();
     operation_.finish_band(begin, end);
   }
 
@@ -157,38 +142,22 @@ class Scanner {
     double lowest = kInfinity;
     for (int64_t p = begin; p < end; ++p) {
       const ColumnRange range = operation_.range(p);
-      if (range.begin < range.end) lowest = std::min(lowest, bar(p, begin, work));
+      if (range.begin < range.end) lowest = std::min(lowest, bar(p, work));
     }
     return lowest;
   }
 
-  // The bar of a row of the band that begins at `begin`.
-  double bar(int64_t p, int64_t begin, const Workspace<Operation>& work) const {
-    if (!work.openings.empty() && work.openings[p - begin].open)
-      return work.openings[p - begin].bar;
-    return operation_.bar(p);
+  double bar(int64_t p, const Workspace<Operation>& work) const {
+    return work.openings.is_open(p) ? work.openings.bar(p) : operation_.bar(p);
   }
 
-  // Measures how high the rows reach, and opens those that want several pairs and have none.
-  void open_band(int64_t begin, int64_t end, Workspace<Operation>& work) const {
+  // How high the rows of a band reach.
+  void measure_reach(int64_t begin, int64_t end, Workspace<Operation>& work) const {
     work.rows = end - begin;
-    if (screening_.row_reach) {
-      work.dense = screening_.x_dense(begin, end);
-      work.reach.resize(static_cast<size_t>(work.rows * screening_.groups));
-      screening_.row_reach->measure(work.dense, &screening_.x_group[begin], work.rows, work.rows,
-                                    work.reach.data());
-    }
-    if (!screening_.dense) return;
-    for (int64_t p = begin; p < end; ++p) {
-      if (wanted_pairs(operation_, p, 0) == 1 || operation_.bar(p) != -kInfinity) continue;
-      if (work.dense.share.empty()) work.dense = screening_.x_dense(begin, end);
-      work.openings.resize(static_cast<size_t>(work.rows));
-      work.losses.resize(work.openings.size(), kSurvives);
-      if (work.dense.tau.empty()) continue;
-      const int64_t r = p - begin;
-      work.losses[r] = screening_.dense->loss(work.dense.share[r], work.dense.tau[r]);
-      work.openings[r].open = work.losses[r] < kSurvives;
-    }
+    work.dense = screening_.x_dense(begin, end);
+    work.reach.resize(static_cast<size_t>(work.rows * screening_.groups));
+    screening_.row_reach->measure(work.dense, &screening_.x_group[begin], work.rows, work.rows,
+                                  work.reach.data());
   }
 
   // A tile's columns, or those of one group where rows are told apart.
@@ -277,7 +246,7 @@ class Scanner {
   void screened(const Piece& piece, Workspace<Operation>& work) {
     std::fill(work.taken.begin(), work.taken.end(), uint8_t{0});
     int64_t wanted = choose_rows(piece, work);
-    if (wanted > 0 && !work.openings.empty()) wanted -= open(piece, work);
+    if (wanted > 0 && work.openings.any()) wanted -= open(piece, work);
     if (wanted == 0) return;
     bool dense = screening_.prefix == nullptr || work.dense_tiles > 0;
     if (!dense) {
@@ -345,7 +314,7 @@ class Scanner {
       const float* highest = &work.reach[group * work.rows + piece.begin - piece.band];
       for (int64_t p = piece.begin; p < piece.end; ++p) {
         const int64_t r = p - piece.begin;
-        const double wanted = screening_.dense->wanted(bar(p, piece.band, work));
+        const double wanted = screening_.dense->wanted(bar(p, work));
         if (work.taken[r] || static_cast<double>(highest[r]) < wanted) continue;
         work.starts[r] = 0;
         ++count;
@@ -362,7 +331,7 @@ class Scanner {
         reach = screening_.highest(p, next, piece.first(), piece.first() + piece.columns);
       }
       for (; p < next; ++p) {
-        if (work.taken[p - piece.begin] || reach < bar(p, piece.band, work)) continue;
+        if (work.taken[p - piece.begin] || reach < bar(p, work)) continue;
         work.starts[p - piece.begin] = 0;
         ++count;
       }
@@ -370,64 +339,20 @@ class Scanner {
     return count;
   }
 
-  // Has the open ones of the chosen rows keep columns of a tile, which settles it for them; returns
-  // their number.
+  // Has the open ones of the chosen rows look at a piece's columns; returns their number.
   int64_t open(const Piece& piece, Workspace<Operation>& work) {
-    const auto is_open = [&](int64_t r) {
-      return r < piece.rows() && work.starts[r] != Screen::never() &&
-             work.openings[piece.begin - piece.band + r].open;
-    };
-    int64_t count = 0;
-    for (int64_t r = 0; r < piece.rows(); r += 4) {
-      if (!is_open(r) && !is_open(r + 1) && !is_open(r + 2) && !is_open(r + 3)) continue;
-      const ScreenCodes codes = dense_codes(piece, work);
-      const int64_t at = piece.begin - piece.band + r, width = codes.screen.width();
-      kernels().scores(&codes.rows.bytes[at * width], &codes.rows.share[at], 4, codes.packed,
-                       codes.starts, piece.blocks(), width, work.scores.data(), kTileColumns);
-      for (int64_t k = r; k < r + 4; ++k) {
-        if (!is_open(k)) continue;
-        keep(piece, piece.begin + k, &work.scores[(k - r) * kTileColumns], work);
-        work.starts[k] = Screen::never();
-        work.taken[k] = 1;
-        ++count;
-      }
+    work.open.clear();
+    for (int64_t p = piece.begin; p < piece.end; ++p) {
+      const bool chosen = work.starts[p - piece.begin] != Screen::never();
+      if (chosen && work.openings.is_open(p)) work.open.push_back(p);
     }
-    return count;
-  }
-
-  // Keeps columns for an open row, by their sums, and closes it when it has seen enough.
-  void keep(const Piece& piece, int64_t p, const int32_t* sums, Workspace<Operation>& work) {
-    Opening& opening = work.openings[p - piece.band];
-    const ColumnRange range = operation_.range(p);
-    const int64_t begin = std::max(piece.from, range.begin);
-    const int64_t end = std::min(piece.first() + piece.columns, range.end);
-    const int32_t start = screening_.dense->start(0, opening.bar);
-    const int32_t own = work.losses[p - piece.band];
-    const int32_t* losses = &work.tile_codes->loss[piece.skipped];
-    const int32_t count =
-        kernels().at_least(sums, piece.blocks() * kBlockColumns, start, work.columns.data());
-    for (int32_t c = 0; c < count; ++c) {
-      const int64_t column = work.columns[c], q = piece.first() + column;
-      if (q < begin || q >= end || !operation_.counts(p, q)) continue;
-      opening.columns.push_back({q, sums[column], sums[column] - losses[column] - own});
+    if (work.open.empty()) return 0;
+    if (!work.openings.look(work.open, piece.from, piece.first() + piece.columns)) return 0;
+    for (const int64_t p : work.open) {
+      work.starts[p - piece.begin] = Screen::never();
+      work.taken[p - piece.begin] = 1;
     }
-    opening.seen += end - begin;
-    const int64_t wanted = wanted_pairs(operation_, p, 0);
-    const bool enough = opening.seen >= kOpened && opening.seen >= 4 * wanted;
-    if (enough || static_cast<int64_t>(opening.columns.size()) >= opening.raised_at) {
-      opening.raise(*screening_.dense, wanted, work.sums);
-    }
-    if (enough) close(p, opening, work);
-  }
-
-  // Works out what an open row has kept.
-  void close(int64_t p, Opening& opening, Workspace<Operation>& work) {
-    opening.open = false;
-    for (const Opening::Column& column : opening.columns) {
-      work.confirmer.add(column.position, screening_.dense->bound(column.sum));
-    }
-    std::vector<Opening::Column>().swap(opening.columns);
-    work.confirmer.settle(p, wanted_pairs(operation_, p, 0));
+    return static_cast<int64_t>(work.open.size());
   }
 
   // Screens the chosen ones of a piece's rows. Rows without a bar take what they need from the tile

@@ -124,12 +124,9 @@ void Screen::each_code(const Positions& side, int64_t begin, int64_t end, const 
 Codes Screen::encode(const Positions& side, int64_t begin, int64_t end) const {
   const int64_t count = round_up(end - begin, kBlockColumns);
   Codes out{std::vector<int8_t>(static_cast<size_t>(count * width_), 0),
-            std::vector<int32_t>(static_cast<size_t>(count), -kDropped),
-            {}};
-  if (dense_) out.loss.resize(static_cast<size_t>(count));
-  each_code(side, begin, end, [&](int64_t p, const int8_t* code, int32_t a, double tau) {
+            std::vector<int32_t>(static_cast<size_t>(count), -kDropped)};
+  each_code(side, begin, end, [&](int64_t p, const int8_t* code, int32_t a, double) {
     put_code(code, width_, p - begin, a, out);
-    if (dense_) out.loss[p - begin] = loss(a, tau);
   });
   return out;
 }
@@ -138,8 +135,7 @@ Codes Screen::encode(Team& team, const Positions& side) const {
   const int64_t size = static_cast<int64_t>(side.rows.size());
   const int64_t count = round_up(size, kBlockColumns);
   Codes out{std::vector<int8_t>(static_cast<size_t>(count * width_)),
-            std::vector<int32_t>(static_cast<size_t>(count)),
-            {}};
+            std::vector<int32_t>(static_cast<size_t>(count))};
   team.run_range(size, 16 * kEncodeRows, [&](int64_t begin, int64_t end, int) {
     const Codes part = encode(side, begin, end);
     std::copy(part.packed.begin(), part.packed.end(), &out.packed[begin * width_]);

@@ -139,23 +139,6 @@ double Screen::bound(int32_t sum) const {
                     delta_ * longest_ * longest_ + slack_);
 }
 
-// The inequalities of bounds.h hold in the other direction as well, with what is for errors
-// subtracted: S >= s^2 q_u'q_v - factor (tau_u + tau_v) + t_u + t_v. The sum has factor tau of each
-// added, and t' (see share) for t, which exceeds t by no more than off |w~|^2 + 2.1 eps W + eps^2,
-// as |w|^2 <= (|w~| + eps)^2, |w~|^2 is off by that share of itself and |w~| <= W (1 + off);
-// rounding up made each a larger by less than 1.001. All of it is lost once for each row.
-int32_t Screen::loss(int32_t a, double tau) const {
-  if (a == kSurvives || a == -kShare || a == -kDropped) return kSurvives;
-  const double factor = longest_ + 0.5 * remainder_, most = map_.longest * (1.0 + off_);
-  const double lengths = off_ * most * most + 2.1 * epsilon_ * most + epsilon_ * epsilon_;
-  const double lost = (2.0 * factor * tau + lengths) / (step_ * step_) + 1.01;
-  return lost < static_cast<double>(kShare) ? static_cast<int32_t>(std::ceil(lost)) : kSurvives;
-}
-
-double Screen::least(int32_t sum) const {
-  return map_.score(static_cast<double>(sum) * step_ * step_ - slack_);
-}
-
 double Screen::highest_score(double gap) const {
   return map_.score(map_.most() - 0.5 * gap * gap + slack_);
 }

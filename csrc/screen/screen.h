@@ -45,13 +45,6 @@ class Screen {
   // What a score is at most when the sum of the shares and the product is `sum`.
   double bound(int32_t sum) const;
 
-  // For a row's dense code, with share a: what to subtract from a sum, for either row, to have a
-  // lower bound; kSurvives where there is none.
-  int32_t loss(int32_t a, double tau) const;
-
-  // What the score of two rows is at least, given the sum less the losses of both.
-  double least(int32_t sum) const;
-
   // The S (bounds.h) that a score takes.
   double wanted(double bar) const { return map_.wanted(bar); }
 

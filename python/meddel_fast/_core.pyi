@@ -54,6 +54,25 @@ def redundancy(
 def topk_similarity(
     x: _Matrix, y: _Matrix | None, k: int, threads: int, /
 ) -> tuple[_Float, _Int]: ...
+def facility(
+    start: _Int,
+    source: _Int,
+    value: _Float,
+    weights: _Float | None,
+    selected: list[int],
+    counts: list[int],
+    /,
+) -> tuple[_Int, _Float, list[tuple[_Float, _Float, _Int]]]: ...
+def stochastic_facility(
+    start: _Int,
+    source: _Int,
+    value: _Float,
+    weights: _Float | None,
+    selected: list[int],
+    left: list[int],
+    draws: _Float,
+    /,
+) -> tuple[_Int, _Float, list[tuple[_Float, _Float, _Int]]]: ...
 def deduplicate(
     x: _Matrix,
     threshold: float,
