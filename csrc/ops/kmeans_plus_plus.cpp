@@ -49,7 +49,7 @@ class Seeding {
     team_.announce(number, total);
     taken_[seed] = true;
     if (covered_) return;
-    if (screens_->any()) {
+    if (number > 0 && screens_->any()) {
       compare_some(seed, number);
     } else {
       compare_all(seed);
@@ -81,9 +81,8 @@ class Seeding {
   }
 
  private:
-  static constexpr double kWorth =
-      0.4;  // seeds that come for nothing, for reading eight rows' sums
-
+  // Seeds that several looked at together have to save: reading codes for them takes longer.
+  static constexpr double kWorth = 0.4;
   static constexpr int64_t kLists = SeedScreens::kAtOnce * kBlockRows;  // of a block of rows
 
   // What the screens leave for a row: positions by block, counted from its first.
@@ -99,7 +98,8 @@ class Seeding {
     std::vector<uint16_t> left;
   };
 
-  // Compares a seed with all rows.
+  // Compares a seed with all rows: the first one, which comes nearer to each, or where there are no
+  // screens.
   void compare_all(int64_t seed) {
     const int64_t* rows = copies_.any() ? rows_.rows.data() : nullptr;
     team_.run_range(rows_.size(), kBlockRows, [&](int64_t begin, int64_t end, int) {
@@ -111,6 +111,7 @@ class Seeding {
         const int64_t i = rows_.rows[p];
         const double far = between(seed, i, inner[p - begin]);
         weights_.set(i, i == seed ? 0.0 : std::min(weights_[i], far));
+        if (screens_->any()) screens_->lower(p);
       }
     });
     for (int64_t i = 0; copies_.any() && i < x_.n; ++i) weights_.set(i, weights_[copies_.first(i)]);
@@ -165,7 +166,7 @@ class Seeding {
     std::vector<int64_t> asked = {own}, draws = {number};
     double hits = 0.0;
     for (const auto& guess : guesses_.likely(number + 1, weights_)) {
-      if (number == 0 || asked.size() == SeedScreens::kAtOnce) break;
+      if (asked.size() == SeedScreens::kAtOnce) break;
       const int64_t p = position(guess.row);
       if (found_.count(p) > 0 || std::count(asked.begin(), asked.end(), p) > 0) continue;
       hits += guess.chance;
