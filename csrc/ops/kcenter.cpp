@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <optional>
 
@@ -40,6 +41,24 @@ constexpr int64_t kUpdatedRows = 1024;    // by one thread at a time
 constexpr int64_t kAskedRows = 4096;      // whose bounds tell where the next threshold is
 constexpr int64_t kFirstBytes = 1 << 14;  // of rows that stay in L1 while two products are made
 constexpr int64_t kFirstRows = 1024;      // by one thread at a time
+
+// Whether two of some numbers are equal, which equal rows' squares are.
+bool any_equal(const std::vector<double>& values) {
+  size_t size = 16;
+  while (size < 2 * values.size()) size *= 2;
+  std::vector<double> table(size, -1.0);  // below all squares
+  for (const double value : values) {
+    uint64_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    bits *= 0x9e3779b97f4a7c15u;
+    size_t slot = (bits ^ (bits >> 32)) & (size - 1);
+    for (; table[slot] != -1.0; slot = (slot + 1) & (size - 1)) {
+      if (table[slot] == value) return true;
+    }
+    table[slot] = value;
+  }
+  return false;
+}
 
 class Greedy {
  public:
@@ -152,6 +171,7 @@ class Greedy {
 
   // Leaves the first of each kind in rows_.
   void keep_first() {
+    if (!any_equal(rows_.squares)) return;
     Copies copies(team_, x_, metric_ == Metric::kCosine ? &rows_.squares : nullptr);
     if (!copies.any()) return;
     rows_.rows = copies.distinct;
