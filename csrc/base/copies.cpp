@@ -1,8 +1,11 @@
 #include "base/copies.h"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <numeric>
+
+#include "base/known.h"
 
 namespace meddel {
 namespace {
@@ -39,11 +42,36 @@ std::vector<int64_t> count_up(int64_t n) {
   return out;
 }
 
-Copies::Copies(Team& team, const Matrix& x, const std::vector<double>* apart)
-    : Copies(team, x, count_up(x.n), nullptr, apart) {}
+Copies::Copies(Team& team, const Matrix& x, const std::vector<double>* apart) {
+  if (x.known == nullptr) {
+    find(team, x, count_up(x.n), nullptr, apart, nullptr);
+  } else {
+    *this = *known_of(team, x, apart);
+  }
+}
 
 Copies::Copies(Team& team, const Matrix& x, const std::vector<int64_t>& rows,
                const std::vector<int64_t>* groups, const std::vector<double>* apart) {
+  const auto all = x.known == nullptr ? nullptr : known_of(team, x, nullptr);
+  if (all == nullptr || all->any()) find(team, x, rows, groups, apart, all.get());
+}
+
+std::shared_ptr<const Copies> Copies::known_of(Team& team, const Matrix& x,
+                                               const std::vector<double>* apart) {
+  const bool fewer = apart != nullptr && std::count(apart->begin(), apart->end(), 0.0) > 0;
+  const char* const name = fewer ? "copies but for rows of norm 0" : "copies";
+  if (auto before = x.known->find<Copies>(name)) return before;
+  const auto all = fewer ? known_of(team, x, nullptr) : nullptr;
+  Copies out;
+  if (all == nullptr || all->any()) out.find(team, x, count_up(x.n), nullptr, apart, all.get());
+  const auto bytes = static_cast<int64_t>(
+      8 * (out.distinct.size() + out.kind.size() + out.begin.size() + out.members.size()));
+  return x.known->keep_for_good(name, std::move(out), bytes);
+}
+
+void Copies::find(Team& team, const Matrix& x, const std::vector<int64_t>& rows,
+                  const std::vector<int64_t>* groups, const std::vector<double>* apart,
+                  const Copies* all) {
   constexpr uint32_t kFree = std::numeric_limits<uint32_t>::max();
   const auto n = static_cast<int64_t>(rows.size());
   if (n >= kFree) return;
@@ -52,12 +80,15 @@ Copies::Copies(Team& team, const Matrix& x, const std::vector<int64_t>& rows,
   std::vector<uint64_t> hashes(rows.size());
   team.run_range(n, kGrain, [&](int64_t from, int64_t to, int) {
     for (int64_t p = from; p < to; ++p) {
-      hashes[p] = hash_of(x.row(rows[p]), bytes, static_cast<uint64_t>(group(p)));
+      const auto start = static_cast<uint64_t>(group(p));
+      hashes[p] = all != nullptr ? mix(start, static_cast<uint64_t>(all->kind[rows[p]]))
+                                 : hash_of(x.row(rows[p]), bytes, start);
     }
   });
   const auto equal = [&](int64_t p, int64_t q) {
-    return hashes[p] == hashes[q] && group(p) == group(q) &&
-           std::memcmp(x.row(rows[p]), x.row(rows[q]), static_cast<size_t>(bytes)) == 0;
+    if (hashes[p] != hashes[q] || group(p) != group(q)) return false;
+    if (all != nullptr) return all->kind[rows[p]] == all->kind[rows[q]];
+    return std::memcmp(x.row(rows[p]), x.row(rows[q]), static_cast<size_t>(bytes)) == 0;
   };
   size_t size = 16;
   while (size < 2 * rows.size()) size *= 2;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "base/matrix.h"
@@ -34,6 +35,18 @@ struct Copies {
   std::vector<int64_t> kind;      // by position
   std::vector<int64_t> begin;     // by kind, and the end: where its members begin
   std::vector<int64_t> members;   // positions, rising within a kind
+
+ private:
+  Copies() = default;
+
+  // Those among all rows of x that x.known keeps.
+  static std::shared_ptr<const Copies> known_of(Team& team, const Matrix& x,
+                                                const std::vector<double>* apart);
+
+  // The constructor's body. Given those among all rows, the rows need not be looked at.
+  void find(Team& team, const Matrix& x, const std::vector<int64_t>& rows,
+            const std::vector<int64_t>* groups, const std::vector<double>* apart,
+            const Copies* all);
 };
 
 // The numbers from 0 to n - 1.

@@ -72,12 +72,37 @@ using RefineFn = int32_t (*)(const uint8_t* x, int32_t x_start, const int8_t* y,
                              const int32_t* y_start, int64_t width, uint16_t* columns,
                              int32_t count);
 
+// The same with x in two planes: `low`, whose bytes have no bias, counts 2^-kPlaneBits times as
+// much, and its product is rounded up to an integer or the next one.
+constexpr int kPlaneBits = 8;
+using RefineFineFn = int32_t (*)(const uint8_t* x, const uint8_t* low, int32_t x_start,
+                                 const int8_t* y, const int32_t* y_start, int64_t width,
+                                 uint16_t* columns, int32_t count);
+
+// out[k] = y_start[row] + <x, code of the row>, row = rows[k]; codes as RefineFn wants them.
+using ByteDotsFn = void (*)(const uint8_t* x, const int8_t* y, const int32_t* y_start,
+                            int64_t width, const int64_t* rows, int64_t count, int32_t* out);
+
 // The first of the highest of n >= 1 scores.
 using HighestFn = int64_t (*)(const int32_t* scores, int64_t n);
 
 // Lists the columns with scores[c] + start >= 0, rising, and returns their number; n is a multiple
 // of 16.
 using AtLeastFn = int32_t (*)(const int32_t* scores, int64_t n, int32_t start, uint16_t* columns);
+
+// What screen/scaled.h makes of sums (of ScoresFn) for one row and n columns, a multiple of 16, in
+// fp32, fused or not: bound = sum * (row.step * step) + row.length * rounding + row.rounding *
+// length
+// + rest + row.rest, with step, rounding, length and rest of 16 columns each one after the other in
+// `columns`. Writes the bounds' bits, whose signs are theirs, and returns the greatest bound.
+struct ScaledRow {
+  float step;
+  float length;
+  float rounding;
+  float rest;
+};
+using ReachFn = float (*)(const int32_t* sums, int64_t n, const ScaledRow& row,
+                          const float* columns, int32_t* bits);
 
 // For rows of at most kNarrow elements, which stand in columns: element e of point i is
 // x[e * count + i], and count is a multiple of 16. nearest[i] = min(nearest[i], squared distance of
@@ -113,8 +138,11 @@ struct Kernels {
   ScreenFn screen;
   ScoresFn scores;
   RefineFn refine;
+  RefineFineFn refine_fine;
+  ByteDotsFn byte_dots;
   HighestFn highest;
   AtLeastFn at_least;
+  ReachFn reach;
   NearerFn nearer[kNarrow];       // by the width less 1
   NextNearFn next_near[kNarrow];  // likewise
   LowestFn lowest;

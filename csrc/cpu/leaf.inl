@@ -282,6 +282,10 @@ void multiply(const float* x, int64_t ld, int64_t rows, const float* y, int64_t 
     multiply_columns<kParts>(x, ld, rows, y + c, inner, columns, out + c);
 }
 
+// A register of floats, or of integers, that compilers know how to compare.
+typedef float Wide __attribute__((vector_size(4 * kFloats)));
+typedef int32_t WideInts __attribute__((vector_size(4 * kFloats)));
+
 #include "cpu/leaf_screen.inl"
 
 // Inner products in fp32, in any order: for bounds, not for results. Four sums of sixteen at a
@@ -364,8 +368,11 @@ constexpr Kernels make_kernels(const char* name) {
       screen,
       scores,
       refine,
+      refine_fine,
+      byte_dots,
       highest,
       at_least,
+      reach,
       {nearer<1>, nearer<2>, nearer<3>, nearer<4>, nearer<5>, nearer<6>, nearer<7>, nearer<8>},
       {next_near<1>, next_near<2>, next_near<3>, next_near<4>, next_near<5>, next_near<6>,
        next_near<7>, next_near<8>},

@@ -11,6 +11,11 @@ namespace {
 
 constexpr int64_t kEncodeRows = 64;  // rows projected at a time
 
+// (Bytes may alias whatever stands behind a reference: a loop over these is not vectorised.)
+void add_bias(const int8_t* code, int64_t width, int32_t bias, uint8_t* out) {
+  for (int64_t c = 0; c < width; ++c) out[c] = static_cast<uint8_t>(code[c] + bias);
+}
+
 }  // namespace
 
 // |w|^2 >= |w~|^2 - 2 eps |w~|. Raising a is always allowed, so it may be cut off from below.
@@ -59,31 +64,60 @@ Screen::Share Screen::encode_dense(const float* point, double square, double kap
   return share(tau, longest_ + 0.5 * remainder_, square, kappa);
 }
 
+struct Screen::Workspace {
+  std::vector<float> points;
+  std::vector<float> projected;
+  std::vector<int8_t> code;
+};
+
+template <class Take>
+void Screen::make_codes(const Positions& side, const int64_t* positions, int64_t count,
+                        Workspace& work, const Take& take) const {
+  float squares[kEncodeRows];
+  work.points.resize(static_cast<size_t>(kEncodeRows * d_));
+  work.code.resize(static_cast<size_t>(width_));
+  float* const points = work.points.data();
+  int8_t* const code = work.code.data();
+  for (int64_t k = 0; k < count; ++k) {
+    squares[k] = map_(side, side.rows[positions[k]], points + k * d_);
+  }
+  if (!dense_) {
+    work.projected.resize(static_cast<size_t>(kEncodeRows * padded_));
+    kernels().multiply(points, d_, count, basis_.data(), d_, padded_, work.projected.data());
+  }
+  for (int64_t k = 0; k < count; ++k) {
+    Share share{kSurvives, 0.0};
+    const double square = static_cast<double>(squares[k]);
+    if (square < map_.longest * map_.longest) {
+      const double kappa = map_.kappa(side.norms[side.rows[positions[k]]]);
+      share = dense_ ? encode_dense(points + k * d_, square, kappa, code)
+                     : encode_prefix(&work.projected[k * padded_], square, kappa, code);
+    }
+    if (share.a == kSurvives) std::fill(work.code.begin(), work.code.end(), int8_t{0});
+    take(positions[k], code, share.a, share.tau);
+  }
+}
+
 template <class Take>
 void Screen::each_code(const Positions& side, int64_t begin, int64_t end, const Take& take) const {
-  std::vector<float> points(static_cast<size_t>(kEncodeRows * d_));
-  std::vector<float> squares(static_cast<size_t>(kEncodeRows));
-  std::vector<float> projected(dense_ ? 0 : static_cast<size_t>(kEncodeRows * padded_));
-  std::vector<int8_t> code(static_cast<size_t>(width_));
+  HeldCodes* const held = held_ && side.x.known == of_ ? held_.get() : nullptr;
+  Workspace work;
   for (int64_t first = begin; first < end; first += kEncodeRows) {
-    const int64_t count = std::min(kEncodeRows, end - first);
-    for (int64_t k = 0; k < count; ++k) {
-      squares[k] = map_(side, side.rows[first + k], &points[k * d_]);
-    }
-    if (!dense_) {
-      kernels().multiply(points.data(), d_, count, basis_.data(), d_, padded_, projected.data());
-    }
-    for (int64_t k = 0; k < count; ++k) {
-      Share share{kSurvives, 0.0};
-      const double square = static_cast<double>(squares[k]);
-      if (square < map_.longest * map_.longest) {
-        const double kappa = map_.kappa(side.norms[side.rows[first + k]]);
-        share = dense_ ? encode_dense(&points[k * d_], square, kappa, code.data())
-                       : encode_prefix(&projected[k * padded_], square, kappa, code.data());
+    int64_t wanted[kEncodeRows], count = 0;
+    for (int64_t p = first; p < std::min(end, first + kEncodeRows); ++p) {
+      const int64_t row = side.rows[p];
+      if (held != nullptr && held->has(row)) {
+        take(p, held->code(row), held->share(row), held->tau(row));
+      } else {
+        wanted[count++] = p;
       }
-      if (share.a == kSurvives) std::fill(code.begin(), code.end(), int8_t{0});
-      take(first + k, code.data(), share.a, share.tau);
     }
+    if (count == 0) continue;
+    make_codes(side, wanted, count, work,
+               [&](int64_t p, const int8_t* code, int32_t a, double tau) {
+                 if (held != nullptr) held->put(side.rows[p], code, a, tau);
+                 take(p, code, a, tau);
+               });
   }
 }
 
@@ -117,8 +151,7 @@ RowCodes Screen::encode_rows(const Positions& side, int64_t begin, int64_t end) 
                std::vector<int32_t>(static_cast<size_t>(count), -kDropped),
                std::vector<double>(static_cast<size_t>(count), 0.0)};
   each_code(side, begin, end, [&](int64_t p, const int8_t* code, int32_t a, double tau) {
-    uint8_t* row = &out.bytes[(p - begin) * width_];
-    for (int64_t c = 0; c < width_; ++c) row[c] = static_cast<uint8_t>(code[c] + bias);
+    add_bias(code, width_, bias, &out.bytes[(p - begin) * width_]);
     out.share[p - begin] = a;
     out.tau[p - begin] = tau;
   });
