@@ -40,7 +40,7 @@ class RowStore {
 
   const Screen& screen_;
   const ScanSide& all_;
-  // By row; the memory of rows that are not asked for is hardly touched.
+  // By row; the memory of rows that are not asked for is never touched.
   std::unique_ptr<uint8_t[], Free> bytes_;
   mutable std::vector<int32_t> share_;
 };
