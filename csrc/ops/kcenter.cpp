@@ -130,6 +130,7 @@ class Greedy {
     prepared_ = true;
     const int64_t n = x_.n;
     rows_.rows = count_up(n);
+    if (x_.known) rows_.squares = squared_norms(team_, x_);  // else they are made on the way
     rows_.squares.resize(static_cast<size_t>(n));
     bounds_.nearest.resize(static_cast<size_t>(n));
     bounds_.seen.assign(static_cast<size_t>(n), 1);
@@ -155,7 +156,7 @@ class Greedy {
     squares(x_.row(first), x_.ld, 1, x_.d, &own);
     for (int64_t i = begin; i < end; i += most) {
       const int64_t count = std::min(most, end - i);
-      squares(x_.row(i), x_.ld, count, x_.d, &rows_.squares[i]);
+      if (!x_.known) squares(x_.row(i), x_.ld, count, x_.d, &rows_.squares[i]);
       dots_(x_.row(first), x_.row(i), x_.ld, nullptr, count, x_.d, inner);
       for (int64_t k = 0; k < count; ++k) {
         bounds_.nearest[i + k] = meddel::distance(metric_, inner[k], rows_.squares[i + k], own);
