@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <optional>
 
@@ -40,6 +41,24 @@ constexpr int64_t kUpdatedRows = 1024;    // by one thread at a time
 constexpr int64_t kAskedRows = 4096;      // whose bounds tell where the next threshold is
 constexpr int64_t kFirstBytes = 1 << 14;  // of rows that stay in L1 while two products are made
 constexpr int64_t kFirstRows = 1024;      // by one thread at a time
+
+// Whether two of some numbers are equal, which equal rows' squares are.
+bool any_equal(const std::vector<double>& values) {
+  size_t size = 16;
+  while (size < 2 * values.size()) size *= 2;
+  std::vector<double> table(size, -1.0);  // below all squares
+  for (const double value : values) {
+    uint64_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    bits *= 0x9e3779b97f4a7c15u;
+    size_t slot = (bits ^ (bits >> 32)) & (size - 1);
+    for (; table[slot] != -1.0; slot = (slot + 1) & (size - 1)) {
+      if (table[slot] == value) return true;
+    }
+    table[slot] = value;
+  }
+  return false;
+}
 
 class Greedy {
  public:
@@ -111,6 +130,7 @@ class Greedy {
     prepared_ = true;
     const int64_t n = x_.n;
     rows_.rows = count_up(n);
+    if (x_.known) rows_.squares = squared_norms(team_, x_);  // else they are made on the way
     rows_.squares.resize(static_cast<size_t>(n));
     bounds_.nearest.resize(static_cast<size_t>(n));
     bounds_.seen.assign(static_cast<size_t>(n), 1);
@@ -136,7 +156,7 @@ class Greedy {
     squares(x_.row(first), x_.ld, 1, x_.d, &own);
     for (int64_t i = begin; i < end; i += most) {
       const int64_t count = std::min(most, end - i);
-      squares(x_.row(i), x_.ld, count, x_.d, &rows_.squares[i]);
+      if (!x_.known) squares(x_.row(i), x_.ld, count, x_.d, &rows_.squares[i]);
       dots_(x_.row(first), x_.row(i), x_.ld, nullptr, count, x_.d, inner);
       for (int64_t k = 0; k < count; ++k) {
         bounds_.nearest[i + k] = meddel::distance(metric_, inner[k], rows_.squares[i + k], own);
@@ -152,6 +172,7 @@ class Greedy {
 
   // Leaves the first of each kind in rows_.
   void keep_first() {
+    if (!any_equal(rows_.squares)) return;
     Copies copies(team_, x_, metric_ == Metric::kCosine ? &rows_.squares : nullptr);
     if (!copies.any()) return;
     rows_.rows = copies.distinct;

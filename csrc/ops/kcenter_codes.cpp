@@ -10,10 +10,11 @@
 #include "screen/scan_screens.h"
 
 namespace meddel {
+
 RowStore::RowStore(const Screen& screen, const ScanSide& all) : screen_(screen), all_(all) {
   const int64_t n = all.x->n, bytes = n * screen.width();
   if (bytes > kept_bytes(*all.x, 0)) return;
-  bytes_.reset(static_cast<uint8_t*>(std::calloc(static_cast<size_t>(bytes), 1)));
+  bytes_.reset(static_cast<uint8_t*>(std::malloc(static_cast<size_t>(bytes))));
   if (bytes_) share_.assign(static_cast<size_t>(n), kMissing);
 }
 

@@ -72,6 +72,7 @@ void NearCentres::assign(const int64_t* centres, int64_t count,
 }
 
 void NearCentres::lower(const int64_t* rows, int64_t count, std::vector<double>& nearest) const {
+  if (exact_pays()) return lower_exactly(rows, count, nearest);
   const int64_t most = std::clamp(kBlockFloats / x_.d / 4 * 4, int64_t{4}, kMostRows);
   Block block{nullptr, 0, nullptr, 0, {}, {}};
   block.sums.resize(static_cast<size_t>(most * std::min(kPanel, round_up(count_, kVector))));
@@ -86,6 +87,31 @@ void NearCentres::lower(const int64_t* rows, int64_t count, std::vector<double>&
         double& value = nearest[block.rows[r]];
         if (value == kTaken) continue;
         value = settle(block.rows[r], &block.sums[r * columns], begin, columns, value);
+      }
+    }
+  }
+}
+
+// What fp32 has left of a row takes a product of the truth, and finding out as much as another 100
+// elements.
+bool NearCentres::exact_pays() const {
+  return count_ <= 2 || count_ * (x_.d + 64) < 2 * x_.d + 400;
+}
+
+void NearCentres::lower_exactly(const int64_t* rows, int64_t count,
+                                std::vector<double>& nearest) const {
+  const int64_t most = std::clamp(kBlockFloats / x_.d / 4 * 4, int64_t{4}, kMostRows);
+  double inner[kMostRows];
+  for (int64_t first = 0; first < count; first += most) {
+    const int64_t some = std::min(most, count - first);
+    for (int64_t c = 0; c < count_; ++c) {
+      const int64_t centre = centres_[c];
+      const double own = (*squares_)[centre];
+      kernels().dots[type_](x_.row(centre), x_.data, x_.ld, rows + first, some, x_.d, inner);
+      for (int64_t r = 0; r < some; ++r) {
+        const int64_t row = rows[first + r];
+        const double far = distance(metric_, inner[r], (*squares_)[row], own);
+        nearest[row] = std::min(nearest[row], far);
       }
     }
   }

@@ -58,6 +58,10 @@ class NearCentres {
 
   struct Block;  // of rows, in cache
 
+  // The truth's products at once, where nothing else pays.
+  bool exact_pays() const;
+  void lower_exactly(const int64_t* rows, int64_t count, std::vector<double>& nearest) const;
+
   const float* panel(int64_t begin) const { return &panels_[begin * x_.d]; }
   void multiply(Block& block, int64_t begin, int64_t columns) const;
   Limits limits(double square, double nearest) const;
