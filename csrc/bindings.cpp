@@ -42,6 +42,7 @@
 #include "ops/pairs_parts.h"
 #include "ops/redundancy.h"
 #include "ops/redundancy_parts.h"
+#include "ops/spanning_forest.h"
 #include "ops/topk.h"
 #include "ops/topk_parts.h"
 #include "screen/plan.h"
@@ -404,18 +405,22 @@ py::tuple greedy_in_part_py(const Matrix& x, double threshold, const py::array& 
   return arrays(known.representative, known.similarity);
 }
 
+void check_places(const Index& i, const Index& j, int64_t n) {
+  MEDDEL_CHECK(i.size() == j.size(), "i and j must be of one length");
+  for (const int64_t* at : {i.data(), j.data()}) {
+    MEDDEL_CHECK(std::all_of(at, at + i.size(), [n](int64_t p) { return p >= 0 && p < n; }),
+                 "i and j must be positions");
+  }
+}
+
 py::array_t<int64_t> join_components_py(const py::array& parent, const Index& i, const Index& j) {
   std::vector<int64_t> parents = copied<int64_t>(parent, parent.size(), "parent");
-  const int64_t n = parent.size(), pairs = i.size();
-  MEDDEL_CHECK(j.size() == pairs, "i and j must be of one length");
+  const int64_t n = parent.size();
   for (int64_t p = 0; p < n; ++p) {
     MEDDEL_CHECK(parents[p] >= 0 && parents[p] <= p, "parent must be at most the position");
   }
-  for (const int64_t* at : {i.data(), j.data()}) {
-    MEDDEL_CHECK(std::all_of(at, at + pairs, [n](int64_t p) { return p >= 0 && p < n; }),
-                 "i and j must be positions");
-  }
-  return array(join_components(std::move(parents), i.data(), j.data(), pairs));
+  check_places(i, j, n);
+  return array(join_components(std::move(parents), i.data(), j.data(), i.size()));
 }
 
 py::tuple herding_py(const Matrix& x, const std::optional<py::array>& weights_array,
@@ -448,6 +453,15 @@ py::array_t<double> class_mean_cosines_py(const Matrix& x, const py::array& labe
   }
   return array(call(
       threads, [&](const Context& context) { return class_mean_cosines(x, labels, k, context); }));
+}
+
+py::array_t<double> spanning_weights_py(const Index& i, const Index& j, const py::array& weight,
+                                        int64_t n) {
+  const auto weights = copied<double>(weight, i.size(), "weight");
+  check_places(i, j, n);
+  return array(call(1, [&](const Context&) {
+    return spanning_weights(i.data(), j.data(), weights.data(), i.size(), n);
+  }));
 }
 
 py::array_t<double> row_cosines_py(const Matrix& x, const Matrix& y, int threads) {
@@ -680,6 +694,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("pairs_of_groups", &pairs_of_groups_py);
   m.def("greedy_in_part", &greedy_in_part_py);
   m.def("join_components", &join_components_py);
+  m.def("spanning_weights", &spanning_weights_py);
   m.def("row_cosines", &row_cosines_py);
   m.def("catch_up", &catch_up_py);
   m.def("choose_among", &choose_among_py);

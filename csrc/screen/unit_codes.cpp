@@ -20,6 +20,7 @@ constexpr double kPoint = 0x1p-20;
 constexpr double kFinest = 1e-6;               // step at least
 constexpr double kTypical = 30.0;              // r of a row like most
 constexpr double kMost = 300'000'000.0;        // beyond all sums of codes
+constexpr double kSmall = 16.0;                // units of a sum that are not worth a product
 constexpr double kRound = 6755399441055744.0;  // 1.5 * 2^52: adding it leaves no fraction
 
 double norm_of(const std::vector<double>& x) {
@@ -263,11 +264,16 @@ StreamedCodes::Probe StreamedCodes::probe(const Direction& direction) const {
   }
   left += direction.rounding;
   const Plane plane(c, left / (254.0 * grain_) * (1.0 + 1e-9));
-  Probe out{
-      plane.code, step_ * plane.step,
-      direction.base + norm_of(plane.rest) * longest_ + norm_of(c) * tau_ + direction.rounding};
+  double r = std::ceil(left / (2.0 * plane.step * grain_));
+  double low =
+      direction.base + norm_of(plane.rest) * longest_ + norm_of(c) * tau_ + direction.rounding;
+  const double most = left * 254.0 * step_ / grain_;  // H rho of any row with a code
+  if (most < kSmall * step_ * plane.step) {
+    low += most;
+    r = 0.0;
+  }
+  Probe out{plane.code, step_ * plane.step, low};
   out.code.resize(static_cast<size_t>(width_), 0);
-  const double r = std::ceil(left / (2.0 * plane.step * grain_));
   std::fill_n(out.code.end() - kRemainder, kRemainder, static_cast<int8_t>(r));
   return out;
 }

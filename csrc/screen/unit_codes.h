@@ -20,6 +20,7 @@
 //
 //   <w, u_i> <= base + s t (p'q_i + 4 r r_i) + room,   base = <w, m>,  room = |f| Q + |c| T + ...
 //
+// (Where H times the largest rho of a code, 254 s / g, is next to nothing, it joins room: r = 0.)
 // What remains is a test of signs: p'q_i + 4 r r_i - floor((bar - base - room) / s t) < 0 proves
 // that the product is below bar. The rest of room holds what fp64 adds: the truth's sum is off by
 // at most (d / 8 + 5) 2^-53 |w| |u_i|, base by (d + 2) 2^-53 |w| |m|, c, h, f and their norms by

@@ -114,6 +114,38 @@ def test_more_rows_than_are_looked_at_at_a_time(name: str, mode: str, threads: i
     assert_told(herd(x, None, [9], [20, 120], mode=mode, threads=threads), told)
 
 
+@cache
+def whole_numbers(d: int) -> tuple[NDArray[np.float32], Told]:
+    """Rows of 1 and -1 and their opposites: dense codes are exact, and products tie."""
+    half = np.random.default_rng(d).choice(np.array([-1, 1], np.float32), size=(1000, d))
+    x = np.concatenate([half, -half])[np.random.default_rng(1).permutation(2000)]
+    return x, plain_herding(x, None, [], [250])
+
+
+@pytest.mark.parametrize("d", [2, 12, 25, 64])
+@pytest.mark.parametrize("mode", MODES)
+def test_ties_that_codes_do_not_see(isa: str, d: int, mode: str) -> None:
+    x, told = whole_numbers(d)
+    assert_told(herd(x, None, [], [250], mode=mode), told)
+
+
+@cache
+def beyond_the_sample() -> tuple[NDArray[np.float32], Told]:
+    """An arc of a circle; those near its ends are none of the rows that codes are learnt from."""
+    n, rng = 6000, np.random.default_rng(3)
+    angle = rng.uniform(0.515, 0.54, n) * rng.choice([-1, 1], n)
+    sampled = np.arange(512) * n // 512
+    angle[sampled] = rng.uniform(-0.5, 0.5, 512)
+    x = np.column_stack([np.cos(angle), np.sin(angle)]).astype(np.float32)
+    return x, plain_herding(x, None, [], [400])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_rows_beyond_those_that_codes_are_learnt_from(mode: str) -> None:
+    x, told = beyond_the_sample()
+    assert_told(herd(x, None, [], [400], mode=mode), told)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_mean_of_nothing(mode: str) -> None:
     """Rows that cancel leave w = 0, where no code tells anything and all rows tie."""

@@ -16,12 +16,12 @@ from meddel_fast.selectors.unit_rows import UnitRows
 from meddel_fast.stores.store import Store
 
 # Bytes a sample beside its rows: what its codes are filled up with at most, and vectors of fp64.
-_PADDING, _VECTORS = 128, 6
+_PADDING, _VECTORS = 128, 12
 
 
 @selector(
     paper="Welling 2009",
-    cost="O(n b d), one pass over the samples for each kept one",
+    cost="O(n b d), nearly all of it in int8",
     good_for="a small set with the mean of all, such as the exemplars of a class",
     weights="The mean that is followed is weighted by them.",
 )
