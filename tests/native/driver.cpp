@@ -153,7 +153,7 @@ void run_other_parts(const Matrix& x, const Context& context, Hash& hash) {
   for (const bool spherical : {true, false}) {
     SeedParts seeds(x, spherical, x.n, 500, 1 << 26, {}, context);
     seeds.add(x, squares, 0, context);
-    for (const int64_t row : {5, 700}) {
+    for (const int64_t row : {int64_t{5}, x.n - 1}) {
       const Matrix chosen{x.row(row), 1, x.d, x.ld, x.dtype};
       const std::vector<int64_t> left = seeds.left(chosen, context);
       if (row == 5) seeds.lower(x, left, chosen, row, context);
