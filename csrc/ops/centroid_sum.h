@@ -68,12 +68,22 @@ class CentroidSum {
         continue;
       }
       std::fill(part_.begin(), part_.end(), 0.0);
-      for (; begin < last; ++begin) add(*begin, part_.data());
+      for (; begin < last; ++begin) {
+        fetch(begin + 1, last);
+        add(*begin, part_.data());
+      }
       for (size_t e = 0; e < part_.size(); ++e) total[e] += part_[e];
     }
   }
 
  private:
+  // Asks for the next row, which may lie anywhere.
+  void fetch(const int64_t* next, const int64_t* end) const {
+    if (next >= end) return;
+    const char* row = static_cast<const char*>(x_.row(*next));
+    for (int64_t at = 0; at < x_.d * item_size(x_.dtype); at += 64) __builtin_prefetch(row + at);
+  }
+
   void add(int64_t i, double* sum) {
     const double scale = scaling_.scales.empty() ? 1.0 : scaling_.scales[i];
     const double weight = scaling_.weights.empty() ? 1.0 : scaling_.weights[i];

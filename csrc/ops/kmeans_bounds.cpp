@@ -139,7 +139,7 @@ void BoundedAssignment::place_lists(Team& team, Round& round) const {
         round.near_drift[c].push_back(
             static_cast<float>(round.centroids.drift[other] * (1.0 + kUp)));
       }
-      if (!list.empty()) {
+      if (!lists_[c].empty()) {
         round.near_columns[c] = round.columns.gather(round.near_positions[c], screen_.width());
       }
       std::sort(list.begin(), list.end());
@@ -228,8 +228,9 @@ void BoundedAssignment::choose(const Round& round, Comparer& comparer, int64_t p
 }
 
 void BoundedAssignment::run(Team& team, Round& round, Assignment& out) {
-  const int64_t share = rows_.size() / (16 * team.most()) / Comparer::kRows * Comparer::kRows;
-  const int64_t grain = std::clamp(share, Comparer::kRows, kBandRows);
+  const int64_t share = rows_.size() / (8 * team.most()) / Comparer::kRows * Comparer::kRows;
+  const int64_t grain =
+      team.most() == 1 ? kBandRows : std::clamp(share, Comparer::kRows, kBandRows);
   team.run_range(rows_.size(), grain, [&](int64_t begin, int64_t end, int worker) {
     Comparer comparer(codes_, round.centroids.side, metric_);
     std::vector<Compared> rows;

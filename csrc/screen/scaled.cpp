@@ -83,7 +83,7 @@ ScaledColumns ScaledColumns::gather(const std::vector<int64_t>& columns, int64_t
     const int64_t block = k / kBlock * kBlock, in = k % kBlock;
     float* traits_to = &out.traits[4 * block + in];
     traits_to[3 * kBlock] = kNeverReached;
-    if (k >= size) continue;
+    if (k >= size || columns[k] < 0) continue;
     const int64_t from = columns[k] / kBlock * kBlock, at = columns[k] % kBlock;
     const int8_t* code = &packed[from * width + 4 * at];
     int8_t* to = &out.packed[block * width + 4 * in];

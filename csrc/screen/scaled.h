@@ -72,7 +72,7 @@ struct ScaledColumns {
   ScaledColumns() = default;
   ScaledColumns(const Scaled& screen, const Positions& side);
 
-  // Some of these, of `width` integers each.
+  // Some of these, of `width` integers each; where -1 is given, one that reaches nothing.
   ScaledColumns gather(const std::vector<int64_t>& columns, int64_t width) const;
 
   std::vector<int8_t> packed;
