@@ -15,7 +15,7 @@ TRITON ?= triton==3.9.0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo example test quick lint types check docs wheel fuzz soak mutants coverage bench bench-text bench-goals bench-points bench-large bench-gpu sanitize clean
+.PHONY: help demo example test quick lint types check docs wheel fuzz soak mutants coverage bench bench-text bench-goals bench-points bench-whole bench-grid bench-large bench-gpu sanitize clean
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
@@ -122,6 +122,14 @@ bench-goals: $(VENV)/.bench
 # make bench-points   k-center of points of few dimensions beside fpsample; a minute on one thread
 bench-points: $(VENV)/.bench
 	$(BIN)/python bench/points.py $(BENCH)
+
+# make bench-whole   whole calls of k-means, k-center, redundancy and selectors beside others'; half an hour on one thread (BENCH="k-means --save FILE.csv" and so on)
+bench-whole: $(VENV)/.bench
+	$(BIN)/python bench/whole.py $(BENCH)
+
+# make bench-grid   every operation beside the plain way in numpy or FAISS over n, d and k: the worst cells; minutes on one thread
+bench-grid: $(VENV)/.bench
+	$(BIN)/python bench/grid.py $(BENCH)
 
 # make bench-large   a million samples: time, threads, memory (BENCH="--n 200000 --limit 300" and so on)
 bench-large: $(VENV)/.bench

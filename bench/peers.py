@@ -22,7 +22,7 @@ Int = NDArray[np.int64]
 BLOCK = 1024
 LIBRARIES = (
     "torch", "faiss", "sklearn.cluster", "sklearn.neighbors", "skmatter.sample_selection",
-    "fpsample",
+    "fpsample", "superkmeans",
 )  # fmt: skip
 INEXACT = {"torch bf16"}  # fast, but its answer is only about right
 
@@ -293,8 +293,10 @@ def _euclidean(torch: Any, x: Any, y: Any) -> Any:
 
 
 def fpsample_centres(x: Floats, k: int) -> Int:
-    """Its plain sampling: the faster ones take 8 dimensions at most."""
+    """Its plain sampling, and of at most 8 dimensions, which these take, its bucketed k-d tree."""
     fpsample = pytest.importorskip("fpsample")
+    if x.shape[1] <= 8 and len(x) > 64:
+        return fpsample.bucket_fps_kdline_sampling(x, k, h=5, start_idx=0).astype(np.int64)
     return fpsample.fps_sampling(x, k, start_idx=0).astype(np.int64)
 
 
@@ -355,3 +357,40 @@ def faiss_kmeans(x: Floats, init: Floats, iterations: int, spherical: bool = Fal
     )  # fmt: skip
     model.train(x, init_centroids=init)
     return float(model.index.search(x, 1)[0].sum())
+
+
+# Whole calls, as a user makes them: each starts in its own way, and returns labels and centroids.
+
+
+def faiss_clusters(x: Floats, k: int, iterations: int) -> tuple[Int, Floats]:
+    """From rows drawn at random."""
+    faiss = pytest.importorskip("faiss")
+    model = faiss.Kmeans(
+        x.shape[1], k, niter=iterations, max_points_per_centroid=len(x), min_points_per_centroid=1
+    )
+    model.train(x)
+    return model.index.search(x, 1)[1][:, 0], model.centroids
+
+
+def superkmeans_clusters(x: Floats, k: int, iterations: int, **options: Any) -> Any:
+    """From rows drawn at random, all rows and all iterations."""
+    module = pytest.importorskip("superkmeans")
+    exact = {"hierarchical": False, "sampling_fraction": 1.0, "early_termination": False, "tol": 0}
+    model = module.SuperKMeans(k, x.shape[1], iters=iterations, n_threads=1, **(options or exact))
+    centroids = model.train(x)
+    return model.assign(x, centroids).astype(np.int64), centroids
+
+
+def superkmeans_fast_clusters(x: Floats, k: int, iterations: int) -> Any:
+    """As it is by default: of a sample, or by levels where there are many rows."""
+    return superkmeans_clusters(x, k, iterations, hierarchical=None)
+
+
+def sklearn_clusters(x: Floats, k: int, iterations: int) -> tuple[Int, Floats]:
+    """From k-means++ with several candidates a seed."""
+    cluster = pytest.importorskip("sklearn.cluster")
+    model = cluster.KMeans(k, n_init=1, max_iter=iterations, tol=0, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it did not converge
+        model.fit(x)
+    return model.labels_, model.cluster_centers_

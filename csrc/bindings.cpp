@@ -16,6 +16,7 @@
 #include <chrono>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -23,11 +24,15 @@
 
 #include "base/check.h"
 #include "base/floating_point.h"
+#include "base/known.h"
 #include "base/matrix.h"
 #include "base/norms.h"
 #include "base/parallel.h"
 #include "cpu/isa.h"
+#include "ops/class_means.h"
 #include "ops/deduplicate.h"
+#include "ops/facility.h"
+#include "ops/herding.h"
 #include "ops/kcenter.h"
 #include "ops/kcenter_parts.h"
 #include "ops/kmeans.h"
@@ -37,6 +42,7 @@
 #include "ops/pairs_parts.h"
 #include "ops/redundancy.h"
 #include "ops/redundancy_parts.h"
+#include "ops/spanning_forest.h"
 #include "ops/topk.h"
 #include "ops/topk_parts.h"
 #include "screen/plan.h"
@@ -72,15 +78,44 @@ Matrix matrix(const py::array& x) {
   return {x.data(), n, d, n == 1 ? d : x.strides(0) / size, dtype};
 }
 
+// Rows, and what operations have worked out about them.
+class Prepared {
+ public:
+  // May hold so many bytes beside norms and equal rows, by default what is right for the rows.
+  Prepared(const py::array& rows, const std::optional<int64_t>& most)
+      : rows_(rows),
+        matrix_(meddel::matrix(rows)),
+        known_(std::make_unique<Known>(matrix_, most.value_or(Known::most_for(matrix_)))),
+        print_(fingerprint(matrix_)) {
+    matrix_.known = known_.get();
+  }
+
+  const py::array& rows() const { return rows_; }
+  const Matrix& matrix() const { return matrix_; }
+  int64_t nbytes() const { return known_->bytes(); }
+  bool changed() const { return fingerprint(matrix_) != print_; }
+
+ private:
+  const py::array rows_;
+  Matrix matrix_;
+  const std::unique_ptr<Known> known_;
+  const uint64_t print_;
+};
+
 }  // namespace
 }  // namespace meddel
 
-// An array comes in as a matrix: the caller holds it for as long as the call lasts.
+// An array, or a prepared one, comes in as a matrix: the caller holds it for as long as the call
+// lasts.
 template <>
 struct pybind11::detail::type_caster<meddel::Matrix> {
   PYBIND11_TYPE_CASTER(meddel::Matrix, const_name("numpy.ndarray"));
 
   bool load(handle source, bool) {
+    if (isinstance<meddel::Prepared>(source)) {
+      value = source.cast<const meddel::Prepared&>().matrix();
+      return true;
+    }
     if (!isinstance<array>(source)) return false;
     value = meddel::matrix(reinterpret_borrow<array>(source));
     return true;
@@ -180,15 +215,26 @@ Ordering ordering(int64_t n, const std::optional<Index>& order,
   return make_ordering(n, order ? order->data() : nullptr, labels ? labels->data() : nullptr);
 }
 
+template <class T>
+std::vector<T> copied(const py::array& values, int64_t size, const char* name) {
+  const py::array_t<T, py::array::c_style | py::array::forcecast> whole(values);
+  MEDDEL_CHECK(whole.size() == size, name << " must have " << size << " elements");
+  return {whole.data(), whole.data() + size};
+}
+
+void check_distinct(const std::vector<int64_t>& selected, int64_t n) {
+  std::vector<bool> seen(static_cast<size_t>(n), false);
+  for (int64_t i : selected) {
+    MEDDEL_CHECK(i >= 0 && i < n && !seen[i], "selected must be distinct rows");
+    seen[i] = true;
+  }
+}
+
 py::tuple pairs_tuple(Pairs&& pairs) { return arrays(pairs.i, pairs.j, pairs.similarity); }
 
 py::tuple kcenter_greedy_py(const Matrix& x, int64_t k, double radius, bool cosine, int64_t start,
                             const std::vector<int64_t>& selected, bool distances, int threads) {
-  std::vector<bool> seen(static_cast<size_t>(x.n), false);
-  for (int64_t i : selected) {
-    MEDDEL_CHECK(i >= 0 && i < x.n && !seen[i], "selected must be distinct rows");
-    seen[i] = true;
-  }
+  check_distinct(selected, x.n);
   MEDDEL_CHECK(start >= 0 && start < x.n, "start must be a row");
   MEDDEL_CHECK(k >= 1 && k <= x.n - static_cast<int64_t>(selected.size()), "k is out of range");
   KCenter out = call(threads, [&](const Context& context) {
@@ -240,21 +286,26 @@ py::tuple deduplicate_py(const Matrix& x, double threshold, const std::string& r
 }
 
 py::array_t<int64_t> kmeans_plus_plus_py(const Matrix& x, bool spherical,
-                                         const std::vector<double>& uniforms, int threads) {
+                                         const std::vector<double>& uniforms, int threads,
+                                         const std::optional<py::array>& weights_array) {
   MEDDEL_CHECK(!uniforms.empty() && static_cast<int64_t>(uniforms.size()) <= x.n,
                "expected 1 to n uniforms");
+  std::vector<double> weights;
+  if (weights_array) weights = copied<double>(*weights_array, x.n, "weights");
   return array(call(threads, [&](const Context& context) {
-    return kmeans_plus_plus(x, spherical, uniforms, context);
+    return kmeans_plus_plus(x, spherical, uniforms, weights, context);
   }));
 }
 
-py::tuple kmeans_py(const Matrix& x, const Matrix& init, int64_t max_iterations, bool spherical,
-                    int threads) {
+py::tuple kmeans_py(const Matrix& x, const Matrix& init, int64_t max_iterations, double tol,
+                    bool spherical, const std::optional<py::array>& weights, int threads) {
   MEDDEL_CHECK(init.dtype == DType::kFloat32 && init.d == x.d && init.ld == init.d,
                "centroids must be contiguous fp32 rows as wide as those of x");
   const float* begin = static_cast<const float*>(init.data);
+  KMeansOptions options{spherical, max_iterations, tol};
+  if (weights) options.weights = copied<double>(*weights, x.n, "weights");
   KMeans out = call(threads, [&](const Context& context) {
-    return kmeans(x, {begin, begin + init.n * init.d}, init.n, spherical, max_iterations, context);
+    return kmeans(x, {begin, begin + init.n * init.d}, init.n, options, context);
   });
   return py::make_tuple(
       array(std::move(out.labels)), array(std::move(out.centroids), {init.n, init.d}),
@@ -269,13 +320,6 @@ int64_t first_nonfinite_row_py(const Matrix& x, int threads) {
 }
 
 // Operations on parts of sets: what is known so far comes in, and goes back with a part more.
-
-template <class T>
-std::vector<T> copied(const py::array& values, int64_t size, const char* name) {
-  const py::array_t<T, py::array::c_style | py::array::forcecast> whole(values);
-  MEDDEL_CHECK(whole.size() == size, name << " must have " << size << " elements");
-  return {whole.data(), whole.data() + size};
-}
 
 void check_alike(const Matrix& x, const Matrix& y) {
   MEDDEL_CHECK(x.d == y.d && x.dtype == y.dtype, "both sides must agree in width and type");
@@ -361,18 +405,63 @@ py::tuple greedy_in_part_py(const Matrix& x, double threshold, const py::array& 
   return arrays(known.representative, known.similarity);
 }
 
+void check_places(const Index& i, const Index& j, int64_t n) {
+  MEDDEL_CHECK(i.size() == j.size(), "i and j must be of one length");
+  for (const int64_t* at : {i.data(), j.data()}) {
+    MEDDEL_CHECK(std::all_of(at, at + i.size(), [n](int64_t p) { return p >= 0 && p < n; }),
+                 "i and j must be positions");
+  }
+}
+
 py::array_t<int64_t> join_components_py(const py::array& parent, const Index& i, const Index& j) {
   std::vector<int64_t> parents = copied<int64_t>(parent, parent.size(), "parent");
-  const int64_t n = parent.size(), pairs = i.size();
-  MEDDEL_CHECK(j.size() == pairs, "i and j must be of one length");
+  const int64_t n = parent.size();
   for (int64_t p = 0; p < n; ++p) {
     MEDDEL_CHECK(parents[p] >= 0 && parents[p] <= p, "parent must be at most the position");
   }
-  for (const int64_t* at : {i.data(), j.data()}) {
-    MEDDEL_CHECK(std::all_of(at, at + pairs, [n](int64_t p) { return p >= 0 && p < n; }),
-                 "i and j must be positions");
+  check_places(i, j, n);
+  return array(join_components(std::move(parents), i.data(), j.data(), i.size()));
+}
+
+py::tuple herding_py(const Matrix& x, const std::optional<py::array>& weights_array,
+                     const std::vector<int64_t>& selected, const std::vector<int64_t>& counts,
+                     int threads) {
+  std::vector<double> weights;
+  if (weights_array) weights = copied<double>(*weights_array, x.n, "weights");
+  check_distinct(selected, x.n);
+  int64_t before = 0;
+  for (const int64_t count : counts) {
+    MEDDEL_CHECK(count > before, "counts must rise");
+    before = count;
   }
-  return array(join_components(std::move(parents), i.data(), j.data(), pairs));
+  MEDDEL_CHECK(before >= 1 && before <= x.n - static_cast<int64_t>(selected.size()),
+               "counts are out of range");
+  Herding out = call(threads, [&](const Context& context) {
+    return herding(x, weights, selected, counts, context);
+  });
+  return py::make_tuple(
+      array(std::move(out.order)),
+      array(std::move(out.products), {static_cast<py::ssize_t>(counts.size()), x.n}),
+      array(std::move(out.distances)));
+}
+
+py::array_t<double> class_mean_cosines_py(const Matrix& x, const py::array& labels_array, int64_t k,
+                                          int threads) {
+  const auto labels = copied<int64_t>(labels_array, x.n, "labels");
+  for (const int64_t label : labels) {
+    MEDDEL_CHECK(label >= 0 && label < k, "labels must be classes");
+  }
+  return array(call(
+      threads, [&](const Context& context) { return class_mean_cosines(x, labels, k, context); }));
+}
+
+py::array_t<double> spanning_weights_py(const Index& i, const Index& j, const py::array& weight,
+                                        int64_t n) {
+  const auto weights = copied<double>(weight, i.size(), "weight");
+  check_places(i, j, n);
+  return array(call(1, [&](const Context&) {
+    return spanning_weights(i.data(), j.data(), weights.data(), i.size(), n);
+  }));
 }
 
 py::array_t<double> row_cosines_py(const Matrix& x, const Matrix& y, int threads) {
@@ -395,6 +484,71 @@ py::array_t<double> catch_up_py(const Matrix& x, const Matrix& centres, bool cos
   }));
 }
 
+using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
+
+void check_samples(const std::vector<int64_t>& samples, int64_t n) {
+  std::vector<bool> seen(static_cast<size_t>(n), false);
+  for (const int64_t i : samples) {
+    MEDDEL_CHECK(i >= 0 && i < n && !seen[i], "samples must be distinct rows");
+    seen[i] = true;
+  }
+}
+
+Graph graph(const Index& start, const Index& source, const Doubles& value,
+            const std::optional<Doubles>& weights) {
+  MEDDEL_CHECK(start.ndim() == 1 && start.shape(0) >= 2 && start.at(0) == 0,
+               "start must begin at 0");
+  const int64_t n = start.shape(0) - 1, edges = start.at(n);
+  for (int64_t j = 0; j < n; ++j) {
+    MEDDEL_CHECK(start.data()[j] < start.data()[j + 1], "start must rise");
+  }
+  check_length(source, edges, "source");
+  check_length(value, edges, "value");
+  if (weights) check_length(*weights, n, "weights");
+  const auto [least, most] = std::minmax_element(source.data(), source.data() + edges);
+  MEDDEL_CHECK(*least >= 0 && *most < n, "sources must be samples");
+  return {n, start.data(), source.data(), value.data(), weights ? weights->data() : nullptr};
+}
+
+py::tuple facility_tuple(Facility&& out) {
+  py::list at;
+  for (Represented& state : out.at) at.append(arrays(state.gains, state.best, state.by));
+  return py::make_tuple(array(std::move(out.order)), array(std::move(out.won)), at);
+}
+
+py::tuple facility_py(const Index& start, const Index& source, const Doubles& value,
+                      const std::optional<Doubles>& weights, const std::vector<int64_t>& selected,
+                      const std::vector<int64_t>& counts) {
+  const Graph edges = graph(start, source, value, weights);
+  check_samples(selected, edges.n);
+  int64_t before = static_cast<int64_t>(selected.size());
+  for (const int64_t count : counts) {
+    MEDDEL_CHECK(count > before && count <= edges.n, "counts must rise, beyond those selected");
+    before = count;
+  }
+  MEDDEL_CHECK(!counts.empty(), "expected counts");
+  return facility_tuple(
+      call(1, [&](const Context& context) { return facility(edges, selected, counts, context); }));
+}
+
+py::tuple stochastic_facility_py(const Index& start, const Index& source, const Doubles& value,
+                                 const std::optional<Doubles>& weights,
+                                 const std::vector<int64_t>& selected,
+                                 const std::vector<int64_t>& left, const Doubles& draws) {
+  const Graph edges = graph(start, source, value, weights);
+  check_samples(selected, edges.n);
+  check_samples(left, edges.n);
+  MEDDEL_CHECK(draws.ndim() == 2 && draws.shape(1) >= 1, "expected some draws a step");
+  MEDDEL_CHECK(draws.shape(0) <= static_cast<int64_t>(left.size()), "too many steps");
+  const auto inside = [](double u) { return u >= 0.0 && u < 1.0; };
+  MEDDEL_CHECK(std::all_of(draws.data(), draws.data() + draws.size(), inside),
+               "draws must be in [0, 1)");
+  return facility_tuple(call(1, [&](const Context& context) {
+    return stochastic_facility(edges, selected, left, draws.data(), draws.shape(0), draws.shape(1),
+                               context);
+  }));
+}
+
 py::tuple choose_among_py(const Matrix& x, const py::array& nearest_array, int64_t k, double radius,
                           bool cosine, double bound, int64_t before, int threads) {
   std::vector<double> nearest = copied<double>(nearest_array, x.n, "nearest");
@@ -405,20 +559,61 @@ py::tuple choose_among_py(const Matrix& x, const py::array& nearest_array, int64
                         array(std::move(out.nearest)), out.ended);
 }
 
-py::array_t<double> lower_weights_py(const Matrix& x, const py::array& squares_array,
-                                     const Matrix& seed, int64_t row, bool spherical,
-                                     const py::array& weights_array, int threads) {
-  check_alike(x, seed);
+// The bodies of SeedParts, whose rows may be those of one process of several.
+std::unique_ptr<SeedParts> seed_parts_py(const Matrix& sample, bool spherical, int64_t n,
+                                         int64_t seeds, int64_t bytes,
+                                         const std::optional<py::array>& weights_array,
+                                         int threads) {
+  MEDDEL_CHECK(n > 0 && seeds > 0, "rows and seeds must be at least 1");
+  std::vector<double> weights;
+  if (weights_array) weights = copied<double>(*weights_array, n, "weights");
+  return call(threads, [&](const Context& context) {
+    return std::make_unique<SeedParts>(sample, spherical, n, seeds, bytes, weights, context);
+  });
+}
+
+void seed_parts_add(SeedParts& self, const Matrix& rows, const py::array& squares_array,
+                    int64_t begin, int threads) {
+  MEDDEL_CHECK(begin >= 0 && begin % kBlockRows == 0 && begin + rows.n <= self.rows(),
+               "rows must begin at a block, and be of those that there are");
+  const auto squares = copied<double>(squares_array, rows.n, "squares");
+  call(threads, [&](const Context& context) {
+    self.add(rows, squares, begin, context);
+    return 0;
+  });
+}
+
+py::array_t<int64_t> seed_parts_left(const SeedParts& self, const Matrix& seed, int threads) {
   MEDDEL_CHECK(seed.n == 1, "the seed must be one row");
-  const auto squares = copied<double>(squares_array, x.n, "squares");
-  std::vector<double> weights = copied<double>(weights_array, x.n, "weights");
-  return array(call(threads, [&](const Context& context) {
-    return lower_weights(x, squares, seed, row, spherical, std::move(weights), context);
-  }));
+  return array(call(threads, [&](const Context& context) { return self.left(seed, context); }));
+}
+
+void seed_parts_lower(SeedParts& self, const Matrix& rows, const py::array& which_array,
+                      const Matrix& seed, int64_t row, int threads) {
+  check_alike(rows, seed);
+  MEDDEL_CHECK(seed.n == 1 && row >= -1 && row < self.rows(), "the seed must be one row");
+  const auto which = copied<int64_t>(which_array, rows.n, "rows");
+  for (const int64_t i : which) MEDDEL_CHECK(i >= 0 && i < self.rows(), "no row " << i);
+  call(threads, [&](const Context& context) {
+    self.lower(rows, which, seed, row, context);
+    return 0;
+  });
+}
+
+py::array_t<double> seed_parts_sums(SeedParts& self, int threads) {
+  return array(call(threads, [&](const Context& context) { return self.weights(context).sums(); }));
+}
+
+py::array_t<double> seed_parts_shares(SeedParts& self, int64_t begin, int64_t end) {
+  MEDDEL_CHECK(begin >= 0 && begin <= end && end <= self.rows(), "no such rows");
+  std::vector<double> out;
+  for (int64_t i = begin; i < end; ++i) out.push_back(self.share(i));
+  return array(std::move(out));
 }
 
 py::array_t<double> add_members_py(const Matrix& x, const py::array& labels_array,
                                    const std::optional<py::array>& norms_array,
+                                   const std::optional<py::array>& weights_array,
                                    const std::vector<bool>& wanted, const py::array& sums_array,
                                    int threads) {
   const int64_t k = static_cast<int64_t>(wanted.size());
@@ -426,13 +621,15 @@ py::array_t<double> add_members_py(const Matrix& x, const py::array& labels_arra
   for (const int64_t label : labels) {
     MEDDEL_CHECK(label >= 0 && label < k, "labels must be clusters");
   }
-  std::vector<double> norms;
+  std::vector<double> norms, weights;
   if (norms_array) norms = copied<double>(*norms_array, x.n, "norms");
-  std::vector<double> sums = copied<double>(sums_array, k * x.d, "sums");
+  if (weights_array) weights = copied<double>(*weights_array, x.n, "weights");
+  const int64_t width = x.d + (weights_array ? 1 : 0);
+  std::vector<double> sums = copied<double>(sums_array, k * width, "sums");
   sums = call(threads, [&](const Context& context) {
-    return add_members(x, labels, norms, wanted, std::move(sums), context);
+    return add_members(x, labels, norms, weights, wanted, std::move(sums), context);
   });
-  return array(std::move(sums), {k, x.d});
+  return array(std::move(sums), {k, width});
 }
 
 }  // namespace
@@ -476,24 +673,43 @@ PYBIND11_MODULE(_core, m) {
         std::exchange(progress_of_thread, progress.is_none() ? nullptr : progress.ptr());
     return before == nullptr ? py::object(py::none()) : py::reinterpret_borrow<py::object>(before);
   });
+  py::class_<Prepared>(m, "Prepared")
+      .def(py::init<const py::array&, const std::optional<int64_t>&>(), py::arg(),
+           py::arg() = py::none())
+      .def_property_readonly("rows", &Prepared::rows)
+      .def_property_readonly("nbytes", &Prepared::nbytes)
+      .def("changed", &Prepared::changed);
   m.def("first_nonfinite_row", &first_nonfinite_row_py);
   m.def("kcenter_greedy", &kcenter_greedy_py);
   m.def("similar_pairs", &similar_pairs_py);
   m.def("redundancy", &redundancy_py);
   m.def("topk_similarity", &topk_similarity_py);
   m.def("deduplicate", &deduplicate_py);
-  m.def("kmeans_plus_plus", &kmeans_plus_plus_py);
+  m.def("facility", &facility_py);
+  m.def("stochastic_facility", &stochastic_facility_py);
+  m.def("kmeans_plus_plus", &kmeans_plus_plus_py, py::arg(), py::arg(), py::arg(), py::arg(),
+        py::arg("weights") = py::none());
   m.def("kmeans", &kmeans_py);
+  m.def("herding", &herding_py);
+  m.def("class_mean_cosines", &class_mean_cosines_py);
   m.def("squared_norms", &squared_norms_py);
   m.def("earlier_in_part", &earlier_in_part_py);
   m.def("topk_in_part", &topk_in_part_py);
   m.def("pairs_of_groups", &pairs_of_groups_py);
   m.def("greedy_in_part", &greedy_in_part_py);
   m.def("join_components", &join_components_py);
+  m.def("spanning_weights", &spanning_weights_py);
   m.def("row_cosines", &row_cosines_py);
   m.def("catch_up", &catch_up_py);
   m.def("choose_among", &choose_among_py);
-  m.def("lower_weights", &lower_weights_py);
+  py::class_<SeedParts>(m, "SeedParts")
+      .def(py::init(&seed_parts_py))
+      .def("add", &seed_parts_add)
+      .def("left", &seed_parts_left)
+      .def("lower", &seed_parts_lower)
+      .def("sums", &seed_parts_sums)
+      .def("shares", &seed_parts_shares)
+      .def("bytes", &SeedParts::bytes);
   m.def("add_members", &add_members_py);
 }
 #undef PyInit__core

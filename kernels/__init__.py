@@ -26,7 +26,8 @@ Pipelines, one per operation, made of these:
 ``pairs``           pairs whose cosine is at or above a threshold
 ``redundancy``      the most similar earlier row of each row
 ``topk``            the k most similar rows for each row
-``kmeans``          Lloyd's k-means and its seeding
+``kmeans``          Lloyd's k-means
+``seeding``         its seeds, by k-means++
 ``deduplicate``     which rows to keep
 ``kcenter``         farthest-point selection
 ==================  ===============================================================================

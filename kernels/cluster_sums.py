@@ -1,7 +1,7 @@
 """Sums over rows in the contract's order: blocks of BLOCK_ROWS rows, each in rising order.
 
-Public: :func:`cluster_sums`, :func:`block_sums`. Parallel over clusters and dimensions, or over
-blocks; each sum is one thread's, so that its order is the program's.
+Public: :func:`cluster_sums`, :func:`cluster_weights`, :func:`block_sums`. Parallel over clusters
+and dimensions, or over blocks; each sum is one thread's, so that its order is the program's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 from meddel_fast.kernels.rows import BLOCK_ROWS, Rows
-from meddel_fast.kernels.tuning import OPTIONS
+from meddel_fast.kernels.tuning import OPTIONS, UNFUSED
 
 WIDTH = 128  # dimensions a program
 BLOCKS = 32  # a program
@@ -23,17 +23,22 @@ AHEAD = 8  # rows whose loads are issued together; their additions stay in order
 def add_members(
     x,
     sizes,
+    weights,
     members,
     begin,
     total,
     d,
     stride,
     SCALED: tl.constexpr,
+    WEIGHTED: tl.constexpr,
     BLOCK_ROWS: tl.constexpr,
     WIDTH: tl.constexpr,
     AHEAD: tl.constexpr,
 ):
-    """Add to each cluster's total its members (rows of x), divided by their size if SCALED."""
+    """Add to each cluster's total its members (rows of x).
+
+    Divided by their size if SCALED, and multiplied by their weight if WEIGHTED.
+    """
     cluster = tl.program_id(0).to(tl.int64)
     element = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
     last = tl.load(begin + cluster + 1)
@@ -49,6 +54,8 @@ def add_members(
             if SCALED:  # a zero row has no direction, and is zeros anyway
                 size = tl.load(sizes + i, mask=inside, other=0.0)
                 value = value / tl.where(size > 0, size, 1.0)
+            if WEIGHTED:
+                value = value * tl.load(weights + i, mask=inside, other=0.0)
             fresh = inside & (i // BLOCK_ROWS != current)
             whole = tl.where(fresh, whole + part, whole)
             part = tl.where(fresh, 0.0, part) + tl.where(inside, value, 0.0)
@@ -56,7 +63,9 @@ def add_members(
     tl.store(total + cluster * d + element, whole + part, mask=element < d)
 
 
-def cluster_sums(x: Rows, labels: Tensor, k: int, norms: Tensor | None) -> Tensor:
+def cluster_sums(
+    x: Rows, labels: Tensor, k: int, norms: Tensor | None, weights: Tensor | None = None
+) -> Tensor:
     """Return the sums of clusters, (k, d) fp64.
 
     Parameters
@@ -67,20 +76,38 @@ def cluster_sums(x: Rows, labels: Tensor, k: int, norms: Tensor | None) -> Tenso
     k : int
     norms : fp64 tensor (n,), optional
         To add up unit rows.
+    weights : fp64 tensor (n,), optional
+        To add up rows times their weight.
     """
     total = torch.zeros((k, x.d), dtype=torch.float64, device=x.device)
     for first, rows in x.chunks(whole=True):
-        own = labels[first : first + len(rows)]
-        members = torch.sort(own, stable=True).indices
-        begin = torch.zeros(k + 1, dtype=torch.int64, device=x.device)
-        begin[1:] = torch.cumsum(torch.bincount(own, minlength=k), 0)
-        sizes = total if norms is None else norms[first : first + len(rows)]
-        add_members[(k, triton.cdiv(x.d, WIDTH))](
-            rows, sizes, members, begin, total, x.d, rows.stride(0),
-            SCALED=norms is not None, BLOCK_ROWS=BLOCK_ROWS, WIDTH=WIDTH, AHEAD=AHEAD,
-            num_warps=4, **OPTIONS,
-        )  # fmt: skip
+        own = slice(first, first + len(rows))
+        _add(total, rows, labels[own], *(a if a is None else a[own] for a in (norms, weights)))
     return total
+
+
+def cluster_weights(weights: Tensor, labels: Tensor, k: int) -> Tensor:
+    """Return the sums of clusters' weights, (k,) fp64, of an fp64 tensor (n,)."""
+    total = torch.zeros((k, 1), dtype=torch.float64, device=weights.device)
+    _add(total, weights[:, None], labels, None, None)
+    return total[:, 0]
+
+
+def _add(
+    total: Tensor, rows: Tensor, labels: Tensor, norms: Tensor | None, weights: Tensor | None
+) -> None:
+    k, d = total.shape
+    members = torch.sort(labels, stable=True).indices
+    begin = torch.zeros(k + 1, dtype=torch.int64, device=total.device)
+    begin[1:] = torch.cumsum(torch.bincount(labels, minlength=k), 0)
+    # A weight's product is not exact: multiplying and adding stay two operations.
+    options = OPTIONS if weights is None else {**OPTIONS, **UNFUSED}
+    add_members[(k, triton.cdiv(d, WIDTH))](
+        rows, total if norms is None else norms, total if weights is None else weights,
+        members, begin, total, d, rows.stride(0),
+        SCALED=norms is not None, WEIGHTED=weights is not None,
+        BLOCK_ROWS=BLOCK_ROWS, WIDTH=WIDTH, AHEAD=AHEAD, num_warps=4, **options,
+    )  # fmt: skip
 
 
 @triton.jit

@@ -1,6 +1,6 @@
-"""Lloyd's k-means and its k-means++ seeding, every bit of which is fixed.
+"""Lloyd's k-means, every bit of which is fixed.
 
-Public: :func:`kmeans`, :func:`kmeans_plus_plus`. Assignment is a search for the nearest centroid
+Public: :func:`kmeans`. Assignment is a search for the nearest centroid
 (:mod:`~meddel_fast.kernels.nearest`), from the second on with the last centroid's score as the bar;
 sums run in the contract's order (:mod:`~meddel_fast.kernels.cluster_sums`).
 """
@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from meddel_fast.kernels import confirm
-from meddel_fast.kernels.cluster_sums import block_sums, cluster_sums
+from meddel_fast.kernels.cluster_sums import block_sums, cluster_sums, cluster_weights
 from meddel_fast.kernels.nearest import nearest
 from meddel_fast.kernels.prepared import DEFAULT, Prepared, Tuning, prepare
-from meddel_fast.kernels.rows import BLOCK_ROWS, Rows
+from meddel_fast.kernels.rows import Rows
 from meddel_fast.kernels.screen import Screen
 
 
@@ -27,6 +26,8 @@ def kmeans(
     max_iterations: int,
     *,
     spherical: bool,
+    tol: float = 0.0,
+    weights: Tensor | None = None,
     tuning: Tuning = DEFAULT,
 ) -> tuple[Tensor, Tensor, Tensor, float, int, bool]:
     """Cluster rows from given centroids.
@@ -40,6 +41,9 @@ def kmeans(
     max_iterations : int
     spherical : bool
         By cosine, with centroids of norm 1, or by squared distance.
+    tol : float
+        Shifts that end it, all together, as a share of the mean variance.
+    weights : fp64 tensor (n,), optional
 
     Returns
     -------
@@ -50,24 +54,28 @@ def kmeans(
     iterations : int
     converged : bool
     """
-    lloyd = _Lloyd(x, squares, spherical, tuning)
+    lloyd = _Lloyd(x, squares, spherical, weights, tuning)
+    enough = tol * lloyd.mean_variance() if tol else 0.0
     labels, distances = lloyd.assign(centroids, None)
     iterations, converged = 0, False
     while iterations < max_iterations and not converged:
-        centroids = lloyd.update(labels, distances, len(centroids))
+        before, centroids = centroids, lloyd.update(labels, distances, len(centroids))
         previous = labels
         labels, distances = lloyd.assign(centroids, previous)
         converged = bool(torch.equal(previous, labels))
+        converged |= tol > 0.0 and squared_shift(before, centroids) <= enough
         iterations += 1
-    inertia = float(np.cumsum(block_sums(distances).cpu().numpy())[-1])
+    inertia = _sum(distances if weights is None else weights * distances)
     return labels, centroids, distances, inertia, iterations, converged
 
 
 class _Lloyd:
     """Rows and what is known of them throughout."""
 
-    def __init__(self, x: Rows, squares: Tensor, spherical: bool, tuning: Tuning) -> None:
-        self._x, self._squares = x, squares
+    def __init__(
+        self, x: Rows, squares: Tensor, spherical: bool, weights: Tensor | None, tuning: Tuning
+    ) -> None:
+        self._x, self._squares, self._weights = x, squares, weights
         self._spherical, self._tuning = spherical, tuning
         self._screens: list[Screen] = []
         self._side: Prepared | None = None
@@ -117,15 +125,20 @@ class _Lloyd:
     def update(self, labels: Tensor, distances: Tensor, k: int) -> Tensor:
         """Return the means of the clusters, rounded to fp32 once."""
         norms = confirm.roots(self._squares) if self._spherical else None
-        total = cluster_sums(self._x, labels, k, norms)
-        count = torch.bincount(labels, minlength=k)
+        total = cluster_sums(self._x, labels, k, norms, self._weights)
+        if self._weights is None:
+            mass = torch.bincount(labels, minlength=k)
+        else:
+            mass = cluster_weights(self._weights, labels, k)
         if self._spherical:
             size = confirm.roots(squared_norms_of_sums(total))[:, None]
             means = torch.where(size > 0, total / size, 0.0)
         else:
-            means = total / count.clamp(min=1)[:, None]
-        empty = torch.nonzero(count == 0)[:, 0]
+            means = total / torch.where(mass > 0, mass, 1)[:, None]
+        empty = torch.nonzero(mass == 0)[:, 0]
         if len(empty):
+            if self._weights is not None:
+                distances = torch.where(self._weights > 0, distances, -1.0)
             # (Adding 0 makes a negative zero positive: they are equal, but sorts may differ.)
             farthest = torch.sort(distances + 0.0, descending=True, stable=True).indices
             taken = farthest[: len(empty)]
@@ -135,6 +148,28 @@ class _Lloyd:
                 rows = torch.where(size > 0, rows / size, 0.0)
             means[empty] = rows
         return means.to(torch.float32)
+
+    def mean_variance(self) -> float:
+        """Return that of the features, as reference.py states."""
+        x, squares = self._x, self._squares
+        norms = None
+        if self._spherical:
+            norms, squares = confirm.roots(squares), (squares > 0).to(torch.float64)
+        one = torch.zeros(x.n, dtype=torch.int64, device=x.device)
+        mean = cluster_sums(x, one, 1, norms) / x.n
+        spread = _sum(squares) / x.n - float(squared_norms_of_sums(mean)[0])
+        return max(0.0, spread / x.d)
+
+
+def _sum(values: Tensor) -> float:
+    """Return the sum of a value a row, by blocks."""
+    return float(np.cumsum(block_sums(values).cpu().numpy())[-1])
+
+
+def squared_shift(before: Tensor, after: Tensor) -> float:
+    """Return the sum, in order, of the squared distances between rows."""
+    shift = after.to(torch.float64) - before.to(torch.float64)
+    return float(np.cumsum(squared_norms_of_sums(shift).cpu().numpy())[-1])
 
 
 def squared_norms_of_sums(v: Tensor) -> Tensor:
@@ -149,38 +184,3 @@ def squared_norms_of_sums(v: Tensor) -> Tensor:
     fours = lanes[:, :4] + lanes[:, 4:]
     twos = fours[:, :2] + fours[:, 2:]
     return twos[:, 0] + twos[:, 1]
-
-
-def kmeans_plus_plus(
-    x: Rows, squares: Tensor, uniforms: NDArray[np.float64], *, spherical: bool
-) -> list[int]:
-    """Return the rows that k-means++ draws, one per uniform in [0, 1), as reference.py states."""
-    weight = torch.full((x.n,), float("inf"), dtype=torch.float64, device=x.device)
-    chosen = [min(int(uniforms[0] * x.n), x.n - 1)]
-    while True:
-        seed = chosen[-1]
-        row = x.take(torch.tensor([seed], device=x.device))
-        score = confirm.scores(
-            confirm.with_each(x, row), squares, squares[seed].expand(x.n), cosine=spherical
-        )
-        weight = torch.minimum(weight, confirm.distances(score, cosine=spherical))
-        weight[seed] = 0.0
-        if len(chosen) == len(uniforms):
-            return chosen
-        blocks = np.cumsum(block_sums(weight).cpu().numpy())
-        if blocks[-1] == 0.0:  # only copies of the seeds are left
-            chosen.append(min(set(range(len(chosen) + 1)) - set(chosen)))
-        else:
-            chosen.append(_draw(weight, blocks, uniforms[len(chosen)]))
-
-
-def _draw(weight: Tensor, blocks: NDArray[np.float64], uniform: float) -> int:
-    """Return the row where the running sum of weights exceeds the uniform's share."""
-    target = min(uniform * blocks[-1], np.nextafter(blocks[-1], 0.0))
-    block = int(np.argmax(blocks > target))
-    rows = weight[block * BLOCK_ROWS : (block + 1) * BLOCK_ROWS].cpu().numpy()
-    before = blocks[block - 1] if block else 0.0
-    beyond = np.cumsum(np.concatenate([[before], rows]))[1:] > target
-    # Rounding may leave the block's own running sum short of the target: the last possible row.
-    last = int(np.flatnonzero(rows)[-1])
-    return block * BLOCK_ROWS + (int(np.argmax(beyond)) if beyond.any() else last)

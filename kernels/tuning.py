@@ -20,8 +20,10 @@ CONFIGS = {
     "coarse": {"w4s2": Config(4, 2), "w4s3": Config(4, 3), "w8s3": Config(8, 3)},
     "dense": {"w8s2": Config(8, 2), "w8s3": Config(8, 3), "w8s4": Config(8, 4)},
 }
-# For every launch. Fusing changes no result here; Triton warns where it is left open.
+# For every launch. Fusing changes no result there; Triton warns where it is left open.
 OPTIONS: dict[str, Any] = {"enable_fp_fusion": True}
+# Where it would: instead of that.
+UNFUSED: dict[str, Any] = {"enable_fp_fusion": False}
 
 
 def autotuned(kind: str, key: list[str], reset: list[str]) -> Any:

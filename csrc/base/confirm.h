@@ -77,9 +77,10 @@ class Confirmer {
   void add(int64_t q, double bound = kInfinity) { candidates_.push_back({q, bound}); }
 
   // Hands the added columns of row p to the operation, but for those that an fp32 product puts
-  // below the bar (unless the bounds they came with are as good). The most promising ones, by their
-  // bounds, come first, as they raise the bar for the others.
-  void settle(int64_t p, bool roughly = true) {
+  // below the bar (where `roughly`: not if the bounds they came with are as good). The most
+  // promising ones, by their bounds, come first, as they raise the bar for the others; `first` of
+  // them where there is none.
+  void settle(int64_t p, int64_t first = 1, bool roughly = true) {
     if (candidates_.empty()) return;
     const size_t size = candidates_.size();
     if (rows_.size() < size) {
@@ -94,7 +95,7 @@ class Confirmer {
       row = widened_.data();
     }
     int64_t done = 0;
-    for (int64_t step = 1; done < count && operation_.bar(p) == -kInfinity; step *= 2) {
+    for (int64_t step = first; done < count && operation_.bar(p) == -kInfinity; step *= 2) {
       done = confirm_best(p, row, done, std::min(count, done + step), count);
     }
     count = drop_below(operation_.bar(p), done, count);

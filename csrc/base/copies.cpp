@@ -1,8 +1,11 @@
 #include "base/copies.h"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <numeric>
+
+#include "base/known.h"
 
 namespace meddel {
 namespace {
@@ -41,12 +44,41 @@ std::vector<int64_t> count_up(int64_t n) {
 }
 
 Copies::Copies(Team& team, const Matrix& x, const std::vector<double>* apart,
-               const std::vector<double>* squares)
-    : Copies(team, x, count_up(x.n), nullptr, apart, squares) {}
+               const std::vector<double>* squares) {
+  if (x.known == nullptr) {
+    find(team, x, count_up(x.n), nullptr, apart, nullptr, squares);
+  } else {
+    *this = *known_of(team, x, apart);
+  }
+}
 
 Copies::Copies(Team& team, const Matrix& x, const std::vector<int64_t>& rows,
                const std::vector<int64_t>* groups, const std::vector<double>* apart,
                const std::vector<double>* squares) {
+  const auto all = x.known == nullptr ? nullptr : known_of(team, x, nullptr);
+  if (all == nullptr || all->any()) {
+    find(team, x, rows, groups, apart, all.get(), squares);
+  }
+}
+
+std::shared_ptr<const Copies> Copies::known_of(Team& team, const Matrix& x,
+                                               const std::vector<double>* apart) {
+  const bool fewer = apart != nullptr && std::count(apart->begin(), apart->end(), 0.0) > 0;
+  const char* const name = fewer ? "copies but for rows of norm 0" : "copies";
+  if (auto before = x.known->find<Copies>(name)) return before;
+  const auto all = fewer ? known_of(team, x, nullptr) : nullptr;
+  Copies out;
+  if (all == nullptr || all->any()) {
+    out.find(team, x, count_up(x.n), nullptr, apart, all.get(), nullptr);
+  }
+  const auto bytes = static_cast<int64_t>(
+      8 * (out.distinct.size() + out.kind.size() + out.begin.size() + out.members.size()));
+  return x.known->keep_for_good(name, std::move(out), bytes);
+}
+
+void Copies::find(Team& team, const Matrix& x, const std::vector<int64_t>& rows,
+                  const std::vector<int64_t>* groups, const std::vector<double>* apart,
+                  const Copies* all, const std::vector<double>* squares) {
   const auto n = static_cast<int64_t>(rows.size());
   if (n >= kFree) return;
   const auto group = [groups](int64_t p) {
@@ -54,20 +86,23 @@ Copies::Copies(Team& team, const Matrix& x, const std::vector<int64_t>& rows,
   };
   std::vector<uint64_t> keys(rows.size());
   bool done = false;
-  if (squares != nullptr) {
+  if (all == nullptr && squares != nullptr) {
     for (int64_t p = 0; p < n; ++p) {
       uint64_t bits;
       std::memcpy(&bits, &(*squares)[rows[p]], sizeof bits);
       keys[p] = mix(mix(group(p), bits), 0);
     }
-    done = sort_out(x, rows, groups, apart, keys, n);
+    done = sort_out(x, rows, groups, apart, all, keys, n);
   }
   if (!done) {
     const int64_t bytes = x.d * item_size(x.dtype);
     team.run_range(n, kGrain, [&](int64_t from, int64_t to, int) {
-      for (int64_t p = from; p < to; ++p) keys[p] = hash_of(x.row(rows[p]), bytes, group(p));
+      for (int64_t p = from; p < to; ++p) {
+        keys[p] = all != nullptr ? mix(group(p), static_cast<uint64_t>(all->kind[rows[p]]))
+                                 : hash_of(x.row(rows[p]), bytes, group(p));
+      }
     });
-    sort_out(x, rows, groups, apart, keys, std::numeric_limits<int64_t>::max());
+    sort_out(x, rows, groups, apart, all, keys, std::numeric_limits<int64_t>::max());
   }
   if (static_cast<int64_t>(distinct.size()) == n) {
     distinct.clear();
@@ -84,13 +119,14 @@ Copies::Copies(Team& team, const Matrix& x, const std::vector<int64_t>& rows,
 
 bool Copies::sort_out(const Matrix& x, const std::vector<int64_t>& rows,
                       const std::vector<int64_t>* groups, const std::vector<double>* apart,
-                      const std::vector<uint64_t>& keys, int64_t most) {
+                      const Copies* all, const std::vector<uint64_t>& keys, int64_t most) {
   const auto n = static_cast<int64_t>(rows.size());
   const auto bytes = static_cast<size_t>(x.d * item_size(x.dtype));
   int64_t others = 0;
   const auto equal = [&](int64_t p, int64_t q) {
     if (keys[p] != keys[q] || (groups != nullptr && (*groups)[p] != (*groups)[q])) return false;
-    const bool same = std::memcmp(x.row(rows[p]), x.row(rows[q]), bytes) == 0;
+    const bool same = all != nullptr ? all->kind[rows[p]] == all->kind[rows[q]]
+                                     : std::memcmp(x.row(rows[p]), x.row(rows[q]), bytes) == 0;
     others += !same;
     return same;
   };

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "base/matrix.h"
@@ -33,16 +34,28 @@ struct Copies {
   bool is_first(int64_t p) const { return first(p) == p; }
   int64_t count(int64_t k) const { return begin[k + 1] - begin[k]; }
 
-  // The four that follow, but for the last two, by keys that equal rows of a group share. Returns
-  // false, with nothing done, where too many others share them too.
-  bool sort_out(const Matrix& x, const std::vector<int64_t>& rows,
-                const std::vector<int64_t>* groups, const std::vector<double>* apart,
-                const std::vector<uint64_t>& keys, int64_t most);
-
   std::vector<int64_t> distinct;  // by kind: its first position; rising
   std::vector<int64_t> kind;      // by position
   std::vector<int64_t> begin;     // by kind, and the end: where its members begin
   std::vector<int64_t> members;   // positions, rising within a kind
+
+ private:
+  Copies() = default;
+
+  // Those among all rows of x that x.known keeps.
+  static std::shared_ptr<const Copies> known_of(Team& team, const Matrix& x,
+                                                const std::vector<double>* apart);
+
+  // The constructor's body. Given those among all rows, the rows need not be looked at.
+  void find(Team& team, const Matrix& x, const std::vector<int64_t>& rows,
+            const std::vector<int64_t>* groups, const std::vector<double>* apart, const Copies* all,
+            const std::vector<double>* squares);
+
+  // Finds distinct and kind, by keys that equal rows of a group share. Returns false, with nothing
+  // done, where too many others share them too.
+  bool sort_out(const Matrix& x, const std::vector<int64_t>& rows,
+                const std::vector<int64_t>* groups, const std::vector<double>* apart,
+                const Copies* all, const std::vector<uint64_t>& keys, int64_t most);
 };
 
 // The numbers from 0 to n - 1.

@@ -13,12 +13,15 @@ inline int64_t item_size(DType dtype) {
   return dtype == DType::kFloat32 ? 4 : dtype == DType::kInt8 ? 1 : 2;
 }
 
+class Known;
+
 struct Matrix {
   const void* data;
   int64_t n;
   int64_t d;
   int64_t ld;
   DType dtype;
+  Known* known = nullptr;  // what is known of all its rows, where somebody keeps it
 
   const void* row(int64_t i) const {
     return static_cast<const char*>(data) + i * ld * item_size(dtype);

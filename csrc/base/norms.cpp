@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cmath>
 
+#include "base/known.h"
 #include "cpu/isa.h"
 
 namespace meddel {
@@ -14,11 +15,14 @@ constexpr int64_t kGrain = 256;
 }  // namespace
 
 std::vector<double> squared_norms(Team& team, const Matrix& x) {
+  using Squares = std::vector<double>;
+  if (const auto before = x.known ? x.known->find<Squares>("squares") : nullptr) return *before;
   const auto squares = kernels().squares[static_cast<int>(x.dtype)];
   std::vector<double> out(static_cast<size_t>(x.n));
   team.run_range(x.n, kGrain, [&](int64_t begin, int64_t end, int) {
     squares(x.row(begin), x.ld, end - begin, x.d, &out[begin]);
   });
+  if (x.known) x.known->keep_for_good<Squares>("squares", out, x.n * 8);
   return out;
 }
 
@@ -29,9 +33,11 @@ std::vector<double> roots(const std::vector<double>& squares) {
 }
 
 int64_t first_nonfinite_row(Team& team, const Matrix& x) {
+  if (const auto before = x.known ? x.known->find<int64_t>("nonfinite") : nullptr) return *before;
   const auto finite = kernels().finite[static_cast<int>(x.dtype)];
   std::atomic<int64_t> first{x.n};
   team.run_range(x.n, kGrain, [&](int64_t begin, int64_t end, int) {
+    if (x.ld == x.d && finite(x.row(begin), (end - begin) * x.d)) return;
     for (int64_t i = begin; i < std::min(end, first.load(std::memory_order_relaxed)); ++i) {
       if (finite(x.row(i), x.d)) continue;
       int64_t seen = first.load();
@@ -39,7 +45,9 @@ int64_t first_nonfinite_row(Team& team, const Matrix& x) {
       }
     }
   });
-  return first == x.n ? -1 : first.load();
+  const int64_t found = first == x.n ? -1 : first.load();
+  if (x.known) x.known->keep_for_good<int64_t>("nonfinite", found, 8);
+  return found;
 }
 
 }  // namespace meddel

@@ -20,6 +20,17 @@ Lanes load_lanes(const T* p) {
   return _mm512_cvtps_pd(widen8(p));
 }
 
+// The first count < 8, or < 16, elements, and zeros.
+Lanes load_tail(const Float32* p, int64_t count) {
+  return _mm512_cvtps_pd(
+      _mm256_maskz_loadu_ps(static_cast<__mmask8>((1u << count) - 1), &p->value));
+}
+
+Floats load_floats_tail(const Float32* p, int64_t count) {
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), &p->value);
+}
+#define MEDDEL_MASKED_LOADS
+
 Lanes multiply_add(Lanes a, Lanes b, Lanes sum) { return _mm512_fmadd_pd(a, b, sum); }
 
 double add_lanes(Lanes sum) {

@@ -46,6 +46,10 @@ using MultiplyFn = void (*)(const float* x, int64_t ld, int64_t rows, const floa
 using RoughDotsFn = void (*)(const void* x, const void* y, int64_t ld, const int64_t* rows,
                              int64_t count, int64_t d, float* out);
 
+// sums[c] = sums[c] * factor[c] + offset[c] in fp32, fused or not; returns the largest. columns is
+// a multiple of 16, and nothing is NaN, or what is returned is any number.
+using BestFn = float (*)(float* sums, const float* factor, const float* offset, int64_t columns);
+
 // The sign test of screen/bounds.h for `rows` codes of x (1, or a multiple of 4) against `blocks`
 // blocks of packed codes of y: column c of row r survives when x_start[r] + y_start[c] + <x, y> is
 // at least 0. Writes the surviving columns of row r, rising, to columns[r * stride ...] and their
@@ -76,12 +80,37 @@ using FineCodesFn = void (*)(const float* x, int64_t d, float step, int16_t* cod
 using FineDotsFn = void (*)(const int16_t* x, const int16_t* y, const uint16_t* rows, int64_t count,
                             int64_t width, int32_t* out);
 
+// The same with x in two planes: `low`, whose bytes have no bias, counts 2^-kPlaneBits times as
+// much, and its product is rounded up to an integer or the next one.
+constexpr int kPlaneBits = 8;
+using RefineFineFn = int32_t (*)(const uint8_t* x, const uint8_t* low, int32_t x_start,
+                                 const int8_t* y, const int32_t* y_start, int64_t width,
+                                 uint16_t* columns, int32_t count);
+
+// out[k] = y_start[row] + <x, code of the row>, row = rows[k]; codes as RefineFn wants them.
+using ByteDotsFn = void (*)(const uint8_t* x, const int8_t* y, const int32_t* y_start,
+                            int64_t width, const int64_t* rows, int64_t count, int32_t* out);
+
 // The first of the highest of n >= 1 scores.
 using HighestFn = int64_t (*)(const int32_t* scores, int64_t n);
 
 // Lists the columns with scores[c] + start >= 0, rising, and returns their number; n is a multiple
 // of 16.
 using AtLeastFn = int32_t (*)(const int32_t* scores, int64_t n, int32_t start, uint16_t* columns);
+
+// What screen/scaled.h makes of sums (of ScoresFn) for one row and n columns, a multiple of 16, in
+// fp32, fused or not: bound = sum * (row.step * step) + row.length * rounding + row.rounding *
+// length
+// + rest + row.rest, with step, rounding, length and rest of 16 columns each one after the other in
+// `columns`. Writes the bounds' bits, whose signs are theirs, and returns the greatest bound.
+struct ScaledRow {
+  float step;
+  float length;
+  float rounding;
+  float rest;
+};
+using ReachFn = float (*)(const int32_t* sums, int64_t n, const ScaledRow& row,
+                          const float* columns, int32_t* bits);
 
 // For rows of at most kNarrow elements, which stand in columns: element e of point i is
 // x[e * count + i], and count is a multiple of 16. nearest[i] = min(nearest[i], squared distance of
@@ -113,13 +142,17 @@ struct Kernels {
   QuantiseFn quantise;
   MultiplyFn multiply;
   RoughDotsFn rough_dots[4];
+  BestFn best;
   ScreenFn screen;
   ScoresFn scores;
   RefineFn refine;
   FineCodesFn fine_codes;
   FineDotsFn fine_dots;
+  RefineFineFn refine_fine;
+  ByteDotsFn byte_dots;
   HighestFn highest;
   AtLeastFn at_least;
+  ReachFn reach;
   NearerFn nearer[kNarrow];       // by the width less 1
   NextNearFn next_near[kNarrow];  // likewise
   LowestFn lowest;

@@ -3,6 +3,7 @@
 //   Lanes        eight doubles
 //     zero_lanes(), load_lanes(p) (8 elements of any type, widened exactly),
 //     multiply_add(a, b, sum), add_lanes(sum) as ((0+4)+(2+6))+((1+5)+(3+7))
+//     load_tail(p, count) of floats, with load_floats_tail, where MEDDEL_MASKED_LOADS is defined
 //   Floats       one register of kFloats floats, with + - * and float * Floats
 //     load_floats(p) (elements of any type, widened exactly), add_floats(x),
 //     round_to_codes(x, code)  rounds within [-127, 127], writes them and returns them as floats
@@ -127,6 +128,12 @@ Sixteen load16_tail(const T* p, int64_t count) {
   for (int64_t i = 0; i < count; ++i) padded[i] = p[i];
   return load16(padded);
 }
+
+#if defined(MEDDEL_MASKED_LOADS)
+inline Sixteen load16_tail(const Float32* p, int64_t count) {
+  return {{load_floats_tail(p, count)}};
+}
+#endif
 
 inline const Float32* elements(const float* x) { return reinterpret_cast<const Float32*>(x); }
 
@@ -277,6 +284,10 @@ void multiply(const float* x, int64_t ld, int64_t rows, const float* y, int64_t 
     multiply_columns<kParts>(x, ld, rows, y + c, inner, columns, out + c);
 }
 
+// A register of floats, or of integers, that compilers know how to compare.
+typedef float Wide __attribute__((vector_size(4 * kFloats)));
+typedef int32_t WideInts __attribute__((vector_size(4 * kFloats)));
+
 #include "cpu/leaf_screen.inl"
 
 // Inner products in fp32, in any order: for bounds, not for results. Four sums of sixteen at a
@@ -324,6 +335,23 @@ void rough_dots(const void* x_data, const void* y_data, int64_t ld, const int64_
 
 #include "cpu/leaf_boxes.inl"
 
+float best(float* sums, const float* factor, const float* offset, int64_t columns) {
+  Wide most = {};
+  most -= __builtin_inff();
+  for (int64_t c = 0; c < columns; c += kFloats) {
+    Wide sum, scale, more;
+    __builtin_memcpy(&sum, sums + c, sizeof sum);
+    __builtin_memcpy(&scale, factor + c, sizeof scale);
+    __builtin_memcpy(&more, offset + c, sizeof more);
+    sum = sum * scale + more;
+    __builtin_memcpy(sums + c, &sum, sizeof sum);
+    most = sum > most ? sum : most;
+  }
+  float out = most[0];
+  for (int j = 1; j < kFloats; ++j) out = most[j] > out ? most[j] : out;
+  return out;
+}
+
 constexpr Kernels make_kernels(const char* name) {
   return {
       name,
@@ -338,13 +366,17 @@ constexpr Kernels make_kernels(const char* name) {
       quantise,
       multiply,
       {rough_dots<Float32>, rough_dots<Float16>, rough_dots<BFloat16>, rough_dots<Int8>},
+      best,
       screen,
       scores,
       refine,
       fine_codes,
       fine_dots,
+      refine_fine,
+      byte_dots,
       highest,
       at_least,
+      reach,
       {nearer<1>, nearer<2>, nearer<3>, nearer<4>, nearer<5>, nearer<6>, nearer<7>, nearer<8>},
       {next_near<1>, next_near<2>, next_near<3>, next_near<4>, next_near<5>, next_near<6>,
        next_near<7>, next_near<8>},

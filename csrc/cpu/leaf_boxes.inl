@@ -4,7 +4,6 @@
 // Vectors as wide as a register.
 constexpr int kDoubles = kFloats / 2;
 typedef double Doubles __attribute__((vector_size(4 * kFloats)));
-typedef float Wide __attribute__((vector_size(4 * kFloats)));
 
 struct Eight {
   Doubles part[8 / kDoubles];

@@ -1,4 +1,6 @@
-// The sums of k-means over the members of clusters, in the order that kmeans.h states.
+// The sums of k-means over the members of clusters, in the order that kmeans.h states. What
+// includes this is compiled with -ffp-contract=off: elements of sums are full fp64, so that
+// multiply and add must not be fused.
 #pragma once
 
 #include <algorithm>
@@ -13,45 +15,97 @@
 
 namespace meddel {
 
+// <v, v> in the lanes of the truth.
+inline double squared_norm(const double* v, int64_t d) {
+  double lane[8] = {};
+  for (int64_t i = 0; i < d; ++i) lane[i % 8] += v[i] * v[i];
+  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+// The sum of a value a row: by blocks in index order, whose sums are then added in order.
+template <class Value>
+double sum_by_blocks(int64_t n, const Value& value) {
+  double total = 0.0;
+  for (int64_t begin = 0; begin < n; begin += kBlockRows) {
+    double block = 0.0;
+    for (int64_t i = begin; i < std::min(n, begin + kBlockRows); ++i) block += value(i);
+    total += block;
+  }
+  return total;
+}
+
+// What rows are summed up with: each is divided by its scale (a norm; one of scale 0 has no
+// direction and adds nothing) and times its weight. Either is by row, or empty for all 1.
+struct Scaling {
+  const std::vector<double>& scales;
+  const std::vector<double>& weights;
+
+  // Of a sum: the weights' own comes last, where there are any.
+  int64_t width(int64_t d) const { return d + (weights.empty() ? 0 : 1); }
+};
+
 // Adds up the members of one cluster, block by block.
 class CentroidSum {
  public:
-  CentroidSum(Team& team, int worker, const Matrix& x, const std::vector<double>& scale)
+  CentroidSum(Team& team, int worker, const Matrix& x, const Scaling& scaling)
       : team_(team),
         worker_(worker),
         x_(x),
-        scale_(scale),
+        scaling_(scaling),
         widen_(x.dtype == DType::kFloat32 ? nullptr : kernels().widen[static_cast<int>(x.dtype)]),
         row_(static_cast<size_t>(x.d)),
-        part_(static_cast<size_t>(x.d)) {}
+        part_(static_cast<size_t>(scaling.width(x.d))) {}
 
-  // Adds the rows [begin, end), which rise, to d sums.
+  // Adds the rows [begin, end), which rise, to a sum.
   void operator()(const int64_t* begin, const int64_t* end, double* total) {
     while (begin < end) {
       team_.checkpoint(worker_);
       const int64_t block = *begin / kBlockRows;
+      const int64_t* last = begin + 1;
+      while (last < end && *last / kBlockRows == block) ++last;
+      if (last - begin == 1) {  // 0 + row is the row, but for -0, which changes no sum here
+        add(*begin++, total);
+        continue;
+      }
       std::fill(part_.begin(), part_.end(), 0.0);
-      for (; begin < end && *begin / kBlockRows == block; ++begin) add(*begin);
+      for (; begin < last; ++begin) {
+        fetch(begin + 1, last);
+        add(*begin, part_.data());
+      }
       for (size_t e = 0; e < part_.size(); ++e) total[e] += part_[e];
     }
   }
 
  private:
-  void add(int64_t i) {
-    const double scale = scale_.empty() ? 1.0 : scale_[i];
-    if (scale == 0.0) return;  // a zero row has no direction
+  // Asks for the next row, which may lie anywhere.
+  void fetch(const int64_t* next, const int64_t* end) const {
+    if (next >= end) return;
+    const char* row = static_cast<const char*>(x_.row(*next));
+    for (int64_t at = 0; at < x_.d * item_size(x_.dtype); at += 64) __builtin_prefetch(row + at);
+  }
+
+  void add(int64_t i, double* sum) {
+    const double scale = scaling_.scales.empty() ? 1.0 : scaling_.scales[i];
+    const double weight = scaling_.weights.empty() ? 1.0 : scaling_.weights[i];
+    if (!scaling_.weights.empty()) sum[x_.d] += weight;
+    if (scale == 0.0 || weight == 0.0) return;
     const float* row = static_cast<const float*>(x_.row(i));
     if (widen_ != nullptr) {
       widen_(x_.row(i), x_.d, row_.data());
       row = row_.data();
     }
-    kernels().add(row, x_.d, scale, part_.data());
+    if (weight == 1.0) {
+      kernels().add(row, x_.d, scale, sum);
+    } else {
+      // Not exact, unlike the product of two inputs: multiply and add must stay two operations.
+      for (int64_t e = 0; e < x_.d; ++e) sum[e] += weight * (row[e] / scale);
+    }
   }
 
   Team& team_;
   const int worker_;
   const Matrix& x_;
-  const std::vector<double>& scale_;  // norms, or empty for the rows as they are
+  const Scaling scaling_;
   const WidenFn widen_;
   std::vector<float> row_;
   std::vector<double> part_;
@@ -66,8 +120,6 @@ struct Members {
     std::vector<int64_t> next(begin.begin(), begin.end() - 1);
     for (int64_t i = 0; i < n; ++i) rows[next[labels[i]]++] = i;
   }
-
-  bool some_empty() const { return std::adjacent_find(begin.begin(), begin.end()) != begin.end(); }
 
   std::vector<int64_t> begin;
   std::vector<int64_t> rows;

@@ -2,16 +2,20 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <optional>
 
+#include "base/confirm.h"
 #include "base/copies.h"
+#include "base/norms.h"
 #include "cpu/isa.h"
 #include "ops/catch_up.h"
 #include "ops/kcenter_boxes.h"
-#include "screen/pair_scan.h"
+#include "ops/kcenter_codes.h"
+#include "ops/kcenter_scan.h"
+#include "ops/near_centres.h"
 #include "screen/plan.h"
-#include "screen/scan_screens.h"
 
 namespace meddel {
 namespace {
@@ -20,8 +24,8 @@ namespace {
 // bound is above a threshold are `active` and kept exact; all others are left alone until the
 // farthest active row falls to the threshold. Then it is lowered, and the rows that come above it
 // catch up with the centres that they have not seen: many rows with many centres at a time, which
-// screens can do, instead of all rows with one centre at a time, which is bound by memory. Each
-// (row, centre) pair is looked at once at most, nearly all of them in the screens.
+// screens, or products in fp32, can do, instead of all rows with one centre at a time, which is
+// bound by memory. Each (row, centre) pair is looked at once at most, nearly all of them there.
 //
 // Of rows that are equal only the first is looked at: the others are as far as it from all centres,
 // and of equal distances the lowest row is chosen. As soon as it, or one of them, is a centre,
@@ -30,88 +34,31 @@ namespace {
 
 constexpr int64_t kActive = 256;      // rows to have active: 0.4 MiB of 384 fp32, within L2,
 constexpr int64_t kLeastActive = 64;  // or fewer, where they would be much of all
-// Codes and stale bounds cost about as much as so many passes over all rows (1,612 x 1,280 and
-// 50,000 x 384): up to here all rows are active from start to end.
-constexpr int64_t kFewCentres = 24;
-constexpr int64_t kUpdatedRows = 1024;  // by one thread at a time
-constexpr int64_t kAskedRows = 4096;    // whose bounds tell where the next threshold is
+// Up to here codes, and looking for equal rows, cost more than they save.
+constexpr int64_t kFewCentres = 64;
+constexpr int64_t kFewUnseen = 16;        // centres that take less by products in fp32
+constexpr int64_t kUpdatedRows = 1024;    // by one thread at a time
+constexpr int64_t kAskedRows = 4096;      // whose bounds tell where the next threshold is
+constexpr int64_t kFirstBytes = 1 << 14;  // of rows that stay in L1 while two products are made
+constexpr int64_t kFirstRows = 1024;      // by one thread at a time
 
-// What rows are screened by when they catch up, and the codes of the centres.
-class Codebook {
- public:
-  Codebook(Team& team, const ScanSide& rows, Metric metric, int64_t k) {
-    const ScreenPlan plan = plan_screens(static_cast<double>(rows.size()) * static_cast<double>(k),
-                                         static_cast<double>(rows.size()), rows.x->d);
-    if (!plan.prefix && !plan.dense) return;
-    const Sample sample(metric, rows.positions(), rows.positions(), plan);
-    if (plan.dense) {
-      dense_ = Screen::dense(sample);
-      dense_rows_.emplace(team, *dense_, rows);
+// Whether two of some numbers are equal, which equal rows' squares are.
+bool any_equal(const std::vector<double>& values) {
+  size_t size = 16;
+  while (size < 2 * values.size()) size *= 2;
+  std::vector<double> table(size, -1.0);  // below all squares
+  for (const double value : values) {
+    uint64_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    bits *= 0x9e3779b97f4a7c15u;
+    size_t slot = (bits ^ (bits >> 32)) & (size - 1);
+    for (; table[slot] != -1.0; slot = (slot + 1) & (size - 1)) {
+      if (table[slot] == value) return true;
     }
-    if (plan.prefix) {
-      const double pairs = static_cast<double>(rows.size()) * static_cast<double>(k);
-      prefix_ = choose_prefix(team, sample, dense_ ? &*dense_ : nullptr, rows.positions(),
-                              rows.positions(), pairs, typical_bar(sample));
-    }
-    if (prefix_) codes_ = prefix_->encode_rows(team, rows.positions());
+    table[slot] = value;
   }
-
-  // Screens for some rows against all centres, which may only have become more since the last time.
-  scan::Screening screening(const ScanSide& x, const ScanSide& centres) {
-    scan::Screening out;
-    if (dense_) {
-      out.dense = &*dense_;
-      out.x_dense = [this, &x](int64_t begin, int64_t end) {
-        return (*dense_rows_)(x, begin, end);
-      };
-      encode_tiles(centres);
-      out.y_dense = [this](int64_t tile, Codes&) -> const Codes& {
-        return tiles_[tile / scan::kTileColumns];
-      };
-    }
-    if (prefix_) {
-      out.prefix = &*prefix_;
-      pack_centres(centres);
-      out.y_codes = &packed_;
-      out.x_codes = [this, &x](int64_t begin, int64_t end) {
-        return codes_.gather(&x.rows[begin], end - begin, prefix_->width());
-      };
-    }
-    return out;
-  }
-
- private:
-  // Codes of whole tiles stay; those of the last one, and what follows, are made anew.
-  void encode_tiles(const ScanSide& centres) {
-    const int64_t whole = encoded_ / scan::kTileColumns;
-    tiles_.resize(static_cast<size_t>(whole));
-    for (int64_t tile = whole * scan::kTileColumns; tile < centres.size();
-         tile += scan::kTileColumns) {
-      const int64_t end = std::min(centres.size(), tile + scan::kTileColumns);
-      tiles_.push_back(dense_->encode(centres.positions(), tile, end));
-    }
-    encoded_ = centres.size();
-  }
-
-  void pack_centres(const ScanSide& centres) {
-    const int64_t whole = packed_count_ / kBlockColumns * kBlockColumns, width = prefix_->width();
-    packed_.packed.resize(static_cast<size_t>(whole * width));
-    packed_.start.resize(static_cast<size_t>(whole));
-    const Codes tail = codes_.pack(&centres.rows[whole], centres.size() - whole, width);
-    packed_.packed.insert(packed_.packed.end(), tail.packed.begin(), tail.packed.end());
-    packed_.start.insert(packed_.start.end(), tail.start.begin(), tail.start.end());
-    packed_count_ = centres.size();
-  }
-
-  std::optional<Screen> prefix_;
-  std::optional<Screen> dense_;
-  std::optional<DenseRows> dense_rows_;
-  RowCodes codes_;  // of prefix, of all rows
-  Codes packed_;    // of prefix, of the centres
-  std::vector<Codes> tiles_;
-  int64_t packed_count_ = 0;
-  int64_t encoded_ = 0;
-};
+  return false;
+}
 
 class Greedy {
  public:
@@ -119,30 +66,21 @@ class Greedy {
   Greedy(const Matrix& x, int64_t k, Metric metric, const Context& context)
       : x_(x),
         metric_(metric),
-        few_(k <= kFewCentres && !screens_forced()),  // tests force screens to see them at work
+        k_(k),
         team_(context),
-        rows_(all_rows(team_, x)),
-        codebook_(team_, rows_, metric, few_ ? 0 : k),
+        rows_{&x, {}, {}, {}},
         centres_(rows_),
         pending_(rows_),
         dots_(kernels().dots[static_cast<int>(x.dtype)]),
         rough_dots_(kernels().rough_dots[static_cast<int>(x.dtype)]),
         rough_score_(metric, x.d),
-        bounds_(x.n),
-        most_active_(std::clamp(x.n / 256, kLeastActive, kActive)) {
-    centres_.rows.clear();
-    if (!few_) keep_first();
-    left_ = rows_.size();
-    if (!few_) return;
-    threshold_ = kTaken;
-    activate(rows_.rows);
-  }
+        near_(x, metric),
+        bounds_(0),
+        most_active_(std::clamp(x.n / 256, kLeastActive, kActive)) {}
 
   void add(int64_t centre) {
     centres_.rows.push_back(centre);
-    if (!copies_ || copies_->is_first(centre)) --left_;
-    bounds_.nearest[centre] = kTaken;
-    bounds_.seen[centre] = std::numeric_limits<int32_t>::max();
+    if (prepared_) take(centre);
   }
 
   // Tells that so many of `total` centres are chosen; the last pass over all rows, if there is to
@@ -153,10 +91,14 @@ class Greedy {
   }
 
   // Whether every row is a centre, or equal to one. Requires a centre.
-  bool covered() { return left_ == 0 || distance(farthest()) == 0.0; }
+  bool covered() {
+    prepare();
+    return left_ == 0 || distance(farthest()) == 0.0;
+  }
 
   // The row, not a centre, that is farthest from all centres. Requires a centre and a row.
   int64_t farthest() {
+    prepare();
     update_active();
     if (farthest_ < 0 || active_nearest_[farthest_] <= threshold_) refill();
     return active_[farthest_];
@@ -169,26 +111,74 @@ class Greedy {
   }
 
   std::vector<double> distances() {
+    prepare();
     update_active();
     write_back();
     catch_up(rows_.rows);
-    std::vector<double> out;
-    out.reserve(bounds_.nearest.size());
-    for (int64_t i = 0; i < x_.n; ++i) {
-      const int64_t row = copies_ ? copies_->first(i) : i;
-      out.push_back(shown(std::max(0.0, bounds_.nearest[row])));
+    std::vector<double>& out = bounds_.nearest;
+    if (copies_) {  // a first one comes before its copies
+      for (int64_t i = 0; i < x_.n; ++i) out[i] = out[copies_->first(i)];
     }
-    return out;
+    for (double& value : out) value = shown(std::max(0.0, value));
+    return std::move(out);
   }
 
  private:
+  // The first pass over all rows: their squares, and their distances to the first centre.
+  void prepare() {
+    if (prepared_) return;
+    prepared_ = true;
+    const int64_t n = x_.n;
+    rows_.rows = count_up(n);
+    if (x_.known) rows_.squares = squared_norms(team_, x_);  // else they are made on the way
+    rows_.squares.resize(static_cast<size_t>(n));
+    bounds_.nearest.resize(static_cast<size_t>(n));
+    bounds_.seen.assign(static_cast<size_t>(n), 1);
+    team_.run_range(n, kFirstRows, [&](int64_t begin, int64_t end, int) { see_first(begin, end); });
+    if (k_ > kFewCentres || screens_forced()) {  // tests force screens to see them at work
+      rows_.norms = roots(rows_.squares);
+      keep_first();
+      screens_.emplace(team_, rows_, metric_, k_);
+    }
+    centres_.squares = rows_.squares;
+    pending_.squares = rows_.squares;
+    centres_.norms = rows_.norms;
+    pending_.norms = rows_.norms;
+    left_ = rows_.size();
+    for (const int64_t centre : centres_.rows) take(centre);
+  }
+
+  void see_first(int64_t begin, int64_t end) {
+    const int64_t first = centres_.rows.front(), bytes = x_.d * item_size(x_.dtype);
+    const int64_t most = std::clamp(kFirstBytes / bytes / 4 * 4, int64_t{4}, int64_t{64});
+    const SquaresFn squares = kernels().squares[static_cast<int>(x_.dtype)];
+    double inner[64], own;
+    squares(x_.row(first), x_.ld, 1, x_.d, &own);
+    for (int64_t i = begin; i < end; i += most) {
+      const int64_t count = std::min(most, end - i);
+      if (!x_.known) squares(x_.row(i), x_.ld, count, x_.d, &rows_.squares[i]);
+      dots_(x_.row(first), x_.row(i), x_.ld, nullptr, count, x_.d, inner);
+      for (int64_t k = 0; k < count; ++k) {
+        bounds_.nearest[i + k] = meddel::distance(metric_, inner[k], rows_.squares[i + k], own);
+      }
+    }
+  }
+
+  void take(int64_t centre) {
+    if (!copies_ || copies_->is_first(centre)) --left_;
+    bounds_.nearest[centre] = kTaken;
+    bounds_.seen[centre] = std::numeric_limits<int32_t>::max();
+  }
+
   // Leaves the first of each kind in rows_.
   void keep_first() {
+    if (!any_equal(rows_.squares)) return;
     Copies copies(team_, x_, metric_ == Metric::kCosine ? &rows_.squares : nullptr);
     if (!copies.any()) return;
     rows_.rows = copies.distinct;
-    bounds_.nearest.assign(bounds_.nearest.size(), kTaken);
-    for (const int64_t row : rows_.rows) bounds_.nearest[row] = kInfinity;
+    std::vector<double> nearest(bounds_.nearest.size(), kTaken);
+    for (const int64_t row : rows_.rows) nearest[row] = bounds_.nearest[row];
+    bounds_.nearest = std::move(nearest);
     copies_ = std::move(copies);
   }
 
@@ -219,49 +209,42 @@ class Greedy {
     }
   }
 
-  // The same for one centre and some of them: returns the farthest, or -1 of none.
+  // The same for one centre and some of them: returns the farthest, or -1 of none. Products in fp32
+  // take a third of the time of the truth's, which most rows then do without.
   int64_t update(int64_t centre, int64_t begin, int64_t end) {
+    float rough[kUpdatedRows];
     double inner[kUpdatedRows];
-    if (!few_) {
-      dots_(x_.row(centre), x_.data, x_.ld, active_.data() + begin, end - begin, x_.d, inner);
-    }
-    int64_t farthest = -1;
+    int64_t places[kUpdatedRows], rows[kUpdatedRows];
+    int64_t count = 0;
+    const double square = rows_.squares[centre], norm = std::sqrt(square);
+    rough_dots_(x_.row(centre), x_.data, x_.ld, active_.data() + begin, end - begin, x_.d, rough);
     for (int64_t k = begin; k < end; ++k) {
       const int64_t row = active_[k];
-      double& nearest = active_nearest_[k];
-      if (row == centre) {
-        nearest = kTaken;
-      } else if (!few_) {
-        nearest = std::min(nearest, between(centre, row, inner[k - begin]));
-      } else if (may_be_nearer(centre, row, nearest)) {
-        double product;
-        dots_(x_.row(centre), x_.data, x_.ld, &row, 1, x_.d, &product);
-        nearest = std::min(nearest, between(centre, row, product));
-      }
-      if (farthest < 0 || nearest > active_nearest_[farthest]) farthest = k;
+      if (row == centre) active_nearest_[k] = kTaken;
+      if (active_nearest_[k] == kTaken) continue;
+      const double most =
+          rough_score_(rough[k - begin], square, rows_.squares[row], norm, active_norm_[k]);
+      if (most < bar_of(metric_, active_nearest_[k])) continue;
+      places[count] = k;
+      rows[count++] = row;
+    }
+    dots_(x_.row(centre), x_.data, x_.ld, rows, count, x_.d, inner);
+    for (int64_t c = 0; c < count; ++c) {
+      double& nearest = active_nearest_[places[c]];
+      const double far = meddel::distance(metric_, inner[c], rows_.squares[rows[c]], square);
+      nearest = std::min(nearest, far);
+    }
+    int64_t farthest = begin < end ? begin : -1;
+    for (int64_t k = begin; k < end; ++k) {
+      if (active_nearest_[k] > active_nearest_[farthest]) farthest = k;
     }
     return farthest;
-  }
-
-  // Two rows' distance (squared for the Euclidean metric), by their product.
-  double between(int64_t x, int64_t y, double product) const {
-    return meddel::distance(metric_, product, rows_.squares[x], rows_.squares[y]);
-  }
-
-  // Where memory is the limit, fp32 products in a row at a time take half as long as the truth's
-  // in four rows.
-  bool may_be_nearer(int64_t centre, int64_t row, double nearest) const {
-    if (nearest == kInfinity || nearest == kTaken) return nearest == kInfinity;
-    float product;
-    rough_dots_(x_.row(centre), x_.data, x_.ld, &row, 1, x_.d, &product);
-    const double most = rough_score_(product, rows_.squares[centre], rows_.squares[row],
-                                     rows_.norms[centre], rows_.norms[row]);
-    return most >= bar_of(metric_, nearest);
   }
 
   void activate(const std::vector<int64_t>& rows) {
     active_.clear();
     active_nearest_.clear();
+    active_norm_.clear();
     farthest_ = -1;
     for (const int64_t row : rows) {
       const double nearest = bounds_.nearest[row];
@@ -271,6 +254,7 @@ class Greedy {
       }
       active_.push_back(row);
       active_nearest_.push_back(nearest);
+      active_norm_.push_back(std::sqrt(rows_.squares[row]));
     }
     up_to_date_ = centres();
   }
@@ -337,31 +321,50 @@ class Greedy {
     const auto current = [this](int64_t row) { return bounds_.seen[row] >= centres(); };
     rows.erase(std::remove_if(rows.begin(), rows.end(), current), rows.end());
     if (rows.empty()) return;
-    pending_.rows = std::move(rows);
-    CatchUp operation(pending_, centres_, metric_, bounds_);
-    // Rows that have seen as many centres side by side: their tiles are then rectangles.
-    std::stable_sort(pending_.rows.begin(), pending_.rows.end(),
-                     [this](int64_t a, int64_t b) { return bounds_.seen[a] < bounds_.seen[b]; });
-    const scan::Screening screening =
-        centres() >= kBlockColumns ? codebook_.screening(pending_, centres_) : scan::Screening();
-    scan_pairs(team_, pending_, centres_, screening, operation);
+    int32_t least = std::numeric_limits<int32_t>::max();
+    for (const int64_t row : rows) least = std::min(least, bounds_.seen[row]);
+    const bool few = centres() - least <= kFewUnseen && !screens_forced();
+    if (few || !screens_ || !screens_->first) {
+      near_.assign(&centres_.rows[least], centres() - least, rows_.squares);
+      const int64_t count = static_cast<int64_t>(rows.size());
+      team_.run_range(count, kUpdatedRows, [&](int64_t begin, int64_t end, int) {
+        near_.lower(&rows[begin], end - begin, bounds_.nearest);
+      });
+      for (const int64_t row : rows) bounds_.seen[row] = static_cast<int32_t>(centres());
+      return;
+    }
+    pending_.rows = by_seen(rows, least);
+    catch_up_by_screens(team_, pending_, centres_, metric_, *screens_, bounds_);
+  }
+
+  // Rows that have seen as many centres side by side.
+  std::vector<int64_t> by_seen(const std::vector<int64_t>& rows, int32_t least) const {
+    std::vector<int64_t> begin(static_cast<size_t>(centres() - least + 1), 0);
+    for (const int64_t row : rows) ++begin[bounds_.seen[row] - least + 1];
+    for (size_t k = 1; k < begin.size(); ++k) begin[k] += begin[k - 1];
+    std::vector<int64_t> out(rows.size());
+    for (const int64_t row : rows) out[begin[bounds_.seen[row] - least]++] = row;
+    return out;
   }
 
   const Matrix& x_;
   const Metric metric_;
-  const bool few_;
+  const int64_t k_;
   Team team_;
+  bool prepared_ = false;
   ScanSide rows_;  // all, or the first of each kind
   std::optional<Copies> copies_;
-  Codebook codebook_;
+  std::optional<CentreScreens> screens_;
   ScanSide centres_;  // all so far
   ScanSide pending_;  // those that catch up
   const DotsFn dots_;
   const RoughDotsFn rough_dots_;
   const RoughScore rough_score_;
+  NearCentres near_;
   Bounds bounds_;                       // of active rows as they were when they became active
   std::vector<int64_t> active_;         // rows above the threshold
   std::vector<double> active_nearest_;  // their distances
+  std::vector<double> active_norm_;     // and norms
   int64_t up_to_date_ = 0;              // centres that active rows have seen
   const int64_t most_active_;
   int64_t left_ = 0;               // of rows_ that are no centres

@@ -4,126 +4,48 @@
 #include <cmath>
 #include <numeric>
 
-#include "base/copies.h"
-#include "base/norms.h"
 #include "base/truth.h"
-#include "cpu/isa.h"
 #include "ops/centroid_sum.h"
-#include "screen/pair_scan.h"
-#include "screen/plan.h"
-#include "screen/scan_screens.h"
+#include "ops/kmeans_assign.h"
+#include "ops/kmeans_tol.h"
 
 namespace meddel {
 namespace {
 
-double sum_in_order(const double* values, int64_t count) {
-  double sum = 0.0;
-  for (int64_t i = 0; i < count; ++i) sum += values[i];
-  return sum;
-}
+constexpr int64_t kSums = int64_t{1} << 20;  // fp64 sums of clusters that are added up together
 
-// By row: the nearest centroid, and its score.
-struct Assignment {
-  explicit Assignment(int64_t n)
-      : labels(static_cast<size_t>(n), -1), best(static_cast<size_t>(n), -kInfinity) {}
-
-  std::vector<double> distances(Metric metric) const {
-    std::vector<double> out;
-    out.reserve(best.size());
-    for (const double s : best) out.push_back(distance_of(metric, s));
-    return out;
+// The clusters of which no member weighs anything.
+std::vector<int64_t> weightless(const std::vector<int64_t>& labels,
+                                const std::vector<double>& weights, int64_t k) {
+  std::vector<bool> kept(static_cast<size_t>(k), false);
+  for (size_t i = 0; i < labels.size(); ++i) {
+    if (weights.empty() || weights[i] > 0.0) kept[labels[i]] = true;
   }
-
-  std::vector<int64_t> labels;
-  std::vector<double> best;
-};
-
-// Nearest centroid per row: the operation of a pair scan.
-class Nearest {
- public:
-  static constexpr bool kRising = true;
-
-  Nearest(const ScanSide& x, const ScanSide& centroids, Metric metric, Assignment& out)
-      : x_(x),
-        centroids_(centroids),
-        metric_(metric),
-        out_(out),
-        settled_(x.size()),
-        moved_(centroids.size()) {}
-
-  // Goes on from an assignment since which the centroids of the first `moved` positions have moved.
-  // The rows from position `settled` on belong to others: theirs is still the nearest of these, so
-  // that only those that moved can be nearer. The rest begin with their last one, for a bar.
-  void go_on(Team& team, int64_t settled, int64_t moved) {
-    settled_ = settled;
-    moved_ = moved;
-    const WidenFn widen = kernels().widen[static_cast<int>(x_.x->dtype)];
-    const DotFn dot = kernels().dot[static_cast<int>(DType::kFloat32)];
-    team.run_range(settled, kBlockRows, [&](int64_t begin, int64_t end, int) {
-      std::vector<float> wide(static_cast<size_t>(x_.x->d));
-      for (int64_t p = begin; p < end; ++p) {
-        const int64_t row = x_.rows[p], label = out_.labels[row];
-        widen(x_.data(p), x_.x->d, wide.data());
-        const double inner = dot(wide.data(), centroids_.x->row(label), x_.x->d);
-        out_.best[row] = score(metric_, inner, x_.squares[row], centroids_.squares[label]);
-      }
-    });
-  }
-
-  Metric metric() const { return metric_; }
-  ColumnRange range(int64_t p) const { return {0, p < settled_ ? centroids_.size() : moved_}; }
-  bool counts(int64_t p, int64_t q) const { return out_.labels[x_.rows[p]] != centroids_.rows[q]; }
-  double bar(int64_t p) const { return out_.best[x_.rows[p]]; }
-
-  void take(int64_t p, int64_t q, double inner) {
-    const double found = score(metric_, inner, x_.square(p), centroids_.square(q));
-    const int64_t row = x_.rows[p], centroid = centroids_.rows[q];
-    double& best = out_.best[row];
-    if (found > best || (found == best && centroid < out_.labels[row])) {
-      best = found;
-      out_.labels[row] = centroid;
-    }
-  }
-
-  void finish_band(int64_t, int64_t) {}
-
- private:
-  const ScanSide& x_;
-  const ScanSide& centroids_;
-  const Metric metric_;
-  Assignment& out_;
-  int64_t settled_;
-  int64_t moved_;
-};
-
-// <v, v> in the lanes of the truth. Elements are full fp64 here, so multiply and add must not be
-// fused: this file is compiled with -ffp-contract=off.
-double squared_norm(const double* v, int64_t d) {
-  double lane[8] = {};
-  for (int64_t i = 0; i < d; ++i) lane[i % 8] += v[i] * v[i];
-  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
-}
-
-// The one row that each empty cluster takes; -1 for the others.
-std::vector<int64_t> refill_empty(const Members& members, const double* distances, int64_t k) {
-  std::vector<int64_t> refill(static_cast<size_t>(k), -1);
-  std::vector<int64_t> empty;
+  std::vector<int64_t> out;
   for (int64_t c = 0; c < k; ++c) {
-    if (members.begin[c] == members.begin[c + 1]) empty.push_back(c);
+    if (!kept[c]) out.push_back(c);
   }
-  if (empty.empty()) return refill;
-  std::vector<int64_t> farthest(members.rows.size());
-  std::iota(farthest.begin(), farthest.end(), int64_t{0});
-  const auto wanted = farthest.begin() + std::min(farthest.size(), empty.size());
-  std::partial_sort(farthest.begin(), wanted, farthest.end(), [&](int64_t a, int64_t b) {
+  return out;
+}
+
+// The rows with the largest distances, largest first; those that weigh nothing come last.
+std::vector<int64_t> farthest_rows(std::vector<double> distances,
+                                   const std::vector<double>& weights, size_t count) {
+  for (size_t i = 0; i < weights.size(); ++i) {
+    if (weights[i] == 0.0) distances[i] = -1.0;
+  }
+  std::vector<int64_t> rows(distances.size());
+  std::iota(rows.begin(), rows.end(), int64_t{0});
+  count = std::min(count, rows.size());
+  const auto end = rows.begin() + static_cast<std::ptrdiff_t>(count);
+  std::partial_sort(rows.begin(), end, rows.end(), [&](int64_t a, int64_t b) {
     return distances[a] > distances[b] || (distances[a] == distances[b] && a < b);
   });
-  for (size_t e = 0; e < empty.size() && e < farthest.size(); ++e) refill[empty[e]] = farthest[e];
-  return refill;
+  rows.resize(count);
+  return rows;
 }
 
-// Rows and what is known of them throughout, with the screens learned from them and the first
-// centroids. Of rows that are equal, and of centroids, the first alone is compared.
+// What the iterations work with.
 class Lloyd {
  public:
   Lloyd(const Matrix& x, int64_t k, Metric metric, const Context& context)
@@ -132,116 +54,85 @@ class Lloyd {
         metric_(metric),
         team_(context),
         rows_(all_rows(team_, x)),
-        copies_(team_, x) {}
+        assigner_(team_, rows_, k, metric) {}
 
-  // Tells, before an assignment, how many of at most `total` were made.
-  void announce(int64_t made, int64_t total) {
-    assigned_ = made * x_.n;
-    to_assign_ = total * x_.n;
-    team_.announce(assigned_, to_assign_);
+  // The `made`-th of at most `total` assignments.
+  void assign(const std::vector<float>& centroids, int64_t made, int64_t total) {
+    assigner_.assign({centroids.data(), k_, x_.d, x_.d, DType::kFloat32}, made, total);
   }
 
-  // Goes on from the last assignment (null the first time), given which centroids have moved since.
-  // Puts rows and centroids into another order.
-  Assignment assign(ScanSide& centroids, const Assignment* last, const std::vector<bool>& moved) {
-    if (last == nullptr) {
-      learn(centroids);
-      if (copies_.any()) rows_.rows = copies_.distinct;
-    }
-    const Copies equal(team_, *centroids.x);
-    if (equal.any()) centroids.rows = equal.distinct;
-    const auto split = [](std::vector<int64_t>& rows, const auto& first) {
-      return std::stable_partition(rows.begin(), rows.end(), first) - rows.begin();
-    };
-    int64_t settled = rows_.size(), fresh = centroids.size();
-    if (last != nullptr) {
-      settled = split(rows_.rows, [&](int64_t i) { return moved[last->labels[i]]; });
-      fresh = split(centroids.rows, [&](int64_t c) { return moved[c]; });
-    }
-    std::vector<Codes> dense_tiles;
-    if (screening_.dense != nullptr) {
-      for (int64_t tile = 0; tile < centroids.size(); tile += scan::kTileColumns) {
-        const int64_t end = std::min(centroids.size(), tile + scan::kTileColumns);
-        dense_tiles.push_back(dense_->encode(centroids.positions(), tile, end));
-      }
-      screening_.y_dense = [&](int64_t tile, Codes&) -> const Codes& {
-        return dense_tiles[tile / scan::kTileColumns];
-      };
-    }
-    if (screening_.prefix != nullptr) {
-      centroid_codes_ = prefix_->encode(team_, centroids.positions());
-      screening_.y_codes = &centroid_codes_;
-    }
-    Assignment out = last == nullptr ? Assignment(x_.n) : *last;
-    Nearest nearest(rows_, centroids, metric_, out);
-    if (last != nullptr) nearest.go_on(team_, settled, fresh);
-    team_.announce(assigned_, to_assign_, x_.n);
-    scan_pairs(team_, rows_, centroids, screening_, nearest);
-    for (int64_t i = 0; copies_.any() && i < x_.n; ++i) {
-      out.labels[i] = out.labels[copies_.first(i)];
-      out.best[i] = out.best[copies_.first(i)];
-    }
-    return out;
-  }
+  const std::vector<int64_t>& labels() const { return assigner_.labels(); }
+  std::vector<double> distances() { return assigner_.distances(); }
 
-  ScanSide side(const Matrix& centroids) { return all_rows(team_, centroids); }
-
-  // Makes the centroids of the marked clusters, and of those without members, anew.
-  void update(const Assignment& nearest, const std::vector<bool>& changed,
+  // Makes the centroids of the marked clusters, and of those without weight, anew.
+  void update(const std::vector<bool>& changed, const std::vector<double>& weights,
               std::vector<float>& centroids) {
     const bool spherical = metric_ == Metric::kCosine;
-    const Members members(nearest.labels.data(), x_.n, k_);
-    std::vector<int64_t> refill(static_cast<size_t>(k_), -1);
-    if (members.some_empty()) refill = refill_empty(members, nearest.distances(metric_).data(), k_);
+    const Members members(labels().data(), x_.n, k_);
+    const std::vector<int64_t> refill = refills(weights);
     const std::vector<double> none;
-    team_.run(k_, [&](int64_t c, int worker) {
-      if (!changed[c] && refill[c] < 0) return;
-      CentroidSum sum(team_, worker, x_, spherical ? rows_.norms : none);
-      const int64_t* rows = members.rows.data();
-      std::vector<double> total(static_cast<size_t>(x_.d), 0.0);
-      if (refill[c] < 0) {
-        sum(rows + members.begin[c], rows + members.begin[c + 1], total.data());
-      } else {
-        sum(&refill[c], &refill[c] + 1, total.data());
-      }
-      double divisor = static_cast<double>(members.begin[c + 1] - members.begin[c]);
-      if (refill[c] >= 0) {
-        divisor = 1.0;
-      } else if (spherical) {
-        divisor = std::sqrt(squared_norm(total.data(), x_.d));
-      }
-      // Members cancel out, or have no direction: a zero centroid.
-      for (int64_t e = 0; e < x_.d; ++e) {
-        centroids[c * x_.d + e] = divisor == 0.0 ? 0.0f : static_cast<float>(total[e] / divisor);
+    const Scaling plain{spherical ? rows_.norms : none, none}, scaling{plain.scales, weights};
+    const int64_t width = scaling.width(x_.d), share = (k_ + team_.most() - 1) / team_.most();
+    const int64_t grain = std::clamp(kSums / width, int64_t{1}, share);
+    team_.run_range(k_, grain, [&](int64_t begin, int64_t end, int worker) {
+      CentroidSum one(team_, worker, x_, plain), sum(team_, worker, x_, scaling);
+      std::vector<double> totals(static_cast<size_t>((end - begin) * width), 0.0);
+      add_by_blocks(members, begin, end, sum, totals,
+                    [&](int64_t c) { return changed[c] && refill[c] < 0; });
+      for (int64_t c = begin; c < end; ++c) {
+        if (!changed[c] && refill[c] < 0) continue;
+        double* total = &totals[(c - begin) * width];
+        double divisor = 1.0;
+        if (refill[c] >= 0) {
+          one(&refill[c], &refill[c] + 1, total);
+        } else if (spherical) {
+          divisor = std::sqrt(squared_norm(total, x_.d));
+        } else {
+          const int64_t count = members.begin[c + 1] - members.begin[c];
+          divisor = weights.empty() ? static_cast<double>(count) : total[x_.d];
+        }
+        // Members cancel out, or have no direction: a zero centroid.
+        for (int64_t e = 0; e < x_.d; ++e) {
+          centroids[c * x_.d + e] = divisor == 0.0 ? 0.0f : static_cast<float>(total[e] / divisor);
+        }
       }
     });
   }
 
+  // Shifts of the centroids, all together, at which a tolerance ends it.
+  double enough(double tol) {
+    return tol == 0.0 ? 0.0 : tol * mean_variance(team_, rows_, metric_ == Metric::kCosine);
+  }
+
  private:
-  void learn(const ScanSide& centroids) {
-    const double pairs = static_cast<double>(x_.n) * static_cast<double>(k_);
-    const ScreenPlan plan = plan_screens(pairs, static_cast<double>(k_), x_.d);
-    if (!plan.prefix && !plan.dense) return;
-    const Sample sample(metric_, rows_.positions(), centroids.positions(), plan);
-    if (plan.dense) {
-      dense_ = Screen::dense(sample);
-      screening_.dense = &*dense_;
-      dense_rows_.emplace(team_, *dense_, rows_);
-      screening_.x_dense = [this](int64_t begin, int64_t end) {
-        return (*dense_rows_)(rows_, begin, end);
-      };
+  // Adds up the members of the wanted ones of some clusters: block by block, whose rows come from
+  // memory once.
+  template <class Wanted>
+  void add_by_blocks(const Members& members, int64_t begin, int64_t end, CentroidSum& sum,
+                     std::vector<double>& totals, const Wanted& wanted) {
+    const auto width = static_cast<int64_t>(totals.size()) / (end - begin);
+    std::vector<int64_t> next(members.begin.begin() + begin, members.begin.begin() + end);
+    for (int64_t last = kBlockRows; last < x_.n + kBlockRows; last += kBlockRows) {
+      for (int64_t c = begin; c < end; ++c) {
+        if (!wanted(c)) continue;
+        const int64_t from = next[c - begin];
+        int64_t to = from;
+        while (to < members.begin[c + 1] && members.rows[to] < last) ++to;
+        const int64_t* rows = members.rows.data();
+        if (from < to) sum(rows + from, rows + to, &totals[(c - begin) * width]);
+        next[c - begin] = to;
+      }
     }
-    if (plan.prefix) {
-      prefix_ = choose_prefix(team_, sample, screening_.dense, rows_.positions(),
-                              centroids.positions(), pairs, typical_bar(sample));
-    }
-    if (prefix_) {
-      screening_.prefix = &*prefix_;
-      prefix_codes_ = prefix_->encode_rows(team_, rows_.positions());
-      screening_.x_codes = [this](int64_t begin, int64_t end) {
-        return prefix_codes_.gather(&rows_.rows[begin], end - begin, prefix_->width());
-      };
-    }
+  }
+
+  // The one row that each cluster without weight takes; -1 for the others.
+  std::vector<int64_t> refills(const std::vector<double>& weights) {
+    std::vector<int64_t> out(static_cast<size_t>(k_), -1);
+    const std::vector<int64_t> clusters = weightless(labels(), weights, k_);
+    if (clusters.empty()) return out;
+    const std::vector<int64_t> rows = farthest_rows(distances(), weights, clusters.size());
+    for (size_t r = 0; r < rows.size(); ++r) out[clusters[r]] = rows[r];
+    return out;
   }
 
   const Matrix& x_;
@@ -249,63 +140,47 @@ class Lloyd {
   const Metric metric_;
   Team team_;
   ScanSide rows_;
-  const Copies copies_;
-  std::optional<Screen> prefix_;
-  std::optional<Screen> dense_;
-  std::optional<DenseRows> dense_rows_;
-  RowCodes prefix_codes_;  // of all rows
-  Codes centroid_codes_;
-  scan::Screening screening_;
-  int64_t assigned_ = 0;
-  int64_t to_assign_ = 0;
+  Assigner assigner_;
 };
 
 // The clusters that rows have left or joined.
-std::vector<bool> changed_clusters(const Assignment* last, const Assignment& now, int64_t k) {
-  std::vector<bool> changed(static_cast<size_t>(k), last == nullptr);
-  for (size_t i = 0; last != nullptr && i < now.labels.size(); ++i) {
-    if (now.labels[i] == last->labels[i]) continue;
-    changed[now.labels[i]] = changed[last->labels[i]] = true;
+std::vector<bool> changed_clusters(const std::vector<int64_t>& last,
+                                   const std::vector<int64_t>& now, int64_t k) {
+  std::vector<bool> changed(static_cast<size_t>(k), last.empty());
+  for (size_t i = 0; i < last.size(); ++i) {
+    if (now[i] == last[i]) continue;
+    changed[now[i]] = changed[last[i]] = true;
   }
   return changed;
 }
 
 }  // namespace
 
-KMeans kmeans(const Matrix& x, std::vector<float> centroids, int64_t k, bool spherical,
-              int64_t max_iterations, const Context& context) {
+KMeans kmeans(const Matrix& x, std::vector<float> centroids, int64_t k,
+              const KMeansOptions& options, const Context& context) {
   KMeans out{{}, std::move(centroids), {}, 0.0, 0, false};
-  const Metric metric = spherical ? Metric::kCosine : Metric::kEuclidean;
-  Lloyd lloyd(x, k, metric, context);
-  std::optional<Assignment> last;
-  std::vector<bool> moved;
+  const std::vector<double>& weights = options.weights;
+  Lloyd lloyd(x, k, options.spherical ? Metric::kCosine : Metric::kEuclidean, context);
+  const double enough = lloyd.enough(options.tol);
+  bool little = false;  // whether the last update moved the centroids by no more than that
+  std::vector<int64_t> last;
   for (;;) {
-    const Matrix matrix{out.centroids.data(), k, x.d, x.d, DType::kFloat32};
-    lloyd.announce(out.iterations, max_iterations + 1);
-    ScanSide side = lloyd.side(matrix);
-    Assignment nearest = lloyd.assign(side, last ? &*last : nullptr, moved);
-    const std::vector<bool> changed = changed_clusters(last ? &*last : nullptr, nearest, k);
-    out.converged = last && std::find(changed.begin(), changed.end(), true) == changed.end();
-    if (out.converged || out.iterations == max_iterations) {
-      out.distances = nearest.distances(metric);
-      out.labels = std::move(nearest.labels);
-      break;
-    }
+    lloyd.assign(out.centroids, out.iterations, options.max_iterations + 1);
+    const std::vector<bool> changed = changed_clusters(last, lloyd.labels(), k);
+    out.converged = little || (!last.empty() &&
+                               std::find(changed.begin(), changed.end(), true) == changed.end());
+    if (out.converged || out.iterations == options.max_iterations) break;
     const std::vector<float> before = out.centroids;
-    lloyd.update(nearest, changed, out.centroids);
-    moved.assign(static_cast<size_t>(k), false);
-    for (int64_t c = 0; c < k; ++c) {
-      const auto* row = &out.centroids[c * x.d];
-      moved[c] = !std::equal(row, row + x.d, &before[c * x.d]);
-    }
-    last.emplace(std::move(nearest));
+    lloyd.update(changed, weights, out.centroids);
+    little = options.tol > 0.0 && squared_shift(before, out.centroids, k, x.d) <= enough;
+    last = lloyd.labels();
     ++out.iterations;
   }
-  std::vector<double> blocks;
-  for (int64_t begin = 0; begin < x.n; begin += kBlockRows) {
-    blocks.push_back(sum_in_order(&out.distances[begin], std::min(kBlockRows, x.n - begin)));
-  }
-  out.inertia = sum_in_order(blocks.data(), static_cast<int64_t>(blocks.size()));
+  out.labels = lloyd.labels();
+  out.distances = lloyd.distances();
+  out.inertia = sum_by_blocks(x.n, [&](int64_t i) {
+    return weights.empty() ? out.distances[i] : weights[i] * out.distances[i];
+  });
   return out;
 }
 

@@ -94,7 +94,6 @@ class HighestEarlier {
     return place_.empty() || place_[x_.rows[q]] < place_[x_.rows[p]];
   }
   double bar(int64_t p) const { return out_.similarity[x_.rows[p]]; }
-  bool single(int64_t) const { return true; }
 
   void take(int64_t p, int64_t q, double inner) {
     const double similarity = cosine(inner, x_.square(p), x_.square(q));

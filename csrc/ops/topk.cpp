@@ -35,11 +35,11 @@ class BestK {
     return &x_ != &y_ || p != q || with_itself(x_.rows[p]);
   }
 
-  bool single(int64_t p) const { return wanted(x_.rows[p]) == 1; }
-  double bar(int64_t p) const { return heaps_[x_.rows[p]].bar(wanted(x_.rows[p])); }
+  int64_t wanted(int64_t p) const { return wanted_by(x_.rows[p]); }
+  double bar(int64_t p) const { return heaps_[x_.rows[p]].bar(wanted(p)); }
 
   void take(int64_t p, int64_t q, double inner) {
-    const int64_t row = x_.rows[p], other = y_.rows[q], most = wanted(row);
+    const int64_t row = x_.rows[p], other = y_.rows[q], most = wanted_by(row);
     const double similarity = cosine(inner, x_.square(p), y_.square(q));
     BestHeap& heap = heaps_[row];
     if (!y_copies_.any()) {
@@ -75,7 +75,7 @@ class BestK {
   bool with_itself(int64_t row) const {
     return x_copies_.any() && x_copies_.count(x_copies_.kind[row]) > 1;
   }
-  int64_t wanted(int64_t row) const { return k_ + (&x_ == &y_ && with_itself(row) ? 1 : 0); }
+  int64_t wanted_by(int64_t row) const { return k_ + (&x_ == &y_ && with_itself(row) ? 1 : 0); }
 
   const ScanSide& x_;
   const Copies& x_copies_;
@@ -109,7 +109,7 @@ TopK topk_similarity(const Matrix& x, const Matrix* y, int64_t k, const Context&
     return best.result();
   }
   const ScanScreens screens(team, Metric::kCosine, sides.left, sides.right(), rows * columns,
-                            kRegroup);
+                            kRegroup, std::nullopt, {k > 1 ? scan::kOpened : 0, true});
   BestK best(sides.left, copies, sides.right(), y == nullptr ? copies : others, k);
   team.announce(0, x.n, x.n);
   scan_pairs(team, sides.left, sides.right(), screens.screening(), best);

@@ -41,6 +41,7 @@ class BestOfParts {
            (copies_.any() && copies_.count(copies_.kind[y_.rows[q]]) > 1);
   }
 
+  int64_t wanted(int64_t) const { return k_; }
   double bar(int64_t p) const { return heaps_[x_.rows[p]].bar(k_); }
 
   void take(int64_t p, int64_t q, double inner) {
@@ -97,7 +98,8 @@ TopK topk_in_part(const Matrix& x, int64_t x_first, const Matrix& y, int64_t y_f
   if (copies.any()) right.rows = copies.distinct;
   BestOfParts operation(left, x_first, right, copies, y_first, k, best);
   const double pairs = static_cast<double>(x.n) * static_cast<double>(right.size());
-  const ScanScreens screens(team, Metric::kCosine, left, right, pairs, kRegroup);
+  const ScanScreens screens(team, Metric::kCosine, left, right, pairs, kRegroup, std::nullopt,
+                            {k > 1 ? scan::kOpened : 0, true});
   scan_pairs(team, left, right, screens.screening(), operation);
   return operation.result();
 }

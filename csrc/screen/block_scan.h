@@ -11,6 +11,7 @@
 #include "base/sides.h"
 #include "cpu/isa.h"
 #include "screen/blocks.h"
+#include "screen/opening.h"
 
 namespace meddel {
 namespace scan {
@@ -33,10 +34,7 @@ struct BlockWork {
   Confirmer<Operation> confirmer;
 };
 
-// Operations are those of scan_pairs; those with rising bars also offer
-//   bool single(int64_t p) const    whether nothing but the best of a row's columns, and its
-//   equals,
-//                                   matters to it
+// Operations are those of scan_pairs.
 template <class Operation>
 class BlockScanner {
  public:
@@ -90,14 +88,14 @@ class BlockScanner {
       if (best < 0) return;
       if (bar > -kInfinity && scores[best - first] + screen_.start(bar) < 0) return;
       double least = -kInfinity;
-      if (operation_.single(p)) {
+      if (wanted_pairs(operation_, p, 0) == 1) {
         work.found[0] = static_cast<uint16_t>(best - first);
         least = raise(block, p, first, scores, 1, work);
       }
       if (least == -kInfinity) {
         settled = best;
         work.confirmer.add(best);
-        work.confirmer.settle(p, false);
+        work.confirmer.settle(p, 1, false);
         bar = operation_.bar(p);
       }
       bar = std::max(bar, least);
@@ -112,7 +110,7 @@ class BlockScanner {
           kernels().at_least(scores, columns, screen_.start(bar), work.found.data());
       const double least = raise(block, p, first, scores, count, work);
       if constexpr (Operation::kRising) {
-        if (operation_.single(p)) bar = std::max(bar, least);
+        if (wanted_pairs(operation_, p, 0) == 1) bar = std::max(bar, least);
       }
       for (int32_t c = 0; c < count; ++c) {
         const int64_t q = first + work.found[c];
@@ -120,7 +118,7 @@ class BlockScanner {
         work.confirmer.add(q, work.bounds[c]);
       }
     }
-    work.confirmer.settle(p, false);
+    work.confirmer.settle(p, 1, false);
   }
 
   // Bounds of the columns found, and what the best of those that count has at least.

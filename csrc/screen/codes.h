@@ -62,6 +62,14 @@ struct FineCodes {
   const int16_t* code(int64_t k) const { return &integers[k * width]; }
 };
 
+// The code of one row in two planes (fine.cpp), as Kernels::refine_fine wants it.
+struct FineCode {
+  std::vector<uint8_t> high;  // with the kernels' bias, if any
+  std::vector<uint8_t> low;   // with none
+  int32_t share;
+  double length;  // at least that of the point that they make
+};
+
 // Puts the code of the k-th position, of `width` integers, where the kernels want it.
 void put_code(const int8_t* code, int64_t width, int64_t k, int32_t a, Codes& out);
 

@@ -258,6 +258,26 @@ std::vector<double> Groups::reach(const Side& x, const Side& y) const {
   return out;
 }
 
+RowReach Groups::row_reach(const Side& y) const {
+  std::vector<float> away(inner_.size()), factor(inner_.size(), 0.0f);
+  for (int64_t a = 0; a < centres_; ++a) {
+    for (int64_t b = 0; b < centres_; ++b) {
+      const int64_t at = a * centres_ + b;
+      const double apart = length(a, b);
+      if (y.members[b] == 0 || apart == 0.0) {
+        away[at] = static_cast<float>(y.members[b] == 0 ? kInfinity : -kInfinity);
+        continue;
+      }
+      const double scale = dense_.step() / apart;
+      const double first =
+          dense_.step() * apart - extent(y, b, a) + scale * static_cast<double>(offset(a, b));
+      away[at] = static_cast<float>(first - 1e-6 * std::abs(first));
+      factor[at] = static_cast<float>(scale);
+    }
+  }
+  return {dense_, packed_, centres_, std::move(away), std::move(factor), y.members[centres_] > 0};
+}
+
 double Groups::left_over(const Side& x, const Side& y, const std::vector<double>& reach,
                          double bar) const {
   double left = 0.0, all = 0.0;

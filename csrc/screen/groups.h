@@ -19,6 +19,7 @@
 
 #include "base/parallel.h"
 #include "cpu/isa.h"
+#include "screen/row_reach.h"
 #include "screen/screen.h"
 
 namespace meddel {
@@ -44,6 +45,9 @@ class Groups {
 
   // The highest score of a row of group a of x and a row of group b of y: [a * count() + b].
   std::vector<double> reach(const Side& x, const Side& y) const;
+
+  // The same for single rows and the groups of a side.
+  RowReach row_reach(const Side& y) const;
 
   // The share of all pairs of a row of x and a row of y whose groups reach a bar.
   double left_over(const Side& x, const Side& y, const std::vector<double>& reach,

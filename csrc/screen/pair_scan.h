@@ -13,6 +13,7 @@
 #include "base/parallel.h"
 #include "base/sides.h"
 #include "cpu/isa.h"
+#include "screen/opening.h"
 #include "screen/plan.h"
 #include "screen/scan_screens.h"
 
@@ -26,6 +27,8 @@ namespace meddel {
 //   bool counts(int64_t p, int64_t q) const              whether column q of these matters
 //   double bar(int64_t p) const                          scores below it need not be handed over
 //   void take(int64_t p, int64_t q, double inner)        once a pair, in any order
+//   int64_t wanted(int64_t p) const                      pairs before a row has a bar, if it is not
+//                                                        one; what counts is then what is taken
 //   void finish_band(int64_t begin, int64_t end)         after the band's last pair
 // What a screen leaves out has a score below the bar; what is handed over may still be below it.
 // The elements of x and y are of one type, or those of y are fp32 (x is widened, exactly).
@@ -55,7 +58,7 @@ inline int64_t band_rows(const ScanSide& x, const Screening& screening, int thre
 template <class Operation>
 struct Workspace {
   Workspace(const Screening& screening, const ScanSide& x, const ScanSide& y, Operation& operation)
-      : confirmer(x, y, operation) {
+      : confirmer(x, y, operation), openings(x, y, operation, confirmer) {
     if (screening.prefix == nullptr && screening.dense == nullptr) return;
     starts.resize(static_cast<size_t>(kTileRows));
     taken.resize(static_cast<size_t>(kTileRows));
@@ -77,7 +80,17 @@ struct Workspace {
   std::vector<int32_t> scores;
   std::vector<uint16_t> columns;
   std::vector<int32_t> counts;
+  int64_t rows = 0;          // of the band
+  std::vector<float> reach;  // by [group * rows + row]: what RowReach says
+  // The chosen ones of a tile's rows side by side, where they are few.
+  std::vector<uint8_t> chosen_bytes;
+  std::vector<int32_t> chosen_starts;
+  std::vector<int64_t> chosen;
+  std::vector<uint16_t> chosen_columns;
+  std::vector<int32_t> chosen_counts;
+  std::vector<int64_t> open;  // rows
   Confirmer<Operation> confirmer;
+  Openings<Operation> openings;
 };
 
 // Codes of a screen: of rows from the band's begin on, and of columns from a piece's first on.
@@ -99,13 +112,16 @@ class Scanner {
     const ColumnRange all = ranges(begin, end);
     Workspace<Operation> work(screening_, x_, y_, operation_);
     if (screening_.prefix) work.prefix = screening_.x_codes(begin, end);
-    double lowest = lowest_bar(begin, end);
-    for (const Tile& tile : tiles(begin, end, all, lowest)) {
+    if (screening_.prefix || screening_.dense) work.openings.open(begin, end);
+    if (screening_.row_reach) measure_reach(begin, end, work);
+    double lowest = lowest_bar(begin, end, work);
+    for (const Tile& tile : tiles(begin, end, all, lowest, work)) {
       if (tile.reach < lowest) break;  // nor do those that follow
       team_.checkpoint(worker);
-      columns(begin, end, tile.begin, work);
-      if (Operation::kRising && screening_.groups > 0) lowest = lowest_bar(begin, end);
+      columns(begin, end, tile, work);
+      if (Operation::kRising && screening_.groups > 0) lowest = lowest_bar(begin, end, work);
     }
+    work.openings.close_all();
     operation_.finish_band(begin, end);
   }
 
@@ -121,40 +137,75 @@ class Scanner {
     return all.begin < all.end ? all : ColumnRange{0, 0};
   }
 
-  // The lowest bar of some rows that have columns.
-  double lowest_bar(int64_t begin, int64_t end) const {
+  // The lowest bar of a band's rows that have columns.
+  double lowest_bar(int64_t begin, int64_t end, const Workspace<Operation>& work) const {
     double lowest = kInfinity;
     for (int64_t p = begin; p < end; ++p) {
       const ColumnRange range = operation_.range(p);
-      if (range.begin < range.end) lowest = std::min(lowest, operation_.bar(p));
+      if (range.begin < range.end) lowest = std::min(lowest, bar(p, work));
     }
     return lowest;
   }
 
+  double bar(int64_t p, const Workspace<Operation>& work) const {
+    return work.openings.is_open(p) ? work.openings.bar(p) : operation_.bar(p);
+  }
+
+  // How high the rows of a band reach.
+  void measure_reach(int64_t begin, int64_t end, Workspace<Operation>& work) const {
+    work.rows = end - begin;
+    work.dense = screening_.x_dense(begin, end);
+    work.reach.resize(static_cast<size_t>(work.rows * screening_.groups));
+    screening_.row_reach->measure(work.dense, &screening_.x_group[begin], work.rows, work.rows,
+                                  work.reach.data());
+  }
+
+  // A tile's columns, or those of one group where rows are told apart.
   struct Tile {
     int64_t begin;
+    int64_t end;
     double reach;  // the highest score of its columns and a band's rows
   };
 
+  static int64_t tile_of(int64_t q) { return q / kTileColumns * kTileColumns; }
+
   // The tiles of a band that reach its lowest bar, the most promising first, as they raise the
   // bars: by their groups, or those near the band's own position (frames of a video, say).
-  std::vector<Tile> tiles(int64_t begin, int64_t end, const ColumnRange& all, double lowest) const {
-    const auto tile_of = [](int64_t q) { return q / kTileColumns * kTileColumns; };
+  std::vector<Tile> tiles(int64_t begin, int64_t end, const ColumnRange& all, double lowest,
+                          const Workspace<Operation>& work) const {
     std::vector<Tile> out;
     const auto add = [&](int64_t tile) {
       const double reach =
           screening_.groups > 0 ? screening_.highest(begin, end, tile, tile_end(tile)) : kInfinity;
-      if (reach >= lowest) out.push_back({tile, reach});
+      if (reach >= lowest) out.push_back({tile, tile_end(tile), reach});
     };
+    if (screening_.row_reach) {
+      for (int64_t group = 0; group < screening_.groups; ++group) {
+        const float* rows = &work.reach[group * work.rows];
+        const float highest = *std::max_element(rows, rows + work.rows);
+        const double reach = screening_.dense->score(static_cast<double>(highest));
+        if (reach < lowest) continue;
+        const int64_t last = std::min(all.end, screening_.y_begin[group + 1]);
+        for (int64_t q = std::max(all.begin, screening_.y_begin[group]); q < last;) {
+          const int64_t next = std::min(last, tile_of(q) + kTileColumns);
+          out.push_back({q, next, reach});
+          q = next;
+        }
+      }
+      best_first(out);
+      return out;
+    }
     const int64_t first = tile_of(all.begin);
     const int64_t middle = std::clamp(tile_of(begin), first, tile_of(std::max(first, all.end - 1)));
     for (int64_t tile = middle; tile < all.end; tile += kTileColumns) add(tile);
     for (int64_t tile = middle - kTileColumns; tile >= first; tile -= kTileColumns) add(tile);
-    if (screening_.groups > 0 && Operation::kRising) {
-      std::stable_sort(out.begin(), out.end(),
-                       [](const Tile& a, const Tile& b) { return a.reach > b.reach; });
-    }
+    if (screening_.groups > 0 && Operation::kRising) best_first(out);
     return out;
+  }
+
+  static void best_first(std::vector<Tile>& tiles) {
+    std::stable_sort(tiles.begin(), tiles.end(),
+                     [](const Tile& a, const Tile& b) { return a.reach > b.reach; });
   }
 
   int64_t tile_end(int64_t tile) const { return std::min(tile + kTileColumns, y_.size()); }
@@ -167,6 +218,7 @@ class Scanner {
     int64_t begin;
     int64_t end;
     int64_t tile;
+    int64_t from;  // the first of the columns that count
     int64_t skipped;
     int64_t columns;
 
@@ -175,15 +227,16 @@ class Scanner {
     int64_t blocks() const { return (columns + kBlockColumns - 1) / kBlockColumns; }
   };
 
-  void columns(int64_t begin, int64_t end, int64_t tile, Workspace<Operation>& work) {
+  void columns(int64_t begin, int64_t end, const Tile& some, Workspace<Operation>& work) {
+    const int64_t tile = tile_of(some.begin);
     for (int64_t p = begin; p < end; p += kTileRows) {
       const int64_t last = std::min(end, p + kTileRows);
       const ColumnRange wanted = ranges(p, last);
-      const int64_t from = std::max(tile, wanted.begin), to = std::min(tile_end(tile), wanted.end);
+      const int64_t from = std::max(some.begin, wanted.begin), to = std::min(some.end, wanted.end);
       if (from >= to) continue;
       if (screening_.prefix || screening_.dense) {
         const int64_t skipped = (from - tile) / kBlockColumns * kBlockColumns;
-        screened({begin, end, p, last, tile, skipped, to - tile - skipped}, work);
+        screened({begin, end, p, last, tile, from, skipped, to - tile - skipped}, work);
       } else {
         for (int64_t row = p; row < last; ++row) confirm_all(row, tile, work);
       }
@@ -192,7 +245,8 @@ class Scanner {
 
   void screened(const Piece& piece, Workspace<Operation>& work) {
     std::fill(work.taken.begin(), work.taken.end(), uint8_t{0});
-    const int64_t wanted = choose_rows(piece, work);
+    int64_t wanted = choose_rows(piece, work);
+    if (wanted > 0 && work.openings.any()) wanted -= open(piece, work);
     if (wanted == 0) return;
     bool dense = screening_.prefix == nullptr || work.dense_tiles > 0;
     if (!dense) {
@@ -215,7 +269,7 @@ class Scanner {
       apply(dense_codes(piece, work), piece, work);
     }
     for (int64_t p = piece.begin; p < piece.end; ++p) {
-      confirm_survivors(p, p - piece.begin, piece.first(), work);
+      confirm_survivors(p, piece, work);
     }
   }
 
@@ -255,6 +309,18 @@ class Scanner {
   int64_t choose_rows(const Piece& piece, Workspace<Operation>& work) const {
     std::fill(work.starts.begin(), work.starts.end(), Screen::never());
     int64_t count = 0;
+    if (screening_.row_reach) {
+      const int64_t group = screening_.y_group[piece.from];
+      const float* highest = &work.reach[group * work.rows + piece.begin - piece.band];
+      for (int64_t p = piece.begin; p < piece.end; ++p) {
+        const int64_t r = p - piece.begin;
+        const double wanted = screening_.dense->wanted(bar(p, work));
+        if (work.taken[r] || static_cast<double>(highest[r]) < wanted) continue;
+        work.starts[r] = 0;
+        ++count;
+      }
+      return count;
+    }
     for (int64_t p = piece.begin; p < piece.end;) {
       // Rows of one group are asked about together.
       int64_t next = piece.end;
@@ -265,12 +331,28 @@ class Scanner {
         reach = screening_.highest(p, next, piece.first(), piece.first() + piece.columns);
       }
       for (; p < next; ++p) {
-        if (work.taken[p - piece.begin] || reach < operation_.bar(p)) continue;
+        if (work.taken[p - piece.begin] || reach < bar(p, work)) continue;
         work.starts[p - piece.begin] = 0;
         ++count;
       }
     }
     return count;
+  }
+
+  // Has the open ones of the chosen rows look at a piece's columns; returns their number.
+  int64_t open(const Piece& piece, Workspace<Operation>& work) {
+    work.open.clear();
+    for (int64_t p = piece.begin; p < piece.end; ++p) {
+      const bool chosen = work.starts[p - piece.begin] != Screen::never();
+      if (chosen && work.openings.is_open(p)) work.open.push_back(p);
+    }
+    if (work.open.empty()) return 0;
+    if (!work.openings.look(work.open, piece.from, piece.first() + piece.columns)) return 0;
+    for (const int64_t p : work.open) {
+      work.starts[p - piece.begin] = Screen::never();
+      work.taken[p - piece.begin] = 1;
+    }
+    return static_cast<int64_t>(work.open.size());
   }
 
   // Screens the chosen ones of a piece's rows. Rows without a bar take what they need from the tile
@@ -300,6 +382,7 @@ class Scanner {
                        work);
       }
     }
+    if (screen_few(codes, piece, work)) return;
     // Four rows at a time; runs of those that have one to look at.
     for (int64_t r = 0; r < rows;) {
       int64_t last = r;
@@ -311,6 +394,39 @@ class Scanner {
       }
       r = std::max(last, r + 4);
     }
+  }
+
+  // Screens the chosen ones side by side where they are less than half of those that would be
+  // screened as they stand; returns whether they were.
+  bool screen_few(const ScreenCodes& codes, const Piece& piece, Workspace<Operation>& work) {
+    work.chosen.clear();
+    int64_t fours = 0;
+    for (int64_t r = 0; r < piece.rows(); r += 4) fours += none_starts(&work.starts[r]) ? 0 : 1;
+    for (int64_t r = 0; r < piece.rows(); ++r) {
+      if (work.starts[r] != Screen::never()) work.chosen.push_back(r);
+    }
+    const int64_t chosen = static_cast<int64_t>(work.chosen.size());
+    const int64_t padded = (chosen + 3) / 4 * 4, width = codes.screen.width();
+    if (chosen == 0 || padded > 2 * fours) return chosen == 0;
+    work.chosen_bytes.resize(static_cast<size_t>(padded * width));
+    work.chosen_starts.assign(static_cast<size_t>(padded), Screen::never());
+    work.chosen_columns.resize(static_cast<size_t>(padded * kTileColumns));
+    work.chosen_counts.resize(static_cast<size_t>(padded));
+    for (int64_t k = 0; k < chosen; ++k) {
+      const int64_t r = work.chosen[k], at = piece.begin - piece.band + r;
+      std::copy_n(&codes.rows.bytes[at * width], width, &work.chosen_bytes[k * width]);
+      work.chosen_starts[k] = work.starts[r];
+    }
+    kernels().screen(work.chosen_bytes.data(), work.chosen_starts.data(), padded, codes.packed,
+                     codes.starts, piece.blocks(), width, work.chosen_columns.data(), kTileColumns,
+                     work.chosen_counts.data());
+    for (int64_t k = 0; k < chosen; ++k) {
+      const int64_t r = work.chosen[k];
+      work.counts[r] = work.chosen_counts[k];
+      std::copy_n(&work.chosen_columns[k * kTileColumns], work.counts[r],
+                  &work.columns[r * kTileColumns]);
+    }
+    return true;
   }
 
   static constexpr int32_t kUnseen = std::numeric_limits<int32_t>::min();
@@ -331,7 +447,7 @@ class Scanner {
     constexpr int32_t kOut = -1'200'000'000;  // below all sums of rows that count (bounds.h)
     const ColumnRange range = operation_.range(p);
     const int64_t first = piece.first(), columns = piece.blocks() * kBlockColumns;
-    const int64_t begin = std::max(first, range.begin);
+    const int64_t begin = std::max(piece.from, range.begin);
     const int64_t end = std::min(first + piece.columns, range.end);
     if (begin >= end) return;
     std::fill(scores, scores + (begin - first), kOut);
@@ -371,12 +487,15 @@ class Scanner {
     work.confirmer.settle(p);
   }
 
-  void confirm_survivors(int64_t p, int64_t r, int64_t first, Workspace<Operation>& work) {
+  void confirm_survivors(int64_t p, const Piece& piece, Workspace<Operation>& work) {
     const ColumnRange range = operation_.range(p);
+    const int64_t r = p - piece.begin, first = piece.first();
+    const int64_t begin = std::max(piece.from, range.begin);
+    const int64_t end = std::min(first + piece.columns, range.end);
     const uint16_t* found = &work.columns[r * kTileColumns];
     for (int32_t k = 0; k < work.counts[r]; ++k) {
       const int64_t q = first + found[k];
-      if (q < range.begin || q >= range.end || !operation_.counts(p, q)) continue;
+      if (q < begin || q >= end || !operation_.counts(p, q)) continue;
       work.confirmer.add(q);
     }
     work.confirmer.settle(p);

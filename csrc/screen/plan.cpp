@@ -74,14 +74,15 @@ double left_over(const Screen& screen, const Positions& x, const Positions& y, d
 std::optional<Screen> choose_prefix(Team& team, const Sample& sample, const Screen* dense,
                                     const Positions& x, const Positions& y, double pairs,
                                     double bar, Reading reading) {
-  if (mode.load() == ScreenMode::kWide) return Screen::prefix(team, sample, kKept[1]);
   if (screens_forced() || dense == nullptr) {
-    return Screen::prefix(team, sample, kKept[0]);
+    const int64_t kept = kKept[mode.load() == ScreenMode::kWide ? 1 : 0];
+    return Screen::prefix(team, sample, kept).holding(sample);
   }
   // In multiply-adds of int8, of which dense products take d: a code of m dimensions takes 8 m d,
   // learning them 4e9 for 60 (15 ms), more than twice that for twice as many, and a survivor some
   // 15 ns. A byte from memory takes as long as 7 of them (33 GB/s), and a survivor's dense code,
-  // which lies alone, as long as 600 bytes more.
+  // which lies alone, as long as 600 bytes more; but dense codes are streamed for some three rows
+  // at a time.
   const double d = static_cast<double>(sample.map.d);
   const bool streamed = reading == Reading::kStreamed;
   const double integer = streamed ? 7.0 : 1.0;
@@ -90,7 +91,7 @@ std::optional<Screen> choose_prefix(Team& team, const Sample& sample, const Scre
   const double codes = &x.rows == &y.rows ? rows : rows + static_cast<double>(y.rows.size());
   const double row_bytes = static_cast<double>(sample.map.d * item_size(x.x.dtype));
   std::optional<Screen> best;
-  double least = pairs * d * integer;
+  double least = pairs * d * (streamed ? (pairs > 200.0 * rows ? 2.5 : integer) : 1.0);
   for (const int64_t kept : {kLeastKept, kKept[0], kKept[1], kKept[2]}) {
     if (kept == kLeastKept && !streamed) continue;
     const double m = static_cast<double>(kept), width = m + kRemainder;
@@ -105,6 +106,7 @@ std::optional<Screen> choose_prefix(Team& team, const Sample& sample, const Scre
     least = cost;
     best.emplace(std::move(prefix));
   }
+  if (best) best.emplace(best->holding(sample));
   return best;
 }
 

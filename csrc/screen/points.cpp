@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/copies.h"
 #include "cpu/isa.h"
 #include "screen/bounds.h"
 #include "screen/plan.h"
@@ -53,8 +54,28 @@ double PointMap::wanted(double bar) const {
 }
 
 Sample::Sample(Metric metric, const Positions& x, const Positions& y, const ScreenPlan& plan)
-    : map{metric, x.x.d, 1.0f, std::vector<float>(static_cast<size_t>(x.x.d), 0.0f)} {
+    : map{metric, x.x.d, 1.0f, std::vector<float>(static_cast<size_t>(x.x.d), 0.0f)},
+      known(x.x.known == y.x.known ? x.x.known : nullptr) {
   const int64_t wanted = plan.prefix ? kSampleRows : kFewSampleRows;
+  if (known == nullptr) {
+    learn(x, y, wanted);
+    return;
+  }
+  for (const int64_t rows : {kSampleRows, wanted}) {
+    if (const auto before = known->find<Sample>(name("sample", rows))) {
+      *this = *before;
+      return;
+    }
+  }
+  const std::vector<int64_t> rows = count_up(x.x.n);
+  const Positions all{x.x, x.norms, rows};
+  learn(all, all, wanted);
+  const auto bytes = static_cast<int64_t>(sizeof(float) * (points.size() + squares.size()));
+  if (bytes <= known->most() / 20) known->keep<Sample>(name("sample", wanted), *this, bytes);
+}
+
+void Sample::learn(const Positions& x, const Positions& y, int64_t wanted) {
+  const Metric metric = map.metric;
   if (metric == Metric::kEuclidean) {
     std::vector<double> norms;
     each_sampled(x, y, wanted,

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
 #include <vector>
 
+#include "base/known.h"
 #include "base/sides.h"
 #include "base/truth.h"
 
@@ -34,15 +36,26 @@ struct PointMap {
 };
 
 // The points of some rows, spread evenly over both sides of a scan (one side when they are the same
-// object); at least one, of zeros if need be.
+// object); at least one, of zeros if need be. Where both are of one matrix of which things are
+// known, those are rows of all of it, and so is what is learned from them.
 struct Sample {
   Sample(Metric metric, const Positions& x, const Positions& y, const ScreenPlan& plan);
 
   int64_t count() const { return static_cast<int64_t>(squares.size()); }
 
+  // What Known calls something that is learned from this, by a number.
+  std::string name(const char* what, int64_t number) const {
+    const char* const metric = map.metric == Metric::kCosine ? "cosine" : "distance";
+    return std::string(what) + ' ' + std::to_string(number) + ' ' + metric;
+  }
+
   PointMap map;
   std::vector<float> points;
   std::vector<float> squares;  // their |w~|^2
+  Known* known = nullptr;
+
+ private:
+  void learn(const Positions& x, const Positions& y, int64_t wanted);
 };
 
 template <class T>

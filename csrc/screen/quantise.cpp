@@ -11,7 +11,6 @@ namespace meddel {
 namespace {
 
 constexpr int64_t kEncodeRows = 64;  // rows projected at a time
-constexpr int64_t kFewRows = 8;      // rows that stay in L1, where nothing is projected
 
 // A row that may lie anywhere, before it is wanted.
 void prefetch(const Matrix& x, int64_t i) {
@@ -20,16 +19,9 @@ void prefetch(const Matrix& x, int64_t i) {
   for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at);
 }
 
-// Width is a multiple of 4.
-void flip_bytes(const int8_t* code, int64_t width, uint64_t flip, uint8_t* out) {
-  int64_t c = 0;
-  for (; c + 8 <= width; c += 8) {
-    uint64_t bytes;
-    std::memcpy(&bytes, code + c, 8);
-    bytes ^= flip;
-    std::memcpy(out + c, &bytes, 8);
-  }
-  for (; c < width; ++c) out[c] = static_cast<uint8_t>(code[c]) ^ static_cast<uint8_t>(flip);
+// (Bytes may alias whatever stands behind a reference: a loop over these is not vectorised.)
+void add_bias(const int8_t* code, int64_t width, int32_t bias, uint8_t* out) {
+  for (int64_t c = 0; c < width; ++c) out[c] = static_cast<uint8_t>(code[c] + bias);
 }
 
 }  // namespace
@@ -86,8 +78,8 @@ Screen::Share Screen::encode_dense(const float* point, double square, double kap
 
 // A row that is screened has |w~| <= W (1 + off), so that integers stay within 32,001, and sums of
 // their products, by Cauchy-Schwarz, within 1.1e9.
-void Screen::encode_fine(const float* point, double square, double kappa, int64_t k,
-                         FineCodes& out) const {
+void Screen::put_fine(const float* point, double square, double kappa, int64_t k,
+                      FineCodes& out) const {
   int16_t* code = &out.integers[k * out.width];
   std::fill(code, code + out.width, int16_t{0});
   out.height[k] = kInfinity;
@@ -118,68 +110,102 @@ double Screen::fine_width() const {
   return map_.score(2.02 * (fine_off() + height));
 }
 
+struct Screen::Workspace {
+  std::vector<float> points;
+  std::vector<float> projected;
+  std::vector<int8_t> code;
+};
+
+template <class Take>
+void Screen::make_codes(const Positions& side, const int64_t* positions, int64_t count,
+                        Workspace& work, const Take& take) const {
+  float squares[kEncodeRows];
+  work.points.resize(static_cast<size_t>(kEncodeRows * d_));
+  work.code.resize(static_cast<size_t>(width_));
+  float* const points = work.points.data();
+  int8_t* const code = work.code.data();
+  for (int64_t k = 0; k < count; ++k) {
+    squares[k] = map_(side, side.rows[positions[k]], points + k * d_);
+  }
+  if (!dense_) {
+    work.projected.resize(static_cast<size_t>(kEncodeRows * padded_));
+    kernels().multiply(points, d_, count, basis_.data(), d_, padded_, work.projected.data());
+  }
+  for (int64_t k = 0; k < count; ++k) {
+    Share share{kSurvives, 0.0};
+    const double square = static_cast<double>(squares[k]);
+    if (square < map_.longest * map_.longest) {
+      const double kappa = map_.kappa(side.norms[side.rows[positions[k]]]);
+      share = dense_ ? encode_dense(points + k * d_, square, kappa, code)
+                     : encode_prefix(&work.projected[k * padded_], square, kappa, code);
+    }
+    if (share.a == kSurvives) std::fill(work.code.begin(), work.code.end(), int8_t{0});
+    take(positions[k], code, share.a, share.tau, points + k * d_, square);
+  }
+}
+
 template <class Take>
 void Screen::each_code(const Positions& side, int64_t begin, int64_t end, const Take& take) const {
-  const int64_t most = dense_ ? kFewRows : kEncodeRows;
-  std::vector<float> points(static_cast<size_t>(most * d_));
-  std::vector<float> squares(static_cast<size_t>(most));
-  std::vector<float> projected(dense_ ? 0 : static_cast<size_t>(kEncodeRows * padded_));
-  std::vector<int8_t> code(static_cast<size_t>(width_));
-  for (int64_t first = begin; first < end; first += most) {
-    const int64_t count = std::min(most, end - first);
-    for (int64_t k = 0; k < count; ++k) {
-      if (dense_ && first + k + most < end) prefetch(side.x, side.rows[first + k + most]);
-      squares[k] = map_(side, side.rows[first + k], &points[k * d_]);
-    }
-    if (!dense_) {
-      kernels().multiply(points.data(), d_, count, basis_.data(), d_, padded_, projected.data());
-    }
-    for (int64_t k = 0; k < count; ++k) {
-      Share share{kSurvives, 0.0};
-      const double square = static_cast<double>(squares[k]);
-      if (square < map_.longest * map_.longest) {
-        const double kappa = map_.kappa(side.norms[side.rows[first + k]]);
-        share = dense_ ? encode_dense(&points[k * d_], square, kappa, code.data())
-                       : encode_prefix(&projected[k * padded_], square, kappa, code.data());
+  HeldCodes* const held = held_ && side.x.known == of_ ? held_.get() : nullptr;
+  Workspace work;
+  for (int64_t first = begin; first < end; first += kEncodeRows) {
+    int64_t wanted[kEncodeRows], count = 0;
+    for (int64_t p = first; p < std::min(end, first + kEncodeRows); ++p) {
+      const int64_t row = side.rows[p];
+      if (held != nullptr && held->has(row)) {
+        take(p, held->code(row), held->share(row), held->tau(row));
+      } else {
+        wanted[count++] = p;
       }
-      if (share.a == kSurvives) std::fill(code.begin(), code.end(), int8_t{0});
-      take(first + k, code.data(), share.a, share.tau, &points[k * d_], square);
     }
+    if (count == 0) continue;
+    make_codes(side, wanted, count, work,
+               [&](int64_t p, const int8_t* code, int32_t a, double tau, const float*, double) {
+                 if (held != nullptr) held->put(side.rows[p], code, a, tau);
+                 take(p, code, a, tau);
+               });
   }
 }
 
 void Screen::encode(const Positions& side, int64_t begin, int64_t end, int64_t at, RowCodes* rows,
                     Codes* columns, FineCodes* fine) const {
-  // The kernels' bias, 0 or 128, flips the sign at most: eight integers at a time.
-  const uint64_t flip = 0x0101010101010101u * static_cast<uint64_t>(kernels().bias);
-  std::vector<int8_t> block(columns == nullptr ? 0 : static_cast<size_t>(kBlockColumns * width_));
+  const int32_t bias = kernels().bias;
+  Workspace work;
+  std::vector<int8_t> block(static_cast<size_t>(kBlockColumns * width_));
+  int64_t positions[kBlockColumns];
   int32_t shares[kBlockColumns];
-  each_code(
-      side, begin, end,
-      [&](int64_t p, const int8_t* code, int32_t a, double tau, const float* point, double square) {
-        const int64_t k = at + p - begin;
-        if (fine != nullptr)
-          encode_fine(point, square, map_.kappa(side.norms[side.rows[p]]), k, *fine);
-        if (columns != nullptr) {
-          const int64_t in = (p - begin) % kBlockColumns;
-          std::memcpy(&block[in * width_], code, static_cast<size_t>(width_));
-          shares[in] = a;
-          if (in + 1 == kBlockColumns || p + 1 == end) {
-            put_block(block.data(), width_, k - in, in + 1, shares, *columns);
-          }
-        }
-        if (rows == nullptr) return;
-        flip_bytes(code, width_, flip, &rows->bytes[k * width_]);
-        rows->share[k] = a;
-        if (!rows->tau.empty()) rows->tau[k] = tau;
-      });
+  for (int64_t first = begin; first < end; first += kBlockColumns) {
+    const int64_t count = std::min(end - first, kBlockColumns);
+    for (int64_t p = first; p < first + count; ++p) {
+      positions[p - first] = p;
+      if (p + kBlockColumns < end) prefetch(side.x, side.rows[p + kBlockColumns]);
+    }
+    make_codes(side, positions, count, work,
+               [&](int64_t p, const int8_t* code, int32_t a, double tau, const float* point,
+                   double square) {
+                 const int64_t k = at + p - begin;
+                 std::memcpy(&block[(p - first) * width_], code, static_cast<size_t>(width_));
+                 shares[p - first] = a;
+                 if (fine != nullptr) {
+                   put_fine(point, square, map_.kappa(side.norms[side.rows[p]]), k, *fine);
+                 }
+                 if (rows == nullptr) return;
+                 add_bias(code, width_, bias, &rows->bytes[k * width_]);
+                 rows->share[k] = a;
+                 if (!rows->tau.empty()) rows->tau[k] = tau;
+               });
+    if (columns == nullptr) continue;
+    put_block(block.data(), width_, at + first - begin, count, shares, *columns);
+  }
 }
 
 Codes Screen::encode(const Positions& side, int64_t begin, int64_t end) const {
   const int64_t count = round_up(end - begin, kBlockColumns);
   Codes out{std::vector<int8_t>(static_cast<size_t>(count * width_), 0),
             std::vector<int32_t>(static_cast<size_t>(count), -kDropped)};
-  encode(side, begin, end, 0, nullptr, &out, nullptr);
+  each_code(side, begin, end, [&](int64_t p, const int8_t* code, int32_t a, double) {
+    put_code(code, width_, p - begin, a, out);
+  });
   return out;
 }
 
@@ -197,11 +223,16 @@ Codes Screen::encode(Team& team, const Positions& side) const {
 }
 
 RowCodes Screen::encode_rows(const Positions& side, int64_t begin, int64_t end) const {
+  const int32_t bias = kernels().bias;
   const int64_t count = round_up(end - begin, 4);
   RowCodes out{std::vector<uint8_t>(static_cast<size_t>(count * width_ + kChunk)),
                std::vector<int32_t>(static_cast<size_t>(count), -kDropped),
                std::vector<double>(static_cast<size_t>(count), 0.0)};
-  encode(side, begin, end, 0, &out, nullptr, nullptr);
+  each_code(side, begin, end, [&](int64_t p, const int8_t* code, int32_t a, double tau) {
+    add_bias(code, width_, bias, &out.bytes[(p - begin) * width_]);
+    out.share[p - begin] = a;
+    out.tau[p - begin] = tau;
+  });
   return out;
 }
 

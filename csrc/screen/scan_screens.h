@@ -12,6 +12,7 @@
 #include "base/parallel.h"
 #include "base/sides.h"
 #include "base/truth.h"
+#include "screen/row_reach.h"
 #include "screen/screen.h"
 
 namespace meddel {
@@ -43,6 +44,8 @@ struct Screening {
   std::vector<double> reach;  // highest score of two groups: [x's * groups + y's]
   std::vector<int32_t> x_group;
   std::vector<int32_t> y_group;
+  std::vector<int64_t> y_begin;         // by group, and the end: its first position
+  const RowReach* row_reach = nullptr;  // likewise of single rows, where that is worth it
 
   // The highest score of rows [begin, end) of x and columns [first, last) of y.
   double highest(int64_t begin, int64_t end, int64_t first, int64_t last) const;
@@ -54,8 +57,8 @@ struct Screening {
 // the input that it may take, beside the norms.
 int64_t kept_bytes(const Matrix& x, int64_t taken);
 
-// The dense codes of rows that are scanned again and again: held where they take little memory,
-// else made anew each time.
+// The dense codes of rows that are scanned again and again: held where they take little memory and
+// the screen does not hold them itself, else made anew each time.
 class DenseRows {
  public:
   DenseRows(Team& team, const Screen& dense, const ScanSide& all);
@@ -73,6 +76,13 @@ class DenseRows {
 constexpr double kRegroup = 0.67;
 constexpr double kRegroupEarlier = 0.3;
 
+// Of an operation that takes the several best pairs of a row: columns that it looks at before there
+// is a bar (opening.h), and whether groups are told apart row by row.
+struct Several {
+  int64_t opened = 0;
+  bool by_row = false;
+};
+
 // The screens of one scan. Requires that x and y outlive it, and are changed by nobody else.
 class ScanScreens {
  public:
@@ -81,17 +91,18 @@ class ScanScreens {
   // no more than the share `regroup` of all pairs to be looked at, at the given bar or, without
   // one, at what a sample says that the bars of nearest neighbours will be.
   ScanScreens(Team& team, Metric metric, ScanSide& x, ScanSide& y, double pairs, double regroup,
-              std::optional<double> bar = std::nullopt);
+              std::optional<double> bar = std::nullopt, const Several& several = {});
 
   const scan::Screening& screening() const { return screening_; }
 
  private:
   // Returns the share of the pairs that is left to look at.
-  double group(Team& team, ScanSide& x, ScanSide& y, double regroup, double bar);
+  double group(Team& team, ScanSide& x, ScanSide& y, double regroup, double bar, bool by_row);
   void keep_tiles(const ScanSide& y);
 
   std::optional<Screen> prefix_;
   std::optional<Screen> dense_;
+  std::optional<RowReach> row_reach_;
   scan::Screening screening_;
   Codes y_codes_;
   std::vector<Codes> kept_;  // dense codes of the first tiles

@@ -12,6 +12,14 @@
 namespace meddel {
 namespace {
 
+// Names for Known.
+constexpr char kDense[] = "dense";
+constexpr char kLearned[] = "prefix";
+constexpr char kHolding[] = "prefix with codes";
+
+// A few rows with a larger coordinate are clipped.
+constexpr double kUsual = 0.98;
+
 // The largest size of some numbers: without a sign, their bits are of the same order.
 float largest_of(const float* x, int64_t d) {
   int32_t most = 0;
@@ -39,11 +47,18 @@ Screen::Screen(const Sample& sample, int64_t kept, bool dense)
       epsilon_(1.01 * kUnit * (2.0 * map_.longest + map_.mean_norm)),
       off_(static_cast<double>(d_ + 320) / 16.0 * kUnit) {}
 
-Screen Screen::prefix(Team& team, const Sample& sample, int64_t kept) {
-  Screen screen(sample, std::min(sample.map.d, kept), false);
+Screen Screen::prefix(Team& team, const Sample& sample, int64_t wanted) {
+  const int64_t kept = std::min(sample.map.d, wanted);
+  for (const char* what : {kHolding, kLearned}) {
+    const auto before =
+        sample.known ? sample.known->find<Screen>(sample.name(what, kept)) : nullptr;
+    if (before != nullptr) return *before;
+  }
+  Screen screen(sample, kept, false);
   screen.basis_ = learn_basis(team, sample, screen.kept_, screen.padded_);
   screen.measure_basis();
   screen.learn_step(sample);
+  if (sample.known) sample.known->keep(sample.name(kLearned, kept), screen, screen.bytes());
   return screen;
 }
 
@@ -51,6 +66,33 @@ Screen Screen::dense(const Sample& sample, double share) {
   Screen screen(sample, sample.map.d, true);
   screen.learn_dense_step(sample, share);
   return screen;
+}
+
+Screen Screen::dense(const Sample& sample) {
+  const auto before =
+      sample.known ? sample.known->find<Screen>(sample.name(kDense, sample.map.d)) : nullptr;
+  if (before != nullptr) return *before;
+  Screen screen(sample, sample.map.d, true);
+  screen.learn_dense_step(sample, kUsual);
+  return screen.holding(sample);
+}
+
+Screen Screen::holding(const Sample& sample) const {
+  if (sample.known == nullptr || held_ != nullptr) return *this;
+  // Together these leave room for the sample, and for prefixes that were learned but not taken.
+  const double share = dense_ ? 0.75 : 0.2;
+  const auto most = static_cast<int64_t>(share * static_cast<double>(sample.known->most()));
+  const int64_t rows = std::min(sample.known->rows(), most / HeldCodes::row_bytes(width_));
+  Screen out = *this;
+  out.of_ = sample.known;
+  out.held_ = std::make_shared<HeldCodes>(rows, width_);
+  const int64_t bytes = out.bytes();
+  return *sample.known->keep(sample.name(dense_ ? kDense : kHolding, kept_), std::move(out), bytes);
+}
+
+int64_t Screen::bytes() const {
+  const size_t floats = basis_.size() + map_.mean.size();
+  return static_cast<int64_t>(sizeof(float) * floats) + (held_ ? held_->bytes() : 0);
 }
 
 // delta = |B'B - I| of the basis as rounded to fp32, and eta by |B|_F^2 <= m (1 + delta).

@@ -35,6 +35,7 @@ from typing import Any
 from meddel_fast._version import __version__
 
 _ROOM_OF = {
+    "Prepared": "arrays",
     "deduplicate": "ops",
     "del_score": "benchmark.scores.normdel",
     "iter_similar_pairs": "ops",

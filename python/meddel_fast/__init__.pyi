@@ -1,5 +1,6 @@
 from meddel_fast import compat, index, ops, reference, selectors
 from meddel_fast._version import __version__
+from meddel_fast.arrays import Prepared
 from meddel_fast.benchmark.scores.normdel import del_score, normdel
 from meddel_fast.ops import (
     deduplicate,
@@ -13,6 +14,7 @@ from meddel_fast.ops import (
 from meddel_fast.stores import open_store
 
 __all__ = [
+    "Prepared",
     "__version__",
     "compat",
     "deduplicate",

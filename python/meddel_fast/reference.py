@@ -8,6 +8,7 @@ in :mod:`meddel_fast.ops`.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -165,29 +166,41 @@ def _assign(x: Float, centroids: Float, spherical: bool) -> tuple[Int, Float]:
     return labels, 1.0 - best if spherical else -best
 
 
-def kmeans_plus_plus(x: Float, k: int, spherical: bool, uniforms: Float) -> Int:
-    """Seed by k-means++ (Arthur and Vassilvitskii 2007) from k uniforms in [0, 1)."""
-    n = len(x)
-    chosen = [min(int(uniforms[0] * n), n - 1)]
-    weight = np.full(n, np.inf)
-    while True:
+def _draw(share: Float, uniform: float) -> int:
+    """Draw a row: where the running sum of shares, block by block, exceeds the uniform's part."""
+    blocks = np.cumsum(_block_sums(share))
+    target = min(uniform * blocks[-1], np.nextafter(blocks[-1], 0.0))
+    block = int(np.argmax(blocks > target))
+    rows = share[block * BLOCK_ROWS : (block + 1) * BLOCK_ROWS]
+    before = blocks[block - 1] if block else 0.0
+    beyond = np.cumsum(np.concatenate([[before], rows]))[1:] > target
+    # Rounding may leave the block's own running sum short of the target: last possible row.
+    last = int(np.flatnonzero(rows)[-1])
+    return block * BLOCK_ROWS + (int(np.argmax(beyond)) if beyond.any() else last)
+
+
+def kmeans_plus_plus(
+    x: Float, k: int, spherical: bool, uniforms: Float, weights: Float | None = None
+) -> Int:
+    """Seed by k-means++ (Arthur and Vassilvitskii 2007) from k uniforms in [0, 1).
+
+    The first row is drawn in proportion to its weight, the others to their weight times their
+    distance to the nearest seed. When no row has such a product left (only copies of the seeds
+    are, or rows of weight 0), the lowest rows not yet taken follow.
+    """
+    weights = np.ones(len(x)) if weights is None else weights
+    chosen = [_draw(weights, uniforms[0])]
+    nearest = np.full(len(x), np.inf)
+    while len(chosen) < k:
         _, distance = _assign(x, x[chosen[-1:]], spherical)
-        weight = np.minimum(weight, distance)
-        weight[chosen[-1]] = 0.0
-        if len(chosen) == k:
-            return np.array(chosen, dtype=np.int64)
-        blocks = np.cumsum(_block_sums(weight))
-        if blocks[-1] == 0.0:  # only copies of the seeds are left
-            chosen.append(min(set(range(n)) - set(chosen)))
-            continue
-        target = min(uniforms[len(chosen)] * blocks[-1], np.nextafter(blocks[-1], 0.0))
-        block = int(np.argmax(blocks > target))
-        rows = weight[block * BLOCK_ROWS : (block + 1) * BLOCK_ROWS]
-        before = blocks[block - 1] if block else 0.0
-        beyond = np.cumsum(np.concatenate([[before], rows]))[1:] > target
-        # Rounding may leave the block's own running sum short of the target: last possible row.
-        last = int(np.flatnonzero(rows)[-1])
-        chosen.append(block * BLOCK_ROWS + (int(np.argmax(beyond)) if beyond.any() else last))
+        nearest = np.minimum(nearest, distance)
+        nearest[chosen[-1]] = 0.0
+        share = weights * nearest
+        if share.any():
+            chosen.append(_draw(share, uniforms[len(chosen)]))
+        else:
+            chosen.append(min(set(range(len(x))) - set(chosen)))
+    return np.array(chosen, dtype=np.int64)
 
 
 def _unit(x: Float) -> Float:
@@ -195,27 +208,56 @@ def _unit(x: Float) -> Float:
     return np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
 
 
-def update_centroids(
-    x: Float, labels: Int, distances: Float, k: int, spherical: bool
-) -> NDArray[np.float32]:
-    """Centroids from labels, in fp64 by blocks of rows in index order, rounded to fp32 once.
-
-    Spherical: the unit rows are summed, and the sum is scaled to norm 1. A cluster without
-    members takes the sample farthest from its centroid (the second empty one the second
-    farthest, and so on; ties by index).
-    """
-    rows = _unit(x) if spherical else x
-    total = np.zeros((k, x.shape[1]))
-    for s in range(0, len(x), BLOCK_ROWS):
+def _cluster_sums(rows: Float, labels: Int, k: int) -> Float:
+    """Sum up the rows of each label in fp64, by blocks of rows in index order."""
+    total = np.zeros((k, rows.shape[1]))
+    for s in range(0, len(rows), BLOCK_ROWS):
         part = np.zeros_like(total)
         np.add.at(part, labels[s : s + BLOCK_ROWS], rows[s : s + BLOCK_ROWS])
         total += part
-    count = np.bincount(labels, minlength=k)
-    centroids = _unit(total) if spherical else total / np.maximum(count, 1)[:, None]
-    farthest = np.argsort(-distances, kind="stable")
-    for cluster, sample in zip(np.flatnonzero(count == 0), farthest, strict=False):
+    return total
+
+
+def update_centroids(
+    x: Float,
+    labels: Int,
+    distances: Float,
+    k: int,
+    spherical: bool,
+    weights: Float | None = None,
+) -> NDArray[np.float32]:
+    """Centroids from labels, in fp64 by blocks of rows in index order, rounded to fp32 once.
+
+    Each row, times its weight, is added up, and so are the weights, by which the sums are divided.
+    Spherical: the unit rows are summed, and the sum is scaled to norm 1. A cluster without weight
+    (no members, or none that weighs anything) takes the sample farthest from its centroid (the
+    second such one the second farthest, and so on; ties by index; samples of weight 0 come last,
+    by index).
+    """
+    rows = _unit(x) if spherical else x
+    weights = np.ones(len(x)) if weights is None else weights
+    total = _cluster_sums(weights[:, None] * rows, labels, k)
+    mass = _cluster_sums(weights[:, None], labels, k)
+    centroids = _unit(total) if spherical else total / np.where(mass > 0, mass, 1.0)
+    farthest = np.argsort(-np.where(weights > 0, distances, -1.0), kind="stable")
+    for cluster, sample in zip(np.flatnonzero(mass == 0), farthest, strict=False):
         centroids[cluster] = rows[sample]
     return centroids.astype(np.float32)
+
+
+def mean_variance(x: Float, spherical: bool) -> float:
+    """Mean variance of the features (of unit rows, when spherical), whatever the rows weigh.
+
+    The mean of all <x, x> (1 of a unit row, 0 of a zero row) less <m, m> of the mean row m, over
+    the number of features; not below 0.
+    """
+    rows = _unit(x) if spherical else x
+    squares = squared_norm(x)
+    if spherical:
+        squares = (squares > 0).astype(np.float64)
+    mean = _cluster_sums(rows, np.zeros(len(x), np.int64), 1) / len(x)
+    spread = np.cumsum(_block_sums(squares))[-1] / len(x) - squared_norm(mean)[0]
+    return float(max(0.0, spread / x.shape[1]))
 
 
 def kmeans(
@@ -224,24 +266,107 @@ def kmeans(
     *,
     spherical: bool = True,
     max_iterations: int = 100,
+    tol: float = 0.0,
     seed: int = 0,
-    init: NDArray[np.float32] | None = None,
+    init: str | NDArray[np.float32] = "k-means++",
+    sample_weight: Float | None = None,
 ) -> tuple[Int, NDArray[np.float32], Float, float, int, bool]:
-    """Lloyd's k-means; distances are ``1 - cosine`` or squared Euclidean ones."""
+    """Lloyd's k-means; distances are ``1 - cosine`` or squared Euclidean ones.
+
+    Ends when an update changes no label, or when the centroids that it moved went, all squared
+    distances between old and new summed up, no farther than ``tol`` times :func:`mean_variance`.
+    """
     x = widen(x)
-    if init is None:
-        uniforms = np.random.default_rng(seed).random(k)
-        init = x[kmeans_plus_plus(x, k, spherical, uniforms)].astype(np.float32)
-    centroids = init
+    draws = np.random.default_rng(seed)
+    if not isinstance(init, str):
+        centroids = init
+    elif init == "split":
+        centroids = split_centroids(x, k, spherical, draws, sample_weight)
+    else:
+        seeds = kmeans_plus_plus(x, k, spherical, draws.random(k), sample_weight)
+        centroids = x[seeds].astype(np.float32)
+    enough = tol * mean_variance(x, spherical)
     labels, distances = _assign(x, widen(centroids), spherical)
     iterations, converged = 0, False
     while iterations < max_iterations and not converged:
-        centroids = update_centroids(x, labels, distances, k, spherical)
+        before = centroids
+        centroids = update_centroids(x, labels, distances, k, spherical, sample_weight)
+        shift = float(np.cumsum(squared_norm(widen(centroids) - widen(before)))[-1])
         previous, (labels, distances) = labels, _assign(x, widen(centroids), spherical)
-        converged = bool(np.array_equal(previous, labels))
+        converged = bool(np.array_equal(previous, labels)) or shift <= enough
         iterations += 1
-    inertia = float(np.cumsum(_block_sums(distances))[-1])
+    weighted = distances if sample_weight is None else sample_weight * distances
+    inertia = float(np.cumsum(_block_sums(weighted))[-1])
     return labels, centroids, distances, inertia, iterations, converged
+
+
+SPLIT_ROWS = 256  # samples a cluster of the first step that a step of the split looks at
+SPLIT_LEAST = 4  # samples a cluster of the second step that it looks at in any case
+SPLIT_STEPS = (8, 3)  # updates of the first step, and of the second
+
+
+def split_centroids(
+    x: Float, k: int, spherical: bool, draws: np.random.Generator, weights: Float | None = None
+) -> NDArray[np.float32]:
+    """First centroids in two steps, so that no seed is compared with all rows.
+
+    ``isqrt(k)`` clusters are made of rows spread over the set, and all rows go to the nearest.
+    Each cluster then gets its share of k (:func:`split_shares`), and so many clusters are made of
+    rows spread over its own, in their order. A step is k-means++ and ``SPLIT_STEPS`` updates.
+    Rows of weight 0 are left out.
+    """
+    weights = np.ones(len(x)) if weights is None else weights
+    rows = np.flatnonzero(weights > 0)
+
+    def centroids_of(some: Int, count: int, steps: int) -> NDArray[np.float32]:
+        own, weigh = x[some], weights[some]
+        first = own[kmeans_plus_plus(own, count, spherical, draws.random(count), weigh)]
+        done = kmeans(
+            own, count, spherical=spherical, max_iterations=steps,
+            init=first.astype(np.float32), sample_weight=weigh,
+        )  # fmt: skip
+        return done[1]
+
+    coarse = math.isqrt(k)
+    looked_at = SPLIT_ROWS * coarse
+    groups = centroids_of(spread_rows(rows, looked_at, draws), coarse, SPLIT_STEPS[0])
+    labels, distances = _assign(x[rows], widen(groups), spherical)
+    parts = []
+    shares = split_shares(labels, distances, k, coarse)
+    for group, share in enumerate(shares.tolist()):
+        if share:
+            most = max(looked_at, SPLIT_LEAST * share)
+            own = spread_rows(rows[labels == group], most, draws)
+            parts.append(centroids_of(own, share, SPLIT_STEPS[1]))
+    return np.concatenate(parts)
+
+
+def spread_rows(rows: Int, count: int, draws: np.random.Generator) -> Int:
+    """Return at most ``count`` of the rows: one, drawn evenly, of each of as many equal ranges."""
+    if len(rows) <= count:
+        return rows
+    bounds = np.arange(count + 1) * len(rows) // count
+    lengths = np.diff(bounds)
+    inside = (draws.random(count) * lengths).astype(np.int64)
+    return rows[bounds[:-1] + np.minimum(inside, lengths - 1)]
+
+
+def split_shares(labels: Int, distances: Float, k: int, groups: int) -> Int:
+    """Return how many of k clusters each group of rows gets: in proportion to its rows.
+
+    Rows at the same distance count once: copies need no clusters of their own. At least 1, unless
+    it has no rows, and at most its rows; what the whole parts of the quotas leave goes, one by
+    one, where most of a quota is missing (ties to the lowest group).
+    """
+    size = np.bincount(labels, minlength=groups)
+    different = np.array([len(np.unique(distances[labels == g])) for g in range(groups)])
+    quota = k * different / different.sum()
+    share = np.minimum(np.maximum(np.floor(quota), 1).astype(np.int64), size)
+    while share.sum() < k:
+        share[np.argmax(np.where(share < size, quota - share, -np.inf))] += 1
+    while share.sum() > k:
+        share[np.argmin(np.where(share > 1, quota - share, np.inf))] -= 1
+    return share
 
 
 def deduplicate(

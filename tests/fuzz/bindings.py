@@ -79,7 +79,9 @@ def call(rng: np.random.Generator, x: NDArray[Any]) -> tuple[str, tuple[Any, ...
         }),
         ("kmeans", (k,), {
             "max_iterations": int(rng.integers(1, 4)), "spherical": bool(rng.integers(2)),
-            "seed": int(rng.integers(9)),
+            "seed": int(rng.integers(9)), "tol": float(rng.choice([0.0, 1e-3, 0.1])),
+            "init": str(rng.choice(["k-means++", "split"])),
+            "sample_weight": rng.choice([0.01, 1.0, 3.0], size=n) if rng.random() < 0.5 else None,
         }),
     ]  # fmt: skip
     name, args, kwargs = options[rng.integers(len(options))]

@@ -32,6 +32,7 @@ from meddel_fast.kernels import (
     kmeans,
     rough_clusters,
     rows,
+    seeding,
     tile_max,
 )
 from meddel_fast.kernels.prepared import Tuning
@@ -212,6 +213,48 @@ def test_kmeans_refills_empty_clusters(rng: np.random.Generator) -> None:
         assert_same(mf.kmeans(x, 5, **settings), reference.kmeans(x, 5, **settings))
     wanted = reference.kmeans(np.ones((9, 2), np.float32), 4)  # seeds of which all are copies
     assert_same(mf.kmeans(np.ones((9, 2), np.float32), 4), wanted)
+
+
+def seeds_by_screens(
+    x: NDArray[Any], k: int, spherical: bool, weights: NDArray[np.float64] | None = None
+) -> None:
+    """All rows but those that a screen leaves out, beside the reference."""
+    given = rows.Rows(torch.from_numpy(x), CPU)
+    uniforms = np.random.default_rng(1).random(k)
+    got = seeding.kmeans_plus_plus(
+        given, confirm.squared_norms(given), uniforms, spherical=spherical, screened=True,
+        weights=None if weights is None else torch.from_numpy(weights),
+    )  # fmt: skip
+    wide = reference.widen(x)
+    np.testing.assert_array_equal(
+        got, reference.kmeans_plus_plus(wide, k, spherical, uniforms, weights)
+    )
+
+
+@pytest.mark.parametrize("spherical", [True, False])
+@pytest.mark.parametrize("d", [5, 200])
+def test_seeds_by_screens(d: int, spherical: bool, rng: np.random.Generator) -> None:
+    x = clustered(rng, 120, d)
+    seeds_by_screens(x, 16, spherical)
+    seeds_by_screens(x, 8, spherical, rng.integers(0, 3, size=120).astype(np.float64))
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_seeds_by_screens_of_adversarial_rows(name: str, rng: np.random.Generator) -> None:
+    x = adversarial(name, rng, 40, 70)
+    for spherical in (True, False):
+        seeds_by_screens(x, 10, spherical)
+
+
+def test_screens_leave_out_rows(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer pairs are compared than there are."""
+    compared = []
+    inner = confirm.inner
+    monkeypatch.setattr(
+        confirm, "inner", lambda x, y, i, j: compared.append(len(i)) or inner(x, y, i, j)
+    )
+    seeds_by_screens(clustered(rng, 100, 70), 30, True)
+    assert 0 < sum(compared) < 100 * 15
 
 
 @pytest.fixture

@@ -34,6 +34,8 @@ def operations(n: int) -> dict[str, tuple[Any, Any]]:
     k = max(1, min(n - 1, 7)) if n > 1 else 1
     order = np.random.default_rng(1).permutation(n)
     labels = np.random.default_rng(2).integers(3, size=n)
+    weights = np.random.default_rng(3).integers(4, size=n) / 3
+    weights[:9] = 0.7
     calls: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
         "kcenter": ("kcenter_greedy", (k,), {}),
         "kcenter_all": ("kcenter_greedy", (n,), {"start": n - 1}),
@@ -49,6 +51,16 @@ def operations(n: int) -> dict[str, tuple[Any, Any]]:
         "components": ("deduplicate", (0.9,), {"rule": "components", "order": order}),
         "kmeans": ("kmeans", (min(n, 4),), {"max_iterations": 5}),
         "kmeans_one": ("kmeans", (1,), {"max_iterations": 2, "seed": 1}),
+        "kmeans_weighted": (
+            "kmeans",
+            (min(n, 4),),
+            {"max_iterations": 5, "sample_weight": weights, "tol": 1e-3},
+        ),
+        "kmeans_split": (
+            "kmeans",
+            (min(n, 9),),
+            {"max_iterations": 3, "sample_weight": weights, "init": "split", "spherical": False},
+        ),
         "kmeans_euclidean": ("kmeans", (min(n, 4),), {"max_iterations": 5, "spherical": False}),
     }
     if n > 1:

@@ -15,6 +15,7 @@ N, D = 3500, 24
 ORDER = np.random.default_rng(1).permutation(N)
 LABELS = np.random.default_rng(2).integers(5, size=N)
 SOME = ORDER[:3]
+WEIGHTS = np.random.default_rng(4).integers(5, size=N) / 7
 
 Operation = Callable[..., Any]
 
@@ -34,6 +35,12 @@ OPERATIONS: dict[str, Operation] = {
         x, 40, spherical=False, seed=3, max_iterations=3, **how
     ),
     "kmeans from init": lambda x, **how: mf.kmeans(x, 3, init=INIT, max_iterations=20, **how),
+    "kmeans weighted": lambda x, **how: mf.kmeans(
+        x, 20, sample_weight=WEIGHTS, tol=1e-3, max_iterations=4, **how
+    ),
+    "kmeans split": lambda x, **how: mf.kmeans(
+        x, 40, spherical=False, init="split", sample_weight=WEIGHTS, max_iterations=2, **how
+    ),
     "kcenter": lambda x, **how: mf.kcenter_greedy(x, 90, start=7, **how),
     "kcenter cosine": lambda x, **how: mf.kcenter_greedy(x, 70, metric="cosine", **how),
     "kcenter warm": lambda x, **how: mf.kcenter_greedy(

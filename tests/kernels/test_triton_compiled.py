@@ -22,10 +22,10 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from meddel_fast.kernels import cluster_sums as sums
-from meddel_fast.kernels import confirm, join, tile_max
+from meddel_fast.kernels import confirm, join, seeding, tile_max
 from meddel_fast.kernels.join import Mask
-from meddel_fast.kernels.screen import DENSE_WIDTH, NEVER
-from meddel_fast.kernels.tuning import CONFIGS, OPTIONS, Config
+from meddel_fast.kernels.screen import DENSE_WIDTH, NEVER, PREFIX_WIDTH
+from meddel_fast.kernels.tuning import CONFIGS, OPTIONS, UNFUSED, Config
 
 pytestmark = pytest.mark.skipif(triton.knobs.runtime.interpret, reason="in the interpreter")
 
@@ -49,6 +49,7 @@ class Case(NamedTuple):
     types: dict[str, str]
     configs: tuple[Config, ...]
     int8: bool = False
+    fused: bool = True
 
 
 def of_codes(kernel: Any, constants: dict[str, Any], *configs: Config) -> Case:
@@ -62,7 +63,7 @@ def plain(kernel: Any) -> Any:
 
 
 PRODUCTS = {"i": "*i64", "j": "*i64", "out": "*fp64"}
-SUMS = {"sizes": "*fp64", "members": "*i64", "begin": "*i64", "total": "*fp64"}
+SUMS = {"sizes": "*fp64", "weights": "*fp64", "members": "*i64", "begin": "*i64", "total": "*fp64"}
 FOUR = (Config(4, 3),)
 CASES = {
     "flag_tiles": of_codes(join.flag_tiles, TILES, *CONFIGS["coarse"].values()),
@@ -91,6 +92,18 @@ CASES = {
         )
         for kind in ("fp32", "fp16", "bf16", "i8")
     },
+    **{
+        f"sign_sums_{name}": Case(
+            seeding.sign_sums,
+            {"BLOCK": seeding.ROWS, "WIDTH": width, "STEP": PREFIX_WIDTH, "LISTED": listed},
+            {"code": "*i8", "share": "*i32", "start": "*i32", "rows": rows, "out": "*i32"},
+            FOUR,
+        )
+        for name, width, listed, rows in (
+            ("of_all", PREFIX_WIDTH, False, "*i32"),
+            ("listed", 6 * DENSE_WIDTH, True, "*i64"),
+        )
+    },
     "square_roots": Case(
         confirm.square_roots, {"BLOCK": 1024}, {"x": "*fp64", "out": "*fp64"}, FOUR
     ),
@@ -98,6 +111,7 @@ CASES = {
         sums.add_members,
         {
             "SCALED": True,
+            "WEIGHTED": False,
             "BLOCK_ROWS": 1024,
             "WIDTH": sums.WIDTH,
             "AHEAD": sums.AHEAD,
@@ -105,6 +119,22 @@ CASES = {
         {**SUMS, "x": "*bf16"},
         FOUR,
     ),
+    **{
+        f"add_weighted_members_{kind}": Case(
+            sums.add_members,
+            {
+                "SCALED": False,
+                "WEIGHTED": True,
+                "BLOCK_ROWS": 1024,
+                "WIDTH": sums.WIDTH,
+                "AHEAD": sums.AHEAD,
+            },
+            {**SUMS, "x": f"*{kind}"},
+            FOUR,
+            fused=False,
+        )
+        for kind in ("fp32", "bf16", "fp64")
+    },
     "add_blocks": Case(
         sums.add_blocks,
         {"BLOCK_ROWS": 1024, "BLOCKS": sums.BLOCKS, "AHEAD": sums.AHEAD},
@@ -136,7 +166,12 @@ def build(case: Case, capability: int, config: Config, folder: Path) -> Built:
     done = triton.compile(
         ASTSource(kernel, types, constants, aligned),
         target=GPUTarget("cuda", capability, 32),
-        options={"num_warps": config.warps, "num_stages": config.stages, **OPTIONS},
+        options={
+            "num_warps": config.warps,
+            "num_stages": config.stages,
+            **OPTIONS,
+            **({} if case.fused else UNFUSED),
+        },
     )
     (folder / "kernel.cubin").write_bytes(done.asm["cubin"])
     usage, sass = (dump(folder / "kernel.cubin", what) for what in ("resource-usage", "sass"))
@@ -180,6 +215,9 @@ def test_compiled(
             assert "sqrt.rn.f64" in built.ptx
         if name == "add_members":
             assert "div.rn.f64" in built.ptx
+            assert "fma.rn.f64" not in built.ptx
+        if name.startswith("add_weighted_members"):
+            assert "mul.rn.f64" in built.ptx
             assert "fma.rn.f64" not in built.ptx
         if name.startswith("inner_products"):
             assert instructions(built.sass, "DFMA") > 0

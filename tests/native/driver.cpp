@@ -71,11 +71,11 @@ void run_kmeans(const Matrix& x, const std::vector<float>& rows, const Context& 
   for (int i = 0; i < 9; ++i) uniforms.push_back((i + 0.3) / 9.7);
   for (const bool spherical : {true, false}) {
     std::vector<float> centroids;
-    for (const int64_t seed : kmeans_plus_plus(x, spherical, uniforms, context)) {
+    for (const int64_t seed : kmeans_plus_plus(x, spherical, uniforms, {}, context)) {
       const auto row = rows.begin() + seed * kColumns;
       centroids.insert(centroids.end(), row, row + kColumns);
     }
-    const KMeans found = kmeans(x, centroids, 9, spherical, 3, context);
+    const KMeans found = kmeans(x, centroids, 9, {spherical, 3}, context);
     hash.add(found.labels);
     hash.add(found.centroids);
     hash.add(found.distances);
@@ -136,7 +136,6 @@ void run_pair_parts(const Matrix& x, const Context& context, Hash& hash) {
 
 void run_other_parts(const Matrix& x, const Context& context, Hash& hash) {
   const Matrix centres{x.row(0), 90, kColumns, kColumns, x.dtype};
-  const Matrix seed{x.row(5), 1, kColumns, kColumns, x.dtype};
   std::vector<int32_t> seen(static_cast<size_t>(x.n), 0);
   const std::vector<double> infinite(static_cast<size_t>(x.n), HUGE_VAL);
   for (const Metric metric : {Metric::kEuclidean, Metric::kCosine}) {
@@ -152,9 +151,20 @@ void run_other_parts(const Matrix& x, const Context& context, Hash& hash) {
   for (int64_t i = 0; i < x.n; ++i) labels.push_back(i % 7);
   const std::vector<double> sums(static_cast<size_t>(7 * kColumns), 0.0);
   for (const bool spherical : {true, false}) {
-    hash.add(lower_weights(x, squares, seed, 5, spherical, infinite, context));
+    SeedParts seeds(x, spherical, x.n, 500, 1 << 26, {}, context);
+    seeds.add(x, squares, 0, context);
+    for (const int64_t row : {int64_t{5}, x.n - 1}) {
+      const Matrix chosen{x.row(row), 1, x.d, x.ld, x.dtype};
+      const std::vector<int64_t> left = seeds.left(chosen, context);
+      if (row == 5) seeds.lower(x, left, chosen, row, context);
+      for (const int64_t i : left) {
+        const Matrix one{x.row(i), 1, x.d, x.ld, x.dtype};
+        seeds.lower(one, {i}, chosen, -1, context);
+      }
+      hash.add(seeds.weights(context).sums());
+    }
     const std::vector<bool> wanted = {true, false, true, true, true, true, true};
-    hash.add(add_members(x, labels, spherical ? roots(squares) : std::vector<double>(), wanted,
+    hash.add(add_members(x, labels, spherical ? roots(squares) : std::vector<double>(), {}, wanted,
                          sums, context));
   }
 }

@@ -1,6 +1,6 @@
 // Every kernel of every instruction set that this CPU can run, against a few plain lines each, for
 // many sizes. Arrays are as long as the contract says, so that a sanitizer sees a step beyond them.
-// It is longer than 450 lines because each kernel has its test here.
+// Longer than 450 lines because each kernel has its few lines here.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -231,7 +231,7 @@ int8_t code(bool extreme) {
 }
 
 void test_screen(const Kernels& k, int64_t width, bool extreme) {
-  const int64_t rows = 4 * (1 + below(3)), blocks = 1 + below(9), columns = 16 * blocks;
+  const int64_t rows = 4 * (1 + below(6)), blocks = 1 + below(9), columns = 16 * blocks;
   const int64_t stride = columns + below(3);
   const auto length = [](int64_t n) { return static_cast<size_t>(n); };
   std::vector<uint8_t> x(length(rows * width));
@@ -349,6 +349,68 @@ void test_fine(const Kernels& k, int64_t d) {
   }
 }
 
+void test_byte_dots(const Kernels& k, int64_t width, bool extreme) {
+  const auto length = [](int64_t n) { return static_cast<size_t>(n); };
+  const int64_t stride = (width + kChunk - 1) / kChunk * kChunk, columns = 1 + below(40);
+  std::vector<uint8_t> x(length(stride));
+  std::vector<int8_t> y(length(columns * stride), 0);
+  std::vector<int32_t> y_start(length(columns)), wanted;
+  for (auto& byte : x) byte = static_cast<uint8_t>(code(extreme) + k.bias);
+  std::vector<int64_t> rows;
+  for (int64_t c = columns - 1; c >= 0; --c) {
+    y_start[length(c)] = static_cast<int32_t>(below(200'001) - 100'000);
+    int32_t sum = y_start[length(c)];
+    for (int64_t i = 0; i < width; ++i) {
+      y[length(c * stride + i)] = code(extreme);
+      const int32_t a = k.bias == 0 ? static_cast<int8_t>(x[length(i)]) : x[length(i)];
+      sum += a * y[length(c * stride + i)];
+    }
+    if (below(3) == 0) continue;
+    rows.push_back(c);
+    wanted.push_back(sum);
+  }
+  std::vector<int32_t> out(rows.size());
+  k.byte_dots(x.data(), y.data(), y_start.data(), width, rows.data(),
+              static_cast<int64_t>(rows.size()), out.data());
+  expect(out == wanted, k, "byte_dots", 3, width);
+}
+
+void test_refine_fine(const Kernels& k, int64_t width, bool extreme) {
+  const auto length = [](int64_t n) { return static_cast<size_t>(n); };
+  const int64_t stride = (width + kChunk - 1) / kChunk * kChunk, columns = 1 + below(40);
+  std::vector<uint8_t> x(length(stride)), low(length(stride));
+  std::vector<int8_t> y(length(columns * stride), 0);
+  std::vector<int32_t> y_start(length(columns));
+  for (auto& byte : x) byte = static_cast<uint8_t>(code(extreme) + k.bias);
+  for (auto& byte : low) {
+    byte = static_cast<uint8_t>(k.bias == 0 ? code(extreme)
+                                : extreme   ? 255 * below(2)
+                                            : below(256));
+  }
+  const int32_t x_start = static_cast<int32_t>(below(200'001) - 100'000);
+  std::vector<uint16_t> listed, wanted;
+  for (int64_t c = 0; c < columns; ++c) {
+    int32_t sum = x_start, rest = 0;
+    for (int64_t i = 0; i < width; ++i) {
+      y[length(c * stride + i)] = code(extreme);
+      const uint8_t high_byte = x[length(i)], low_byte = low[length(i)];
+      sum += (k.bias == 0 ? static_cast<int8_t>(high_byte) : high_byte) * y[length(c * stride + i)];
+      rest += (k.bias == 0 ? static_cast<int8_t>(low_byte) : low_byte) * y[length(c * stride + i)];
+    }
+    // Near 0, where rounding tells.
+    const auto both = sum + static_cast<int32_t>(std::floor(static_cast<double>(rest) / 256.0));
+    const auto near = static_cast<int32_t>(below(5) - 3);
+    y_start[length(c)] = near - both;
+    if (below(3) == 0) continue;
+    listed.push_back(static_cast<uint16_t>(c));
+    if (near + 1 >= 0) wanted.push_back(static_cast<uint16_t>(c));
+  }
+  const int32_t kept = k.refine_fine(x.data(), low.data(), x_start, y.data(), y_start.data(), width,
+                                     listed.data(), static_cast<int32_t>(listed.size()));
+  listed.resize(length(std::min<int64_t>(kept, static_cast<int64_t>(listed.size()))));
+  expect(listed == wanted, k, "refine_fine", 3, width);
+}
+
 void test_scores(const Kernels& k, int64_t n) {
   std::vector<int32_t> scores(static_cast<size_t>(n));
   for (auto& score : scores) score = static_cast<int32_t>(below(n) - n / 2);
@@ -361,6 +423,39 @@ void test_scores(const Kernels& k, int64_t n) {
   }
   listed.resize(static_cast<size_t>(k.at_least(scores.data(), n, start, listed.data())));
   expect(listed == wanted, k, "at_least", 3, n);
+}
+
+// Within 2^-20 of the sum of the terms' sizes, which is what screen/scaled.h allows for.
+void test_reach(const Kernels& k, int64_t n) {
+  const auto some = [](double least, double most) {
+    return static_cast<float>(least + (most - least) * static_cast<double>(below(1'000'001)) / 1e6);
+  };
+  const auto size = [](int64_t count) { return static_cast<size_t>(count); };
+  std::vector<int32_t> sums(size(n)), bits(size(n));
+  std::vector<float> columns(size(4 * n));
+  for (auto& sum : sums) sum = static_cast<int32_t>(below(400'000'001) - 200'000'000);
+  for (auto& trait : columns) trait = some(0.0, 0.02);
+  const ScaledRow row{some(0.0, 0.02), some(0.0, 4.0), some(0.0, 0.1), some(-1.0, 1.0)};
+  const float most = k.reach(sums.data(), n, row, columns.data(), bits.data());
+  float greatest = -std::numeric_limits<float>::infinity();
+  for (int64_t c = 0; c < n; ++c) {
+    const float* of = &columns[size(c / 16 * 64 + c % 16)];
+    const double terms[] = {static_cast<double>(sums[size(c)]) * static_cast<double>(row.step) *
+                                static_cast<double>(of[0]),
+                            static_cast<double>(row.length) * static_cast<double>(of[16]),
+                            static_cast<double>(row.rounding) * static_cast<double>(of[32]),
+                            static_cast<double>(of[48]), static_cast<double>(row.rest)};
+    double wanted = 0.0, sizes = 0.0;
+    for (const double term : terms) {
+      wanted += term;
+      sizes += std::abs(term);
+    }
+    float bound;
+    std::memcpy(&bound, &bits[size(c)], sizeof bound);
+    greatest = std::max(greatest, bound);
+    expect(std::abs(static_cast<double>(bound) - wanted) <= 0x1p-20 * sizes, k, "reach", 0, n);
+  }
+  expect(most == greatest, k, "the greatest of reach", 0, n);
 }
 
 // Points in columns, a few of them equal, against a centre.
@@ -454,8 +549,11 @@ void test(const Kernels& k) {
     for (int repeat = 0; repeat < 4; ++repeat) {
       test_screen(k, width, repeat % 2 == 1);
       test_refine(k, width, repeat % 2 == 1);
+      test_byte_dots(k, width, repeat % 2 == 1);
+      test_refine_fine(k, width, repeat % 2 == 1);
     }
     test_scores(k, 4 * width);
+    test_reach(k, 4 * width);
   }
   std::printf("%s\n", k.name);
 }

@@ -14,6 +14,7 @@
 #include "cpu/isa.h"
 #include "ops/seed_screens.h"
 #include "screen/plan.h"
+#include "screen/scan_screens.h"
 
 namespace meddel {
 namespace {
@@ -65,34 +66,85 @@ std::vector<double> distances(const ScanSide& rows, Metric metric, int64_t seed)
   return out;
 }
 
-// The rows that the screens leave for a seed.
-std::vector<bool> left(const SeedScreens& screens, int64_t n, int64_t seed) {
+// Screens of all rows, as the seeding has them.
+SeedScreens screens_of(Team& team, const ScanSide& rows, Metric metric,
+                       const std::vector<double>& weights) {
+  SeedScreens out(team, rows.positions(), rows.size(), metric, kSeeds, kept_bytes(*rows.x, 0),
+                  SeedScreens::Rows::kHere, [&](int64_t p) { return weights[p]; });
+  out.encode(team, rows.positions(), 0);
+  return out;
+}
+
+// The rows that the screens leave for a seed; looked at alone or together with others, the same
+// before they are refined.
+std::vector<bool> left(const SeedScreens& screens, const ScanSide& rows, int64_t seed) {
+  const int64_t n = rows.size();
   std::vector<bool> out(static_cast<size_t>(n), false);
-  const SeedScreens::Probe probe = screens.probe(seed);
+  const std::vector<int64_t> alone = {seed}, among = {n / 2, 1, seed, n - 2, 7};
+  const auto probe = screens.probe({*rows.x, rows.norms, alone});
+  const auto several = screens.probe({*rows.x, rows.norms, among});
+  const auto fine = screens.fine(rows.positions(), seed);
+  std::vector<uint16_t> lists(SeedScreens::kAtOnce * SeedScreens::kRows), list(SeedScreens::kRows);
   for (int64_t begin = 0; begin < n; begin += SeedScreens::kRows) {
-    uint16_t positions[SeedScreens::kRows];
     const int64_t end = std::min(n, begin + SeedScreens::kRows);
-    const int32_t count = screens.left(probe, begin, end, positions);
-    for (int32_t k = 0; k < count; ++k) out[begin + positions[k]] = true;
+    int32_t count, counts[SeedScreens::kAtOnce];
+    screens.left(probe, begin, end, list.data(), &count);
+    screens.left(several, begin, end, lists.data(), counts);
+    expect(counts[2] == count && std::equal(list.begin(), list.begin() + count,
+                                            lists.begin() + 2 * SeedScreens::kRows),
+           "a seed among others");
+    if (fine) count = screens.refine(*fine, begin, list.data(), count);
+    for (int32_t k = 0; k < count; ++k) out[begin + list[k]] = true;
   }
   return out;
 }
 
 // Weights the least above the distances from a seed: it comes nearer to every row.
-void test_ties(Team& team, const ScanSide& rows, Metric metric, const std::string& what) {
+void test_ties(Team& team, const ScanSide& rows, Metric metric, const std::vector<int64_t>& seeds,
+               const std::string& what) {
   const int64_t n = rows.size();
   std::vector<double> weights(static_cast<size_t>(n), kInfinity);
-  SeedScreens screens(team, rows, metric, weights, kSeeds);
-  for (const int64_t seed : {int64_t{0}, n / 3, n - 1}) {
+  SeedScreens screens = screens_of(team, rows, metric, weights);
+  for (const int64_t seed : seeds) {
     const std::vector<double> far = distances(rows, metric, seed);
     for (int64_t i = 0; i < n; ++i) {
       weights[i] = std::nextafter(far[i], kInfinity);
       screens.lower(i);
     }
-    if (seed > 0) screens.learn(team, 5 * n, 0);  // time for all the screens that there are
-    const std::vector<bool> found = left(screens, n, seed);
+    // Time for all the screens that there are.
+    if (seed != seeds[0]) screens.learn(team, rows.positions(), 5 * n, 0);
+    const std::vector<bool> found = left(screens, rows, seed);
     expect(std::count(found.begin(), found.end(), true) == n, "ties of " + what);
   }
+}
+
+// Rows of which all that Cauchy and Schwarz allow for comes true: steps are 1, the mean is 0, rows
+// are rounded by .3 everywhere, or by more to either side, and seeds, all elements of which are
+// equal, by half of what their second plane tells.
+void test_aligned(Team& team, int64_t d) {
+  constexpr int64_t kPairs = 250;
+  std::mt19937 random(3);
+  std::vector<float> data;
+  for (int64_t i = 0; i < kPairs; ++i) {
+    std::vector<float> row;
+    for (int64_t e = 0; e < d; ++e) {
+      const auto whole = static_cast<float>(random() % 120);
+      const float kinds[] = {e == 0 ? 127.0f : whole + 0.3f, 90.0f + 77.49f / 256.0f, whole + 0.3f,
+                             whole + (random() % 2 == 0 ? 0.49f : -0.49f)};
+      row.push_back(kinds[i % 4]);
+    }
+    for (const float sign : {1.0f, -1.0f}) {
+      for (const float value : row) data.push_back(sign * value);
+    }
+  }
+  const Matrix x{data.data(), 2 * kPairs, d, d, DType::kFloat32};
+  const ScanSide rows = all_rows(team, x);
+  for (const ScreenMode mode : {ScreenMode::kAlways, ScreenMode::kDense}) {
+    use_screen(mode);
+    const std::string what = "aligned rows, d " + std::to_string(d);
+    test_ties(team, rows, Metric::kEuclidean, {2, 0, 1, 2, 3, 4, 5}, what);
+  }
+  use_screen(ScreenMode::kAuto);
 }
 
 // Seed after seed, as k-means++ has them; returns how many comparisons the screens left that
@@ -100,14 +152,14 @@ void test_ties(Team& team, const ScanSide& rows, Metric metric, const std::strin
 int64_t test_run(Team& team, const ScanSide& rows, Metric metric, const std::string& what) {
   const int64_t n = rows.size();
   std::vector<double> weights(static_cast<size_t>(n), kInfinity);
-  SeedScreens screens(team, rows, metric, weights, kSeeds);
+  SeedScreens screens = screens_of(team, rows, metric, weights);
   int64_t idle = 0;
   for (int64_t s = 0; s < kTried; ++s) {
     const int64_t seed = s * 7919 % n;
     weights[seed] = 0.0;
     screens.lower(seed);
     const std::vector<double> far = distances(rows, metric, seed);
-    const std::vector<bool> found = left(screens, n, seed);
+    const std::vector<bool> found = left(screens, rows, seed);
     int64_t nearer = 0;
     for (int64_t i = 0; i < n; ++i) {
       if (!(far[i] < weights[i])) continue;
@@ -117,7 +169,7 @@ int64_t test_run(Team& team, const ScanSide& rows, Metric metric, const std::str
       ++nearer;
     }
     const int64_t compared = std::count(found.begin(), found.end(), true);
-    screens.learn(team, compared, nearer);
+    screens.learn(team, rows.positions(), compared, nearer);
     idle += compared - nearer;
   }
   return idle;
@@ -134,7 +186,7 @@ void test_rows(Team& team, const std::string& kind, int64_t d) {
       const std::string what = kind + ", d " + std::to_string(d) + ", metric " +
                                std::to_string(static_cast<int>(metric)) + ", mode " +
                                std::to_string(static_cast<int>(mode));
-      test_ties(team, rows, metric, what);
+      test_ties(team, rows, metric, {0, kRows / 3, kRows - 1}, what);
       const int64_t idle = test_run(team, rows, metric, what);
       // In six clusters the screens leave little of what changes nothing.
       if (kind == "clusters" && d >= 24) expect(idle < kTried * kRows / 2, "too many of " + what);
@@ -152,8 +204,8 @@ void test_memory(Team& team) {
   const ScanSide rows = all_rows(team, x);
   use_screen(ScreenMode::kDense);
   std::vector<double> weights(static_cast<size_t>(kMany), 1.0);  // less than any distance
-  const SeedScreens screens(team, rows, Metric::kEuclidean, weights, kSeeds);
-  const std::vector<bool> found = left(screens, kMany, 3);
+  const SeedScreens screens = screens_of(team, rows, Metric::kEuclidean, weights);
+  const std::vector<bool> found = left(screens, rows, 3);
   const auto held = found.begin() + 4096;
   expect(std::count(found.begin(), held, true) < 100, "rows with codes");
   expect(std::count(held, found.end(), true) == kMany - 4096, "rows without codes");
@@ -165,6 +217,7 @@ void test(Team& team) {
        {"clusters", "isotropic", "close", "lognormal", "huge", "tiny", "mixed", "spike"}) {
     for (const int64_t d : {1, 24, 40, 100, 133, 384}) test_rows(team, kind, d);
   }
+  for (const int64_t d : {64, 384}) test_aligned(team, d);
   std::printf("%s\n", kernels().name);
 }
 

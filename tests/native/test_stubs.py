@@ -16,7 +16,7 @@ from meddel_fast import _core
 STUB = Path(meddel_fast.__file__).with_name("_core.pyi")
 KINDS = {  # of the stub's names and of pybind11's
     "NDArray": "array", "_Array": "array", "_Int": "array", "_Float": "array", "ndarray": "array",
-    "Annotated": "array",
+    "_Matrix": "array", "Annotated": "array",
     "int": "int", "SupportsInt": "int", "float": "float", "SupportsFloat": "float", "bool": "bool",
     "str": "str", "list": "list", "Sequence": "list", "None": "None", "object": "object",
     "Any": "object", "Callable": "callable", "handle": "object", "tuple": "tuple", "_Part": "tuple",
@@ -65,7 +65,11 @@ def stubbed() -> dict[str, list[set[str]]]:
 
 def test_stub_names_what_the_extension_has() -> None:
     functions = {n for n in vars(_core) if callable(getattr(_core, n)) and not n.startswith("__")}
-    assert set(stubbed()) == functions
+    classes = {n.name: n for n in ast.parse(STUB.read_text()).body if isinstance(n, ast.ClassDef)}
+    assert set(stubbed()) | set(classes) == functions
+    for name, node in classes.items():
+        told = {n.name for n in node.body if isinstance(n, ast.FunctionDef)} - {"__init__"}
+        assert told == {n for n in vars(getattr(_core, name)) if not n.startswith("_")}
 
 
 @pytest.mark.parametrize("name", sorted(stubbed()))

@@ -224,6 +224,7 @@ def test_pairs_may_fill_half_of_the_free_memory(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(_call, "free_memory", lambda: 20 * PAIR_BYTES)
     with pytest.raises(MemoryError, match="more than max_pairs = 10 pairs"):
         mf.similar_pairs(np.ones((2000, 2)))
+    assert len(mf.similar_pairs(np.ones((300, 2))).i) == 300 * 299 // 2  # so few take nothing
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)

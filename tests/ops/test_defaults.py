@@ -18,7 +18,10 @@ OPERATIONS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "iter_similar_pairs": (["x", "y"], {"threshold": 0.95, "max_pairs": 10_000_000}),
     "redundancy": (["x"], {}),
     "topk_similarity": (["x", "y", "k"], {"k": 1}),
-    "kmeans": (["x", "k"], {"spherical": True, "max_iterations": 100, "seed": 0}),
+    "kmeans": (
+        ["x", "k"],
+        {"spherical": True, "max_iterations": 100, "tol": 0.0, "seed": 0, "init": "k-means++"},
+    ),
     "deduplicate": (["x", "threshold"], {"threshold": 0.95, "rule": "semdedup"}),
 }
 

@@ -24,11 +24,12 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "redundancy": mf.redundancy,
     "topk": lambda x, **options: mf.topk_similarity(x, k=3, **options),
     "kmeans": lambda x, **options: mf.kmeans(x, 9, max_iterations=5, **options),
+    "kmeans split": lambda x, **options: mf.kmeans(x, 9, init="split", max_iterations=5, **options),
     "greedy": lambda x, **options: mf.deduplicate(x, 0.9, rule="greedy", **options),
     "components": lambda x, **options: mf.deduplicate(x, 0.9, rule="components", **options),
     "semdedup": lambda x, **options: mf.deduplicate(x, 0.9, rule="semdedup", **options),
 }
-LAST = {"kcenter": 80, "kcenter, centres alone": 40, "kmeans": 6 * 500}
+LAST = {"kcenter": 80, "kcenter, centres alone": 40, "kmeans": 6 * 500, "kmeans split": 6 * 500}
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_selectors import blobs, check_consistent, given, same
 
-from meddel_fast import _core, selectors
+from meddel_fast import Prepared, _core, selectors
 from meddel_fast.selectors import METHODS, SELECTORS, Selection, check_options, select
 from meddel_fast.selectors.groups import quotas
 
@@ -49,6 +49,17 @@ def test_excluded_samples_are_as_good_as_absent(name: str) -> None:
         assert np.all(found.cluster[mask] == -1)
         assert np.all(found.scores[mask] == -np.inf)
         assert found.settings["excluded"] == 5
+
+
+@methods
+def test_a_prepared_set_may_be_selected_from(name: str) -> None:
+    x, more = blobs(), given(name, N)
+    prepared = Prepared(x)
+    groups = {"groups": GROUPS, "group_rule": "split"}
+    for options in ({}, {"exclude": excluded()}, groups, {"memory": "40MB"}):
+        for _ in range(2):
+            found = select(name, prepared, 12, **options, **more)
+            assert same(found, select(name, x, 12, **options, **more))
 
 
 @methods

@@ -10,9 +10,9 @@ import pytest
 from clouds import cloud, cosines
 from numpy.typing import NDArray
 
-from meddel_fast import ops
+from meddel_fast import _core, ops
 from meddel_fast.selectors import select, spanning_forest
-from meddel_fast.selectors.spanning_forest import joins, spanning_weights
+from meddel_fast.selectors.spanning_forest import joins
 
 
 def components(s: NDArray[np.float64], threshold: float, selected: list[int]) -> int:
@@ -49,7 +49,7 @@ def test_spanning_weights_are_kruskal_s(n: int) -> None:
         if label[i[e]] != label[j[e]]:
             label[label == label[j[e]]] = label[i[e]]
             kept.append(weight[e])
-    assert sorted(spanning_weights(i, j, weight, n)) == sorted(kept)
+    assert sorted(_core.spanning_weights(i, j, weight, n)) == sorted(kept)
 
 
 def test_components_need_no_list_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:

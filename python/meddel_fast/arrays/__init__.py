@@ -2,9 +2,11 @@
 
 =================  =================================================================================
 ``checks``         numbers, choices, vectors with an entry a row: as they should be, or an error
-``rows``           ``check_rows``: an (n, d) array as the kernels take it, and back in its own kind
+``rows``           an (n, d) array as the kernels take it, and back in its own kind
+``prepared``       ``check_rows``: the same, checked; ``Prepared``, once for several operations
 ``choose_device``  on which device an operation works
 ``results``        the named tuples that the operations return
+``kmeans_split``   which rows the two steps of k-means' split look at
 ``chunks``         ranges of rows that hold few enough pairs each
 =================  =================================================================================
 """
@@ -18,10 +20,13 @@ from meddel_fast.arrays.checks import (
     check_labels,
     check_names,
     check_order,
+    check_weights,
     resolve_threads,
 )
 from meddel_fast.arrays.choose_device import choose_device
 from meddel_fast.arrays.chunks import in_chunks
+from meddel_fast.arrays.kmeans_split import INITS, Job, most_rows, split_centroids
+from meddel_fast.arrays.prepared import Prepared, check_rows, check_two, rows_of
 from meddel_fast.arrays.results import (
     PAIR_BYTES,
     DeduplicateResult,
@@ -38,8 +43,6 @@ from meddel_fast.arrays.rows import (
     check_equal_width,
     check_finite,
     check_kind,
-    check_rows,
-    check_two,
     in_kind,
     is_torch,
     to_matrix,
@@ -47,11 +50,14 @@ from meddel_fast.arrays.rows import (
 )
 
 __all__ = [
+    "INITS",
     "PAIR_BYTES",
     "SUPPORTED",
     "DeduplicateResult",
+    "Job",
     "KCenterResult",
     "KMeansResult",
+    "Prepared",
     "RedundancyResult",
     "Rows",
     "SimilarPairsResult",
@@ -70,11 +76,15 @@ __all__ = [
     "check_order",
     "check_rows",
     "check_two",
+    "check_weights",
     "choose_device",
     "in_chunks",
     "in_kind",
     "is_torch",
+    "most_rows",
     "resolve_threads",
+    "rows_of",
+    "split_centroids",
     "to_matrix",
     "to_numpy",
 ]

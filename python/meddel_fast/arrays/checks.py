@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from meddel_fast.arrays.rows import is_torch, to_numpy
 from meddel_fast.common.resources import cores
 
+_WEIGHTS = (1e-100, 1e100)
 _MOST_THREADS = 2**31 - 1  # what an int of C holds; no more are started than there is work
 
 
@@ -104,6 +105,34 @@ def check_order(order: Any | None, n: int) -> NDArray[np.int64] | None:
 def check_labels(labels: Any | None, n: int) -> NDArray[np.int64] | None:
     """Return one label a row as int64."""
     return None if labels is None else check_index_vector("labels", labels, n)
+
+
+def check_weights(name: str, value: Any | None, n: int) -> NDArray[np.float64] | None:
+    """Return a weight a row, from any device, as float64.
+
+    Between the ends, neither products with distances nor squares of sums overflow or vanish.
+    """
+    if value is None:
+        return None
+    if is_torch(value):
+        value = value.detach().cpu()
+        value = value.float() if str(value.dtype) == "torch.bfloat16" else value
+    array = to_numpy(name, value)
+    if array.ndim != 1 or array.dtype.kind not in "iuf":
+        raise TypeError(
+            f"{name} must be a 1-d array of numbers, got {array.dtype} of {array.shape}"
+        )
+    if len(array) != n:
+        raise ValueError(f"{name} must have one entry a row of x ({n}), got {len(array)}")
+    weights = array.astype(np.float64)
+    low, high = _WEIGHTS
+    bad = np.flatnonzero(~((weights == 0.0) | ((weights >= low) & (weights <= high))))
+    if len(bad):
+        wrong = weights[bad[0]]
+        raise ValueError(f"{name} must be 0 or {low:g} to {high:g}, got {wrong:g} in row {bad[0]}")
+    if not weights.any():
+        raise ValueError(f"{name} must not be 0 in all rows")
+    return weights
 
 
 def check_centres(

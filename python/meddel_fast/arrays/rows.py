@@ -108,6 +108,13 @@ class Rows:
     array: NDArray[Any]
     torch: bool
     bfloat16: bool
+    known: _core.Prepared | None = None
+
+    @property
+    def matrix(self) -> NDArray[Any] | _core.Prepared:
+        """The rows for the functions of ``_core``, with what is known of them."""
+        held = self.known is not None and self.known.rows is self.array
+        return self.known if held else self.array  # type: ignore[return-value]
 
     @property
     def n(self) -> int:
@@ -123,6 +130,10 @@ class Rows:
         """Return all or some of the rows in fp32, exactly."""
         return np.ascontiguousarray(replace(self, array=self.array[which]).widened().array)
 
+    def take(self, which: NDArray[np.int64]) -> Rows:
+        """Return some of the rows."""
+        return replace(self, array=self.array[which])
+
     def back(self, *arrays: NDArray[Any]) -> tuple[Any, ...]:
         """Return results as torch tensors when the input was one, else as they are."""
         return tuple(map(sys.modules["torch"].from_numpy, arrays)) if self.torch else arrays
@@ -135,37 +146,28 @@ class Rows:
             wide = self.array.astype(np.float32)
         return Rows(wide, self.torch, False)
 
+    def prepared(self) -> Rows:
+        """Return the same rows, of which operations keep what they work out."""
+        if self.known is not None:
+            return self
+        return replace(self, known=_core.Prepared(self.array))
 
-def check_rows(name: str, x: Any, threads: int) -> Rows:
-    """Check an (n, d) array of samples, and return it as the kernels take it.
+
+def open_rows(name: str, x: Any) -> Rows:
+    """Return an (n, d) array as the kernels take it, its elements not yet checked.
 
     Raises
     ------
     TypeError
         If the elements are of no supported type.
     ValueError
-        If x is not 2-d, is empty, or holds a NaN or an infinity (in fp32): the message names the
-        first such row.
+        If x is not 2-d, or is empty.
     """
     bfloat16 = is_torch(x) and x.dtype == sys.modules["torch"].bfloat16
     array = to_matrix(name, x)
     if 0 in array.shape:
         raise ValueError(f"{name} must have at least one row and one column, got {array.shape}")
-    array = adjacent(_supported_type(name, array, bfloat16))
-    check_finite(name, array, threads)
-    return Rows(array, is_torch(x), bfloat16)
-
-
-def check_two(x: Any, y: Any | None, threads: int) -> tuple[Rows, Rows | None]:
-    """Check one set or two of equal width; two of different types are both widened to fp32."""
-    first = check_rows("x", x, threads)
-    if y is None:
-        return first, None
-    second = check_rows("y", y, threads)
-    check_equal_width(first, second)
-    if second.array.dtype != first.array.dtype:
-        return first.widened(), second.widened()
-    return first, second
+    return Rows(adjacent(_supported_type(name, array, bfloat16)), is_torch(x), bfloat16)
 
 
 def check_equal_width(x: Any, y: Any) -> None:
@@ -174,7 +176,9 @@ def check_equal_width(x: Any, y: Any) -> None:
         raise ValueError(f"y must have {x.d} columns like x, got {y.d}")
 
 
-def check_finite(name: str, rows: NDArray[Any], threads: int, first: int = 0) -> None:
+def check_finite(
+    name: str, rows: NDArray[Any] | _core.Prepared, threads: int, first: int = 0
+) -> None:
     """Refuse rows, of which `first` is the index of the first, with a NaN or an infinity."""
     bad = _core.first_nonfinite_row(rows, threads)
     if bad >= 0:

@@ -17,6 +17,9 @@ what is free. ``group`` (:func:`meddel_fast.cluster.join_group`) spreads it over
 which passes the same set, or :class:`meddel_fast.stores.store.LocalRows`. Either may be given for
 an array too. Such calls run on the CPU.
 
+x and y may be a :class:`meddel_fast.Prepared` as well, which keeps what a call works out about all
+rows (norms, equal ones, codes) for the calls that follow. Parts and devices take its rows alone.
+
 ``threads=None`` means MEDDEL_THREADS, else all cores that the process may use. No more threads are
 started than there is work for, nor than twice the machine's cores (or 64, if that is more); where
 the system refuses one, those that there are do the work. Ctrl-C stops a running call within a

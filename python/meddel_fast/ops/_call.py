@@ -9,11 +9,13 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from meddel_fast import _core
-from meddel_fast.arrays import PAIR_BYTES, check_int, check_rows, check_two, in_kind
+from meddel_fast.arrays import PAIR_BYTES, check_int, check_rows, check_two, in_kind, rows_of
 from meddel_fast.common.floating_point import exactly
 from meddel_fast.common.progress import reports
 from meddel_fast.common.resources import free_memory
 from meddel_fast.stores.store import LocalRows, Store
+
+_LITTLE = 16 << 20  # bytes
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,6 +37,7 @@ def operation(function: Callable[P, T]) -> Callable[P, T]:
         sets = (*args[:2], kwargs.get("x"), kwargs.get("y"))
         if needs_parts(*sets, memory=kwargs.get("memory"), group=kwargs.get("group")):
             given = inspect.signature(function).bind(*args, **kwargs).arguments
+            given |= {name: rows_of(given[name]) for name in ("x", "y") if name in given}
             return _on_parts(function.__name__, given)  # type: ignore[no-any-return]
         return function(*args, **kwargs)
 
@@ -73,24 +76,25 @@ def _gpu() -> Any:
 
 def checked(name: str, x: Any, threads: int, on: Any | None) -> Any:
     """Check a set, and return it as the functions of :func:`core_of` take it."""
-    return check_rows(name, x, threads) if on is None else _gpu().Samples(name, x, on)
+    return check_rows(name, x, threads) if on is None else _gpu().Samples(name, rows_of(x), on)
 
 
 def checked_two(x: Any, y: Any | None, threads: int, on: Any | None) -> tuple[Any, Any]:
     """Check one set or two, and return them as the functions of :func:`core_of` take them."""
-    return check_two(x, y, threads) if on is None else _gpu().two_samples(x, y, on)
+    if on is None:
+        return check_two(x, y, threads)
+    return _gpu().two_samples(rows_of(x), rows_of(y), on)  # type: ignore[no-any-return]
 
 
-def pairs_allowed(max_pairs: int | None, on: Any | None, most: int) -> int:
-    """Return max_pairs as given, or how many fit into half of the free memory.
+def pairs_allowed(max_pairs: int | None, possible: int, on: Any | None) -> int:
+    """Return max_pairs as given, or how many of the possible ones fit into half of the free memory.
 
-    That is not asked for, as it takes longer than a small join, where all pairs there are (`most`)
-    take little.
+    Asking for that takes half a millisecond, so that nobody asks where all fit into little.
     """
     if max_pairs is not None:
         return check_int("max_pairs", max_pairs, 0)
-    if most * PAIR_BYTES <= _LITTLE:
-        return most
+    if possible * PAIR_BYTES <= _LITTLE:
+        return possible
     if on is not None:
         return int(_gpu().room_for_pairs(on))
     return free_memory() // 2 // PAIR_BYTES

@@ -10,6 +10,7 @@ the device's current stream. Imports torch and triton.
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import warnings
 from collections.abc import Callable
@@ -33,6 +34,7 @@ from meddel_fast.kernels import kcenter as _kcenter
 from meddel_fast.kernels import kmeans as _kmeans
 from meddel_fast.kernels import pairs as _pairs
 from meddel_fast.kernels import redundancy as _redundancy
+from meddel_fast.kernels import seeding as _seeding
 from meddel_fast.kernels import topk as _topk
 from meddel_fast.kernels.rows import Rows
 
@@ -47,6 +49,7 @@ CODE_BYTES = 2
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int8)
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 T = TypeVar("T")
 
 
@@ -102,7 +105,7 @@ class Samples:
         return self.rows.d
 
     @property
-    def array(self) -> Samples:
+    def matrix(self) -> Samples:
         """What the functions of this module take."""
         return self
 
@@ -118,7 +121,15 @@ class Samples:
             return tuple(None if r is None else r.cpu().numpy() for r in results)
         return tuple(None if r is None else r.to(self._home) for r in results)
 
-    def there(self, numbers: Ints | None) -> Tensor | None:
+    def take(self, which: Ints) -> Samples:
+        """Return some of the rows, on the device."""
+        some = copy.copy(self)
+        index = torch.from_numpy(which).to(self.rows.device)
+        some.rows = Rows(self.rows.take(index), self.rows.device)
+        some.squares = self.squares[index]
+        return some
+
+    def there(self, numbers: NDArray[Any] | None) -> Tensor | None:
         """Return checked numbers on the device."""
         return None if numbers is None else torch.from_numpy(numbers).to(self.rows.device)
 
@@ -224,18 +235,34 @@ def topk_similarity(x: Samples, y: Samples | None, k: int, _threads: int) -> tup
 
 @_on_its_device
 def kmeans_plus_plus(
-    x: Samples, spherical: bool, uniforms: list[float], _threads: int
+    x: Samples, spherical: bool, uniforms: list[float], _threads: int, weights: Floats | None
 ) -> list[int]:
     """Return the rows that k-means++ draws, one for each of the uniforms."""
-    return _kmeans.kmeans_plus_plus(x.rows, x.squares, np.array(uniforms), spherical=spherical)
+    return _seeding.kmeans_plus_plus(
+        x.rows, x.squares, np.array(uniforms), spherical=spherical, weights=x.there(weights)
+    )
 
 
 @_on_its_device
 def kmeans(
-    x: Samples, init: Tensor, max_iterations: int, spherical: bool, _threads: int
+    x: Samples,
+    init: Tensor | NDArray[np.float32],
+    max_iterations: int,
+    tol: float,
+    spherical: bool,
+    weights: Floats | None,
+    _threads: int,
 ) -> tuple[Tensor, Tensor, Tensor, float, int, bool]:
     """See :func:`meddel_fast.kmeans`."""
-    return _kmeans.kmeans(x.rows, x.squares, init, max_iterations, spherical=spherical)
+    return _kmeans.kmeans(
+        x.rows,
+        x.squares,
+        torch.as_tensor(init, device=x.rows.device),
+        max_iterations,
+        spherical=spherical,
+        tol=tol,
+        weights=x.there(weights),
+    )
 
 
 @_on_its_device

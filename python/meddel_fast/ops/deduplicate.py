@@ -82,11 +82,11 @@ def deduplicate(
     check_choice("rule", rule, ("semdedup", "greedy", "components"))
     on = choose_device(device, x=x)
     core, rows = core_of(on), checked("x", x, threads, on)
-    limit = pairs_allowed(max_pairs, on, rows.n * rows.n)
+    limit = pairs_allowed(max_pairs, rows.n * rows.n, on)
     order, labels = check_order(order, rows.n), check_labels(labels, rows.n)
     try:
         representative, similarity = core.deduplicate(
-            rows.array, threshold, rule, order, labels, limit, threads
+            rows.matrix, threshold, rule, order, labels, limit, threads
         )
     except OverflowError as error:
         way_out = (

@@ -84,7 +84,7 @@ def kcenter_greedy(
     core, rows = core_of(on), checked("x", x, threads, on)
     k, limit, centres, start = check_centres(rows.n, k, radius, start, selected)
     indices, radii, nearest = core.kcenter_greedy(
-        rows.array, k, limit, metric == "cosine", start, centres.tolist(), bool(distances), threads
+        rows.matrix, k, limit, metric == "cosine", start, centres.tolist(), bool(distances), threads
     )
     indices, radii, nearest = rows.back(indices, radii, nearest)
     return KCenterResult(indices, radii, nearest if distances else None)

@@ -1,12 +1,25 @@
-"""Lloyd's k-means, seeded by k-means++."""
+"""Lloyd's k-means, seeded by k-means++, at once or in two steps."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from meddel_fast.arrays import KMeansResult, check_int, choose_device, resolve_threads
+from meddel_fast.arrays import (
+    INITS,
+    Job,
+    KMeansResult,
+    check_choice,
+    check_float,
+    check_int,
+    check_weights,
+    choose_device,
+    resolve_threads,
+    split_centroids,
+)
 from meddel_fast.ops._call import checked, core_of, operation
 
 if TYPE_CHECKING:
@@ -20,8 +33,10 @@ def kmeans(
     *,
     spherical: bool = True,
     max_iterations: int = 100,
+    tol: float = 0.0,
     seed: int = 0,
-    init: Any | None = None,
+    init: Any = "k-means++",
+    sample_weight: Any | None = None,
     memory: int | str | None = None,
     group: Any | None = None,
     threads: int | None = None,
@@ -44,10 +59,19 @@ def kmeans(
         distance.
     max_iterations : int
         Stop after so many updates even if labels still change; 0 only assigns.
+    tol : float
+        Stop, too, after an update that moved the centroids so little that their squared shifts sum
+        up to at most `tol` times the mean variance of the features: scikit-learn's rule, whatever
+        the samples weigh, but of the unit rows where `spherical`. In fp64 and a fixed order, so
+        that all devices stop at the same update. At 0 labels alone decide.
     seed : int
-        Of k-means++ (Arthur and Vassilvitskii 2007), which is not run when init is given.
-    init : float array of shape (k, d), optional
-        First centroids.
+        Of the draws for `init`.
+    init : {"k-means++", "split"} or float array of shape (k, d)
+        First centroids: given; or samples that k-means++ (Arthur and Vassilvitskii 2007) draws; or,
+        for large k, made in two steps, so that no seed is compared with all samples, see Notes.
+    sample_weight : array of shape (n,), optional
+        How much each sample counts for centroids, inertia and draws: 0, or 1e-100 to 1e100, and not
+        all 0. One of weight 0 gets a label, and changes nothing else. By default all weigh 1.
     memory, group, threads, device, progress : optional
         As of all operations, see :mod:`meddel_fast.ops`.
 
@@ -56,15 +80,17 @@ def kmeans(
     labels : int64 array of shape (n,)
         Nearest centroid.
     centroids : float32 array of shape (k, d)
-        A cluster that lost its members takes the sample that is farthest from its centroid.
+        (Weighted) means of the members. A cluster that has none, or none that weighs anything,
+        takes the sample, of those that weigh something, that is farthest from its centroid.
     distances : float64 array of shape (n,)
-        To the nearest centroid: 1 - cosine when spherical, else squared Euclidean.
+        To the nearest centroid: 1 - cosine when spherical, else squared Euclidean. Not weighted.
     inertia : float
-        Their sum.
+        Their (weighted) sum.
     iterations : int
         Updates made.
     converged : bool
-        Whether the last update changed no label.
+        Whether it stopped by itself, as the last update changed no label or moved the centroids by
+        no more than `tol` says, rather than at max_iterations.
 
     Raises
     ------
@@ -74,24 +100,74 @@ def kmeans(
     Notes
     -----
     O(n k d) an iteration at worst.
+
+    ``init="split"`` clusters up to 256 sqrt(k) samples, spread evenly over the set, into sqrt(k)
+    groups, assigns all samples to them, and clusters each group's own samples (as many at most, or
+    4 a cluster) into its share of k, which is in proportion to how many different samples it has;
+    each time by k-means++ and a few updates. That is O(n sqrt(k) d), k-means++ at once O(n k d).
+    What follows is as exact from either; the clusters found are others.
     """
     threads = resolve_threads(threads)
     max_iterations = check_int("max_iterations", max_iterations, 0)
+    tol = check_float("tol", tol, 0.0, float(np.finfo("d").max))
     seed = check_int("seed", seed, 0)
-    on = choose_device(device, x=x, init=init)
+    drawn = init is None or isinstance(init, str)
+    if drawn:
+        init = check_choice("init", init or "k-means++", INITS)
+    on = choose_device(device, x=x, **({} if drawn else {"init": init}))
     core, rows = core_of(on), checked("x", x, threads, on)
     k = check_int("k", k, 1, rows.n, " (the rows of x)")
-    if init is None:
-        uniforms = np.random.default_rng(seed).random(k).tolist()
-        seeds = core.kmeans_plus_plus(rows.array, bool(spherical), uniforms, threads)
-        centroids = rows.floats(seeds)
-    else:
+    if drawn and on is None:
+        rows = rows.prepared()  # what the seeding works out serves the iterations
+    work = _Work(core, rows, bool(spherical), check_weights("sample_weight", sample_weight, rows.n),
+                 threads)  # fmt: skip
+    if not drawn:
         given = checked("init", init, threads, on)
         if (given.n, given.d) != (k, rows.d):
             raise ValueError(f"init must have shape {(k, rows.d)}, got {(given.n, given.d)}")
         centroids = given.floats()
-    labels, centroids, distances, inertia, iterations, converged = core.kmeans(
-        rows.array, centroids, max_iterations, bool(spherical), threads
-    )
+    elif init == "split":
+        centroids = split_centroids(rows.n, k, seed, work.weights, work.run, work.nearest)
+    else:
+        centroids = work.seeds(np.random.default_rng(seed).random(k))
+    labels, centroids, distances, *rest = work.kmeans(centroids, max_iterations, tol)
     labels, centroids, distances = rows.back(labels, centroids, distances)
-    return KMeansResult(labels, centroids, distances, inertia, iterations, converged)
+    return KMeansResult(labels, centroids, distances, *rest)
+
+
+class _Work(NamedTuple):
+    """Rows in memory or on a device, their weights, and what works on them."""
+
+    core: Any
+    rows: Any
+    spherical: bool
+    weights: NDArray[np.float64] | None
+    threads: int
+
+    def seeds(self, uniforms: NDArray[np.float64]) -> Any:
+        found = self.core.kmeans_plus_plus(
+            self.rows.matrix, self.spherical, uniforms.tolist(), self.threads, self.weights
+        )
+        return self.rows.floats(found)
+
+    def kmeans(self, centroids: Any, max_iterations: int, tol: float) -> tuple[Any, ...]:
+        return self.core.kmeans(  # type: ignore[no-any-return]
+            self.rows.matrix, centroids, max_iterations, tol, self.spherical, self.weights,
+            self.threads,
+        )  # fmt: skip
+
+    # The steps of a split, whose arrays are in the CPU's memory.
+
+    def run(self, jobs: Iterator[Job]) -> Iterator[NDArray[np.float32]]:
+        for job in jobs:
+            weights = None if self.weights is None else self.weights[job.rows]
+            own = self._replace(rows=self.rows.take(job.rows), weights=weights)
+            yield _in_memory(own.kmeans(own.seeds(job.uniforms), job.updates, 0.0)[1])
+
+    def nearest(self, centroids: NDArray[np.float32]) -> tuple[Any, Any]:
+        labels, _, distances, *_ = self.kmeans(centroids, 0, 0.0)
+        return _in_memory(labels), _in_memory(distances)
+
+
+def _in_memory(array: Any) -> Any:
+    return array if isinstance(array, np.ndarray) else array.cpu().numpy()

@@ -74,7 +74,7 @@ def similar_pairs(
     threshold = check_float("threshold", threshold, -1.0, 1.0)
     on = choose_device(device, x=x, y=y)
     first, second = checked_two(x, y, threads, on)
-    limit = pairs_allowed(max_pairs, on, first.n * (first if second is None else second).n)
+    limit = pairs_allowed(max_pairs, first.n * (second or first).n, on)
     try:
         return pairs_of_range(first, second, range(first.n), threshold, limit, threads, on)
     except OverflowError as error:
@@ -93,7 +93,7 @@ def pairs_of_range(
     soon after max_pairs are found.
     """
     out = core_of(on).similar_pairs(
-        x.array, None if y is None else y.array, rows.start, rows.stop, threshold, max_pairs,
+        x.matrix, None if y is None else y.matrix, rows.start, rows.stop, threshold, max_pairs,
         threads,
     )  # fmt: skip
     return SimilarPairsResult(*x.back(*out))

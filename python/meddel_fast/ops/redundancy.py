@@ -65,6 +65,6 @@ def redundancy(
     on = choose_device(device, x=x)
     core, rows = core_of(on), checked("x", x, threads, on)
     out = core.redundancy(
-        rows.array, check_order(order, rows.n), check_labels(labels, rows.n), threads
+        rows.matrix, check_order(order, rows.n), check_labels(labels, rows.n), threads
     )
     return RedundancyResult(*rows.back(*out))

@@ -62,5 +62,5 @@ def topk_similarity(
         k = check_int("k", k, 1, first.n - 1, " (the other rows of x)")
     else:
         k = check_int("k", k, 1, second.n, " (the rows of y)")
-    out = core.topk_similarity(first.array, None if second is None else second.array, k, threads)
+    out = core.topk_similarity(first.matrix, None if second is None else second.matrix, k, threads)
     return TopKResult(*first.back(*out))

@@ -16,7 +16,7 @@ _BLOCK = 1024  # rows looked at together
 
 
 def check_rows(x: Any, threads: int | None, memory: int | str | None = None) -> Any:
-    """Return the embeddings as they came, checked as the kernels will check them.
+    """Return the embeddings, checked, for the operations of a selection to share what they find.
 
     With a budget they become a store that has it.
 
@@ -33,8 +33,9 @@ def check_rows(x: Any, threads: int | None, memory: int | str | None = None) -> 
             rows = store.rows(start, min(len(store), start + _BLOCK))
             arrays.check_finite("x", rows, arrays.resolve_threads(threads), start)
         return store
-    arrays.check_rows("x", x, arrays.resolve_threads(threads))
-    return x if arrays.is_torch(x) else np.asarray(x)
+    rows = x if isinstance(x, arrays.Prepared) else arrays.Prepared(x)
+    rows.checked("x", arrays.resolve_threads(threads))
+    return rows
 
 
 def check_budget(budget: Any, n: int, excluded: int = 0) -> int:

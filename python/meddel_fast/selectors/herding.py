@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast import reference
+from meddel_fast import _core, arrays, reference
 from meddel_fast.common.progress import counted
 from meddel_fast.selectors.plan import Choice, Task, scores_by_rank
 from meddel_fast.selectors.selector import selector
 from meddel_fast.selectors.unit_rows import UnitRows
+from meddel_fast.stores.store import Store
+
+# Bytes a sample beside its rows: what its codes are filled up with at most, and vectors of fp64.
+_PADDING, _VECTORS = 128, 12
 
 
 @selector(
     paper="Welling 2009",
-    cost="O(n b d), one pass over the samples for each kept one",
+    cost="O(n b d), nearly all of it in int8",
     good_for="a small set with the mean of all, such as the exemplars of a class",
     weights="The mean that is followed is weighted by them.",
 )
@@ -25,8 +30,8 @@ def herding(task: Task) -> Iterator[Choice]:
 
     Embeddings are normalised. With w = the mean at first, the sample of the highest <w, x> is kept
     and w becomes w + mean - x. <w, x> is worked out in fp64 in one order of summation, for those
-    samples that an fp32 product does not rule out. Of a store that copy is held where it fits into
-    half of the budget; else the store is gone through once for each kept sample.
+    samples that int8 codes do not rule out. A store is held with its codes, or else as fp32, where
+    that fits into half of the budget; else it is gone through once for each kept sample.
 
     Returns
     -------
@@ -35,6 +40,46 @@ def herding(task: Task) -> Iterator[Choice]:
         kept samples; of the others <w, x> at the end, less the highest of these.
         ``settings["gap"]`` is the distance between the two means.
     """
+    rows = _held(task)
+    order, found = _in_parts(task) if rows is None else _with_codes(task, rows)
+    for count in task.counts:
+        products, distance = found[count]
+        chosen = order[: count - len(task.selected)]
+        scores = scores_by_rank(chosen, products)
+        yield Choice(chosen, scores, {"gap": float(distance / count)})
+
+
+# What both ways give: the order, and by count <w, x> of all samples and |w - mean| at the end.
+_Found = tuple[NDArray[np.int64], dict[int, tuple[NDArray[np.float64], np.float64]]]
+
+
+def _held(task: Task) -> NDArray[Any] | None:
+    """Return the samples as an array; None where the budget has no room for it and its codes."""
+    threads = arrays.resolve_threads(task.threads)
+    if not isinstance(task.x, Store):
+        return arrays.check_rows("x", task.x, threads).array
+    width = task.x.shape[1]
+    codes = 2 * width + _PADDING + 8 * (len(task.counts) + _VECTORS)
+    if not task.holds(task.n * (width * task.x.dtype.itemsize + codes)):
+        return None
+    rows = task.x.rows(0, task.n)
+    arrays.check_finite("x", rows, threads)
+    return rows
+
+
+def _with_codes(task: Task, rows: NDArray[Any]) -> _Found:
+    counts = sorted(set(task.counts))
+    order, products, distances = _core.herding(
+        rows,
+        task.weights,
+        task.selected.tolist(),
+        [count - len(task.selected) for count in counts],
+        arrays.resolve_threads(task.threads),
+    )
+    return order, dict(zip(counts, zip(products, distances, strict=True), strict=True))
+
+
+def _in_parts(task: Task) -> _Found:
     unit = UnitRows(task.x, task.threads)
     screen = _Screen(unit, hold=task.holds(4 * task.n * unit.d))
     mean = unit.mean(task.weights)
@@ -44,7 +89,7 @@ def herding(task: Task) -> Iterator[Choice]:
         free[j] = False
         w = (w + mean) - unit.exact(np.array([j]))[0]
     order: list[int] = []
-    rungs: dict[int, Choice] = {}
+    found = {}
     first, last = len(task.selected), max(task.counts)
     with counted(last - first) as progress:
         for count in range(first + 1, last + 1):
@@ -54,12 +99,9 @@ def herding(task: Task) -> Iterator[Choice]:
             progress.advance(1)
             w = (w + mean) - unit.exact(np.array([j]))[0]
             if count in task.counts:
-                chosen = np.array(order)
-                gap = np.sqrt(reference.squared_norm((w - mean)[None])[0]) / count
-                scores = scores_by_rank(chosen, unit.products(w))
-                rungs[count] = Choice(chosen, scores, {"gap": float(gap)})
-    for count in task.counts:
-        yield rungs[count]
+                distance = np.sqrt(reference.squared_norm((w - mean)[None])[0])
+                found[count] = unit.products(w), distance
+    return np.array(order, dtype=np.int64), found
 
 
 class _Screen:

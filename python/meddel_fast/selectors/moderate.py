@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast import reference
+from meddel_fast import _core, arrays, reference
 from meddel_fast.selectors.options import CLUSTERS
 from meddel_fast.selectors.plan import Choice, Task, ranked
 from meddel_fast.selectors.selector import selector
 from meddel_fast.selectors.strata import check_strata
 from meddel_fast.selectors.unit_rows import UnitRows
+from meddel_fast.stores.store import Store
 
 
 @selector(
@@ -58,6 +59,10 @@ def moderate(
 
 def _to_class_mean(task: Task, label: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return 1 - cosine of each sample to the mean direction of its class."""
+    if not isinstance(task.x, Store):
+        threads = arrays.resolve_threads(task.threads)
+        rows = arrays.check_rows("x", task.x, threads).array
+        return 1.0 - _core.class_mean_cosines(rows, label, int(label.max()) + 1, threads)
     unit = UnitRows(task.x, task.threads)
     total = np.zeros((int(label.max()) + 1, unit.d))
     for block in unit.blocks():

@@ -45,6 +45,7 @@ def ids_sha256(ids: Sequence[str]) -> str:
 def data_sha256(data: Any) -> str:
     """SHA-256 of an array's type, shape and elements (row by row), as 64 hex digits."""
     array: Any = data
+    data = arrays.rows_of(data)
     if not isinstance(data, Store):
         array = arrays.to_numpy("data", data.cpu() if arrays.is_torch(data) else data)
     n = len(array)

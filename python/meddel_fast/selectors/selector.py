@@ -111,7 +111,7 @@ def _documented(method: Method) -> str:
     body, _, own = head.partition("Parameters\n----------\n")
     said = method.weights or "This method takes none."
     before = (
-        "x : shape (n, d)\n    The embeddings.\n"
+        "x : shape (n, d)\n    The embeddings, as all that :mod:`meddel_fast.ops` takes.\n"
         "budget\n    Count (int) or share (float) to keep, or a list of them for a list of results."
     )
     after = _COMMON.replace("{weights}", said)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast import ops
+from meddel_fast import _core, ops
 from meddel_fast.selectors.base import to_numpy
 from meddel_fast.stores.store import Store
 
@@ -51,40 +51,5 @@ def joins(
         node = np.arange(len(members))
         held = np.isin(members, selected)
         node[held] = np.flatnonzero(held)[:1]
-        found.append(spanning_weights(node[i], node[j], similarity, len(members)))
+        found.append(_core.spanning_weights(node[i], node[j], similarity, len(members)))
     return np.sort(np.concatenate(found)) if found else np.zeros(0)
-
-
-def spanning_weights(
-    i: NDArray[np.int64], j: NDArray[np.int64], weight: NDArray[np.float64], n: int
-) -> NDArray[np.float64]:
-    """Return the weights of a maximum spanning forest (Boruvka 1926)."""
-    heaviest = np.argsort(-weight, kind="stable")
-    i, j, weight = i[heaviest], j[heaviest], weight[heaviest]
-    found = []
-    component = np.arange(n)
-    while True:
-        a, b = component[i], component[j]
-        apart = a != b
-        if not apart.any():
-            break
-        i, j, weight, a, b = i[apart], j[apart], weight[apart], a[apart], b[apart]
-        # The first, and heaviest, edge of each component: of repeated places the last one written
-        # stays. Edges are ordered without ties, so that no circle is longer than two.
-        edge = np.full(n, -1, dtype=np.int64)
-        backwards = np.arange(len(i))[::-1]
-        first = np.full(n, len(i), dtype=np.int64)
-        for end in (a, b):
-            edge[end[::-1]] = backwards
-            touched = np.unique(end)
-            first[touched] = np.minimum(first[touched], edge[touched])
-        some = np.flatnonzero(first < len(i))
-        found.append(weight[np.unique(first[some])])
-        parent = np.arange(n)
-        parent[some] = np.where(a[first[some]] == some, b[first[some]], a[first[some]])
-        both = parent[parent] == np.arange(n)
-        parent = np.where(both, np.minimum(parent, np.arange(n)), parent)
-        while not np.array_equal(parent, parent[parent]):
-            parent = parent[parent]
-        component = parent[component]
-    return np.concatenate(found) if found else np.zeros(0)

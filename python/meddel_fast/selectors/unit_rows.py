@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast import arrays, reference
+from meddel_fast import _core, arrays, reference
 from meddel_fast.sharded.memory import check_memory
 from meddel_fast.stores.store import Store
 
@@ -35,13 +35,14 @@ class UnitRows:
         self.n, self.d = map(int, (self._rows.array if self._store is None else self._store).shape)
         if self._store is not None:
             self._check_memory(self._store)
-        squares = []
-        for block in self.blocks():
-            rows = self._read(block)
-            if self._store is not None:
-                arrays.check_finite("x", rows.array, threads, block.start)
-            squares.append(reference.squared_norm(rows.floats().astype(np.float64)))
-        self._squares = np.concatenate(squares)
+        if self._store is None:
+            self._squares = _core.squared_norms(self._rows.array, threads)
+        else:
+            self._squares = np.empty(self.n)
+            for block in self.blocks():
+                rows = self._read(block).array
+                arrays.check_finite("x", rows, threads, block.start)
+                self._squares[block] = _core.squared_norms(rows, threads)
         self._norms = np.sqrt(self._squares)
 
     def _check_memory(self, store: Store) -> None:

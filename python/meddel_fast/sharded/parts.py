@@ -29,6 +29,7 @@ WORK = 256
 # budget of 32 MB was exceeded by 2.
 _FIXED = 3_000_000
 _ERRORS = (ValueError, OSError, TypeError)
+_LEAST_BLOCKS = 2  # of a part, where its memory could serve another purpose
 _TILES_A_RANK = 8  # so that the ranks' shares of a triangle of tiles are about equal
 
 
@@ -111,7 +112,7 @@ class Parts:
         self._buffer: NDArray[Any] | None = None  # all own rows, where they stay
         self._loaded: set[int] = set()
 
-    def plan(self, *, held: int = 0, everywhere: int, beside: int = 0) -> None:
+    def plan(self, *, held: int = 0, everywhere: int, beside: int = 0, wanted: int = 0) -> int:
         """Cut all rows into parts, by what the budget leaves.
 
         Parameters
@@ -122,6 +123,13 @@ class Parts:
             Bytes a row of the whole set that it keeps on each process, its result included.
         beside
             Bytes that it keeps beside all that.
+        wanted
+            Bytes more that would make it faster.
+
+        Returns
+        -------
+        int
+            How many of these there are: parts that are smaller for them, but not small.
 
         Raises
         ------
@@ -129,7 +137,9 @@ class Parts:
             The budget is too small; the message says what is needed.
         """
         taken = held * len(self.own) + everywhere * self.n + beside + self.store.beside + _FIXED
-        self.step, self.stays = self._rows_a_part(self.settings.memory - taken)
+        left = self.settings.memory - taken
+        spare = max(0, min(wanted, self._spare(left)))
+        self.step, self.stays = self._rows_a_part(left - spare)
         self.tiles: list[Tile] = []
         for owner, (first, end) in enumerate(zip(self.bounds[:-1], self.bounds[1:], strict=True)):
             for start in range(first, end, self.step):
@@ -139,6 +149,7 @@ class Parts:
         if self.stays and not self._costless:
             dtype = np.dtype(np.float32) if self._widen else self.store.dtype
             self._buffer = np.empty((len(self.own), self.d), dtype)
+        return spare
 
     # Setting up.
 
@@ -160,6 +171,13 @@ class Parts:
             return [0, *np.cumsum(lengths).tolist()]
         blocks = -(-shape[0] // BLOCK)
         return [min(shape[0], blocks * rank // size * BLOCK) for rank in range(size + 1)]
+
+    def _spare(self, left: int) -> int:
+        """Return what is left beside rows that stay, or else beside parts of some blocks."""
+        row_bytes = 4 * self.d if self._widen else self.store.row_bytes
+        stay = 0 if self._costless else 2 * row_bytes * len(self.own)
+        parts = _LEAST_BLOCKS * BLOCK * (4 * row_bytes + 2 * (self.d + WORK))
+        return left - parts - (stay if stay <= left - parts else 0)
 
     def _rows_a_part(self, left: int) -> tuple[int, bool]:
         """Return it, alike on all ranks, and whether all own rows may stay."""
@@ -207,8 +225,10 @@ class Parts:
             if len(said):
                 raise _ERRORS[said[0]](f"{bytes(said[1:]).decode()} (found by rank {rank})")
 
-    def survey(self) -> Float:
+    def survey(self, also: Callable[[Tile, NDArray[Any], Float], None] | None = None) -> Float:
         """Read all own rows once: check them, and return their <x, x>.
+
+        A function given sees each part as well, and these of it.
 
         Raises
         ------
@@ -222,6 +242,8 @@ class Parts:
             for tile, rows in self.stream(self.own_tiles):
                 check_finite(self.name, rows, threads, tile.start)
                 squares[self.mine(tile)] = _core.squared_norms(rows, threads)
+                if also is not None:
+                    also(tile, rows, squares[self.mine(tile)])
 
         self.together(look)
         return squares
@@ -278,7 +300,7 @@ class Parts:
                 del rows  # before the next one comes
 
     def take(self, samples: Int) -> NDArray[Any]:
-        """Return some own rows, after :meth:`survey`."""
+        """Return some own rows; after :meth:`survey`, where they stay."""
         if self._buffer is not None:
             return self._buffer[samples - self.own.start]
         return self._plain(self.store.take(samples - (self.own.start if self._local else 0)))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.arrays import SUPPORTED, is_torch, to_matrix
+from meddel_fast.arrays import SUPPORTED, is_torch, rows_of, to_matrix
 from meddel_fast.common.files import State, state, why_no_file
 from meddel_fast.common.npy import npy_header
 from meddel_fast.stores import parquet_rows
@@ -154,6 +154,7 @@ class ArrayShard(Shard):
     """An array in memory, so that operations need but one way to read."""
 
     def __init__(self, name: str, x: Any) -> None:
+        x = rows_of(x)
         if is_torch(x) and x.device.type != "cpu":
             raise ValueError(f"{name} must be on the CPU to be worked on in parts, got {x.device}")
         self.bfloat16 = is_torch(x) and str(x.dtype) == "torch.bfloat16"

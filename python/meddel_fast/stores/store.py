@@ -25,7 +25,7 @@ from meddel_fast.stores.shards import ArrayShard, Shard, Span, open_shard
 if TYPE_CHECKING:
     from meddel_fast.common.files import StrPath
 
-_PAGE = 4096  # bytes: what lies between two wanted rows of one page is read along
+_PAGE = 4096  # bytes: what lies between two wanted rows that fit into a page is read along
 _AT_ONCE = 1 << 20  # bytes that are read before they are put in their places
 
 
@@ -183,7 +183,7 @@ class Store:
         self, wanted: NDArray[np.int64], first: int, last: int
     ) -> Iterator[list[tuple[int, int]]]:
         """Yield places [a, b) in `wanted` whose rows lie close together, a few MB at a time."""
-        near, most = max(1, _PAGE // self.row_bytes), max(1, _AT_ONCE // self.row_bytes)
+        near, most = max(1, _PAGE // self.row_bytes - 1), max(1, _AT_ONCE // self.row_bytes)
         here = wanted[first:last]
         far = (np.diff(here) > near) | (np.diff((here - here[0]) // most) > 0)
         cuts = [0, *(np.flatnonzero(far) + 1).tolist(), len(here)]

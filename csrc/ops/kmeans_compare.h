@@ -1,0 +1,136 @@
+// Comparing rows with centroids by scaled codes (screen/scaled.h), and by the truth where these
+// leave it open.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/confirm.h"
+#include "base/sides.h"
+#include "base/truth.h"
+#include "screen/scaled.h"
+
+namespace meddel {
+
+// The distance (kmeans_bounds.h) of a score, or of higher ones, at least.
+double distance_at_least(Metric metric, double score);
+
+// A row that is to be compared, and what is known of it.
+struct Compared {
+  int64_t position = 0;
+  int64_t label = -1;        // its nearest centroid so far
+  int64_t before = -1;       // the same, before it was compared with any
+  int64_t own = -1;          // the label's column
+  int64_t columns = 0;       // far ones that it is compared with: so many of the first
+  bool open = false;         // whether it is compared with those near its centroid
+  double best = -kInfinity;  // the score with the label
+  double bar = -kInfinity;   // lower scores need not be known
+  double near = -kInfinity;  // near ones (kmeans_bounds.h), but for the label: at most so much
+  double far = -kInfinity;   // and the far ones that it is compared with
+  double left = -kInfinity;  // and centroids that were the label
+  double least = kInfinity;  // distance at least of near ones that it is not compared with
+  double floor = kInfinity;  // and of far ones
+};
+
+constexpr int64_t kNear = 16;  // centroids of a list: a block of columns
+
+// The codes of all rows, made when first wanted, as far as they are held.
+struct ScaledCodes {
+  ScaledCodes(const Scaled& scaled, const ScanSide& side, int64_t bytes);
+
+  const Scaled& screen;
+  const ScanSide& rows;
+  const int64_t held;          // positions
+  std::vector<uint8_t> codes;  // with the kernels' bias
+  std::vector<ScaledRow> traits;
+  std::vector<uint8_t> made;  // by position
+};
+
+// What the confirmer hands the truth of one row's candidates to.
+class NearestOfRow {
+ public:
+  NearestOfRow(const ScanSide& x, const ScanSide& centroids, Metric metric)
+      : x_(x), centroids_(centroids), metric_(metric) {}
+
+  void begin(Compared& row) { row_ = &row; }
+  Metric metric() const { return metric_; }
+  double bar(int64_t) const { return row_->bar; }
+  void take(int64_t p, int64_t q, double inner);
+
+ private:
+  const ScanSide& x_;
+  const ScanSide& centroids_;
+  const Metric metric_;
+  Compared* row_ = nullptr;
+};
+
+// One thread's work.
+class Comparer {
+ public:
+  static constexpr int64_t kRows = 64;      // at a time: codes and sums in L2
+  static constexpr int64_t kColumns = 256;  // likewise
+
+  Comparer(ScaledCodes& codes, const ScanSide& centroids, Metric metric);
+
+  // The truth of a row and a centroid.
+  double truth(int64_t p, int64_t centroid);
+
+  // The rows to come, at most kRows.
+  void load(std::vector<Compared*> rows);
+
+  // Some columns, at most kColumns, whose positions among the centroids are given, or rise from
+  // `begin`.
+  struct Columns {
+    const ScaledColumns& codes;
+    int64_t begin;  // in codes
+    int64_t count;
+    const int64_t* positions;
+
+    int64_t position(int64_t c) const { return positions != nullptr ? positions[c] : begin + c; }
+  };
+  // Compares the first of them with the kNear columns of a list: its `near` becomes the second
+  // highest score that is above the bar, and `bounds` distances at least, less the room, from all
+  // but the label. Without bounds the best alone is looked for, and `near` becomes its score.
+  void compare_near(const Columns& list, double room, float* bounds);
+
+  // Compares so many of them with far columns: their `far` becomes at least what the others than
+  // the label have, those in a row's list of `out` (positions; by row, or none and no `far`) left
+  // out.
+  void compare_far(int64_t rows, const Columns& columns,
+                   const std::vector<const std::vector<int64_t>*>& out);
+
+  // The bounds of one row with the first columns, 0 for a score that all exceed.
+  void bounds(int64_t p, const ScaledColumns& columns, int64_t count, std::vector<float>& out);
+
+ private:
+  void load(int64_t p, int64_t r);
+  void sum(int64_t rows, const Columns& columns);
+  void near(Compared& row, const ScaledRow& traits, const Columns& columns, int32_t* sums);
+  void far(Compared& row, const ScaledRow& traits, const Columns& columns, bool bounded,
+           int32_t* sums);
+  void leave_out_own(const Compared& row, const Columns& columns, int32_t* sums) const;
+  void confirm_first(Compared& row, const Columns& columns);
+  void confirm_all(Compared& row, const Columns& columns);
+  float reach(const Compared& row, const ScaledRow& traits, const Columns& columns,
+              const int32_t* sums);
+
+  ScaledCodes& codes_;
+  const ScanSide& rows_;
+  const ScanSide& centroids_;
+  const Metric metric_;
+  const int64_t width_;
+  const WidenFn widen_;
+  NearestOfRow nearest_;
+  scan::Confirmer<NearestOfRow> confirmer_;
+  std::vector<Compared*> loaded_;
+  std::vector<float> wide_;
+  std::vector<int8_t> code_;
+  std::vector<uint8_t> bytes_;
+  std::vector<ScaledRow> traits_;
+  const std::vector<int32_t> none_;
+  std::vector<int32_t> sums_;
+  std::vector<int32_t> bits_;
+  std::vector<uint16_t> found_;
+};
+
+}  // namespace meddel

@@ -1,0 +1,14 @@
+// At which weights the components of a graph join as edges are added, the heaviest first.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace meddel {
+
+// The weights of a maximum spanning forest (Boruvka 1926) of n nodes, in no order: edge e joins the
+// nodes i[e] and j[e]. All spanning forests of that weight have the same weights.
+std::vector<double> spanning_weights(const int64_t* i, const int64_t* j, const double* weight,
+                                     int64_t edges, int64_t n);
+
+}  // namespace meddel

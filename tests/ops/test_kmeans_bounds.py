@@ -1,0 +1,138 @@
+"""What k-means keeps from one assignment for the next ones changes nothing: each iteration's answer
+is that of the plain way, which compares all rows with all centroids."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from samples import ADVERSARIAL, adversarial, as_reference, assert_same, clustered, of_type, told
+
+import meddel_fast as mf
+from meddel_fast import _core
+
+Made = Callable[[np.random.Generator, int, int], NDArray[np.float32]]
+
+
+def walks(rng: np.random.Generator, n: int, d: int) -> NDArray[np.float32]:
+    """Frames of videos: centroids far from most rows, and rows that leave theirs slowly."""
+    steps = 0.15 * rng.normal(size=(n, 6))
+    steps[::100] = 2 * rng.normal(size=(len(steps[::100]), 6))
+    paths = np.concatenate([np.cumsum(steps[i : i + 100], axis=0) for i in range(0, n, 100)])
+    return (paths @ rng.normal(size=(6, d)) + 0.05 * rng.normal(size=(n, d))).astype(np.float32)
+
+
+def groups(rng: np.random.Generator, n: int, d: int) -> NDArray[np.float32]:
+    """Several centroids for each of a few groups: a few near ones, all others far away."""
+    return (
+        4 * rng.normal(size=(12, d))[rng.integers(12, size=n)] + rng.normal(size=(n, d))
+    ).astype(np.float32)
+
+
+def normal(rng: np.random.Generator, n: int, d: int) -> NDArray[np.float32]:
+    return rng.normal(size=(n, d)).astype(np.float32)
+
+
+def lengths(rng: np.random.Generator, n: int, d: int) -> NDArray[np.float32]:
+    return (normal(rng, n, d) * np.exp(2 * rng.normal(size=(n, 1)))).astype(np.float32)
+
+
+def grid(rng: np.random.Generator, n: int, d: int) -> NDArray[np.float32]:
+    """Few different distances: ties everywhere, and equal rows."""
+    x = np.zeros((n, d), np.float32)
+    x[:, :5] = rng.integers(0, 3, size=(n, 5))
+    return x
+
+
+def offset(rng: np.random.Generator, n: int, d: int) -> NDArray[np.float32]:
+    """So far from the origin that the truth's rounding is as large as distances."""
+    return (3000 + rng.integers(-2, 3, size=(n, d)) * 2.0**-11).astype(np.float32)
+
+
+def opposite(rng: np.random.Generator, n: int, d: int) -> NDArray[np.float32]:
+    """Members that cancel out, for centroids of zero, and rows of zero."""
+    x = clustered(rng, n, d, 30)
+    x[1::2] = -x[::2][: len(x[1::2])]
+    x[::17] = 0
+    return x
+
+
+SHAPES: dict[str, Made] = {
+    "clustered": functools.partial(clustered, centres=30), "walks": walks, "groups": groups,
+    "normal": normal, "lengths": lengths, "grid": grid, "offset": offset, "opposite": opposite,
+}  # fmt: skip
+
+
+@pytest.fixture(params=["dense", "auto"])
+def screened(request: pytest.FixtureRequest) -> Iterator[None]:
+    _core.use_screen(request.param)
+    yield
+    _core.use_screen("auto")
+
+
+@functools.cache
+def plain(shape: str, n: int, d: int, k: int, copies: bool, spherical: bool) -> list[Any]:
+    """The rows, the first centroids and, for each number of iterations, what the plain way says."""
+    rng = np.random.default_rng([n, d, k, len(shape)])
+    x = SHAPES[shape](rng, n, d)
+    init = x[rng.permutation(n)[:k]]
+    if copies:  # centroids that are equal at first
+        init[1::3] = init[::3][: len(init[1::3])]
+    _core.use_screen("never")
+    return [
+        x, init,
+        {i: mf.kmeans(x, k, init=init, spherical=spherical, max_iterations=i) for i in ITERATIONS},
+    ]  # fmt: skip
+
+
+ITERATIONS = [1, 3, 6, 14]
+
+
+@pytest.mark.parametrize("spherical", [False, True])
+@pytest.mark.parametrize("copies", [False, True])
+@pytest.mark.parametrize("k", [20, 300])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_iterations(isa: str, shape: str, k: int, copies: bool, spherical: bool) -> None:
+    x, init, wanted = plain(shape, 900, 65, k, copies, spherical)
+    _core.use_screen("dense")
+    try:
+        for iterations, result in wanted.items():
+            args = {"init": init, "spherical": spherical, "max_iterations": iterations}
+            assert_same(mf.kmeans(x, k, threads=1, **args), result)
+    finally:
+        _core.use_screen("auto")
+
+
+@pytest.mark.parametrize("spherical", [False, True])
+@pytest.mark.parametrize("shape", ["walks", "groups", "opposite"])
+def test_threads_and_more_rows(shape: str, spherical: bool) -> None:
+    x, init, wanted = plain(shape, 5000, 70, 400, False, spherical)
+    _core.use_screen("dense")
+    args = {"init": init, "spherical": spherical, "max_iterations": 14}
+    try:
+        for threads in (1, 2, 5):
+            assert_same(mf.kmeans(x, 400, threads=threads, **args), wanted[14])
+    finally:
+        _core.use_screen("auto")
+
+
+@pytest.mark.parametrize("spherical", [False, True])
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_ranges(screened: None, name: str, spherical: bool, rng: np.random.Generator) -> None:
+    x = adversarial(name, rng, 330, 66)
+    init = x[:290].astype(np.float32)
+    args = {"init": init, "spherical": spherical, "max_iterations": 3}
+    assert_same(mf.kmeans(x, 290, **args), told("kmeans", x, 290, **args))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int8"])
+def test_types(screened: None, dtype: str, rng: np.random.Generator) -> None:
+    if dtype == "bfloat16":
+        pytest.importorskip("torch")
+    x = of_type(groups(rng, 500, 68), dtype)
+    args = {"init": groups(rng, 270, 68), "spherical": False, "max_iterations": 6}
+    assert_same(mf.kmeans(x, 270, **args), told("kmeans", as_reference(x), 270, **args))
