@@ -6,10 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from meddel_fast import _core
 from numpy.typing import NDArray
-
-import meddel_fast as mf
 from tests.helpers.samples import (
     ADVERSARIAL,
     adversarial,
@@ -18,6 +15,9 @@ from tests.helpers.samples import (
     of_type,
     told,
 )
+
+import meddel_fast as mf
+from meddel_fast import _core
 
 METRICS = ["euclidean", "cosine"]
 
@@ -69,7 +69,7 @@ def test_few_centres_of_a_type(isa: str, dtype: str, rng: np.random.Generator) -
 def test_many_centres_at_once(
     isa: str, name: str, metric: str, screen: str, rng: np.random.Generator
 ) -> None:
-    """Rows that have seen few of the selected ones take the best of a tile, by the screen, first."""
+    """Rows that have seen few of the selected ones take the best of a tile first."""
     d = 70
     if name in ("far off", "mirrored"):
         x = (far_off if name == "far off" else mirrored)(rng, 700, d)
