@@ -204,6 +204,29 @@ void test_quantise(const Kernels& k, int64_t d) {
   }
 }
 
+void test_best(const Kernels& k, int64_t d) {
+  const int64_t columns = 16 * (1 + d % 5);
+  const auto made_of = [columns] {
+    const auto bytes = made(0, columns, false);
+    std::vector<float> out(static_cast<size_t>(columns));
+    std::memcpy(out.data(), bytes.data(), bytes.size());
+    return out;
+  };
+  std::vector<float> sums = made_of();
+  const std::vector<float> before = sums, factor = made_of();
+  std::vector<float> offset = made_of();
+  offset.back() = -std::numeric_limits<float>::infinity();
+  const float found = k.best(sums.data(), factor.data(), offset.data(), columns);
+  expect(found == *std::max_element(sums.begin(), sums.end()), k, "the largest of best", 0, d);
+  for (size_t c = 0; c + 1 < sums.size(); ++c) {
+    const double product = static_cast<double>(before[c]) * static_cast<double>(factor[c]);
+    const double more = static_cast<double>(offset[c]);
+    const double off = std::abs(static_cast<double>(sums[c]) - (product + more));
+    expect(off <= 2.0 * kUnit * (std::abs(product) + std::abs(more)), k, "best", 0, d);
+  }
+  expect(sums.back() == offset.back(), k, "best of no centre", 0, d);
+}
+
 void test_multiply(const Kernels& k, int64_t inner) {
   const int64_t rows = 1 + below(9), ld = inner + below(3), columns = 16 * (1 + below(9));
   const auto x = made(0, (rows - 1) * ld + inner, false), y = made(0, inner * columns, false);
@@ -544,6 +567,7 @@ void test(const Kernels& k) {
     test_quantise(k, d);
     test_fine(k, d);
     test_multiply(k, d);
+    test_best(k, d);
   }
   for (int64_t width = 4; width <= kLongest; width += 4) {
     for (int repeat = 0; repeat < 4; ++repeat) {
