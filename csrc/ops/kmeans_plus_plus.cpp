@@ -207,6 +207,9 @@ class Seeding {
     std::vector<int64_t> done(listed.size(), 0);
     for (int64_t k = 0; k < seeds; ++k) {
       Found& found = found_[asked[k]] = {draws[k], {0}, {}};
+      int64_t total = 0;
+      for (int64_t b = 0; b < blocks; ++b) total += counts[b * SeedScreens::kAtOnce + k];
+      found.left.reserve(static_cast<size_t>(total));
       for (int64_t b = 0; b < blocks; ++b) {
         const auto from = listed[b].begin() + done[b];
         done[b] += counts[b * SeedScreens::kAtOnce + k];
