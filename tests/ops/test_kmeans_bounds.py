@@ -93,8 +93,7 @@ ITERATIONS = [1, 3, 6, 14]
 
 
 @pytest.mark.parametrize("spherical", [False, True])
-@pytest.mark.parametrize("copies", [False, True])
-@pytest.mark.parametrize("k", [20, 300])
+@pytest.mark.parametrize(("k", "copies"), [(20, False), (300, True)])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_iterations(isa: str, shape: str, k: int, copies: bool, spherical: bool) -> None:
     x, init, wanted = plain(shape, 900, 65, k, copies, spherical)
@@ -103,6 +102,22 @@ def test_iterations(isa: str, shape: str, k: int, copies: bool, spherical: bool)
         for iterations, result in wanted.items():
             args = {"init": init, "spherical": spherical, "max_iterations": iterations}
             assert_same(mf.kmeans(x, k, threads=1, **args), result)
+    finally:
+        _core.use_screen("auto")
+
+
+@pytest.mark.parametrize("spherical", [False, True])
+@pytest.mark.parametrize("shape", ["walks", "groups", "normal", "offset"])
+def test_long(shape: str, spherical: bool) -> None:
+    """Bounds that are lowered little by little, many times."""
+    rng = np.random.default_rng(len(shape))
+    x = SHAPES[shape](rng, 6000, 65)
+    args = {"init": x[rng.permutation(6000)[:60]], "spherical": spherical, "max_iterations": 40}
+    _core.use_screen("never")
+    wanted = mf.kmeans(x, 60, **args)
+    _core.use_screen("dense")
+    try:
+        assert_same(mf.kmeans(x, 60, **args), wanted)
     finally:
         _core.use_screen("auto")
 
