@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <numeric>
@@ -80,14 +81,12 @@ struct Workspace {
   std::vector<int32_t> scores;
   std::vector<uint16_t> columns;
   std::vector<int32_t> counts;
-  int64_t rows = 0;          // of the band
-  std::vector<float> reach;  // by [group * rows + row]: what RowReach says
-  // The chosen ones of a tile's rows side by side, where they are few.
-  std::vector<uint8_t> chosen_bytes;
-  std::vector<int32_t> chosen_starts;
+  int64_t rows = 0;           // of the band
+  std::vector<float> reach;   // by [group * rows + row]: what RowReach says
+  std::vector<float> wanted;  // by row: the S (bounds.h) of its bar at most
+  // The chosen ones of a tile's rows, where they are few, and their codes side by side.
   std::vector<int64_t> chosen;
-  std::vector<uint16_t> chosen_columns;
-  std::vector<int32_t> chosen_counts;
+  std::vector<uint8_t> chosen_bytes;
   std::vector<int64_t> open;  // rows
   Confirmer<Operation> confirmer;
   Openings<Operation> openings;
@@ -139,6 +138,10 @@ class Scanner {
 
   // The lowest bar of a band's rows that have columns.
   double lowest_bar(int64_t begin, int64_t end, const Workspace<Operation>& work) const {
+    if (screening_.row_reach) {
+      const float least = *std::min_element(work.wanted.begin(), work.wanted.end());
+      return screening_.dense->score(static_cast<double>(least));
+    }
     double lowest = kInfinity;
     for (int64_t p = begin; p < end; ++p) {
       const ColumnRange range = operation_.range(p);
@@ -158,6 +161,20 @@ class Scanner {
     work.reach.resize(static_cast<size_t>(work.rows * screening_.groups));
     screening_.row_reach->measure(work.dense, &screening_.x_group[begin], work.rows, work.rows,
                                   work.reach.data());
+    work.wanted.resize(static_cast<size_t>(work.rows));
+    note_bars(begin, begin, end, work);
+  }
+
+  // Keeps the bars of some rows of a band for the look at their reach: never too high.
+  void note_bars(int64_t band, int64_t begin, int64_t end, Workspace<Operation>& work) const {
+    for (int64_t p = begin; p < end; ++p) {
+      const ColumnRange range = operation_.range(p);
+      const bool none = range.begin >= range.end;
+      const double exact = none ? kInfinity : screening_.dense->wanted(bar(p, work));
+      const float near = static_cast<float>(exact);
+      const bool above = static_cast<double>(near) > exact;
+      work.wanted[p - band] = above ? std::nextafter(near, -kInfinity) : near;
+    }
   }
 
   // A tile's columns, or those of one group where rows are told apart.
@@ -248,6 +265,12 @@ class Scanner {
     int64_t wanted = choose_rows(piece, work);
     if (wanted > 0 && work.openings.any()) wanted -= open(piece, work);
     if (wanted == 0) return;
+    if (screening_.row_reach && wanted <= piece.rows() / 4 && screen_few(piece, work)) return;
+    screen_chosen(wanted, piece, work);
+    if (screening_.row_reach) note_bars(piece.band, piece.begin, piece.end, work);
+  }
+
+  void screen_chosen(int64_t wanted, const Piece& piece, Workspace<Operation>& work) {
     bool dense = screening_.prefix == nullptr || work.dense_tiles > 0;
     if (!dense) {
       const int64_t first = piece.first();
@@ -269,7 +292,7 @@ class Scanner {
       apply(dense_codes(piece, work), piece, work);
     }
     for (int64_t p = piece.begin; p < piece.end; ++p) {
-      confirm_survivors(p, piece, work);
+      confirm_survivors(p, p - piece.begin, piece, work);
     }
   }
 
@@ -310,14 +333,13 @@ class Scanner {
     std::fill(work.starts.begin(), work.starts.end(), Screen::never());
     int64_t count = 0;
     if (screening_.row_reach) {
-      const int64_t group = screening_.y_group[piece.from];
-      const float* highest = &work.reach[group * work.rows + piece.begin - piece.band];
-      for (int64_t p = piece.begin; p < piece.end; ++p) {
-        const int64_t r = p - piece.begin;
-        const double wanted = screening_.dense->wanted(bar(p, work));
-        if (work.taken[r] || static_cast<double>(highest[r]) < wanted) continue;
-        work.starts[r] = 0;
-        ++count;
+      const int64_t group = screening_.y_group[piece.from], at = piece.begin - piece.band;
+      const float* reach = &work.reach[group * work.rows + at];
+      const float* wanted = &work.wanted[at];
+      for (int64_t r = 0; r < piece.rows(); ++r) {
+        const bool chosen = reach[r] >= wanted[r] && !work.taken[r];
+        work.starts[r] = chosen ? 0 : Screen::never();
+        count += chosen ? 1 : 0;
       }
       return count;
     }
@@ -347,12 +369,14 @@ class Scanner {
       if (chosen && work.openings.is_open(p)) work.open.push_back(p);
     }
     if (work.open.empty()) return 0;
-    if (!work.openings.look(work.open, piece.from, piece.first() + piece.columns)) return 0;
+    const bool looked = work.openings.look(work.open, piece.from, piece.first() + piece.columns);
     for (const int64_t p : work.open) {
+      if (screening_.row_reach) note_bars(piece.band, p, p + 1, work);
+      if (!looked) continue;
       work.starts[p - piece.begin] = Screen::never();
       work.taken[p - piece.begin] = 1;
     }
-    return static_cast<int64_t>(work.open.size());
+    return looked ? static_cast<int64_t>(work.open.size()) : 0;
   }
 
   // Screens the chosen ones of a piece's rows. Rows without a bar take what they need from the tile
@@ -382,7 +406,6 @@ class Scanner {
                        work);
       }
     }
-    if (screen_few(codes, piece, work)) return;
     // Four rows at a time; runs of those that have one to look at.
     for (int64_t r = 0; r < rows;) {
       int64_t last = r;
@@ -396,35 +419,34 @@ class Scanner {
     }
   }
 
-  // Screens the chosen ones side by side where they are less than half of those that would be
-  // screened as they stand; returns whether they were.
-  bool screen_few(const ScreenCodes& codes, const Piece& piece, Workspace<Operation>& work) {
+  // Screens a few chosen rows side by side by the dense screen, unless one has no bar; returns
+  // whether it has.
+  bool screen_few(const Piece& piece, Workspace<Operation>& work) {
     work.chosen.clear();
-    int64_t fours = 0;
-    for (int64_t r = 0; r < piece.rows(); r += 4) fours += none_starts(&work.starts[r]) ? 0 : 1;
     for (int64_t r = 0; r < piece.rows(); ++r) {
-      if (work.starts[r] != Screen::never()) work.chosen.push_back(r);
+      if (work.starts[r] == Screen::never()) continue;
+      if (operation_.bar(piece.begin + r) == -kInfinity) return false;
+      work.chosen.push_back(r);
     }
-    const int64_t chosen = static_cast<int64_t>(work.chosen.size());
-    const int64_t padded = (chosen + 3) / 4 * 4, width = codes.screen.width();
-    if (chosen == 0 || padded > 2 * fours) return chosen == 0;
-    work.chosen_bytes.resize(static_cast<size_t>(padded * width));
-    work.chosen_starts.assign(static_cast<size_t>(padded), Screen::never());
-    work.chosen_columns.resize(static_cast<size_t>(padded * kTileColumns));
-    work.chosen_counts.resize(static_cast<size_t>(padded));
+    if (work.chosen.empty()) return true;
+    const ScreenCodes codes = dense_codes(piece, work);
+    const int64_t width = codes.screen.width(), chosen = static_cast<int64_t>(work.chosen.size());
+    const int64_t padded = (chosen + 3) / 4 * 4;
+    work.chosen_bytes.resize(static_cast<size_t>(kTileRows * width));
+    std::fill_n(work.starts.begin(), padded, Screen::never());
     for (int64_t k = 0; k < chosen; ++k) {
-      const int64_t r = work.chosen[k], at = piece.begin - piece.band + r;
+      const int64_t p = piece.begin + work.chosen[k], at = p - piece.band;
       std::copy_n(&codes.rows.bytes[at * width], width, &work.chosen_bytes[k * width]);
-      work.chosen_starts[k] = work.starts[r];
+      work.starts[k] = codes.screen.start(codes.rows.share[at], operation_.bar(p));
     }
-    kernels().screen(work.chosen_bytes.data(), work.chosen_starts.data(), padded, codes.packed,
-                     codes.starts, piece.blocks(), width, work.chosen_columns.data(), kTileColumns,
-                     work.chosen_counts.data());
+    kernels().screen(work.chosen_bytes.data(), work.starts.data(), padded, codes.packed,
+                     codes.starts, piece.blocks(), width, work.columns.data(), kTileColumns,
+                     work.counts.data());
     for (int64_t k = 0; k < chosen; ++k) {
-      const int64_t r = work.chosen[k];
-      work.counts[r] = work.chosen_counts[k];
-      std::copy_n(&work.chosen_columns[k * kTileColumns], work.counts[r],
-                  &work.columns[r * kTileColumns]);
+      if (work.counts[k] == 0) continue;
+      const int64_t p = piece.begin + work.chosen[k];
+      confirm_survivors(p, k, piece, work);
+      note_bars(piece.band, p, p + 1, work);
     }
     return true;
   }
@@ -487,9 +509,10 @@ class Scanner {
     work.confirmer.settle(p);
   }
 
-  void confirm_survivors(int64_t p, const Piece& piece, Workspace<Operation>& work) {
+  // Of the r-th of the rows that were screened.
+  void confirm_survivors(int64_t p, int64_t r, const Piece& piece, Workspace<Operation>& work) {
     const ColumnRange range = operation_.range(p);
-    const int64_t r = p - piece.begin, first = piece.first();
+    const int64_t first = piece.first();
     const int64_t begin = std::max(piece.from, range.begin);
     const int64_t end = std::min(first + piece.columns, range.end);
     const uint16_t* found = &work.columns[r * kTileColumns];
