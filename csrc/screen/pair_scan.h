@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <numeric>
@@ -13,9 +14,9 @@
 #include "base/parallel.h"
 #include "base/sides.h"
 #include "cpu/isa.h"
-#include "screen/opening.h"
 #include "screen/plan.h"
 #include "screen/scan_screens.h"
+#include "screen/scan_workspace.h"
 
 namespace meddel {
 
@@ -37,69 +38,6 @@ void scan_pairs(Team& team, const ScanSide& x, const ScanSide& y, const scan::Sc
                 Operation& operation);
 
 namespace scan {
-
-// Where more than this share survives, a tile goes to the dense screen, and so do the next ones
-// without asking again.
-constexpr double kTooMany = 0.06;
-constexpr int64_t kDenseTiles = 64;
-
-// With at least as many survivors of the prefix, the rows of a tile are worth having the tile's
-// dense codes one after the other (some 20 us, once a band), to look at the survivors alone.
-constexpr double kRefined = 128.0;
-
-// Rows a band: many for the sake of the columns' data, which a band reads once, few enough for all
-// threads to have some, and of few groups.
-inline int64_t band_rows(const ScanSide& x, const Screening& screening, int threads) {
-  const int64_t share = x.size() / (16 * threads) / kTileRows * kTileRows;
-  return std::clamp(share, kTileRows, (screening.groups > 0 ? 2 : 8) * kTileRows);
-}
-
-// What one thread works in.
-template <class Operation>
-struct Workspace {
-  Workspace(const Screening& screening, const ScanSide& x, const ScanSide& y, Operation& operation)
-      : confirmer(x, y, operation), openings(x, y, operation, confirmer) {
-    if (screening.prefix == nullptr && screening.dense == nullptr) return;
-    starts.resize(static_cast<size_t>(kTileRows));
-    taken.resize(static_cast<size_t>(kTileRows));
-    scores.resize(static_cast<size_t>(4 * kTileColumns));
-    columns.resize(static_cast<size_t>(kTileRows * kTileColumns));
-    counts.resize(static_cast<size_t>(kTileRows));
-  }
-
-  RowCodes prefix;  // of the band's rows
-  RowCodes dense;   // likewise, made when first wanted
-  Codes tile;       // dense codes of the columns of a tile, likewise
-  const Codes* tile_codes = nullptr;
-  int64_t tile_begin = -1;
-  std::vector<int8_t> unpacked;  // the same of the tile at unpacked_begin
-  int64_t unpacked_begin = -1;
-  int64_t dense_tiles = 0;  // tiles to come that go to the dense screen at once
-  std::vector<int32_t> starts;
-  std::vector<uint8_t> taken;  // rows that are done with the tile
-  std::vector<int32_t> scores;
-  std::vector<uint16_t> columns;
-  std::vector<int32_t> counts;
-  int64_t rows = 0;          // of the band
-  std::vector<float> reach;  // by [group * rows + row]: what RowReach says
-  // The chosen ones of a tile's rows side by side, where they are few.
-  std::vector<uint8_t> chosen_bytes;
-  std::vector<int32_t> chosen_starts;
-  std::vector<int64_t> chosen;
-  std::vector<uint16_t> chosen_columns;
-  std::vector<int32_t> chosen_counts;
-  std::vector<int64_t> open;  // rows
-  Confirmer<Operation> confirmer;
-  Openings<Operation> openings;
-};
-
-// Codes of a screen: of rows from the band's begin on, and of columns from a piece's first on.
-struct ScreenCodes {
-  const Screen& screen;
-  const RowCodes& rows;
-  const int8_t* packed;
-  const int32_t* starts;
-};
 
 template <class Operation>
 class Scanner {
@@ -139,6 +77,10 @@ class Scanner {
 
   // The lowest bar of a band's rows that have columns.
   double lowest_bar(int64_t begin, int64_t end, const Workspace<Operation>& work) const {
+    if (screening_.row_reach) {
+      const float least = *std::min_element(work.wanted.begin(), work.wanted.end());
+      return screening_.dense->score(static_cast<double>(least));
+    }
     double lowest = kInfinity;
     for (int64_t p = begin; p < end; ++p) {
       const ColumnRange range = operation_.range(p);
@@ -158,14 +100,21 @@ class Scanner {
     work.reach.resize(static_cast<size_t>(work.rows * screening_.groups));
     screening_.row_reach->measure(work.dense, &screening_.x_group[begin], work.rows, work.rows,
                                   work.reach.data());
+    work.wanted.resize(static_cast<size_t>(work.rows));
+    note_bars(begin, begin, end, work);
   }
 
-  // A tile's columns, or those of one group where rows are told apart.
-  struct Tile {
-    int64_t begin;
-    int64_t end;
-    double reach;  // the highest score of its columns and a band's rows
-  };
+  // Keeps the bars of some rows of a band for the look at their reach: never too high.
+  void note_bars(int64_t band, int64_t begin, int64_t end, Workspace<Operation>& work) const {
+    for (int64_t p = begin; p < end; ++p) {
+      const ColumnRange range = operation_.range(p);
+      const bool none = range.begin >= range.end;
+      const double exact = none ? kInfinity : screening_.dense->wanted(bar(p, work));
+      const float near = static_cast<float>(exact);
+      const bool above = static_cast<double>(near) > exact;
+      work.wanted[p - band] = above ? std::nextafter(near, -kInfinity) : near;
+    }
+  }
 
   static int64_t tile_of(int64_t q) { return q / kTileColumns * kTileColumns; }
 
@@ -203,29 +152,7 @@ class Scanner {
     return out;
   }
 
-  static void best_first(std::vector<Tile>& tiles) {
-    std::stable_sort(tiles.begin(), tiles.end(),
-                     [](const Tile& a, const Tile& b) { return a.reach > b.reach; });
-  }
-
   int64_t tile_end(int64_t tile) const { return std::min(tile + kTileColumns, y_.size()); }
-
-  // Some rows of a band, and the columns of a tile that any of them wants; they begin `skipped`
-  // after the tile, a multiple of kBlockColumns.
-  struct Piece {
-    int64_t band;
-    int64_t band_end;
-    int64_t begin;
-    int64_t end;
-    int64_t tile;
-    int64_t from;  // the first of the columns that count
-    int64_t skipped;
-    int64_t columns;
-
-    int64_t rows() const { return end - begin; }
-    int64_t first() const { return tile + skipped; }
-    int64_t blocks() const { return (columns + kBlockColumns - 1) / kBlockColumns; }
-  };
 
   void columns(int64_t begin, int64_t end, const Tile& some, Workspace<Operation>& work) {
     const int64_t tile = tile_of(some.begin);
@@ -248,6 +175,12 @@ class Scanner {
     int64_t wanted = choose_rows(piece, work);
     if (wanted > 0 && work.openings.any()) wanted -= open(piece, work);
     if (wanted == 0) return;
+    if (screening_.row_reach && wanted <= piece.rows() / 4 && screen_few(piece, work)) return;
+    screen_chosen(wanted, piece, work);
+    if (screening_.row_reach) note_bars(piece.band, piece.begin, piece.end, work);
+  }
+
+  void screen_chosen(int64_t wanted, const Piece& piece, Workspace<Operation>& work) {
     bool dense = screening_.prefix == nullptr || work.dense_tiles > 0;
     if (!dense) {
       const int64_t first = piece.first();
@@ -269,7 +202,7 @@ class Scanner {
       apply(dense_codes(piece, work), piece, work);
     }
     for (int64_t p = piece.begin; p < piece.end; ++p) {
-      confirm_survivors(p, piece, work);
+      confirm_survivors(p, p - piece.begin, piece, work);
     }
   }
 
@@ -310,14 +243,13 @@ class Scanner {
     std::fill(work.starts.begin(), work.starts.end(), Screen::never());
     int64_t count = 0;
     if (screening_.row_reach) {
-      const int64_t group = screening_.y_group[piece.from];
-      const float* highest = &work.reach[group * work.rows + piece.begin - piece.band];
-      for (int64_t p = piece.begin; p < piece.end; ++p) {
-        const int64_t r = p - piece.begin;
-        const double wanted = screening_.dense->wanted(bar(p, work));
-        if (work.taken[r] || static_cast<double>(highest[r]) < wanted) continue;
-        work.starts[r] = 0;
-        ++count;
+      const int64_t group = screening_.y_group[piece.from], at = piece.begin - piece.band;
+      const float* reach = &work.reach[group * work.rows + at];
+      const float* wanted = &work.wanted[at];
+      for (int64_t r = 0; r < piece.rows(); ++r) {
+        const bool chosen = reach[r] >= wanted[r] && !work.taken[r];
+        work.starts[r] = chosen ? 0 : Screen::never();
+        count += chosen ? 1 : 0;
       }
       return count;
     }
@@ -347,12 +279,14 @@ class Scanner {
       if (chosen && work.openings.is_open(p)) work.open.push_back(p);
     }
     if (work.open.empty()) return 0;
-    if (!work.openings.look(work.open, piece.from, piece.first() + piece.columns)) return 0;
+    const bool looked = work.openings.look(work.open, piece.from, piece.first() + piece.columns);
     for (const int64_t p : work.open) {
+      if (screening_.row_reach) note_bars(piece.band, p, p + 1, work);
+      if (!looked) continue;
       work.starts[p - piece.begin] = Screen::never();
       work.taken[p - piece.begin] = 1;
     }
-    return static_cast<int64_t>(work.open.size());
+    return looked ? static_cast<int64_t>(work.open.size()) : 0;
   }
 
   // Screens the chosen ones of a piece's rows. Rows without a bar take what they need from the tile
@@ -382,7 +316,6 @@ class Scanner {
                        work);
       }
     }
-    if (screen_few(codes, piece, work)) return;
     // Four rows at a time; runs of those that have one to look at.
     for (int64_t r = 0; r < rows;) {
       int64_t last = r;
@@ -396,35 +329,34 @@ class Scanner {
     }
   }
 
-  // Screens the chosen ones side by side where they are less than half of those that would be
-  // screened as they stand; returns whether they were.
-  bool screen_few(const ScreenCodes& codes, const Piece& piece, Workspace<Operation>& work) {
+  // Screens a few chosen rows side by side by the dense screen, unless one has no bar; returns
+  // whether it has.
+  bool screen_few(const Piece& piece, Workspace<Operation>& work) {
     work.chosen.clear();
-    int64_t fours = 0;
-    for (int64_t r = 0; r < piece.rows(); r += 4) fours += none_starts(&work.starts[r]) ? 0 : 1;
     for (int64_t r = 0; r < piece.rows(); ++r) {
-      if (work.starts[r] != Screen::never()) work.chosen.push_back(r);
+      if (work.starts[r] == Screen::never()) continue;
+      if (operation_.bar(piece.begin + r) == -kInfinity) return false;
+      work.chosen.push_back(r);
     }
-    const int64_t chosen = static_cast<int64_t>(work.chosen.size());
-    const int64_t padded = (chosen + 3) / 4 * 4, width = codes.screen.width();
-    if (chosen == 0 || padded > 2 * fours) return chosen == 0;
-    work.chosen_bytes.resize(static_cast<size_t>(padded * width));
-    work.chosen_starts.assign(static_cast<size_t>(padded), Screen::never());
-    work.chosen_columns.resize(static_cast<size_t>(padded * kTileColumns));
-    work.chosen_counts.resize(static_cast<size_t>(padded));
+    if (work.chosen.empty()) return true;
+    const ScreenCodes codes = dense_codes(piece, work);
+    const int64_t width = codes.screen.width(), chosen = static_cast<int64_t>(work.chosen.size());
+    const int64_t padded = (chosen + 3) / 4 * 4;
+    work.chosen_bytes.resize(static_cast<size_t>(kTileRows * width));
+    std::fill_n(work.starts.begin(), padded, Screen::never());
     for (int64_t k = 0; k < chosen; ++k) {
-      const int64_t r = work.chosen[k], at = piece.begin - piece.band + r;
+      const int64_t p = piece.begin + work.chosen[k], at = p - piece.band;
       std::copy_n(&codes.rows.bytes[at * width], width, &work.chosen_bytes[k * width]);
-      work.chosen_starts[k] = work.starts[r];
+      work.starts[k] = codes.screen.start(codes.rows.share[at], operation_.bar(p));
     }
-    kernels().screen(work.chosen_bytes.data(), work.chosen_starts.data(), padded, codes.packed,
-                     codes.starts, piece.blocks(), width, work.chosen_columns.data(), kTileColumns,
-                     work.chosen_counts.data());
+    kernels().screen(work.chosen_bytes.data(), work.starts.data(), padded, codes.packed,
+                     codes.starts, piece.blocks(), width, work.columns.data(), kTileColumns,
+                     work.counts.data());
     for (int64_t k = 0; k < chosen; ++k) {
-      const int64_t r = work.chosen[k];
-      work.counts[r] = work.chosen_counts[k];
-      std::copy_n(&work.chosen_columns[k * kTileColumns], work.counts[r],
-                  &work.columns[r * kTileColumns]);
+      if (work.counts[k] == 0) continue;
+      const int64_t p = piece.begin + work.chosen[k];
+      confirm_survivors(p, k, piece, work);
+      note_bars(piece.band, p, p + 1, work);
     }
     return true;
   }
@@ -487,9 +419,10 @@ class Scanner {
     work.confirmer.settle(p);
   }
 
-  void confirm_survivors(int64_t p, const Piece& piece, Workspace<Operation>& work) {
+  // Of the r-th of the rows that were screened.
+  void confirm_survivors(int64_t p, int64_t r, const Piece& piece, Workspace<Operation>& work) {
     const ColumnRange range = operation_.range(p);
-    const int64_t r = p - piece.begin, first = piece.first();
+    const int64_t first = piece.first();
     const int64_t begin = std::max(piece.from, range.begin);
     const int64_t end = std::min(first + piece.columns, range.end);
     const uint16_t* found = &work.columns[r * kTileColumns];

@@ -21,11 +21,7 @@ int32_t error_of(int64_t d) {
 }  // namespace
 
 UnitPanel::UnitPanel(int64_t d)
-    : d_(d),
-      error_(error_of(d)),
-      zeros_(static_cast<size_t>(d), 0.0f),
-      rows_(static_cast<size_t>(kSome * d)),
-      columns_(static_cast<size_t>(kPanelColumns * d)) {}
+    : d_(d), error_(error_of(d)), zeros_(static_cast<size_t>(d), 0.0f) {}
 
 bool UnitPanel::fits(const ScanSide& side, int64_t p) {
   const double norm = side.norm(p);
@@ -39,6 +35,8 @@ void UnitPanel::scale(const ScanSide& x, int64_t p, float* out) const {
 }
 
 void UnitPanel::set_columns(const ScanSide& y, int64_t begin, int64_t end) {
+  rows_.resize(static_cast<size_t>(kSome * d_));
+  columns_.resize(static_cast<size_t>(kPanelColumns * d_));
   unknown_.clear();
   for (int64_t first = 0; first < kPanelColumns; first += kSome) {
     for (int64_t k = 0; k < kSome; ++k) {
