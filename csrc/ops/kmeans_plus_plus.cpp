@@ -61,7 +61,7 @@ class Seeding {
     team_.announce(number, total);
     taken_[seed] = true;
     if (covered_) return;
-    if (screens_->any()) {
+    if (number > 0 && screens_->any()) {
       compare_some(seed, number);
     } else {
       compare_all(seed);
@@ -93,10 +93,9 @@ class Seeding {
   }
 
  private:
-  static constexpr double kWorth =
-      0.4;  // seeds that come for nothing, for reading eight rows' sums
-
-  static constexpr int64_t kLists = SeedScreens::kAtOnce * kBlockRows;  // of a block of rows
+  // Seeds that several looked at together have to save: reading codes for them takes longer.
+  static constexpr double kWorth = 0.4;
+  static constexpr int64_t kFewer = 8;  // of the rows were left: lists are to take little memory
 
   // What the screens leave for a row: positions by block, counted from its first.
   struct Found {
@@ -111,7 +110,8 @@ class Seeding {
     std::vector<uint16_t> left;
   };
 
-  // Compares a seed with all rows.
+  // Compares a seed with all rows: the first one, which comes nearer to each, or where there are no
+  // screens.
   void compare_all(int64_t seed) {
     const int64_t* rows = copies_.any() ? rows_.rows.data() : nullptr;
     team_.run_range(rows_.size(), kBlockRows, [&](int64_t begin, int64_t end, int) {
@@ -123,6 +123,7 @@ class Seeding {
         const int64_t i = rows_.rows[p];
         const double far = between(seed, i, inner[p - begin]);
         weights_.set(i, i == seed ? 0.0 : std::min(weights_[i], far));
+        if (screens_->any()) screens_->lower(p);
       }
     });
     for (int64_t i = 0; copies_.any() && i < x_.n; ++i) weights_.set(i, weights_[copies_.first(i)]);
@@ -153,6 +154,7 @@ class Seeding {
       compared += count;
       nearer += compare(seed, begin, left, count);
     });
+    compared_ = compared;
     screens_->learn(team_, rows_.positions(), compared, nearer);
   }
 
@@ -177,31 +179,41 @@ class Seeding {
     std::vector<int64_t> asked = {own}, draws = {number};
     double hits = 0.0;
     for (const auto& guess : guesses_.likely(number + 1, weights_)) {
-      if (number == 0 || asked.size() == SeedScreens::kAtOnce) break;
+      if (asked.size() == SeedScreens::kAtOnce) break;
       const int64_t p = position(guess.row);
       if (found_.count(p) > 0 || std::count(asked.begin(), asked.end(), p) > 0) continue;
       hits += guess.chance;
       asked.push_back(p);
       draws.push_back(guess.draw);
     }
-    if (hits < kWorth) asked.resize(1);
+    if (hits < kWorth || compared_ > rows_.size() / kFewer) asked.resize(1);
     std::vector<int64_t> rows;
     for (const int64_t p : asked) rows.push_back(rows_.rows[p]);
     const SeedScreens::Probe probe = screens_->probe({x_, rows_.norms, rows});
-    const auto bands = (rows_.size() + kBlockRows - 1) / kBlockRows;
-    listed_.resize(static_cast<size_t>(bands * kLists));
-    counts_.resize(static_cast<size_t>(bands * SeedScreens::kAtOnce));
+    const auto seeds = static_cast<int64_t>(asked.size());
+    const int64_t blocks = (rows_.size() + kBlockRows - 1) / kBlockRows;
+    std::vector<std::vector<uint16_t>> listed(static_cast<size_t>(blocks));  // by seed, in each
+    std::vector<int32_t> counts(static_cast<size_t>(blocks * SeedScreens::kAtOnce));
     team_.run_range(rows_.size(), kBlockRows, [&](int64_t begin, int64_t end, int) {
-      const int64_t band = begin / kBlockRows;
-      screens_->left(probe, begin, end, &listed_[band * kLists],
-                     &counts_[band * SeedScreens::kAtOnce]);
+      uint16_t left[SeedScreens::kAtOnce * kBlockRows];
+      const int64_t block = begin / kBlockRows;
+      int32_t* count = &counts[block * SeedScreens::kAtOnce];
+      screens_->left(probe, begin, end, left, count);
+      for (int64_t k = 0; k < seeds; ++k) {
+        const uint16_t* from = left + k * kBlockRows;
+        listed[block].insert(listed[block].end(), from, from + count[k]);
+      }
     });
-    for (size_t k = 0; k < asked.size(); ++k) {
+    std::vector<int64_t> done(listed.size(), 0);
+    for (int64_t k = 0; k < seeds; ++k) {
       Found& found = found_[asked[k]] = {draws[k], {0}, {}};
-      for (int64_t b = 0; b < bands; ++b) {
-        const uint16_t* from = &listed_[b * kLists + static_cast<int64_t>(k) * kBlockRows];
-        const int32_t count = counts_[b * SeedScreens::kAtOnce + static_cast<int64_t>(k)];
-        found.left.insert(found.left.end(), from, from + count);
+      int64_t total = 0;
+      for (int64_t b = 0; b < blocks; ++b) total += counts[b * SeedScreens::kAtOnce + k];
+      found.left.reserve(static_cast<size_t>(total));
+      for (int64_t b = 0; b < blocks; ++b) {
+        const auto from = listed[b].begin() + done[b];
+        done[b] += counts[b * SeedScreens::kAtOnce + k];
+        found.left.insert(found.left.end(), from, listed[b].begin() + done[b]);
         found.begin.push_back(static_cast<int64_t>(found.left.size()));
       }
     }
@@ -263,9 +275,8 @@ class Seeding {
   std::optional<SeedScreens> screens_;
   SeedGuesses guesses_;
   std::unordered_map<int64_t, Found> found_;  // by position
-  std::vector<uint16_t> listed_;              // what the screens leave, by block and row asked for
-  std::vector<int32_t> counts_;
-  bool covered_ = false;  // whether nothing is left to draw in proportion to
+  int64_t compared_ = 0;                      // rows, with the last seed
+  bool covered_ = false;                      // whether nothing is left to draw in proportion to
   int64_t lowest_free_ = 0;
 };
 

@@ -17,6 +17,7 @@ are given:
 ``redundancy``          redundancy, and deduplicate's rule semdedup
 ``deduplicate``         its other rules
 ``topk``, ``kmeans``, ``kcenter``   one operation each
+``seeding``             what k-means begins with
 ======================  ===========================================================================
 """
 
