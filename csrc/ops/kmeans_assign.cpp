@@ -11,6 +11,9 @@
 namespace meddel {
 namespace {
 
+// In multiply-adds an iteration: smaller ones are done before bounds that last pay.
+constexpr double kBounded = 2.5e8;
+
 // The scores of the rows of the first positions with their centroids, or of those of unknown score.
 enum class Which { kAll, kUnknown };
 void work_out(Team& team, const ScanSide& x, const ScanSide& centroids, Metric metric,
@@ -112,16 +115,18 @@ void Assigner::learn(const ScanSide& centroids) {
     prefix_ = choose_prefix(team_, sample, dense_ ? &*dense_ : nullptr, rows_.positions(),
                             centroids.positions(), pairs, typical_bar(sample));
   }
-  if (!prefix_) {
+  if (!prefix_ && (screens_forced() || pairs * static_cast<double>(rows_.x->d) > kBounded)) {
     if (copies_.any()) rows_.rows = copies_.distinct;
     bounded_.emplace(rows_, metric_, sample.map, kept_bytes(*rows_.x, 0));
     return;
   }
-  screening_.prefix = &*prefix_;
-  prefix_codes_ = prefix_->encode_rows(team_, rows_.positions());
-  screening_.x_codes = [this](int64_t begin, int64_t end) {
-    return prefix_codes_.gather(&rows_.rows[begin], end - begin, prefix_->width());
-  };
+  if (prefix_) {
+    screening_.prefix = &*prefix_;
+    prefix_codes_ = prefix_->encode_rows(team_, rows_.positions());
+    screening_.x_codes = [this](int64_t begin, int64_t end) {
+      return prefix_codes_.gather(&rows_.rows[begin], end - begin, prefix_->width());
+    };
+  }
   if (!dense_) return;
   screening_.dense = &*dense_;
   dense_rows_.emplace(team_, *dense_, rows_);

@@ -37,6 +37,10 @@ double score_at(Metric metric, double distance) {
   return metric == Metric::kCosine ? 1.0 - 0.5 * square : -square;
 }
 
+int64_t near_bytes(const ScanSide& rows) {
+  return rows.size() * kNear * static_cast<int64_t>(sizeof(float));
+}
+
 double less(double bound, double drift) { return (bound - drift) * (1.0 - kOutward); }
 
 }  // namespace
@@ -73,7 +77,8 @@ BoundedAssignment::BoundedAssignment(const ScanSide& rows, Metric metric, const 
     : rows_(rows),
       metric_(metric),
       screen_(map),
-      codes_(screen_, rows, kept),
+      lists_fit_(4 * near_bytes(rows) <= kept),
+      codes_(screen_, rows, kept - (lists_fit_ ? near_bytes(rows) : 0)),
       upper_(rows.rows.size(), kInfinity),
       far_(rows.rows.size(), -kInfinity) {}
 
@@ -100,7 +105,7 @@ void BoundedAssignment::make_lists(Team& team, const Round& round) {
   const ScanSide& side = round.centroids.side;
   lists_.assign(round.centroids.drift.size(), {});
   near_.clear();
-  if (round.size < kMany) return;
+  if (round.size < kMany || !lists_fit_) return;
   near_.assign(static_cast<size_t>(rows_.size() * kNear), -kMostFloat);
   ScaledCodes codes(screen_, side, side.size() * screen_.width());
   team.run_range(round.size, Comparer::kRows, [&](int64_t begin, int64_t end, int) {

@@ -60,7 +60,8 @@ struct Centroids {
 
 class BoundedAssignment {
  public:
-  // Requires that the rows outlive it, and keep their order. `kept` bytes may be used for codes.
+  // Requires that the rows outlive it, and keep their order. `kept` bytes may be used for codes
+  // and bounds by list.
   BoundedAssignment(const ScanSide& rows, Metric metric, const PointMap& map, int64_t kept);
 
   // Goes on from the last assignment; the first time, from labels of -1. Calls `begins` before the
@@ -124,6 +125,7 @@ class BoundedAssignment {
   const ScanSide& rows_;
   const Metric metric_;
   const Scaled screen_;
+  const bool lists_fit_;
   ScaledCodes codes_;
   std::vector<double> upper_;  // by position, as the next two
   std::vector<double> far_;

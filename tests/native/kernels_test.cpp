@@ -1,5 +1,6 @@
 // Every kernel of every instruction set that this CPU can run, against a few plain lines each, for
 // many sizes. Arrays are as long as the contract says, so that a sanitizer sees a step beyond them.
+// Longer than 450 lines because each kernel has its few lines here.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -362,6 +363,39 @@ void test_scores(const Kernels& k, int64_t n) {
   expect(listed == wanted, k, "at_least", 3, n);
 }
 
+// Within 2^-20 of the sum of the terms' sizes, which is what screen/scaled.h allows for.
+void test_reach(const Kernels& k, int64_t n) {
+  const auto some = [](double least, double most) {
+    return static_cast<float>(least + (most - least) * static_cast<double>(below(1'000'001)) / 1e6);
+  };
+  const auto size = [](int64_t count) { return static_cast<size_t>(count); };
+  std::vector<int32_t> sums(size(n)), bits(size(n));
+  std::vector<float> columns(size(4 * n));
+  for (auto& sum : sums) sum = static_cast<int32_t>(below(400'000'001) - 200'000'000);
+  for (auto& trait : columns) trait = some(0.0, 0.02);
+  const ScaledRow row{some(0.0, 0.02), some(0.0, 4.0), some(0.0, 0.1), some(-1.0, 1.0)};
+  const float most = k.reach(sums.data(), n, row, columns.data(), bits.data());
+  float greatest = -std::numeric_limits<float>::infinity();
+  for (int64_t c = 0; c < n; ++c) {
+    const float* of = &columns[size(c / 16 * 64 + c % 16)];
+    const double terms[] = {static_cast<double>(sums[size(c)]) * static_cast<double>(row.step) *
+                                static_cast<double>(of[0]),
+                            static_cast<double>(row.length) * static_cast<double>(of[16]),
+                            static_cast<double>(row.rounding) * static_cast<double>(of[32]),
+                            static_cast<double>(of[48]), static_cast<double>(row.rest)};
+    double wanted = 0.0, sizes = 0.0;
+    for (const double term : terms) {
+      wanted += term;
+      sizes += std::abs(term);
+    }
+    float bound;
+    std::memcpy(&bound, &bits[size(c)], sizeof bound);
+    greatest = std::max(greatest, bound);
+    expect(std::abs(static_cast<double>(bound) - wanted) <= 0x1p-20 * sizes, k, "reach", 0, n);
+  }
+  expect(most == greatest, k, "the greatest of reach", 0, n);
+}
+
 // Points in columns, a few of them equal, against a centre.
 void test_nearer(const Kernels& k, int64_t d, bool extreme) {
   const int64_t count = 16 * (1 + below(4));
@@ -455,6 +489,7 @@ void test(const Kernels& k) {
       test_refine_fine(k, width, repeat % 2 == 1);
     }
     test_scores(k, 4 * width);
+    test_reach(k, 4 * width);
   }
   std::printf("%s\n", k.name);
 }
