@@ -20,15 +20,14 @@ class Screen {
   static Screen prefix(Team& team, const Sample& sample, int64_t kept);
   static Screen dense(const Sample& sample);
 
-  // The same screen, which holds the codes of rows of the sample's matrix once they are made, if
-  // that is one of which things are known (dense ones do from the start).
+  // A prefix that holds the codes of rows of the sample's matrix once they are made, if that is one
+  // of which things are known. (Dense codes are as soon made again as fetched.)
   Screen holding(const Sample& sample) const;
-  bool holds() const { return held_ != nullptr; }
 
   int64_t width() const { return width_; }  // integers a code, a multiple of 4
   int64_t kept() const { return kept_; }    // of these, those that make the point
   double step() const { return step_; }
-  double longest() const { return longest_; }  // P
+  double longest() const { return longest_; }                    // P
   double factor() const { return longest_ + 0.5 * remainder_; }  // of tau in a
 
   Codes encode(Team& team, const Positions& side) const;
