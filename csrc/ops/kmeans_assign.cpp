@@ -109,8 +109,8 @@ void Assigner::learn(const ScanSide& centroids) {
   const double pairs = static_cast<double>(n) * static_cast<double>(k_);
   const ScreenPlan plan = plan_screens(pairs, static_cast<double>(k_), rows_.x->d);
   if (!plan.prefix && !plan.dense) return;
-  // Where things are known of the rows, they alone: what the seeding has learned serves here.
-  const ScanSide& others = rows_.x->known ? rows_ : centroids;
+  // The rows alone tell enough where that is known, from the seeding say.
+  const ScanSide& others = Sample::is_known(metric_, *rows_.x, plan) ? rows_ : centroids;
   const Sample sample(metric_, rows_.positions(), others.positions(), plan);
   if (plan.dense) dense_ = Screen::dense(sample);
   if (plan.prefix) {

@@ -15,6 +15,13 @@ namespace {
 constexpr int64_t kSampleRows = 2048;    // tell the directions of a prefix,
 constexpr int64_t kFewSampleRows = 512;  // and these where the mean and the steps are
 
+constexpr char kSample[] = "sample";  // for Known
+
+std::string name_of(const char* what, int64_t number, Metric metric) {
+  const char* const by = metric == Metric::kCosine ? "cosine" : "distance";
+  return std::string(what) + ' ' + std::to_string(number) + ' ' + by;
+}
+
 // About so many rows spread evenly over both sides.
 template <class Take>
 void each_sampled(const Positions& x, const Positions& y, int64_t wanted, const Take& take) {
@@ -61,17 +68,31 @@ Sample::Sample(Metric metric, const Positions& x, const Positions& y, const Scre
     learn(x, y, wanted);
     return;
   }
-  for (const int64_t rows : {kSampleRows, wanted}) {
-    if (const auto before = known->find<Sample>(name("sample", rows))) {
-      *this = *before;
-      return;
-    }
+  if (const auto before = known_of(metric, x.x, plan)) {
+    *this = *before;
+    return;
   }
   const std::vector<int64_t> rows = count_up(x.x.n);
   const Positions all{x.x, x.norms, rows};
   learn(all, all, wanted);
   const auto bytes = static_cast<int64_t>(sizeof(float) * (points.size() + squares.size()));
-  if (bytes <= known->most() / 20) known->keep<Sample>(name("sample", wanted), *this, bytes);
+  if (bytes <= known->most() / 20) known->keep<Sample>(name(kSample, wanted), *this, bytes);
+}
+
+bool Sample::is_known(Metric metric, const Matrix& x, const ScreenPlan& plan) {
+  return known_of(metric, x, plan) != nullptr;
+}
+
+std::shared_ptr<const Sample> Sample::known_of(Metric metric, const Matrix& x,
+                                               const ScreenPlan& plan) {
+  if (x.known == nullptr) return nullptr;
+  auto large = x.known->find<Sample>(name_of(kSample, kSampleRows, metric));
+  if (large != nullptr || plan.prefix) return large;
+  return x.known->find<Sample>(name_of(kSample, kFewSampleRows, metric));
+}
+
+std::string Sample::name(const char* what, int64_t number) const {
+  return name_of(what, number, map.metric);
 }
 
 void Sample::learn(const Positions& x, const Positions& y, int64_t wanted) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -41,13 +42,13 @@ struct PointMap {
 struct Sample {
   Sample(Metric metric, const Positions& x, const Positions& y, const ScreenPlan& plan);
 
+  // Whether there is one of all rows of x already.
+  static bool is_known(Metric metric, const Matrix& x, const ScreenPlan& plan);
+
   int64_t count() const { return static_cast<int64_t>(squares.size()); }
 
   // What Known calls something that is learned from this, by a number.
-  std::string name(const char* what, int64_t number) const {
-    const char* const metric = map.metric == Metric::kCosine ? "cosine" : "distance";
-    return std::string(what) + ' ' + std::to_string(number) + ' ' + metric;
-  }
+  std::string name(const char* what, int64_t number) const;
 
   PointMap map;
   std::vector<float> points;
@@ -55,6 +56,8 @@ struct Sample {
   Known* known = nullptr;
 
  private:
+  static std::shared_ptr<const Sample> known_of(Metric metric, const Matrix& x,
+                                                const ScreenPlan& plan);
   void learn(const Positions& x, const Positions& y, int64_t wanted);
 };
 

@@ -51,7 +51,7 @@ int64_t kept_share(const Matrix& x, double share, int64_t taken) {
 int64_t kept_bytes(const Matrix& x, int64_t taken) { return kept_share(x, kKeptShare, taken); }
 
 DenseRows::DenseRows(Team& team, const Screen& dense, const ScanSide& all) : dense_(dense) {
-  if (dense.holds() || all.size() * dense.width() > kKeptBytes) return;
+  if (all.size() * dense.width() > kKeptBytes) return;
   held_ = dense.encode_rows(team, all.positions());
 }
 

@@ -57,8 +57,8 @@ struct Screening {
 // the input that it may take, beside the norms.
 int64_t kept_bytes(const Matrix& x, int64_t taken);
 
-// The dense codes of rows that are scanned again and again: held where they take little memory and
-// the screen does not hold them itself, else made anew each time.
+// The dense codes of rows that are scanned again and again: held where they take little memory,
+// else made anew each time.
 class DenseRows {
  public:
   DenseRows(Team& team, const Screen& dense, const ScanSide& all);

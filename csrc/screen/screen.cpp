@@ -13,7 +13,6 @@ namespace meddel {
 namespace {
 
 // Names for Known.
-constexpr char kDense[] = "dense";
 constexpr char kLearned[] = "prefix";
 constexpr char kHolding[] = "prefix with codes";
 
@@ -69,25 +68,21 @@ Screen Screen::dense(const Sample& sample, double share) {
 }
 
 Screen Screen::dense(const Sample& sample) {
-  const auto before =
-      sample.known ? sample.known->find<Screen>(sample.name(kDense, sample.map.d)) : nullptr;
-  if (before != nullptr) return *before;
   Screen screen(sample, sample.map.d, true);
   screen.learn_dense_step(sample, kUsual);
-  return screen.holding(sample);
+  return screen;
 }
 
 Screen Screen::holding(const Sample& sample) const {
   if (sample.known == nullptr || held_ != nullptr) return *this;
-  // Together these leave room for the sample, and for prefixes that were learned but not taken.
-  const double share = dense_ ? 0.75 : 0.2;
-  const auto most = static_cast<int64_t>(share * static_cast<double>(sample.known->most()));
+  constexpr double kPart = 0.4;  // so that both metrics have room, and samples
+  const auto most = static_cast<int64_t>(kPart * static_cast<double>(sample.known->most()));
   const int64_t rows = std::min(sample.known->rows(), most / HeldCodes::row_bytes(width_));
   Screen out = *this;
   out.of_ = sample.known;
   out.held_ = std::make_shared<HeldCodes>(rows, width_);
   const int64_t bytes = out.bytes();
-  return *sample.known->keep(sample.name(dense_ ? kDense : kHolding, kept_), std::move(out), bytes);
+  return *sample.known->keep(sample.name(kHolding, kept_), std::move(out), bytes);
 }
 
 int64_t Screen::bytes() const {

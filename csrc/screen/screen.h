@@ -22,10 +22,9 @@ class Screen {
   // With a step that suits the largest coordinate of this share of the sampled rows; holds nothing.
   static Screen dense(const Sample& sample, double share);
 
-  // The same screen, which holds the codes of rows of the sample's matrix once they are made, if
-  // that is one of which things are known (dense ones do from the start).
+  // A prefix that holds the codes of rows of the sample's matrix once they are made, if that is one
+  // of which things are known. (Dense codes are as soon made again as fetched.)
   Screen holding(const Sample& sample) const;
-  bool holds() const { return held_ != nullptr; }
 
   int64_t width() const { return width_; }  // integers a code, a multiple of 4
   int64_t kept() const { return kept_; }    // of these, those that make the point

@@ -36,9 +36,9 @@ class Prepared:
         Its shape, with the number of rows and columns; 2; the type of its elements.
     nbytes : int
         Bytes that are held beside x: norms, 8 for each row; with rows that are equal, up to 64 for
-        each; and codes of up to a quarter of the rows' size, or 64 MiB for few rows (much of that
-        is taken when a code is made first). What was wanted least recently goes when that is full.
-        An operation takes as much again as it takes of an array.
+        each; and samples and codes, a tenth of the rows' size as a rule and a quarter at most (64
+        MiB for few rows). What was wanted least recently goes when that is full. An operation
+        takes what it takes of an array beside that.
 
     Raises
     ------
