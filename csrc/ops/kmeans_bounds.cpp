@@ -21,6 +21,8 @@ constexpr int64_t kMany = 256;
 constexpr double kSpare = 0.25;
 constexpr double kPays = 0.8;  // share of comparisons up to which bounds are worth their making
 constexpr double kOpen = 0.6;  // likewise of rows, for the second nearest to be worth looking for
+constexpr int64_t kFew = 3;    // so many times fewer move, likewise
+
 constexpr double kOutward = 0x1p-50;
 constexpr double kUp = 0x1p-22;  // the same in fp32
 constexpr float kMostFloat = 3e38f;
@@ -93,10 +95,11 @@ void BoundedAssignment::start(Team& team, Round& round) {
     lists_.clear();
     near_.clear();
   }
-  round.seconds = round.seeks && (seconds_ || 5 * round.moved < 2 * wanted_);
-  if (round.seeks && lists_.empty()) make_lists(team, round);
-  if (round.seconds && !seconds_) std::fill(near_.begin(), near_.end(), -kMostFloat);
-  if (round.seconds && (!seconds_ || !sought_)) wanted_ = round.moved;
+  if (round.seeks && lists_.empty()) {
+    seconds_ = true;
+    make_lists(team, round);
+  }
+  round.seconds = round.seeks && seconds_;
   if (round.seeks) place_lists(team, round);
 }
 
@@ -311,6 +314,10 @@ void BoundedAssignment::finish(const Round& round) {
   if (!first_) seeks_ = round.seeks && (pays || !sought_);
   const bool known = static_cast<double>(round.open) < kOpen * static_cast<double>(rows_.size());
   if (round.seeks) seconds_ = round.seconds && (known || !sought_);
+  if (!seconds_ && kFew * round.moved < round.size) {
+    seeks_ = false;  // for good: to compare with those that moved costs less than bounds by list
+    renewed_ = 0;
+  }
   sought_ = round.seeks;
   first_ = false;
 }

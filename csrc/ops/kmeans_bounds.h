@@ -135,7 +135,6 @@ class BoundedAssignment {
   bool seeks_ = true;    // whether bounds are wanted, from the second time on
   bool sought_ = false;  // whether they were the last time
   bool seconds_ = true;  // likewise second nearest ones of the lists
-  int64_t wanted_ = 0;   // centroids that moved when these were last begun with
   int64_t renewed_ = 0;  // centroids that moved when rows without bounds were last given some
 };
 
