@@ -71,9 +71,9 @@ class Block {
   int64_t parts() const;
   void fill(int64_t part);
 
-  // Scores of the rows [begin, end) and the columns [first, last): out[r * stride + c]. The first
-  // row and column are multiples of kPart after the block's; so is the number of columns that are
-  // written. Rows are at most kPart; `stride` is a multiple of it.
+  // Scores of the rows [begin, end) and the columns [first, last): out[r * stride + c], where there
+  // is room for multiples of 4 rows and of kPart columns, kPart rows at most. The first row is such
+  // a multiple after the block's, and so is the first column; so is `stride`.
   void scores(int64_t begin, int64_t end, int64_t first, int64_t last, int32_t* out,
               int64_t stride) const;
 
