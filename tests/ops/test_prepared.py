@@ -354,3 +354,12 @@ def test_what_it_says_of_itself(rng: np.random.Generator) -> None:
     again = pickle.loads(pickle.dumps(prepared))
     assert_same(mf.redundancy(again), mf.redundancy(x))
     assert again.nbytes > 0 == prepared.nbytes
+
+
+def test_equal_rows_of_many_groups_are_kept_apart(rng: np.random.Generator) -> None:
+    """Where all rows are of one kind, places of the table for one group meet those of others."""
+    x = np.tile(rng.normal(size=(1, 8)).astype(np.float32), (600, 1))
+    labels = rng.integers(300, size=len(x))
+    found = mf.redundancy(mf.Prepared(x), labels=labels)
+    assert_same(found, mf.redundancy(x, labels=labels))
+    assert (labels[found.neighbor[found.neighbor >= 0]] == labels[found.neighbor >= 0]).all()
