@@ -88,8 +88,8 @@ def kmeans_plus_plus(
     spherical: bool,
     uniforms: list[float],
     threads: int,
-    /,
     weights: _Float | None = None,
+    /,
 ) -> _Int: ...
 def kmeans(
     x: _Matrix,

@@ -87,8 +87,9 @@ def test_pairs_report_on_their_way(slow: NDArray[np.float32], name: str) -> None
 
 def test_kcenter_and_kmeans_report_on_their_way(slow: NDArray[np.float32]) -> None:
     calls = Calls(slow=5)
-    mf.kcenter_greedy(slow, 4000, threads=1, progress=calls)
-    assert len({done for done, _ in calls.seen} - {0, 4000, 8000}) >= 2
+    wide = np.tile(slow, (2, 4)) + clustered(np.random.default_rng(4), 16000, 256)
+    mf.kcenter_greedy(wide, 8000, threads=1, progress=calls)
+    assert len({done for done, _ in calls.seen} - {0, 8000, 16000}) >= 2
     calls = Calls(slow=5)
     init = slow[:4000]
     mf.kmeans(slow, 4000, init=init, max_iterations=2, threads=1, progress=calls)
