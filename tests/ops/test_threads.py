@@ -91,7 +91,7 @@ def most_threads_during(call: Callable[[], Any]) -> int:
 def test_no_more_threads_than_there_is_work_for(rng: np.random.Generator) -> None:
     """threads=10**6 started as many, and took the whole machine."""
     many = rng.normal(size=(20_000, 16)).astype(np.float32)
-    few = rng.normal(size=(60, 3000)).astype(np.float32)
+    few = rng.normal(size=(100, 3000)).astype(np.float32)  # four bands
     started = most_threads_during(lambda: mf.kmeans(many, 300, max_iterations=3, threads=10**6))
     assert 1 < started < max(64, 2 * (os.cpu_count() or 1))
-    assert 1 <= most_threads_during(lambda: mf.redundancy(few, threads=10**6)) <= 2
+    assert 1 <= most_threads_during(lambda: mf.redundancy(few, threads=10**6)) <= 3
