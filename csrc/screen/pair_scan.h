@@ -64,15 +64,8 @@ class Scanner {
   }
 
  private:
-  // The columns from the first to the last of any of the rows.
   ColumnRange ranges(int64_t begin, int64_t end) const {
-    ColumnRange all{y_.size(), 0};
-    for (int64_t p = begin; p < end; ++p) {
-      const ColumnRange range = operation_.range(p);
-      if (range.begin >= range.end) continue;
-      all = {std::min(all.begin, range.begin), std::max(all.end, range.end)};
-    }
-    return all.begin < all.end ? all : ColumnRange{0, 0};
+    return all_ranges(operation_, begin, end, y_.size());
   }
 
   // The lowest bar of a band's rows that have columns.
@@ -108,8 +101,8 @@ class Scanner {
   void note_bars(int64_t band, int64_t begin, int64_t end, Workspace<Operation>& work) const {
     for (int64_t p = begin; p < end; ++p) {
       const ColumnRange range = operation_.range(p);
-      const bool none = range.begin >= range.end;
-      const double exact = none ? kInfinity : screening_.dense->wanted(bar(p, work));
+      const double exact =
+          range.begin < range.end ? screening_.dense->wanted(bar(p, work)) : kInfinity;
       const float near = static_cast<float>(exact);
       const bool above = static_cast<double>(near) > exact;
       work.wanted[p - band] = above ? std::nextafter(near, -kInfinity) : near;

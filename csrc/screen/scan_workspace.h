@@ -57,6 +57,18 @@ struct Piece {
   int64_t blocks() const { return (columns + kBlockColumns - 1) / kBlockColumns; }
 };
 
+// The columns from the first to the last of any of some rows, of `columns`.
+template <class Operation>
+ColumnRange all_ranges(const Operation& operation, int64_t begin, int64_t end, int64_t columns) {
+  ColumnRange all{columns, 0};
+  for (int64_t p = begin; p < end; ++p) {
+    const ColumnRange range = operation.range(p);
+    if (range.begin >= range.end) continue;
+    all = {std::min(all.begin, range.begin), std::max(all.end, range.end)};
+  }
+  return all.begin < all.end ? all : ColumnRange{0, 0};
+}
+
 // What one thread works in.
 template <class Operation>
 struct Workspace {
