@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/confirm.h"
@@ -31,6 +32,7 @@ struct BlockWork {
   std::vector<uint16_t> found;
   std::vector<int32_t> products;
   std::vector<double> bounds;
+  std::vector<std::pair<int64_t, int32_t>> aside;
   Confirmer<Operation> confirmer;
 };
 
@@ -84,9 +86,11 @@ class BlockScanner {
     if constexpr (Operation::kRising) {
       const bool itself = block.one_side() && p >= range.begin && p < range.end;
       if (itself && !operation_.counts(p, p)) scores[p - first] = out;
-      const int64_t best = best_of(p, range, first, scores, columns);
+      const int64_t best = best_known(p, range, first, scores, columns, work);
       if (best < 0) return;
-      if (bar > -kInfinity && scores[best - first] + screen_.start(bar) < 0) return;
+      if (bar > -kInfinity && work.aside.empty() && scores[best - first] + screen_.start(bar) < 0) {
+        return;
+      }
       double least = -kInfinity;
       if (wanted_pairs(operation_, p, 0) == 1) {
         work.found[0] = static_cast<uint16_t>(best - first);
@@ -133,6 +137,27 @@ class BlockScanner {
       }
     }
     return most - screen_.width();
+  }
+
+  // The best column of which its score tells something, as rows that no screen takes have higher
+  // ones, but no bar to give; these are found aside. If there are none but such, or too many, the
+  // first of them.
+  int64_t best_known(int64_t p, const ColumnRange& range, int64_t first, int32_t* scores,
+                     int64_t columns, BlockWork<Operation>& work) const {
+    constexpr size_t kMost = 32;
+    work.aside.clear();
+    int64_t best = best_of(p, range, first, scores, columns);
+    while (best >= 0 && work.aside.size() < kMost &&
+           screen_.bound(scores[best - first]) > BlockScreen::kKnown) {
+      work.aside.push_back({best, scores[best - first]});
+      scores[best - first] = screen_.out();
+      best = best_of(p, range, first, scores, columns);
+    }
+    for (const auto& [q, score] : work.aside) scores[q - first] = score;
+    if (work.aside.size() == kMost || (best < 0 && !work.aside.empty())) {
+      best = work.aside.front().first;
+    }
+    return best;
   }
 
   // The column of the highest score that counts, or -1.

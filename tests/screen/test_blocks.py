@@ -84,3 +84,17 @@ def test_equal_keys_of_different_rows(rng: np.random.Generator) -> None:
     labels = rng.integers(3, size=400)
     assert_same(mf.redundancy(x, labels=labels), told("redundancy", x, labels=labels))
     assert_same(mf.topk_similarity(x, k=1), told("topk_similarity", x, None, 1))
+
+
+def test_rows_that_no_screen_takes(blocks: str, isa: str, rng: np.random.Generator) -> None:
+    """They survive everything, and must not keep others from being left out, or from being found:
+    few of them, as many as are put aside, more, and nothing else."""
+    for few in (1, 31, 32, 33, 70, 150):
+        x = clustered(rng, 150, 20)
+        which = rng.permutation(150)[:few]
+        x[which] *= np.float32(1e-35)
+        x[which[: few // 2]] = np.ldexp(x[which[: few // 2]], -8)  # some of them subnormal
+        assert_same(mf.redundancy(x), told("redundancy", x))
+        assert_same(mf.topk_similarity(x, k=1), told("topk_similarity", x, None, 1))
+        got = mf.deduplicate(x, 0.9, labels=np.arange(150) % 2)
+        assert_same(got, told("deduplicate", x, 0.9, labels=np.arange(150) % 2))
