@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "ops/catch_up.h"
+#include "screen/bounds.h"
 #include "screen/codes.h"
 
 namespace meddel {
@@ -155,6 +156,7 @@ NearCentres::Limits NearCentres::limits(double square, double nearest) const {
   const double norm = std::sqrt(square), bar = bar_of(metric_, nearest);
   const double gamma = roundings_ / (1.0 - roundings_);
   if (metric_ == Metric::kCosine) {
+    if (!(shortest_ > kLeastNorm && longest_ < kGreatestNorm)) return all;
     if (!(norm * shortest_ > 1e-25 && norm * longest_ < 1e37)) return all;
     const double error = 1.01 * (gamma + 0x1p-23) * norm;
     return {norm * (bar - off_) - error, 2.0 * error + 2.0 * off_ * norm};

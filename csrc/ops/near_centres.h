@@ -22,7 +22,8 @@ namespace meddel {
 //   E = 1.01 ((gamma + 2^-23) |x| Y + 2^-23 Y^2) + 2^-120.
 // - Cosines: 1 / |y|, rounded to fp32, and the product add 2^-23 of s, which is at most |x|:
 //   E = 1.01 (gamma + 2^-23) |x|, of |x||y| > 1e-25 for all centres but zero rows, beside which
-//   d 2^-149 is nothing.
+//   d 2^-149 is nothing, and of |y| within kLeastNorm and kGreatestNorm, so that 1 / |y| is a
+//   normal number.
 //
 // The truth's score is off the real one, which is 2 s - <x, x> (but for being cut at 0) or s / |x|,
 // by at most off (<x, x> + <y, y>) or off, as base/confirm.h says of RoughScore. So a score is

@@ -53,6 +53,16 @@ def test_few_centres(isa: str, name: str, metric: str, rng: np.random.Generator)
         )
 
 
+def test_few_centres_whose_lengths_have_no_inverse(isa: str, rng: np.random.Generator) -> None:
+    """1 / |y| overflows in fp32 where |x||y| is as good as any."""
+    x = rng.normal(size=(200, 17))
+    x *= 10.0 ** rng.choice([-42, 18], size=(200, 1)) / np.linalg.norm(x, axis=1)[:, None]
+    x = x.astype(np.float32)
+    assert_same(
+        mf.kcenter_greedy(x, 20, metric="cosine"), told("kcenter_greedy", x, 20, metric="cosine")
+    )
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int8"])
 def test_few_centres_of_a_type(isa: str, dtype: str, rng: np.random.Generator) -> None:
     x = of_type(10 * rng.normal(size=(300, 37)), dtype)
