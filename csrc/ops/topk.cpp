@@ -100,7 +100,7 @@ TopK topk_similarity(const Matrix& x, const Matrix* y, int64_t k, const Context&
   const auto rows = static_cast<double>(sides.left.size());
   const ScanScreens screens(team, Metric::kCosine, sides.left, sides.right(),
                             rows * static_cast<double>(sides.right().size()), kRegroup,
-                            std::nullopt, {k > 1 ? scan::kOpened : 0, true});
+                            std::nullopt, {k > 1 ? scan::kOpened : 0, k > 1});
   BestK best(sides.left, copies, sides.right(), y == nullptr ? copies : others, k);
   team.announce(0, x.n, x.n);
   scan_pairs(team, sides.left, sides.right(), screens.screening(), best);
