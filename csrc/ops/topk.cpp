@@ -109,7 +109,7 @@ TopK topk_similarity(const Matrix& x, const Matrix* y, int64_t k, const Context&
     return best.result();
   }
   const ScanScreens screens(team, Metric::kCosine, sides.left, sides.right(), rows * columns,
-                            kRegroup, std::nullopt, {k > 1 ? scan::kOpened : 0, true});
+                            kRegroup, std::nullopt, {k > 1 ? scan::kOpened : 0, k > 1});
   BestK best(sides.left, copies, sides.right(), y == nullptr ? copies : others, k);
   team.announce(0, x.n, x.n);
   scan_pairs(team, sides.left, sides.right(), screens.screening(), best);

@@ -99,7 +99,7 @@ TopK topk_in_part(const Matrix& x, int64_t x_first, const Matrix& y, int64_t y_f
   BestOfParts operation(left, x_first, right, copies, y_first, k, best);
   const double pairs = static_cast<double>(x.n) * static_cast<double>(right.size());
   const ScanScreens screens(team, Metric::kCosine, left, right, pairs, kRegroup, std::nullopt,
-                            {k > 1 ? scan::kOpened : 0, true});
+                            {k > 1 ? scan::kOpened : 0, k > 1});
   scan_pairs(team, left, right, screens.screening(), operation);
   return operation.result();
 }
