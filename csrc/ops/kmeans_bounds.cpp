@@ -144,8 +144,7 @@ void BoundedAssignment::place_lists(Team& team, Round& round) const {
         round.near_positions[c].push_back(q);
         if (q >= 0) list.push_back(q);
         if (round.centroids.drift[other] > 0.0) round.near_moved[c] = 1;
-        round.near_drift[c].push_back(
-            static_cast<float>(round.centroids.drift[other] * (1.0 + kUp)));
+        round.near_drift[c].push_back(rounded_up(round.centroids.drift[other]));
       }
       if (!lists_[c].empty()) {
         round.near_columns[c] = round.columns.gather(round.near_positions[c], screen_.width());
@@ -164,7 +163,8 @@ void BoundedAssignment::place_lists(Team& team, Round& round) const {
   });
 }
 
-// What is known of those near a row's centroid, now that they have moved; returns the least.
+// What is known of those near a row's centroid, now that they have moved; returns the least. (The
+// product of a subnormal number, which the difference is exactly, is not above it.)
 double BoundedAssignment::age_near(const Round& round, int64_t p, int64_t label) {
   if (near_.empty() || lists_[label].empty()) return kInfinity;
   float* near = near_of(p);
@@ -303,9 +303,7 @@ void BoundedAssignment::settle(const Round& round, const Compared& row, Assignme
 // Gives all near bounds of a row the same value.
 void BoundedAssignment::fill_near(int64_t p, double bound) {
   if (near_.empty()) return;
-  const double most = static_cast<double>(kMostFloat);
-  const auto down = static_cast<float>(std::clamp(bound * (1.0 - kUp), -most, most));
-  std::fill_n(near_of(p), kNear, down);
+  std::fill_n(near_of(p), kNear, rounded_down(bound));
 }
 
 void BoundedAssignment::finish(const Round& round) {

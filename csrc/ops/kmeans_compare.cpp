@@ -13,12 +13,22 @@ namespace {
 constexpr int32_t kOut = -1'000'000'000;  // a sum that reaches nothing, as a rule
 
 constexpr double kOutward = 0x1p-50;
+constexpr double kUp = 0x1p-22;           // the same in fp32,
+constexpr double kLeastFloat = 0x1p-148;  // whose subnormal numbers are off by less
 
 }  // namespace
 
 double distance_at_least(Metric metric, double score) {
   const double square = metric == Metric::kCosine ? 2.0 - 2.0 * score : -score;
   return std::sqrt(std::max(0.0, square)) * (1.0 - kOutward);
+}
+
+float rounded_down(double bound) {
+  return static_cast<float>(std::clamp(bound * (1.0 - kUp) - kLeastFloat, -3e38, 3e38));
+}
+
+float rounded_up(double drift) {
+  return drift == 0.0 ? 0.0f : static_cast<float>(drift * (1.0 + kUp) + kLeastFloat);
 }
 
 ScaledCodes::ScaledCodes(const Scaled& scaled, const ScanSide& side, int64_t bytes)
@@ -141,8 +151,7 @@ void Comparer::compare_near(const Columns& list, double room, float* bounds) {
     float reached;
     std::memcpy(&reached, &bits_[j], sizeof reached);
     const double far = distance_at_least(metric_, codes_.screen.score(reached, level));
-    const double bound = (std::max(far, second) - room) * (1.0 - 0x1p-22);
-    bounds[j] = static_cast<float>(std::min(bound, 3e38));
+    bounds[j] = rounded_down(std::max(far, second) - room);
   }
 }
 
@@ -177,11 +186,17 @@ void Comparer::leave_out_own(const Compared& row, const Columns& columns, int32_
   if (row.own >= 0 && column >= 0 && column < columns.count) sums[column] = kOut;
 }
 
+// A candidate, if it is a column: bounds of a row of unlike size can be so high that what reaches
+// nothing is reached, too.
+void Comparer::add(const Columns& columns, int64_t column) {
+  const int64_t q = column < columns.count ? columns.position(column) : -1;
+  if (q >= 0) confirmer_.add(q);
+}
+
 // Works out the column with the highest bound.
 void Comparer::confirm_first(Compared& row, const Columns& columns) {
   const int64_t padded = round_up(columns.count, kBlockColumns);
-  const int64_t column = kernels().highest(bits_.data(), padded);
-  if (column < columns.count) confirmer_.add(columns.position(column));
+  add(columns, kernels().highest(bits_.data(), padded));
   confirmer_.settle(row.position);
 }
 
@@ -189,9 +204,7 @@ void Comparer::confirm_first(Compared& row, const Columns& columns) {
 void Comparer::confirm_all(Compared& row, const Columns& columns) {
   const int64_t padded = round_up(columns.count, kBlockColumns);
   const int32_t count = kernels().at_least(bits_.data(), padded, 0, found_.data());
-  for (int32_t k = 0; k < count; ++k) {
-    if (found_[k] < columns.count) confirmer_.add(columns.position(found_[k]));
-  }
+  for (int32_t k = 0; k < count; ++k) add(columns, found_[k]);
   confirmer_.settle(row.position);
 }
 

@@ -15,6 +15,11 @@ namespace meddel {
 // The distance (kmeans_bounds.h) of a score, or of higher ones, at least.
 double distance_at_least(Metric metric, double score);
 
+// A distance in fp32, not above it where it is one (not below 0), and how far a point has come, not
+// below it.
+float rounded_down(double bound);
+float rounded_up(double drift);
+
 // A row that is to be compared, and what is known of it.
 struct Compared {
   int64_t position = 0;
@@ -109,6 +114,7 @@ class Comparer {
   void far(Compared& row, const ScaledRow& traits, const Columns& columns, bool bounded,
            int32_t* sums);
   void leave_out_own(const Compared& row, const Columns& columns, int32_t* sums) const;
+  void add(const Columns& columns, int64_t column);
   void confirm_first(Compared& row, const Columns& columns);
   void confirm_all(Compared& row, const Columns& columns);
   float reach(const Compared& row, const ScaledRow& traits, const Columns& columns,

@@ -151,3 +151,42 @@ def test_types(screened: None, dtype: str, rng: np.random.Generator) -> None:
     x = of_type(groups(rng, 500, 68), dtype)
     args = {"init": groups(rng, 270, 68), "spherical": False, "max_iterations": 6}
     assert_same(mf.kmeans(x, 270, **args), told("kmeans", as_reference(x), 270, **args))
+
+
+def test_subnormal_distances() -> None:
+    """Bounds in fp32 are rounded by a large share of themselves, and not in favour."""
+    rng = np.random.default_rng(110)
+    n, d, k, most = (int(rng.integers(*r)) for r in [(1000, 4000), (3, 30), (260, 330), (1, 6)])
+    x = (rng.integers(-most, most + 1, size=(n, d)) * 2.0**-149).astype(np.float32)
+    args = {"init": x[rng.permutation(n)[:k]], "spherical": False, "max_iterations": 8}
+    _core.use_screen("never")
+    wanted = mf.kmeans(x, k, **args)
+    _core.use_screen("dense")
+    try:
+        assert_same(mf.kmeans(x, k, **args), wanted)
+    finally:
+        _core.use_screen("auto")
+
+
+def test_centroids_become_equal_near_long_rows(isa: str) -> None:
+    """Bounds of rows so long that a column of none is reached: a centroid's list has those since
+    others of it became equal."""
+    places = 2**23 + 20 * np.arange(200)[:, None, None]  # fp32 has no fractions there
+    init = (places + np.array([[4, 4], [1, 1], [0, 0]])).reshape(-1, 2)
+    members = [[4, 4], [3, 3], [2, 2], [0, 1], [1, 0], [0, 0]]
+    rows = (places + np.array(members)).reshape(-1, 2)
+    angles = np.linspace(0, 2 * np.pi, 8, endpoint=False)
+    far = 2.0**117 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    x = (2.0**-60 * np.concatenate([rows, far])).astype(np.float32)
+    args = {
+        "init": (2.0**-60 * init).astype(np.float32), "spherical": False,
+        "sample_weight": np.append(np.tile([1e-9, 1, 1, 1, 1, 1], 200), np.zeros(8)),
+    }  # fmt: skip
+    _core.use_screen("never")
+    wanted = mf.kmeans(x, 600, **args)
+    assert len(np.unique(mf.kmeans(x, 600, max_iterations=2, **args).centroids, axis=0)) == 400
+    _core.use_screen("dense")
+    try:
+        assert_same(mf.kmeans(x, 600, **args), wanted)
+    finally:
+        _core.use_screen("auto")
