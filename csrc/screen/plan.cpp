@@ -151,8 +151,8 @@ BlockKind plan_block(double pairs, double columns, int64_t d) {
   if (columns < 16.0 || (pairs / columns) * bytes > kMostBytes || columns * bytes > kMostBytes) {
     return BlockKind::kNone;
   }
-  if (d <= 64) return pairs <= 1e9 ? BlockKind::kProducts : BlockKind::kNone;
-  return pairs <= 3e7 ? BlockKind::kCodes : BlockKind::kNone;
+  if (pairs > 3e7) return BlockKind::kNone;
+  return d <= 64 ? BlockKind::kProducts : BlockKind::kCodes;
 }
 
 BlockKind plan_grouped_block(double pairs, double columns, double most, int64_t d) {
