@@ -190,3 +190,21 @@ def test_centroids_become_equal_near_long_rows(isa: str) -> None:
         assert_same(mf.kmeans(x, 600, **args), wanted)
     finally:
         _core.use_screen("auto")
+
+
+def test_centroid_of_zero_comes_back() -> None:
+    """It has cosine 0 to all rows, and then takes a row that lies beside another."""
+    angle = np.deg2rad([20, 20.5])
+    beside = np.stack([np.cos(angle), 0 * angle, -np.sin(angle)], axis=1)
+    ones = np.eye(3)[[0] * 40 + [2] * 5]
+    x = np.concatenate([[[0, 1, 0], [0, -1, 0]], ones, beside]).astype(np.float32)
+    init = np.array([[-1, 0, 0]] * 3 + [[1, 0, 0], [0, 0, 1]], np.float32)
+    assert not mf.kmeans(x, 5, init=init, max_iterations=1).centroids[0].any()
+    args = {"init": init, "max_iterations": 8}
+    _core.use_screen("never")
+    wanted = mf.kmeans(x, 5, **args)
+    _core.use_screen("dense")
+    try:
+        assert_same(mf.kmeans(x, 5, **args), wanted)
+    finally:
+        _core.use_screen("auto")
