@@ -15,8 +15,6 @@ from meddel_fast.common.progress import reports
 from meddel_fast.common.resources import free_memory
 from meddel_fast.stores.store import LocalRows, Store
 
-_LITTLE = 16 << 20  # bytes
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
