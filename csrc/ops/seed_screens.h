@@ -26,9 +26,8 @@
 // the seed's kSurvives 1.35e9, and products add at most kWidest 127 128 = 2.7e8 on the way, whether
 // of bytes with the kernels' bias or not: those done, less what the start takes off for the bias of
 // those to come. Nor does it end below 0 where kSurvives was added: -2 kShare - 127^2 kWidest -
-// kOwn
-// + kSurvives > 0, a second plane's 127^2 kWidest / 256 included. The least is
-// -kDropped - kShare - kOwn - 5.3e8.
+// kOwn + kSurvives > 0, a second plane's 127^2 kWidest / 256 included. The least is -kDropped -
+// kShare - kOwn - 5.3e8.
 #pragma once
 
 #include <cstdint>

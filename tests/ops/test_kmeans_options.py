@@ -312,3 +312,9 @@ def test_kinds_of_weights() -> None:
 
 def test_none_is_the_default_init() -> None:
     assert_same(mf.kmeans(X, 3, init=None), mf.kmeans(X, 3, init="k-means++"))
+
+
+@pytest.mark.parametrize("memory", [None, "1G"])
+def test_an_empty_init_is_refused(memory: str | None) -> None:
+    with pytest.raises(ValueError, match="init must be one of"):
+        mf.kmeans(np.eye(4, dtype=np.float32), 2, init="", memory=memory)

@@ -113,7 +113,7 @@ def kmeans(
     seed = check_int("seed", seed, 0)
     drawn = init is None or isinstance(init, str)
     if drawn:
-        init = check_choice("init", init or "k-means++", INITS)
+        init = check_choice("init", "k-means++" if init is None else init, INITS)
     on = choose_device(device, x=x, **({} if drawn else {"init": init}))
     core, rows = core_of(on), checked("x", x, threads, on)
     k = check_int("k", k, 1, rows.n, " (the rows of x)")

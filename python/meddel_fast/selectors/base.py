@@ -33,9 +33,9 @@ def check_rows(x: Any, threads: int | None, memory: int | str | None = None) -> 
             rows = store.rows(start, min(len(store), start + _BLOCK))
             arrays.check_finite("x", rows, arrays.resolve_threads(threads), start)
         return store
-    rows = x if isinstance(x, arrays.Prepared) else arrays.Prepared(x)
-    rows.checked("x", arrays.resolve_threads(threads))
-    return rows
+    prepared = x if isinstance(x, arrays.Prepared) else arrays.Prepared(x)
+    prepared.checked("x", arrays.resolve_threads(threads))
+    return prepared
 
 
 def check_budget(budget: Any, n: int, excluded: int = 0) -> int:

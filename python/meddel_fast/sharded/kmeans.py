@@ -64,7 +64,7 @@ def kmeans(
     seed = check_int("seed", seed, 0)
     drawn = init is None or isinstance(init, str)
     if drawn:
-        init = check_choice("init", init or "k-means++", INITS)
+        init = check_choice("init", "k-means++" if init is None else init, INITS)
     parts = Parts("x", x, settings)
     k = check_int("k", k, 1, parts.n, " (the rows of x)")
     if any(bound % BLOCK for bound in parts.bounds if bound < parts.n):
