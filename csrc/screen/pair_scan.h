@@ -1,7 +1,6 @@
 // The tiled all-pairs loop under similar_pairs, redundancy, top-k, k-means and the catching up of
 // k-center: an operation says, per row, which columns count and which score it still cares for,
 // and is handed every pair that reaches it, with the truth's inner product.
-// It is longer than 450 lines because the loop's steps share one template's types.
 #pragma once
 
 #include <algorithm>

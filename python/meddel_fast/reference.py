@@ -348,7 +348,8 @@ def spread_rows(rows: Int, count: int, draws: np.random.Generator) -> Int:
     bounds = np.arange(count + 1) * len(rows) // count
     lengths = np.diff(bounds)
     inside = (draws.random(count) * lengths).astype(np.int64)
-    return rows[bounds[:-1] + np.minimum(inside, lengths - 1)]
+    drawn: Int = rows[bounds[:-1] + np.minimum(inside, lengths - 1)]
+    return drawn
 
 
 def split_shares(labels: Int, distances: Float, k: int, groups: int) -> Int:
@@ -361,7 +362,7 @@ def split_shares(labels: Int, distances: Float, k: int, groups: int) -> Int:
     size = np.bincount(labels, minlength=groups)
     different = np.array([len(np.unique(distances[labels == g])) for g in range(groups)])
     quota = k * different / different.sum()
-    share = np.minimum(np.maximum(np.floor(quota), 1).astype(np.int64), size)
+    share: Int = np.minimum(np.maximum(np.floor(quota), 1).astype(np.int64), size)
     while share.sum() < k:
         share[np.argmax(np.where(share < size, quota - share, -np.inf))] += 1
     while share.sum() > k:
