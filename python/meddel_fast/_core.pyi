@@ -8,7 +8,9 @@ _Array = NDArray[Any]
 _Float = NDArray[np.float64]
 _Int = NDArray[np.int64]
 
-class Prepared:
+class _Type(type): ...  # pybind11's
+
+class Prepared(metaclass=_Type):
     def __init__(self, rows: _Array, most: int | None = None, /) -> None: ...
     @property
     def rows(self) -> _Array: ...
@@ -175,7 +177,7 @@ def choose_among(
     /,
 ) -> tuple[_Int, _Float, _Float, bool]: ...
 
-class SeedParts:
+class SeedParts(metaclass=_Type):
     def __init__(
         self,
         sample: _Array,
