@@ -85,7 +85,11 @@ Group load_group(const int8_t* y) {
 Sums start_sums(const int32_t* y_start, int32_t x_start) {
   Sums out;
   __builtin_memcpy(&out, y_start, sizeof out);
-  for (int j = 0; j < 4; ++j) out.part[j] += x_start;
+  typedef uint32_t Unsigned __attribute__((vector_size(sizeof(Ints))));  // may wrap: `highest`
+  for (int j = 0; j < 4; ++j) {
+    out.part[j] = reinterpret_cast<Ints>(reinterpret_cast<Unsigned>(out.part[j]) +
+                                         static_cast<uint32_t>(x_start));
+  }
   return out;
 }
 
