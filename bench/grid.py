@@ -9,7 +9,6 @@ first, because it takes cosines for products, is timed doing so, as its user has
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 import peers
 import pytest
 import record
+import tasks
 from peers import Floats, unit
 
 import meddel_fast as mf
@@ -93,7 +93,7 @@ def of_centres(x: Floats) -> Iterator[Cell]:
             lambda k=k: mf.kcenter_greedy(x, k, threads=1),
             {"numpy": lambda k=k: peers.numpy_centres(x, k)},
         )  # fmt: skip
-        init = unit(x[spread(n, k)])
+        init = unit(x[tasks.spread(n, k)[:k]])
         yield Cell(
             f"kmeans, assignment to {k}", n * k * d,
             lambda k=k, init=init: mf.kmeans(x, k, init=init, max_iterations=0, threads=1),
@@ -107,11 +107,6 @@ def of_centres(x: Floats) -> Iterator[Cell]:
             lambda k=k: mf.kmeans(x, k, spherical=False, max_iterations=10, threads=1),
             {"faiss": lambda k=k: peers.faiss_clusters(x, k, 10)},
         )  # fmt: skip
-
-
-def spread(n: int, k: int) -> Any:
-    """k rows spread evenly."""
-    return np.arange(k) * n // k
 
 
 def cells(words: list[str], work: float) -> Iterator[tuple[str, int, int, Cell]]:
@@ -161,8 +156,7 @@ def main() -> None:
     parser.add_argument("--work", type=float, default=1e10, help="products of a cell, at most")
     parser.add_argument("--save", type=Path)
     given = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    record.on_one_core()
     lines: list[tuple[str, ...]] = []
     with peers.on_threads(1):
         for kind, n, d, cell in cells(given.words, given.work):

@@ -8,13 +8,12 @@ fpsample the best height of its tree.
 from __future__ import annotations
 
 import argparse
-import os
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import peers
+import record
 from numpy.typing import NDArray
 from table import seconds
 
@@ -49,12 +48,6 @@ def made(name: str, n: int, d: int) -> Floats:
     return normal + np.float32(1e4) if name.startswith("offset") else normal
 
 
-def took(call: Callable[[], Any]) -> float:
-    began = time.process_time()
-    call()
-    return time.process_time() - began
-
-
 def race(x: Floats, k: int, rounds: int) -> dict[str, float]:
     """Medians, by who it is; ours must be the reference's for the first centres."""
     import fpsample
@@ -78,10 +71,10 @@ def race(x: Floats, k: int, rounds: int) -> dict[str, float]:
     times: dict[str, list[float]] = {who: [] for who in calls}
     for _ in range(rounds):
         for who, call in calls.items():
-            times[who].append(took(call))
+            times[who].append(record.cpu_seconds(call))
     medians = {who: float(np.median(some)) for who, some in times.items()}
     if len(x) * k <= LOOP_PAIRS:
-        medians["numpy"] = took(lambda: peers.numpy_centres(x, k))
+        medians["numpy"] = record.cpu_seconds(lambda: peers.numpy_centres(x, k))
     return medians
 
 
@@ -89,8 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    record.on_one_core()
     print("| points | k | ours | with distances | `fps` | fpsample | over ours | numpy loop |")
     print("|---|---|---|---|---|---|---|---|")
     with peers.on_threads(1):

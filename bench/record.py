@@ -25,6 +25,11 @@ SHOWN = ("task", "data", "shape", "ours", "peer", "its time", "ratio", "")
 ENOUGH = 5.0  # seconds of CPU after which a call is not timed again
 
 
+def on_one_core() -> None:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
 def cpu_seconds(call: Callable[[], Any]) -> float:
     began = time.process_time()
     call()

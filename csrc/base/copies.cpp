@@ -95,7 +95,7 @@ void Copies::find(Team& team, const Matrix& x, const std::vector<int64_t>& rows,
     done = sort_out(x, rows, groups, apart, all, keys, n);
   }
   if (!done) {
-    const int64_t bytes = x.d * item_size(x.dtype);
+    const int64_t bytes = x.row_bytes();
     team.run_range(n, kGrain, [&](int64_t from, int64_t to, int) {
       for (int64_t p = from; p < to; ++p) {
         keys[p] = all != nullptr ? mix(group(p), static_cast<uint64_t>(all->kind[rows[p]]))
@@ -121,7 +121,7 @@ bool Copies::sort_out(const Matrix& x, const std::vector<int64_t>& rows,
                       const std::vector<int64_t>* groups, const std::vector<double>* apart,
                       const Copies* all, const std::vector<uint64_t>& keys, int64_t most) {
   const auto n = static_cast<int64_t>(rows.size());
-  const auto bytes = static_cast<size_t>(x.d * item_size(x.dtype));
+  const auto bytes = static_cast<size_t>(x.row_bytes());
   int64_t others = 0;
   const auto equal = [&](int64_t p, int64_t q) {
     if (keys[p] != keys[q] || (groups != nullptr && (*groups)[p] != (*groups)[q])) return false;

@@ -7,7 +7,7 @@ namespace meddel {
 
 int64_t Known::most_for(const Matrix& x) {
   constexpr int64_t kFew = int64_t{1} << 26;
-  return std::max(kFew, x.n * x.d * item_size(x.dtype) / 4);
+  return std::max(kFew, x.n * x.row_bytes() / 4);
 }
 
 int64_t Known::bytes() const {
@@ -53,7 +53,7 @@ void Known::make_room(int64_t bytes) {
 uint64_t fingerprint(const Matrix& x) {
   constexpr int64_t kRows = 64, kMostBytes = 4096;
   const int64_t count = std::min(x.n, kRows);
-  const int64_t bytes = std::min(x.d * item_size(x.dtype), kMostBytes);
+  const int64_t bytes = std::min(x.row_bytes(), kMostBytes);
   uint64_t hash = 0xcbf29ce484222325u;
   for (int64_t k = 0; k < count; ++k) {
     const auto* row =

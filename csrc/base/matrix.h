@@ -23,9 +23,18 @@ struct Matrix {
   DType dtype;
   Known* known = nullptr;  // what is known of all its rows, where somebody keeps it
 
+  int64_t row_bytes() const { return d * item_size(dtype); }
   const void* row(int64_t i) const {
     return static_cast<const char*>(data) + i * ld * item_size(dtype);
   }
 };
+
+// Begins to load what may lie anywhere, so that nothing else foresees it.
+inline void fetch(const void* from, int64_t bytes) {
+  constexpr int64_t kLine = 64;
+  for (int64_t at = 0; at < bytes; at += kLine) {
+    __builtin_prefetch(static_cast<const char*>(from) + at);
+  }
+}
 
 }  // namespace meddel

@@ -69,7 +69,7 @@ class CentroidSum {
       }
       std::fill(part_.begin(), part_.end(), 0.0);
       for (; begin < last; ++begin) {
-        fetch(begin + 1, last);
+        if (begin + 1 < last) fetch(x_.row(begin[1]), x_.row_bytes());
         add(*begin, part_.data());
       }
       for (size_t e = 0; e < part_.size(); ++e) total[e] += part_[e];
@@ -77,13 +77,6 @@ class CentroidSum {
   }
 
  private:
-  // Asks for the next row, which may lie anywhere.
-  void fetch(const int64_t* next, const int64_t* end) const {
-    if (next >= end) return;
-    const char* row = static_cast<const char*>(x_.row(*next));
-    for (int64_t at = 0; at < x_.d * item_size(x_.dtype); at += 64) __builtin_prefetch(row + at);
-  }
-
   void add(int64_t i, double* sum) {
     const double scale = scaling_.scales.empty() ? 1.0 : scaling_.scales[i];
     const double weight = scaling_.weights.empty() ? 1.0 : scaling_.weights[i];

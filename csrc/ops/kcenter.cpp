@@ -149,7 +149,7 @@ class Greedy {
   }
 
   void see_first(int64_t begin, int64_t end) {
-    const int64_t first = centres_.rows.front(), bytes = x_.d * item_size(x_.dtype);
+    const int64_t first = centres_.rows.front(), bytes = x_.row_bytes();
     const int64_t most = std::clamp(kFirstBytes / bytes / 4 * 4, int64_t{4}, int64_t{64});
     const SquaresFn squares = kernels().squares[static_cast<int>(x_.dtype)];
     double inner[64], own;

@@ -46,7 +46,7 @@ class CentreScan {
         second_(screens.second.get()),
         screens_(screens),
         work_(static_cast<size_t>(team.most())),
-        row_bytes_(std::min(kFetchedBytes, rows.x->d * item_size(rows.x->dtype))) {}
+        row_bytes_(std::min(kFetchedBytes, rows.x->row_bytes())) {}
 
   void run() {
     const int64_t share = (rows_.size() / (4 * team_.most()) + 3) / 4 * 4;
@@ -218,16 +218,12 @@ class CentreScan {
   }
 
   void fetch(const Piece& piece, int64_t r, const Work& work) const {
-    fetch(rows_.data(piece.begin + r));
+    meddel::fetch(rows_.data(piece.begin + r), row_bytes_);
     const int32_t some = std::min(work.counts[r], kFetchedColumns);
     for (int32_t c = 0; c < some; ++c) {
-      fetch(centres_.data(piece.first + work.columns[r * kTileColumns + c]));
+      const int64_t column = piece.first + work.columns[r * kTileColumns + c];
+      meddel::fetch(centres_.data(column), row_bytes_);
     }
-  }
-
-  void fetch(const void* row) const {
-    const char* bytes = static_cast<const char*>(row);
-    for (int64_t b = 0; b < row_bytes_; b += 64) __builtin_prefetch(bytes + b);
   }
 
   Team& team_;

@@ -105,8 +105,7 @@ void Comparer::load(std::vector<Compared*> rows) {
   loaded_ = std::move(rows);
   for (size_t r = 0; r < loaded_.size(); ++r) {
     if (r + kAhead < loaded_.size() && loaded_[r + kAhead]->position < codes_.held) {
-      const uint8_t* ahead = &codes_.codes[loaded_[r + kAhead]->position * width_];
-      for (int64_t e = 0; e < width_; e += 64) __builtin_prefetch(ahead + e);
+      fetch(&codes_.codes[loaded_[r + kAhead]->position * width_], width_);
     }
     load(loaded_[r]->position, static_cast<int64_t>(r));
   }

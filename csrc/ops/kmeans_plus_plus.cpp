@@ -221,13 +221,16 @@ class Seeding {
 
   // Compares a seed with some positions after `begin`; returns to how many it came nearer.
   int64_t compare(int64_t seed, int64_t begin, const uint16_t* left, int64_t count) {
-    constexpr int64_t kAtOnce = 4;  // as `dots` takes them
+    constexpr int64_t kAtOnce = 4;           // as `dots` takes them
+    constexpr int64_t kFetchedBytes = 4096;  // of a row ahead: what is left lies scattered
     int64_t rows[kBlockRows], nearer = 0;
     for (int64_t k = 0; k < count; ++k) rows[k] = rows_.rows[begin + left[k]];
     double inner[kAtOnce];
     for (int64_t first = 0; first < count; first += kAtOnce) {
       const int64_t end = std::min(count, first + kAtOnce);
-      for (int64_t k = end; k < std::min(count, end + kAtOnce); ++k) fetch(rows[k]);
+      for (int64_t k = end; k < std::min(count, end + kAtOnce); ++k) {
+        fetch(x_.row(rows[k]), std::min(kFetchedBytes, x_.row_bytes()));
+      }
       dots_(x_.row(seed), x_.data, x_.ld, &rows[first], end - first, x_.d, inner);
       for (int64_t k = first; k < end; ++k) {
         const int64_t i = rows[k];
@@ -242,14 +245,6 @@ class Seeding {
 
   double between(int64_t seed, int64_t row, double inner) const {
     return distance(metric_, inner, rows_.squares[row], rows_.squares[seed]);
-  }
-
-  // Begins to load a row: what is left lies scattered, so that nothing else foresees it.
-  void fetch(int64_t row) const {
-    constexpr int64_t kLine = 64, kMost = 4096;
-    const char* from = static_cast<const char*>(x_.row(row));
-    const int64_t bytes = std::min(kMost, x_.d * item_size(x_.dtype));
-    for (int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(from + at);
   }
 
   // The weight of a position, and of the rows that are equal to it.

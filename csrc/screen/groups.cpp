@@ -27,7 +27,7 @@ constexpr float kNothing = -std::numeric_limits<float>::infinity();
 // as many centres take .9 to 1.4 times as long, half as many .9 to 1.9 times.
 int64_t centres_for(const Positions& side) {
   const auto rows = static_cast<double>(side.rows.size());
-  const double input = rows * static_cast<double>(side.x.d * item_size(side.x.dtype));
+  const double input = rows * static_cast<double>(side.x.row_bytes());
   const double bytes = std::max(static_cast<double>(kTableBytes), kTableShare * input);
   const double most = std::min(std::sqrt(bytes / kPairBytes), double{kMostCentres});
   const auto wanted = static_cast<int64_t>(std::min(std::cbrt(rows * rows) / 5.0, most));

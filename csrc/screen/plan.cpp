@@ -89,7 +89,7 @@ std::optional<Screen> choose_prefix(Team& team, const Sample& sample, const Scre
   const double survivor = streamed ? integer * (d + 600.0) : 2.0 * d + 4000.0;
   const double rows = static_cast<double>(x.rows.size());
   const double codes = &x.rows == &y.rows ? rows : rows + static_cast<double>(y.rows.size());
-  const double row_bytes = static_cast<double>(sample.map.d * item_size(x.x.dtype));
+  const double row_bytes = static_cast<double>(x.x.row_bytes());
   std::optional<Screen> best;
   double least = pairs * d * (streamed ? (pairs > 200.0 * rows ? 2.5 : integer) : 1.0);
   for (const int64_t kept : {kLeastKept, kKept[0], kKept[1], kKept[2]}) {

@@ -12,13 +12,6 @@ namespace {
 
 constexpr int64_t kEncodeRows = 64;  // rows projected at a time
 
-// A row that may lie anywhere, before it is wanted.
-void prefetch(const Matrix& x, int64_t i) {
-  const char* row = static_cast<const char*>(x.row(i));
-  const int64_t bytes = x.d * item_size(x.dtype);
-  for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at);
-}
-
 // (Bytes may alias whatever stands behind a reference: a loop over these is not vectorised.)
 void add_bias(const int8_t* code, int64_t width, int32_t bias, uint8_t* out) {
   for (int64_t c = 0; c < width; ++c) out[c] = static_cast<uint8_t>(code[c] + bias);
@@ -178,7 +171,8 @@ void Screen::encode(const Positions& side, int64_t begin, int64_t end, int64_t a
     const int64_t count = std::min(end - first, kBlockColumns);
     for (int64_t p = first; p < first + count; ++p) {
       positions[p - first] = p;
-      if (p + kBlockColumns < end) prefetch(side.x, side.rows[p + kBlockColumns]);
+      if (p + kBlockColumns < end)
+        fetch(side.x.row(side.rows[p + kBlockColumns]), side.x.row_bytes());
     }
     make_codes(side, positions, count, work,
                [&](int64_t p, const int8_t* code, int32_t a, double tau, const float* point,

@@ -42,7 +42,7 @@ double left_by_row(const RowReach& reach, const Screen& dense, const Positions& 
 }
 
 int64_t kept_share(const Matrix& x, double share, int64_t taken) {
-  const double input = static_cast<double>(x.n * x.d * item_size(x.dtype));
+  const double input = static_cast<double>(x.n * x.row_bytes());
   return std::max(kKeptBytes, static_cast<int64_t>(share * input - static_cast<double>(taken)));
 }
 

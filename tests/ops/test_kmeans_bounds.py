@@ -74,6 +74,17 @@ def screened(request: pytest.FixtureRequest) -> Iterator[None]:
     _core.use_screen("auto")
 
 
+def bounded_is_plain(x: NDArray[Any], k: int, args: dict[str, Any]) -> None:
+    """The way with bounds gives what the plain one does."""
+    _core.use_screen("never")
+    wanted = mf.kmeans(x, k, **args)
+    _core.use_screen("dense")
+    try:
+        assert_same(mf.kmeans(x, k, **args), wanted)
+    finally:
+        _core.use_screen("auto")
+
+
 @functools.cache
 def plain(shape: str, n: int, d: int, k: int, copies: bool, spherical: bool) -> list[Any]:
     """The rows, the first centroids and, for each number of iterations, what the plain way says."""
@@ -113,13 +124,7 @@ def test_long(shape: str, spherical: bool) -> None:
     rng = np.random.default_rng(len(shape))
     x = SHAPES[shape](rng, 6000, 65)
     args = {"init": x[rng.permutation(6000)[:60]], "spherical": spherical, "max_iterations": 40}
-    _core.use_screen("never")
-    wanted = mf.kmeans(x, 60, **args)
-    _core.use_screen("dense")
-    try:
-        assert_same(mf.kmeans(x, 60, **args), wanted)
-    finally:
-        _core.use_screen("auto")
+    bounded_is_plain(x, 60, args)
 
 
 @pytest.mark.parametrize("spherical", [False, True])
@@ -159,13 +164,7 @@ def test_subnormal_distances() -> None:
     n, d, k, most = (int(rng.integers(*r)) for r in [(1000, 4000), (3, 30), (260, 330), (1, 6)])
     x = (rng.integers(-most, most + 1, size=(n, d)) * 2.0**-149).astype(np.float32)
     args = {"init": x[rng.permutation(n)[:k]], "spherical": False, "max_iterations": 8}
-    _core.use_screen("never")
-    wanted = mf.kmeans(x, k, **args)
-    _core.use_screen("dense")
-    try:
-        assert_same(mf.kmeans(x, k, **args), wanted)
-    finally:
-        _core.use_screen("auto")
+    bounded_is_plain(x, k, args)
 
 
 def test_centroids_become_equal_near_long_rows(isa: str) -> None:
@@ -182,14 +181,11 @@ def test_centroids_become_equal_near_long_rows(isa: str) -> None:
         "init": (2.0**-60 * init).astype(np.float32), "spherical": False,
         "sample_weight": np.append(np.tile([1e-9, 1, 1, 1, 1, 1], 200), np.zeros(8)),
     }  # fmt: skip
+    bounded_is_plain(x, 600, args)
     _core.use_screen("never")
-    wanted = mf.kmeans(x, 600, **args)
-    assert len(np.unique(mf.kmeans(x, 600, max_iterations=2, **args).centroids, axis=0)) == 400
-    _core.use_screen("dense")
-    try:
-        assert_same(mf.kmeans(x, 600, **args), wanted)
-    finally:
-        _core.use_screen("auto")
+    two = mf.kmeans(x, 600, max_iterations=2, **args)
+    _core.use_screen("auto")
+    assert len(np.unique(two.centroids, axis=0)) == 400
 
 
 def test_centroid_of_zero_comes_back() -> None:
@@ -201,10 +197,4 @@ def test_centroid_of_zero_comes_back() -> None:
     init = np.array([[-1, 0, 0]] * 3 + [[1, 0, 0], [0, 0, 1]], np.float32)
     assert not mf.kmeans(x, 5, init=init, max_iterations=1).centroids[0].any()
     args = {"init": init, "max_iterations": 8}
-    _core.use_screen("never")
-    wanted = mf.kmeans(x, 5, **args)
-    _core.use_screen("dense")
-    try:
-        assert_same(mf.kmeans(x, 5, **args), wanted)
-    finally:
-        _core.use_screen("auto")
+    bounded_is_plain(x, 5, args)

@@ -25,7 +25,7 @@ from meddel_fast.arrays.checks import (
 )
 from meddel_fast.arrays.choose_device import choose_device
 from meddel_fast.arrays.chunks import in_chunks
-from meddel_fast.arrays.kmeans_split import INITS, Job, most_rows, split_centroids
+from meddel_fast.arrays.kmeans_split import Job, check_init, most_rows, split_centroids
 from meddel_fast.arrays.prepared import Prepared, check_rows, check_two, rows_of
 from meddel_fast.arrays.results import (
     PAIR_BYTES,
@@ -50,7 +50,6 @@ from meddel_fast.arrays.rows import (
 )
 
 __all__ = [
-    "INITS",
     "PAIR_BYTES",
     "SUPPORTED",
     "DeduplicateResult",
@@ -69,6 +68,7 @@ __all__ = [
     "check_finite",
     "check_float",
     "check_index_vector",
+    "check_init",
     "check_int",
     "check_kind",
     "check_labels",

@@ -8,21 +8,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from meddel_fast.arrays.checks import check_choice
 from meddel_fast.common.progress import counted
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
 Floats = NDArray[np.float32]
 
-INITS = ("k-means++", "split")  # that k-means draws
+_INITS = ("k-means++", "split")
 _STEPS = (8, 3)  # updates of the first step, and of the second
 _ROWS = 256  # that a step looks at for each cluster of the first one
 _LEAST = 4  # and for each of its own, in any case
+
+
+def check_init(init: Any) -> str | None:
+    """Return the seeding that k-means is asked for; None where its first centroids are given."""
+    if init is None:
+        return _INITS[0]
+    return check_choice("init", init, _INITS) if isinstance(init, str) else None
 
 
 class Job(NamedTuple):

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.arrays import (
-    INITS,
     Job,
     KMeansResult,
-    check_choice,
     check_float,
+    check_init,
     check_int,
     check_weights,
     choose_device,
@@ -111,9 +110,7 @@ def kmeans(
     max_iterations = check_int("max_iterations", max_iterations, 0)
     tol = check_float("tol", tol, 0.0, float(np.finfo("d").max))
     seed = check_int("seed", seed, 0)
-    drawn = init is None or isinstance(init, str)
-    if drawn:
-        init = check_choice("init", "k-means++" if init is None else init, INITS)
+    drawn = check_init(init)
     on = choose_device(device, x=x, **({} if drawn else {"init": init}))
     core, rows = core_of(on), checked("x", x, threads, on)
     k = check_int("k", k, 1, rows.n, " (the rows of x)")
@@ -126,7 +123,7 @@ def kmeans(
         if (given.n, given.d) != (k, rows.d):
             raise ValueError(f"init must have shape {(k, rows.d)}, got {(given.n, given.d)}")
         centroids = given.floats()
-    elif init == "split":
+    elif drawn == "split":
         centroids = split_centroids(rows.n, k, seed, work.weights, work.run, work.nearest)
     else:
         centroids = work.seeds(np.random.default_rng(seed).random(k))

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from meddel_fast import _core
 from meddel_fast.arrays import (
-    INITS,
     Job,
     KMeansResult,
-    check_choice,
+    Rows,
     check_float,
+    check_init,
     check_int,
     check_rows,
     check_weights,
@@ -62,9 +62,7 @@ def kmeans(
     max_iterations = check_int("max_iterations", max_iterations, 0)
     tol = check_float("tol", tol, 0.0, float(np.finfo("d").max))
     seed = check_int("seed", seed, 0)
-    drawn = init is None or isinstance(init, str)
-    if drawn:
-        init = check_choice("init", "k-means++" if init is None else init, INITS)
+    drawn = check_init(init)
     parts = Parts("x", x, settings)
     k = check_int("k", k, 1, parts.n, " (the rows of x)")
     if any(bound % BLOCK for bound in parts.bounds if bound < parts.n):
@@ -78,9 +76,8 @@ def kmeans(
     if weights is not None:
         kept["held"] += 16
         kept["everywhere"] += 8
-    split = drawn and init == "split"
-    if not drawn or split:
-        if split:
+    if drawn != "k-means++":
+        if drawn == "split":
             kept["everywhere"] += _SORTED
             rows_of_job = min(most_rows(k), parts.n)
             kept["beside"] += rows_of_job * (3 * parts.store.row_bytes + parts.d + WORK)
@@ -100,7 +97,7 @@ def kmeans(
     run = _Lloyd(parts, k, bool(spherical), weights, squares)
     if given is not None:
         centroids = given.floats()
-    elif split:
+    elif drawn == "split":
         centroids = split_centroids(parts.n, k, seed, weights, run.clusters, run.nearest)
     else:
         centroids = _floats(parts, rows)
@@ -262,6 +259,4 @@ class _Lloyd:
 
 
 def _floats(parts: Parts, rows: NDArray[Any]) -> Floats:
-    if parts.store.bfloat16:
-        return (rows.astype(np.uint32) << 16).view(np.float32)
-    return rows.astype(np.float32)
+    return Rows(rows, False, parts.store.bfloat16).floats()
