@@ -94,4 +94,7 @@ def test_no_more_threads_than_there_is_work_for(rng: np.random.Generator) -> Non
     few = rng.normal(size=(100, 3000)).astype(np.float32)  # four bands
     started = most_threads_during(lambda: mf.kmeans(many, 300, max_iterations=3, threads=10**6))
     assert 1 < started < max(64, 2 * (os.cpu_count() or 1))
-    assert 1 <= most_threads_during(lambda: mf.redundancy(few, threads=10**6)) <= 3
+    started = 0
+    while started == 0:  # a call takes a millisecond: the watcher sees the threads of one in a few
+        started = most_threads_during(lambda: mf.redundancy(few, threads=10**6))
+    assert started <= 3
