@@ -162,7 +162,7 @@ def test_kmeans_obeys_weights(rng: np.random.Generator) -> None:
     x = clustered(rng, 150, 6)
     weights = rng.integers(0, 4, size=150).astype(float)
     theirs = Original(5, init=x[:5], n_init=1, tol=0).fit(x, sample_weight=weights)
-    ours = KMeans(5, init=x[:5]).fit(x, sample_weight=weights)
+    ours = KMeans(5, init=x[:5], tol=0).fit(x, sample_weight=weights)
     np.testing.assert_array_equal(ours.labels_, theirs.labels_)
     np.testing.assert_allclose(ours.cluster_centers_, theirs.cluster_centers_, atol=1e-5)
     np.testing.assert_allclose(ours.inertia_, theirs.inertia_, rtol=1e-5)
@@ -172,7 +172,7 @@ def test_kmeans_obeys_weights(rng: np.random.Generator) -> None:
             theirs.score(x, sample_weight=weights_given), rtol=1e-5,
         )  # fmt: skip
     # Whole weights are copies; equal ones scale the inertia.
-    copies = KMeans(5, init=x[:5]).fit(np.repeat(x, weights.astype(int), axis=0))
+    copies = KMeans(5, init=x[:5], tol=0).fit(np.repeat(x, weights.astype(int), axis=0))
     np.testing.assert_allclose(ours.inertia_, copies.inertia_, rtol=1e-9)
     plain, double = (KMeans(5, init=x[:5]).fit(x, sample_weight=w) for w in (None, np.full(150, 2)))
     np.testing.assert_allclose(double.inertia_, 2 * plain.inertia_)
@@ -187,14 +187,16 @@ def test_kmeans_obeys_weights(rng: np.random.Generator) -> None:
         KMeans(2).fit(x, sample_weight=-weights)
 
 
-def test_kmeans_of_sklearn(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("tol", [0, 1e-4, 0.05])
+def test_kmeans_of_sklearn(rng: np.random.Generator, tol: float) -> None:
     from sklearn.cluster import KMeans as Original
 
     from meddel_fast.compat.sklearn import KMeans
 
     x = clustered(rng, 150, 6)
-    theirs = Original(5, init=x[:5], n_init=1, tol=0).fit(x)
-    ours = KMeans(5, init=x[:5]).fit(x)
+    theirs = Original(5, init=x[:5], n_init=1, tol=tol).fit(x)
+    ours = KMeans(5, init=x[:5], tol=tol).fit(x)
+    assert ours.n_iter_ == theirs.n_iter_ - 1  # the last of which changes no label
     np.testing.assert_array_equal(ours.labels_, theirs.labels_)
     np.testing.assert_allclose(ours.cluster_centers_, theirs.cluster_centers_, atol=1e-5)
     np.testing.assert_allclose(ours.inertia_, theirs.inertia_, rtol=1e-5)
@@ -206,6 +208,24 @@ def test_kmeans_of_sklearn(rng: np.random.Generator) -> None:
     )
     with pytest.raises(ValueError, match=re.escape("n_clusters must be from 1 to 150 (n_samples)")):
         KMeans(151).fit(x)
+
+
+def test_kmeans_of_sklearn_stops_by_tol(rng: np.random.Generator) -> None:
+    from sklearn.cluster import KMeans as Original
+
+    from meddel_fast.compat.sklearn import KMeans
+
+    x = rng.normal(size=(2000, 6)).astype(np.float32)
+    steps = []
+    for tol in (0.0, 1e-3, 1e-2):
+        theirs = Original(8, init=x[:8], n_init=1, tol=tol).fit(x)
+        ours = KMeans(8, init=x[:8], tol=tol).fit(x)
+        assert ours.n_iter_ == theirs.n_iter_ - (tol == 0.0)
+        np.testing.assert_array_equal(ours.labels_, theirs.labels_)
+        steps.append(ours.n_iter_)
+    assert steps[0] > steps[1] > steps[2]
+    with pytest.raises(ValueError, match="tol must be"):
+        KMeans(8, tol=-1.0).fit(x)
 
 
 def test_kcenter_selector(rng: np.random.Generator) -> None:

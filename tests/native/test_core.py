@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import meddel_fast as mf
 from meddel_fast import _core
 
 

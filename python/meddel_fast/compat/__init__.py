@@ -25,7 +25,6 @@ What they are built on:
                                           compare cosines
 ``_faiss_index``, ``_sklearn_neighbors``  FAISS's indices and scikit-learn's ``NearestNeighbors`` on
                                           that search
-``_weighted``                             k-means of weighted samples, for scikit-learn
 ``_submodular``                           DeepCore's submodular functions and optimizers
 ``_lazy``                                 facility location by the lazy greedy algorithm
 ``_curator_files``, ``_curator_scores``   what NeMo Curator's files hold, and its similarities

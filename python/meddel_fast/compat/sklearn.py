@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import ops
-from meddel_fast.arrays import check_choice, check_int
+from meddel_fast.arrays import check_choice, check_float, check_int
 from meddel_fast.common.extras import needs
 from meddel_fast.compat._search import Search
 from meddel_fast.compat._sklearn_neighbors import NearestNeighbors, narrow
-from meddel_fast.compat._weighted import weighted_kmeans
 from meddel_fast.selectors.base import check_budget
 
 with needs("compat"):
@@ -54,10 +53,13 @@ class KMeans(
     n_init : int or "auto"
         Runs, of which that of the lowest inertia stays; "auto" is one.
     max_iter : int
-        Steps of a run at most; it ends when labels stop changing.
+        Steps of a run at most.
+    tol : float
+        A run ends when labels stop changing, or when the squared shifts of the centres sum up to at
+        most `tol` times the mean variance of the features.
     random_state : int, RandomState or None
         Of the draws, which are not scikit-learn's.
-    tol, verbose, copy_x, algorithm
+    verbose, copy_x, algorithm
         Taken for scikit-learn's sake; they change nothing.
 
     Attributes
@@ -66,6 +68,7 @@ class KMeans(
     labels_ : int32 array of shape (n_samples,)
     inertia_ : float
     n_iter_ : int
+        Updates made. scikit-learn counts a step that changes no label, too.
     n_features_in_ : int
     """
 
@@ -101,12 +104,13 @@ class KMeans(
         y
             Not looked at.
         sample_weight : array of shape (n_samples,), optional
-            How much each counts for centres and inertia.
+            How much each counts for centres, inertia and draws: 0, or 1e-100 to 1e100.
         """
         x = validate_data(self, X, dtype=[np.float64, np.float32])
         weights = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
         k = check_int("n_clusters", self.n_clusters, 1, len(x), " (n_samples)")
         steps = check_int("max_iter", self.max_iter, 1)
+        tol = check_float("tol", self.tol, 0.0, float(np.finfo("d").max))
         if isinstance(self.init, str):
             check_choice("init", self.init, ("k-means++", "random"))
         drawn = isinstance(self.init, str) or callable(self.init)
@@ -115,14 +119,11 @@ class KMeans(
         best: Any = None
         for _ in range(check_int("n_init", runs, 1)):
             init = self._first(x, k, draws)
-            if (weights == weights[0]).all():
-                plain = ops.kmeans(
-                    x, k, spherical=False, init=init, seed=int(draws.randint(2**31 - 1)),
-                    max_iterations=steps,
-                )  # fmt: skip
-                found: Any = plain._replace(inertia=plain.inertia * weights[0])
-            else:
-                found = weighted_kmeans(x, weights, k, init, draws, steps)
+            found = ops.kmeans(
+                x, k, spherical=False, init="k-means++" if init is None else init,
+                seed=int(draws.randint(2**31 - 1)), max_iterations=steps, tol=tol,
+                sample_weight=weights,
+            )  # fmt: skip
             if best is None or found.inertia < best.inertia:
                 best = found
         self.cluster_centers_ = best.centroids.astype(x.dtype)
