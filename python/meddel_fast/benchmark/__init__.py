@@ -15,6 +15,8 @@
 ``scores``                                      from single results to tables: NormDEL, intervals,
                                                 ranks, costs
 ``probe``                                       small models that learn from what was kept alone
+``subgroups``                                   what a selection kept of each site, patient,
+                                                class
 ``leakage``                                     test images that the pool or the training of a head
                                                 holds too
 ``audit_words``, ``inside``, ``sight``          what the audit found, in words; equal files inside a

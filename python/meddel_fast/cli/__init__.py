@@ -8,6 +8,7 @@ Every command but ``run`` and ``info`` works in two ways: on files given as argu
 ``data``                        ``data``: the registry, what of it is there, manifests, made frames
 ``embed``                       ``embed``
 ``select``, ``selection_file``  ``select``; a saved selection as other lists, ``select --from``
+``audit``                       ``audit``: what a selection kept of each site, patient, class
 ``probe``                       ``probe``
 ``pretrain``                    ``pretrain``
 ``evaluate``                    ``evaluate``
@@ -39,6 +40,7 @@ except ImportError as error:
 
     answer(sys.argv[1:], error)
 
+from meddel_fast.cli.audit import audit
 from meddel_fast.cli.console import guarded, set_volume, show_tracebacks, warn_in_one_line
 from meddel_fast.cli.data import data
 from meddel_fast.cli.embed import embed
@@ -65,6 +67,7 @@ for command in (
     embed,
     leakage,
     select,
+    audit,
     probe,
     pretrain,
     errors,

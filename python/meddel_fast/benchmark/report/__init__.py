@@ -14,6 +14,7 @@
 ``probe``        what was learnt from the selected samples alone
 ``comparisons``  differences, alpha sweep, areas, ranks, costs
 ``chosen``       by which settings selections were made, and which are the same
+``subgroups``    what was kept of every data set, class and video
 ``beyond``       other tasks, references, generalisation
 ``planted``      what became of planted frames
 ``settings``     times, hardware, versions, settings
@@ -52,6 +53,7 @@ from meddel_fast.benchmark.report.load import Run, load_run
 from meddel_fast.benchmark.report.planted import planted
 from meddel_fast.benchmark.report.probe import probe
 from meddel_fast.benchmark.report.settings import settings
+from meddel_fast.benchmark.report.subgroups import subgroups
 from meddel_fast.benchmark.report.text import number, score_table
 from meddel_fast.benchmark.report.thumbnails import Thumbnails
 from meddel_fast.common.atomic import write_text
@@ -67,6 +69,7 @@ SECTIONS = (  # template, id, title, and its short form for the way there
     ("comparisons", "worth", "What is a difference worth?", "Differences"),
     ("costs", "costs", "What it costs", "Costs"),
     ("chosen", "chosen", "How each selection was made", "Settings"),
+    ("subgroups", "subgroups", "What was kept of whom", "Subgroups"),
     ("beyond", "beyond", "Other tasks and encoders", "Other tasks"),
     ("planted", "planted", "Planted frames", "Planted frames"),
     ("leakage", "leakage", "Test images like what a training saw", "Leakage"),
@@ -119,6 +122,7 @@ def _page(run: Run) -> str:
         "comparisons": comparisons.comparisons(run),
         "costs": comparisons.costs(run),
         "chosen": chosen.settings_of_selections(run),
+        "subgroups": subgroups(run),
         "beyond": beyond.beyond(run),
         "planted": planted(run),
         "leakage": leaked,

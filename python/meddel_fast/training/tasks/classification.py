@@ -254,11 +254,12 @@ def vote(classes: Classes, indices: NDArray[np.int64], similarity: NDArray[np.fl
     """
     if indices.shape[1] == 1:
         return np.asarray(classes[indices[:, 0]])
-    of_class = classes[indices][:, :, None] == np.arange(classes.max() + 1)  # (m, k, c)
-    votes = of_class.sum(axis=1)
-    sums = (of_class * similarity[:, :, None]).sum(axis=1)
-    leading = votes == votes.max(axis=1, keepdims=True)
-    answers: Classes = np.where(leading, sums, -np.inf).argmax(axis=1)
+    named = classes[indices]
+    alike = named[:, :, None] == named[:, None, :]  # (m, k, k): no more than that for any classes
+    votes = alike.sum(axis=1)
+    sums = (alike * similarity[:, :, None]).sum(axis=1)
+    best = np.lexsort((named, -sums, -votes), axis=1)[:, :1]
+    answers: Classes = np.take_along_axis(named, best, axis=1)[:, 0]
     return answers
 
 
