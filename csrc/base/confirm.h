@@ -59,6 +59,17 @@ struct Candidate {
 void best_first(std::vector<Candidate>::iterator begin, std::vector<Candidate>::iterator end,
                 int64_t count);
 
+// What an operation's loses says, and whether it has any.
+template <class Operation>
+auto loses_tie(const Operation& operation, int64_t p, int64_t q, int)
+    -> decltype(operation.loses(p, q)) {
+  return operation.loses(p, q);
+}
+template <class Operation>
+bool loses_tie(const Operation&, int64_t, int64_t, long) {
+  return false;
+}
+
 // Hands columns of x's rows to an operation (see pair_scan.h), for one thread.
 template <class Operation>
 class Confirmer {
@@ -98,11 +109,12 @@ class Confirmer {
     for (int64_t step = first; done < count && operation_.bar(p) == -kInfinity; step *= 2) {
       done = confirm_best(p, row, done, std::min(count, done + step), count);
     }
-    count = drop_below(operation_.bar(p), done, count);
+    count = drop_below(p, done, count);
     if (roughly) count = leave_rough(p, row, done, count);
+    if (!Operation::kRising) done = confirm_best(p, row, done, count, count);
     for (int64_t step = kConfirmed; done < count; step *= 2) {
       done = confirm_best(p, row, done, std::min(count, done + step), count);
-      count = drop_below(operation_.bar(p), done, count);
+      count = drop_below(p, done, count);
     }
     candidates_.clear();
   }
@@ -130,13 +142,18 @@ class Confirmer {
           candidates_[k].bound,
           rough_score_(rough_[k - begin], x_.square(p), y_.square(q), x_.norm(p), y_.norm(q)));
     }
-    return drop_below(operation_.bar(p), begin, end);
+    return drop_below(p, begin, end);
   }
 
-  // Drops those of the candidates [begin, end) whose bound is below the bar; returns the new end.
-  int64_t drop_below(double bar, int64_t begin, int64_t end) {
+  // Drops those of the candidates [begin, end) whose bound is below the bar, or, as no cosine is
+  // more than 1, what ties with a bar of 1 and loses; returns the new end.
+  int64_t drop_below(int64_t p, int64_t begin, int64_t end) {
+    const double bar = operation_.bar(p);
+    const bool most = operation_.metric() == Metric::kCosine && bar == 1.0;
     const auto first = candidates_.begin();
-    const auto below = [bar](const Candidate& c) { return c.bound < bar; };
+    const auto below = [&](const Candidate& c) {
+      return c.bound < bar || (most && loses_tie(operation_, p, c.position, 0));
+    };
     return std::remove_if(first + begin, first + end, below) - first;
   }
 

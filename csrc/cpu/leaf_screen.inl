@@ -273,6 +273,18 @@ int64_t highest(const int32_t* scores, int64_t n) {
   return at;
 }
 
+void highest_apart(const int32_t* scores, int64_t n, int32_t* out) {
+  SixteenInts most[kApart / 16], next;
+  __builtin_memcpy(&most, scores, sizeof most);
+  for (int64_t c = kApart; c < n; c += kApart) {
+    MEDDEL_UNROLL for (int k = 0; k < kApart / 16; ++k) {
+      __builtin_memcpy(&next, scores + c + 16 * k, sizeof next);
+      most[k] = next > most[k] ? next : most[k];
+    }
+  }
+  __builtin_memcpy(out, &most, sizeof most);
+}
+
 int32_t at_least(const int32_t* scores, int64_t n, int32_t start, uint16_t* columns) {
   int32_t count = 0;
   for (int64_t c = 0; c < n; c += 16) {

@@ -101,6 +101,8 @@ class CollectPairs {
     out.i.reserve(total);
     Row row;
     for (int64_t i = 0; i < x_.x->n; ++i) {
+      out.i.insert(out.i.end(), static_cast<size_t>(begin[i + 1] - begin[i]), i);
+      if (std::is_sorted(out.j.begin() + begin[i], out.j.begin() + begin[i + 1])) continue;
       row.clear();
       for (int64_t k = begin[i]; k < begin[i + 1]; ++k)
         row.push_back({out.j[k], out.similarity[k]});
@@ -108,7 +110,6 @@ class CollectPairs {
       for (size_t k = 0; k < row.size(); ++k) {
         std::tie(out.j[begin[i] + k], out.similarity[begin[i] + k]) = row[k];
       }
-      out.i.insert(out.i.end(), row.size(), i);
     }
     return out;
   }

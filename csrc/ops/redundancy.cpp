@@ -94,6 +94,10 @@ class HighestEarlier {
     return place_.empty() || place_[x_.rows[q]] < place_[x_.rows[p]];
   }
   double bar(int64_t p) const { return out_.similarity[x_.rows[p]]; }
+  bool loses(int64_t p, int64_t q) const {
+    const int64_t neighbor = out_.neighbor[x_.rows[p]];
+    return lowest_ == nullptr && neighbor >= 0 && neighbor < x_.rows[q];
+  }
 
   void take(int64_t p, int64_t q, double inner) {
     const double similarity = cosine(inner, x_.square(p), x_.square(q));

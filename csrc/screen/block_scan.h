@@ -112,6 +112,14 @@ class BlockScanner {
     } else {
       const int32_t count =
           kernels().at_least(scores, columns, screen_.start(bar), work.found.data());
+      if (!Operation::kRising && !screen_.fine()) {
+        for (int32_t c = 0; c < count; ++c) {
+          const int64_t q = first + work.found[c];
+          if (operation_.counts(p, q)) work.confirmer.add(q);
+        }
+        work.confirmer.settle(p, 1, false);
+        return;
+      }
       const double least = raise(block, p, first, scores, count, work);
       if constexpr (Operation::kRising) {
         if (wanted_pairs(operation_, p, 0) == 1) bar = std::max(bar, least);

@@ -129,6 +129,8 @@ void Block::fill_products(int64_t part) {
   }
 }
 
+static_assert(Block::kPart == kPacked && Block::kPart % kApart == 0);
+
 void Block::scores(int64_t begin, int64_t end, int64_t first, int64_t last, int32_t* out,
                    int64_t stride) const {
   const int64_t at = first - columns_.begin, across = round_up(last - first, kPart);
@@ -141,13 +143,8 @@ void Block::scores(int64_t begin, int64_t end, int64_t first, int64_t last, int3
     return;
   }
   const int64_t d = screen_.map_.d + 1;
-  float some[kPart * kPart];
-  for (int64_t c = 0; c < across; c += kPart) {
-    kernels().multiply(&points_[row * d], d, rows, &packed_[(at + c) * d], d, kPart, some);
-    for (int64_t r = 0; r < rows; ++r) {
-      std::memcpy(&out[r * stride + c], &some[r * kPart], kPart * sizeof(float));
-    }
-  }
+  kernels().multiply_blocks(&points_[row * d], d, rows, &packed_[at * d], d, across / kPart,
+                            reinterpret_cast<float*>(out), stride);
 }
 
 void Block::bounds(int64_t p, int64_t first, const uint16_t* found, const int32_t* scores,

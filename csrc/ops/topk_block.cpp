@@ -1,0 +1,209 @@
+#include "ops/topk_block.h"
+
+#include <algorithm>
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "base/truth.h"
+#include "cpu/isa.h"
+
+namespace meddel {
+namespace {
+
+constexpr int64_t kBand = 32;      // rows whose scores are worked out at once,
+constexpr int64_t kPanel = 2048;   // with so many columns at most: 256 KiB of scores
+constexpr int64_t kSomeTruth = 64; // columns confirmed at a time, at least
+
+}  // namespace
+
+// What one thread works in.
+struct BlockBest::Work {
+  std::vector<int32_t> scores;
+  std::vector<int32_t> highest;
+  std::vector<uint16_t> found;
+  std::vector<int32_t> products;
+  std::vector<double> bounds;
+  std::vector<double> known;
+  std::vector<int64_t> listed;
+  std::vector<double> inner;
+  std::vector<Candidate> candidates;
+};
+
+BlockBest::BlockBest(const BlockScreen& screen, const ScanSide& x, const ScanSide& y,
+                     const BestRows& rows)
+    : screen_(screen),
+      x_(x),
+      y_(y),
+      rows_(rows),
+      most_known_(-screen.start(BlockScreen::kKnown) - 1),
+      best_(static_cast<size_t>(x.x->n * rows.most())),
+      count_(static_cast<size_t>(x.x->n), 0) {}
+
+void BlockBest::scan(Team& team) {
+  Block block(screen_, x_, y_);
+  block.reset({0, x_.size()}, {0, y_.size()});
+  team.run(block.parts(), [&](int64_t part, int) { block.fill(part); });
+  team.announce(0, x_.x->n, x_.x->n);
+  std::vector<std::unique_ptr<Work>> works(static_cast<size_t>(team.most()));
+  team.run_range(x_.size(), kBand, [&](int64_t begin, int64_t end, int worker) {
+    auto& work = works[static_cast<size_t>(worker)];
+    if (!work) work = std::make_unique<Work>();
+    band(block, begin, end, *work);
+  });
+}
+
+void BlockBest::band(const Block& block, int64_t begin, int64_t end, Work& work) {
+  const int64_t columns = y_.size(), stride = std::min(kPanel, round_up(columns, Block::kPart));
+  work.scores.resize(static_cast<size_t>(kBand * stride));
+  work.found.resize(static_cast<size_t>(stride + 16));
+  for (int64_t first = 0; first < columns; first += kPanel) {
+    const int64_t last = std::min(columns, first + kPanel);
+    const Panel panel{first, last, round_up(last - first, Block::kPart)};
+    block.scores(begin, end, first, last, work.scores.data(), stride);
+    for (int64_t p = begin; p < end; ++p) {
+      row(block, p, panel, &work.scores[(p - begin) * stride], work);
+    }
+  }
+}
+
+void BlockBest::row(const Block& block, int64_t p, const Panel& panel, int32_t* scores,
+                    Work& work) {
+  const int64_t wanted = rows_.wanted(p), at = x_.rows[p];
+  const Candidate* const last = &best_[at * rows_.most() + wanted - 1];
+  double bar = -kInfinity;
+  if (count_[at] == wanted) {
+    bar = last->similarity;
+    if (bar == 1.0 && last->index < y_.rows[panel.first]) return;
+  }
+  std::fill(scores + (panel.last - panel.first), scores + panel.padded, screen_.out());
+  if (rows_.one_side() && p >= panel.first && p < panel.last && !rows_.counts(p, p)) {
+    scores[p - panel.first] = screen_.out();
+  }
+  if (bar == -kInfinity) bar = first_bar(block, p, panel, scores, work);
+  confirm(p, panel, list(block, p, panel, scores, bar, work), work);
+}
+
+// What the wanted best columns of a panel have at least; -infinity where there are not so many of
+// which anything is known.
+double BlockBest::first_bar(const Block& block, int64_t p, const Panel& panel,
+                            const int32_t* scores, Work& work) const {
+  const int64_t wanted = rows_.wanted(p);
+  int32_t least = kth_apart(wanted, panel, scores, work);
+  if (least == screen_.out()) {
+    work.highest.assign(scores, scores + (panel.last - panel.first));
+    least = kth_known(wanted, work);
+  }
+  if (least == screen_.out()) return -kInfinity;
+  if (!screen_.fine()) return screen_.bound(least) - screen_.width();
+  const int32_t count = kernels().at_least(scores, panel.padded, -least, work.found.data());
+  return fine_bar(block, p, panel, scores, count, work);
+}
+
+// The wanted-th best of the highest scores, each of a lot of columns of its own, with all above it
+// of which nothing is known: so many columns have it at least. The lowest of all where there are
+// too few lots.
+int32_t BlockBest::kth_apart(int64_t wanted, const Panel& panel, const int32_t* scores,
+                             Work& work) const {
+  const int64_t columns = panel.padded, most = columns / (2 * kApart);
+  const int64_t pieces = std::clamp((4 * wanted + kApart - 1) / kApart, int64_t{1}, most + 1);
+  if (pieces * kApart < 2 * wanted) return screen_.out();
+  work.highest.resize(static_cast<size_t>(pieces * kApart));
+  const int64_t blocks = columns / kApart;
+  for (int64_t k = 0; k < pieces; ++k) {
+    const int64_t first = k * blocks / pieces, last = (k + 1) * blocks / pieces;
+    kernels().highest_apart(scores + first * kApart, (last - first) * kApart,
+                            &work.highest[k * kApart]);
+  }
+  return kth_known(wanted, work);
+}
+
+// Of work.highest, in any order.
+int32_t BlockBest::kth_known(int64_t wanted, Work& work) const {
+  const auto begin = work.highest.begin(), end = work.highest.end();
+  const int32_t known = most_known_;
+  const int64_t place =
+      wanted - 1 + std::count_if(begin, end, [known](int32_t score) { return score > known; });
+  if (place >= end - begin) return screen_.out();
+  if (place == 0) return *std::max_element(begin, end);
+  std::nth_element(begin, begin + place, end, std::greater<int32_t>());
+  return begin[place];
+}
+
+// What the wanted best of the columns found have at least.
+double BlockBest::fine_bar(const Block& block, int64_t p, const Panel& panel, const int32_t* scores,
+                           int32_t count, Work& work) const {
+  block.bounds(p, panel.first, work.found.data(), scores, count, work.products, work.bounds);
+  work.known.clear();
+  for (int32_t c = 0; c < count; ++c) {
+    if (work.bounds[c] <= BlockScreen::kKnown) work.known.push_back(work.bounds[c]);
+  }
+  const int64_t wanted = rows_.wanted(p);
+  if (static_cast<int64_t>(work.known.size()) < wanted) return -kInfinity;
+  const auto kth = work.known.begin() + wanted - 1;
+  std::nth_element(work.known.begin(), kth, work.known.end(), std::greater<double>());
+  return *kth - screen_.width();
+}
+
+// Finds the columns that may reach the bar; returns their number.
+int64_t BlockBest::list(const Block& block, int64_t p, const Panel& panel, const int32_t* scores,
+                        double bar, Work& work) const {
+  int64_t count = 0;
+  if (bar == -kInfinity) {
+    for (int64_t c = 0; c < panel.last - panel.first; ++c) {
+      work.found[count] = static_cast<uint16_t>(c);
+      count += scores[c] != screen_.out();
+    }
+    return count;
+  }
+  const int32_t found =
+      kernels().at_least(scores, panel.padded, screen_.start(bar), work.found.data());
+  if (!screen_.fine() || found == 0) return found;
+  bar = std::max(bar, fine_bar(block, p, panel, scores, found, work));
+  for (int32_t c = 0; c < found; ++c) {
+    work.found[count] = work.found[c];
+    count += work.bounds[c] >= bar;
+  }
+  return count;
+}
+
+// Takes the truth of the columns found, which rise, into the row's candidates.
+void BlockBest::confirm(int64_t p, const Panel& panel, int64_t count, Work& work) {
+  if (count == 0) return;
+  const int64_t row = x_.rows[p], wanted = rows_.wanted(p), d = x_.x->d;
+  const double square = x_.square(p);
+  Candidate* const best = &best_[row * rows_.most()];
+  std::vector<Candidate>& candidates = work.candidates;
+  candidates.assign(best, best + count_[row]);
+  const int64_t step = std::max(kSomeTruth, 2 * wanted);
+  work.listed.resize(static_cast<size_t>(step));
+  work.inner.resize(static_cast<size_t>(step));
+  const auto full = [&] { return static_cast<int64_t>(candidates.size()) >= wanted; };
+  for (int64_t done = 0; done < count; done += step) {
+    const int64_t some = std::min(step, count - done);
+    for (int64_t c = 0; c < some; ++c) {
+      work.listed[c] = y_.rows[panel.first + work.found[done + c]];
+    }
+    if (full()) {
+      const Candidate& last = candidates[wanted - 1];
+      if (last.similarity == 1.0 && last.index < work.listed[0]) break;
+    }
+    kernels().dots[static_cast<int>(y_.x->dtype)](x_.data(p), y_.x->data, y_.x->ld,
+                                                  work.listed.data(), some, d, work.inner.data());
+    for (int64_t c = 0; c < some; ++c) {
+      const double similarity = cosine(work.inner[c], square, y_.squares[work.listed[c]]);
+      rows_.each(panel.first + work.found[done + c], wanted, [&](int64_t index) {
+        candidates.push_back({similarity, index});
+      });
+    }
+    if (static_cast<int64_t>(candidates.size()) > wanted) {
+      std::nth_element(candidates.begin(), candidates.begin() + wanted - 1, candidates.end());
+      candidates.resize(static_cast<size_t>(wanted));
+    }
+  }
+  std::sort(candidates.begin(), candidates.end());
+  count_[row] = static_cast<int64_t>(candidates.size());
+  std::copy(candidates.begin(), candidates.end(), best);
+}
+
+}  // namespace meddel
