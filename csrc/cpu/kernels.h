@@ -101,9 +101,14 @@ using ByteDotsFn = void (*)(const uint8_t* x, const int8_t* y, const int32_t* y_
 using HighestFn = int64_t (*)(const int32_t* scores, int64_t n);
 
 // out[j], of kApart: the highest score of the columns c with c mod kApart = j; n >= kApart is a
-// multiple of it.
+// multiple of it. Returns the highest of all.
 constexpr int64_t kApart = 64;
-using HighestApartFn = void (*)(const int32_t* scores, int64_t n, int32_t* out);
+using HighestApartFn = int32_t (*)(const int32_t* scores, int64_t n, int32_t* out);
+
+// A score that k of n >= k at least have, `least` at least, and few more: the k-th highest where it
+// takes long to find. Where fewer have `least`, kNoScore. n is a multiple of 16.
+constexpr int32_t kNoScore = INT32_MIN;
+using KthHighestFn = int32_t (*)(const int32_t* scores, int64_t n, int64_t k, int32_t least);
 
 // Lists the columns with scores[c] + start >= 0, rising, and returns their number; n is a multiple
 // of 16.
@@ -164,6 +169,7 @@ struct Kernels {
   ByteDotsFn byte_dots;
   HighestFn highest;
   HighestApartFn highest_apart;
+  KthHighestFn kth_highest;
   AtLeastFn at_least;
   ReachFn reach;
   NearerFn nearer[kNarrow];       // by the width less 1

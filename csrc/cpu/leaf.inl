@@ -389,6 +389,7 @@ constexpr Kernels make_kernels(const char* name) {
       byte_dots,
       highest,
       highest_apart,
+      kth_highest,
       at_least,
       reach,
       {nearer<1>, nearer<2>, nearer<3>, nearer<4>, nearer<5>, nearer<6>, nearer<7>, nearer<8>},

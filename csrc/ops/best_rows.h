@@ -22,6 +22,9 @@ class BestRows {
 
   bool one_side() const { return &x_ == &y_; }
 
+  // Whether a column may stand for several rows.
+  bool copies() const { return y_copies_.any(); }
+
   // Whether row p of x may have column q.
   bool counts(int64_t p, int64_t q) const {
     return !one_side() || p != q || with_itself(x_.rows[p]);

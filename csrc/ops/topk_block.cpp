@@ -13,7 +13,8 @@ namespace {
 
 constexpr int64_t kBand = 32;      // rows whose scores are worked out at once,
 constexpr int64_t kPanel = 2048;   // with so many columns at most: 256 KiB of scores
-constexpr int64_t kSomeTruth = 64; // columns confirmed at a time, at least
+constexpr int64_t kSomeTruth = 8;  // columns confirmed at first, and twice those wanted
+constexpr int64_t kRanked = 32;    // columns put into order by counting, at most
 
 }  // namespace
 
@@ -26,7 +27,7 @@ struct BlockBest::Work {
   std::vector<double> bounds;
   std::vector<double> known;
   std::vector<int64_t> listed;
-  std::vector<double> inner;
+  std::vector<double> similarity;
   std::vector<Candidate> candidates;
 };
 
@@ -36,6 +37,7 @@ BlockBest::BlockBest(const BlockScreen& screen, const ScanSide& x, const ScanSid
       x_(x),
       y_(y),
       rows_(rows),
+      least_score_(-screen.start(-1.0)),
       most_known_(-screen.start(BlockScreen::kKnown) - 1),
       best_(static_cast<size_t>(x.x->n * rows.most())),
       count_(static_cast<size_t>(x.x->n), 0) {}
@@ -88,46 +90,40 @@ void BlockBest::row(const Block& block, int64_t p, const Panel& panel, int32_t* 
 // which anything is known.
 double BlockBest::first_bar(const Block& block, int64_t p, const Panel& panel,
                             const int32_t* scores, Work& work) const {
-  const int64_t wanted = rows_.wanted(p);
-  int32_t least = kth_apart(wanted, panel, scores, work);
-  if (least == screen_.out()) {
-    work.highest.assign(scores, scores + (panel.last - panel.first));
-    least = kth_known(wanted, work);
-  }
-  if (least == screen_.out()) return -kInfinity;
+  const int32_t least = kth_score(rows_.wanted(p), panel, scores, work);
+  if (least == kNoScore) return -kInfinity;
   if (!screen_.fine()) return screen_.bound(least) - screen_.width();
   const int32_t count = kernels().at_least(scores, panel.padded, -least, work.found.data());
   return fine_bar(block, p, panel, scores, count, work);
 }
 
-// The wanted-th best of the highest scores, each of a lot of columns of its own, with all above it
-// of which nothing is known: so many columns have it at least. The lowest of all where there are
-// too few lots.
-int32_t BlockBest::kth_apart(int64_t wanted, const Panel& panel, const int32_t* scores,
+// A score that so many columns have at least of which something is known, and few more; kNoScore
+// where there are fewer. The highest of lots of columns will do, where these are many.
+int32_t BlockBest::kth_score(int64_t wanted, const Panel& panel, const int32_t* scores,
                              Work& work) const {
-  const int64_t columns = panel.padded, most = columns / (2 * kApart);
-  const int64_t pieces = std::clamp((4 * wanted + kApart - 1) / kApart, int64_t{1}, most + 1);
-  if (pieces * kApart < 2 * wanted) return screen_.out();
-  work.highest.resize(static_cast<size_t>(pieces * kApart));
-  const int64_t blocks = columns / kApart;
-  for (int64_t k = 0; k < pieces; ++k) {
-    const int64_t first = k * blocks / pieces, last = (k + 1) * blocks / pieces;
-    kernels().highest_apart(scores + first * kApart, (last - first) * kApart,
-                            &work.highest[k * kApart]);
+  constexpr int64_t kLots = 4;  // for each of those wanted
+  const int64_t columns = panel.padded, blocks = columns / kApart;
+  const int64_t pieces = (kLots * wanted + kApart - 1) / kApart;
+  int64_t count = columns;
+  if (2 * pieces <= blocks) {
+    count = pieces * kApart;
+    work.highest.resize(static_cast<size_t>(count));
+    int32_t most = kNoScore;
+    for (int64_t k = 0; k < pieces; ++k) {
+      const int64_t first = k * blocks / pieces, last = (k + 1) * blocks / pieces;
+      most = std::max(most, kernels().highest_apart(scores + first * kApart,
+                                                    (last - first) * kApart,
+                                                    &work.highest[k * kApart]));
+    }
+    scores = work.highest.data();
+    if (wanted == 1 && most >= least_score_ && most <= most_known_) return most;
+    if (most <= most_known_) return kernels().kth_highest(scores, count, wanted, least_score_);
   }
-  return kth_known(wanted, work);
-}
-
-// Of work.highest, in any order.
-int32_t BlockBest::kth_known(int64_t wanted, Work& work) const {
-  const auto begin = work.highest.begin(), end = work.highest.end();
-  const int32_t known = most_known_;
-  const int64_t place =
-      wanted - 1 + std::count_if(begin, end, [known](int32_t score) { return score > known; });
-  if (place >= end - begin) return screen_.out();
-  if (place == 0) return *std::max_element(begin, end);
-  std::nth_element(begin, begin + place, end, std::greater<int32_t>());
-  return begin[place];
+  const int64_t unknown =
+      std::count_if(scores, scores + count, [this](int32_t score) { return score > most_known_; });
+  return wanted + unknown > count
+             ? kNoScore
+             : kernels().kth_highest(scores, count, wanted + unknown, least_score_);
 }
 
 // What the wanted best of the columns found have at least.
@@ -170,30 +166,25 @@ int64_t BlockBest::list(const Block& block, int64_t p, const Panel& panel, const
 // Takes the truth of the columns found, which rise, into the row's candidates.
 void BlockBest::confirm(int64_t p, const Panel& panel, int64_t count, Work& work) {
   if (count == 0) return;
-  const int64_t row = x_.rows[p], wanted = rows_.wanted(p), d = x_.x->d;
-  const double square = x_.square(p);
+  const int64_t row = x_.rows[p], wanted = rows_.wanted(p);
+  if (count_[row] == 0 && count >= wanted && count <= kRanked && !rows_.copies()) {
+    confirm_some(p, panel, 0, count, work);
+    rank(p, count, work);
+    return;
+  }
   Candidate* const best = &best_[row * rows_.most()];
   std::vector<Candidate>& candidates = work.candidates;
   candidates.assign(best, best + count_[row]);
-  const int64_t step = std::max(kSomeTruth, 2 * wanted);
-  work.listed.resize(static_cast<size_t>(step));
-  work.inner.resize(static_cast<size_t>(step));
-  const auto full = [&] { return static_cast<int64_t>(candidates.size()) >= wanted; };
-  for (int64_t done = 0; done < count; done += step) {
-    const int64_t some = std::min(step, count - done);
-    for (int64_t c = 0; c < some; ++c) {
-      work.listed[c] = y_.rows[panel.first + work.found[done + c]];
-    }
-    if (full()) {
+  for (int64_t done = 0, some = 0; done < count; done += some) {
+    some = std::min(done + kSomeTruth + 2 * wanted, count - done);
+    if (static_cast<int64_t>(candidates.size()) == wanted) {
       const Candidate& last = candidates[wanted - 1];
-      if (last.similarity == 1.0 && last.index < work.listed[0]) break;
+      if (last.similarity == 1.0 && last.index < y_.rows[panel.first + work.found[done]]) break;
     }
-    kernels().dots[static_cast<int>(y_.x->dtype)](x_.data(p), y_.x->data, y_.x->ld,
-                                                  work.listed.data(), some, d, work.inner.data());
+    confirm_some(p, panel, done, some, work);
     for (int64_t c = 0; c < some; ++c) {
-      const double similarity = cosine(work.inner[c], square, y_.squares[work.listed[c]]);
       rows_.each(panel.first + work.found[done + c], wanted, [&](int64_t index) {
-        candidates.push_back({similarity, index});
+        candidates.push_back({work.similarity[c], index});
       });
     }
     if (static_cast<int64_t>(candidates.size()) > wanted) {
@@ -204,6 +195,43 @@ void BlockBest::confirm(int64_t p, const Panel& panel, int64_t count, Work& work
   std::sort(candidates.begin(), candidates.end());
   count_[row] = static_cast<int64_t>(candidates.size());
   std::copy(candidates.begin(), candidates.end(), best);
+}
+
+// Works out the cosines of some of the columns found.
+void BlockBest::confirm_some(int64_t p, const Panel& panel, int64_t done, int64_t some,
+                             Work& work) const {
+  if (static_cast<int64_t>(work.listed.size()) < some) {
+    work.listed.resize(static_cast<size_t>(some));
+    work.similarity.resize(static_cast<size_t>(some));
+  }
+  for (int64_t c = 0; c < some; ++c) {
+    work.listed[c] = y_.rows[panel.first + work.found[done + c]];
+  }
+  kernels().dots[static_cast<int>(y_.x->dtype)](x_.data(p), y_.x->data, y_.x->ld,
+                                                work.listed.data(), some, y_.x->d,
+                                                work.similarity.data());
+  const double square = x_.square(p);
+  for (int64_t c = 0; c < some; ++c) {
+    work.similarity[c] = cosine(work.similarity[c], square, y_.squares[work.listed[c]]);
+  }
+}
+
+// Puts the best of a few columns, which rise, into their places, with no branch that is hard to
+// foretell: before a column stand those of a higher cosine, and earlier ones of the same.
+void BlockBest::rank(int64_t p, int64_t count, const Work& work) {
+  const int64_t row = x_.rows[p], wanted = rows_.wanted(p);
+  Candidate* const best = &best_[row * rows_.most()];
+  const double* const similarity = work.similarity.data();
+  Candidate ranked[kRanked];
+  for (int64_t c = 0; c < count; ++c) {
+    const double own = similarity[c];
+    int64_t before = 0;
+    for (int64_t e = 0; e < c; ++e) before += similarity[e] >= own;
+    for (int64_t e = c + 1; e < count; ++e) before += similarity[e] > own;
+    ranked[before] = {own, work.listed[c]};
+  }
+  std::copy_n(ranked, wanted, best);
+  count_[row] = wanted;
 }
 
 }  // namespace meddel

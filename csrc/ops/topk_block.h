@@ -39,19 +39,21 @@ class BlockBest {
   void row(const Block& block, int64_t p, const Panel& panel, int32_t* scores, Work& work);
   double first_bar(const Block& block, int64_t p, const Panel& panel, const int32_t* scores,
                    Work& work) const;
-  int32_t kth_apart(int64_t wanted, const Panel& panel, const int32_t* scores, Work& work) const;
-  int32_t kth_known(int64_t wanted, Work& work) const;
+  int32_t kth_score(int64_t wanted, const Panel& panel, const int32_t* scores, Work& work) const;
   double fine_bar(const Block& block, int64_t p, const Panel& panel, const int32_t* scores,
                   int32_t count, Work& work) const;
   int64_t list(const Block& block, int64_t p, const Panel& panel, const int32_t* scores, double bar,
                Work& work) const;
   void confirm(int64_t p, const Panel& panel, int64_t count, Work& work);
+  void confirm_some(int64_t p, const Panel& panel, int64_t done, int64_t some, Work& work) const;
+  void rank(int64_t p, int64_t count, const Work& work);
 
   const BlockScreen& screen_;
   const ScanSide& x_;
   const ScanSide& y_;
   const BestRows& rows_;
-  const int32_t most_known_;  // higher scores tell nothing
+  const int32_t least_score_;  // of columns that count
+  const int32_t most_known_;   // higher scores tell nothing
   std::vector<Candidate> best_;  // rows.most() of each row
   std::vector<int64_t> count_;   // by row
 };

@@ -12,7 +12,6 @@
 #include "base/sides.h"
 #include "cpu/isa.h"
 #include "screen/blocks.h"
-#include "screen/opening.h"
 
 namespace meddel {
 namespace scan {
@@ -91,11 +90,8 @@ class BlockScanner {
       if (bar > -kInfinity && work.aside.empty() && scores[best - first] + screen_.start(bar) < 0) {
         return;
       }
-      double least = -kInfinity;
-      if (wanted_pairs(operation_, p, 0) == 1) {
-        work.found[0] = static_cast<uint16_t>(best - first);
-        least = raise(block, p, first, scores, 1, work);
-      }
+      work.found[0] = static_cast<uint16_t>(best - first);
+      const double least = raise(block, p, first, scores, 1, work);
       if (least == -kInfinity) {
         settled = best;
         work.confirmer.add(best);
@@ -104,33 +100,36 @@ class BlockScanner {
       }
       bar = std::max(bar, least);
     }
-    if (bar == -kInfinity) {  // it takes more to have one: all, the best ones first
-      for (int64_t q = range.begin; q < range.end; ++q) {
-        if (q == settled || !operation_.counts(p, q)) continue;
-        work.confirmer.add(q, screen_.bound(scores[q - first]));
-      }
-    } else {
-      const int32_t count =
-          kernels().at_least(scores, columns, screen_.start(bar), work.found.data());
-      if (!Operation::kRising && !screen_.fine()) {
-        for (int32_t c = 0; c < count; ++c) {
-          const int64_t q = first + work.found[c];
-          if (operation_.counts(p, q)) work.confirmer.add(q);
-        }
-        work.confirmer.settle(p, 1, false);
-        return;
-      }
+    const int32_t count =
+        kernels().at_least(scores, columns, screen_.start(bar), work.found.data());
+    if (screen_.fine()) {
       const double least = raise(block, p, first, scores, count, work);
-      if constexpr (Operation::kRising) {
-        if (wanted_pairs(operation_, p, 0) == 1) bar = std::max(bar, least);
-      }
-      for (int32_t c = 0; c < count; ++c) {
-        const int64_t q = first + work.found[c];
-        if (work.bounds[c] < bar || q == settled || !operation_.counts(p, q)) continue;
-        work.confirmer.add(q, work.bounds[c]);
-      }
+      if constexpr (Operation::kRising) bar = std::max(bar, least);
     }
-    work.confirmer.settle(p, 1, false);
+    for (int32_t done = 0; done < count;) {
+      done = add(p, first, scores, done, count, settled, bar, work);
+      work.confirmer.settle(p, 1, false);
+    }
+  }
+
+  // Adds the next of the columns found that may reach the bar, in their order, a handful at a time:
+  // the truth of some may leave the others out. Returns how many are done.
+  int32_t add(int64_t p, int64_t first, const int32_t* scores, int32_t done, int32_t count,
+              int64_t settled, double bar, BlockWork<Operation>& work) const {
+    constexpr int32_t kHandful = 64;
+    const bool most = Operation::kRising && operation_.bar(p) == 1.0;
+    for (int32_t added = 0; done < count && added < kHandful; ++done) {
+      const int64_t q = first + work.found[done];
+      if (screen_.fine() && work.bounds[done] < bar) continue;
+      if (q == settled || !operation_.counts(p, q)) continue;
+      if (most && loses_tie(operation_, p, q, 0)) continue;
+      const double bound =
+          screen_.fine() ? work.bounds[done]
+                         : (Operation::kRising ? screen_.bound(scores[q - first]) : kInfinity);
+      work.confirmer.add(q, bound);
+      ++added;
+    }
+    return done;
   }
 
   // Bounds of the columns found, and what the best of those that count has at least.

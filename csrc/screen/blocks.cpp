@@ -46,7 +46,7 @@ int32_t BlockScreen::start(double bar) const {
   if (dense_) return dense_->start(0, bar);
   // Rounded down, and above `out` even for a bar that all reach.
   const auto least = static_cast<float>(std::max(0.5, bar + kRaised - off_));
-  return -to_bits(std::nextafter(least, 0.0f));
+  return 1 - to_bits(least);  // of the float below it
 }
 
 double BlockScreen::bound(int32_t score) const {
