@@ -149,7 +149,7 @@ Pairs similar_pairs(const Matrix& x, const Matrix* y, const RowRange& range, dou
   const double n = static_cast<double>(sides.left.size());
   const double pairs =
       n * static_cast<double>(sides.right().size()) - (y == nullptr ? 0.5 * n * (n + 1.0) : 0.0);
-  const BlockKind kind = plan_block(pairs, pairs / n, x.d);
+  const BlockKind kind = plan_block(pairs, pairs / n, x.d, Asked::kAll);
   if (kind != BlockKind::kNone) {
     const BlockScreen screen(kind, sides.left, sides.right());
     CollectPairs collect(sides.left, sides.right(), y == nullptr, nullptr, threshold, max_pairs);
@@ -169,7 +169,8 @@ Pairs earlier_pairs(const Matrix& x, double threshold, const Ordering& ordering,
   const Ordering distinct = first_of_each(copies, ordering);
   const Ordering& scanned = copies.any() ? distinct : ordering;
   ScanSide side = make_side(team, x, scanned.rows);
-  if (const BlockKind kind = plan_block(scanned, x.d); kind != BlockKind::kNone) {
+  const BlockKind kind = plan_block(scanned, x.d, Asked::kAll);
+  if (kind != BlockKind::kNone) {
     const BlockScreen screen(kind, side, side);
     CollectPairs collect(side, side, true, &scanned, threshold, max_pairs);
     scan_earlier_block(team, screen, side, scanned, x.n, collect);

@@ -162,7 +162,8 @@ void scan_earlier(Team& team, const Ordering& ordering, double above, const Earl
   const double pairs = pairs_of(ordering);
   const bool one_group = ordering.begin.back() == 0;
   std::vector<int64_t> place;
-  if (const BlockKind kind = plan_block(ordering, side.x->d); kind != BlockKind::kNone) {
+  const BlockKind kind = plan_block(ordering, side.x->d, Asked::kBest);
+  if (kind != BlockKind::kNone) {
     const BlockScreen screen(kind, side, side);
     HighestEarlier highest(side, ordering, place, lowest, out);
     scan_earlier_block(team, screen, side, ordering, side.x->n, highest);
