@@ -49,7 +49,10 @@ class BestRows {
     for (int64_t m = 0; m < count; ++m) take(member[m]);
   }
 
-  // of(row) has the candidates of the first row of a kind, best first.
+  // Whether the candidates of all rows, one after the other, are the result.
+  bool as_they_are() const { return !x_copies_.any(); }
+
+  // The c-th best candidate of the first row of a kind is of(row, c).
   template <class Of>
   TopK result(const Of& of) const {
     const int64_t n = x_.x->n;
@@ -57,11 +60,13 @@ class BestRows {
     out.similarity.reserve(static_cast<size_t>(n * k_));
     out.indices.reserve(static_cast<size_t>(n * k_));
     for (int64_t i = 0; i < n; ++i) {
-      const Candidate* candidate = of(x_copies_.any() ? x_copies_.first(i) : i);
-      for (int64_t left = k_; left > 0; ++candidate) {
-        if (one_side() && candidate->index == i) continue;
-        out.similarity.push_back(candidate->similarity);
-        out.indices.push_back(candidate->index);
+      const int64_t first = x_copies_.any() ? x_copies_.first(i) : i;
+      int64_t left = k_;
+      for (int64_t c = 0; left > 0; ++c) {
+        const Candidate candidate = of(first, c);
+        if (one_side() && candidate.index == i) continue;
+        out.similarity.push_back(candidate.similarity);
+        out.indices.push_back(candidate.index);
         --left;
       }
     }

@@ -41,7 +41,7 @@ class BestK {
     for (int64_t p = begin; p < end; ++p) heaps_[x_.rows[p]].sort();
   }
 
-  const Candidate* of(int64_t row) const { return heaps_[row].candidates().data(); }
+  const Candidate& of(int64_t row, int64_t c) const { return heaps_[row].candidates()[c]; }
 
  private:
   const ScanSide& x_;
@@ -71,16 +71,14 @@ TopK topk_similarity(const Matrix& x, const Matrix* y, int64_t k, const Context&
                                     k > 1 ? Asked::kSeveral : Asked::kBest);
   if (kind != BlockKind::kNone) {
     const BlockScreen screen(kind, sides.left, sides.right());
-    BlockBest best(screen, sides.left, sides.right(), wanted);
-    best.scan(team);
-    return wanted.result([&](int64_t row) { return best.of(row); });
+    return BlockBest(screen, sides.left, sides.right(), wanted).scan(team);
   }
   const ScanScreens screens(team, Metric::kCosine, sides.left, sides.right(), rows * columns,
                             kRegroup, std::nullopt, {k > 1 ? scan::kOpened : 0, k > 1});
   BestK best(sides.left, sides.right(), wanted);
   team.announce(0, x.n, x.n);
   scan_pairs(team, sides.left, sides.right(), screens.screening(), best);
-  return wanted.result([&](int64_t row) { return best.of(row); });
+  return wanted.result([&](int64_t row, int64_t c) { return best.of(row, c); });
 }
 
 }  // namespace meddel

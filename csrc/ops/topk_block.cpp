@@ -7,6 +7,7 @@
 
 #include "base/truth.h"
 #include "cpu/isa.h"
+#include "ops/candidate_order.h"
 
 namespace meddel {
 namespace {
@@ -29,6 +30,7 @@ struct BlockBest::Work {
   std::vector<int64_t> listed;
   std::vector<double> similarity;
   std::vector<Candidate> candidates;
+  CandidateOrder order;
 };
 
 BlockBest::BlockBest(const BlockScreen& screen, const ScanSide& x, const ScanSide& y,
@@ -39,10 +41,11 @@ BlockBest::BlockBest(const BlockScreen& screen, const ScanSide& x, const ScanSid
       rows_(rows),
       least_score_(-screen.start(-1.0)),
       most_known_(-screen.start(BlockScreen::kKnown) - 1),
-      best_(static_cast<size_t>(x.x->n * rows.most())),
+      best_{std::vector<double>(static_cast<size_t>(x.x->n * rows.most())),
+            std::vector<int64_t>(static_cast<size_t>(x.x->n * rows.most()))},
       count_(static_cast<size_t>(x.x->n), 0) {}
 
-void BlockBest::scan(Team& team) {
+TopK BlockBest::scan(Team& team) {
   Block block(screen_, x_, y_);
   block.reset({0, x_.size()}, {0, y_.size()});
   team.run(block.parts(), [&](int64_t part, int) { block.fill(part); });
@@ -52,6 +55,11 @@ void BlockBest::scan(Team& team) {
     auto& work = works[static_cast<size_t>(worker)];
     if (!work) work = std::make_unique<Work>();
     band(block, begin, end, *work);
+  });
+  if (rows_.as_they_are()) return std::move(best_);
+  return rows_.result([this](int64_t row, int64_t c) {
+    const size_t at = static_cast<size_t>(row * rows_.most() + c);
+    return Candidate{best_.similarity[at], best_.indices[at]};
   });
 }
 
@@ -72,11 +80,11 @@ void BlockBest::band(const Block& block, int64_t begin, int64_t end, Work& work)
 void BlockBest::row(const Block& block, int64_t p, const Panel& panel, int32_t* scores,
                     Work& work) {
   const int64_t wanted = rows_.wanted(p), at = x_.rows[p];
-  const Candidate* const last = &best_[at * rows_.most() + wanted - 1];
   double bar = -kInfinity;
   if (count_[at] == wanted) {
-    bar = last->similarity;
-    if (bar == 1.0 && last->index < y_.rows[panel.first]) return;
+    const int64_t last = at * rows_.most() + wanted - 1;
+    bar = best_.similarity[last];
+    if (bar == 1.0 && best_.indices[last] < y_.rows[panel.first]) return;
   }
   std::fill(scores + (panel.last - panel.first), scores + panel.padded, screen_.out());
   if (rows_.one_side() && p >= panel.first && p < panel.last && !rows_.counts(p, p)) {
@@ -172,9 +180,11 @@ void BlockBest::confirm(int64_t p, const Panel& panel, int64_t count, Work& work
     rank(p, count, work);
     return;
   }
-  Candidate* const best = &best_[row * rows_.most()];
+  double* const similarity = &best_.similarity[row * rows_.most()];
+  int64_t* const indices = &best_.indices[row * rows_.most()];
   std::vector<Candidate>& candidates = work.candidates;
-  candidates.assign(best, best + count_[row]);
+  candidates.clear();
+  for (int64_t c = 0; c < count_[row]; ++c) candidates.push_back({similarity[c], indices[c]});
   for (int64_t done = 0, some = 0; done < count; done += some) {
     some = std::min(done + kSomeTruth + 2 * wanted, count - done);
     if (static_cast<int64_t>(candidates.size()) == wanted) {
@@ -187,14 +197,17 @@ void BlockBest::confirm(int64_t p, const Panel& panel, int64_t count, Work& work
         candidates.push_back({work.similarity[c], index});
       });
     }
-    if (static_cast<int64_t>(candidates.size()) > wanted) {
+    if (done + some < count && static_cast<int64_t>(candidates.size()) > wanted) {
       std::nth_element(candidates.begin(), candidates.begin() + wanted - 1, candidates.end());
       candidates.resize(static_cast<size_t>(wanted));
     }
   }
-  std::sort(candidates.begin(), candidates.end());
+  work.order(candidates, wanted);
   count_[row] = static_cast<int64_t>(candidates.size());
-  std::copy(candidates.begin(), candidates.end(), best);
+  for (int64_t c = 0; c < count_[row]; ++c) {
+    similarity[c] = candidates[c].similarity;
+    indices[c] = candidates[c].index;
+  }
 }
 
 // Works out the cosines of some of the columns found.
@@ -220,17 +233,19 @@ void BlockBest::confirm_some(int64_t p, const Panel& panel, int64_t done, int64_
 // foretell: before a column stand those of a higher cosine, and earlier ones of the same.
 void BlockBest::rank(int64_t p, int64_t count, const Work& work) {
   const int64_t row = x_.rows[p], wanted = rows_.wanted(p);
-  Candidate* const best = &best_[row * rows_.most()];
   const double* const similarity = work.similarity.data();
-  Candidate ranked[kRanked];
+  double best[kRanked];
+  int64_t indices[kRanked];
   for (int64_t c = 0; c < count; ++c) {
     const double own = similarity[c];
     int64_t before = 0;
     for (int64_t e = 0; e < c; ++e) before += similarity[e] >= own;
     for (int64_t e = c + 1; e < count; ++e) before += similarity[e] > own;
-    ranked[before] = {own, work.listed[c]};
+    best[before] = own;
+    indices[before] = work.listed[c];
   }
-  std::copy_n(ranked, wanted, best);
+  std::copy_n(best, wanted, &best_.similarity[row * rows_.most()]);
+  std::copy_n(indices, wanted, &best_.indices[row * rows_.most()]);
   count_[row] = wanted;
 }
 

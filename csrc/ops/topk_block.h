@@ -11,10 +11,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "base/best_heap.h"
 #include "base/parallel.h"
 #include "base/sides.h"
 #include "ops/best_rows.h"
+#include "ops/topk.h"
 #include "screen/blocks.h"
 
 namespace meddel {
@@ -23,10 +23,8 @@ class BlockBest {
  public:
   BlockBest(const BlockScreen& screen, const ScanSide& x, const ScanSide& y, const BestRows& rows);
 
-  void scan(Team& team);
-
-  // The candidates of a row that its side holds, best first.
-  const Candidate* of(int64_t row) const { return &best_[row * rows_.most()]; }
+  // Called once.
+  TopK scan(Team& team);
 
  private:
   struct Work;
@@ -54,8 +52,8 @@ class BlockBest {
   const BestRows& rows_;
   const int32_t least_score_;  // of columns that count
   const int32_t most_known_;   // higher scores tell nothing
-  std::vector<Candidate> best_;  // rows.most() of each row
-  std::vector<int64_t> count_;   // by row
+  TopK best_;                   // rows.most() of each row, or fewer yet
+  std::vector<int64_t> count_;  // by row
 };
 
 }  // namespace meddel
