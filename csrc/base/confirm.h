@@ -100,11 +100,7 @@ class Confirmer {
       inner_.resize(size);
     }
     int64_t count = static_cast<int64_t>(size);
-    const void* row = x_.data(p);
-    if (widen_ != nullptr) {
-      widen_(row, x_.x->d, widened_.data());
-      row = widened_.data();
-    }
+    const void* const row = wide(p);
     int64_t done = 0;
     for (int64_t step = first; done < count && operation_.bar(p) == -kInfinity; step *= 2) {
       done = confirm_best(p, row, done, std::min(count, done + step), count);
@@ -119,7 +115,33 @@ class Confirmer {
     candidates_.clear();
   }
 
+  // Hands the truth of the listed columns of a panel that count to the operation, all at once:
+  // where the bar is fixed, there is nothing to gain by an order.
+  void take_all(int64_t p, int64_t first, const uint16_t* found, int64_t count) {
+    if (positions_.size() < static_cast<size_t>(count)) {
+      positions_.resize(static_cast<size_t>(count));
+      listed_.resize(static_cast<size_t>(count));
+      inner_.resize(std::max(inner_.size(), static_cast<size_t>(count)));
+    }
+    int64_t size = 0;
+    for (int64_t c = 0; c < count; ++c) {
+      const int64_t q = first + found[c];
+      positions_[size] = q;
+      listed_[size] = y_.rows[q];
+      size += operation_.counts(p, q);
+    }
+    dots_(wide(p), y_.x->data, y_.x->ld, listed_.data(), size, y_.x->d, inner_.data());
+    operation_.take_all(p, positions_.data(), inner_.data(), size);
+  }
+
  private:
+  // The elements of row p, of the type of y's.
+  const void* wide(int64_t p) {
+    if (widen_ == nullptr) return x_.data(p);
+    widen_(x_.data(p), x_.x->d, widened_.data());
+    return widened_.data();
+  }
+
   // Confirms the best of the candidates [done, count), until `end` are done.
   int64_t confirm_best(int64_t p, const void* row, int64_t done, int64_t end, int64_t count) {
     const auto begin = candidates_.begin();
@@ -180,6 +202,8 @@ class Confirmer {
   std::vector<float> widened_;
   std::vector<float> rough_;
   std::vector<double> inner_;
+  std::vector<int64_t> positions_;  // of take_all
+  std::vector<int64_t> listed_;
 };
 
 }  // namespace scan

@@ -42,8 +42,8 @@ using FiniteFn = bool (*)(const void* x, int64_t d);
 using MultiplyFn = void (*)(const float* x, int64_t ld, int64_t rows, const float* y, int64_t inner,
                             int64_t columns, float* out);
 
-// The same for `blocks` blocks of kPacked columns of y, each of which stands alone (inner x kPacked):
-// column c of row r is out[r * stride + c].
+// The same for `blocks` blocks of kPacked columns of y, each of which stands alone (inner x
+// kPacked): column c of row r is out[r * stride + c].
 constexpr int64_t kPacked = 64;
 using MultiplyBlocksFn = void (*)(const float* x, int64_t ld, int64_t rows, const float* y,
                                   int64_t inner, int64_t blocks, float* out, int64_t stride);

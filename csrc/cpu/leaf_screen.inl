@@ -325,7 +325,12 @@ int32_t kth_highest(const int32_t* scores, int64_t n, int64_t k, int32_t least) 
     if (count_from(scores, n, least) < k) return kNoScore;
     low = least;
   }
-  while (high - low > 1) {  // so many are at least `low`, and fewer at least `high`
+  // Often as many are about as high as the highest.
+  constexpr int64_t kAbout = 8;
+  if (high - low > kAbout && count_from(scores, n, static_cast<int32_t>(high - kAbout)) >= k) {
+    low = high - kAbout;
+  }
+  while (high - low > kAbout) {  // at least k are at least `low`, and fewer `high`
     const int64_t middle = low + (high - low) / 2;
     const int64_t count = count_from(scores, n, static_cast<int32_t>(middle));
     (count >= k ? low : high) = middle;

@@ -31,12 +31,11 @@ class BestRows {
   }
 
   // How many candidates row p of x takes, and how many one does at most.
-  int64_t wanted(int64_t p) const {
-    return k_ + (one_side() && with_itself(x_.rows[p]) ? 1 : 0);
-  }
+  int64_t wanted(int64_t p) const { return k_ + (one_side() && with_itself(x_.rows[p]) ? 1 : 0); }
   int64_t most() const { return k_ + (one_side() && x_copies_.any() ? 1 : 0); }
 
-  // Calls take(row) for the first of the rows of y that column q stands for, `most` at most, rising.
+  // Calls take(row) for the first of the rows of y that column q stands for, `most` at most,
+  // rising.
   template <class Take>
   void each(int64_t q, int64_t most, const Take& take) const {
     const int64_t row = y_.rows[q];

@@ -50,10 +50,25 @@ class CollectPairs {
     if (found_[p].size() % kCounted == 0) add(kCounted);
   }
 
+  void take_all(int64_t p, const int64_t* q, const double* inner, int64_t count) {
+    Row& row = found_[p];
+    const size_t before = row.size();
+    size_t size = before;
+    row.resize(size + static_cast<size_t>(count));
+    for (int64_t c = 0; c < count; ++c) {
+      row[size] = {q[c], cosine(inner[c], x_.square(p), y_.square(q[c]))};
+      size += row[size].second >= threshold_;
+    }
+    row.resize(size);
+    const size_t lots = size / kCounted - before / kCounted;
+    if (lots > 0) add(static_cast<int64_t>(lots) * kCounted);
+  }
+
   void finish_band(int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
-      add(static_cast<int64_t>(found_[p].size()) % kCounted);
-      found_[p].shrink_to_fit();
+      Row& row = found_[p];
+      add(static_cast<int64_t>(row.size()) % kCounted);
+      if (row.capacity() > row.size() + row.size() / 8) row.shrink_to_fit();
     }
   }
 

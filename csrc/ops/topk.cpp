@@ -67,8 +67,8 @@ TopK topk_similarity(const Matrix& x, const Matrix* y, int64_t k, const Context&
   const auto rows = static_cast<double>(sides.left.size());
   const auto columns = static_cast<double>(sides.right().size());
   const BestRows wanted(sides.left, copies, sides.right(), y == nullptr ? copies : others, k);
-  const BlockKind kind = plan_block(rows * columns, columns, x.d,
-                                    k > 1 ? Asked::kSeveral : Asked::kBest);
+  const BlockKind kind =
+      plan_block(rows * columns, columns, x.d, k > 1 ? Asked::kSeveral : Asked::kBest);
   if (kind != BlockKind::kNone) {
     const BlockScreen screen(kind, sides.left, sides.right());
     return BlockBest(screen, sides.left, sides.right(), wanted).scan(team);

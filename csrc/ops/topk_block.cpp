@@ -14,7 +14,7 @@ namespace {
 
 constexpr int64_t kBand = 32;      // rows whose scores are worked out at once,
 constexpr int64_t kPanel = 2048;   // with so many columns at most: 256 KiB of scores
-constexpr int64_t kSomeTruth = 8;  // columns confirmed at first, and twice those wanted
+constexpr int64_t kSomeTruth = 4;  // columns confirmed at first, and twice those wanted
 constexpr int64_t kRanked = 32;    // columns put into order by counting, at most
 
 }  // namespace
@@ -119,9 +119,9 @@ int32_t BlockBest::kth_score(int64_t wanted, const Panel& panel, const int32_t* 
     int32_t most = kNoScore;
     for (int64_t k = 0; k < pieces; ++k) {
       const int64_t first = k * blocks / pieces, last = (k + 1) * blocks / pieces;
-      most = std::max(most, kernels().highest_apart(scores + first * kApart,
-                                                    (last - first) * kApart,
-                                                    &work.highest[k * kApart]));
+      most =
+          std::max(most, kernels().highest_apart(scores + first * kApart, (last - first) * kApart,
+                                                 &work.highest[k * kApart]));
     }
     scores = work.highest.data();
     if (wanted == 1 && most >= least_score_ && most <= most_known_) return most;
@@ -175,17 +175,19 @@ int64_t BlockBest::list(const Block& block, int64_t p, const Panel& panel, const
 void BlockBest::confirm(int64_t p, const Panel& panel, int64_t count, Work& work) {
   if (count == 0) return;
   const int64_t row = x_.rows[p], wanted = rows_.wanted(p);
-  if (count_[row] == 0 && count >= wanted && count <= kRanked && !rows_.copies()) {
-    confirm_some(p, panel, 0, count, work);
-    rank(p, count, work);
-    return;
+  int64_t done = 0, some = 0;
+  if (count_[row] == 0 && !rows_.copies() && std::min(count, kRanked) >= wanted) {
+    done = count <= kRanked ? count : std::min(kRanked, 2 * wanted + kSomeTruth);
+    confirm_some(p, panel, 0, done, work);
+    rank(p, done, work);
+    if (done == count) return;
   }
   double* const similarity = &best_.similarity[row * rows_.most()];
   int64_t* const indices = &best_.indices[row * rows_.most()];
   std::vector<Candidate>& candidates = work.candidates;
   candidates.clear();
   for (int64_t c = 0; c < count_[row]; ++c) candidates.push_back({similarity[c], indices[c]});
-  for (int64_t done = 0, some = 0; done < count; done += some) {
+  for (; done < count; done += some) {
     some = std::min(done + kSomeTruth + 2 * wanted, count - done);
     if (static_cast<int64_t>(candidates.size()) == wanted) {
       const Candidate& last = candidates[wanted - 1];
@@ -193,11 +195,10 @@ void BlockBest::confirm(int64_t p, const Panel& panel, int64_t count, Work& work
     }
     confirm_some(p, panel, done, some, work);
     for (int64_t c = 0; c < some; ++c) {
-      rows_.each(panel.first + work.found[done + c], wanted, [&](int64_t index) {
-        candidates.push_back({work.similarity[c], index});
-      });
+      rows_.each(panel.first + work.found[done + c], wanted,
+                 [&](int64_t index) { candidates.push_back({work.similarity[c], index}); });
     }
-    if (done + some < count && static_cast<int64_t>(candidates.size()) > wanted) {
+    if (done + some<count&& static_cast<int64_t>(candidates.size())> wanted) {
       std::nth_element(candidates.begin(), candidates.begin() + wanted - 1, candidates.end());
       candidates.resize(static_cast<size_t>(wanted));
     }
@@ -220,9 +221,8 @@ void BlockBest::confirm_some(int64_t p, const Panel& panel, int64_t done, int64_
   for (int64_t c = 0; c < some; ++c) {
     work.listed[c] = y_.rows[panel.first + work.found[done + c]];
   }
-  kernels().dots[static_cast<int>(y_.x->dtype)](x_.data(p), y_.x->data, y_.x->ld,
-                                                work.listed.data(), some, y_.x->d,
-                                                work.similarity.data());
+  kernels().dots[static_cast<int>(y_.x->dtype)](
+      x_.data(p), y_.x->data, y_.x->ld, work.listed.data(), some, y_.x->d, work.similarity.data());
   const double square = x_.square(p);
   for (int64_t c = 0; c < some; ++c) {
     work.similarity[c] = cosine(work.similarity[c], square, y_.squares[work.listed[c]]);

@@ -50,8 +50,8 @@ class BlockBest {
   const ScanSide& x_;
   const ScanSide& y_;
   const BestRows& rows_;
-  const int32_t least_score_;  // of columns that count
-  const int32_t most_known_;   // higher scores tell nothing
+  const int32_t least_score_;   // of columns that count
+  const int32_t most_known_;    // higher scores tell nothing
   TopK best_;                   // rows.most() of each row, or fewer yet
   std::vector<int64_t> count_;  // by row
 };

@@ -35,7 +35,8 @@ struct BlockWork {
   Confirmer<Operation> confirmer;
 };
 
-// Operations are those of scan_pairs.
+// Operations are those of scan_pairs; where bars do not rise, they offer also
+//   void take_all(int64_t p, const int64_t* q, const double* inner, int64_t count)
 template <class Operation>
 class BlockScanner {
  public:
@@ -102,6 +103,12 @@ class BlockScanner {
     }
     const int32_t count =
         kernels().at_least(scores, columns, screen_.start(bar), work.found.data());
+    if constexpr (!Operation::kRising) {
+      if (!screen_.fine()) {
+        work.confirmer.take_all(p, first, work.found.data(), count);
+        return;
+      }
+    }
     if (screen_.fine()) {
       const double least = raise(block, p, first, scores, count, work);
       if constexpr (Operation::kRising) bar = std::max(bar, least);
@@ -123,10 +130,7 @@ class BlockScanner {
       if (screen_.fine() && work.bounds[done] < bar) continue;
       if (q == settled || !operation_.counts(p, q)) continue;
       if (most && loses_tie(operation_, p, q, 0)) continue;
-      const double bound =
-          screen_.fine() ? work.bounds[done]
-                         : (Operation::kRising ? screen_.bound(scores[q - first]) : kInfinity);
-      work.confirmer.add(q, bound);
+      work.confirmer.add(q, screen_.fine() ? work.bounds[done] : screen_.bound(scores[q - first]));
       ++added;
     }
     return done;

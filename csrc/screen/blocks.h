@@ -90,6 +90,8 @@ class Block {
 
  private:
   void fill_products(int64_t part);
+  void make_point(const Positions& positions, int64_t p, float* point) const;
+  void turn(const float* points, int64_t count, float* out) const;
   void fill_codes(int64_t part);
 
   const BlockScreen& screen_;

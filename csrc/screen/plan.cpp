@@ -166,7 +166,8 @@ BlockKind block_kind(double pairs, double columns, int64_t d, Asked asked) {
 double most_pairs(int64_t d, Asked asked) {
   switch (asked) {
     case Asked::kAll:
-      return d <= 20 ? 3e6 : 3e7;  // a narrow prefix leaves nothing but what is near the bar
+      // A narrow prefix leaves little but what is near the bar, unless nearly all is.
+      return d <= 20 && d > 3 ? 3e6 : 3e7;
     case Asked::kBest:
       return d <= 2 ? 1e9 : 3e7;  // rows lie nearer to each other than codes tell
     case Asked::kSeveral:
@@ -185,7 +186,8 @@ BlockKind plan_block(double pairs, double columns, int64_t d, Asked asked) {
 
 BlockKind plan_grouped_block(double pairs, double columns, double most, int64_t d, Asked asked) {
   constexpr double kMost = 2500.0;  // columns, whose codes of a typical width lie in L2
-  return most <= kMost ? block_kind(pairs, columns, d, asked) : plan_block(pairs, columns, d, asked);
+  return most <= kMost ? block_kind(pairs, columns, d, asked)
+                       : plan_block(pairs, columns, d, asked);
 }
 
 void use_screen(ScreenMode chosen) { mode = chosen; }
