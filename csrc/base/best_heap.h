@@ -26,6 +26,9 @@ class BestHeap {
     return size() < k ? -std::numeric_limits<double>::infinity() : heap_.front().similarity;
   }
 
+  // The index of the worst; asked for where there is one.
+  int64_t last() const { return heap_.front().index; }
+
   // Returns whether it is one of them.
   bool offer(const Candidate& candidate, int64_t k) {
     if (size() < k) {

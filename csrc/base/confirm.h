@@ -59,6 +59,17 @@ struct Candidate {
 void best_first(std::vector<Candidate>::iterator begin, std::vector<Candidate>::iterator end,
                 int64_t count);
 
+// What an operation's loses says, and whether it has any.
+template <class Operation>
+auto loses_tie(const Operation& operation, int64_t p, int64_t q, int)
+    -> decltype(operation.loses(p, q)) {
+  return operation.loses(p, q);
+}
+template <class Operation>
+bool loses_tie(const Operation&, int64_t, int64_t, long) {
+  return false;
+}
+
 // Hands columns of x's rows to an operation (see pair_scan.h), for one thread.
 template <class Operation>
 class Confirmer {
@@ -89,25 +100,48 @@ class Confirmer {
       inner_.resize(size);
     }
     int64_t count = static_cast<int64_t>(size);
-    const void* row = x_.data(p);
-    if (widen_ != nullptr) {
-      widen_(row, x_.x->d, widened_.data());
-      row = widened_.data();
-    }
+    const void* const row = wide(p);
     int64_t done = 0;
     for (int64_t step = first; done < count && operation_.bar(p) == -kInfinity; step *= 2) {
       done = confirm_best(p, row, done, std::min(count, done + step), count);
     }
-    count = drop_below(operation_.bar(p), done, count);
+    count = drop_below(p, done, count);
     if (roughly) count = leave_rough(p, row, done, count);
+    if (!Operation::kRising) done = confirm_best(p, row, done, count, count);
     for (int64_t step = kConfirmed; done < count; step *= 2) {
       done = confirm_best(p, row, done, std::min(count, done + step), count);
-      count = drop_below(operation_.bar(p), done, count);
+      count = drop_below(p, done, count);
     }
     candidates_.clear();
   }
 
+  // Hands the truth of the listed columns of a panel that count to the operation, all at once:
+  // where the bar is fixed, there is nothing to gain by an order.
+  void take_all(int64_t p, int64_t first, const uint16_t* found, int64_t count) {
+    if (positions_.size() < static_cast<size_t>(count)) {
+      positions_.resize(static_cast<size_t>(count));
+      listed_.resize(static_cast<size_t>(count));
+      inner_.resize(std::max(inner_.size(), static_cast<size_t>(count)));
+    }
+    int64_t size = 0;
+    for (int64_t c = 0; c < count; ++c) {
+      const int64_t q = first + found[c];
+      positions_[size] = q;
+      listed_[size] = y_.rows[q];
+      size += operation_.counts(p, q);
+    }
+    dots_(wide(p), y_.x->data, y_.x->ld, listed_.data(), size, y_.x->d, inner_.data());
+    operation_.take_all(p, positions_.data(), inner_.data(), size);
+  }
+
  private:
+  // The elements of row p, of the type of y's.
+  const void* wide(int64_t p) {
+    if (widen_ == nullptr) return x_.data(p);
+    widen_(x_.data(p), x_.x->d, widened_.data());
+    return widened_.data();
+  }
+
   // Confirms the best of the candidates [done, count), until `end` are done.
   int64_t confirm_best(int64_t p, const void* row, int64_t done, int64_t end, int64_t count) {
     const auto begin = candidates_.begin();
@@ -130,13 +164,18 @@ class Confirmer {
           candidates_[k].bound,
           rough_score_(rough_[k - begin], x_.square(p), y_.square(q), x_.norm(p), y_.norm(q)));
     }
-    return drop_below(operation_.bar(p), begin, end);
+    return drop_below(p, begin, end);
   }
 
-  // Drops those of the candidates [begin, end) whose bound is below the bar; returns the new end.
-  int64_t drop_below(double bar, int64_t begin, int64_t end) {
+  // Drops those of the candidates [begin, end) whose bound is below the bar, or, as no cosine is
+  // more than 1, what ties with a bar of 1 and loses; returns the new end.
+  int64_t drop_below(int64_t p, int64_t begin, int64_t end) {
+    const double bar = operation_.bar(p);
+    const bool most = operation_.metric() == Metric::kCosine && bar == 1.0;
     const auto first = candidates_.begin();
-    const auto below = [bar](const Candidate& c) { return c.bound < bar; };
+    const auto below = [&](const Candidate& c) {
+      return c.bound < bar || (most && loses_tie(operation_, p, c.position, 0));
+    };
     return std::remove_if(first + begin, first + end, below) - first;
   }
 
@@ -163,6 +202,8 @@ class Confirmer {
   std::vector<float> widened_;
   std::vector<float> rough_;
   std::vector<double> inner_;
+  std::vector<int64_t> positions_;  // of take_all
+  std::vector<int64_t> listed_;
 };
 
 }  // namespace scan

@@ -42,6 +42,12 @@ using FiniteFn = bool (*)(const void* x, int64_t d);
 using MultiplyFn = void (*)(const float* x, int64_t ld, int64_t rows, const float* y, int64_t inner,
                             int64_t columns, float* out);
 
+// The same for `blocks` blocks of kPacked columns of y, each of which stands alone (inner x
+// kPacked): column c of row r is out[r * stride + c].
+constexpr int64_t kPacked = 64;
+using MultiplyBlocksFn = void (*)(const float* x, int64_t ld, int64_t rows, const float* y,
+                                  int64_t inner, int64_t blocks, float* out, int64_t stride);
+
 // out[c] ~ <x, row rows[c] of y> in fp32, in any order of summation.
 using RoughDotsFn = void (*)(const void* x, const void* y, int64_t ld, const int64_t* rows,
                              int64_t count, int64_t d, float* out);
@@ -94,6 +100,16 @@ using ByteDotsFn = void (*)(const uint8_t* x, const int8_t* y, const int32_t* y_
 // The first of the highest of n >= 1 scores.
 using HighestFn = int64_t (*)(const int32_t* scores, int64_t n);
 
+// out[j], of kApart: the highest score of the columns c with c mod kApart = j; n >= kApart is a
+// multiple of it. Returns the highest of all.
+constexpr int64_t kApart = 64;
+using HighestApartFn = int32_t (*)(const int32_t* scores, int64_t n, int32_t* out);
+
+// A score that k of n >= k at least have, `least` at least, and few more: the k-th highest where it
+// takes long to find. Where fewer have `least`, kNoScore. n is a multiple of 16.
+constexpr int32_t kNoScore = INT32_MIN;
+using KthHighestFn = int32_t (*)(const int32_t* scores, int64_t n, int64_t k, int32_t least);
+
 // Lists the columns with scores[c] + start >= 0, rising, and returns their number; n is a multiple
 // of 16.
 using AtLeastFn = int32_t (*)(const int32_t* scores, int64_t n, int32_t start, uint16_t* columns);
@@ -141,6 +157,7 @@ struct Kernels {
   FiniteFn finite[4];
   QuantiseFn quantise;
   MultiplyFn multiply;
+  MultiplyBlocksFn multiply_blocks;
   RoughDotsFn rough_dots[4];
   BestFn best;
   ScreenFn screen;
@@ -151,6 +168,8 @@ struct Kernels {
   RefineFineFn refine_fine;
   ByteDotsFn byte_dots;
   HighestFn highest;
+  HighestApartFn highest_apart;
+  KthHighestFn kth_highest;
   AtLeastFn at_least;
   ReachFn reach;
   NearerFn nearer[kNarrow];       // by the width less 1

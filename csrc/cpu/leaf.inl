@@ -240,7 +240,7 @@ bool always_finite(const void*, int64_t) { return true; }
 // Tiles of 4 rows and as many columns as the registers hold.
 template <int kRows, int kVectors>
 void multiply_tile(const float* x, int64_t ld, const float* y, int64_t inner, int64_t columns,
-                   float* out) {
+                   float* out, int64_t stride) {
   Floats sum[kRows][kVectors];
   MEDDEL_UNROLL for (int r = 0; r < kRows; ++r) {
     MEDDEL_UNROLL for (int v = 0; v < kVectors; ++v) sum[r][v] = Floats{};
@@ -256,32 +256,44 @@ void multiply_tile(const float* x, int64_t ld, const float* y, int64_t inner, in
   }
   MEDDEL_UNROLL for (int r = 0; r < kRows; ++r) {
     MEDDEL_UNROLL for (int v = 0; v < kVectors; ++v) {
-      __builtin_memcpy(out + r * columns + v * kFloats, &sum[r][v], sizeof(Floats));
+      __builtin_memcpy(out + r * stride + v * kFloats, &sum[r][v], sizeof(Floats));
     }
   }
 }
 
 template <int kVectors>
 void multiply_columns(const float* x, int64_t ld, int64_t rows, const float* y, int64_t inner,
-                      int64_t columns, float* out) {
+                      int64_t columns, float* out, int64_t stride) {
   int64_t r = 0;
   for (; r + 4 <= rows; r += 4) {
-    multiply_tile<4, kVectors>(x + r * ld, ld, y, inner, columns, out + r * columns);
+    multiply_tile<4, kVectors>(x + r * ld, ld, y, inner, columns, out + r * stride, stride);
   }
   for (; r < rows; ++r) {
-    multiply_tile<1, kVectors>(x + r * ld, ld, y, inner, columns, out + r * columns);
+    multiply_tile<1, kVectors>(x + r * ld, ld, y, inner, columns, out + r * stride, stride);
   }
+}
+
+inline void multiply_to(const float* x, int64_t ld, int64_t rows, const float* y, int64_t inner,
+                        int64_t columns, float* out, int64_t stride) {
+  constexpr int64_t kTile = kTileFloats * kFloats;
+  int64_t c = 0;
+  for (; c + kTile <= columns; c += kTile) {
+    multiply_columns<kTileFloats>(x, ld, rows, y + c, inner, columns, out + c, stride);
+  }
+  for (; c < columns; c += 16)
+    multiply_columns<kParts>(x, ld, rows, y + c, inner, columns, out + c, stride);
 }
 
 void multiply(const float* x, int64_t ld, int64_t rows, const float* y, int64_t inner,
               int64_t columns, float* out) {
-  constexpr int64_t kTile = kTileFloats * kFloats;
-  int64_t c = 0;
-  for (; c + kTile <= columns; c += kTile) {
-    multiply_columns<kTileFloats>(x, ld, rows, y + c, inner, columns, out + c);
+  multiply_to(x, ld, rows, y, inner, columns, out, columns);
+}
+
+void multiply_blocks(const float* x, int64_t ld, int64_t rows, const float* y, int64_t inner,
+                     int64_t blocks, float* out, int64_t stride) {
+  for (int64_t b = 0; b < blocks; ++b) {
+    multiply_to(x, ld, rows, y + b * kPacked * inner, inner, kPacked, out + b * kPacked, stride);
   }
-  for (; c < columns; c += 16)
-    multiply_columns<kParts>(x, ld, rows, y + c, inner, columns, out + c);
 }
 
 // A register of floats, or of integers, that compilers know how to compare.
@@ -365,6 +377,7 @@ constexpr Kernels make_kernels(const char* name) {
        finite<BFloat16, uint16_t, 0x7f80>, always_finite},
       quantise,
       multiply,
+      multiply_blocks,
       {rough_dots<Float32>, rough_dots<Float16>, rough_dots<BFloat16>, rough_dots<Int8>},
       best,
       screen,
@@ -375,6 +388,8 @@ constexpr Kernels make_kernels(const char* name) {
       refine_fine,
       byte_dots,
       highest,
+      highest_apart,
+      kth_highest,
       at_least,
       reach,
       {nearer<1>, nearer<2>, nearer<3>, nearer<4>, nearer<5>, nearer<6>, nearer<7>, nearer<8>},

@@ -248,6 +248,17 @@ void fine_dots(const int16_t* x, const int16_t* y, const uint16_t* rows, int64_t
 // The compiler makes as many registers of it as it takes.
 typedef int32_t SixteenInts __attribute__((vector_size(64)));
 
+inline int32_t highest_of(SixteenInts x) {
+  int32_t each[16];
+  __builtin_memcpy(each, &x, sizeof each);
+  for (int half = 8; half > 0; half /= 2) {
+    MEDDEL_UNROLL for (int j = 0; j < half; ++j) {
+      each[j] = each[j] > each[j + half] ? each[j] : each[j + half];
+    }
+  }
+  return each[0];
+}
+
 int64_t highest(const int32_t* scores, int64_t n) {
   int32_t most = scores[0];
   int64_t c = 0;
@@ -271,6 +282,61 @@ int64_t highest(const int32_t* scores, int64_t n) {
   }
   while (scores[at] != most) ++at;
   return at;
+}
+
+int32_t highest_apart(const int32_t* scores, int64_t n, int32_t* out) {
+  SixteenInts most[kApart / 16], next;
+  __builtin_memcpy(&most, scores, sizeof most);
+  for (int64_t c = kApart; c < n; c += kApart) {
+    MEDDEL_UNROLL for (int k = 0; k < kApart / 16; ++k) {
+      __builtin_memcpy(&next, scores + c + 16 * k, sizeof next);
+      most[k] = next > most[k] ? next : most[k];
+    }
+  }
+  __builtin_memcpy(out, &most, sizeof most);
+  MEDDEL_UNROLL for (int k = 1; k < kApart / 16; ++k) {
+    most[0] = most[k] > most[0] ? most[k] : most[0];
+  }
+  return highest_of(most[0]);
+}
+
+inline int64_t count_from(const int32_t* scores, int64_t n, int32_t least) {
+  SixteenInts counts = {}, next;
+  for (int64_t c = 0; c < n; c += 16) {
+    __builtin_memcpy(&next, scores + c, sizeof next);
+    counts -= next >= least;
+  }
+  int64_t total = 0;
+  MEDDEL_UNROLL for (int k = 0; k < 16; ++k) total += counts[k];
+  return total;
+}
+
+int32_t kth_highest(const int32_t* scores, int64_t n, int64_t k, int32_t least) {
+  SixteenInts parts, fewest, next;
+  __builtin_memcpy(&parts, scores, sizeof parts);
+  fewest = parts;
+  for (int64_t c = 16; c < n; c += 16) {
+    __builtin_memcpy(&next, scores + c, sizeof next);
+    parts = next > parts ? next : parts;
+    fewest = next < fewest ? next : fewest;
+  }
+  int64_t low = -int64_t{highest_of(-1 - fewest)} - 1, high = int64_t{highest_of(parts)} + 1;
+  if (low < least) {
+    if (count_from(scores, n, least) < k) return kNoScore;
+    low = least;
+  }
+  // Often as many are about as high as the highest.
+  constexpr int64_t kAbout = 8;
+  if (high - low > kAbout && count_from(scores, n, static_cast<int32_t>(high - kAbout)) >= k) {
+    low = high - kAbout;
+  }
+  while (high - low > kAbout) {  // at least k are at least `low`, and fewer `high`
+    const int64_t middle = low + (high - low) / 2;
+    const int64_t count = count_from(scores, n, static_cast<int32_t>(middle));
+    (count >= k ? low : high) = middle;
+    if (count == k) break;
+  }
+  return static_cast<int32_t>(low);
 }
 
 int32_t at_least(const int32_t* scores, int64_t n, int32_t start, uint16_t* columns) {

@@ -54,6 +54,8 @@ struct ScaledCodes {
 // What the confirmer hands the truth of one row's candidates to.
 class NearestOfRow {
  public:
+  static constexpr bool kRising = true;
+
   NearestOfRow(const ScanSide& x, const ScanSide& centroids, Metric metric)
       : x_(x), centroids_(centroids), metric_(metric) {}
 

@@ -50,10 +50,25 @@ class CollectPairs {
     if (found_[p].size() % kCounted == 0) add(kCounted);
   }
 
+  void take_all(int64_t p, const int64_t* q, const double* inner, int64_t count) {
+    Row& row = found_[p];
+    const size_t before = row.size();
+    size_t size = before;
+    row.resize(size + static_cast<size_t>(count));
+    for (int64_t c = 0; c < count; ++c) {
+      row[size] = {q[c], cosine(inner[c], x_.square(p), y_.square(q[c]))};
+      size += row[size].second >= threshold_;
+    }
+    row.resize(size);
+    const size_t lots = size / kCounted - before / kCounted;
+    if (lots > 0) add(static_cast<int64_t>(lots) * kCounted);
+  }
+
   void finish_band(int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
-      add(static_cast<int64_t>(found_[p].size()) % kCounted);
-      found_[p].shrink_to_fit();
+      Row& row = found_[p];
+      add(static_cast<int64_t>(row.size()) % kCounted);
+      if (row.capacity() > row.size() + row.size() / 8) row.shrink_to_fit();
     }
   }
 
@@ -101,6 +116,8 @@ class CollectPairs {
     out.i.reserve(total);
     Row row;
     for (int64_t i = 0; i < x_.x->n; ++i) {
+      out.i.insert(out.i.end(), static_cast<size_t>(begin[i + 1] - begin[i]), i);
+      if (std::is_sorted(out.j.begin() + begin[i], out.j.begin() + begin[i + 1])) continue;
       row.clear();
       for (int64_t k = begin[i]; k < begin[i + 1]; ++k)
         row.push_back({out.j[k], out.similarity[k]});
@@ -108,7 +125,6 @@ class CollectPairs {
       for (size_t k = 0; k < row.size(); ++k) {
         std::tie(out.j[begin[i] + k], out.similarity[begin[i] + k]) = row[k];
       }
-      out.i.insert(out.i.end(), row.size(), i);
     }
     return out;
   }
@@ -148,7 +164,7 @@ Pairs similar_pairs(const Matrix& x, const Matrix* y, const RowRange& range, dou
   const double n = static_cast<double>(sides.left.size());
   const double pairs =
       n * static_cast<double>(sides.right().size()) - (y == nullptr ? 0.5 * n * (n + 1.0) : 0.0);
-  const BlockKind kind = plan_block(pairs, pairs / n, x.d);
+  const BlockKind kind = plan_block(pairs, pairs / n, x.d, Asked::kAll);
   if (kind != BlockKind::kNone) {
     const BlockScreen screen(kind, sides.left, sides.right());
     CollectPairs collect(sides.left, sides.right(), y == nullptr, nullptr, threshold, max_pairs);
@@ -168,7 +184,8 @@ Pairs earlier_pairs(const Matrix& x, double threshold, const Ordering& ordering,
   const Ordering distinct = first_of_each(copies, ordering);
   const Ordering& scanned = copies.any() ? distinct : ordering;
   ScanSide side = make_side(team, x, scanned.rows);
-  if (const BlockKind kind = plan_block(scanned, x.d); kind != BlockKind::kNone) {
+  const BlockKind kind = plan_block(scanned, x.d, Asked::kAll);
+  if (kind != BlockKind::kNone) {
     const BlockScreen screen(kind, side, side);
     CollectPairs collect(side, side, true, &scanned, threshold, max_pairs);
     scan_earlier_block(team, screen, side, scanned, x.n, collect);

@@ -94,6 +94,10 @@ class HighestEarlier {
     return place_.empty() || place_[x_.rows[q]] < place_[x_.rows[p]];
   }
   double bar(int64_t p) const { return out_.similarity[x_.rows[p]]; }
+  bool loses(int64_t p, int64_t q) const {
+    const int64_t neighbor = out_.neighbor[x_.rows[p]];
+    return lowest_ == nullptr && neighbor >= 0 && neighbor < x_.rows[q];
+  }
 
   void take(int64_t p, int64_t q, double inner) {
     const double similarity = cosine(inner, x_.square(p), x_.square(q));
@@ -158,7 +162,8 @@ void scan_earlier(Team& team, const Ordering& ordering, double above, const Earl
   const double pairs = pairs_of(ordering);
   const bool one_group = ordering.begin.back() == 0;
   std::vector<int64_t> place;
-  if (const BlockKind kind = plan_block(ordering, side.x->d); kind != BlockKind::kNone) {
+  const BlockKind kind = plan_block(ordering, side.x->d, Asked::kBest);
+  if (kind != BlockKind::kNone) {
     const BlockScreen screen(kind, side, side);
     HighestEarlier highest(side, ordering, place, lowest, out);
     scan_earlier_block(team, screen, side, ordering, side.x->n, highest);

@@ -12,7 +12,6 @@
 #include "base/sides.h"
 #include "cpu/isa.h"
 #include "screen/blocks.h"
-#include "screen/opening.h"
 
 namespace meddel {
 namespace scan {
@@ -36,7 +35,8 @@ struct BlockWork {
   Confirmer<Operation> confirmer;
 };
 
-// Operations are those of scan_pairs.
+// Operations are those of scan_pairs; where bars do not rise, they offer also
+//   void take_all(int64_t p, const int64_t* q, const double* inner, int64_t count)
 template <class Operation>
 class BlockScanner {
  public:
@@ -91,11 +91,8 @@ class BlockScanner {
       if (bar > -kInfinity && work.aside.empty() && scores[best - first] + screen_.start(bar) < 0) {
         return;
       }
-      double least = -kInfinity;
-      if (wanted_pairs(operation_, p, 0) == 1) {
-        work.found[0] = static_cast<uint16_t>(best - first);
-        least = raise(block, p, first, scores, 1, work);
-      }
+      work.found[0] = static_cast<uint16_t>(best - first);
+      const double least = raise(block, p, first, scores, 1, work);
       if (least == -kInfinity) {
         settled = best;
         work.confirmer.add(best);
@@ -104,25 +101,39 @@ class BlockScanner {
       }
       bar = std::max(bar, least);
     }
-    if (bar == -kInfinity) {  // it takes more to have one: all, the best ones first
-      for (int64_t q = range.begin; q < range.end; ++q) {
-        if (q == settled || !operation_.counts(p, q)) continue;
-        work.confirmer.add(q, screen_.bound(scores[q - first]));
-      }
-    } else {
-      const int32_t count =
-          kernels().at_least(scores, columns, screen_.start(bar), work.found.data());
-      const double least = raise(block, p, first, scores, count, work);
-      if constexpr (Operation::kRising) {
-        if (wanted_pairs(operation_, p, 0) == 1) bar = std::max(bar, least);
-      }
-      for (int32_t c = 0; c < count; ++c) {
-        const int64_t q = first + work.found[c];
-        if (work.bounds[c] < bar || q == settled || !operation_.counts(p, q)) continue;
-        work.confirmer.add(q, work.bounds[c]);
+    const int32_t count =
+        kernels().at_least(scores, columns, screen_.start(bar), work.found.data());
+    if constexpr (!Operation::kRising) {
+      if (!screen_.fine()) {
+        work.confirmer.take_all(p, first, work.found.data(), count);
+        return;
       }
     }
-    work.confirmer.settle(p, 1, false);
+    if (screen_.fine()) {
+      const double least = raise(block, p, first, scores, count, work);
+      if constexpr (Operation::kRising) bar = std::max(bar, least);
+    }
+    for (int32_t done = 0; done < count;) {
+      done = add(p, first, scores, done, count, settled, bar, work);
+      work.confirmer.settle(p, 1, false);
+    }
+  }
+
+  // Adds the next of the columns found that may reach the bar, in their order, a handful at a time:
+  // the truth of some may leave the others out. Returns how many are done.
+  int32_t add(int64_t p, int64_t first, const int32_t* scores, int32_t done, int32_t count,
+              int64_t settled, double bar, BlockWork<Operation>& work) const {
+    constexpr int32_t kHandful = 64;
+    const bool most = Operation::kRising && operation_.bar(p) == 1.0;
+    for (int32_t added = 0; done < count && added < kHandful; ++done) {
+      const int64_t q = first + work.found[done];
+      if (screen_.fine() && work.bounds[done] < bar) continue;
+      if (q == settled || !operation_.counts(p, q)) continue;
+      if (most && loses_tie(operation_, p, q, 0)) continue;
+      work.confirmer.add(q, screen_.fine() ? work.bounds[done] : screen_.bound(scores[q - first]));
+      ++added;
+    }
+    return done;
   }
 
   // Bounds of the columns found, and what the best of those that count has at least.

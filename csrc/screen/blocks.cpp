@@ -14,6 +14,7 @@ namespace {
 // Of a sample's rows: clipped ones are looked at by all others.
 constexpr double kUnclipped = 0.998;
 constexpr double kRaised = 2.0;  // what products have beside the cosine
+constexpr int64_t kTurned = 16;  // rows that become columns at once
 
 float to_float(int32_t bits) {
   float value;
@@ -46,7 +47,7 @@ int32_t BlockScreen::start(double bar) const {
   if (dense_) return dense_->start(0, bar);
   // Rounded down, and above `out` even for a bar that all reach.
   const auto least = static_cast<float>(std::max(0.5, bar + kRaised - off_));
-  return -to_bits(std::nextafter(least, 0.0f));
+  return 1 - to_bits(least);  // of the float below it
 }
 
 double BlockScreen::bound(int32_t score) const {
@@ -111,23 +112,46 @@ void Block::fill_products(int64_t part) {
   const ScanSide& side = column ? y_ : x_;
   const int64_t at = (column ? part : part - across) * kPart, d = screen_.map_.d;
   const Positions positions = side.positions();
-  std::vector<float> own(both || !column ? 0 : static_cast<size_t>(d + 1));
-  for (int64_t k = 0; k < kPart; ++k) {
-    const int64_t p = range.begin + at + k;
-    float* packed = column ? &packed_[at * (d + 1) + k] : nullptr;
-    if (p >= range.end) {  // a product of 0, which is below all
-      for (int64_t e = 0; column && e <= d; ++e) packed[e * kPart] = 0.0f;
-      continue;
-    }
-    float* point = own.empty() ? &points_[(at + k) * (d + 1)] : own.data();
-    const bool fits =
-        screen_.map_(positions, side.rows[p], point) != std::numeric_limits<float>::infinity();
-    if (!fits) std::fill_n(point, d, 0.0f);
-    for (int64_t e = 0; column && e < d; ++e) packed[e * kPart] = point[e];
-    if (column) packed[d * kPart] = fits ? 2.0f : 4.0f;
-    point[d] = fits ? 1.0f : 2.0f;
+  const bool keeps = both || !column;
+  std::vector<float> own(keeps ? 0 : static_cast<size_t>(kTurned * (d + 1)));
+  for (int64_t k = 0; k < kPart; k += kTurned) {
+    const int64_t count = std::clamp(range.end - range.begin - at - k, int64_t{0}, kTurned);
+    float* const points = keeps ? points_.data() + (at + k) * (d + 1) : own.data();
+    for (int64_t r = 0; r < count; ++r)
+      make_point(positions, range.begin + at + k + r, points + r * (d + 1));
+    if (column) turn(points, count, &packed_[at * (d + 1) + k]);
   }
 }
+
+// Writes the row at a position, and what is added to all its products.
+void Block::make_point(const Positions& positions, int64_t p, float* point) const {
+  const int64_t d = screen_.map_.d;
+  const bool fits =
+      screen_.map_(positions, positions.rows[p], point) != std::numeric_limits<float>::infinity();
+  if (!fits) std::fill_n(point, d, 0.0f);
+  point[d] = fits ? 1.0f : 2.0f;
+}
+
+// Writes points as columns, some elements of all of them at a time, within few lines of memory.
+// Where there are fewer, columns of zeros: their products are 0, which is below all.
+void Block::turn(const float* points, int64_t count, float* out) const {
+  constexpr int64_t kSome = 16;
+  const int64_t d = screen_.map_.d;
+  for (int64_t first = 0; first < d; first += kSome) {
+    const int64_t last = std::min(d, first + kSome);
+    for (int64_t k = 0; k < count; ++k) {
+      const float* const point = points + k * (d + 1);
+      for (int64_t e = first; e < last; ++e) out[e * kPart + k] = point[e];
+    }
+    for (int64_t e = first; e < last; ++e)
+      std::fill(out + e * kPart + count, out + e * kPart + kTurned, 0.0f);
+  }
+  for (int64_t k = 0; k < kTurned; ++k) {
+    out[d * kPart + k] = k < count ? static_cast<float>(kRaised) * points[k * (d + 1) + d] : 0.0f;
+  }
+}
+
+static_assert(Block::kPart == kPacked && Block::kPart % kApart == 0);
 
 void Block::scores(int64_t begin, int64_t end, int64_t first, int64_t last, int32_t* out,
                    int64_t stride) const {
@@ -141,13 +165,8 @@ void Block::scores(int64_t begin, int64_t end, int64_t first, int64_t last, int3
     return;
   }
   const int64_t d = screen_.map_.d + 1;
-  float some[kPart * kPart];
-  for (int64_t c = 0; c < across; c += kPart) {
-    kernels().multiply(&points_[row * d], d, rows, &packed_[(at + c) * d], d, kPart, some);
-    for (int64_t r = 0; r < rows; ++r) {
-      std::memcpy(&out[r * stride + c], &some[r * kPart], kPart * sizeof(float));
-    }
-  }
+  kernels().multiply_blocks(&points_[row * d], d, rows, &packed_[at * d], d, across / kPart,
+                            reinterpret_cast<float*>(out), stride);
 }
 
 void Block::bounds(int64_t p, int64_t first, const uint16_t* found, const int32_t* scores,

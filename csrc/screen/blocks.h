@@ -46,6 +46,9 @@ class BlockScreen {
   double width() const { return dense_ ? dense_->fine_width() : 2.0 * off_; }
   static constexpr double kKnown = 1.5;
 
+  // Whether Block::bounds tells more than scores do.
+  bool fine() const { return dense_.has_value(); }
+
   // A score below all that count, and such that score + start(bar) < 0 for every bar.
   int32_t out() const;
 
@@ -87,6 +90,8 @@ class Block {
 
  private:
   void fill_products(int64_t part);
+  void make_point(const Positions& positions, int64_t p, float* point) const;
+  void turn(const float* points, int64_t count, float* out) const;
   void fill_codes(int64_t part);
 
   const BlockScreen& screen_;

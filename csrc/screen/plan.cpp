@@ -141,23 +141,53 @@ ScreenPlan plan_screens(double pairs, double columns, int64_t d) {
           dense && !narrow && pairs > 1e8 && columns > 4000.0};
 }
 
-BlockKind plan_block(double pairs, double columns, int64_t d) {
-  // Few columns are confirmed as fast; many leave a prefix or groups the better choice.
+namespace {
+
+// What blocks take where they may.
+BlockKind block_kind(double pairs, double columns, int64_t d, Asked asked) {
   if (d > kWidest || screens_forced()) return BlockKind::kNone;
   if (mode.load() == ScreenMode::kProducts) return BlockKind::kProducts;
   if (mode.load() == ScreenMode::kCodes) return BlockKind::kCodes;
   constexpr double kMostBytes = 1 << 26;                  // of a small input's codes
   const double bytes = 8.0 * static_cast<double>(d + 1);  // a row, or the columns beside it
+  // Few columns are confirmed as fast.
   if (columns < 16.0 || (pairs / columns) * bytes > kMostBytes || columns * bytes > kMostBytes) {
     return BlockKind::kNone;
   }
-  if (pairs > 3e7) return BlockKind::kNone;
-  return d <= 64 ? BlockKind::kProducts : BlockKind::kCodes;
+  // Codes are four products in one, but are learned first; and the more is asked for, the more
+  // columns take a second look, as nothing but products tells how good the best ones are.
+  const int64_t narrow = asked == Asked::kAll ? 20 : asked == Asked::kBest ? 32 : 48;
+  const double few = asked == Asked::kAll ? 3e6 : asked == Asked::kBest ? 1e7 : 1.2e8;
+  return d <= narrow || pairs * static_cast<double>(d) <= few ? BlockKind::kProducts
+                                                              : BlockKind::kCodes;
 }
 
-BlockKind plan_grouped_block(double pairs, double columns, double most, int64_t d) {
+// Beyond, a prefix or groups are the better choice.
+double most_pairs(int64_t d, Asked asked) {
+  switch (asked) {
+    case Asked::kAll:
+      // A narrow prefix leaves little but what is near the bar, unless nearly all is.
+      return d <= 20 && d > 3 ? 3e6 : 3e7;
+    case Asked::kBest:
+      return d <= 2 ? 1e9 : 3e7;  // rows lie nearer to each other than codes tell
+    case Asked::kSeveral:
+      return d <= 32 ? 1e9 : 1.5e8;
+  }
+  return 0.0;
+}
+
+}  // namespace
+
+BlockKind plan_block(double pairs, double columns, int64_t d, Asked asked) {
+  const BlockKind kind = block_kind(pairs, columns, d, asked);
+  const bool chosen = mode.load() == ScreenMode::kProducts || mode.load() == ScreenMode::kCodes;
+  return chosen || pairs <= most_pairs(d, asked) ? kind : BlockKind::kNone;
+}
+
+BlockKind plan_grouped_block(double pairs, double columns, double most, int64_t d, Asked asked) {
   constexpr double kMost = 2500.0;  // columns, whose codes of a typical width lie in L2
-  return plan_block(most <= kMost ? 0.0 : pairs, columns, d);
+  return most <= kMost ? block_kind(pairs, columns, d, asked)
+                       : plan_block(pairs, columns, d, asked);
 }
 
 void use_screen(ScreenMode chosen) { mode = chosen; }

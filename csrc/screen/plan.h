@@ -34,9 +34,11 @@ std::optional<Screen> choose_prefix(Team& team, const Sample& sample, const Scre
 
 // What blocks.h does of a scan by cosine, of so many pairs, `columns` of them a row on average.
 enum class BlockKind { kNone, kProducts, kCodes };
-BlockKind plan_block(double pairs, double columns, int64_t d);
+// All columns above a fixed bar are asked for, the best one, or several of the best.
+enum class Asked { kAll, kBest, kSeveral };
+BlockKind plan_block(double pairs, double columns, int64_t d, Asked asked);
 // The same where columns are of a row's own group: `most` is their number for a typical pair's row.
-BlockKind plan_grouped_block(double pairs, double columns, double most, int64_t d);
+BlockKind plan_grouped_block(double pairs, double columns, double most, int64_t d, Asked asked);
 
 // By the scan's size (the default), or, for tests: all, the same with a wider prefix but no groups,
 // the dense one with groups, the dense one alone, or none; or by the size, but boxes for k-center

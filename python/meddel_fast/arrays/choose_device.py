@@ -23,6 +23,8 @@ def choose_device(device: Any | None, **samples: Any) -> Any | None:
         If the GPU cannot be used here: the message says what is missing.
     """
     homes = {name: str(array.device) for name, array in samples.items() if is_torch(array)}
+    if device is None and not homes:
+        return None
     away = {name: home for name, home in homes.items() if home != "cpu"}
     wanted = next(iter(away.values()), "cpu") if device is None else str(device)
     if wanted != "cpu" and wanted.partition(":")[0] != "cuda":

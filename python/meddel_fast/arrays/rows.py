@@ -71,6 +71,8 @@ def to_matrix(name: str, x: Any) -> NDArray[Any]:
 
 def check_kind(name: str, x: Any) -> None:
     """Refuse what numpy takes, but for something else."""
+    if type(x) is np.ndarray:  # the common case, told at once
+        return
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(
             f"{name} must not be a masked array, whose mask would be lost: fill it, or leave the "

@@ -8,6 +8,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
+
 from meddel_fast import _core
 from meddel_fast.arrays import PAIR_BYTES, check_int, check_rows, check_two, in_kind, rows_of
 from meddel_fast.common.floating_point import exactly
@@ -56,7 +58,10 @@ def needs_parts(*sets: Any, memory: Any | None, group: Any | None) -> bool:
     """Whether a call goes to :mod:`meddel_fast.sharded`."""
     if memory is not None or group is not None:
         return True
-    return any(isinstance(x, (Store, LocalRows)) for x in sets)
+    for x in sets:
+        if x is not None and type(x) is not np.ndarray and isinstance(x, (Store, LocalRows)):
+            return True
+    return False
 
 
 # One of two: _core with checked numpy arrays, or _gpu, the same functions with samples on their way
