@@ -1,6 +1,7 @@
 #include "ops/kcenter.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -13,6 +14,7 @@
 #include "ops/catch_up.h"
 #include "ops/kcenter_boxes.h"
 #include "ops/kcenter_codes.h"
+#include "ops/kcenter_passes.h"
 #include "ops/kcenter_scan.h"
 #include "ops/near_centres.h"
 #include "screen/plan.h"
@@ -36,11 +38,10 @@ constexpr int64_t kActive = 256;      // rows to have active: 0.4 MiB of 384 fp3
 constexpr int64_t kLeastActive = 64;  // or fewer, where they would be much of all
 // Up to here codes, and looking for equal rows, cost more than they save.
 constexpr int64_t kFewCentres = 64;
-constexpr int64_t kFewUnseen = 16;        // centres that take less by products in fp32
-constexpr int64_t kUpdatedRows = 1024;    // by one thread at a time
-constexpr int64_t kAskedRows = 4096;      // whose bounds tell where the next threshold is
-constexpr int64_t kFirstBytes = 1 << 14;  // of rows that stay in L1 while two products are made
-constexpr int64_t kFirstRows = 1024;      // by one thread at a time
+constexpr int64_t kFewUnseen = 16;      // centres that take less by products in fp32
+constexpr int64_t kUpdatedRows = 1024;  // by one thread at a time
+constexpr int64_t kAskedRows = 4096;    // whose bounds tell where the next threshold is
+constexpr int64_t kFirstRows = 512;     // by one thread at a time
 
 // Whether two of some numbers are equal, which equal rows' squares are.
 bool any_equal(const std::vector<double>& values) {
@@ -135,6 +136,7 @@ class Greedy {
     bounds_.nearest.resize(static_cast<size_t>(n));
     bounds_.seen.assign(static_cast<size_t>(n), 1);
     team_.run_range(n, kFirstRows, [&](int64_t begin, int64_t end, int) { see_first(begin, end); });
+    if (!finite_) require_finite(rows_.squares);
     if (k_ > kFewCentres || screens_forced()) {  // tests force screens to see them at work
       rows_.norms = roots(rows_.squares);
       keep_first();
@@ -149,18 +151,18 @@ class Greedy {
   }
 
   void see_first(int64_t begin, int64_t end) {
-    const int64_t first = centres_.rows.front(), bytes = x_.row_bytes();
-    const int64_t most = std::clamp(kFirstBytes / bytes / 4 * 4, int64_t{4}, int64_t{64});
-    const SquaresFn squares = kernels().squares[static_cast<int>(x_.dtype)];
-    double inner[64], own;
-    squares(x_.row(first), x_.ld, 1, x_.d, &own);
-    for (int64_t i = begin; i < end; i += most) {
-      const int64_t count = std::min(most, end - i);
-      if (!x_.known) squares(x_.row(i), x_.ld, count, x_.d, &rows_.squares[i]);
-      dots_(x_.row(first), x_.row(i), x_.ld, nullptr, count, x_.d, inner);
-      for (int64_t k = 0; k < count; ++k) {
-        bounds_.nearest[i + k] = meddel::distance(metric_, inner[k], rows_.squares[i + k], own);
-      }
+    const int64_t first = centres_.rows.front(), type = static_cast<int64_t>(x_.dtype);
+    double inner[kFirstRows], own;
+    kernels().squares[type](x_.row(first), x_.ld, 1, x_.d, &own);
+    if (x_.known) {
+      dots_(x_.row(first), x_.row(begin), x_.ld, nullptr, end - begin, x_.d, inner);
+    } else {
+      kernels().measure[type](x_.row(first), x_.row(begin), x_.ld, end - begin, x_.d, inner,
+                              &rows_.squares[begin]);
+      if (!all_finite(&rows_.squares[begin], end - begin)) finite_ = false;
+    }
+    for (int64_t i = begin; i < end; ++i) {
+      bounds_.nearest[i] = meddel::distance(metric_, inner[i - begin], rows_.squares[i], own);
     }
   }
 
@@ -371,6 +373,7 @@ class Greedy {
   int64_t wanted_ = most_active_;  // rows to catch up at a time
   double threshold_ = kInfinity;
   int64_t farthest_ = -1;  // of the active rows
+  std::atomic<bool> finite_{true};
 };
 
 // All rows have distance 0: the lowest that are no centres yet follow.
@@ -423,7 +426,14 @@ KCenter kcenter_greedy(const Matrix& x, int64_t k, double radius, Metric metric,
                        const std::vector<int64_t>& selected, bool distances,
                        const Context& context) {
   const int64_t centres = k + static_cast<int64_t>(selected.size());
-  if (metric == Metric::kEuclidean && boxes_pay(x, centres)) {
+  const bool boxes = metric == Metric::kEuclidean && boxes_pay(x, centres);
+  const bool looks = distances || k > 1 || !selected.empty();  // at rows, and refuses some
+  if (boxes || !looks) require_finite(x, context);
+  if (passes_pay(x, centres, distances)) {
+    GreedyByPasses greedy(x, metric, context);
+    return choose(greedy, x.n, k, radius, start, selected, distances);
+  }
+  if (boxes) {
     const std::vector<int64_t> first = selected.empty() ? std::vector<int64_t>{start} : selected;
     GreedyInBoxes greedy(x, first, context);
     return choose(greedy, x.n, k, radius, start, selected, distances);
