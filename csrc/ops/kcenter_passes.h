@@ -15,7 +15,7 @@ namespace meddel {
 
 // Whether passes serve a choice of k centres, those that there are already included, better than
 // what Greedy does.
-bool passes_pay(const Matrix& x, int64_t k, bool distances);
+bool passes_pay(const Matrix& x, int64_t k, Metric metric, bool distances);
 
 class GreedyByPasses {
  public:
