@@ -143,18 +143,19 @@ PYBIND11_MODULE(_core, m) {
   m.def("use_isa", &use_isa);
   m.def("use_screen", [](const std::string& mode) {
     const std::pair<const char*, ScreenMode> modes[] = {
-        {"auto", ScreenMode::kAuto},   {"always", ScreenMode::kAlways},
-        {"wide", ScreenMode::kWide},   {"grouped", ScreenMode::kGrouped},
-        {"dense", ScreenMode::kDense}, {"never", ScreenMode::kNever},
-        {"boxes", ScreenMode::kBoxes}, {"products", ScreenMode::kProducts},
-        {"codes", ScreenMode::kCodes}};
+        {"auto", ScreenMode::kAuto},       {"always", ScreenMode::kAlways},
+        {"wide", ScreenMode::kWide},       {"grouped", ScreenMode::kGrouped},
+        {"dense", ScreenMode::kDense},     {"never", ScreenMode::kNever},
+        {"boxes", ScreenMode::kBoxes},     {"products", ScreenMode::kProducts},
+        {"codes", ScreenMode::kCodes},     {"passes", ScreenMode::kPasses},
+        {"near", ScreenMode::kNearCentres}};
     for (const auto& [name, value] : modes) {
       if (mode == name) return use_screen(value);
     }
     MEDDEL_CHECK(
         false,
-        "mode must be auto, always, wide, grouped, dense, never, boxes, products or codes, "
-        "got '"
+        "mode must be auto, always, wide, grouped, dense, never, boxes, products, codes, passes or "
+        "near, got '"
             << mode << "'");
   });
   m.def("use_floating_point", [](const std::optional<uint64_t>& state) {  // none: the default

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cmath>
 
+#include "base/check.h"
 #include "base/known.h"
 #include "cpu/isa.h"
 
@@ -11,6 +12,10 @@ namespace meddel {
 namespace {
 
 constexpr int64_t kGrain = 256;
+
+void refuse_row(int64_t row) {
+  MEDDEL_CHECK(false, "x must be finite in fp32, got NaN or infinity in row " << row);
+}
 
 }  // namespace
 
@@ -30,6 +35,28 @@ std::vector<double> roots(const std::vector<double>& squares) {
   std::vector<double> out(squares.size());
   for (size_t i = 0; i < out.size(); ++i) out[i] = std::sqrt(squares[i]);
   return out;
+}
+
+void require_finite(const std::vector<double>& squares) {
+  for (size_t i = 0; i < squares.size(); ++i) {
+    if (!std::isfinite(squares[i])) refuse_row(static_cast<int64_t>(i));
+  }
+}
+
+void require_finite(const Matrix& x, const Context& context) {
+  Team team(context);
+  const int64_t row = first_nonfinite_row(team, x);
+  if (row >= 0) refuse_row(row);
+}
+
+bool all_finite(const double* squares, int64_t count) {
+  double sum[4] = {};  // at most 2^256 d n, so that no sum leaves fp64's range
+  int64_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    for (int k = 0; k < 4; ++k) sum[k] += squares[i + k];
+  }
+  for (; i < count; ++i) sum[0] += squares[i];
+  return std::isfinite((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
 int64_t first_nonfinite_row(Team& team, const Matrix& x) {

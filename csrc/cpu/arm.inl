@@ -43,10 +43,17 @@ double add_lanes(const Lanes& sum) {
       vaddq_f64(vaddq_f64(sum.pair[0], sum.pair[2]), vaddq_f64(sum.pair[1], sum.pair[3])));
 }
 
+Lanes root_lanes(const Lanes& x) {
+  return {
+      {vsqrtq_f64(x.pair[0]), vsqrtq_f64(x.pair[1]), vsqrtq_f64(x.pair[2]), vsqrtq_f64(x.pair[3])}};
+}
+
 using Floats = float32x4_t;
 
 constexpr int kFloats = 4;
 constexpr int kTileFloats = 4;
+constexpr int kCrossRows = 1;
+constexpr int kShortRows = 4;
 
 template <class T>
 Floats load_floats(const T* p) {

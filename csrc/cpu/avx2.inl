@@ -27,10 +27,14 @@ double add_lanes(const Lanes& sum) {
   return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
 
+Lanes root_lanes(const Lanes& x) { return {_mm256_sqrt_pd(x.low), _mm256_sqrt_pd(x.high)}; }
+
 using Floats = __m256;
 
 constexpr int kFloats = 8;
 constexpr int kTileFloats = 2;
+constexpr int kCrossRows = 1;
+constexpr int kShortRows = 4;
 
 template <class T>
 Floats load_floats(const T* p) {

@@ -11,6 +11,8 @@ using Group = __m512i;
 
 constexpr int kFloats = 16;
 constexpr int kTileFloats = 4;
+constexpr int kCrossRows = 4;
+constexpr int kShortRows = 8;
 constexpr int kScreenBlocks = 4;
 
 Lanes zero_lanes() { return _mm512_setzero_pd(); }
@@ -38,6 +40,24 @@ double add_lanes(Lanes sum) {
   const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
   return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
+
+// The steps of add_lanes for the sums of several rows, those of two registers in one: the 8 of each
+// row become 4, these 2, and these 1.
+Lanes fold_eight(Lanes a, Lanes b) {
+  return _mm512_add_pd(_mm512_shuffle_f64x2(a, b, 0x44), _mm512_shuffle_f64x2(a, b, 0xee));
+}
+
+Lanes fold_four(Lanes a, Lanes b) {
+  return _mm512_add_pd(_mm512_shuffle_f64x2(a, b, 0x88), _mm512_shuffle_f64x2(a, b, 0xdd));
+}
+
+Lanes fold_two(Lanes a, Lanes b) {
+  const Lanes mixed = _mm512_add_pd(_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b));
+  return _mm512_permutexvar_pd(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), mixed);
+}
+#define MEDDEL_FOLDS
+
+Lanes root_lanes(Lanes x) { return _mm512_sqrt_pd(x); }
 
 Floats load_floats(const Float32* p) { return _mm512_loadu_ps(&p->value); }
 

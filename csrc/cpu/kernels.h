@@ -20,6 +20,21 @@ using DotsFn = void (*)(const void* x, const void* y, int64_t ld, const int64_t*
 // out[r] = <x_r, x_r> of count rows, ld elements apart; the same bits as DotFn.
 using SquaresFn = void (*)(const void* x, int64_t ld, int64_t count, int64_t d, double* out);
 
+// The first `count` rows of y: inner[c] = <x, row c>, squares[c] = <row c, row c>; the same bits.
+using MeasureFn = void (*)(const void* x, const void* y, int64_t ld, int64_t count, int64_t d,
+                           double* inner, double* squares);
+
+// out[c] = <row rows[c], row others[c]> of x; the same bits.
+using PairDotsFn = void (*)(const void* x, int64_t ld, const int64_t* rows, const int64_t* others,
+                            int64_t count, int64_t d, double* out);
+
+// out[r * columns + c] = <row rows[r] of x, column c>, the same bits, of 1 to kCrossed columns of
+// fp64 numbers that are of x's type, filled up with zeros to a multiple of 8: element 8 i + j of
+// column c is y[8 (i * columns + c) + j].
+constexpr int64_t kCrossed = 7;
+using CrossFn = void (*)(const void* x, int64_t ld, const int64_t* rows, int64_t count, int64_t d,
+                         const double* y, int64_t columns, double* out);
+
 // The d elements as fp32, exactly.
 using WidenFn = void (*)(const void* x, int64_t d, float* out);
 
@@ -145,12 +160,24 @@ using LowestFn = int64_t (*)(const double* nearest, const int32_t* rows, int64_t
 using NextNearFn = int64_t (*)(const float* low, const float* high, const float* centres,
                                int64_t begin, int64_t end, float limit);
 
+// nearest[i] = min(nearest[i], squared distance of row i and the centre), by truth.h's expression,
+// given inner[i] = <row i, centre>, squares[i] = <row i, row i> and square = <centre, centre>;
+// returns the largest of at least one (at least -1).
+using LowerFn = double (*)(const double* inner, const double* squares, int64_t count, double square,
+                           double* nearest);
+
+// values[i] = sqrt(max(values[i], 0)).
+using RootsFn = void (*)(double* values, int64_t count);
+
 // Every array of four is indexed by DType: fp32, fp16, bf16, int8.
 struct Kernels {
   const char* name;
   DotFn dot[4];
   DotsFn dots[4];
   SquaresFn squares[4];
+  MeasureFn measure[4];
+  PairDotsFn pair_dots[4];
+  CrossFn cross[4];
   WidenFn widen[4];
   AddFn add;
   PointFn point[4];
@@ -175,6 +202,8 @@ struct Kernels {
   NearerFn nearer[kNarrow];       // by the width less 1
   NextNearFn next_near[kNarrow];  // likewise
   LowestFn lowest;
+  LowerFn lower;
+  RootsFn roots;
   int32_t bias;  // what screen wants added to each byte of x (VNNI multiplies unsigned by signed)
 };
 

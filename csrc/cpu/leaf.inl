@@ -3,7 +3,10 @@
 //   Lanes        eight doubles
 //     zero_lanes(), load_lanes(p) (8 elements of any type, widened exactly),
 //     multiply_add(a, b, sum), add_lanes(sum) as ((0+4)+(2+6))+((1+5)+(3+7))
+//     root_lanes(x), the root of each
 //     load_tail(p, count) of floats, with load_floats_tail, where MEDDEL_MASKED_LOADS is defined
+//     fold_eight(a, b), fold_four(a, b), fold_two(a, b): add_lanes of eight rows at a time, where
+//     MEDDEL_FOLDS is defined
 //   Floats       one register of kFloats floats, with + - * and float * Floats
 //     load_floats(p) (elements of any type, widened exactly), add_floats(x),
 //     round_to_codes(x, code)  rounds within [-127, 127], writes them and returns them as floats
@@ -14,7 +17,8 @@
 //     common_bits(a, b), survivors(sums) (one bit for each that is >= 0), store_sums(sums, out),
 //     list_survivors(sums, first, to) (their places after `first`, where 16 have room; returns
 //     their number)
-//   kScreenBlocks, kScreenBias, kTileFloats (vectors a tile of multiply)
+//   kScreenBlocks, kScreenBias, kTileFloats (vectors a tile of multiply), kCrossRows (rows a tile
+//   of cross), kShortRows (short rows at a time)
 
 // Arrays of registers stay in registers only where every index is a constant, early: GCC 12 stored
 // each sum of multiply at every step otherwise (35 GFLOP/s instead of 118).
@@ -27,85 +31,7 @@ Lanes load_tail(const T* p, int64_t count) {
   return load_lanes(padded);
 }
 
-template <class T>
-double dot(const void* x_data, const void* y_data, int64_t d) {
-  const T* x = static_cast<const T*>(x_data);
-  const T* y = static_cast<const T*>(y_data);
-  const int64_t whole = d & ~int64_t{7};
-  Lanes sum = zero_lanes();
-  for (int64_t i = 0; i < whole; i += 8) {
-    sum = multiply_add(load_lanes(x + i), load_lanes(y + i), sum);
-  }
-  if (whole < d) {
-    sum = multiply_add(load_tail(x + whole, d - whole), load_tail(y + whole, d - whole), sum);
-  }
-  return add_lanes(sum);
-}
-
-// Four rows at a time: the sum of one row is a chain of dependent additions (4 cycles each on
-// current x86), four chains fill the pipe and share the widening of x.
-template <class T>
-void dots(const void* x_data, const void* y_data, int64_t ld, const int64_t* rows, int64_t count,
-          int64_t d, double* out) {
-  const T* x = static_cast<const T*>(x_data);
-  const T* y = static_cast<const T*>(y_data);
-  const auto at = [rows](int64_t c) { return rows == nullptr ? c : rows[c]; };
-  const int64_t whole = d & ~int64_t{7};
-  int64_t c = 0;
-  for (; c + 4 <= count; c += 4) {
-    const T* y0 = y + at(c) * ld;
-    const T* y1 = y + at(c + 1) * ld;
-    const T* y2 = y + at(c + 2) * ld;
-    const T* y3 = y + at(c + 3) * ld;
-    Lanes s0 = zero_lanes(), s1 = zero_lanes(), s2 = zero_lanes(), s3 = zero_lanes();
-    for (int64_t i = 0; i < whole; i += 8) {
-      const Lanes a = load_lanes(x + i);
-      s0 = multiply_add(a, load_lanes(y0 + i), s0);
-      s1 = multiply_add(a, load_lanes(y1 + i), s1);
-      s2 = multiply_add(a, load_lanes(y2 + i), s2);
-      s3 = multiply_add(a, load_lanes(y3 + i), s3);
-    }
-    if (whole < d) {
-      const int64_t rest = d - whole;
-      const Lanes a = load_tail(x + whole, rest);
-      s0 = multiply_add(a, load_tail(y0 + whole, rest), s0);
-      s1 = multiply_add(a, load_tail(y1 + whole, rest), s1);
-      s2 = multiply_add(a, load_tail(y2 + whole, rest), s2);
-      s3 = multiply_add(a, load_tail(y3 + whole, rest), s3);
-    }
-    out[c] = add_lanes(s0);
-    out[c + 1] = add_lanes(s1);
-    out[c + 2] = add_lanes(s2);
-    out[c + 3] = add_lanes(s3);
-  }
-  for (; c < count; ++c) out[c] = dot<T>(x, y + at(c) * ld, d);
-}
-
-// Four at a time, as in dots.
-template <class T>
-void squares(const void* x_data, int64_t ld, int64_t count, int64_t d, double* out) {
-  const T* x = static_cast<const T*>(x_data);
-  const int64_t whole = d & ~int64_t{7};
-  int64_t r = 0;
-  for (; r + 4 <= count; r += 4) {
-    Lanes sum[4];
-    MEDDEL_UNROLL for (int k = 0; k < 4; ++k) sum[k] = zero_lanes();
-    for (int64_t i = 0; i < whole; i += 8) {
-      MEDDEL_UNROLL for (int k = 0; k < 4; ++k) {
-        const Lanes a = load_lanes(x + (r + k) * ld + i);
-        sum[k] = multiply_add(a, a, sum[k]);
-      }
-    }
-    MEDDEL_UNROLL for (int k = 0; k < 4; ++k) {
-      if (whole < d) {
-        const Lanes a = load_tail(x + (r + k) * ld + whole, d - whole);
-        sum[k] = multiply_add(a, a, sum[k]);
-      }
-      out[r + k] = add_lanes(sum[k]);
-    }
-  }
-  for (; r < count; ++r) out[r] = dot<T>(x + r * ld, x + r * ld, d);
-}
+#include "cpu/leaf_dots.inl"
 
 // Sixteen floats: a sum of d terms kept in as many parts is off by about d / 16 roundings.
 constexpr int kParts = 16 / kFloats;
@@ -237,7 +163,7 @@ bool finite(const void* x_data, int64_t d) {
 
 bool always_finite(const void*, int64_t) { return true; }
 
-// Tiles of 4 rows and as many columns as the registers hold.
+// Tiles of 4 or 8 rows and as many columns as the registers hold.
 template <int kRows, int kVectors>
 void multiply_tile(const float* x, int64_t ld, const float* y, int64_t inner, int64_t columns,
                    float* out, int64_t stride) {
@@ -264,9 +190,10 @@ void multiply_tile(const float* x, int64_t ld, const float* y, int64_t inner, in
 template <int kVectors>
 void multiply_columns(const float* x, int64_t ld, int64_t rows, const float* y, int64_t inner,
                       int64_t columns, float* out, int64_t stride) {
+  constexpr int kRows = kVectors * kFloats <= 32 && kFloats == 16 ? 8 : 4;
   int64_t r = 0;
-  for (; r + 4 <= rows; r += 4) {
-    multiply_tile<4, kVectors>(x + r * ld, ld, y, inner, columns, out + r * stride, stride);
+  for (; r + kRows <= rows; r += kRows) {
+    multiply_tile<kRows, kVectors>(x + r * ld, ld, y, inner, columns, out + r * stride, stride);
   }
   for (; r < rows; ++r) {
     multiply_tile<1, kVectors>(x + r * ld, ld, y, inner, columns, out + r * stride, stride);
@@ -280,8 +207,12 @@ inline void multiply_to(const float* x, int64_t ld, int64_t rows, const float* y
   for (; c + kTile <= columns; c += kTile) {
     multiply_columns<kTileFloats>(x, ld, rows, y + c, inner, columns, out + c, stride);
   }
-  for (; c < columns; c += 16)
-    multiply_columns<kParts>(x, ld, rows, y + c, inner, columns, out + c, stride);
+  if constexpr (kTile == 64) {  // three, two or one vector
+    const int64_t rest = columns - c;
+    if (rest == 48) multiply_columns<3>(x, ld, rows, y + c, inner, columns, out + c, stride);
+    if (rest == 32) multiply_columns<2>(x, ld, rows, y + c, inner, columns, out + c, stride);
+    if (rest == 16) multiply_columns<1>(x, ld, rows, y + c, inner, columns, out + c, stride);
+  }
 }
 
 void multiply(const float* x, int64_t ld, int64_t rows, const float* y, int64_t inner,
@@ -370,6 +301,9 @@ constexpr Kernels make_kernels(const char* name) {
       {dot<Float32>, dot<Float16>, dot<BFloat16>, dot<Int8>},
       {dots<Float32>, dots<Float16>, dots<BFloat16>, dots<Int8>},
       {squares<Float32>, squares<Float16>, squares<BFloat16>, squares<Int8>},
+      {measure<Float32>, measure<Float16>, measure<BFloat16>, measure<Int8>},
+      {pair_dots<Float32>, pair_dots<Float16>, pair_dots<BFloat16>, pair_dots<Int8>},
+      {cross<Float32>, cross<Float16>, cross<BFloat16>, cross<Int8>},
       {widen_row<Float32>, widen_row<Float16>, widen_row<BFloat16>, widen_row<Int8>},
       add,
       {point<Float32>, point<Float16>, point<BFloat16>, point<Int8>},
@@ -396,6 +330,8 @@ constexpr Kernels make_kernels(const char* name) {
       {next_near<1>, next_near<2>, next_near<3>, next_near<4>, next_near<5>, next_near<6>,
        next_near<7>, next_near<8>},
       lowest,
+      lower,
+      roots,
       kScreenBias,
   };
 }

@@ -1,5 +1,6 @@
-// Points of a few elements in columns, of leaf.inl, which includes this: their distances to a
-// centre, and centres beside a box of them. kD, their width, is known to the compiler.
+// k-center's loops, of leaf.inl, which includes this: distances from inner products; and points of
+// a few elements in columns, their distances to a centre, and centres beside a box of them. kD,
+// their width, is known to the compiler.
 
 // Vectors as wide as a register.
 constexpr int kDoubles = kFloats / 2;
@@ -118,4 +119,62 @@ int64_t next_near(const float* low, const float* high, const float* centres, int
     return found < end ? found : end;
   }
   return end;
+}
+
+inline Eight read8(const double* p) {
+  Eight out;
+  __builtin_memcpy(&out, p, sizeof out);
+  return out;
+}
+
+double lower(const double* inner, const double* squares, int64_t count, double square,
+             double* nearest) {
+  const Doubles zero = {};
+  Eight most;
+  MEDDEL_UNROLL for (int v = 0; v < 8 / kDoubles; ++v) most.part[v] = zero - 1.0;
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    const Eight xy = read8(inner + i), own = read8(squares + i);
+    Eight old = read8(nearest + i);
+    MEDDEL_UNROLL for (int v = 0; v < 8 / kDoubles; ++v) {
+      Doubles far = (own.part[v] + square) - 2.0 * xy.part[v];
+      far = far > zero ? far : zero;
+      old.part[v] = far < old.part[v] ? far : old.part[v];
+      most.part[v] = old.part[v] > most.part[v] ? old.part[v] : most.part[v];
+    }
+    __builtin_memcpy(nearest + i, &old, sizeof old);
+  }
+  double each[8];
+  __builtin_memcpy(each, &most, sizeof each);
+  for (; i < count; ++i) {
+    double far = (squares[i] + square) - 2.0 * inner[i];
+    far = far > 0.0 ? far : 0.0;
+    nearest[i] = far < nearest[i] ? far : nearest[i];
+    each[0] = nearest[i] > each[0] ? nearest[i] : each[0];
+  }
+  for (int half = 4; half > 0; half /= 2) {
+    MEDDEL_UNROLL for (int j = 0; j < half; ++j) {
+      each[j] = each[j] > each[j + half] ? each[j] : each[j + half];
+    }
+  }
+  return each[0];
+}
+
+void roots(double* values, int64_t count) {
+  double last[8] = {};
+  for (int64_t i = 0; i < count; i += 8) {
+    const int64_t some = count - i < 8 ? count - i : 8;
+    const bool whole = some == 8;
+    if (!whole) __builtin_memcpy(last, values + i, static_cast<size_t>(some) * sizeof(double));
+    double* const to = whole ? values + i : last;
+    Eight x = read8(to);
+    MEDDEL_UNROLL for (int v = 0; v < 8 / kDoubles; ++v) {
+      x.part[v] = x.part[v] > Doubles{} ? x.part[v] : Doubles{};
+    }
+    Lanes lanes;
+    __builtin_memcpy(&lanes, &x, sizeof lanes);
+    lanes = root_lanes(lanes);
+    __builtin_memcpy(to, &lanes, sizeof lanes);
+    if (!whole) __builtin_memcpy(values + i, last, static_cast<size_t>(some) * sizeof(double));
+  }
 }

@@ -31,11 +31,18 @@ double add_lanes(const Lanes& s) {
   return (a + c) + (b + e);
 }
 
+Lanes root_lanes(Lanes x) {
+  for (double& lane : x.lane) lane = __builtin_sqrt(lane);
+  return x;
+}
+
 // What every 64-bit CPU has in one register.
 typedef float Floats __attribute__((vector_size(16)));
 
 constexpr int kFloats = 4;
 constexpr int kTileFloats = 4;
+constexpr int kCrossRows = 1;
+constexpr int kShortRows = 4;
 
 template <class T>
 Floats load_floats(const T* p) {

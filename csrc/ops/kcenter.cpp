@@ -1,6 +1,7 @@
 #include "ops/kcenter.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -13,6 +14,7 @@
 #include "ops/catch_up.h"
 #include "ops/kcenter_boxes.h"
 #include "ops/kcenter_codes.h"
+#include "ops/kcenter_passes.h"
 #include "ops/kcenter_scan.h"
 #include "ops/near_centres.h"
 #include "screen/plan.h"
@@ -29,18 +31,22 @@ namespace {
 //
 // Of rows that are equal only the first is looked at: the others are as far as it from all centres,
 // and of equal distances the lowest row is chosen. As soon as it, or one of them, is a centre,
-// their distance is 0 (zero rows, which have cosine 0 to each other, do not count as equal for
-// cosines).
+// their distance is 0. They are looked for where there are many centres, or a crowd of rows that
+// are equally far.
+//
+// Zero rows, by cosine, have distance 1 to all, each other included, whatever there is: they stand
+// aside, and of those that are centres one tells the other rows all that there is to tell.
 
 constexpr int64_t kActive = 256;      // rows to have active: 0.4 MiB of 384 fp32, within L2,
 constexpr int64_t kLeastActive = 64;  // or fewer, where they would be much of all
-// Up to here codes, and looking for equal rows, cost more than they save.
+// Up to here codes cost more than they save, and up to kFewCentres looking for equal rows.
 constexpr int64_t kFewCentres = 64;
-constexpr int64_t kFewUnseen = 16;        // centres that take less by products in fp32
-constexpr int64_t kUpdatedRows = 1024;    // by one thread at a time
-constexpr int64_t kAskedRows = 4096;      // whose bounds tell where the next threshold is
-constexpr int64_t kFirstBytes = 1 << 14;  // of rows that stay in L1 while two products are made
-constexpr int64_t kFirstRows = 1024;      // by one thread at a time
+constexpr int64_t kFewElements = 32768;  // of centres
+constexpr int64_t kFewUnseen = 16;       // centres that take less by products in fp32
+constexpr int32_t kSeenAll = std::numeric_limits<int32_t>::max();  // of a centre
+constexpr int64_t kUpdatedRows = 1024;                             // by one thread at a time
+constexpr int64_t kAskedRows = 4096;  // whose bounds tell where the next threshold is
+constexpr int64_t kFirstRows = 512;   // by one thread at a time
 
 // Whether two of some numbers are equal, which equal rows' squares are.
 bool any_equal(const std::vector<double>& values) {
@@ -79,8 +85,11 @@ class Greedy {
         most_active_(std::clamp(x.n / 256, kLeastActive, kActive)) {}
 
   void add(int64_t centre) {
-    centres_.rows.push_back(centre);
-    if (prepared_) take(centre);
+    if (!prepared_) {
+      centres_.rows.push_back(centre);
+    } else {
+      take(centre);
+    }
   }
 
   // Tells that so many of `total` centres are chosen; the last pass over all rows, if there is to
@@ -93,20 +102,25 @@ class Greedy {
   // Whether every row is a centre, or equal to one. Requires a centre.
   bool covered() {
     prepare();
-    return left_ == 0 || distance(farthest()) == 0.0;
+    return (left_ == 0 && zero() < 0) || distance(farthest()) == 0.0;
   }
 
   // The row, not a centre, that is farthest from all centres. Requires a centre and a row.
   int64_t farthest() {
     prepare();
+    const int64_t zero = this->zero();
+    if (left_ == 0) return zero;
     update_active();
     if (farthest_ < 0 || active_nearest_[farthest_] <= threshold_) refill();
-    return active_[farthest_];
+    const int64_t row = active_[farthest_];
+    const double nearest = active_nearest_[farthest_];
+    return zero >= 0 && (nearest < 1.0 || (nearest == 1.0 && zero < row)) ? zero : row;
   }
 
   // The distance of a row that farthest() returned, or of one that has seen no centre.
   double distance(int64_t row) const {
     if (centres() == 0) return kInfinity;
+    if (is_zero(row)) return 1.0;
     return shown(active_[farthest_] == row ? active_nearest_[farthest_] : 0.0);
   }
 
@@ -119,7 +133,12 @@ class Greedy {
     if (copies_) {  // a first one comes before its copies
       for (int64_t i = 0; i < x_.n; ++i) out[i] = out[copies_->first(i)];
     }
-    for (double& value : out) value = shown(std::max(0.0, value));
+    if (metric_ == Metric::kEuclidean) {
+      kernels().roots(out.data(), x_.n);
+    } else {
+      for (double& value : out) value = std::max(0.0, value);
+    }
+    for (const int64_t row : zeros_) out[row] = is_taken(row) ? 0.0 : 1.0;
     return std::move(out);
   }
 
@@ -135,51 +154,90 @@ class Greedy {
     bounds_.nearest.resize(static_cast<size_t>(n));
     bounds_.seen.assign(static_cast<size_t>(n), 1);
     team_.run_range(n, kFirstRows, [&](int64_t begin, int64_t end, int) { see_first(begin, end); });
-    if (k_ > kFewCentres || screens_forced()) {  // tests force screens to see them at work
+    if (!finite_) require_finite(rows_.squares);
+    set_zeros_aside();
+    if (k_ > kFewCentres || screens_forced()) keep_first();
+    const bool many = k_ > kFewCentres && k_ * x_.d > kFewElements && !near_forced();
+    if (many || screens_forced()) {  // by tests, to see them at work
       rows_.norms = roots(rows_.squares);
-      keep_first();
-      screens_.emplace(team_, rows_, metric_, k_);
+      if (rows_.size() > 0) screens_.emplace(team_, rows_, metric_, k_);
     }
     centres_.squares = rows_.squares;
     pending_.squares = rows_.squares;
     centres_.norms = rows_.norms;
     pending_.norms = rows_.norms;
     left_ = rows_.size();
-    for (const int64_t centre : centres_.rows) take(centre);
+    const std::vector<int64_t> before = std::move(centres_.rows);
+    centres_.rows.clear();
+    for (const int64_t centre : before) take(centre);
   }
 
   void see_first(int64_t begin, int64_t end) {
-    const int64_t first = centres_.rows.front(), bytes = x_.row_bytes();
-    const int64_t most = std::clamp(kFirstBytes / bytes / 4 * 4, int64_t{4}, int64_t{64});
-    const SquaresFn squares = kernels().squares[static_cast<int>(x_.dtype)];
-    double inner[64], own;
-    squares(x_.row(first), x_.ld, 1, x_.d, &own);
-    for (int64_t i = begin; i < end; i += most) {
-      const int64_t count = std::min(most, end - i);
-      if (!x_.known) squares(x_.row(i), x_.ld, count, x_.d, &rows_.squares[i]);
-      dots_(x_.row(first), x_.row(i), x_.ld, nullptr, count, x_.d, inner);
-      for (int64_t k = 0; k < count; ++k) {
-        bounds_.nearest[i + k] = meddel::distance(metric_, inner[k], rows_.squares[i + k], own);
-      }
+    const int64_t first = centres_.rows.front(), type = static_cast<int64_t>(x_.dtype);
+    double inner[kFirstRows], own;
+    kernels().squares[type](x_.row(first), x_.ld, 1, x_.d, &own);
+    if (x_.known) {
+      dots_(x_.row(first), x_.row(begin), x_.ld, nullptr, end - begin, x_.d, inner);
+    } else {
+      kernels().measure[type](x_.row(first), x_.row(begin), x_.ld, end - begin, x_.d, inner,
+                              &rows_.squares[begin]);
+      if (!all_finite(&rows_.squares[begin], end - begin)) finite_ = false;
+    }
+    for (int64_t i = begin; i < end; ++i) {
+      bounds_.nearest[i] = meddel::distance(metric_, inner[i - begin], rows_.squares[i], own);
     }
   }
 
   void take(int64_t centre) {
-    if (!copies_ || copies_->is_first(centre)) --left_;
+    const bool zero = is_zero(centre);
+    if (!zero && (!copies_ || copies_->is_first(centre))) --left_;
+    if (!zero || !zero_seen_) centres_.rows.push_back(centre);
+    zero_seen_ = zero_seen_ || zero;
     bounds_.nearest[centre] = kTaken;
-    bounds_.seen[centre] = std::numeric_limits<int32_t>::max();
+    bounds_.seen[centre] = kSeenAll;
+  }
+
+  bool is_taken(int64_t row) const { return bounds_.seen[row] == kSeenAll; }
+
+  // Leaves the other rows in rows_.
+  void set_zeros_aside() {
+    if (metric_ == Metric::kEuclidean) return;
+    for (const int64_t row : rows_.rows) {
+      if (is_zero(row)) zeros_.push_back(row);
+    }
+    for (const int64_t row : zeros_) bounds_.nearest[row] = kTaken;
+    if (!zeros_.empty()) drop_zeros();
+  }
+
+  void drop_zeros() {
+    const auto zero = [this](int64_t row) { return is_zero(row); };
+    rows_.rows.erase(std::remove_if(rows_.rows.begin(), rows_.rows.end(), zero), rows_.rows.end());
+  }
+
+  bool is_zero(int64_t row) const {
+    return metric_ == Metric::kCosine && rows_.squares[row] == 0.0;
+  }
+
+  // The first zero row that is no centre, or -1.
+  int64_t zero() {
+    while (next_zero_ < zeros_.size() && is_taken(zeros_[next_zero_])) ++next_zero_;
+    return next_zero_ < zeros_.size() ? zeros_[next_zero_] : -1;
   }
 
   // Leaves the first of each kind in rows_.
   void keep_first() {
+    looked_for_copies_ = true;
     if (!any_equal(rows_.squares)) return;
     Copies copies(team_, x_, metric_ == Metric::kCosine ? &rows_.squares : nullptr);
     if (!copies.any()) return;
     rows_.rows = copies.distinct;
+    if (!zeros_.empty()) drop_zeros();
     std::vector<double> nearest(bounds_.nearest.size(), kTaken);
     for (const int64_t row : rows_.rows) nearest[row] = bounds_.nearest[row];
     bounds_.nearest = std::move(nearest);
     copies_ = std::move(copies);
+    left_ = rows_.size() - std::count_if(rows_.rows.begin(), rows_.rows.end(),
+                                         [this](int64_t row) { return is_taken(row); });
   }
 
   double shown(double distance) const {
@@ -277,9 +335,10 @@ class Greedy {
       std::vector<int64_t> pending = split(wanted_);
       catch_up(pending);
       // The first time, and after a crowd of equal bounds, there may be far too many.
-      std::vector<double> above;
-      for (const int64_t row : pending) {
-        if (bounds_.nearest[row] > threshold_) above.push_back(bounds_.nearest[row]);
+      std::vector<double> above = bounds_above(pending);
+      if (static_cast<int64_t>(above.size()) > 2 * most_active_ && !looked_for_copies_) {
+        keep_first();
+        above = bounds_above(pending);
       }
       if (static_cast<int64_t>(above.size()) > 2 * most_active_) {
         const auto least = above.begin() + most_active_;
@@ -291,6 +350,14 @@ class Greedy {
       if (count < most_active_ / 2) wanted_ = std::min(x_.n, 2 * wanted_);
       if (count > most_active_) wanted_ = std::max(most_active_, wanted_ / 2);
     }
+  }
+
+  std::vector<double> bounds_above(const std::vector<int64_t>& rows) const {
+    std::vector<double> above;
+    for (const int64_t row : rows) {
+      if (bounds_.nearest[row] > threshold_) above.push_back(bounds_.nearest[row]);
+    }
+    return above;
   }
 
   // About `wanted` rows with the largest bounds, by those of some, and all that equal the least of
@@ -367,10 +434,15 @@ class Greedy {
   std::vector<double> active_norm_;     // and norms
   int64_t up_to_date_ = 0;              // centres that active rows have seen
   const int64_t most_active_;
-  int64_t left_ = 0;               // of rows_ that are no centres
+  int64_t left_ = 0;            // of rows_ that are no centres
+  std::vector<int64_t> zeros_;  // by cosine, rising
+  size_t next_zero_ = 0;        // of those, none before which is left
+  bool zero_seen_ = false;      // one is among the centres
+  bool looked_for_copies_ = false;
   int64_t wanted_ = most_active_;  // rows to catch up at a time
   double threshold_ = kInfinity;
   int64_t farthest_ = -1;  // of the active rows
+  std::atomic<bool> finite_{true};
 };
 
 // All rows have distance 0: the lowest that are no centres yet follow.
@@ -423,7 +495,14 @@ KCenter kcenter_greedy(const Matrix& x, int64_t k, double radius, Metric metric,
                        const std::vector<int64_t>& selected, bool distances,
                        const Context& context) {
   const int64_t centres = k + static_cast<int64_t>(selected.size());
-  if (metric == Metric::kEuclidean && boxes_pay(x, centres)) {
+  const bool boxes = metric == Metric::kEuclidean && boxes_pay(x, centres);
+  const bool looks = distances || k > 1 || !selected.empty();  // at rows, and refuses some
+  if (boxes || !looks) require_finite(x, context);
+  if (passes_pay(x, centres, metric, distances)) {
+    GreedyByPasses greedy(x, metric, context);
+    return choose(greedy, x.n, k, radius, start, selected, distances);
+  }
+  if (boxes) {
     const std::vector<int64_t> first = selected.empty() ? std::vector<int64_t>{start} : selected;
     GreedyInBoxes greedy(x, first, context);
     return choose(greedy, x.n, k, radius, start, selected, distances);

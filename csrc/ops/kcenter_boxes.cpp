@@ -23,7 +23,7 @@ constexpr int64_t kBoxesATime = 16;  // for a thread
 
 bool boxes_pay(const Matrix& x, int64_t k) {
   if (x.d > kNarrow || x.n > std::numeric_limits<int32_t>::max()) return false;
-  return boxes_forced() || (k >= kLeastCentres && !screens_forced());
+  return boxes_forced() || (k >= kLeastCentres && !screens_forced() && !near_forced());
 }
 
 GreedyInBoxes::GreedyInBoxes(const Matrix& x, const std::vector<int64_t>& first,

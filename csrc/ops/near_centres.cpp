@@ -17,11 +17,17 @@ constexpr int64_t kMostRows = 64;       // a block
 
 constexpr float kNone = -std::numeric_limits<float>::infinity();
 
-// Whether products of single rows take less than those of all at once, which fill up vectors of
-// centres.
-bool rows_pay(int64_t d, int64_t centres) {
-  const int64_t vectors = (centres + kVector - 1) / kVector;
-  return centres * (d + 128) < vectors * (d < 64 ? 8 : 11) * d;
+// Whether the truth's products of all centres take less than those in fp32, which fill up vectors
+// of centres, and what these leave: about two and a half times as long each, and none of the work
+// on a row that finds out what is left, as much as 3,000 of them.
+bool exact_pays(int64_t d, int64_t centres) {
+  return centres * (d + 50) < round_up(centres, kVector) * (2 * d / 5 + 15) + 3 * d + 3000;
+}
+
+// Centres of a group for Kernels::cross: as many in each as can be.
+int64_t group_size(int64_t centres) {
+  const int64_t groups = (centres + kCrossed - 1) / kCrossed;
+  return (centres + groups - 1) / groups;
 }
 
 }  // namespace
@@ -32,7 +38,10 @@ struct NearCentres::Block {
   const float* data;  // fp32, ld apart
   int64_t ld;
   std::vector<float> widened;
-  std::vector<float> sums;  // of a panel: [row][centre]
+  std::vector<float> sums;            // of a panel: [row][centre]
+  std::vector<int64_t> left;          // rows that have to be compared exactly,
+  std::vector<int64_t> left_centres;  // each with one of these,
+  std::vector<double> inner;          // and their products
 };
 
 NearCentres::NearCentres(const Matrix& x, Metric metric)
@@ -48,6 +57,8 @@ void NearCentres::assign(const int64_t* centres, int64_t count,
   centres_ = centres;
   count_ = count;
   squares_ = &squares;
+  exact_ = exact_pays(x_.d, count);
+  if (exact_) return widen_exactly();
   panels_.assign(static_cast<size_t>(padded * x_.d), 0.0f);
   factor_.assign(static_cast<size_t>(padded), 0.0f);
   offset_.assign(static_cast<size_t>(padded), kNone);
@@ -73,9 +84,9 @@ void NearCentres::assign(const int64_t* centres, int64_t count,
 }
 
 void NearCentres::lower(const int64_t* rows, int64_t count, std::vector<double>& nearest) const {
-  if (exact_pays()) return lower_exactly(rows, count, nearest);
-  const int64_t most = std::clamp(kBlockFloats / x_.d / 4 * 4, int64_t{4}, kMostRows);
-  Block block{nullptr, 0, nullptr, 0, {}, {}};
+  if (exact_) return lower_exactly(rows, count, nearest);
+  const int64_t most = std::clamp(kBlockFloats / x_.d / 8 * 8, int64_t{8}, kMostRows);
+  Block block{nullptr, 0, nullptr, 0, {}, {}, {}, {}, {}};
   block.sums.resize(static_cast<size_t>(most * std::min(kPanel, round_up(count_, kVector))));
   for (int64_t first = 0; first < count; first += most) {
     block.rows = rows + first;
@@ -85,60 +96,61 @@ void NearCentres::lower(const int64_t* rows, int64_t count, std::vector<double>&
       const int64_t columns = std::min(kPanel, round_up(count_ - begin, kVector));
       multiply(block, begin, columns);
       for (int64_t r = 0; r < block.count; ++r) {
-        double& value = nearest[block.rows[r]];
-        if (value == kTaken) continue;
-        value = settle(block.rows[r], &block.sums[r * columns], begin, columns, value);
+        const double value = nearest[block.rows[r]];
+        if (value != kTaken)
+          settle(block, block.rows[r], &block.sums[r * columns], begin, columns, value);
       }
+      confirm(block, nearest);
     }
   }
 }
 
-// What fp32 has left of a row takes a product of the truth, and finding out as much as another 100
-// elements.
-bool NearCentres::exact_pays() const {
-  return count_ <= 2 || count_ * (x_.d + 64) < 2 * x_.d + 400;
+void NearCentres::widen_exactly() {
+  const int64_t size = group_size(count_), padded = round_up(x_.d, 8);
+  wide_.assign(static_cast<size_t>(count_ * padded), 0.0);
+  std::vector<float> row(static_cast<size_t>(x_.d));
+  for (int64_t c = 0; c < count_; ++c) {
+    const int64_t group = c / size * size, columns = std::min(size, count_ - group);
+    double* const to = &wide_[group * padded + 8 * (c - group)];
+    kernels().widen[type_](x_.row(centres_[c]), x_.d, row.data());
+    for (int64_t e = 0; e < x_.d; ++e) {
+      to[e / 8 * 8 * columns + e % 8] = static_cast<double>(row[e]);
+    }
+  }
 }
 
 void NearCentres::lower_exactly(const int64_t* rows, int64_t count,
                                 std::vector<double>& nearest) const {
   const int64_t most = std::clamp(kBlockFloats / x_.d / 4 * 4, int64_t{4}, kMostRows);
-  double inner[kMostRows];
+  const int64_t size = group_size(count_), padded = round_up(x_.d, 8);
+  double inner[kMostRows * kCrossed];
   for (int64_t first = 0; first < count; first += most) {
     const int64_t some = std::min(most, count - first);
-    for (int64_t c = 0; c < count_; ++c) {
-      const int64_t centre = centres_[c];
-      const double own = (*squares_)[centre];
-      kernels().dots[type_](x_.row(centre), x_.data, x_.ld, rows + first, some, x_.d, inner);
+    for (int64_t group = 0; group < count_; group += size) {
+      const int64_t columns = std::min(size, count_ - group);
+      kernels().cross[type_](x_.data, x_.ld, rows + first, some, x_.d, &wide_[group * padded],
+                             columns, inner);
       for (int64_t r = 0; r < some; ++r) {
         const int64_t row = rows[first + r];
-        const double far = distance(metric_, inner[r], (*squares_)[row], own);
-        nearest[row] = std::min(nearest[row], far);
+        const double square = (*squares_)[row];
+        double& value = nearest[row];
+        for (int64_t c = 0; c < columns; ++c) {
+          const double own = (*squares_)[centres_[group + c]];
+          value = std::min(value, distance(metric_, inner[r * columns + c], square, own));
+        }
       }
     }
   }
 }
 
 void NearCentres::multiply(Block& block, int64_t begin, int64_t columns) const {
-  const int64_t centres = std::min(columns, count_ - begin);
-  if (rows_pay(x_.d, centres)) {
-    float products[kMostRows];
-    for (int64_t c = 0; c < centres; ++c) {
-      kernels().rough_dots[type_](x_.row(centres_[begin + c]), x_.data, x_.ld, block.rows,
-                                  block.count, x_.d, products);
-      for (int64_t r = 0; r < block.count; ++r) block.sums[r * columns + c] = products[r];
-    }
-    for (int64_t r = 0; r < block.count; ++r) {
-      std::fill(&block.sums[r * columns + centres], &block.sums[r * columns] + columns, 0.0f);
-    }
-    return;
-  }
   if (block.data == nullptr) {
     const bool adjacent = block.rows[block.count - 1] - block.rows[0] == block.count - 1;
     if (adjacent && x_.dtype == DType::kFloat32) {
       block.data = static_cast<const float*>(x_.row(block.rows[0]));
       block.ld = x_.ld;
     } else {
-      block.widened.resize(static_cast<size_t>(kMostRows * x_.d));
+      block.widened.resize(static_cast<size_t>(block.count * x_.d));
       for (int64_t r = 0; r < block.count; ++r) {
         kernels().widen[type_](x_.row(block.rows[r]), x_.d, &block.widened[r * x_.d]);
       }
@@ -168,31 +180,38 @@ NearCentres::Limits NearCentres::limits(double square, double nearest) const {
   return {0.5 * (bar + square - off) - error, 2.0 * error + off};
 }
 
-// Returns the row's distance with some centres looked at.
-double NearCentres::settle(int64_t row, float* sums, int64_t begin, int64_t columns,
-                           double nearest) const {
-  const double square = (*squares_)[row];
-  const Limits limit = limits(square, nearest);
+// Lists what is left of some centres for a row.
+void NearCentres::settle(Block& block, int64_t row, float* sums, int64_t begin, int64_t columns,
+                         double nearest) const {
+  const Limits limit = limits((*squares_)[row], nearest);
   const double best =
       static_cast<double>(kernels().best(sums, &factor_[begin], &offset_[begin], columns));
   const int64_t centres = std::min(columns, count_ - begin);
+  const bool all = limit.gap == kInfinity;
+  if (!all && best < limit.floor) return;
+  const double wanted = std::max(limit.floor, best - limit.gap);
   int64_t left[kPanel];
-  int64_t found = 0;
-  if (limit.gap == kInfinity) {
-    for (int64_t c = 0; c < centres; ++c) left[found++] = centres_[begin + c];
-  } else {
-    if (best < limit.floor) return nearest;
-    const double wanted = std::max(limit.floor, best - limit.gap);
-    for (int64_t c = 0; c < centres; ++c) {
-      if (static_cast<double>(sums[c]) >= wanted) left[found++] = centres_[begin + c];
-    }
+  int64_t count = 0;
+  for (int64_t c = 0; c < centres; ++c) {  // no branches: it is hard to foretell
+    left[count] = centres_[begin + c];
+    count += all || static_cast<double>(sums[c]) >= wanted;
   }
-  double inner[kPanel];
-  kernels().dots[type_](x_.row(row), x_.data, x_.ld, left, found, x_.d, inner);
-  for (int64_t k = 0; k < found; ++k) {
-    nearest = std::min(nearest, distance(metric_, inner[k], square, (*squares_)[left[k]]));
+  block.left.insert(block.left.end(), static_cast<size_t>(count), row);
+  block.left_centres.insert(block.left_centres.end(), left, left + count);
+}
+
+void NearCentres::confirm(Block& block, std::vector<double>& nearest) const {
+  const size_t count = block.left.size();
+  block.inner.resize(std::max(block.inner.size(), count));
+  kernels().pair_dots[type_](x_.data, x_.ld, block.left.data(), block.left_centres.data(),
+                             static_cast<int64_t>(count), x_.d, block.inner.data());
+  for (size_t k = 0; k < count; ++k) {
+    const double square = (*squares_)[block.left[k]], own = (*squares_)[block.left_centres[k]];
+    double& value = nearest[block.left[k]];
+    value = std::min(value, distance(metric_, block.inner[k], square, own));
   }
-  return nearest;
+  block.left.clear();
+  block.left_centres.clear();
 }
 
 }  // namespace meddel

@@ -1,5 +1,6 @@
-// Rows and a few centres, all of whose products are worked out in fp32, many at a time; the truth's
-// are of those centres alone that these leave. Where the centres are too few to pay for codes.
+// Rows and a few centres, all of whose products are worked out, many at a time: the truth's, where
+// they are fewest, else in fp32, and the truth's of those centres alone that these leave. Where the
+// centres are too few to pay for codes.
 #pragma once
 
 #include <cstdint>
@@ -59,14 +60,15 @@ class NearCentres {
 
   struct Block;  // of rows, in cache
 
-  // The truth's products at once, where nothing else pays.
-  bool exact_pays() const;
   void lower_exactly(const int64_t* rows, int64_t count, std::vector<double>& nearest) const;
+  void widen_exactly();
 
   const float* panel(int64_t begin) const { return &panels_[begin * x_.d]; }
   void multiply(Block& block, int64_t begin, int64_t columns) const;
   Limits limits(double square, double nearest) const;
-  double settle(int64_t row, float* sums, int64_t begin, int64_t columns, double nearest) const;
+  void settle(Block& block, int64_t row, float* sums, int64_t begin, int64_t columns,
+              double nearest) const;
+  void confirm(Block& block, std::vector<double>& nearest) const;
 
   const Matrix& x_;
   const Metric metric_;
@@ -76,6 +78,8 @@ class NearCentres {
   const std::vector<double>* squares_ = nullptr;
   const int64_t* centres_ = nullptr;
   int64_t count_ = 0;
+  bool exact_ = false;         // the truth's products of all
+  std::vector<double> wide_;   // the centres in fp64, as Kernels::cross wants them, in groups
   std::vector<float> panels_;  // element e of centre c of a panel at [e * columns + c]
   std::vector<float> factor_;  // s = product * factor + offset
   std::vector<float> offset_;

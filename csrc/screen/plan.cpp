@@ -130,6 +130,8 @@ ScreenPlan plan_screens(double pairs, double columns, int64_t d) {
     case ScreenMode::kBoxes:
     case ScreenMode::kProducts:
     case ScreenMode::kCodes:
+    case ScreenMode::kPasses:
+    case ScreenMode::kNearCentres:
       break;
   }
   // A dense code costs as much as about 60 dense products, a prefix's basis some 20 ms (10^7 dense
@@ -193,6 +195,10 @@ BlockKind plan_grouped_block(double pairs, double columns, double most, int64_t 
 void use_screen(ScreenMode chosen) { mode = chosen; }
 
 bool boxes_forced() { return mode == ScreenMode::kBoxes; }
+
+bool passes_forced() { return mode == ScreenMode::kPasses; }
+
+bool near_forced() { return mode == ScreenMode::kNearCentres; }
 
 bool screens_forced() {
   return mode == ScreenMode::kAlways || mode == ScreenMode::kWide || mode == ScreenMode::kGrouped ||

@@ -135,8 +135,10 @@ def rows_of(x: Any) -> Any:
     return x.rows if isinstance(x, Prepared) else x
 
 
-def check_rows(name: str, x: Any, threads: int) -> Rows:
+def check_rows(name: str, x: Any, threads: int, *, finite: bool = True) -> Rows:
     """Check an (n, d) array of samples, and return it as the kernels take it.
+
+    Without `finite` not for NaN and infinities, which is then for the kernel to do.
 
     Raises
     ------
@@ -149,7 +151,8 @@ def check_rows(name: str, x: Any, threads: int) -> Rows:
     if isinstance(x, Prepared):
         return x.checked(name, threads)
     rows = open_rows(name, x)
-    check_finite(name, rows.array, threads)
+    if finite:
+        check_finite(name, rows.array, threads)
     return rows
 
 

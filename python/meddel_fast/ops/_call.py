@@ -77,9 +77,14 @@ def _gpu() -> Any:
     return importlib.import_module("meddel_fast.ops._gpu")  # imports torch and triton
 
 
-def checked(name: str, x: Any, threads: int, on: Any | None) -> Any:
-    """Check a set, and return it as the functions of :func:`core_of` take it."""
-    return check_rows(name, x, threads) if on is None else _gpu().Samples(name, rows_of(x), on)
+def checked(name: str, x: Any, threads: int, on: Any | None, *, finite: bool = True) -> Any:
+    """Check a set, and return it as the functions of :func:`core_of` take it.
+
+    Without `finite` its elements are left to a function that looks at them itself, on the CPU.
+    """
+    if on is not None:
+        return _gpu().Samples(name, rows_of(x), on)
+    return check_rows(name, x, threads, finite=finite)
 
 
 def checked_two(x: Any, y: Any | None, threads: int, on: Any | None) -> tuple[Any, Any]:

@@ -81,7 +81,7 @@ def kcenter_greedy(
     threads = resolve_threads(threads)
     check_choice("metric", metric, ("euclidean", "cosine"))
     on = choose_device(device, x=x)
-    core, rows = core_of(on), checked("x", x, threads, on)
+    core, rows = core_of(on), checked("x", x, threads, on, finite=False)
     k, limit, centres, start = check_centres(rows.n, k, radius, start, selected)
     indices, radii, nearest = core.kcenter_greedy(
         rows.matrix, k, limit, metric == "cosine", start, centres.tolist(), bool(distances), threads
