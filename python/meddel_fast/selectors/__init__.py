@@ -158,7 +158,8 @@ def select(
         :func:`meddel_fast.common.progress.reporting`.
     **options
         The method's own, and those that all have: ``seed``, ``threads``, ``exclude``, ``groups``,
-        ``group_rule``, ``classes``, ``target``, ``weights`` and ``selected`` (``help(mf.selectors.kcenter)`` explains them).
+        ``group_rule``, ``classes``, ``target``, ``weights`` and ``selected``
+        (``help(mf.selectors.kcenter)`` explains them).
 
     Raises
     ------

@@ -177,11 +177,10 @@ def _rung(task: Task, greedy: FarAndWanted, wish: Wish, settings: dict[str, Any]
     scores[order] = greedy.gains
     used = len(order) - greedy.distinct
     scores[order[greedy.distinct :]] -= wish.room
-    told = {"value": math.fsum(greedy.gains), "means": {}, "copies": used}
-    for name in wish.terms:
-        told["means"][name] = math.fsum(wish.terms[name][order]) / len(order)
+    means = {name: math.fsum(term[order]) / len(order) for name, term in wish.terms.items()}
     if wish.diversity:
-        told["means"]["diversity"] = math.fsum(greedy.at) / len(order)
+        means["diversity"] = math.fsum(greedy.at) / len(order)
+    told = {"value": math.fsum(greedy.gains), "means": means, "copies": used}
     reason = np.full(task.n, "budget", dtype="<U10")
     duplicate_of, similarity = np.full(task.n, -1), np.full(task.n, np.nan)
     if len(copies):

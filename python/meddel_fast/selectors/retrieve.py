@@ -18,6 +18,8 @@ from meddel_fast.selectors.plan import Choice, Task, scores_by_rank
 from meddel_fast.selectors.selector import selector
 from meddel_fast.selectors.strata import rank_within
 
+_ENTRIES, _ENTRY = 1 << 22, 64  # neighbours of seeds that are held together, and bytes of each
+
 
 @selector(
     paper="Oquab et al. 2024 (DINOv2)",
@@ -134,6 +136,11 @@ def _rest(task: Task, samples: NDArray[np.int64], score: NDArray[np.float64]) ->
     return task.without_selected(samples[np.argsort(-score[samples], kind="stable")])
 
 
+def _entries(task: Task) -> int:
+    """Return how many neighbours may be held at a time."""
+    return _ENTRIES if task.memory is None else min(_ENTRIES, task.memory // _ENTRY // 4)
+
+
 class _Nearest:
     """The samples nearest to each seed: round r has the r-th nearest of all of them."""
 
@@ -147,20 +154,26 @@ class _Nearest:
         x, eligible = self._task.x, self._eligible
         if len(eligible) == 0:
             return eligible
-        found = ops.topk_similarity(
-            self._like,
-            x if len(eligible) == self._task.n else x[eligible],
-            k=rounds,
-            memory=self._task.memory,
-            threads=self._task.threads,
-        )
-        similarity = to_numpy(found.similarity)
-        samples = eligible[to_numpy(found.indices)]
-        self._first = samples[:, 0]
-        turn = np.broadcast_to(np.arange(rounds), samples.shape)
-        order = np.lexsort((samples.ravel(), -similarity.ravel(), turn.ravel()))
-        entries = samples.ravel()[order]
-        return entries[np.sort(np.unique(entries, return_index=True)[1])]
+        turn = np.full(self._task.n, rounds)  # the first in which a seed has the sample
+        best = np.full(self._task.n, -np.inf)  # by what cosine
+        step = max(1, _entries(self._task) // rounds)
+        for start in range(0, self.width, step):
+            found = ops.topk_similarity(
+                self._like[start : start + step],
+                x if len(eligible) == self._task.n else x[eligible],
+                k=rounds,
+                memory=self._task.memory,
+                threads=self._task.threads,
+            )
+            samples = eligible[to_numpy(found.indices)]
+            self._first[start : start + step] = samples[:, 0]
+            before = turn.copy()
+            np.minimum.at(turn, samples, np.broadcast_to(np.arange(rounds), samples.shape))
+            best[turn < before] = -np.inf
+            newest = turn[samples] == np.arange(rounds)
+            np.maximum.at(best, samples[newest], to_numpy(found.similarity)[newest])
+        there = np.flatnonzero(turn < rounds)
+        return there[np.lexsort((there, -best[there], turn[there]))]
 
     def unserved(self, there: NDArray[np.int64]) -> int:
         """Return the number of seeds whose nearest sample is not among these."""
@@ -246,15 +259,20 @@ def _sweep(
 
 def _copies(task: Task, order: NDArray[np.int64], listed: int, dedup: float | None) -> _Swept:
     """Find near copies among samples in an order, those selected already before all others."""
-    if dedup is None or len(order) == 0:
-        return _Swept(
-            order, listed, np.ones(len(order), bool), np.full(len(order), -1), np.zeros(len(order))
+    keep, of = np.ones(len(order), dtype=bool), np.full(len(order), -1)
+    similarity = np.full(len(order), np.nan)
+    if dedup is not None and len(order) and len(task.selected):
+        result = ops.topk_similarity(
+            task.x[order], task.x[task.selected], k=1, memory=task.memory, threads=task.threads
         )
-    samples = np.concatenate([task.selected, order])
-    found = ops.deduplicate(task.x[samples], dedup, rule="greedy", threads=task.threads)
-    first = len(task.selected)
-    keep, of, similarity = (to_numpy(field)[first:] for field in found)
-    return _Swept(order, listed, keep, samples[of], similarity)
+        similarity = to_numpy(result.similarity)[:, 0]
+        keep, of = similarity < dedup, task.selected[to_numpy(result.indices)[:, 0]]
+    left = np.flatnonzero(keep)
+    if dedup is not None and len(left):
+        found = ops.deduplicate(task.x[order[left]], dedup, rule="greedy", threads=task.threads)
+        keep[left], of[left] = to_numpy(found.keep), order[left][to_numpy(found.representative)]
+        similarity[left] = to_numpy(found.similarity)
+    return _Swept(order, listed, keep, of, similarity)
 
 
 class _Copies(NamedTuple):

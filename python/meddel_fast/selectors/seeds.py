@@ -10,14 +10,12 @@ from numpy.typing import NDArray
 from meddel_fast import arrays, ops
 from meddel_fast.selectors.base import to_numpy
 from meddel_fast.selectors.plan import Task
-from meddel_fast.stores.store import Store
 
 
 def rows(name: str, value: Any, n: int | None) -> Any:
     """Accept an (m, d) array: a check of options."""
-    if not isinstance(value, Store):
-        arrays.check_rows(name, value, arrays.resolve_threads(None))
-    return value
+    arrays.check_rows(name, value, arrays.resolve_threads(None))
+    return value if hasattr(value, "shape") else np.asarray(value)
 
 
 def check_width(task: Task, **sets: Any) -> None:
