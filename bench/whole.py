@@ -118,7 +118,9 @@ def redundancy(name: str, n: int = 50_000) -> Race:
 
 def selector(method: str, n: int = 200_000) -> Race:
     x = data.make("clustered", n, D)
-    calls = {"ours": lambda: mf.selectors.select(method, x, n // 20, threads=1)}
+    needed = {"like": x[:: max(1, n // 1000)], "score": np.arange(n) % 997.0}
+    given = {option: needed[option] for option in METHODS[method].needs}
+    calls = {"ours": lambda: mf.selectors.select(method, x, n // 20, threads=1, **given)}
     return Race(f"selector {method}, 5 %", "clustered", f"{n} x {D}", calls)
 
 

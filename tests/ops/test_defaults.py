@@ -49,6 +49,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "d2": {"forward": 1.0, "reverse": 1.0},
     "ccs": {"strata": 50, "cutoff": 0.0, **CLUSTERED},
     "loss": {"keep": "high"},
+    "retrieve": {"mode": "sample", "strength": 1.0, "pick": "random", "min_seeds": 1, **CLUSTERED},
+    "combine": {"objectives": (("diversity", 1.0), ("typicality", 0.5))},
 }
 
 
@@ -75,7 +77,7 @@ def test_selectors() -> None:
     assert {name: defaults(method.plan) for name, method in METHODS.items()} == OPTIONS
     for method in METHODS.values():
         assert by_position_or_name(method.plan) == ["task"]
-    shared = {"seed": 0, "group_rule": "cover"}
+    shared = {"seed": 0, "group_rule": "cover", "target": "uniform"}
     for name in METHODS:
         function = getattr(selectors, name)
         assert by_position_or_name(function) == ["x", "budget"]

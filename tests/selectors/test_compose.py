@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_selectors import blobs, check_consistent, given, same
+from test_selectors import blobs, check_consistent, given, of_rows, same
 
 from meddel_fast import Prepared, _core, selectors
 from meddel_fast.selectors import METHODS, SELECTORS, Selection, check_options, select
 from meddel_fast.selectors.groups import quotas
 
 N = 40
+pytestmark = pytest.mark.filterwarnings("ignore:retrieve. kept")
 methods = pytest.mark.parametrize("name", list(SELECTORS))
 GROUPS = np.array([f"video {i}" for i in np.random.default_rng(2).integers(0, 6, N)])
 
@@ -28,7 +29,7 @@ def excluded() -> np.ndarray:
 def test_excluded_samples_are_as_good_as_absent(name: str) -> None:
     x, mask, more = blobs(), excluded(), given(name, N)
     left = np.flatnonzero(~mask)
-    inner = {key: value[left] for key, value in more.items()}
+    inner = of_rows(name, more, left)
     for budget in (1, 0.3, len(left)):
         found = select(name, x, budget, exclude=mask, **more)
         alone = select(name, x[left], budget, **inner)
@@ -163,7 +164,7 @@ def test_split_is_each_group_by_itself(name: str) -> None:
         if share == 0:
             assert not found.mask[rows].any()
             continue
-        inner = {key: value[rows] for key, value in more.items()}
+        inner = of_rows(name, more, rows)
         alone = select(name, x[rows], int(share), **inner)
         assert [i for i in found.order if groups[i] == group] == rows[alone.order].tolist()
         assert np.array_equal(found.reason[rows], alone.reason)
@@ -248,8 +249,8 @@ def test_signatures_and_docstrings_say_all(name: str) -> None:
     function = SELECTORS[name]
     parameters = list(inspect.signature(function).parameters)
     assert parameters[:2] == ["x", "budget"]
-    common = ["exclude", "groups", "group_rule", "weights", "selected", "memory"]
-    assert parameters[-6:] == common
+    common = ["exclude", "groups", "group_rule", "classes", "target"]
+    assert parameters[-8:] == [*common, "weights", "selected", "memory"]
     text = inspect.getdoc(function) or ""
     head = text[text.index("Parameters\n") : text.index("Returns\n")]
     for parameter in parameters:
@@ -362,7 +363,7 @@ def test_every_instruction_set_chooses_the_same(isa: str) -> None:
 def test_every_option_of_a_method_is_checked_before_any_work(name: str) -> None:
     method = METHODS[name]
     assert set(method.own) == {*method.checks, *method.per_sample, *method.positions}
-    needed = {"score": np.ones(N)} if "score" in method.needs else {}
+    needed = given(name, N)
     for option in (*method.checks, *method.positions):
         with pytest.raises((TypeError, ValueError), match=f"^{option} must be"):
             check_options(name, needed | {option: object()})

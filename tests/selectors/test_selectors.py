@@ -52,15 +52,36 @@ VARIANTS = [
     ("ccs", {"strata": 4, "cutoff": 0.2}),
     ("loss", {}),
     ("loss", {"keep": "low"}),
+    ("retrieve", {}),
+    ("retrieve", {"each": 2, "dedup": 0.5, "unlike": np.eye(7), "strength": 0.9}),
+    ("retrieve", {"mode": "cluster", "dedup": 0.9}),
+    ("combine", {}),
+    ("combine", {"objectives": {"typicality": -0.5, "diversity": 2, "dedup": 0.5}}),
+    ("combine", {"objectives": {"like": 1, "dedup": 0.9}, "like": np.ones((2, 7))}),
 ]
 
 
-def given(name: str, n: int) -> dict[str, Any]:
+def given(name: str, n: int, d: int = 6) -> dict[str, Any]:
     """The options that a method cannot do without, for the first n rows of the tests' data."""
     score = np.random.default_rng(8).integers(0, 6, 200)[:n].astype(np.float32)
-    return {"score": score} if "score" in METHODS[name].needs else {}
+    seeds = np.float32([[1, 2, 0, 0, 1, 2, 0], [0, 1, 3, -1, 0, 0, 1]])[:, :d]
+    return {option: {"score": score, "like": seeds}[option] for option in METHODS[name].needs}
 
 
+def fitting(options: dict[str, Any], d: int = 6) -> dict[str, Any]:
+    """Options of a variant, for samples of so many columns."""
+    return {k: v[:, :d] if k in ("like", "unlike") else v for k, v in options.items()}
+
+
+def of_rows(name: str, options: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:
+    """What `given` gives, for some of the samples."""
+    each = METHODS[name].per_sample
+    return {key: value[rows] if key in each else value for key, value in options.items()}
+
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:retrieve. kept", "ignore:combine. .* are near copies"
+)
 NAMES = [name + "".join(f"-{k}={v}" for k, v in options.items()) for name, options in VARIANTS]
 variants = pytest.mark.parametrize(("name", "options"), VARIANTS, ids=NAMES)
 may_remove_nothing = pytest.mark.filterwarnings("ignore:meddel. epsilon = 0.2 removed nothing")
@@ -105,7 +126,7 @@ def same(a: Selection, b: Selection) -> bool:
 @variants
 def test_every_budget_is_met_exactly(name: str, options: dict[str, Any]) -> None:
     x = blobs(24)
-    ladder = select_ladder(name, x, list(range(1, 25)), **options, **given(name, 24))
+    ladder = select_ladder(name, x, list(range(1, 25)), **fitting(options), **given(name, 24))
     for count, selection in enumerate(ladder, start=1):
         check_consistent(selection, 24, count)
     nested = METHODS[name].nested or (name == "meddel" and options.get("rule") != "greedy")
@@ -121,8 +142,10 @@ def test_degenerate_input(name: str, options: dict[str, Any]) -> None:
     options = {k: v for k, v in options.items() if k not in ("start", "neighbors", "clusters")}
     for x in (same_rows, np.zeros((7, 5), np.float32), np.eye(7, dtype=np.float32)):
         for count in range(1, 8):
-            check_consistent(select(name, x, count, **options, **given(name, 7)), 7, count)
-    options = options | given(name, 1)
+            d = x.shape[1]
+            more = fitting(options, d) | given(name, 7, d)
+            check_consistent(select(name, x, count, **more), 7, count)
+    options = fitting(options, 3) | given(name, 1, 3)
     check_consistent(select(name, np.ones((1, 3)), 1, **options), 1, 1)
     check_consistent(select(name, np.ones((1, 3)), 0.01, **options), 1, 1)
 
@@ -130,7 +153,7 @@ def test_degenerate_input(name: str, options: dict[str, Any]) -> None:
 @variants
 def test_ladder_equals_single_budgets_and_repeats(name: str, options: dict[str, Any]) -> None:
     x = blobs()
-    options = options | given(name, 40)
+    options = fitting(options) | given(name, 40)
     budgets = [1, 0.05, 0.33, 17, 1.0]
     for budget, selection in zip(budgets, select_ladder(name, x, budgets, **options), strict=True):
         assert same(selection, select(name, x, budget, **options))
@@ -139,7 +162,7 @@ def test_ladder_equals_single_budgets_and_repeats(name: str, options: dict[str, 
 
 @variants
 def test_save_and_load(name: str, options: dict[str, Any], tmp_path: Path) -> None:
-    selection = select(name, blobs(), 0.3, **options, **given(name, 40))
+    selection = select(name, blobs(), 0.3, **fitting(options), **given(name, 40))
     selection.save(tmp_path / "s.parquet", ids=[f"frame <{i}>.jpg" for i in range(40)])
     assert same(Selection.load(tmp_path / "s.parquet"), selection)
     assert [p.name for p in tmp_path.iterdir()] == ["s.parquet"]
@@ -148,10 +171,11 @@ def test_save_and_load(name: str, options: dict[str, Any], tmp_path: Path) -> No
 @pytest.mark.parametrize("name", [n for n in SELECTORS if n not in ("random", "loss")])
 def test_kinds_of_input_agree(name: str) -> None:
     x = np.round(blobs() * 8).astype(np.int8)
-    expected = select(name, x, 0.3)
+    more = given(name, 40)
+    expected = select(name, x, 0.3, **more)
     strided = np.repeat(x.astype(np.float32), 2, axis=1)[:, ::2]
     for other in (x.astype(np.float16), x.astype(np.float32), x.astype(np.float64), strided):
-        assert same(select(name, other, 0.3), expected)
+        assert same(select(name, other, 0.3, **more), expected)
 
 
 def test_torch_tensors_are_taken() -> None:
@@ -237,13 +261,14 @@ def test_exact_copies_tie_to_the_lowest_index() -> None:
     x = np.tile(np.float32([[3, 1, 2]]), (6, 1))
     for name, options in VARIANTS:
         drawn = name in ("random", "stratified", "ccs") or options.get("keep") == "random"
-        drawn = drawn or options.get("greedy") == "stochastic"
+        drawn = drawn or options.get("greedy") == "stochastic" or "mode" in options
         if drawn or "start" in options or "disruptive_fraction" in options:
             continue
         if "neighbors" in options or name == "d2":  # 0 is a neighbour of all copies, 5 of none
             continue
+        options = fitting(options, 3) | given(name, 6, 3)
         if name == "loss":
-            options = options | {"score": np.ones(6)}
+            options["score"] = np.ones(6)
         assert list(select(name, x, 2, **options).order) == [0, 1]
 
 

@@ -96,6 +96,46 @@ def test_arrays_come_from_files(embeddings: Path, tmp_path: Path) -> None:
         assert same(Selection.load(out), select("kcenter", blobs(), 9, **{name: value}))
 
 
+def test_objectives_seeds_and_targets(embeddings: Path, tmp_path: Path) -> None:
+    out, seeds = tmp_path / "out.parquet", np.ones((2, 6), np.float32)
+    np.save(tmp_path / "seeds.npy", seeds)
+    classes = ["a", "b"] * 20
+    (tmp_path / "classes.txt").write_text("".join(f"{c}\n" for c in classes))
+    like = ("--array", f"like={tmp_path / 'seeds.npy'}")
+    of_eight = (embeddings, "--budget", "8", "--out", out, "--method")
+    pairs = '[["diversity", 1], ["like", 0.5], ["dedup", 0.99]]'
+    wanted = [("diversity", 1), ("like", 0.5), ("dedup", 0.99)]
+    for text in (pairs, "{diversity = 1, like = 0.5, dedup = 0.99}"):
+        said(*of_eight, "combine", "--set", f"objectives={text}", *like)
+        assert same(
+            Selection.load(out), select("combine", blobs(), 8, objectives=wanted, like=seeds)
+        )
+    shares = ("--array", f"classes={tmp_path / 'classes.txt'}", "--set", "target={a = 0.25}")
+    said(*of_eight, "retrieve", *like, *shares)
+    found = Selection.load(out)
+    assert same(
+        found, select("retrieve", blobs(), 8, like=seeds, classes=classes, target={"a": 0.25})
+    )
+    assert (found.indices % 2).tolist().count(0) == 2
+    text = said(*of_eight, "combine", "--set", "objectives=like", status=2)
+    assert "objectives must be pairs of a name and a strength, got 'like'" in text
+
+
+def test_columns_of_the_manifest(tmp_path: Path) -> None:
+    manifest = blob_frames(tmp_path / "frames")
+    at = manifest.table.schema.get_field_index("label")
+    table = manifest.table.set_column(at, "label", [["a", "b", None] * 4])
+    type(manifest)("blobs", manifest.root, table).save(tmp_path / "m.parquet")
+    np.save(tmp_path / "y.npy", blobs(12))
+    asked = (
+        tmp_path / "y.npy", "--method", "kcenter", "--budget", "6", "--out", tmp_path / "s.parquet",
+        "--manifest", tmp_path / "m.parquet", "--array",
+    )  # fmt: skip
+    said(*asked, "classes=manifest:label")
+    assert np.bincount(Selection.load(tmp_path / "s.parquet").indices % 3).tolist() == [3, 3]
+    assert "name: wanted one of" in said(*asked, "classes=manifest:labels", status=2)
+
+
 def test_groups_of_the_manifest(tmp_path: Path) -> None:
     manifest = blob_frames(tmp_path / "frames")
     table = manifest.table.set_column(

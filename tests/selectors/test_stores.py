@@ -30,9 +30,15 @@ WEIGHTS = RNG.uniform(0.5, 1.0, N)
 SELECTED = np.flatnonzero(~EXCLUDE)[[9, 70, 3]]
 LABELS = RNG.integers(3, size=N)
 
+LIKE = clustered(RNG, 7, D, centres=6)
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:retrieve. kept", "ignore:combine. .* are near copies"
+)
+
 COMMON: dict[str, dict[str, Any]] = {
     "plain": {},
     "exclude": {"exclude": EXCLUDE, "seed": 5},
+    "classes": {"classes": LABELS, "exclude": EXCLUDE, "target": {"1": 0.4, "2": 0.3}},
     "cover": {"groups": GROUPS, "threads": 1},
     "split": {"groups": GROUPS, "group_rule": "split"},
     "weights": {"weights": WEIGHTS},
@@ -60,10 +66,24 @@ OWN: dict[str, list[dict[str, Any]]] = {
     "d2": [{"neighbors": 4, "forward": 0.5}],
     "ccs": [{"strata": 4, "cutoff": 0.1, "clusters": 3}],
     "loss": [{"keep": "low"}],
+    "retrieve": [
+        {"mode": "cluster", "dedup": 0.9, "clusters": 5, "pick": "near"},
+        {"each": 3, "dedup": 0.8, "unlike": X[:2]},
+    ],
+    "combine": [{"objectives": {"like": 1, "diversity": 1, "dedup": 0.7}, "like": X[:3]}],
 }
 CASES = [(name, dict(COMMON[common])) for name in SELECTORS for common in COMMON] + [
     (name, options | {"exclude": EXCLUDE}) for name in OWN for options in OWN[name]
 ]
+
+
+def needed(name: str) -> dict[str, Any]:
+    """What a method is called with in all cases."""
+    given = {"score": SCORE, "like": LIKE}
+    return {
+        option: given[option]
+        for option in (*SELECTORS[name].method.needs, *["score"] * (name == "d2"))
+    }
 
 
 def takes(name: str, options: dict[str, Any]) -> bool:
@@ -75,7 +95,7 @@ CASES = [(name, options) for name, options in CASES if takes(name, options)]
 
 def call(number: int, x: Any, **more: Any) -> list[Selection]:
     name, options = CASES[number]
-    own = {"score": SCORE} if name in ("loss", "d2") else {}
+    own = needed(name)
     return SELECTORS[name](x, [20, 0.5], **own, **options, **more)
 
 
@@ -150,7 +170,7 @@ def test_a_budget_for_an_array_changes_nothing(number: int) -> None:
 def test_a_bfloat16_tensor_with_a_budget(name: str) -> None:
     torch = pytest.importorskip("torch")
     x = torch.from_numpy(X).to(torch.bfloat16)
-    own = {"score": SCORE} if name in ("loss", "d2") else {}
+    own = needed(name)
     expected = [mf.selectors.select(name, x, 20, exclude=EXCLUDE, **own)]
     found = [mf.selectors.select(name, x, 20, exclude=EXCLUDE, memory=MEMORY, **own)]
     assert_equal(found, expected)
@@ -160,7 +180,7 @@ def test_a_bfloat16_tensor_with_a_budget(name: str) -> None:
 def test_a_budget_too_small_says_what_is_needed(folder: Path, name: str) -> None:
     if name in ("random", "loss"):
         pytest.skip("reads no rows")
-    own = {"score": SCORE} if name == "d2" else {}
+    own = needed(name)
     with pytest.raises(ValueError, match=r"memory must be at least \d+ bytes for .*, got 1000"):
         mf.selectors.select(name, open_store(_npy(folder), memory=1000), 20, **own)
 
@@ -170,9 +190,7 @@ def test_nan_is_named_with_its_row_by_every_selector_that_is_given_a_budget() ->
     x[77, 3] = np.nan
     for name in SELECTORS:
         with pytest.raises(ValueError, match=r"x must be finite in fp32, got NaN .* row 77$"):
-            mf.selectors.select(
-                name, x, 20, memory=MEMORY, **({"score": SCORE} if name == "loss" else {})
-            )
+            mf.selectors.select(name, x, 20, memory=MEMORY, **needed(name))
 
 
 def test_some_rows_of_a_store(store: Store) -> None:

@@ -93,7 +93,8 @@ def check_selectors(config: RunConfig, n: int | None = None) -> None:
                 f"run trains itself, got {given!r}"
                 + (" with an encoder given by [encoder] path" if config.encoder.path else "")
             )
-        one_each = {*METHODS[name].per_sample, "exclude", "groups", "weights", "selected"}
+        shared = {"exclude", "groups", "classes", "weights", "selected"}
+        one_each = {*METHODS[name].per_sample, *shared}
         for option in sorted(one_each & set(options) - {"score"}):
             value = options[option]
             if not isinstance(value, Sequence) or isinstance(value, str):

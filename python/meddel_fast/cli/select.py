@@ -48,9 +48,10 @@ def select(
         typer.Option(
             "--array",
             metavar="NAME=FILE",
-            help="exclude, groups, weights, selected, score, strata or labels, from a .npy file, a "
-            ".txt file with a line a sample, or (exclude, selected) a saved selection; "
-            "groups=manifest takes the manifest's. Repeatable.",
+            help="exclude, groups, classes, weights, selected, score, strata or labels, from a "
+            ".npy file, a .txt file with a line a sample, or (exclude, selected) a saved "
+            "selection; like or unlike, embeddings of any number of samples. groups=manifest takes "
+            "the manifest's, classes=manifest:label a column of it. Repeatable.",
         ),
     ] = None,
     manifest: Annotated[
@@ -162,15 +163,23 @@ def _arrays(texts: list[str], rows: Manifest | None) -> dict[str, Any]:
         name, equals, where = text.partition("=")
         if not (name and equals and where):
             raise ConfigError(f"--array must be NAME=FILE, got '{text}'")
-        if (name, where) == ("groups", "manifest"):
-            if rows is None:
-                raise ConfigError("--array groups=manifest needs --manifest")
-            loaded[name] = rows.column("group")
-            continue
         if name in loaded:
             raise ConfigError(f"--array {name} is given twice")
-        loaded[name] = _load(name, Path(where))
+        if where.partition(":")[0] == "manifest" and name in ("groups", "classes"):
+            loaded[name] = _column(name, where, rows)
+        else:
+            loaded[name] = _load(name, Path(where))
     return loaded
+
+
+def _column(name: str, where: str, rows: Manifest | None) -> Any:
+    """Return a manifest's column, by default that of the groups; null stands for none."""
+    import numpy as np
+
+    if rows is None:
+        raise ConfigError(f"--array {name}={where} needs --manifest")
+    values = rows.column(where.partition(":")[2] or "group")
+    return np.array(["" if value is None else str(value) for value in values], dtype=np.str_)
 
 
 def _options(settings: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
@@ -187,8 +196,10 @@ def _load(name: str, path: Path) -> Any:
 
     from meddel_fast.common.npy import load_npy
 
-    if not path.is_file():
+    if not path.exists() or (path.is_dir() and name not in ("like", "unlike")):
         raise FileNotFoundError(f"--array {name}: no file {path}")
+    if name in ("like", "unlike"):
+        return load_embeddings(path)
     if path.suffix == ".parquet" and name in ("exclude", "selected"):
         from meddel_fast.selectors import Selection
 

@@ -17,6 +17,8 @@
 ``d2``          difficulty passed on to neighbours: hard, dense and diverse
 ``ccs``         the same number from each range of a score
 ``loss``        the highest (or lowest) scores, of a model's loss say
+``retrieve``    the most similar to each of some seeds
+``combine``     several objectives with strengths, in one greedy
 ==============  ====================================================================================
 
 Every method keeps exactly the number asked for, gives ties to the lowest index, and returns the
@@ -33,6 +35,8 @@ take weights. What they share:
 ``options``          checks of single options
 ``base``             checks of rows and budget, random keys
 ``groups``           patients or videos that are covered, or split the budget
+``targets``          shares of the budget that classes are to have
+``seeds``            rows that are wanted more of, or less
 ``clusters``         k-means that methods share, and the order of a sweep
 ``strata``           groups that a budget is divided among, or clusters for them
 ``neighbor_graph``   most similar samples, as edges
@@ -54,6 +58,7 @@ from meddel_fast.common.files import Progress
 from meddel_fast.common.progress import reporting
 from meddel_fast.selectors import export
 from meddel_fast.selectors.ccs import ccs
+from meddel_fast.selectors.combine import combine
 from meddel_fast.selectors.craig import craig
 from meddel_fast.selectors.d2 import d2
 from meddel_fast.selectors.d4 import d4
@@ -68,6 +73,7 @@ from meddel_fast.selectors.method import Method
 from meddel_fast.selectors.moderate import moderate
 from meddel_fast.selectors.prototypes import prototypes
 from meddel_fast.selectors.random import random
+from meddel_fast.selectors.retrieve import retrieve
 from meddel_fast.selectors.selection import REASONS, Selection
 from meddel_fast.selectors.selector import Selector
 from meddel_fast.selectors.semdedup import semdedup, semdedup_ladder
@@ -81,6 +87,7 @@ __all__ = [
     "Method",
     "Selection",
     "ccs",
+    "combine",
     "craig",
     "d2",
     "d4",
@@ -96,6 +103,7 @@ __all__ = [
     "moderate",
     "prototypes",
     "random",
+    "retrieve",
     "select",
     "select_ladder",
     "semdedup",
@@ -105,7 +113,7 @@ __all__ = [
 
 _ALL: tuple[Selector, ...] = (
     random, stratified, kcenter, semdedup, meddel, prototypes, d4, density, moderate, facility,
-    craig, graphcut, herding, d2, ccs, loss,
+    craig, graphcut, herding, d2, ccs, loss, retrieve, combine,
 )  # fmt: skip
 
 METHODS: dict[str, Method] = {f.method.name: f.method for f in _ALL}
@@ -113,7 +121,7 @@ METHODS: dict[str, Method] = {f.method.name: f.method for f in _ALL}
 
 SELECTORS: dict[str, Selector] = {f.method.name: f for f in _ALL}
 
-DRAW_NOTHING = frozenset({"kcenter", "graphcut", "herding", "d2", "loss"})
+DRAW_NOTHING = frozenset({"kcenter", "graphcut", "herding", "d2", "loss", "combine"})
 """Methods that take a seed for the common interface only: every seed selects the same."""
 
 
@@ -150,7 +158,8 @@ def select(
         :func:`meddel_fast.common.progress.reporting`.
     **options
         The method's own, and those that all have: ``seed``, ``threads``, ``exclude``, ``groups``,
-        ``group_rule``, ``weights`` and ``selected`` (``help(mf.selectors.kcenter)`` explains them).
+        ``group_rule``, ``classes``, ``target``, ``weights`` and ``selected``
+        (``help(mf.selectors.kcenter)`` explains them).
 
     Raises
     ------

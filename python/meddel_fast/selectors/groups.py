@@ -92,6 +92,17 @@ def cover(
     return np.concatenate([np.delete(order, gone), first]), len(missing)
 
 
+def split_seats(
+    groups: Groups, selected: NDArray[np.int64], counts: list[int]
+) -> list[NDArray[np.int64]]:
+    """Divide each budget among the groups, by rising code, those without a group first."""
+    codes, inverse = np.unique(groups.code, return_inverse=True)
+    held = np.bincount(inverse[selected], minlength=len(codes))
+    least = np.maximum(held, codes >= 0)  # samples without a group need not be among the kept
+    sizes = np.bincount(inverse)
+    return [quotas(sizes, least, count) for count in counts]
+
+
 def quotas(sizes: NDArray[np.int64], least: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """Divide a budget among groups in proportion to their sizes.
 

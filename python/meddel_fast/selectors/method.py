@@ -10,6 +10,7 @@ from typing import Any
 from meddel_fast.arrays import check_choice, check_int, resolve_threads
 from meddel_fast.selectors.options import Check
 from meddel_fast.selectors.plan import Choice
+from meddel_fast.selectors.targets import check_target
 from meddel_fast.sharded.memory import check_memory
 
 GROUP_RULES = ("cover", "split")
@@ -20,6 +21,8 @@ SHARED: dict[str, Any] = {
     "exclude": None,
     "groups": None,
     "group_rule": "cover",
+    "classes": None,
+    "target": "uniform",
     "weights": None,
     "selected": None,
     "memory": None,
@@ -62,6 +65,8 @@ class Method:
         What the other options may be, see :mod:`~meddel_fast.selectors.options`.
     instead
         Options that take the place of others, which must not be given beside them.
+    sets
+        Options that hold rows of their own, as many as there are.
     """
 
     name: str
@@ -76,6 +81,7 @@ class Method:
     positions: tuple[str, ...]
     checks: dict[str, Check]
     instead: dict[str, tuple[str, ...]]
+    sets: tuple[str, ...] = ()
 
     @property
     def own(self) -> dict[str, inspect.Parameter]:
@@ -128,7 +134,8 @@ class Method:
             )
         lacking = [name for name in self.needs if options.get(name) is None]
         if lacking:
-            raise TypeError(f"{self.name}: needs {', '.join(lacking)}, one value for each sample")
+            each = "" if set(lacking) <= set(self.sets) else ", one value for each sample"
+            raise TypeError(f"{self.name}: needs {', '.join(lacking)}{each}")
         for name, others in self.instead.items():
             idle = [other for other in others if options.get(other) is not None]
             if options.get(name) is not None and idle:
@@ -154,5 +161,10 @@ def _check_shared(options: dict[str, Any]) -> None:
     check_choice("group_rule", shared["group_rule"], GROUP_RULES)
     if shared["group_rule"] != SHARED["group_rule"] and shared["groups"] is None:
         raise ValueError(f"group_rule has no effect without groups, got {shared['group_rule']!r}")
+    check_target(shared["target"])
+    if shared["target"] != SHARED["target"] and shared["classes"] is None:
+        raise ValueError(f"target has no effect without classes, got {shared['target']!r}")
+    if shared["classes"] is not None and shared["group_rule"] == "split":
+        raise ValueError("group_rule must be 'cover' beside classes, which split the budget too")
     if shared["memory"] is not None:
         check_memory(shared["memory"])

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from meddel_fast.arrays import check_index_vector, check_names, to_numpy
 from meddel_fast.common.floating_point import exactly
 from meddel_fast.selectors.base import check_budget, check_rows
-from meddel_fast.selectors.groups import Groups, check_groups, cover, quotas
+from meddel_fast.selectors.groups import check_groups, cover, split_seats
 from meddel_fast.selectors.method import SHARED, Method, Plan
 from meddel_fast.selectors.options import Check
 from meddel_fast.selectors.plan import Choice, Task, among
 from meddel_fast.selectors.selection import Selection, make_selection
+from meddel_fast.selectors.targets import check_classes, tell_missed
 
 _COMMON = """\
 seed
@@ -37,6 +38,15 @@ group_rule : {"cover", "split"}
     replaces the least wanted one of those whose group keeps another. "split": the method works on
     each group by itself, with a part of the budget in proportion to the group's size (Webster's
     rule) and at least 1; scores compare inside a group only.
+classes : int or str, shape (n,), optional
+    Class, site, scanner, video or cluster of each sample, for `target`; a negative number or an
+    empty string stands for none. The method works on each class by itself, with its part of the
+    budget; scores compare inside a class only.
+target : {"uniform", "given"} or dict
+    Parts of the budget: as much of each class ("uniform"), in proportion to their sizes ("given"),
+    or by class shares that sum to 1 at most, the rest for the classes that are not named. Places
+    are given by Webster's rule. Those that a class has no samples for go to the others, and are
+    told: ``settings["target_missed"]``, and a warning.
 weights : float, shape (n,), optional
     Preference for each sample, above 0. {weights}
 selected : int, shape (m,), optional
@@ -72,13 +82,14 @@ def selector(
     positions: tuple[str, ...] = (),
     checks: dict[str, Check] | None = None,
     instead: dict[str, tuple[str, ...]] | None = None,
+    sets: tuple[str, ...] = (),
 ) -> Callable[[Plan], Selector]:
     """Make the public function of a plan, see :class:`Method` for what to say of it."""
 
     def decorate(plan: Plan) -> Selector:
         method = Method(
             plan.__name__, plan, paper, cost, exact, nested, good_for, weights,
-            per_sample or {}, positions, checks or {}, instead or {},
+            per_sample or {}, positions, checks or {}, instead or {}, sets,
         )  # fmt: skip
 
         @exactly
@@ -137,26 +148,34 @@ def _run(method: Method, x: Any, budgets: list[Any], options: dict[str, Any]) ->
     )
     own = method.check_options(options, n, len(pool))
     groups = check_groups(shared["groups"], pool, n, task.selected, counts)
+    classes = check_classes(shared["classes"], shared["target"], pool, n)
     for name in method.per_sample:
         if own.get(name) is not None:
             own[name] = _check_per_sample(name, own[name], n, method.per_sample[name])[pool]
     named = {k: v for k, v in own.items() if k in method.positions}
     own |= {k: min(int(np.searchsorted(pool, v)), task.n - 1) for k, v in named.items()}
-    if groups is not None and shared["group_rule"] == "split":
-        choices = _split(method, task, own, groups)
-    else:
-        choices = _choices(method, task, own)
-    found = []
+    choices = _choices(method, task, own)
+    if classes is not None:
+        choices = _split(method, task, own, classes.code, classes.seats(task.selected, counts))
+    elif groups is not None and shared["group_rule"] == "split":
+        seats = split_seats(groups, task.selected, counts)
+        choices = _split(method, task, own, groups.code, seats)
+    found, missed = [], list[dict[str, int]]()
     for budget, count, choice in zip(budgets, counts, choices, strict=True):
         order, about = np.concatenate([task.selected, choice.order]), dict[str, Any]()
         if groups is not None:
             about |= {"groups": groups.number, "group_rule": shared["group_rule"]}
             if shared["group_rule"] == "cover":
                 order, about["replaced"] = cover(order, choice.scores, groups, len(task.selected))
+        if classes is not None:
+            missed.append(classes.missed(order))
+            about |= {"classes": classes.number, "target": classes.target}
+            about["target_missed"] = missed[-1]
         if len(task.selected):
             about["selected"] = len(task.selected)
         settings = {"budget": budget, "count": count, **choice.settings, **named, **about}
         found.append(_placed(method.name, choice, order, task, pool, n, settings))
+    tell_missed(method.name, missed, counts)
     return found
 
 
@@ -172,14 +191,19 @@ def _choices(method: Method, task: Task, own: dict[str, Any]) -> Iterator[Choice
             yield Choice(np.zeros(0, dtype=np.int64), np.zeros(task.n), {})
 
 
-def _split(method: Method, task: Task, own: dict[str, Any], groups: Groups) -> Iterator[Choice]:
-    """Choose inside each group by itself, and join what was chosen."""
-    codes = np.unique(groups.code)
-    parts = [np.flatnonzero(groups.code == code) for code in codes]
-    held = np.array([np.isin(task.selected, part).sum() for part in parts])
-    sizes = np.array([len(part) for part in parts])
-    least = np.maximum(held, codes >= 0)  # samples without a group need not be among the kept
-    seats = [quotas(sizes, least, count) for count in task.counts]
+def _split(
+    method: Method,
+    task: Task,
+    own: dict[str, Any],
+    code: NDArray[np.int64],
+    seats: list[NDArray[np.int64]],
+) -> Iterator[Choice]:
+    """Choose among the samples of each code by itself, and join what was chosen.
+
+    `seats` holds, for each count, how many of each code there is, by rising code.
+    """
+    sizes = np.unique(code, return_counts=True)[1]
+    parts = np.split(np.argsort(code, kind="stable"), np.cumsum(sizes)[:-1])
     chosen = []
     for place, part in enumerate(parts):
         inside = np.isin(task.selected, part)
@@ -199,7 +223,7 @@ def _split(method: Method, task: Task, own: dict[str, Any], groups: Groups) -> I
             if name in own:
                 options[name] = min(int(np.searchsorted(part, own[name])), len(part) - 1)
         chosen.append(list(_choices(method, sub, options)))
-    told = {k: v for k, v in own.items() if k not in method.per_sample}
+    told = {k: v for k, v in own.items() if k not in (*method.per_sample, *method.sets)}
     for rung in range(len(task.counts)):
         yield _joined([choices[rung] for choices in chosen], parts, task.n, told)
 

@@ -99,7 +99,7 @@ class Chooser:
         given: dict[str, Any] = {"seed": self.seed, "threads": self.threads}
         given |= self.options.get(name, {})
         given["seed"] = check_int(f"[selectors.{name}] seed", given["seed"], 0) + draw
-        for option in {*METHODS[name].per_sample, "groups", "weights"} & set(given):
+        for option in {*METHODS[name].per_sample, "groups", "classes", "weights"} & set(given):
             values = given[option]
             if values is None:
                 continue
