@@ -48,7 +48,9 @@ def test_plain_greedy_selection(
     edges = _graph(kind, n, k)
     weights = np.random.default_rng(1).integers(0, 3, size=n).astype(float)
     counts = [len(selected) + 1, n // 2, n]
-    order, won, found = _core.facility(*edges, weights if weighted else None, selected, counts)
+    order, won, found = _core.facility(
+        *edges, weights if weighted else None, selected, counts, 1, 2
+    )
     if not weighted:
         weights = np.ones(n)
     best, by = np.zeros(n), np.full(n, -1)
