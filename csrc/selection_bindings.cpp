@@ -77,9 +77,9 @@ py::tuple facility_py(const Index& start, const Index& source, const Doubles& va
                       const std::vector<int64_t>& counts, int hops, int threads) {
   const Graph edges = graph(start, source, value, weights, hops);
   check_distinct(selected, edges.n, "samples");
-  int64_t before = static_cast<int64_t>(selected.size());
+  int64_t before = static_cast<int64_t>(selected.size()) - 1;
   for (const int64_t count : counts) {
-    MEDDEL_CHECK(count > before && count <= edges.n, "counts must rise, beyond those selected");
+    MEDDEL_CHECK(count > before && count <= edges.n, "counts must rise, from those selected on");
     before = count;
   }
   MEDDEL_CHECK(!counts.empty(), "expected counts");

@@ -178,6 +178,10 @@ Facility facility(const Graph& graph, const std::vector<int64_t>& selected,
   std::make_heap(heap.begin(), heap.end());
   Facility out;
   auto count = counts.begin();
+  if (*count == before) {
+    out.at.push_back(coverage.state(context));
+    ++count;
+  }
   for (int64_t step = 0; step < steps; ++step) {
     std::pop_heap(heap.begin(), heap.end());
     while (heap.back().step < step) {

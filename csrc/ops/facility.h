@@ -39,8 +39,8 @@ struct Facility {
 
 // Keeps the sample of the highest gain, the lowest among equals, again and again: a sample's gain
 // is the sum over its edges of max(0, value - best of the source), weighted. Says what is
-// represented when as many as each of `counts` are kept, which rise and include the selected ones.
-// Requires as many samples.
+// represented when as many as each of `counts` are kept, which rise and include the selected ones:
+// there may be no others in the first. Requires as many samples.
 //
 // A gain of any time before bounds the gain now: each of its terms only falls, and sums of equally
 // many smaller terms, added in the same order, are not larger when rounded either. So the first

@@ -12,6 +12,7 @@
 ``moderate``    closest to the median distance from the centre
 ``facility``    the samples that represent all others best
 ``craig``       the same by distance, with a weight for each kept sample
+``coverage``    within a step or two of the others in a neighbour graph, class by class
 ``graphcut``    represents the others, and repeats itself little
 ``herding``     the mean of what is kept follows the mean of all
 ``d2``          difficulty passed on to neighbours: hard, dense and diverse
@@ -36,6 +37,7 @@ take weights. What they share:
 ``clusters``         k-means that methods share, and the order of a sweep
 ``strata``           groups that a budget is divided among, or clusters for them
 ``neighbor_graph``   most similar samples, as edges
+``edge_files``       the same in temporary files, where a budget does not hold them
 ``spanning_forest``  thresholds at which similar samples become one component
 ``unit_rows``        samples scaled to norm 1
 ``exp_log``          exponential and logarithm, the same on every machine
@@ -54,6 +56,7 @@ from meddel_fast.common.files import Progress
 from meddel_fast.common.progress import reporting
 from meddel_fast.selectors import export
 from meddel_fast.selectors.ccs import ccs
+from meddel_fast.selectors.coverage import coverage
 from meddel_fast.selectors.craig import craig
 from meddel_fast.selectors.d2 import d2
 from meddel_fast.selectors.d4 import d4
@@ -81,6 +84,7 @@ __all__ = [
     "Method",
     "Selection",
     "ccs",
+    "coverage",
     "craig",
     "d2",
     "d4",
@@ -105,7 +109,7 @@ __all__ = [
 
 _ALL: tuple[Selector, ...] = (
     random, stratified, kcenter, semdedup, meddel, prototypes, d4, density, moderate, facility,
-    craig, graphcut, herding, d2, ccs, loss,
+    craig, coverage, graphcut, herding, d2, ccs, loss,
 )  # fmt: skip
 
 METHODS: dict[str, Method] = {f.method.name: f.method for f in _ALL}
@@ -113,7 +117,7 @@ METHODS: dict[str, Method] = {f.method.name: f.method for f in _ALL}
 
 SELECTORS: dict[str, Selector] = {f.method.name: f for f in _ALL}
 
-DRAW_NOTHING = frozenset({"kcenter", "graphcut", "herding", "d2", "loss"})
+DRAW_NOTHING = frozenset({"kcenter", "coverage", "graphcut", "herding", "d2", "loss"})
 """Methods that take a seed for the common interface only: every seed selects the same."""
 
 
@@ -150,7 +154,8 @@ def select(
         :func:`meddel_fast.common.progress.reporting`.
     **options
         The method's own, and those that all have: ``seed``, ``threads``, ``exclude``, ``groups``,
-        ``group_rule``, ``weights`` and ``selected`` (``help(mf.selectors.kcenter)`` explains them).
+        ``group_rule``, ``weights``, ``selected``, ``memory`` and ``group``
+        (``help(mf.selectors.kcenter)`` explains them).
 
     Raises
     ------
