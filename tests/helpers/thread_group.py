@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 T = TypeVar("T")
 
+_LONGEST = 60  # seconds that one waits for another, which may have failed
+
 
 class _Table:
     """Where the threads of a group lay what they give."""
@@ -31,9 +33,9 @@ class ThreadGroup:
 
     def allgather(self, array: NDArray[Any]) -> list[NDArray[Any]]:
         self._table.given[self.rank] = array.copy()
-        self._table.barrier.wait(60)
+        self._table.barrier.wait(_LONGEST)
         found = list(self._table.given)
-        self._table.barrier.wait(60)
+        self._table.barrier.wait(_LONGEST)
         assert len({(a.dtype, a.shape[1:]) for a in found}) == 1
         return [np.array(a) for a in found]
 
@@ -41,9 +43,9 @@ class ThreadGroup:
         if self.rank == root:
             assert array is not None
             self._table.given[root] = array.copy()
-        self._table.barrier.wait(60)
+        self._table.barrier.wait(_LONGEST)
         found = np.array(self._table.given[root])
-        self._table.barrier.wait(60)
+        self._table.barrier.wait(_LONGEST)
         return found
 
 
@@ -55,7 +57,6 @@ def on_ranks(size: int, work: Callable[[ThreadGroup], T]) -> list[T | BaseExcept
         try:
             return work(ThreadGroup(rank, table))
         except Exception as error:
-            table.barrier.abort()  # the others need not wait
             return error
 
     with ThreadPoolExecutor(size) as pool:
