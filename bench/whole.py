@@ -30,7 +30,8 @@ CLUSTERS = {
     "scikit-learn": peers.sklearn_clusters,
 }  # fmt: skip
 SELECTORS = (
-    "kcenter", "semdedup", "meddel", "d4", "density", "prototypes", "facility", "herding",
+    "kcenter", "semdedup", "meddel", "d4", "density", "prototypes", "facility", "coverage",
+    "herding",
 )  # fmt: skip
 
 

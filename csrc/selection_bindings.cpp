@@ -50,7 +50,8 @@ py::array_t<double> spanning_weights_py(const Index& i, const Index& j, const py
 }
 
 Graph graph(const Index& start, const Index& source, const Doubles& value,
-            const std::optional<Doubles>& weights) {
+            const std::optional<Doubles>& weights, int hops) {
+  MEDDEL_CHECK(hops == 1 || hops == 2, "hops must be 1 or 2");
   MEDDEL_CHECK(start.ndim() == 1 && start.shape(0) >= 2 && start.at(0) == 0,
                "start must begin at 0");
   const int64_t n = start.shape(0) - 1, edges = start.at(n);
@@ -62,7 +63,7 @@ Graph graph(const Index& start, const Index& source, const Doubles& value,
   if (weights) check_length(*weights, n, "weights");
   const auto [least, most] = std::minmax_element(source.data(), source.data() + edges);
   MEDDEL_CHECK(*least >= 0 && *most < n, "sources must be samples");
-  return {n, start.data(), source.data(), value.data(), weights ? weights->data() : nullptr};
+  return {n, start.data(), source.data(), value.data(), weights ? weights->data() : nullptr, hops};
 }
 
 py::tuple facility_tuple(Facility&& out) {
@@ -73,24 +74,24 @@ py::tuple facility_tuple(Facility&& out) {
 
 py::tuple facility_py(const Index& start, const Index& source, const Doubles& value,
                       const std::optional<Doubles>& weights, const std::vector<int64_t>& selected,
-                      const std::vector<int64_t>& counts) {
-  const Graph edges = graph(start, source, value, weights);
+                      const std::vector<int64_t>& counts, int hops, int threads) {
+  const Graph edges = graph(start, source, value, weights, hops);
   check_distinct(selected, edges.n, "samples");
-  int64_t before = static_cast<int64_t>(selected.size());
+  int64_t before = static_cast<int64_t>(selected.size()) - 1;
   for (const int64_t count : counts) {
-    MEDDEL_CHECK(count > before && count <= edges.n, "counts must rise, beyond those selected");
+    MEDDEL_CHECK(count > before && count <= edges.n, "counts must rise, from those selected on");
     before = count;
   }
   MEDDEL_CHECK(!counts.empty(), "expected counts");
-  return facility_tuple(
-      call(1, [&](const Context& context) { return facility(edges, selected, counts, context); }));
+  return facility_tuple(call(
+      threads, [&](const Context& context) { return facility(edges, selected, counts, context); }));
 }
 
 py::tuple stochastic_facility_py(const Index& start, const Index& source, const Doubles& value,
                                  const std::optional<Doubles>& weights,
                                  const std::vector<int64_t>& selected,
                                  const std::vector<int64_t>& left, const Doubles& draws) {
-  const Graph edges = graph(start, source, value, weights);
+  const Graph edges = graph(start, source, value, weights, 1);
   check_distinct(selected, edges.n, "samples");
   check_distinct(left, edges.n, "samples");
   MEDDEL_CHECK(draws.ndim() == 2 && draws.shape(1) >= 1, "expected some draws a step");

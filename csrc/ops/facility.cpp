@@ -38,6 +38,55 @@ class Pulse {
   Clock::time_point last_ = Clock::now();
 };
 
+// What a thread works out a sample's column with, where that is not at hand.
+class Walk {
+ public:
+  // The edges that lead to a sample, over one step or two.
+  struct Column {
+    const int64_t* source;
+    const double* value;
+    int64_t size;
+    int64_t looked_at;  // edges, for it
+  };
+
+  Column column(const Graph& graph, int64_t j) {
+    const int64_t first = graph.start[j], last = graph.start[j + 1];
+    if (graph.hops == 1) {
+      return {graph.source + first, graph.value + first, last - first, last - first};
+    }
+    if (most_.empty()) most_.assign(static_cast<size_t>(graph.n), kUnseen);
+    source_.clear();
+    int64_t looked_at = last - first;
+    for (int64_t e = first; e < last; ++e) visit(graph.source[e], graph.value[e]);
+    for (int64_t e = first; e < last; ++e) {
+      const int64_t m = graph.source[e];
+      if (m == j) continue;
+      for (int64_t f = graph.start[m]; f < graph.start[m + 1]; ++f) {
+        visit(graph.source[f], graph.value[f] * graph.value[e]);
+      }
+      looked_at += graph.start[m + 1] - graph.start[m];
+    }
+    value_.clear();
+    for (const int64_t i : source_) {
+      value_.push_back(most_[i]);
+      most_[i] = kUnseen;
+    }
+    return {source_.data(), value_.data(), static_cast<int64_t>(source_.size()), looked_at};
+  }
+
+ private:
+  static constexpr double kUnseen = -1.0;  // below all values
+
+  void visit(int64_t i, double value) {
+    if (most_[i] == kUnseen) source_.push_back(i);
+    most_[i] = std::max(most_[i], value);
+  }
+
+  std::vector<double> most_;  // by sample
+  std::vector<int64_t> source_;
+  std::vector<double> value_;
+};
+
 // How well the kept samples represent all.
 class Coverage {
  public:
@@ -46,36 +95,55 @@ class Coverage {
     state_.by.assign(static_cast<size_t>(graph.n), -1);
   }
 
-  int64_t edges(int64_t j) const { return graph_.start[j + 1] - graph_.start[j]; }
-
-  void add(int64_t j) {
-    for (int64_t e = graph_.start[j]; e < graph_.start[j + 1]; ++e) {
-      const int64_t i = graph_.source[e];
-      if (graph_.value[e] <= state_.best[i] && state_.by[i] >= 0) continue;
-      state_.best[i] = graph_.value[e];
+  // Both return how many edges they looked at.
+  int64_t add(int64_t j) {
+    const Walk::Column column = walk_.column(graph_, j);
+    for (int64_t e = 0; e < column.size; ++e) {
+      const int64_t i = column.source[e];
+      if (column.value[e] <= state_.best[i] && state_.by[i] >= 0) continue;
+      state_.best[i] = column.value[e];
       state_.by[i] = j;
     }
+    return column.looked_at;
   }
 
-  double gain(int64_t j) const {
-    double sum = 0.0;
-    for (int64_t e = graph_.start[j]; e < graph_.start[j + 1]; ++e) {
-      const int64_t i = graph_.source[e];
-      const double term = std::max(graph_.value[e] - state_.best[i], 0.0);
-      sum += graph_.weights == nullptr ? term : term * graph_.weights[i];
-    }
-    return sum;
+  int64_t gain(int64_t j, double* sum) { return gain(j, walk_, sum); }
+
+  // Those of all samples.
+  std::vector<double> gains(const Context& context) const {
+    constexpr int64_t kGrain = 256;
+    std::vector<double> out(static_cast<size_t>(graph_.n));
+    Team team(context);
+    std::vector<Walk> walks(static_cast<size_t>(team.most()));
+    team.run_range(graph_.n, kGrain, [&](int64_t begin, int64_t end, int worker) {
+      for (int64_t j = begin; j < end; ++j) {
+        gain(j, walks[worker], &out[j]);
+        team.checkpoint(worker);
+      }
+    });
+    return out;
   }
 
-  // With the gains of all samples.
-  const Represented& state() {
-    state_.gains.resize(state_.best.size());
-    for (int64_t j = 0; j < graph_.n; ++j) state_.gains[j] = gain(j);
+  Represented state(const Context& context) {
+    state_.gains = gains(context);
     return state_;
   }
 
  private:
+  int64_t gain(int64_t j, Walk& walk, double* out) const {
+    const Walk::Column column = walk.column(graph_, j);
+    double sum = 0.0;
+    for (int64_t e = 0; e < column.size; ++e) {
+      const int64_t i = column.source[e];
+      const double term = std::max(column.value[e] - state_.best[i], 0.0);
+      sum += graph_.weights == nullptr ? term : term * graph_.weights[i];
+    }
+    *out = sum;
+    return column.looked_at;
+  }
+
   const Graph& graph_;
+  Walk walk_;
   Represented state_;
 };
 
@@ -103,30 +171,34 @@ Facility facility(const Graph& graph, const std::vector<int64_t>& selected,
   const int64_t before = static_cast<int64_t>(selected.size()), steps = counts.back() - before;
   Pulse pulse(context, steps);
   std::vector<Entry> heap;
+  const std::vector<double> gains = coverage.gains(context);
   for (int64_t j = 0; j < graph.n; ++j) {
-    if (!taken[j]) heap.push_back({coverage.gain(j), j, 0});
-    pulse(coverage.edges(j), 0);
+    if (!taken[j]) heap.push_back({gains[j], j, 0});
   }
   std::make_heap(heap.begin(), heap.end());
   Facility out;
   auto count = counts.begin();
+  if (*count == before) {
+    out.at.push_back(coverage.state(context));
+    ++count;
+  }
   for (int64_t step = 0; step < steps; ++step) {
     std::pop_heap(heap.begin(), heap.end());
     while (heap.back().step < step) {
       const int64_t j = heap.back().sample;
-      heap.back() = {coverage.gain(j), j, step};
+      double gain = 0.0;
+      pulse(coverage.gain(j, &gain), step);
+      heap.back() = {gain, j, step};
       std::push_heap(heap.begin(), heap.end());
       std::pop_heap(heap.begin(), heap.end());
-      pulse(coverage.edges(j), step);
     }
     const Entry best = heap.back();
     heap.pop_back();
     out.order.push_back(best.sample);
     out.won.push_back(best.gain);
-    coverage.add(best.sample);
-    pulse(coverage.edges(best.sample), step + 1);
+    pulse(coverage.add(best.sample), step + 1);
     if (before + step + 1 != *count) continue;
-    out.at.push_back(coverage.state());
+    out.at.push_back(coverage.state(context));
     ++count;
   }
   pulse.tell(steps);
@@ -146,8 +218,8 @@ Facility stochastic_facility(const Graph& graph, const std::vector<int64_t>& sel
     for (int64_t s = 0; s < size; ++s) {
       const double drawn = draws[step * size + s] * static_cast<double>(left.size());
       const auto at = static_cast<int64_t>(drawn);
-      const double gain = coverage.gain(left[at]);
-      pulse(coverage.edges(left[at]), step);
+      double gain = 0.0;
+      pulse(coverage.gain(left[at], &gain), step);
       if (place >= 0 && (gain < highest || (gain == highest && left[at] >= left[place]))) continue;
       place = at;
       highest = gain;
@@ -158,7 +230,7 @@ Facility stochastic_facility(const Graph& graph, const std::vector<int64_t>& sel
     left[place] = left.back();
     left.pop_back();
   }
-  out.at.push_back(coverage.state());
+  out.at.push_back(coverage.state(context));
   pulse.tell(steps);
   return out;
 }

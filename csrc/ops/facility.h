@@ -10,13 +10,18 @@
 namespace meddel {
 
 // The edges that lead to each of n samples: those of sample j from start[j] to start[j + 1], at
-// least one, from distinct sources. Weights are of the sources; null for all 1.
+// least one, from distinct sources, with values of at least 0. Weights are of the sources; null for
+// all 1. With two hops, there are also edges i -> m -> j, of the product of both values; where
+// several ways lead from i to j, the edge has the highest value of all. They are not held but found
+// when j is looked at, in this order: the edges to j, then, by the order of these, those to the
+// sources.
 struct Graph {
   int64_t n;
   const int64_t* start;
   const int64_t* source;
   const double* value;
   const double* weights;
+  int hops = 1;
 };
 
 // What is kept at some time, and how well it represents each sample.
@@ -34,8 +39,8 @@ struct Facility {
 
 // Keeps the sample of the highest gain, the lowest among equals, again and again: a sample's gain
 // is the sum over its edges of max(0, value - best of the source), weighted. Says what is
-// represented when as many as each of `counts` are kept, which rise and include the selected ones.
-// Requires as many samples.
+// represented when as many as each of `counts` are kept, which rise and include the selected ones:
+// there may be no others in the first. Requires as many samples.
 //
 // A gain of any time before bounds the gain now: each of its terms only falls, and sums of equally
 // many smaller terms, added in the same order, are not larger when rounded either. So the first

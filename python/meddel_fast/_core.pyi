@@ -63,6 +63,8 @@ def facility(
     weights: _Float | None,
     selected: list[int],
     counts: list[int],
+    hops: int,
+    threads: int,
     /,
 ) -> tuple[_Int, _Float, list[tuple[_Float, _Float, _Int]]]: ...
 def stochastic_facility(

@@ -76,7 +76,19 @@ def sample(dtype: str) -> Any:
     return of_type(x, dtype)
 
 
+def selection(name: str, x: Any, part: slice = slice(None), **how: Any) -> list[Any]:
+    """What a selector keeps of rows, of which `part` are this rank's, and how it scores all."""
+    found = mf.selectors.select(name, x, 200, exclude=LEFT_OUT[part], selected=KEPT, **how)
+    return [found.order, found.scores, found.cluster]
+
+
+LEFT_OUT = np.isin(np.arange(N), ORDER[:250])
+KEPT = ORDER[250:260]
+
+
 @functools.cache
 def whole(name: str, dtype: str) -> Any:
-    """What the operation returns in memory."""
+    """What the operation, or selector, returns in memory."""
+    if name.startswith("selector "):
+        return selection(name.removeprefix("selector "), sample(dtype))
     return OPERATIONS[name](sample(dtype))

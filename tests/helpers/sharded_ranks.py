@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sharded_cases import OPERATIONS
+from sharded_cases import OPERATIONS, selection
 
 import meddel_fast as mf
 from meddel_fast.cluster import TorchGroup, join_group
 from meddel_fast.stores.store import LocalRows, open_store
 
 LOCAL = ("pairs", "greedy in groups", "kmeans", "kcenter")
+SELECTORS = ("d4", "kcenter", "coverage")
 
 
 def check_alike(group: TorchGroup, name: str, found: Any) -> None:
@@ -49,6 +50,12 @@ def run(group: TorchGroup, path: str, out: str) -> None:
         found = OPERATIONS[name](own, group=group, memory=20_000_000, threads=1)
         check_alike(group, name, found)
         results[f"{name} of local rows"] = found
+    for name in SELECTORS:
+        for part in (slice(None), slice(start, stop)):
+            rows = store if part == slice(None) else own
+            found = selection(name, rows, part, group=group, memory="20MB", threads=1)
+            check_alike(group, name, found)
+            results[f"selector {name} of {'rows' if rows is store else 'local rows'}"] = found
     with pytest.raises(ValueError, match="x must have a multiple of 1024 rows on each rank"):
         mf.kmeans(LocalRows(own.rows[:-1]), 2, group=group)
     for full in (0, group.size - 1):  # one rank has all rows, the others have none

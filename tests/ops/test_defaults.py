@@ -44,6 +44,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "moderate": CLUSTERED,
     "facility": {"greedy": "lazy", "epsilon": 0.1},
     "craig": {},
+    "coverage": {"hops": 2, "kernel": "similarity"},
     "graphcut": {"trade_off": 0.5},
     "herding": {},
     "d2": {"forward": 1.0, "reverse": 1.0},

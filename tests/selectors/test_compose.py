@@ -44,7 +44,7 @@ def test_excluded_samples_are_as_good_as_absent(name: str) -> None:
         repeats = alone.duplicate_of >= 0
         assert np.array_equal(found.duplicate_of[left][repeats], left[alone.duplicate_of[repeats]])
         theirs = alone.cluster
-        if name in ("facility", "craig"):  # the samples that represent others
+        if name in ("facility", "craig", "coverage"):  # the samples that represent others
             theirs = np.where(theirs >= 0, left[theirs], -1)
         assert np.array_equal(found.cluster[left], theirs)
         assert np.all(found.cluster[mask] == -1)
@@ -77,7 +77,9 @@ def test_selected_samples_are_extended(name: str) -> None:
     assert same(nothing, select(name, x, 11, **more))
 
 
-@pytest.mark.parametrize("name", ["kcenter", "facility", "craig", "graphcut", "herding", "d2"])
+@pytest.mark.parametrize(
+    "name", ["kcenter", "facility", "craig", "coverage", "graphcut", "herding", "d2"]
+)
 def test_greedy_methods_go_on_where_they_ended(name: str) -> None:
     x = blobs()
     whole = select(name, x, 20)
@@ -171,7 +173,7 @@ def test_split_is_each_group_by_itself(name: str) -> None:
         assert np.array_equal(found.distance[rows], alone.distance, equal_nan=True)
         own = found.cluster[rows][alone.cluster >= 0]
         assert np.all(found.cluster[rows][alone.cluster < 0] == -1)
-        if name in ("facility", "craig"):
+        if name in ("facility", "craig", "coverage"):
             assert np.array_equal(own, rows[alone.cluster[alone.cluster >= 0]])
         elif len(own):
             assert len(set(own - alone.cluster[alone.cluster >= 0])) == 1
@@ -250,7 +252,7 @@ def test_signatures_and_docstrings_say_all(name: str) -> None:
     parameters = list(inspect.signature(function).parameters)
     assert parameters[:2] == ["x", "budget"]
     common = ["exclude", "groups", "group_rule", "classes", "target"]
-    assert parameters[-8:] == [*common, "weights", "selected", "memory"]
+    assert parameters[-9:] == [*common, "weights", "selected", "memory", "group"]
     text = inspect.getdoc(function) or ""
     head = text[text.index("Parameters\n") : text.index("Returns\n")]
     for parameter in parameters:
@@ -311,6 +313,9 @@ def test_refusals(error: type[Exception], text: str, options: dict[str, Any]) ->
         (ValueError, "clusters must be None", "ccs", {"score": np.ones(N), "clusters": 3}),
         (ValueError, "neighbors must be from 1 to 39", "facility", {"neighbors": 40}),
         (ValueError, "greedy must be one of", "facility", {"greedy": "eager"}),
+        (ValueError, "hops must be from 1 to 2, got 3", "coverage", {"hops": 3}),
+        (ValueError, "kernel must be one of", "coverage", {"kernel": "gaussian"}),
+        (TypeError, "labels must be int or str", "coverage", {"labels": np.ones(N)}),
         (ValueError, "dedup must be from 0 to 1", "d4", {"dedup": 1.5}),
         (ValueError, "dedup must be from 0 to 1", "d4", {"dedup": -0.1}),
         (ValueError, "cutoff must be from 0 to 1", "ccs", {"cutoff": -0.1}),

@@ -48,7 +48,9 @@ def test_plain_greedy_selection(
     edges = _graph(kind, n, k)
     weights = np.random.default_rng(1).integers(0, 3, size=n).astype(float)
     counts = [len(selected) + 1, n // 2, n]
-    order, won, found = _core.facility(*edges, weights if weighted else None, selected, counts)
+    order, won, found = _core.facility(
+        *edges, weights if weighted else None, selected, counts, 1, 2
+    )
     if not weighted:
         weights = np.ones(n)
     best, by = np.zeros(n), np.full(n, -1)
@@ -99,20 +101,23 @@ def test_the_best_of_those_drawn(kind: str, weighted: bool) -> None:
 
 def test_what_would_read_outside_is_refused() -> None:
     start, source, value = np.array([0, 1, 2]), np.array([0, 1]), np.ones(2)
-    good = (start, source, value, None, [0], [2])
-    assert _core.facility(*good)[0].tolist() == [1]
+    good = (start, source, value, None, [0], [1, 2])
+    order, _, found = _core.facility(*good, 1, 1)
+    assert order.tolist() == [1]
+    assert [state[1].tolist() for state in found] == [[1, 0], [1, 1]]
     bad = [
         (np.array([0, 0, 2]), source, value, None, [0], [2]),
         (start, np.array([0, 2]), value, None, [0], [2]),
         (start, source, np.ones(3), None, [0], [2]),
         (start, source, value, np.ones(3), [0], [2]),
         (start, source, value, None, [2], [2]),
-        (start, source, value, None, [0], [1]),
+        (start, source, value, None, [0], [0]),
+        (start, source, value, None, [0], [1, 1]),
         (start, source, value, None, [0], [3]),
         (start, source, value, None, [0], []),
     ]
     for arguments in bad:
         with pytest.raises(ValueError, match=r"start|source|value|weights|samples|counts"):
-            _core.facility(*arguments)
+            _core.facility(*arguments, 1, 1)
     with pytest.raises(ValueError, match="draws"):
         _core.stochastic_facility(start, source, value, None, [], [0, 1], np.ones((1, 1)))

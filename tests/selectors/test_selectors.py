@@ -43,6 +43,8 @@ VARIANTS = [
     ("facility", {"greedy": "stochastic", "seed": 2}),
     ("craig", {}),
     ("craig", {"neighbors": 4}),
+    ("coverage", {}),
+    ("coverage", {"neighbors": 3, "hops": 1, "kernel": "top-hat"}),
     ("graphcut", {}),
     ("graphcut", {"neighbors": 3, "trade_off": 0.8}),
     ("herding", {}),

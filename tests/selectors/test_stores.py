@@ -62,6 +62,7 @@ OWN: dict[str, list[dict[str, Any]]] = {
     "moderate": [{"labels": LABELS}],
     "facility": [{"neighbors": 6}, {"greedy": "stochastic", "epsilon": 0.3}],
     "craig": [{"neighbors": 5}],
+    "coverage": [{"labels": LABELS, "neighbors": 6}, {"hops": 1, "kernel": "top-hat"}],
     "graphcut": [{"neighbors": 7, "trade_off": 0.4}],
     "d2": [{"neighbors": 4, "forward": 0.5}],
     "ccs": [{"strata": 4, "cutoff": 0.1, "clusters": 3}],
@@ -210,7 +211,9 @@ def test_a_selection_may_be_saved_with_a_store(store: Store) -> None:
     assert data_sha256(store) == data_sha256(X) == data_sha256(as_store("x", X))
 
 
-@pytest.mark.parametrize("name", ["herding", "facility", "craig", "graphcut", "d2", "kcenter"])
+@pytest.mark.parametrize(
+    "name", ["herding", "facility", "craig", "coverage", "graphcut", "d2", "kcenter"]
+)
 def test_steps_are_reported(store: Store, name: str) -> None:
     calls: list[tuple[int, int]] = []
     mf.selectors.select(name, store, 20, progress=lambda done, total: calls.append((done, total)))

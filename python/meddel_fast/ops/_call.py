@@ -15,6 +15,7 @@ from meddel_fast.arrays import PAIR_BYTES, check_int, check_rows, check_two, in_
 from meddel_fast.common.floating_point import exactly
 from meddel_fast.common.progress import reports
 from meddel_fast.common.resources import free_memory
+from meddel_fast.sharded.spread import Spread
 from meddel_fast.stores.store import LocalRows, Store
 
 P = ParamSpec("P")
@@ -27,7 +28,8 @@ def operation(function: Callable[P, T]) -> Callable[P, T]:
     """Make a function report its progress, round exactly, and go to parts where rows are in such.
 
     For a store, or where `memory` or `group` are given, the function of the same name in
-    :mod:`meddel_fast.sharded` does it, with those of the arguments that it has a name for.
+    :mod:`meddel_fast.sharded` does it, with those of the arguments that it has a name for. Rows
+    that are spread over a group bring it, and a budget, along.
     """
 
     @functools.wraps(function)
@@ -45,6 +47,10 @@ def operation(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def _on_parts(operation: str, given: dict[str, Any]) -> Any:
+    if isinstance(spread := given["x"], Spread):
+        given = {"memory": spread.memory, "group": spread.group} | given
+        for name in ("x", "y"):
+            given[name] = getattr(given.get(name), "rows", None)
     device, x = given.get("device"), given["x"]
     if device is not None and str(device) != "cpu":
         raise ValueError(f"device must be 'cpu' where the rows are in parts, got {str(device)!r}")
@@ -59,7 +65,11 @@ def needs_parts(*sets: Any, memory: Any | None, group: Any | None) -> bool:
     if memory is not None or group is not None:
         return True
     for x in sets:
-        if x is not None and type(x) is not np.ndarray and isinstance(x, (Store, LocalRows)):
+        if (
+            x is not None
+            and type(x) is not np.ndarray
+            and isinstance(x, (Store, LocalRows, Spread))
+        ):
             return True
     return False
 

@@ -12,6 +12,7 @@
 ``moderate``    closest to the median distance from the centre
 ``facility``    the samples that represent all others best
 ``craig``       the same by distance, with a weight for each kept sample
+``coverage``    within a step or two of the others in a neighbour graph, class by class
 ``graphcut``    represents the others, and repeats itself little
 ``herding``     the mean of what is kept follows the mean of all
 ``d2``          difficulty passed on to neighbours: hard, dense and diverse
@@ -40,6 +41,7 @@ take weights. What they share:
 ``clusters``         k-means that methods share, and the order of a sweep
 ``strata``           groups that a budget is divided among, or clusters for them
 ``neighbor_graph``   most similar samples, as edges
+``edge_files``       the same in temporary files, where a budget does not hold them
 ``spanning_forest``  thresholds at which similar samples become one component
 ``unit_rows``        samples scaled to norm 1
 ``exp_log``          exponential and logarithm, the same on every machine
@@ -59,6 +61,7 @@ from meddel_fast.common.progress import reporting
 from meddel_fast.selectors import export
 from meddel_fast.selectors.ccs import ccs
 from meddel_fast.selectors.combine import combine
+from meddel_fast.selectors.coverage import coverage
 from meddel_fast.selectors.craig import craig
 from meddel_fast.selectors.d2 import d2
 from meddel_fast.selectors.d4 import d4
@@ -88,6 +91,7 @@ __all__ = [
     "Selection",
     "ccs",
     "combine",
+    "coverage",
     "craig",
     "d2",
     "d4",
@@ -113,7 +117,7 @@ __all__ = [
 
 _ALL: tuple[Selector, ...] = (
     random, stratified, kcenter, semdedup, meddel, prototypes, d4, density, moderate, facility,
-    craig, graphcut, herding, d2, ccs, loss, retrieve, combine,
+    craig, coverage, graphcut, herding, d2, ccs, loss, retrieve, combine,
 )  # fmt: skip
 
 METHODS: dict[str, Method] = {f.method.name: f.method for f in _ALL}
@@ -121,7 +125,7 @@ METHODS: dict[str, Method] = {f.method.name: f.method for f in _ALL}
 
 SELECTORS: dict[str, Selector] = {f.method.name: f for f in _ALL}
 
-DRAW_NOTHING = frozenset({"kcenter", "graphcut", "herding", "d2", "loss", "combine"})
+DRAW_NOTHING = frozenset({"kcenter", "coverage", "graphcut", "herding", "d2", "loss", "combine"})
 """Methods that take a seed for the common interface only: every seed selects the same."""
 
 
@@ -158,7 +162,7 @@ def select(
         :func:`meddel_fast.common.progress.reporting`.
     **options
         The method's own, and those that all have: ``seed``, ``threads``, ``exclude``, ``groups``,
-        ``group_rule``, ``classes``, ``target``, ``weights`` and ``selected``
+        ``group_rule``, ``classes``, ``target``, ``weights``, ``selected``, ``memory`` and ``group``
         (``help(mf.selectors.kcenter)`` explains them).
 
     Raises

@@ -23,6 +23,7 @@ from meddel_fast.selectors.strata import rank_within
     per_sample={"score": "fiu"},
     checks={"strata": count(), "cutoff": number(0.0, 1.0), **CLUSTERS},
     instead={"score": ("clusters", "max_iterations")},
+    processes=True,
 )
 def ccs(
     task: Task,

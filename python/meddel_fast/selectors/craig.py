@@ -11,7 +11,7 @@ from meddel_fast.selectors.neighbor_graph import check_neighbors, edges_to, near
 from meddel_fast.selectors.options import NEIGHBORS
 from meddel_fast.selectors.plan import Choice, Task
 from meddel_fast.selectors.selector import selector
-from meddel_fast.selectors.unit_rows import UnitRows
+from meddel_fast.selectors.unit_rows import self_similarity
 
 
 @selector(
@@ -21,6 +21,7 @@ from meddel_fast.selectors.unit_rows import UnitRows
     good_for="training on few samples with weights: the gradient of all, approximated",
     weights=WEIGHTS,
     checks={"neighbors": NEIGHBORS},
+    processes=True,
 )
 def craig(task: Task, *, neighbors: int | None = None) -> Iterator[Choice]:
     """Keep medoids whose weighted sum stands for all samples (CRAIG, on embeddings).
@@ -42,7 +43,7 @@ def craig(task: Task, *, neighbors: int | None = None) -> Iterator[Choice]:
     """
     similarity, indices = nearest(task, check_neighbors(neighbors, task.n))
     distance = np.sqrt(np.maximum(2.0 - 2.0 * similarity, 0.0))
-    own = np.sqrt(np.maximum(2.0 - 2.0 * UnitRows(task.x, task.threads).self_similarity(), 0.0))
+    own = np.sqrt(np.maximum(2.0 - 2.0 * self_similarity(task.x, task.threads), 0.0))
     largest = float(max(np.max(distance, initial=0.0), np.max(own)))
     edges = edges_to(indices, largest - distance, largest - own)
     settings = {"neighbors": indices.shape[1], "largest": largest}

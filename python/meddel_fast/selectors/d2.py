@@ -28,6 +28,7 @@ NEIGHBORS = 10
         "forward": options.number(0.0, 1e6),
         "reverse": options.number(0.0, 1e6),
     },
+    processes=True,
 )
 def d2(
     task: Task,

@@ -26,6 +26,7 @@ from meddel_fast.selectors.semdedup import redundancy_within
         "keep": choice("hard", "easy"),
         **CLUSTERS,
     },
+    processes=True,
 )
 def d4(
     task: Task,

@@ -29,6 +29,7 @@ from meddel_fast.selectors.strata import rank_within
         "nearest": count(),
         **CLUSTERS,
     },
+    processes=True,
 )
 def density(
     task: Task,

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import _core
+from meddel_fast.arrays import resolve_threads
 from meddel_fast.selectors.base import random_keys
 from meddel_fast.selectors.exp_log import log
 from meddel_fast.selectors.neighbor_graph import Edges, check_neighbors, edges_to, nearest
 from meddel_fast.selectors.options import NEIGHBORS, choice, number
 from meddel_fast.selectors.plan import Choice, Task, scores_by_rank
 from meddel_fast.selectors.selector import selector
-from meddel_fast.selectors.unit_rows import UnitRows
+from meddel_fast.selectors.unit_rows import self_similarity
 
 EXACT = "on the graph; with all neighbours (n <= 2,000 by default) as published"
 WEIGHTS = "Each sample counts that many times among those that are represented."
@@ -33,6 +34,7 @@ WEIGHTS = "Each sample counts that many times among those that are represented."
         "greedy": choice("lazy", "stochastic"),
         "epsilon": number(1e-9, 1.0),
     },
+    processes=True,
 )
 def facility(
     task: Task,
@@ -67,7 +69,7 @@ def facility(
         ``cluster`` is the kept sample that represents each (-1: none does).
     """
     similarity, indices = nearest(task, check_neighbors(neighbors, task.n))
-    own = UnitRows(task.x, task.threads).self_similarity()
+    own = self_similarity(task.x, task.threads)
     edges = edges_to(indices, np.maximum(similarity, 0.0), own)
     settings = {"neighbors": indices.shape[1], "greedy": greedy}
     if greedy == "lazy":
@@ -93,10 +95,14 @@ class State(NamedTuple):
     by: NDArray[np.int64]
 
 
-def climb(task: Task, edges: Edges) -> Iterator[State]:
-    """Keep the sample of the highest gain, again and again (lazy greedy)."""
+def climb(task: Task, edges: Edges, hops: int = 1) -> Iterator[State]:
+    """Keep the sample of the highest gain, again and again (lazy greedy).
+
+    With two hops a sample is represented along two edges, too, as well as their product says.
+    """
     counts = sorted(set(task.counts))
-    order, won, found = _core.facility(*edges, task.weights, task.selected.tolist(), counts)
+    selected, threads = task.selected.tolist(), resolve_threads(task.threads)
+    order, won, found = _core.facility(*edges, task.weights, selected, counts, hops, threads)
     rungs: dict[int, State] = {}
     for count, (scores, best, by) in zip(counts, found, strict=True):
         chosen = order[: count - len(task.selected)]

@@ -12,7 +12,7 @@ from meddel_fast.selectors.neighbor_graph import Edges, check_neighbors, edges_t
 from meddel_fast.selectors.options import NEIGHBORS, number
 from meddel_fast.selectors.plan import Choice, Task
 from meddel_fast.selectors.selector import selector
-from meddel_fast.selectors.unit_rows import UnitRows
+from meddel_fast.selectors.unit_rows import self_similarity
 
 
 @selector(
@@ -22,6 +22,7 @@ from meddel_fast.selectors.unit_rows import UnitRows
     good_for="dense regions without their repeats",
     weights="Each sample counts that many times among those that are represented.",
     checks={"neighbors": NEIGHBORS, "trade_off": number(0.0, 1e6)},
+    processes=True,
 )
 def graphcut(
     task: Task, *, neighbors: int | None = None, trade_off: float = 0.5
@@ -47,7 +48,7 @@ def graphcut(
         what each added, of the others what they would add.
     """
     similarity, indices = nearest(task, check_neighbors(neighbors, task.n))
-    own = UnitRows(task.x, task.threads).self_similarity()
+    own = self_similarity(task.x, task.threads)
     edges = edges_to(indices, np.maximum(similarity, 0.0), own, symmetric=True)
     weights = np.ones(task.n) if task.weights is None else task.weights
     gains = edges.sums(edges.value * weights[edges.source]) - trade_off * own

@@ -20,6 +20,7 @@ from meddel_fast.selectors.selector import selector
     good_for="covering the rare: no sample is far from a kept one",
     positions=("start",),
     checks={"metric": choice("euclidean", "cosine")},
+    processes=True,
 )
 def kcenter(task: Task, *, metric: str = "euclidean", start: int = 0) -> Iterator[Choice]:
     """Keep the sample farthest from all that is kept, again and again (Sener & Savarese 2018).

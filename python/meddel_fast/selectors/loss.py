@@ -19,6 +19,7 @@ from meddel_fast.selectors.selector import selector
     weights="Multiply the score.",
     per_sample={"score": "fiu"},
     checks={"keep": choice("high", "low")},
+    processes=True,
 )
 def loss(task: Task, *, score: Any, keep: str = "high") -> Iterator[Choice]:
     """Keep the samples with the highest scores, or the lowest.

@@ -89,6 +89,7 @@ class Level(NamedTuple):
         **CLUSTERS,
     },
     instead={"epsilon": ("disruptive_fraction", "deviations")},
+    processes=True,
 )
 def meddel(
     task: Task,

@@ -11,6 +11,7 @@ from meddel_fast.arrays import check_choice, check_int, resolve_threads
 from meddel_fast.selectors.options import Check
 from meddel_fast.selectors.plan import Choice
 from meddel_fast.selectors.targets import check_target
+from meddel_fast.sharded.group import check_group
 from meddel_fast.sharded.memory import check_memory
 
 GROUP_RULES = ("cover", "split")
@@ -26,11 +27,15 @@ SHARED: dict[str, Any] = {
     "weights": None,
     "selected": None,
     "memory": None,
+    "group": None,
 }
 """What every selector may be asked for beyond a budget, with the defaults."""
 
-HOW = ("threads", "memory")
+HOW = ("threads", "memory", "group")
 """Those that change no selection."""
+
+PER_SAMPLE = ("exclude", "groups", "classes", "weights")
+"""Those that hold a value for each sample."""
 
 Plan = Callable[..., Iterable[Choice]]
 
@@ -65,6 +70,8 @@ class Method:
         What the other options may be, see :mod:`~meddel_fast.selectors.options`.
     instead
         Options that take the place of others, which must not be given beside them.
+    processes
+        Whether the processes of a `group` can share its work.
     sets
         Options that hold rows of their own, as many as there are.
     """
@@ -81,6 +88,7 @@ class Method:
     positions: tuple[str, ...]
     checks: dict[str, Check]
     instead: dict[str, tuple[str, ...]]
+    processes: bool = False
     sets: tuple[str, ...] = ()
 
     @property
@@ -144,6 +152,10 @@ class Method:
                     f"got {options[idle[0]]!r}"
                 )
         _check_shared(options)
+        if options.get("group") is not None and not self.processes:
+            raise ValueError(
+                f"group must be None for {self.name}, which one process works on alone"
+            )
         own = {k: v for k, v in options.items() if k in self.own}
         for name, value in own.items():
             if name in self.checks and not (value is None and self.own[name].default is None):
@@ -168,3 +180,4 @@ def _check_shared(options: dict[str, Any]) -> None:
         raise ValueError("group_rule must be 'cover' beside classes, which split the budget too")
     if shared["memory"] is not None:
         check_memory(shared["memory"])
+    check_group(shared["group"])

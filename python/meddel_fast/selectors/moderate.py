@@ -14,6 +14,8 @@ from meddel_fast.selectors.plan import Choice, Task, ranked
 from meddel_fast.selectors.selector import selector
 from meddel_fast.selectors.strata import check_strata
 from meddel_fast.selectors.unit_rows import UnitRows
+from meddel_fast.sharded.group import SoloGroup, together
+from meddel_fast.sharded.spread import Spread
 from meddel_fast.stores.store import Store
 
 
@@ -24,6 +26,7 @@ from meddel_fast.stores.store import Store
     per_sample={"labels": "iuU"},
     checks=CLUSTERS,
     instead={"labels": ("clusters", "max_iterations")},
+    processes=True,
 )
 def moderate(
     task: Task,
@@ -59,17 +62,25 @@ def moderate(
 
 def _to_class_mean(task: Task, label: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return 1 - cosine of each sample to the mean direction of its class."""
-    if not isinstance(task.x, Store):
+    if not isinstance(task.x, Store | Spread):
         threads = arrays.resolve_threads(task.threads)
         rows = arrays.check_rows("x", task.x, threads).array
         return 1.0 - _core.class_mean_cosines(rows, label, int(label.max()) + 1, threads)
-    unit = UnitRows(task.x, task.threads)
+    spread = task.x if isinstance(task.x, Spread) else None
+    own = task.x if spread is None else spread.own
+    mine = label if spread is None else label[spread.own_slice]
+    group = SoloGroup() if spread is None else spread.group
+    unit = together(group, lambda: UnitRows(own, task.threads))
     total = np.zeros((int(label.max()) + 1, unit.d))
-    for block in unit.blocks():
-        np.add.at(total, label[block], unit.exact(block))
+    for rank in range(group.size):  # in turn, as the order of sums is fixed
+        if rank == group.rank:
+            for block in unit.blocks():
+                np.add.at(total, mine[block], unit.exact(block))
+        total = group.broadcast(total if rank == group.rank else None, rank)
     norms = np.sqrt(reference.squared_norm(total))
-    cosine = np.zeros(task.n)
+    cosine = np.zeros(len(mine))
     for code in np.flatnonzero(norms > 0):
-        members = np.flatnonzero(label == code)
-        cosine[members] = unit.products(total[code] / norms[code], members)
-    return 1.0 - cosine
+        members = np.flatnonzero(mine == code)
+        if len(members):
+            cosine[members] = unit.products(total[code] / norms[code], members)
+    return 1.0 - (cosine if spread is None else spread.all_of(cosine))

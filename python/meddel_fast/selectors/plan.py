@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from meddel_fast.selectors.base import random_keys
 from meddel_fast.selectors.exp_log import log
 from meddel_fast.sharded.memory import check_memory
+from meddel_fast.sharded.spread import Spread
 from meddel_fast.stores.store import Store
 
 
@@ -57,8 +58,8 @@ class Task:
 
     @property
     def memory(self) -> int | None:
-        """The budget in bytes where the rows are in a store, else None."""
-        return check_memory(self.x.memory) if isinstance(self.x, Store) else None
+        """The budget in bytes where the rows are in a store or spread, else None."""
+        return check_memory(self.x.memory) if isinstance(self.x, Store | Spread) else None
 
     def holds(self, size: int) -> bool:
         """Whether half of the budget, if there is one, holds `size` bytes."""

@@ -16,6 +16,7 @@ from meddel_fast.selectors.selector import selector
     good_for="hard samples of plentiful, clean data; easy ones of scarce data",
     weights="The distance counts that many times as far (hard), or near (easy).",
     checks={"keep": choice("hard", "easy"), **CLUSTERS},
+    processes=True,
 )
 def prototypes(
     task: Task,

@@ -13,6 +13,7 @@ from meddel_fast.selectors.selector import selector
     cost="O(n log n)",
     good_for="the baseline",
     weights="The next one drawn is each sample in proportion to its weight.",
+    processes=True,
 )
 def random(task: Task) -> Iterator[Choice]:
     """Keep samples at random, without replacement.

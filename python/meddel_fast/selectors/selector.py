@@ -17,11 +17,12 @@ from meddel_fast.arrays import check_index_vector, check_names, to_numpy
 from meddel_fast.common.floating_point import exactly
 from meddel_fast.selectors.base import check_budget, check_rows
 from meddel_fast.selectors.groups import check_groups, cover, split_seats
-from meddel_fast.selectors.method import SHARED, Method, Plan
+from meddel_fast.selectors.method import PER_SAMPLE, SHARED, Method, Plan
 from meddel_fast.selectors.options import Check
 from meddel_fast.selectors.plan import Choice, Task, among
 from meddel_fast.selectors.selection import Selection, make_selection
 from meddel_fast.selectors.targets import check_classes, tell_missed
+from meddel_fast.sharded.spread import Spread
 
 _COMMON = """\
 seed
@@ -54,7 +55,15 @@ selected : int, shape (m,), optional
     ``order`` and have an infinite score.
 memory : int or str, optional
     Work on the rows part by part within so many bytes, or a text such as "1GB" (see
-    :mod:`meddel_fast.ops`). By default the budget of a store, and none for an array."""
+    :mod:`meddel_fast.ops`). By default the budget of a store, and none for an array.
+group : optional
+    {group}"""
+
+_GROUP = """\
+Processes that share the work (:func:`meddel_fast.cluster.join_group`); each calls this with the
+    same set, or with :class:`meddel_fast.stores.store.LocalRows` and, of what holds a value for
+    each sample, the values of these. ``selected`` and other options name rows of the whole set,
+    and are the same for all. Each gets the whole selection, of all rows."""
 
 
 class Selector(Protocol):
@@ -82,6 +91,7 @@ def selector(
     positions: tuple[str, ...] = (),
     checks: dict[str, Check] | None = None,
     instead: dict[str, tuple[str, ...]] | None = None,
+    processes: bool = False,
     sets: tuple[str, ...] = (),
 ) -> Callable[[Plan], Selector]:
     """Make the public function of a plan, see :class:`Method` for what to say of it."""
@@ -89,7 +99,7 @@ def selector(
     def decorate(plan: Plan) -> Selector:
         method = Method(
             plan.__name__, plan, paper, cost, exact, nested, good_for, weights,
-            per_sample or {}, positions, checks or {}, instead or {}, sets,
+            per_sample or {}, positions, checks or {}, instead or {}, processes, sets,
         )  # fmt: skip
 
         @exactly
@@ -125,7 +135,9 @@ def _documented(method: Method) -> str:
         "x : shape (n, d)\n    The embeddings, as all that :mod:`meddel_fast.ops` takes.\n"
         "budget\n    Count (int) or share (float) to keep, or a list of them for a list of results."
     )
-    after = _COMMON.replace("{weights}", said)
+    after = _COMMON.replace("{weights}", said).replace(
+        "{group}", _GROUP if method.processes else "Must be None: one process works on it alone."
+    )
     parts = [part for part in (before, own.strip(), after) if part]
     return f"{body}Parameters\n----------\n" + "\n".join(parts) + f"\n\n{mark}{tail}"
 
@@ -134,8 +146,12 @@ def _run(method: Method, x: Any, budgets: list[Any], options: dict[str, Any]) ->
     """Check everything, let the plan choose, and put its choices back among all samples."""
     method.check_options(options)
     shared = SHARED | {k: v for k, v in options.items() if k in SHARED}
-    rows = check_rows(x, shared["threads"], shared["memory"])
+    rows = check_rows(x, shared["threads"], shared["memory"], shared["group"])
     n = len(rows)
+    if isinstance(rows, Spread):
+        each = {k: rows.whole(k, options.get(k)) for k in (*PER_SAMPLE, *method.per_sample)}
+        options = options | {k: v for k, v in each.items() if v is not None}
+        shared |= {k: v for k, v in options.items() if k in SHARED}
     pool = _check_exclude(shared["exclude"], n)
     counts = [check_budget(budget, len(pool), excluded=n - len(pool)) for budget in budgets]
     task = Task(

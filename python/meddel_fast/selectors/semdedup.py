@@ -33,6 +33,7 @@ class Redundancy(NamedTuple):
     good_for="near duplicates, at any scale",
     weights="Of near duplicates the heaviest comes first and stays, whatever `keep` says.",
     checks={"keep": choice(*KEEP), **CLUSTERS},
+    processes=True,
 )
 def semdedup(
     task: Task,

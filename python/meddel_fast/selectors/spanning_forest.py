@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from meddel_fast import _core, ops
 from meddel_fast.selectors.base import to_numpy
+from meddel_fast.sharded.spread import Spread
 from meddel_fast.stores.store import Store
 
 MAX_PAIRS = 10_000_000
@@ -34,14 +35,16 @@ def joins(
     float64, or None
         None where a cluster has more than :data:`MAX_PAIRS` pairs.
     """
-    rows = np.concatenate([selected, pool])
+    rows = np.sort(np.concatenate([selected, pool]))
     rows = rows[np.argsort(label[rows], kind="stable")]
     found = []
     for members in np.split(rows, np.flatnonzero(np.diff(label[rows])) + 1):
         if len(members) == 1:
             continue
         try:
-            most = None if isinstance(x, Store) else MAX_PAIRS  # what its budget has room for
+            most = (
+                None if isinstance(x, Store | Spread) else MAX_PAIRS
+            )  # what its budget has room for
             pairs = ops.similar_pairs(
                 x[members], threshold=threshold, max_pairs=most, threads=threads
             )

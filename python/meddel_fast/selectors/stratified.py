@@ -21,6 +21,7 @@ from meddel_fast.selectors.strata import check_strata, rank_within
     per_sample={"strata": "iuU"},
     checks=CLUSTERS,
     instead={"strata": ("clusters", "max_iterations")},
+    processes=True,
 )
 def stratified(
     task: Task,

@@ -10,12 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import _core, arrays, reference
+from meddel_fast.sharded.group import together
 from meddel_fast.sharded.memory import check_memory
+from meddel_fast.sharded.spread import Spread
 from meddel_fast.stores.store import Store
 
 _BLOCK = 1024  # rows widened at a time
 # Bytes that a method takes of a store beside a copy: for each row, and for each number of a block.
 _ROW, _ELEMENT = 64, 40
+
+
+def self_similarity(x: Any, threads: int | None) -> NDArray[np.float64]:
+    """Return the cosine of each sample to itself: 1, or 0 of a zero row."""
+    if not isinstance(x, Spread):
+        return UnitRows(x, threads).self_similarity()
+    own = together(x.group, lambda: UnitRows(x.own, threads).self_similarity())
+    return x.all_of(own)
 
 
 class UnitRows:

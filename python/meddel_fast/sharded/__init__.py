@@ -11,6 +11,7 @@ are given:
 ======================  ===========================================================================
 ``group``               what is asked of processes that work together (`cluster.torchrun` does
                         it); one on its own
+``spread``              a set that a group shares, for several operations: what selectors take
 ``memory``              what ``memory=`` says, in bytes
 ``parts``               who owns which rows, how many are held at once; reads, sends, asks for them
 ``pairs``               similar_pairs, iter_similar_pairs
@@ -29,11 +30,13 @@ from meddel_fast.sharded.kcenter import kcenter_greedy
 from meddel_fast.sharded.kmeans import kmeans
 from meddel_fast.sharded.pairs import iter_similar_pairs, similar_pairs
 from meddel_fast.sharded.redundancy import redundancy
+from meddel_fast.sharded.spread import Spread
 from meddel_fast.sharded.topk import topk_similarity
 
 __all__ = [
     "Group",
     "SoloGroup",
+    "Spread",
     "deduplicate",
     "iter_similar_pairs",
     "kcenter_greedy",

@@ -13,7 +13,7 @@ from meddel_fast import _core
 from meddel_fast.arrays import check_finite, resolve_threads
 from meddel_fast.common.pool import Pool
 from meddel_fast.common.progress import open_pass
-from meddel_fast.sharded.group import Group, SoloGroup
+from meddel_fast.sharded.group import Group, check_group, together
 from meddel_fast.sharded.memory import check_memory
 from meddel_fast.stores.shards import ArrayShard
 from meddel_fast.stores.store import LocalRows, Store, as_store
@@ -28,7 +28,6 @@ WORK = 256
 # Bytes of what does not grow with the rows: samples, screens, the threads' tables. Without them a
 # budget of 32 MB was exceeded by 2.
 _FIXED = 3_000_000
-_ERRORS = (ValueError, OSError, TypeError)
 _LEAST_BLOCKS = 2  # of a part, where its memory could serve another purpose
 _TILES_A_RANK = 8  # so that the ranks' shares of a triangle of tiles are about equal
 
@@ -52,7 +51,7 @@ class Settings(NamedTuple):
         """Check the user's; a store may have a budget of its own."""
         if memory is None and isinstance(x, Store):
             memory = x.memory
-        group = SoloGroup() if group is None else group
+        group = check_group(group)
         budget = check_memory(memory)
         if memory is None and group.size > 1:  # what is free is shared by the machine's processes
             budget //= max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
@@ -71,6 +70,12 @@ class Tile(NamedTuple):
     def slice(self) -> slice:
         """Where its rows stand in arrays of one entry a row of the set."""
         return slice(self.start, self.stop)
+
+
+def block_bounds(n: int, size: int) -> list[int]:
+    """Return where the ranges of so many processes begin in n rows that all have, and n."""
+    blocks = -(-n // BLOCK)
+    return [min(n, blocks * rank // size * BLOCK) for rank in range(size + 1)]
 
 
 def store_of(name: str, x: Any) -> Store:
@@ -105,7 +110,7 @@ class Parts:
         self.name, self.settings, self.group = name, settings, settings.group
         self._widen = widen
         self._local = isinstance(x, LocalRows)
-        self.together(lambda: self._open(x))
+        together(self.group, lambda: self._open(x))
         self.bounds = self._share_out()
         self.n, self.d = self.bounds[-1], self.store.shape[1]
         self.own = range(self.bounds[self.group.rank], self.bounds[self.group.rank + 1])
@@ -169,8 +174,7 @@ class Parts:
             raise ValueError(f"{self.name} must have at least one row and one column, got {shape}")
         if self._local:
             return [0, *np.cumsum(lengths).tolist()]
-        blocks = -(-shape[0] // BLOCK)
-        return [min(shape[0], blocks * rank // size * BLOCK) for rank in range(size + 1)]
+        return block_bounds(shape[0], size)
 
     def _spare(self, left: int) -> int:
         """Return what is left beside rows that stay, or else beside parts of some blocks."""
@@ -209,22 +213,6 @@ class Parts:
         """Whether a part's rows are views."""
         return self.store.in_memory and not (self._widen and self.store.dtype != np.float32)
 
-    def together(self, work: Callable[[], None]) -> None:
-        """Do what may fail on some processes alone; then it fails on all of them, alike."""
-        message = b""
-        try:
-            work()
-        except _ERRORS as error:
-            if self.group.size == 1:
-                raise
-            kind = next(k for k, of in enumerate(_ERRORS) if isinstance(error, of))
-            message = bytes([kind]) + str(error).encode()
-        if self.group.size == 1:
-            return
-        for rank, said in enumerate(self.group.allgather(np.frombuffer(message, np.uint8))):
-            if len(said):
-                raise _ERRORS[said[0]](f"{bytes(said[1:]).decode()} (found by rank {rank})")
-
     def survey(self, also: Callable[[Tile, NDArray[Any], Float], None] | None = None) -> Float:
         """Read all own rows once: check them, and return their <x, x>.
 
@@ -245,7 +233,7 @@ class Parts:
                 if also is not None:
                     also(tile, rows, squares[self.mine(tile)])
 
-        self.together(look)
+        together(self.group, look)
         return squares
 
     # Own rows.

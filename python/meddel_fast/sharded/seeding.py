@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from meddel_fast import _core
 from meddel_fast.arrays import check_finite
 from meddel_fast.common.progress import counted
+from meddel_fast.sharded.group import together
 from meddel_fast.sharded.parts import BLOCK, Float, Int, Parts, Tile
 
 _SAMPLE = 2048  # rows to learn from
@@ -110,7 +111,7 @@ class Seeding:
                 rest = (self._room - self._weights.bytes()) // parts.store.row_bytes
                 self._held = np.empty((max(0, min(rest, len(own))), parts.d), rows.dtype)
 
-        parts.together(read)
+        together(parts.group, read)
         self._sample, self._seed = first, parts.join(owners, held[0])
 
     def _begin(self, tile: Tile, rows: NDArray[Any], squares: Float) -> None:

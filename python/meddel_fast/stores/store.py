@@ -98,6 +98,14 @@ class Store:
         some.memory = self.memory
         return some
 
+    def followed_by(self, rows: NDArray[Any]) -> Store:
+        """Return these rows and after them some in memory, as :meth:`rows` would give them."""
+        shard = ArrayShard(self.name, rows)
+        shard.bfloat16 = self.bfloat16
+        both = Store([_SomeRows(self, np.arange(len(self))), shard])
+        both.memory = self.memory
+        return both
+
     def within(self, memory: int | str | None) -> Store:
         """Return the same rows with another budget; None leaves it as it is."""
         other = copy.copy(self)
