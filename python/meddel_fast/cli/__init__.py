@@ -8,6 +8,7 @@ Every command but ``run`` and ``info`` works in two ways: on files given as argu
 ``data``                        ``data``: the registry, what of it is there, manifests, made frames
 ``embed``                       ``embed``
 ``select``, ``selection_file``  ``select``; a saved selection as other lists, ``select --from``
+``dedup``                       ``dedup``: near duplicates at a threshold, or at many
 ``probe``                       ``probe``
 ``pretrain``                    ``pretrain``
 ``evaluate``                    ``evaluate``
@@ -41,6 +42,7 @@ except ImportError as error:
 
 from meddel_fast.cli.console import guarded, set_volume, show_tracebacks, warn_in_one_line
 from meddel_fast.cli.data import data
+from meddel_fast.cli.dedup import dedup
 from meddel_fast.cli.embed import embed
 from meddel_fast.cli.evaluate import evaluate
 from meddel_fast.cli.index import app as index
@@ -65,6 +67,7 @@ for command in (
     embed,
     leakage,
     select,
+    dedup,
     probe,
     pretrain,
     errors,
