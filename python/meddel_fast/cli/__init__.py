@@ -6,6 +6,7 @@ Every command but ``run`` and ``info`` works in two ways: on files given as argu
 ==============================  ====================================================================
 ``run``                         ``run``, and ``info``: what this machine is
 ``data``                        ``data``: the registry, what of it is there, manifests, made frames
+``data_quality``                ``data quality``: images measured by their pixels
 ``embed``                       ``embed``
 ``select``, ``selection_file``  ``select``; a saved selection as other lists, ``select --from``
 ``dedup``                       ``dedup``: near duplicates at a threshold, or at many

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from meddel_fast.selectors import Selection
 
 _BUDGET = "{budget}"
+_COLUMN = "manifest:"
 
 
 def select(
@@ -50,7 +51,8 @@ def select(
             metavar="NAME=FILE",
             help="exclude, groups, weights, selected, score, strata or labels, from a .npy file, a "
             ".txt file with a line a sample, or (exclude, selected) a saved selection; "
-            "groups=manifest takes the manifest's. Repeatable.",
+            "groups=manifest takes the manifest's, weights=manifest:sharpness a column of it. "
+            "Repeatable.",
         ),
     ] = None,
     manifest: Annotated[
@@ -167,10 +169,26 @@ def _arrays(texts: list[str], rows: Manifest | None) -> dict[str, Any]:
                 raise ConfigError("--array groups=manifest needs --manifest")
             loaded[name] = rows.column("group")
             continue
+        if where.startswith(_COLUMN):
+            if rows is None:
+                raise ConfigError(f"--array {text} needs --manifest")
+            loaded[name] = _column(rows, text, where.removeprefix(_COLUMN))
+            continue
         if name in loaded:
             raise ConfigError(f"--array {name} is given twice")
         loaded[name] = _load(name, Path(where))
     return loaded
+
+
+def _column(rows: Manifest, text: str, name: str) -> Any:
+    """Return a column of the manifest."""
+    import numpy as np
+
+    values = rows.column(name)
+    missing = values.count(None)
+    if missing:
+        raise ConfigError(f"--array {text}: {missing} of {len(values)} images have no {name}")
+    return np.array(values)
 
 
 def _options(settings: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
