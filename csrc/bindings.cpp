@@ -79,18 +79,64 @@ py::tuple topk_similarity_py(const Matrix& x, const std::optional<Matrix>& y, in
                         array(std::move(out.indices), {x.n, k}));
 }
 
+Rule rule_of(const std::string& rule) {
+  return rule == "greedy"       ? Rule::kGreedy
+         : rule == "components" ? Rule::kComponents
+                                : Rule::kSemDeDup;
+}
+
 py::tuple deduplicate_py(const Matrix& x, double threshold, const std::string& rule,
                          const std::optional<Index>& order, const std::optional<Index>& labels,
                          int64_t max_pairs, int threads) {
   const Ordering ordered = ordering(x.n, order, labels);
-  const Rule chosen = rule == "greedy"       ? Rule::kGreedy
-                      : rule == "components" ? Rule::kComponents
-                                             : Rule::kSemDeDup;
+  const Rule chosen = rule_of(rule);
   Deduplicated out = call(threads, [&](const Context& context) {
     return deduplicate(x, threshold, chosen, ordered, max_pairs, context);
   });
   return arrays(out.representative, out.similarity);
 }
+
+// The pairs that the rules greedy and components go by, for all thresholds from a floor on. The
+// caller holds the rows, and hands in the same ones at each call.
+class SimilarEarlier {
+ public:
+  SimilarEarlier(const Matrix& x, double floor, const std::string& rule,
+                 const std::optional<Index>& order, const std::optional<Index>& labels,
+                 int64_t max_pairs, int threads)
+      : n_(x.n), d_(x.d), floor_(floor), rule_(rule_of(rule)) {
+    MEDDEL_CHECK(rule_ != Rule::kSemDeDup, "rule must be greedy or components");
+    Ordering ordered = ordering(x.n, order, labels);
+    found_ = call(threads, [&](const Context& context) {
+      auto found = std::make_unique<EarlierSimilar>(
+          earlier_similar(x, floor, std::move(ordered), max_pairs, context));
+      if (rule_ == Rule::kComponents) keep_spanning(*found);
+      return found;
+    });
+  }
+
+  py::tuple at(const Matrix& x, double threshold) const {
+    check_same(x);
+    MEDDEL_CHECK(threshold >= floor_, "threshold must be at least the floor");
+    Deduplicated out =
+        call(1, [&](const Context&) { return deduplicate_by(*found_, x, threshold, rule_); });
+    return arrays(out.representative, out.similarity);
+  }
+
+  py::tuple pairs(const Matrix& x) const {
+    check_same(x);
+    return pairs_tuple(similar_rows(*found_, x, floor_));
+  }
+
+ private:
+  void check_same(const Matrix& x) const {
+    MEDDEL_CHECK(x.n == n_ && x.d == d_, "x must be the rows that the pairs are of");
+  }
+
+  const int64_t n_, d_;
+  const double floor_;
+  const Rule rule_;
+  std::unique_ptr<const EarlierSimilar> found_;
+};
 
 py::array_t<int64_t> kmeans_plus_plus_py(const Matrix& x, bool spherical,
                                          const std::vector<double>& uniforms, int threads,
@@ -180,6 +226,11 @@ PYBIND11_MODULE(_core, m) {
   m.def("redundancy", &redundancy_py);
   m.def("topk_similarity", &topk_similarity_py);
   m.def("deduplicate", &deduplicate_py);
+  py::class_<SimilarEarlier>(m, "SimilarEarlier")
+      .def(py::init<const Matrix&, double, const std::string&, const std::optional<Index>&,
+                    const std::optional<Index>&, int64_t, int>())
+      .def("at", &SimilarEarlier::at)
+      .def("pairs", &SimilarEarlier::pairs);
   m.def("kmeans_plus_plus", &kmeans_plus_plus_py, py::arg(), py::arg(), py::arg(), py::arg(),
         py::arg("weights") = py::none());
   m.def("kmeans", &kmeans_py);

@@ -4,12 +4,14 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "base/copies.h"
 #include "base/norms.h"
 #include "base/truth.h"
 #include "cpu/isa.h"
 #include "ops/redundancy.h"
+#include "ops/spanning_forest.h"
 
 namespace meddel {
 namespace {
@@ -72,6 +74,7 @@ class Greedy {
     const auto kinds = static_cast<int64_t>(copies.distinct.size());
     std::vector<std::vector<size_t>> later(static_cast<size_t>(kinds));
     for (size_t e = 0; e < pairs.i.size(); ++e) {
+      if (pairs.similarity[e] < threshold) continue;
       const int64_t kind = copies.kind[pairs.j[e]];
       const bool dropped = !kept(ordering_.rows[pairs.j[e]]);
       if (dropped && copies.count(kind) > 1 && kept(ordering_.rows[pairs.i[e]])) {
@@ -105,14 +108,12 @@ class Greedy {
 };
 
 // The pairs stand position after position: (later, earlier).
-Deduplicated greedy(const Matrix& x, double threshold, const Ordering& ordering,
-                    const int64_t* samples, int64_t max_pairs, Deduplicated out,
-                    const Context& context) {
-  Team team(context);
-  const Copies copies(team, x, ordering.rows, &ordering.begin);
-  const Pairs pairs = earlier_pairs(x, threshold, ordering, copies, max_pairs, team);
+Deduplicated greedy(const EarlierSimilar& found, const Matrix& x, double threshold,
+                    const int64_t* samples, Deduplicated out) {
+  const auto& [ordering, copies, pairs] = found;
   Greedy rule(ordering, samples, out);
   for (size_t e = 0; e < pairs.i.size(); ++e) {
+    if (pairs.similarity[e] < threshold) continue;
     const int64_t row = ordering.rows[pairs.i[e]], other = ordering.rows[pairs.j[e]];
     if (rule.kept(other)) rule.cover(row, other, pairs.similarity[e]);  // positions rise
   }
@@ -148,14 +149,13 @@ class Forest {
   std::vector<int64_t> parent_;
 };
 
-Deduplicated components(const Matrix& x, double threshold, const Ordering& ordering,
-                        int64_t max_pairs, const Context& context) {
-  Team team(context);
-  const Copies copies(team, x, ordering.rows, &ordering.begin);
-  const Pairs pairs = earlier_pairs(x, threshold, ordering, copies, max_pairs, team);
+Deduplicated components(const EarlierSimilar& found, const Matrix& x, double threshold) {
+  const auto& [ordering, copies, pairs] = found;
   Deduplicated out = keep_all(x.n);
   Forest forest(out.representative);
-  for (size_t e = 0; e < pairs.i.size(); ++e) forest.join(pairs.i[e], pairs.j[e]);
+  for (size_t e = 0; e < pairs.i.size(); ++e) {
+    if (pairs.similarity[e] >= threshold) forest.join(pairs.i[e], pairs.j[e]);
+  }
   for (int64_t p = 0; copies.any() && p < x.n; ++p) {
     if (copies.is_first(p) || !copies_are_similar(x, ordering.rows[p], threshold)) continue;
     forest.join(p, copies.first(p));
@@ -176,17 +176,63 @@ Deduplicated components(const Matrix& x, double threshold, const Ordering& order
 Deduplicated deduplicate(const Matrix& x, double threshold, Rule rule, const Ordering& ordering,
                          int64_t max_pairs, const Context& context) {
   if (rule == Rule::kSemDeDup) return semdedup(x, threshold, ordering, context);
-  if (rule == Rule::kComponents) return components(x, threshold, ordering, max_pairs, context);
+  const EarlierSimilar found = earlier_similar(x, threshold, ordering, max_pairs, context);
+  return deduplicate_by(found, x, threshold, rule);
+}
+
+EarlierSimilar earlier_similar(const Matrix& x, double floor, Ordering ordering, int64_t max_pairs,
+                               const Context& context) {
+  Team team(context);
+  Copies copies(team, x, ordering.rows, &ordering.begin);
+  Pairs pairs = earlier_pairs(x, floor, ordering, copies, max_pairs, team);
+  return {std::move(ordering), std::move(copies), std::move(pairs)};
+}
+
+void keep_spanning(EarlierSimilar& found) {
+  Pairs& pairs = found.pairs;
+  std::vector<int64_t> edges = spanning_edges(
+      pairs.i.data(), pairs.j.data(), pairs.similarity.data(), static_cast<int64_t>(pairs.i.size()),
+      static_cast<int64_t>(found.ordering.rows.size()));
+  std::sort(edges.begin(), edges.end());
+  Pairs left;
+  for (const int64_t e : edges) {
+    left.i.push_back(pairs.i[e]);
+    left.j.push_back(pairs.j[e]);
+    left.similarity.push_back(pairs.similarity[e]);
+  }
+  pairs = std::move(left);
+}
+
+Deduplicated deduplicate_by(const EarlierSimilar& found, const Matrix& x, double threshold,
+                            Rule rule) {
+  if (rule == Rule::kComponents) return components(found, x, threshold);
   Deduplicated all = keep_all(x.n);
   const std::vector<int64_t> samples = all.representative;
-  return greedy(x, threshold, ordering, samples.data(), max_pairs, std::move(all), context);
+  return greedy(found, x, threshold, samples.data(), std::move(all));
+}
+
+Pairs similar_rows(const EarlierSimilar& found, const Matrix& x, double floor) {
+  const auto& [ordering, copies, pairs] = found;
+  Pairs out;
+  const auto add = [&, &rows = ordering.rows](int64_t p, int64_t q, double similarity) {
+    out.i.push_back(rows[p]);
+    out.j.push_back(rows[q]);
+    out.similarity.push_back(similarity);
+  };
+  for (size_t e = 0; e < pairs.i.size(); ++e) add(pairs.i[e], pairs.j[e], pairs.similarity[e]);
+  for (int64_t p = 0; copies.any() && p < x.n; ++p) {
+    if (copies.is_first(p) || !copies_are_similar(x, ordering.rows[p], floor)) continue;
+    add(p, copies.first(p), is_zero(x, ordering.rows[p]) ? 0.0 : 1.0);
+  }
+  return out;
 }
 
 Deduplicated greedy_in_part(const Matrix& x, double threshold, const int64_t* samples,
                             const int64_t* labels, int64_t max_pairs, Deduplicated known,
                             const Context& context) {
-  const Ordering ordering = make_ordering(x.n, nullptr, labels);
-  return greedy(x, threshold, ordering, samples, max_pairs, std::move(known), context);
+  const EarlierSimilar found =
+      earlier_similar(x, threshold, make_ordering(x.n, nullptr, labels), max_pairs, context);
+  return greedy(found, x, threshold, samples, std::move(known));
 }
 
 std::vector<int64_t> join_components(std::vector<int64_t> parent, const int64_t* i,

@@ -31,6 +31,32 @@ struct Deduplicated {
 Deduplicated deduplicate(const Matrix& x, double threshold, Rule rule, const Ordering& ordering,
                          int64_t max_pairs, const Context& context);
 
+// What the rules greedy and components go by: pairs of a sample and an earlier similar one, by
+// position, sorted; of rows that are equal the first alone is in a pair.
+struct EarlierSimilar {
+  Ordering ordering;
+  Copies copies;
+  Pairs pairs;
+};
+
+// All pairs with cosine >= floor. Throws TooManyPairs as deduplicate does.
+EarlierSimilar earlier_similar(const Matrix& x, double floor, Ordering ordering, int64_t max_pairs,
+                               const Context& context);
+
+// Leaves the pairs of a maximum spanning forest, at most n - 1: components at any threshold t are
+// those of its pairs with cosine >= t, as a pair outside the forest is no heavier than the lightest
+// on the forest's path between its ends (the cycle property).
+void keep_spanning(EarlierSimilar& found);
+
+// The same as deduplicate by the rule greedy or components, from pairs found for a floor that is
+// not above the threshold. The rule components may go by a spanning forest.
+Deduplicated deduplicate_by(const EarlierSimilar& found, const Matrix& x, double threshold,
+                            Rule rule);
+
+// The pairs as rows (later, earlier), and of each copy with the first of its kind, where they reach
+// the floor; in no order.
+Pairs similar_rows(const EarlierSimilar& found, const Matrix& x, double floor);
+
 // The rule kGreedy for some rows that follow all those whose samples are accounted for in `known`:
 // representative[row] is samples[row] where none of them covers it. The rows are in order.
 Deduplicated greedy_in_part(const Matrix& x, double threshold, const int64_t* samples,

@@ -6,9 +6,9 @@
 
 namespace meddel {
 
-std::vector<double> spanning_weights(const int64_t* i, const int64_t* j, const double* weight,
-                                     int64_t edges, int64_t n) {
-  std::vector<double> found;
+std::vector<int64_t> spanning_edges(const int64_t* i, const int64_t* j, const double* weight,
+                                    int64_t edges, int64_t n) {
+  std::vector<int64_t> found;
   std::vector<int64_t> left = count_up(edges);
   std::vector<int64_t> root = count_up(n);  // by node, between rounds
   std::vector<int64_t> best(static_cast<size_t>(n));
@@ -36,10 +36,17 @@ std::vector<double> spanning_weights(const int64_t* i, const int64_t* j, const d
       const int64_t a = top(i[best[c]]), b = top(j[best[c]]);
       if (a == b) continue;  // both chose it
       root[a] = b;
-      found.push_back(weight[best[c]]);
+      found.push_back(best[c]);
     }
     for (int64_t v = 0; v < n; ++v) root[v] = top(v);
   }
+}
+
+std::vector<double> spanning_weights(const int64_t* i, const int64_t* j, const double* weight,
+                                     int64_t edges, int64_t n) {
+  std::vector<double> found;
+  for (const int64_t e : spanning_edges(i, j, weight, edges, n)) found.push_back(weight[e]);
+  return found;
 }
 
 }  // namespace meddel

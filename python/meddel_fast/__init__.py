@@ -36,6 +36,7 @@ from meddel_fast._version import __version__
 
 _ROOM_OF = {
     "Prepared": "arrays",
+    "dedup_sweep": "ops",
     "deduplicate": "ops",
     "del_score": "benchmark.scores.normdel",
     "iter_similar_pairs": "ops",

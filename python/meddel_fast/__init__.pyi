@@ -3,6 +3,7 @@ from meddel_fast._version import __version__
 from meddel_fast.arrays import Prepared
 from meddel_fast.benchmark.scores.normdel import del_score, normdel
 from meddel_fast.ops import (
+    dedup_sweep,
     deduplicate,
     iter_similar_pairs,
     kcenter_greedy,
@@ -17,6 +18,7 @@ __all__ = [
     "Prepared",
     "__version__",
     "compat",
+    "dedup_sweep",
     "deduplicate",
     "del_score",
     "index",

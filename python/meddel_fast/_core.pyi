@@ -87,6 +87,22 @@ def deduplicate(
     threads: int,
     /,
 ) -> tuple[_Int, _Float]: ...
+
+class SimilarEarlier(metaclass=_Type):
+    def __init__(
+        self,
+        x: _Matrix,
+        floor: float,
+        rule: str,
+        order: _Int | None,
+        labels: _Int | None,
+        max_pairs: int,
+        threads: int,
+        /,
+    ) -> None: ...
+    def at(self, x: _Matrix, threshold: float, /) -> tuple[_Int, _Float]: ...
+    def pairs(self, x: _Matrix, /) -> tuple[_Int, _Int, _Float]: ...
+
 def kmeans_plus_plus(
     x: _Matrix,
     spherical: bool,

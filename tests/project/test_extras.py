@@ -97,7 +97,7 @@ def test_every_optional_import_names_an_extra_that_has_it() -> None:
 
 def test_all_is_all_that_a_user_may_want() -> None:
     known = extras()
-    users = {"gpu", "benchmark", "video", "heif", "dicom", "compat"}
+    users = {"gpu", "benchmark", "video", "heif", "hashes", "dicom", "compat"}
     assert "meddel-fast" in known["all"]
     line = next(r for r in requires("meddel-fast") or () if r.startswith("meddel-fast["))
     assert set(re.findall(r"[\w-]+", line.partition("]")[0].partition("[")[2])) == users

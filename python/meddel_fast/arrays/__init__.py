@@ -12,6 +12,7 @@
 """
 
 from meddel_fast.arrays.checks import (
+    check_budget,
     check_centres,
     check_choice,
     check_float,
@@ -62,6 +63,7 @@ __all__ = [
     "SimilarPairsResult",
     "TopKResult",
     "adjacent",
+    "check_budget",
     "check_centres",
     "check_choice",
     "check_equal_width",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 import os
 from typing import Any
 
@@ -36,6 +38,36 @@ def check_float(name: str, value: Any, low: float, high: float) -> float:
     if not low <= value <= high:
         raise ValueError(f"{name} must be from {low:g} to {high:g}, got {value}")
     return float(value)
+
+
+def check_budget(budget: Any, n: int, excluded: int = 0) -> int:
+    """Return the number of samples to keep.
+
+    Parameters
+    ----------
+    budget
+        An int is a count in 1..n; a float is a share in (0, 1], of which the count is
+        ``max(1, floor(share * n + 0.5))``.
+    n
+        Number of samples to choose from.
+    excluded
+        Number of samples that are left out of these.
+    """
+    if isinstance(budget, bool | np.bool_) or not isinstance(budget, numbers.Real):
+        raise TypeError(
+            "budget must be a count (int) or a share (float), "
+            f"got {type(budget).__name__} {budget!r}"
+        )
+    if isinstance(budget, numbers.Integral):
+        count = int(budget)
+        if not 1 <= count <= n:
+            rows = f"the rows of x less {excluded} excluded" if excluded else "the rows of x"
+            raise ValueError(f"budget must be from 1 to {n} ({rows}), got {count}")
+        return count
+    share = float(budget)
+    if not 0.0 < share <= 1.0:
+        raise ValueError(f"budget must be above 0 and at most 1.0 as a share, got {share}")
+    return max(1, math.floor(share * n + 0.5))
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:

@@ -6,9 +6,11 @@ Every command but ``run`` and ``info`` works in two ways: on files given as argu
 ==============================  ====================================================================
 ``run``                         ``run``, and ``info``: what this machine is
 ``data``                        ``data``: the registry, what of it is there, manifests, made frames
+``data_quality``                ``data quality``: images measured by their pixels
 ``embed``                       ``embed``
 ``select``, ``selection_file``  ``select``; a saved selection as other lists, ``select --from``
 ``audit``                       ``audit``: what a selection kept of each site, patient, class
+``dedup``                       ``dedup``: near duplicates at a threshold, or at many
 ``probe``                       ``probe``
 ``pretrain``                    ``pretrain``
 ``evaluate``                    ``evaluate``
@@ -43,6 +45,7 @@ except ImportError as error:
 from meddel_fast.cli.audit import audit
 from meddel_fast.cli.console import guarded, set_volume, show_tracebacks, warn_in_one_line
 from meddel_fast.cli.data import data
+from meddel_fast.cli.dedup import dedup
 from meddel_fast.cli.embed import embed
 from meddel_fast.cli.evaluate import evaluate
 from meddel_fast.cli.index import app as index
@@ -67,6 +70,7 @@ for command in (
     embed,
     leakage,
     select,
+    dedup,
     audit,
     probe,
     pretrain,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from meddel_fast.cli.console import guarded, printable, say_result, show_work, summary
+from meddel_fast.cli.data_quality import quality
 from meddel_fast.cli.options import (
     ConfigOption,
     JsonOption,
@@ -295,5 +296,5 @@ def make(
 
 
 data.command("list")(guarded(list_))
-for command in (check, build, show, make):
+for command in (check, build, show, quality, make):
     data.command()(guarded(command))

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from meddel_fast.selectors import Selection
 
 _BUDGET = "{budget}"
+_COLUMN = "manifest:"
 
 
 def select(
@@ -51,7 +52,8 @@ def select(
             help="exclude, groups, classes, weights, selected, score, strata or labels, from a "
             ".npy file, a .txt file with a line a sample, or (exclude, selected) a saved "
             "selection; like or unlike, embeddings of any number of samples. groups=manifest takes "
-            "the manifest's, classes=manifest:label a column of it. Repeatable.",
+            "the manifest's, classes=manifest:label or weights=manifest:sharpness a column of it. "
+            "Repeatable.",
         ),
     ] = None,
     manifest: Annotated[
@@ -165,7 +167,7 @@ def _arrays(texts: list[str], rows: Manifest | None) -> dict[str, Any]:
             raise ConfigError(f"--array must be NAME=FILE, got '{text}'")
         if name in loaded:
             raise ConfigError(f"--array {name} is given twice")
-        if where.partition(":")[0] == "manifest" and name in ("groups", "classes"):
+        if where.startswith(_COLUMN) or (where == "manifest" and name in ("groups", "classes")):
             loaded[name] = _column(name, where, rows)
         else:
             loaded[name] = _load(name, Path(where))
@@ -173,13 +175,21 @@ def _arrays(texts: list[str], rows: Manifest | None) -> dict[str, Any]:
 
 
 def _column(name: str, where: str, rows: Manifest | None) -> Any:
-    """Return a manifest's column, by default that of the groups; null stands for none."""
+    """Return a manifest's column, by default that of the groups, in which null stands for none."""
     import numpy as np
 
     if rows is None:
         raise ConfigError(f"--array {name}={where} needs --manifest")
-    values = rows.column(where.partition(":")[2] or "group")
-    return np.array(["" if value is None else str(value) for value in values], dtype=np.str_)
+    column = where.partition(":")[2] or "group"
+    values = rows.column(column)
+    if name in ("groups", "classes"):
+        return np.array(["" if value is None else str(value) for value in values], dtype=np.str_)
+    missing = values.count(None)
+    if missing:
+        raise ConfigError(
+            f"--array {name}={where}: {missing} of {len(values)} images have no {column}"
+        )
+    return np.array(values)
 
 
 def _options(settings: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:

@@ -124,6 +124,16 @@ def page(name: str) -> Kind:
     return Kind(name, (".html", ".htm"), is_one)
 
 
+def picture(name: str, mark: str) -> Kind:
+    """Return the kind of PNGs that begin with this mark in a text of theirs."""
+
+    def is_one(path: Path) -> bool:
+        start = _start(path)
+        return start.startswith(b"\x89PNG") and mark.encode() in start
+
+    return Kind(name, (".png",), is_one)
+
+
 def _is_list(path: Path) -> bool:
     """Tell a list of names from other text: no name comes twice, and prose has blanks in it."""
     lines = path.read_bytes().decode().splitlines()

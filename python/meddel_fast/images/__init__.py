@@ -14,6 +14,7 @@
 ``pixels``         the numbers that a file stores, unscaled: for masks
 ``masks``          what the numbers in the masks of a whole set mean
 ``image_check``    every image hashed and decoded once; what is broken is named
+``quality``        how sharp, lit, noisy an image is: columns of a manifest
 ``left_out``       what a scan left out and noticed, counted
 ``splits``         lists of splits and groups; what no list says is dealt
 ``look_alikes``    images that look alike, so that they stay in one split

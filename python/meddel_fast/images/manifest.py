@@ -72,10 +72,23 @@ the boxes ``[]``. Rows with a mask and no meaning, as formats 1 and 2 have them,
 data set, whose meaning is settled over their masks when these are first read (`masks.meanings`).
 """
 
+HASHES = ("phash", "dhash", "average_hash", "whash")
+_MEASURES = (
+    "border", "inset", "brightness", "dark", "bright", "contrast", "sharpness", "noise", "warmth",
+)  # fmt: skip
+QUALITY = pa.schema(
+    [pa.field(name, pa.float64()) for name in _MEASURES]
+    + [pa.field(name, pa.string()) for name in HASHES]
+)
+"""Columns that a manifest may have beside: what :mod:`meddel_fast.images.quality` measures.
+
+Null where nothing was measured. No result of a run depends on them: they follow from the images.
+"""
+
 
 @dataclass(frozen=True)
 class Manifest:
-    """A named data set: a root folder and a table of :data:`SCHEMA`.
+    """A named data set: a root folder and a table of :data:`SCHEMA`, with some of :data:`QUALITY`.
 
     Parameters
     ----------
@@ -108,7 +121,9 @@ class Manifest:
         missing = [field for field in SCHEMA.names if field not in self.table.column_names]
         if missing:
             raise ValueError(f"table: wanted the columns of a manifest, without {missing} here")
-        table = self.table.select(SCHEMA.names).cast(SCHEMA).combine_chunks()
+        more = [field for field in QUALITY if field.name in self.table.column_names]
+        schema = pa.schema([*SCHEMA, *more])
+        table = self.table.select(schema.names).cast(schema).combine_chunks()
         object.__setattr__(self, "table", table.replace_schema_metadata(None))
         counts = pc.value_counts(self.table["id"])
         twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
@@ -196,7 +211,8 @@ class Manifest:
         told = [m.left_out.under(f"{m.name}/") for m in manifests if m.left_out is not None]
         left_out = LeftOut.joined(told) if told else None
         notes = tuple(f"{m.name}: {note}" for m in manifests for note in m.notes)
-        return cls(name, root, pa.concat_tables(tables).sort_by("id"), left_out, notes)
+        joined = pa.concat_tables(tables, promote_options="default")
+        return cls(name, root, joined.sort_by("id"), left_out, notes)
 
     @cached_property
     def ok(self) -> Manifest:
@@ -277,8 +293,8 @@ class Manifest:
         ValueError
             There is no such column.
         """
-        if name not in SCHEMA.names:
-            raise ValueError(f"name: wanted one of {SCHEMA.names}, got {name!r}")
+        if name not in self.table.column_names:
+            raise ValueError(f"name: wanted one of {self.table.column_names}, got {name!r}")
         values: list[Any] = self.ok.table[name].to_pylist()
         return values
 

@@ -43,6 +43,7 @@ A file an operation, of the same name in :mod:`meddel_fast.sharded`, in ``kernel
 ``topk``         the k most similar samples of each
 ``kmeans``       Lloyd's k-means, seeded by k-means++
 ``deduplicate``  which samples to keep so that near duplicates are left out
+``dedup_sweep``  the last one at every threshold after one look (here alone)
 ``_call``        the way of a call: to the parts of rows, the CPU or the GPU
 ``_gpu``         the functions of ``_core`` on a GPU; the samples' way there and back
 ===============  ===================================================================================
@@ -56,6 +57,7 @@ from meddel_fast.arrays import (
     SimilarPairsResult,
     TopKResult,
 )
+from meddel_fast.ops.dedup_sweep import DedupSweep, dedup_sweep
 from meddel_fast.ops.deduplicate import deduplicate
 from meddel_fast.ops.kcenter import kcenter_greedy
 from meddel_fast.ops.kmeans import kmeans
@@ -64,12 +66,14 @@ from meddel_fast.ops.redundancy import redundancy
 from meddel_fast.ops.topk import topk_similarity
 
 __all__ = [
+    "DedupSweep",
     "DeduplicateResult",
     "KCenterResult",
     "KMeansResult",
     "RedundancyResult",
     "SimilarPairsResult",
     "TopKResult",
+    "dedup_sweep",
     "deduplicate",
     "iter_similar_pairs",
     "kcenter_greedy",

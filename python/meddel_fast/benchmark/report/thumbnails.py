@@ -100,7 +100,7 @@ class Thumbnails:
         ]
 
     def _encode(self, row: int) -> bytes | None:
-        pixels = _load(self._paths[row], SIDE)
+        pixels = load_thumbnail(self._paths[row], SIDE)
         return None if pixels is None else _jpeg(pixels)
 
 
@@ -123,7 +123,7 @@ def atlas(paths: Sequence[Path]) -> tuple[str, int, int, int]:
     side = TILE if len(paths) <= _MANY else SMALL_TILE
     sheet = np.full((-(-len(paths) // across) * side, across * side, 3), 128, dtype=np.uint8)
     with Pool(_DECODERS) as pool:
-        for i, pixels in enumerate(pool.map(lambda path: _load(path, side), paths)):
+        for i, pixels in enumerate(pool.map(lambda path: load_thumbnail(path, side), paths)):
             if pixels is not None:
                 y, x = divmod(i, across)
                 sheet[y * side : (y + 1) * side, x * side : (x + 1) * side] = pixels
@@ -138,7 +138,7 @@ def atlas(paths: Sequence[Path]) -> tuple[str, int, int, int]:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode(), across, side, tiles
 
 
-def _load(path: Path, side: int) -> NDArray[np.uint8] | None:
+def load_thumbnail(path: Path, side: int) -> NDArray[np.uint8] | None:
     """Load an image as the encoder sees it, squeezed to a square; None when that fails."""
     from meddel_fast.images.load_images import ImageError, load_image
 
