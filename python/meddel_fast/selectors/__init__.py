@@ -1,23 +1,24 @@
 """Selectors: embeddings and a budget in, a :class:`Selection` out.
 
-==============  ====================================================================================
-``random``      drawn at random
-``stratified``  drawn at random, in proportion from each stratum
-``kcenter``     farthest-point selection, also known as CoreSet
-``semdedup``    inside clusters, drop what repeats an earlier sample
-``meddel``      semdedup after disruptive samples are gone; the paper's method
-``prototypes``  k-means, ranked by the distance to the centroid
-``d4``          semdedup, then prototypes of what is left
-``density``     more from clusters that are wide and far from others
-``moderate``    closest to the median distance from the centre
-``facility``    the samples that represent all others best
-``craig``       the same by distance, with a weight for each kept sample
-``graphcut``    represents the others, and repeats itself little
-``herding``     the mean of what is kept follows the mean of all
-``d2``          difficulty passed on to neighbours: hard, dense and diverse
-``ccs``         the same number from each range of a score
-``loss``        the highest (or lowest) scores, of a model's loss say
-==============  ====================================================================================
+================  ==================================================================================
+``random``        drawn at random
+``stratified``    drawn at random, in proportion from each stratum
+``kcenter``       farthest-point selection, also known as CoreSet
+``semdedup``      inside clusters, drop what repeats an earlier sample
+``meddel``        semdedup after disruptive samples are gone; the paper's method
+``prototypes``    k-means, ranked by the distance to the centroid
+``d4``            semdedup, then prototypes of what is left
+``density``       more from clusters that are wide and far from others
+``hierarchical``  an equal share for each cluster, down a tree of clusters
+``moderate``      closest to the median distance from the centre
+``facility``      the samples that represent all others best
+``craig``         the same by distance, with a weight for each kept sample
+``graphcut``      represents the others, and repeats itself little
+``herding``       the mean of what is kept follows the mean of all
+``d2``            difficulty passed on to neighbours: hard, dense and diverse
+``ccs``           the same number from each range of a score
+``loss``          the highest (or lowest) scores, of a model's loss say
+================  ==================================================================================
 
 Every method keeps exactly the number asked for, gives ties to the lowest index, and returns the
 same for any number of threads. All take exclusions, groups and already selected samples, and most
@@ -33,6 +34,8 @@ take weights. What they share:
 ``options``          checks of single options
 ``base``             checks of rows and budget, random keys
 ``groups``           patients or videos that are covered, or split the budget
+``hierarchy``        a tree of clusters, saved and loaded
+``cluster_levels``   hierarchical k-means with resampling, which makes it
 ``clusters``         k-means that methods share, and the order of a sweep
 ``strata``           groups that a budget is divided among, or clusters for them
 ``neighbor_graph``   most similar samples, as edges
@@ -54,6 +57,7 @@ from meddel_fast.common.files import Progress
 from meddel_fast.common.progress import reporting
 from meddel_fast.selectors import export
 from meddel_fast.selectors.ccs import ccs
+from meddel_fast.selectors.cluster_levels import build_hierarchy
 from meddel_fast.selectors.craig import craig
 from meddel_fast.selectors.d2 import d2
 from meddel_fast.selectors.d4 import d4
@@ -61,6 +65,8 @@ from meddel_fast.selectors.density import density
 from meddel_fast.selectors.facility import facility
 from meddel_fast.selectors.graphcut import graphcut
 from meddel_fast.selectors.herding import herding
+from meddel_fast.selectors.hierarchical import hierarchical
+from meddel_fast.selectors.hierarchy import HierarchyResult
 from meddel_fast.selectors.kcenter import kcenter
 from meddel_fast.selectors.loss import loss
 from meddel_fast.selectors.meddel import meddel, meddel_ladder
@@ -78,8 +84,10 @@ __all__ = [
     "METHODS",
     "REASONS",
     "SELECTORS",
+    "HierarchyResult",
     "Method",
     "Selection",
+    "build_hierarchy",
     "ccs",
     "craig",
     "d2",
@@ -89,6 +97,7 @@ __all__ = [
     "facility",
     "graphcut",
     "herding",
+    "hierarchical",
     "kcenter",
     "loss",
     "meddel",
@@ -104,8 +113,8 @@ __all__ = [
 ]
 
 _ALL: tuple[Selector, ...] = (
-    random, stratified, kcenter, semdedup, meddel, prototypes, d4, density, moderate, facility,
-    craig, graphcut, herding, d2, ccs, loss,
+    random, stratified, kcenter, semdedup, meddel, prototypes, d4, density,
+    hierarchical, moderate, facility, craig, graphcut, herding, d2, ccs, loss,
 )  # fmt: skip
 
 METHODS: dict[str, Method] = {f.method.name: f.method for f in _ALL}
