@@ -8,6 +8,7 @@ Every command but ``run`` and ``info`` works in two ways: on files given as argu
 ``data``                        ``data``: the registry, what of it is there, manifests, made frames
 ``embed``                       ``embed``
 ``select``, ``selection_file``  ``select``; a saved selection as other lists, ``select --from``
+``hierarchy``                   ``hierarchy``: a tree of clusters for balanced selections
 ``probe``                       ``probe``
 ``pretrain``                    ``pretrain``
 ``evaluate``                    ``evaluate``
@@ -43,6 +44,7 @@ from meddel_fast.cli.console import guarded, set_volume, show_tracebacks, warn_i
 from meddel_fast.cli.data import data
 from meddel_fast.cli.embed import embed
 from meddel_fast.cli.evaluate import evaluate
+from meddel_fast.cli.hierarchy import hierarchy
 from meddel_fast.cli.index import app as index
 from meddel_fast.cli.leaderboard import leaderboard
 from meddel_fast.cli.leakage import leakage
@@ -65,6 +67,7 @@ for command in (
     embed,
     leakage,
     select,
+    hierarchy,
     probe,
     pretrain,
     errors,

@@ -50,6 +50,7 @@ def select(
             metavar="NAME=FILE",
             help="exclude, groups, weights, selected, score, strata or labels, from a .npy file, a "
             ".txt file with a line a sample, or (exclude, selected) a saved selection; "
+            "hierarchy=FILE takes what hierarchy wrote, "
             "groups=manifest takes the manifest's. Repeatable.",
         ),
     ] = None,
@@ -189,6 +190,10 @@ def _load(name: str, path: Path) -> Any:
 
     if not path.is_file():
         raise FileNotFoundError(f"--array {name}: no file {path}")
+    if name == "hierarchy":
+        from meddel_fast.selectors import HierarchyResult
+
+        return HierarchyResult.load(path)
     if path.suffix == ".parquet" and name in ("exclude", "selected"):
         from meddel_fast.selectors import Selection
 

@@ -32,7 +32,7 @@ _SPLIT = 1024  # clusters beyond which seeds are found in two steps
 
 
 def default_levels(n: int) -> list[int]:
-    """Return n / 10, sqrt(n), and between them the root of their product; sqrt(n) below 400.
+    """Return n / 10, sqrt(n), and between them the root of their product; sqrt(n) for small n.
 
     Leaves of ten samples; a coarsest level of more clusters than there are concepts, as a rule,
     since the budget is divided evenly among its clusters (for the 743 M images of Vo et al. 2024 it
