@@ -31,6 +31,27 @@ def make(name: str, n: int, d: int) -> Floats:
     return np.ascontiguousarray(shapes[name](np.random.default_rng(0), n, d), dtype=np.float32)
 
 
+def long_tailed(
+    n: int, d: int, concepts: int, *, spread: float
+) -> tuple[Floats, NDArray[np.int64]]:
+    """Return samples of concepts whose numbers fall as 1 / rank, and the concept of each.
+
+    Centres are directions at random; samples lie about them at `spread`, of the centres' norm 1.
+    """
+    rng = np.random.default_rng(0)
+    share = np.cumsum(1.0 / np.arange(1, concepts + 1))
+    concept = np.searchsorted(share / share[-1], (np.arange(n) + 0.5) / n)
+    concept = rng.permutation(np.minimum(concept, concepts - 1))
+    centres = rng.standard_normal((concepts, d), dtype=np.float32)
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    x = np.empty((n, d), np.float32)
+    for start in range(0, n, 1 << 14):
+        part = concept[start : start + (1 << 14)]
+        noise = rng.standard_normal((len(part), d), dtype=np.float32)
+        x[start : start + (1 << 14)] = centres[part] + np.float32(spread / d**0.5) * noise
+    return x, concept
+
+
 def threshold(rows: Floats, share: float) -> float:
     """Cosine that about this share of all pairs of unit rows reach, from a sample of them."""
     rng = np.random.default_rng(0)

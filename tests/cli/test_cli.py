@@ -68,8 +68,8 @@ def test_version_and_help_come_without_torch() -> None:
     assert done.returncode == 0, done.stderr
     assert f"meddel-fast {__version__}" in done.stdout
     for command in (
-        "run", "data", "embed", "leakage", "select", "pretrain", "evaluate", "score", "report",
-        "verify", "leaderboard", "index", "errors", "tile",
+        "run", "data", "embed", "leakage", "select", "hierarchy", "pretrain", "evaluate", "score",
+        "report", "verify", "leaderboard", "index", "errors", "tile",
     ):  # fmt: skip
         assert f" {command} " in done.stdout
 

@@ -41,6 +41,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "prototypes": {"keep": "hard", **CLUSTERED},
     "d4": {"dedup": 0.75, "sweep": "far", "keep": "hard", **CLUSTERED},
     "density": {"keep": "hard", "temperature": 0.1, "nearest": 20, **CLUSTERED},
+    "hierarchical": {
+        "inside": "random",
+        "resamplings": 10,
+        "metric": "euclidean",
+        **CLUSTERED,
+    },
     "moderate": CLUSTERED,
     "facility": {"greedy": "lazy", "epsilon": 0.1},
     "craig": {},

@@ -144,7 +144,7 @@ def test_holds_for_the_block_and_the_thread(rng: np.random.Generator) -> None:
     assert _core.report_to(None) is None
 
 
-@pytest.mark.parametrize("name", ["kcenter", "semdedup", "meddel", "prototypes"])
+@pytest.mark.parametrize("name", ["kcenter", "semdedup", "meddel", "prototypes", "hierarchical"])
 def test_selectors_report(rng: np.random.Generator, name: str) -> None:
     x, one, many = clustered(rng, 200, 8), Calls(), Calls()
     mf.selectors.select(name, x, 20, progress=one)

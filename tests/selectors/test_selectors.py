@@ -37,6 +37,9 @@ VARIANTS = [
     ("d4", {"dedup": 0.5, "keep": "easy", "sweep": "near", "clusters": 3}),
     ("density", {}),
     ("density", {"keep": "easy", "temperature": 0.02, "nearest": 2}),
+    ("hierarchical", {}),
+    ("hierarchical", {"levels": [5, 2], "inside": "closest", "metric": "cosine"}),
+    ("hierarchical", {"levels": [6, 3, 2], "inside": "farthest", "resamplings": [1, 0, 2]}),
     ("moderate", {}),
     ("facility", {}),
     ("facility", {"neighbors": 3}),
@@ -141,7 +144,11 @@ def test_every_budget_is_met_exactly(name: str, options: dict[str, Any]) -> None
 @variants
 def test_degenerate_input(name: str, options: dict[str, Any]) -> None:
     same_rows = np.tile(np.float32([[1, 2, 3, 4, 5]]), (7, 1))
-    options = {k: v for k, v in options.items() if k not in ("start", "neighbors", "clusters")}
+    options = {
+        k: v
+        for k, v in options.items()
+        if k not in ("start", "neighbors", "clusters", "levels", "resamplings")
+    }
     for x in (same_rows, np.zeros((7, 5), np.float32), np.eye(7, dtype=np.float32)):
         for count in range(1, 8):
             d = x.shape[1]
@@ -262,7 +269,10 @@ def test_rules_differ_as_described_on_a_chain() -> None:
 def test_exact_copies_tie_to_the_lowest_index() -> None:
     x = np.tile(np.float32([[3, 1, 2]]), (6, 1))
     for name, options in VARIANTS:
-        drawn = name in ("random", "stratified", "ccs") or options.get("keep") == "random"
+        drawn = (
+            name in ("random", "stratified", "ccs", "hierarchical")
+            or options.get("keep") == "random"
+        )
         drawn = drawn or options.get("greedy") == "stochastic" or "mode" in options
         if drawn or "start" in options or "disruptive_fraction" in options:
             continue

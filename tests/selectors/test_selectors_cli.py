@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import meddel_fast.cli.console
 from meddel_fast.cli import app
-from meddel_fast.selectors import METHODS, Selection, select
+from meddel_fast.selectors import METHODS, HierarchyResult, Selection, select
 
 
 def said(*arguments: object, status: int = 0) -> str:
@@ -171,3 +171,47 @@ def test_wrong_arrays_are_one_line(
     (tmp_path / "bad.npy").write_bytes(b"no")
     text = said(embeddings, *arguments, "--array", f"weights={tmp_path / 'bad.npy'}", status=2)
     assert "is not a .npy file" in text
+
+
+def test_a_tree_is_made_once_and_used(embeddings: Path, tmp_path: Path) -> None:
+    tree, out = tmp_path / "tree.npz", tmp_path / "s.parquet"
+    made = ["--levels", "9,3", "--set", "metric=cosine", "--seed", "2", "--out", str(tree)]
+    result = CliRunner().invoke(app, ["hierarchy", str(embeddings), *made])
+    assert result.exit_code == 0, result.output
+    found = HierarchyResult.load(tree)
+    assert f"40 samples in {found.levels[0]} / 3 clusters" in result.output
+    assert found.settings["metric"] == "cosine"
+    of_ten = (embeddings, "--method", "hierarchical", "--budget", "10", "--out", out)
+    said(*of_ten, "--array", f"hierarchy={tree}", "--set", "inside=closest")
+    options = {"levels": [9, 3], "metric": "cosine", "inside": "closest", "seed": 2}
+    wanted = select("hierarchical", blobs(), 10, inside="closest", hierarchy=found)
+    assert same(Selection.load(out), wanted)
+    said(*of_ten, "--seed", 2, "--set", "levels=[9, 3]", "--set", "metric=cosine",
+         "--set", "inside=closest")  # fmt: skip
+    assert same(Selection.load(out), select("hierarchical", blobs(), 10, **options))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--levels", "9,x"], "--levels must be counts as 5000,200, got 'x'"),
+        (["--levels", "50"], "levels must be from 1 to 40"),
+        (["--set", "clusters=3"], "--set takes max_iterations, memory, metric, resamplings"),
+        (["--out", "{x}"], "is not a saved hierarchy"),
+    ],
+)
+def test_wrong_trees_are_one_line(
+    embeddings: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    given = [a.format(x=tmp_path / "other.npz") for a in arguments]
+    np.savez(tmp_path / "other.npz", a=np.zeros(2))
+    out = [] if "--out" in given else ["--out", str(tmp_path / "tree.npz")]
+    result = CliRunner().invoke(app, ["hierarchy", str(embeddings), *given, *out])
+    assert result.exit_code == 2
+    assert message in result.output
+    assert result.output.count("\n") == 1
+    assert not (tmp_path / "tree.npz").exists()
+    text = said(embeddings, "--method", "hierarchical", "--budget", 5, "--out",
+                tmp_path / "s.parquet", "--array", f"hierarchy={tmp_path / 'other.npz'}",
+                status=2)  # fmt: skip
+    assert "holds no saved hierarchy" in text

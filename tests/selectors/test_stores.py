@@ -59,6 +59,7 @@ OWN: dict[str, list[dict[str, Any]]] = {
     "prototypes": [{"keep": "easy", "clusters": 7}],
     "d4": [{"dedup": 0.4, "sweep": "near", "keep": "easy", "clusters": 4}],
     "density": [{"keep": "easy", "nearest": 2, "clusters": 5}],
+    "hierarchical": [{"levels": [20, 6, 3], "inside": "closest", "metric": "cosine"}],
     "moderate": [{"labels": LABELS}],
     "facility": [{"neighbors": 6}, {"greedy": "stochastic", "epsilon": 0.3}],
     "craig": [{"neighbors": 5}],

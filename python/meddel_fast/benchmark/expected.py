@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from meddel_fast.arrays import check_budget
 from meddel_fast.benchmark.config import SPLITS, DataConfig, RunConfig
 from meddel_fast.benchmark.results import tag
 from meddel_fast.common.columns import aligned
-from meddel_fast.selectors.base import check_budget
 
 if TYPE_CHECKING:
     from meddel_fast.images.datadel.data_set import DataSet

@@ -51,9 +51,9 @@ def select(
             metavar="NAME=FILE",
             help="exclude, groups, classes, weights, selected, score, strata or labels, from a "
             ".npy file, a .txt file with a line a sample, or (exclude, selected) a saved "
-            "selection; like or unlike, embeddings of any number of samples. groups=manifest takes "
-            "the manifest's, classes=manifest:label or weights=manifest:sharpness a column of it. "
-            "Repeatable.",
+            "selection; like or unlike, embeddings of any number of samples; hierarchy=FILE, what "
+            "hierarchy wrote. groups=manifest takes the manifest's, classes=manifest:label or "
+            "weights=manifest:sharpness a column of it. Repeatable.",
         ),
     ] = None,
     manifest: Annotated[
@@ -210,6 +210,10 @@ def _load(name: str, path: Path) -> Any:
         raise FileNotFoundError(f"--array {name}: no file {path}")
     if name in ("like", "unlike"):
         return load_embeddings(path)
+    if name == "hierarchy":
+        from meddel_fast.selectors import HierarchyResult
+
+        return HierarchyResult.load(path)
     if path.suffix == ".parquet" and name in ("exclude", "selected"):
         from meddel_fast.selectors import Selection
 

@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import ops
-from meddel_fast.arrays import check_choice, check_float, check_int
+from meddel_fast.arrays import check_budget, check_choice, check_float, check_int
 from meddel_fast.common.extras import needs
 from meddel_fast.compat._search import Search
 from meddel_fast.compat._sklearn_neighbors import NearestNeighbors, narrow
-from meddel_fast.selectors.base import check_budget
 
 with needs("compat"):
     from sklearn.base import (

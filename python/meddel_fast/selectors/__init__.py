@@ -1,26 +1,27 @@
 """Selectors: embeddings and a budget in, a :class:`Selection` out.
 
-==============  ====================================================================================
-``random``      drawn at random
-``stratified``  drawn at random, in proportion from each stratum
-``kcenter``     farthest-point selection, also known as CoreSet
-``semdedup``    inside clusters, drop what repeats an earlier sample
-``meddel``      semdedup after disruptive samples are gone; the paper's method
-``prototypes``  k-means, ranked by the distance to the centroid
-``d4``          semdedup, then prototypes of what is left
-``density``     more from clusters that are wide and far from others
-``moderate``    closest to the median distance from the centre
-``facility``    the samples that represent all others best
-``craig``       the same by distance, with a weight for each kept sample
-``coverage``    within a step or two of the others in a neighbour graph, class by class
-``graphcut``    represents the others, and repeats itself little
-``herding``     the mean of what is kept follows the mean of all
-``d2``          difficulty passed on to neighbours: hard, dense and diverse
-``ccs``         the same number from each range of a score
-``loss``        the highest (or lowest) scores, of a model's loss say
-``retrieve``    the most similar to each of some seeds
-``combine``     several objectives with strengths, in one greedy
-==============  ====================================================================================
+================  ==================================================================================
+``random``        drawn at random
+``stratified``    drawn at random, in proportion from each stratum
+``kcenter``       farthest-point selection, also known as CoreSet
+``semdedup``      inside clusters, drop what repeats an earlier sample
+``meddel``        semdedup after disruptive samples are gone; the paper's method
+``prototypes``    k-means, ranked by the distance to the centroid
+``d4``            semdedup, then prototypes of what is left
+``density``       more from clusters that are wide and far from others
+``hierarchical``  an equal share for each cluster, down a tree of clusters
+``moderate``      closest to the median distance from the centre
+``facility``      the samples that represent all others best
+``craig``         the same by distance, with a weight for each kept sample
+``coverage``      within a step or two of the others in a neighbour graph, class by class
+``graphcut``      represents the others, and repeats itself little
+``herding``       the mean of what is kept follows the mean of all
+``d2``            difficulty passed on to neighbours: hard, dense and diverse
+``ccs``           the same number from each range of a score
+``loss``          the highest (or lowest) scores, of a model's loss say
+``retrieve``      the most similar to each of some seeds
+``combine``       several objectives with strengths, in one greedy
+================  ==================================================================================
 
 Every method keeps exactly the number asked for, gives ties to the lowest index, and returns the
 same for any number of threads. All take exclusions, groups and already selected samples, and most
@@ -38,6 +39,8 @@ take weights. What they share:
 ``groups``           patients or videos that are covered, or split the budget
 ``targets``          shares of the budget that classes are to have
 ``seeds``            rows that are wanted more of, or less
+``hierarchy``        a tree of clusters, saved and loaded
+``cluster_levels``   hierarchical k-means with resampling, which makes it
 ``clusters``         k-means that methods share, and the order of a sweep
 ``strata``           groups that a budget is divided among, or clusters for them
 ``neighbor_graph``   most similar samples, as edges
@@ -60,6 +63,7 @@ from meddel_fast.common.files import Progress
 from meddel_fast.common.progress import reporting
 from meddel_fast.selectors import export
 from meddel_fast.selectors.ccs import ccs
+from meddel_fast.selectors.cluster_levels import build_hierarchy
 from meddel_fast.selectors.combine import combine
 from meddel_fast.selectors.coverage import coverage
 from meddel_fast.selectors.craig import craig
@@ -69,6 +73,8 @@ from meddel_fast.selectors.density import density
 from meddel_fast.selectors.facility import facility
 from meddel_fast.selectors.graphcut import graphcut
 from meddel_fast.selectors.herding import herding
+from meddel_fast.selectors.hierarchical import hierarchical
+from meddel_fast.selectors.hierarchy import HierarchyResult
 from meddel_fast.selectors.kcenter import kcenter
 from meddel_fast.selectors.loss import loss
 from meddel_fast.selectors.meddel import meddel, meddel_ladder
@@ -87,8 +93,10 @@ __all__ = [
     "METHODS",
     "REASONS",
     "SELECTORS",
+    "HierarchyResult",
     "Method",
     "Selection",
+    "build_hierarchy",
     "ccs",
     "combine",
     "coverage",
@@ -100,6 +108,7 @@ __all__ = [
     "facility",
     "graphcut",
     "herding",
+    "hierarchical",
     "kcenter",
     "loss",
     "meddel",
@@ -116,8 +125,8 @@ __all__ = [
 ]
 
 _ALL: tuple[Selector, ...] = (
-    random, stratified, kcenter, semdedup, meddel, prototypes, d4, density, moderate, facility,
-    craig, coverage, graphcut, herding, d2, ccs, loss, retrieve, combine,
+    random, stratified, kcenter, semdedup, meddel, prototypes, d4, density, hierarchical, moderate,
+    facility, craig, coverage, graphcut, herding, d2, ccs, loss, retrieve, combine,
 )  # fmt: skip
 
 METHODS: dict[str, Method] = {f.method.name: f.method for f in _ALL}

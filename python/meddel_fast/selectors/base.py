@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import arrays
-from meddel_fast.arrays import check_budget as check_budget
 from meddel_fast.sharded.parts import Settings
 from meddel_fast.sharded.spread import Spread
 from meddel_fast.stores.store import LocalRows, Store, as_store

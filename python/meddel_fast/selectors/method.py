@@ -39,6 +39,10 @@ PER_SAMPLE = ("exclude", "groups", "classes", "weights")
 
 Plan = Callable[..., Iterable[Choice]]
 
+PerSample = str | Callable[[str, Any, Any], Any]
+"""What an option of a value a sample may be: kinds of numpy type, or a check of the option's name,
+its value and the rows. What the check returns is indexed by samples."""
+
 
 @dataclass(frozen=True)
 class Method:
@@ -63,7 +67,7 @@ class Method:
     weights
         What `weights` do; empty where the method takes none.
     per_sample
-        Options that hold a value for each sample, and the kinds of numpy type they may have.
+        Options that hold a value for each sample, and what these may be.
     positions
         Options that name one sample.
     checks
@@ -84,7 +88,7 @@ class Method:
     nested: bool
     good_for: str
     weights: str
-    per_sample: dict[str, str]
+    per_sample: dict[str, PerSample]
     positions: tuple[str, ...]
     checks: dict[str, Check]
     instead: dict[str, tuple[str, ...]]

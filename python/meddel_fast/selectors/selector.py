@@ -13,11 +13,11 @@ from typing import Any, Protocol, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.arrays import check_index_vector, check_names, to_numpy
+from meddel_fast.arrays import check_budget, check_index_vector, check_names, to_numpy
 from meddel_fast.common.floating_point import exactly
-from meddel_fast.selectors.base import check_budget, check_rows
+from meddel_fast.selectors.base import check_rows
 from meddel_fast.selectors.groups import check_groups, cover, split_seats
-from meddel_fast.selectors.method import PER_SAMPLE, SHARED, Method, Plan
+from meddel_fast.selectors.method import PER_SAMPLE, SHARED, Method, PerSample, Plan
 from meddel_fast.selectors.options import Check
 from meddel_fast.selectors.plan import Choice, Task, among
 from meddel_fast.selectors.selection import Selection, make_selection
@@ -87,7 +87,7 @@ def selector(
     exact: str = "yes",
     nested: bool = True,
     weights: str = "",
-    per_sample: dict[str, str] | None = None,
+    per_sample: dict[str, PerSample] | None = None,
     positions: tuple[str, ...] = (),
     checks: dict[str, Check] | None = None,
     instead: dict[str, tuple[str, ...]] | None = None,
@@ -167,7 +167,7 @@ def _run(method: Method, x: Any, budgets: list[Any], options: dict[str, Any]) ->
     classes = check_classes(shared["classes"], shared["target"], pool, n)
     for name in method.per_sample:
         if own.get(name) is not None:
-            own[name] = _check_per_sample(name, own[name], n, method.per_sample[name])[pool]
+            own[name] = _check_per_sample(name, own[name], rows, method.per_sample[name])[pool]
     named = {k: v for k, v in own.items() if k in method.positions}
     own |= {k: min(int(np.searchsorted(pool, v)), task.n - 1) for k, v in named.items()}
     choices = _choices(method, task, own)
@@ -351,13 +351,19 @@ def _check_weights(
         return None
     if not method.weights:
         raise ValueError(f"weights must be None for {method.name}, which has no use for them")
-    values = _check_per_sample("weights", weights, n, "fiu").astype(np.float64)[pool]
+    values = _check_numbers("weights", weights, n, "fiu").astype(np.float64)[pool]
     if not values.min() > 0:
         raise ValueError(f"weights must be above 0 (exclude= leaves out), got {values.min():g}")
     return values
 
 
-def _check_per_sample(name: str, value: Any, n: int, kinds: str) -> NDArray[Any]:
+def _check_per_sample(name: str, value: Any, rows: Any, kinds: PerSample) -> Any:
+    if isinstance(kinds, str):
+        return _check_numbers(name, value, len(rows), kinds)
+    return kinds(name, value, rows)
+
+
+def _check_numbers(name: str, value: Any, n: int, kinds: str) -> NDArray[Any]:
     """Return one finite value a sample, of the kinds of type asked for."""
     array = to_numpy(name, value) if "f" in kinds else check_names(name, value)
     if array.shape != (n,) or array.dtype.kind not in kinds:

@@ -19,6 +19,8 @@
 ``downstream``                             the head for segmentation: trained, evaluated
 ``segmentation``                           that head's parts, its loss, its scores
 ``predictions``                            predicted masks on disk
+``balanced_sampler``                       indices for a ``DataLoader``, balanced over a tree of
+                                           clusters
 ``loader``                                 decoded images in memory, batches ahead of the network
 ``device``                                 where torch computes, in which precision, from which
                                            seeds
@@ -26,3 +28,9 @@
 ``speed``                                  images a second, beside those of the bare step
 =========================================  =========================================================
 """
+
+from __future__ import annotations
+
+from meddel_fast.training.balanced_sampler import BalancedSampler
+
+__all__ = ["BalancedSampler"]
