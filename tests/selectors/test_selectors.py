@@ -13,8 +13,9 @@ import pytest
 from samples import blobs
 
 from meddel_fast import selectors
+from meddel_fast.arrays import check_budget
 from meddel_fast.selectors import METHODS, SELECTORS, Selection, meddel, select, select_ladder
-from meddel_fast.selectors.base import check_budget, random_keys
+from meddel_fast.selectors.base import random_keys
 from meddel_fast.selectors.clusters import default_clusters
 
 VARIANTS = [

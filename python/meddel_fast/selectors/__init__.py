@@ -35,7 +35,7 @@ take weights. What they share:
 ``plan``             what a method is given, and what it gives back
 ``method``           what is said of a method, and the options that it takes
 ``options``          checks of single options
-``base``             checks of rows and budget, random keys
+``base``             checks of rows, random keys
 ``groups``           patients or videos that are covered, or split the budget
 ``targets``          shares of the budget that classes are to have
 ``seeds``            rows that are wanted more of, or less

@@ -1,4 +1,4 @@
-"""What every selector asks for first: checked rows, a count of the budget, random keys."""
+"""What every selector asks for first: checked rows, random keys."""
 
 from __future__ import annotations
 
