@@ -390,6 +390,7 @@ constexpr Kernels make_kernels(const char* name) {
       highest,
       highest_apart,
       kth_highest,
+      places,
       at_least,
       reach,
       {nearer<1>, nearer<2>, nearer<3>, nearer<4>, nearer<5>, nearer<6>, nearer<7>, nearer<8>},

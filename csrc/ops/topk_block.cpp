@@ -215,8 +215,8 @@ void BlockBest::confirm(int64_t p, const Panel& panel, int64_t count, Work& work
 void BlockBest::confirm_some(int64_t p, const Panel& panel, int64_t done, int64_t some,
                              Work& work) const {
   if (static_cast<int64_t>(work.listed.size()) < some) {
-    work.listed.resize(static_cast<size_t>(some));
-    work.similarity.resize(static_cast<size_t>(some));
+    work.listed.resize(static_cast<size_t>(some + kRanked));
+    work.similarity.resize(static_cast<size_t>(some + kRanked));
   }
   for (int64_t c = 0; c < some; ++c) {
     work.listed[c] = y_.rows[panel.first + work.found[done + c]];
@@ -230,19 +230,16 @@ void BlockBest::confirm_some(int64_t p, const Panel& panel, int64_t done, int64_
 }
 
 // Puts the best of a few columns, which rise, into their places, with no branch that is hard to
-// foretell: before a column stand those of a higher cosine, and earlier ones of the same.
-void BlockBest::rank(int64_t p, int64_t count, const Work& work) {
-  const int64_t row = x_.rows[p], wanted = rows_.wanted(p);
-  const double* const similarity = work.similarity.data();
+// foretell.
+void BlockBest::rank(int64_t p, int64_t count, Work& work) {
+  const int64_t row = x_.rows[p], wanted = rows_.wanted(p), padded = round_up(count, 8);
+  int64_t place[kRanked], indices[kRanked];
   double best[kRanked];
-  int64_t indices[kRanked];
+  for (int64_t c = count; c < padded; ++c) work.similarity[c] = -kInfinity;
+  kernels().places(work.similarity.data(), padded, place);
   for (int64_t c = 0; c < count; ++c) {
-    const double own = similarity[c];
-    int64_t before = 0;
-    for (int64_t e = 0; e < c; ++e) before += similarity[e] >= own;
-    for (int64_t e = c + 1; e < count; ++e) before += similarity[e] > own;
-    best[before] = own;
-    indices[before] = work.listed[c];
+    best[place[c]] = work.similarity[c];
+    indices[place[c]] = work.listed[c];
   }
   std::copy_n(best, wanted, &best_.similarity[row * rows_.most()]);
   std::copy_n(indices, wanted, &best_.indices[row * rows_.most()]);
