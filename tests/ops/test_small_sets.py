@@ -1,6 +1,8 @@
-"""Small sets, whose scores are all worked out at once: ties, many of the best, and ends of bounds."""
+"""Small sets, whose scores are all worked out at once: ties, many of the best, ends of bounds."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -15,11 +17,11 @@ BLOCKS = ["auto", "products", "codes"]
 
 
 @pytest.fixture(params=BLOCKS)
-def blocks(request: pytest.FixtureRequest) -> str:
-    """Blocks of the kind that suits, or of one kind whatever the size; after the test as before."""
+def blocks(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Blocks of the kind that suits, or of one kind whatever the size."""
     _core.use_screen(request.param)
-    request.addfinalizer(lambda: _core.use_screen("auto"))
-    return str(request.param)
+    yield request.param
+    _core.use_screen("auto")
 
 
 def check_topk(x: Rows, y: Rows | None, k: int, **kwargs: int) -> None:
