@@ -235,8 +235,11 @@ void BlockBest::rank(int64_t p, int64_t count, Work& work) {
   const int64_t row = x_.rows[p], wanted = rows_.wanted(p), padded = round_up(count, 8);
   int64_t place[kRanked], indices[kRanked];
   double best[kRanked];
-  for (int64_t c = count; c < padded; ++c) work.similarity[c] = -kInfinity;
-  kernels().places(work.similarity.data(), padded, place);
+  place[0] = 0;
+  if (count > 1) {
+    for (int64_t c = count; c < padded; ++c) work.similarity[c] = -kInfinity;
+    kernels().places(work.similarity.data(), padded, place);
+  }
   for (int64_t c = 0; c < count; ++c) {
     best[place[c]] = work.similarity[c];
     indices[place[c]] = work.listed[c];

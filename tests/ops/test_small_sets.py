@@ -38,8 +38,8 @@ def rows_of(kind: str, rng: np.random.Generator, n: int, d: int) -> Rows:
     elif kind == "close":  # closer to each other than products in fp32 tell
         x = x[:1] + np.float32(1e-4) * x
     elif kind == "unscreened":  # norms that no product tells anything of, beside some that do
-        x[::3] *= np.float32(1e-25)
-        x[1::7] *= np.float32(1e17)
+        x[::3] *= np.float32(1e-33)
+        x[1::7] *= np.float32(1e32)
     return x
 
 
