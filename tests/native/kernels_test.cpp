@@ -434,7 +434,7 @@ void test_refine_fine(const Kernels& k, int64_t width, bool extreme) {
   expect(listed == wanted, k, "refine_fine", 3, width);
 }
 
-// Each block alone, and its products where the stride says; nothing beside them.
+// Each block as it would be alone, where the stride says; nothing beside them.
 void test_multiply_blocks(const Kernels& k, int64_t inner) {
   const int64_t rows = 1 + below(9), blocks = 1 + below(3), across = blocks * kPacked;
   const int64_t ld = inner + below(3), stride = across + 16 * below(3);
@@ -448,8 +448,20 @@ void test_multiply_blocks(const Kernels& k, int64_t inner) {
     k.multiply(a.data(), ld, rows, &b[static_cast<size_t>(block * inner * kPacked)], inner, kPacked,
                alone.data());
     for (int64_t r = 0; r < rows; ++r) {
-      std::copy_n(&alone[static_cast<size_t>(r * kPacked)], kPacked,
-                  &wanted[static_cast<size_t>(r * stride + block * kPacked)]);
+      for (int64_t c = 0; c < kPacked; ++c) {
+        double size = 0.0;
+        for (int64_t i = 0; i < inner; ++i) {
+          size += std::abs(element(x, 0, r * ld + i) *
+                           element(y, 0, (block * inner + i) * kPacked + c));
+        }
+        const auto at = static_cast<size_t>(r * stride + block * kPacked + c);
+        const double off =
+            std::abs(static_cast<double>(out[at]) -
+                     static_cast<double>(alone[static_cast<size_t>(r * kPacked + c)]));
+        const bool near = off <= 2.0 * static_cast<double>(inner + 2) * kUnit * size;
+        expect(near, k, "multiply_blocks", 0, inner);
+        if (near) wanted[at] = out[at];
+      }
     }
   }
   expect(out == wanted, k, "multiply_blocks", 0, inner);
@@ -636,6 +648,7 @@ void test(const Kernels& k) {
     test_multiply_blocks(k, d);
     test_best(k, d);
   }
+  for (const int64_t d : {255, 256, 257, 400, 512}) test_multiply_blocks(k, d);
   for (int64_t width = 4; width <= kLongest; width += 4) {
     for (int repeat = 0; repeat < 4; ++repeat) {
       test_screen(k, width, repeat % 2 == 1);

@@ -92,6 +92,25 @@ def test_the_lowest_of_those_with_cosine_1(blocks: str, d: int, rng: np.random.G
     assert_same(mf.redundancy(x, labels=labels), told("redundancy", x, labels=labels))
 
 
+def test_copies_that_come_after_others_with_cosine_1(blocks: str) -> None:
+    """Copies stand for as many of the best as are asked for, but a lower index goes before them."""
+    angles = 1e-4 * np.arange(1, 2301)
+    y = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    row = np.array([1, 0], np.float32)
+    y[0], y[41], y[2100], y[2200:2210] = row, 2 * row, 8 * row, row
+    check_topk(4 * row[None], y, 5)
+    assert list(mf.topk_similarity(4 * row[None], y, 5).indices[0]) == [0, 41, 2100, 2200, 2201]
+
+
+def test_wide_rows_of_one_set(isa: str, blocks: str, rng: np.random.Generator) -> None:
+    """Each score is worked out for one row of a pair alone, whichever rows share a part."""
+    for n, d in ((129, 64), (200, 300)):
+        x = rows_of("copies", rng, n, d)
+        for k in (1, 12):
+            check_topk(x, None, k)
+            check_topk(x, None, k, threads=3)
+
+
 def test_nearly_all_pairs(blocks: str, rng: np.random.Generator) -> None:
     """More pairs a row than are counted at a time, and some just below the threshold."""
     x = rng.normal(size=(1300, 2)).astype(np.float32)
@@ -99,5 +118,7 @@ def test_nearly_all_pairs(blocks: str, rng: np.random.Generator) -> None:
         assert_same(
             mf.similar_pairs(x, threshold=threshold), told("similar_pairs", x, threshold=threshold)
         )
-    with pytest.raises(MemoryError, match="max_pairs = 3000"):
-        mf.similar_pairs(x, threshold=-1.0, max_pairs=3000)
+    some = np.repeat(x, 4, axis=0)[:5000]
+    assert len(mf.similar_pairs(x[:1], some, threshold=-1.0, max_pairs=5000).i) == 5000
+    with pytest.raises(MemoryError, match="max_pairs = 4999"):
+        mf.similar_pairs(x[:1], some, threshold=-1.0, max_pairs=4999)
