@@ -78,11 +78,15 @@ def test_scores_that_are_equal_while_cosines_are_not(blocks: str) -> None:
         )
 
 
+@pytest.mark.parametrize("lengths", [8, 1000])
 @pytest.mark.parametrize("d", [1, 3])
-def test_the_lowest_of_those_with_cosine_1(blocks: str, d: int, rng: np.random.Generator) -> None:
+def test_the_lowest_of_those_with_cosine_1(
+    blocks: str, d: int, lengths: int, rng: np.random.Generator
+) -> None:
     """Rows of few directions, of lengths that leave the cosine at 1 or an ulp below."""
     directions = rng.integers(-1, 2, size=(4, d)).astype(np.float32)
-    x = directions[rng.integers(4, size=300)] * rng.integers(1, 9, size=(300, 1)).astype(np.float32)
+    length = rng.integers(1, lengths, size=(300, 1)).astype(np.float32)
+    x = directions[rng.integers(4, size=300)] * length
     for k in (1, 3, 20, 150):
         check_topk(x, None, k)
     assert_same(mf.redundancy(x), told("redundancy", x))
@@ -118,6 +122,12 @@ def test_nearly_all_pairs(blocks: str, rng: np.random.Generator) -> None:
         assert_same(
             mf.similar_pairs(x, threshold=threshold), told("similar_pairs", x, threshold=threshold)
         )
+    chunks = [*mf.iter_similar_pairs(x[:300], threshold=0.0, max_pairs=4000)]
+    assert len(chunks) > 3
+    assert_same(
+        [np.concatenate(parts) for parts in zip(*chunks, strict=True)],
+        told("similar_pairs", x[:300], threshold=0.0),
+    )
     some = np.repeat(x, 4, axis=0)[:5000]
     assert len(mf.similar_pairs(x[:1], some, threshold=-1.0, max_pairs=5000).i) == 5000
     with pytest.raises(MemoryError, match="max_pairs = 4999"):
