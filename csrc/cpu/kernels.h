@@ -125,6 +125,9 @@ using HighestApartFn = int32_t (*)(const int32_t* scores, int64_t n, int32_t* ou
 constexpr int32_t kNoScore = INT32_MIN;
 using KthHighestFn = int32_t (*)(const int32_t* scores, int64_t n, int64_t k, int32_t least);
 
+// out[c]: how many of n values, a multiple of 8, are greater than the c-th, or equal and before it.
+using PlacesFn = void (*)(const double* values, int64_t n, int64_t* out);
+
 // Lists the columns with scores[c] + start >= 0, rising, and returns their number; n is a multiple
 // of 16.
 using AtLeastFn = int32_t (*)(const int32_t* scores, int64_t n, int32_t start, uint16_t* columns);
@@ -197,6 +200,7 @@ struct Kernels {
   HighestFn highest;
   HighestApartFn highest_apart;
   KthHighestFn kth_highest;
+  PlacesFn places;
   AtLeastFn at_least;
   ReachFn reach;
   NearerFn nearer[kNarrow];       // by the width less 1

@@ -163,13 +163,17 @@ bool finite(const void* x_data, int64_t d) {
 
 bool always_finite(const void*, int64_t) { return true; }
 
-// Tiles of 4 or 8 rows and as many columns as the registers hold.
+// Tiles of 4 or 8 rows and as many columns as the registers hold. Where there is `more` to come to
+// what is there, they go on from that.
 template <int kRows, int kVectors>
 void multiply_tile(const float* x, int64_t ld, const float* y, int64_t inner, int64_t columns,
-                   float* out, int64_t stride) {
+                   float* out, int64_t stride, bool more) {
   Floats sum[kRows][kVectors];
   MEDDEL_UNROLL for (int r = 0; r < kRows; ++r) {
-    MEDDEL_UNROLL for (int v = 0; v < kVectors; ++v) sum[r][v] = Floats{};
+    MEDDEL_UNROLL for (int v = 0; v < kVectors; ++v) {
+      sum[r][v] = Floats{};
+      if (more) __builtin_memcpy(&sum[r][v], out + r * stride + v * kFloats, sizeof(Floats));
+    }
   }
   for (int64_t i = 0; i < inner; ++i) {
     Floats row[kVectors];
@@ -189,41 +193,48 @@ void multiply_tile(const float* x, int64_t ld, const float* y, int64_t inner, in
 
 template <int kVectors>
 void multiply_columns(const float* x, int64_t ld, int64_t rows, const float* y, int64_t inner,
-                      int64_t columns, float* out, int64_t stride) {
+                      int64_t columns, float* out, int64_t stride, bool more) {
   constexpr int kRows = kVectors * kFloats <= 32 && kFloats == 16 ? 8 : 4;
   int64_t r = 0;
   for (; r + kRows <= rows; r += kRows) {
-    multiply_tile<kRows, kVectors>(x + r * ld, ld, y, inner, columns, out + r * stride, stride);
+    multiply_tile<kRows, kVectors>(x + r * ld, ld, y, inner, columns, out + r * stride, stride,
+                                   more);
   }
   for (; r < rows; ++r) {
-    multiply_tile<1, kVectors>(x + r * ld, ld, y, inner, columns, out + r * stride, stride);
+    multiply_tile<1, kVectors>(x + r * ld, ld, y, inner, columns, out + r * stride, stride, more);
   }
 }
 
 inline void multiply_to(const float* x, int64_t ld, int64_t rows, const float* y, int64_t inner,
-                        int64_t columns, float* out, int64_t stride) {
+                        int64_t columns, float* out, int64_t stride, bool more) {
   constexpr int64_t kTile = kTileFloats * kFloats;
   int64_t c = 0;
   for (; c + kTile <= columns; c += kTile) {
-    multiply_columns<kTileFloats>(x, ld, rows, y + c, inner, columns, out + c, stride);
+    multiply_columns<kTileFloats>(x, ld, rows, y + c, inner, columns, out + c, stride, more);
   }
   if constexpr (kTile == 64) {  // three, two or one vector
     const int64_t rest = columns - c;
-    if (rest == 48) multiply_columns<3>(x, ld, rows, y + c, inner, columns, out + c, stride);
-    if (rest == 32) multiply_columns<2>(x, ld, rows, y + c, inner, columns, out + c, stride);
-    if (rest == 16) multiply_columns<1>(x, ld, rows, y + c, inner, columns, out + c, stride);
+    if (rest == 48) multiply_columns<3>(x, ld, rows, y + c, inner, columns, out + c, stride, more);
+    if (rest == 32) multiply_columns<2>(x, ld, rows, y + c, inner, columns, out + c, stride, more);
+    if (rest == 16) multiply_columns<1>(x, ld, rows, y + c, inner, columns, out + c, stride, more);
   }
 }
 
 void multiply(const float* x, int64_t ld, int64_t rows, const float* y, int64_t inner,
               int64_t columns, float* out) {
-  multiply_to(x, ld, rows, y, inner, columns, out, columns);
+  multiply_to(x, ld, rows, y, inner, columns, out, columns, false);
 }
 
 void multiply_blocks(const float* x, int64_t ld, int64_t rows, const float* y, int64_t inner,
                      int64_t blocks, float* out, int64_t stride) {
+  constexpr int64_t kSome = 128;  // elements of a block, which stay in L1 for all rows
   for (int64_t b = 0; b < blocks; ++b) {
-    multiply_to(x, ld, rows, y + b * kPacked * inner, inner, kPacked, out + b * kPacked, stride);
+    for (int64_t i = 0; i < inner; i += kSome) {
+      const int64_t count = inner - i < 2 * kSome ? inner - i : kSome;
+      multiply_to(x + i, ld, rows, y + (b * inner + i) * kPacked, count, kPacked, out + b * kPacked,
+                  stride, i > 0);
+      if (count != kSome) break;
+    }
   }
 }
 
@@ -324,6 +335,7 @@ constexpr Kernels make_kernels(const char* name) {
       highest,
       highest_apart,
       kth_highest,
+      places,
       at_least,
       reach,
       {nearer<1>, nearer<2>, nearer<3>, nearer<4>, nearer<5>, nearer<6>, nearer<7>, nearer<8>},

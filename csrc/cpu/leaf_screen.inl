@@ -339,6 +339,24 @@ int32_t kth_highest(const int32_t* scores, int64_t n, int64_t k, int32_t least) 
   return static_cast<int32_t>(low);
 }
 
+typedef double EightDoubles __attribute__((vector_size(64)));
+typedef int64_t EightInts __attribute__((vector_size(64)));
+
+void places(const double* values, int64_t n, int64_t* out) {
+  const EightInts eight = {0, 1, 2, 3, 4, 5, 6, 7};
+  for (int64_t c = 0; c < n; c += 8) {
+    EightDoubles own;
+    __builtin_memcpy(&own, values + c, sizeof own);
+    const EightInts at = eight + c;
+    EightInts before = {};
+    for (int64_t e = 0; e < n; ++e) {
+      const EightDoubles other = EightDoubles{} + values[e];
+      before -= (other > own) | ((other == own) & (at > e));
+    }
+    __builtin_memcpy(out + c, &before, sizeof before);
+  }
+}
+
 int32_t at_least(const int32_t* scores, int64_t n, int32_t start, uint16_t* columns) {
   int32_t count = 0;
   for (int64_t c = 0; c < n; c += 16) {

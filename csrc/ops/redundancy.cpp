@@ -162,7 +162,7 @@ void scan_earlier(Team& team, const Ordering& ordering, double above, const Earl
   const double pairs = pairs_of(ordering);
   const bool one_group = ordering.begin.back() == 0;
   std::vector<int64_t> place;
-  const BlockKind kind = plan_block(ordering, side.x->d, Asked::kBest);
+  const BlockKind kind = plan_block(ordering, side.x->d, Asked::kEarlier);
   if (kind != BlockKind::kNone) {
     const BlockScreen screen(kind, side, side);
     HighestEarlier highest(side, ordering, place, lowest, out);

@@ -17,13 +17,30 @@ constexpr int64_t kPanel = 2048;   // with so many columns at most: 256 KiB of s
 constexpr int64_t kSomeTruth = 4;  // columns confirmed at first, and twice those wanted
 constexpr int64_t kRanked = 32;    // columns put into order by counting, at most
 
+// One set of wide rows has each score once, where all of them take little room.
+constexpr int64_t kWideRow = 64;
+constexpr int64_t kWhole = 1024;  // rows: 4 MiB
+
+// Fills the scores of the rows [begin, end) with the columns before their part from where these are
+// rows, a few lines of memory at a time.
+void mirror(int64_t begin, int64_t end, int64_t stride, int32_t* scores) {
+  constexpr int64_t kSome = 16;
+  const int64_t before = begin / Block::kPart * Block::kPart;
+  for (int64_t first = 0; first < before; first += kSome) {
+    for (int64_t p = begin; p < end; ++p) {
+      for (int64_t c = first; c < first + kSome; ++c)
+        scores[p * stride + c] = scores[c * stride + p];
+    }
+  }
+}
+
 }  // namespace
 
 // What one thread works in.
 struct BlockBest::Work {
   std::vector<int32_t> scores;
   std::vector<int32_t> highest;
-  std::vector<uint16_t> found;
+  std::vector<uint16_t> found = std::vector<uint16_t>(kPanel + 16);
   std::vector<int32_t> products;
   std::vector<double> bounds;
   std::vector<double> known;
@@ -50,11 +67,25 @@ TopK BlockBest::scan(Team& team) {
   block.reset({0, x_.size()}, {0, y_.size()});
   team.run(block.parts(), [&](int64_t part, int) { block.fill(part); });
   team.announce(0, x_.x->n, x_.x->n);
+  const int64_t n = x_.size(), stride = round_up(n, Block::kPart);
+  std::unique_ptr<int32_t[]> all;
+  if (rows_.one_side() && !screen_.fine() && x_.x->d >= kWideRow && n <= kWhole) {
+    all.reset(new int32_t[static_cast<size_t>(n * stride)]);
+    team.run_range(n, kBand, [&](int64_t begin, int64_t end, int) {
+      const int64_t first = begin / Block::kPart * Block::kPart;
+      block.scores(begin, end, first, n, &all[begin * stride + first], stride);
+    });
+  }
   std::vector<std::unique_ptr<Work>> works(static_cast<size_t>(team.most()));
-  team.run_range(x_.size(), kBand, [&](int64_t begin, int64_t end, int worker) {
+  team.run_range(n, kBand, [&](int64_t begin, int64_t end, int worker) {
     auto& work = works[static_cast<size_t>(worker)];
     if (!work) work = std::make_unique<Work>();
-    band(block, begin, end, *work);
+    if (all) {
+      mirror(begin, end, stride, all.get());
+      for (int64_t p = begin; p < end; ++p) row(block, p, {0, n, stride}, &all[p * stride], *work);
+    } else {
+      band(block, begin, end, *work);
+    }
   });
   if (rows_.as_they_are()) return std::move(best_);
   return rows_.result([this](int64_t row, int64_t c) {
@@ -66,7 +97,6 @@ TopK BlockBest::scan(Team& team) {
 void BlockBest::band(const Block& block, int64_t begin, int64_t end, Work& work) {
   const int64_t columns = y_.size(), stride = std::min(kPanel, round_up(columns, Block::kPart));
   work.scores.resize(static_cast<size_t>(kBand * stride));
-  work.found.resize(static_cast<size_t>(stride + 16));
   for (int64_t first = 0; first < columns; first += kPanel) {
     const int64_t last = std::min(columns, first + kPanel);
     const Panel panel{first, last, round_up(last - first, Block::kPart)};
@@ -215,8 +245,8 @@ void BlockBest::confirm(int64_t p, const Panel& panel, int64_t count, Work& work
 void BlockBest::confirm_some(int64_t p, const Panel& panel, int64_t done, int64_t some,
                              Work& work) const {
   if (static_cast<int64_t>(work.listed.size()) < some) {
-    work.listed.resize(static_cast<size_t>(some));
-    work.similarity.resize(static_cast<size_t>(some));
+    work.listed.resize(static_cast<size_t>(some + kRanked));
+    work.similarity.resize(static_cast<size_t>(some + kRanked));
   }
   for (int64_t c = 0; c < some; ++c) {
     work.listed[c] = y_.rows[panel.first + work.found[done + c]];
@@ -230,19 +260,19 @@ void BlockBest::confirm_some(int64_t p, const Panel& panel, int64_t done, int64_
 }
 
 // Puts the best of a few columns, which rise, into their places, with no branch that is hard to
-// foretell: before a column stand those of a higher cosine, and earlier ones of the same.
-void BlockBest::rank(int64_t p, int64_t count, const Work& work) {
-  const int64_t row = x_.rows[p], wanted = rows_.wanted(p);
-  const double* const similarity = work.similarity.data();
+// foretell.
+void BlockBest::rank(int64_t p, int64_t count, Work& work) {
+  const int64_t row = x_.rows[p], wanted = rows_.wanted(p), padded = round_up(count, 8);
+  int64_t place[kRanked], indices[kRanked];
   double best[kRanked];
-  int64_t indices[kRanked];
+  place[0] = 0;
+  if (count > 1) {
+    for (int64_t c = count; c < padded; ++c) work.similarity[c] = -kInfinity;
+    kernels().places(work.similarity.data(), padded, place);
+  }
   for (int64_t c = 0; c < count; ++c) {
-    const double own = similarity[c];
-    int64_t before = 0;
-    for (int64_t e = 0; e < c; ++e) before += similarity[e] >= own;
-    for (int64_t e = c + 1; e < count; ++e) before += similarity[e] > own;
-    best[before] = own;
-    indices[before] = work.listed[c];
+    best[place[c]] = work.similarity[c];
+    indices[place[c]] = work.listed[c];
   }
   std::copy_n(best, wanted, &best_.similarity[row * rows_.most()]);
   std::copy_n(indices, wanted, &best_.indices[row * rows_.most()]);

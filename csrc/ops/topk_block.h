@@ -44,7 +44,7 @@ class BlockBest {
                Work& work) const;
   void confirm(int64_t p, const Panel& panel, int64_t count, Work& work);
   void confirm_some(int64_t p, const Panel& panel, int64_t done, int64_t some, Work& work) const;
-  void rank(int64_t p, int64_t count, const Work& work);
+  void rank(int64_t p, int64_t count, Work& work);
 
   const BlockScreen& screen_;
   const ScanSide& x_;

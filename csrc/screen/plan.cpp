@@ -145,6 +145,24 @@ ScreenPlan plan_screens(double pairs, double columns, int64_t d) {
 
 namespace {
 
+// Codes are four products in one, but are learned first; and the more is asked for, the more
+// columns take a second look, as nothing but products tells how good the best ones are. Where all
+// columns are asked about, products of few rows are worked out once for both of a pair.
+bool suits_products(double pairs, int64_t d, Asked asked) {
+  const double work = pairs * static_cast<double>(d);
+  switch (asked) {
+    case Asked::kAll:
+      return d <= 20 || work <= 3e6;
+    case Asked::kEarlier:
+      return d <= 32 || work <= 1e7;
+    case Asked::kBest:
+      return d <= 32 || work <= 1e7 || pairs <= 1.6e5;
+    case Asked::kSeveral:
+      return d <= 48 || work <= 1.2e8 || pairs <= 1.1e6;
+  }
+  return false;
+}
+
 // What blocks take where they may.
 BlockKind block_kind(double pairs, double columns, int64_t d, Asked asked) {
   if (d > kWidest || screens_forced()) return BlockKind::kNone;
@@ -156,12 +174,7 @@ BlockKind block_kind(double pairs, double columns, int64_t d, Asked asked) {
   if (columns < 16.0 || (pairs / columns) * bytes > kMostBytes || columns * bytes > kMostBytes) {
     return BlockKind::kNone;
   }
-  // Codes are four products in one, but are learned first; and the more is asked for, the more
-  // columns take a second look, as nothing but products tells how good the best ones are.
-  const int64_t narrow = asked == Asked::kAll ? 20 : asked == Asked::kBest ? 32 : 48;
-  const double few = asked == Asked::kAll ? 3e6 : asked == Asked::kBest ? 1e7 : 1.2e8;
-  return d <= narrow || pairs * static_cast<double>(d) <= few ? BlockKind::kProducts
-                                                              : BlockKind::kCodes;
+  return suits_products(pairs, d, asked) ? BlockKind::kProducts : BlockKind::kCodes;
 }
 
 // Beyond, a prefix or groups are the better choice.
@@ -169,7 +182,8 @@ double most_pairs(int64_t d, Asked asked) {
   switch (asked) {
     case Asked::kAll:
       // A narrow prefix leaves little but what is near the bar, unless nearly all is.
-      return d <= 20 && d > 3 ? 3e6 : 3e7;
+      return d <= 20 && d > 4 ? 3e6 : 3e7;
+    case Asked::kEarlier:
     case Asked::kBest:
       return d <= 2 ? 1e9 : 3e7;  // rows lie nearer to each other than codes tell
     case Asked::kSeveral:

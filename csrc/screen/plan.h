@@ -34,8 +34,9 @@ std::optional<Screen> choose_prefix(Team& team, const Sample& sample, const Scre
 
 // What blocks.h does of a scan by cosine, of so many pairs, `columns` of them a row on average.
 enum class BlockKind { kNone, kProducts, kCodes };
-// All columns above a fixed bar are asked for, the best one, or several of the best.
-enum class Asked { kAll, kBest, kSeveral };
+// What a scan asks of a row: all columns above a fixed bar, the best of the earlier ones, the best
+// of all, or several of the best.
+enum class Asked { kAll, kEarlier, kBest, kSeveral };
 BlockKind plan_block(double pairs, double columns, int64_t d, Asked asked);
 // The same where columns are of a row's own group: `most` is their number for a typical pair's row.
 BlockKind plan_grouped_block(double pairs, double columns, double most, int64_t d, Asked asked);

@@ -434,6 +434,84 @@ void test_refine_fine(const Kernels& k, int64_t width, bool extreme) {
   expect(listed == wanted, k, "refine_fine", 3, width);
 }
 
+// Each block as it would be alone, where the stride says; nothing beside them.
+void test_multiply_blocks(const Kernels& k, int64_t inner) {
+  const int64_t rows = 1 + below(9), blocks = 1 + below(3), across = blocks * kPacked;
+  const int64_t ld = inner + below(3), stride = across + 16 * below(3);
+  const auto x = made(0, (rows - 1) * ld + inner, false), y = made(0, inner * across, false);
+  std::vector<float> a(x.size() / 4), b(y.size() / 4), alone(static_cast<size_t>(rows * kPacked));
+  std::memcpy(a.data(), x.data(), x.size());
+  std::memcpy(b.data(), y.data(), y.size());
+  std::vector<float> out(static_cast<size_t>(rows * stride), -1.0f), wanted = out;
+  k.multiply_blocks(a.data(), ld, rows, b.data(), inner, blocks, out.data(), stride);
+  for (int64_t block = 0; block < blocks; ++block) {
+    k.multiply(a.data(), ld, rows, &b[static_cast<size_t>(block * inner * kPacked)], inner, kPacked,
+               alone.data());
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t c = 0; c < kPacked; ++c) {
+        double size = 0.0;
+        for (int64_t i = 0; i < inner; ++i) {
+          size += std::abs(element(x, 0, r * ld + i) *
+                           element(y, 0, (block * inner + i) * kPacked + c));
+        }
+        const auto at = static_cast<size_t>(r * stride + block * kPacked + c);
+        const double off =
+            std::abs(static_cast<double>(out[at]) -
+                     static_cast<double>(alone[static_cast<size_t>(r * kPacked + c)]));
+        const bool near = off <= 2.0 * static_cast<double>(inner + 2) * kUnit * size;
+        expect(near, k, "multiply_blocks", 0, inner);
+        if (near) wanted[at] = out[at];
+      }
+    }
+  }
+  expect(out == wanted, k, "multiply_blocks", 0, inner);
+}
+
+// Scores of a narrow or the widest range, with or without ties.
+void test_highest(const Kernels& k, int64_t blocks) {
+  const int64_t n = blocks * kApart;
+  for (const int64_t range : {int64_t{3}, int64_t{1000}, int64_t{1} << 30}) {
+    std::vector<int32_t> scores(static_cast<size_t>(n));
+    for (auto& score : scores) score = static_cast<int32_t>(2 * (below(range) - range / 2));
+    std::vector<int32_t> apart(kApart), wanted(kApart, INT32_MIN), falling = scores;
+    for (int64_t c = 0; c < n; ++c) {
+      auto& most = wanted[static_cast<size_t>(c % kApart)];
+      most = std::max(most, scores[static_cast<size_t>(c)]);
+    }
+    std::sort(falling.rbegin(), falling.rend());
+    const int32_t most = k.highest_apart(scores.data(), n, apart.data());
+    expect(apart == wanted && most == falling[0], k, "highest_apart", 3, n);
+    for (const int64_t wish : {int64_t{1}, 1 + below(n), n}) {
+      const int32_t kth = falling[static_cast<size_t>(wish - 1)];
+      const int32_t least = static_cast<int32_t>(below(range) - range / 2);
+      const int32_t found = k.kth_highest(scores.data(), n, wish, least);
+      if (kth < least) {
+        expect(found == kNoScore, k, "kth_highest of too few", 3, n);
+      } else {
+        const auto have = std::count_if(scores.begin(), scores.end(),
+                                        [found](int32_t score) { return score >= found; });
+        expect(found >= least && found <= kth && (have == wish || found > int64_t{kth} - 8), k,
+               "kth_highest", 3, n);
+      }
+    }
+  }
+}
+
+void test_places(const Kernels& k) {
+  const int64_t n = 8 * (1 + below(4));
+  std::vector<double> values(static_cast<size_t>(n));
+  for (auto& value : values) value = static_cast<double>(below(n)) / 7.0 - 1.0;
+  std::vector<int64_t> places(values.size()), order(values.size());
+  k.places(values.data(), n, places.data());
+  for (size_t c = 0; c < order.size(); ++c) order[c] = static_cast<int64_t>(c);
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return values[static_cast<size_t>(a)] > values[static_cast<size_t>(b)];
+  });
+  for (size_t c = 0; c < order.size(); ++c) {
+    expect(places[static_cast<size_t>(order[c])] == static_cast<int64_t>(c), k, "places", 0, n);
+  }
+}
+
 void test_scores(const Kernels& k, int64_t n) {
   std::vector<int32_t> scores(static_cast<size_t>(n));
   for (auto& score : scores) score = static_cast<int32_t>(below(n) - n / 2);
@@ -567,8 +645,10 @@ void test(const Kernels& k) {
     test_quantise(k, d);
     test_fine(k, d);
     test_multiply(k, d);
+    test_multiply_blocks(k, d);
     test_best(k, d);
   }
+  for (const int64_t d : {255, 256, 257, 400, 512}) test_multiply_blocks(k, d);
   for (int64_t width = 4; width <= kLongest; width += 4) {
     for (int repeat = 0; repeat < 4; ++repeat) {
       test_screen(k, width, repeat % 2 == 1);
@@ -577,6 +657,8 @@ void test(const Kernels& k) {
       test_refine_fine(k, width, repeat % 2 == 1);
     }
     test_scores(k, 4 * width);
+    test_highest(k, 1 + width / 8);
+    test_places(k);
     test_reach(k, 4 * width);
   }
   std::printf("%s\n", k.name);
