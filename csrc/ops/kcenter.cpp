@@ -101,17 +101,20 @@ class Greedy {
 
   // Whether every row is a centre, or equal to one. Requires a centre.
   bool covered() {
-    prepare();
-    return (left_ == 0 && zero() < 0) || distance(farthest()) == 0.0;
+    const int64_t row = farthest();
+    return row < 0 || distance(row) == 0.0;
   }
 
-  // The row, not a centre, that is farthest from all centres. Requires a centre and a row.
+  // The row, not a centre, that is farthest from all centres, or -1 if those that are left are equal
+  // to one. Requires a centre.
   int64_t farthest() {
     prepare();
     const int64_t zero = this->zero();
+    if (left_ > 0) {
+      update_active();
+      if (farthest_ < 0 || active_nearest_[farthest_] <= threshold_) refill();
+    }
     if (left_ == 0) return zero;
-    update_active();
-    if (farthest_ < 0 || active_nearest_[farthest_] <= threshold_) refill();
     const int64_t row = active_[farthest_];
     const double nearest = active_nearest_[farthest_];
     return zero >= 0 && (nearest < 1.0 || (nearest == 1.0 && zero < row)) ? zero : row;
@@ -331,7 +334,7 @@ class Greedy {
   // to be below it: how many have to, for enough to stay above it, is learned on the way.
   void refill() {
     write_back();
-    while (active_.empty()) {
+    while (active_.empty() && left_ > 0) {
       std::vector<int64_t> pending = split(wanted_);
       catch_up(pending);
       // The first time, and after a crowd of equal bounds, there may be far too many.
@@ -497,7 +500,10 @@ KCenter kcenter_greedy(const Matrix& x, int64_t k, double radius, Metric metric,
   const int64_t centres = k + static_cast<int64_t>(selected.size());
   const bool boxes = metric == Metric::kEuclidean && boxes_pay(x, centres);
   const bool looks = distances || k > 1 || !selected.empty();  // at rows, and refuses some
-  if (boxes || !looks) require_finite(x, context);
+  if (boxes || !looks) {
+    Team team(context);
+    require_finite(team, x);
+  }
   if (passes_pay(x, centres, metric, distances)) {
     GreedyByPasses greedy(x, metric, context);
     return choose(greedy, x.n, k, radius, start, selected, distances);

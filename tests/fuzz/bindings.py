@@ -18,8 +18,19 @@ import meddel_fast as mf
 from meddel_fast import _core, reference
 
 DTYPES = (np.float32, np.float16, np.int8, np.float64)
-SCREENS = ("auto", "never", "always", "wide", "grouped", "dense", "products", "codes", "passes",
-           "near", "boxes")
+SCREENS = (
+    "auto",
+    "never",
+    "always",
+    "wide",
+    "grouped",
+    "dense",
+    "products",
+    "codes",
+    "passes",
+    "near",
+    "boxes",
+)
 REFUSED = (ValueError, TypeError)
 
 
