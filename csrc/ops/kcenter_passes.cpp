@@ -18,7 +18,8 @@ constexpr int64_t kMadeAnew =
     2;  // up to so many elements have their squares sooner than memory does
 // Of up to 8 elements boxes take less for more centres than that. Of more elements it depends on
 // how many pairs of rows and centres there are, fewer of wider rows, as measured (100 to 30,000
-// rows of 16 to 384 elements): Greedy looks at most rows' centres once, in the end, or not at all.
+// rows of 16 to 384 elements): GreedyByBounds looks at most rows' centres once, in the end, or not
+// at all.
 constexpr int64_t kMostNarrow = 48;
 constexpr int64_t kMostWide = 128;
 constexpr double kMostWork = 1e9;

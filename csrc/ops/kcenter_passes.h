@@ -1,5 +1,5 @@
-// k-center greedy by a pass over all rows a centre: what kcenter.h promises, with the steps of its
-// class Greedy, where there are too few centres, or too little to read, for anything but the
+// k-center greedy by a pass over all rows a centre: what kcenter.h promises, with the steps of
+// GreedyByBounds, where there are too few centres, or too little to read, for anything but the
 // truth's products to pay.
 #pragma once
 
@@ -14,7 +14,7 @@
 namespace meddel {
 
 // Whether passes serve a choice of k centres, those that there are already included, better than
-// what Greedy does.
+// what GreedyByBounds does.
 bool passes_pay(const Matrix& x, int64_t k, Metric metric, bool distances);
 
 class GreedyByPasses {
