@@ -91,6 +91,11 @@ def of_centres(x: Floats) -> Iterator[Cell]:
         yield Cell(
             f"kcenter_greedy, {k}", n * k * d,
             lambda k=k: mf.kcenter_greedy(x, k, threads=1),
+            {"numpy": lambda k=k: peers.numpy_distances(x, k)},
+        )  # fmt: skip
+        yield Cell(
+            f"kcenter_greedy, {k}, centres alone", n * k * d,
+            lambda k=k: mf.kcenter_greedy(x, k, distances=False, threads=1),
             {"numpy": lambda k=k: peers.numpy_centres(x, k)},
         )  # fmt: skip
         init = unit(x[tasks.spread(n, k)[:k]])

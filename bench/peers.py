@@ -239,6 +239,21 @@ def numpy_centres(x: Floats, k: int, product: Any = np.dot) -> Int:
     return centres
 
 
+def numpy_distances(x: Floats, k: int) -> tuple[Int, Floats]:
+    """The same, and what k-center's users want as well: each sample's distance to its centre."""
+    squares = np.einsum("ij,ij->i", x, x)
+    nearest = np.full(len(x), np.inf, np.float32)
+    distance = np.empty_like(nearest)
+    centres = np.zeros(k, np.int64)
+    for c in range(k):
+        last = centres[c] = nearest.argmax() if c else 0
+        np.dot(x, -2 * x[last], out=distance)
+        distance += squares
+        distance += squares[last]
+        np.minimum(nearest, distance, out=nearest)
+    return centres, np.sqrt(np.maximum(nearest, 0, out=nearest), out=nearest)
+
+
 def numpy_pass_centres(x: Floats, k: int) -> Int:
     """The same by an inner product a row, in the order of the memory: a SIMD pass over all rows.
 

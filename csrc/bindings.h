@@ -182,6 +182,7 @@ std::vector<T> copied(const py::array& values, int64_t size, const char* name) {
 }
 
 inline void check_distinct(const std::vector<int64_t>& rows, int64_t n, const char* name) {
+  if (rows.empty()) return;
   std::vector<bool> seen(static_cast<size_t>(n), false);
   for (const int64_t i : rows) {
     MEDDEL_CHECK(i >= 0 && i < n && !seen[i], name << " must be distinct rows");

@@ -37,6 +37,23 @@ uint64_t hash_of(const void* data, int64_t bytes, uint64_t start) {
 
 }  // namespace
 
+bool any_equal(const std::vector<double>& values) {
+  size_t size = 16;
+  while (size < 2 * values.size()) size *= 2;
+  std::vector<double> table(size, -1.0);  // below all squares
+  for (const double value : values) {
+    uint64_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    bits *= 0x9e3779b97f4a7c15u;
+    size_t slot = (bits ^ (bits >> 32)) & (size - 1);
+    for (; table[slot] != -1.0; slot = (slot + 1) & (size - 1)) {
+      if (table[slot] == value) return true;
+    }
+    table[slot] = value;
+  }
+  return false;
+}
+
 std::vector<int64_t> count_up(int64_t n) {
   std::vector<int64_t> out(static_cast<size_t>(n));
   std::iota(out.begin(), out.end(), int64_t{0});

@@ -58,6 +58,9 @@ struct Copies {
                 const Copies* all, const std::vector<uint64_t>& keys, int64_t most);
 };
 
+// Whether two of some numbers that are not negative are equal, which equal rows' squares are.
+bool any_equal(const std::vector<double>& values);
+
 // The numbers from 0 to n - 1.
 std::vector<int64_t> count_up(int64_t n);
 

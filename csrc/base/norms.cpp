@@ -43,8 +43,7 @@ void require_finite(const std::vector<double>& squares) {
   }
 }
 
-void require_finite(const Matrix& x, const Context& context) {
-  Team team(context);
+void require_finite(Team& team, const Matrix& x) {
   const int64_t row = first_nonfinite_row(team, x);
   if (row >= 0) refuse_row(row);
 }

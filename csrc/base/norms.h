@@ -17,7 +17,7 @@ std::vector<double> roots(const std::vector<double>& squares);
 // Refuse rows with a NaN or an infinity; the message names the first. By the squares of all rows,
 // which are finite of all others, or by the elements.
 void require_finite(const std::vector<double>& squares);
-void require_finite(const Matrix& x, const Context& context);
+void require_finite(Team& team, const Matrix& x);
 
 // Whether so many squares are finite: what is not is not in their sum either.
 bool all_finite(const double* squares, int64_t count);

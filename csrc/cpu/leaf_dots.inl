@@ -35,9 +35,13 @@ inline void add_each(const Lanes* sums, double* out) {
 // takes longer than that: of eight at a time it takes less.
 constexpr int64_t kShort = 256;
 
-// The products of some rows with x (null: none), in inner, and with themselves (if kOwn), in own;
+// Of adjacent rows, which are read side by side, what follows is fetched so far ahead, in the order
+// in which it stands: from memory they come up to a third faster.
+constexpr int64_t kFetchedAhead = 16384;
+
+// The products of some rows with x (if kOther), in inner, and with themselves (if kOwn), in own;
 // at(k) is where row k stands.
-template <int kRows, bool kOther, bool kOwn, class T, class At>
+template <int kRows, bool kOther, bool kOwn, bool kAdjacent, class T, class At>
 inline void some_rows(const T* x, const At& at, int64_t d, double* inner, double* own) {
   const int64_t whole = d & ~int64_t{7}, rest = d - whole;
   const T* y[kRows];
@@ -46,7 +50,13 @@ inline void some_rows(const T* x, const At& at, int64_t d, double* inner, double
     y[k] = at(k);
     sum[k] = square[k] = zero_lanes();
   }
+  constexpr int kBytes = 8 * kRows * sizeof(T);
+  const char* ahead = reinterpret_cast<const char*>(y[0]) + kFetchedAhead;
   for (int64_t i = 0; i < whole; i += 8) {
+    if (kAdjacent) {
+      MEDDEL_UNROLL for (int line = 0; line < kBytes; line += 64) __builtin_prefetch(ahead + line);
+      ahead += kBytes;
+    }
     const Lanes a = kOther ? load_lanes(x + i) : zero_lanes();
     MEDDEL_UNROLL for (int k = 0; k < kRows; ++k) {
       const Lanes b = load_lanes(y[k] + i);
@@ -64,6 +74,34 @@ inline void some_rows(const T* x, const At& at, int64_t d, double* inner, double
   }
   if (kOther) add_each<kRows>(sum, inner);
   if (kOwn) add_each<kRows>(square, own);
+}
+
+// The same of all rows from c on.
+template <bool kOther, bool kOwn, bool kAdjacent, class T, class At>
+inline void all_rows(const T* x, const At& at, int64_t c, int64_t count, int64_t d, double* inner,
+                     double* own) {
+  const auto from_c = [&](int k) { return at(c + k); };
+  for (; d <= kShort && c + kShortRows <= count; c += kShortRows) {
+    some_rows<kShortRows, kOther, kOwn, kAdjacent>(x, from_c, d, inner + c, own + c);
+  }
+  for (; c + 4 <= count; c += 4) {
+    some_rows<4, kOther, kOwn, kAdjacent>(x, from_c, d, inner + c, own + c);
+  }
+  for (; c < count; ++c) {
+    if (kOther) inner[c] = dot<T>(x, at(c), d);
+    if (kOwn) own[c] = dot<T>(at(c), at(c), d);
+  }
+}
+
+template <bool kOther, bool kOwn, class T>
+void first_rows(const T* x, const T* y, int64_t ld, int64_t c, int64_t count, int64_t d,
+                double* inner, double* own) {
+  const auto at = [=](int64_t row) { return y + row * ld; };
+  if (ld == d) {
+    all_rows<kOther, kOwn, true>(x, at, c, count, d, inner, own);
+  } else {
+    all_rows<kOther, kOwn, false>(x, at, c, count, d, inner, own);
+  }
 }
 
 #if defined(MEDDEL_FOLDS)
@@ -117,34 +155,25 @@ void dots(const void* x_data, const void* y_data, int64_t ld, const int64_t* row
           int64_t d, double* out) {
   const T* x = static_cast<const T*>(x_data);
   const T* y = static_cast<const T*>(y_data);
-  const auto at = [=](int64_t c) { return y + (rows == nullptr ? c : rows[c]) * ld; };
-  int64_t c = 0;
+  if (rows != nullptr) {
+    const auto at = [=](int64_t c) { return y + rows[c] * ld; };
+    return all_rows<true, false, false>(x, at, 0, count, d, out, out);
+  }
+  int64_t done = 0;
 #if defined(MEDDEL_FOLDS)
-  if (rows == nullptr && packed(ld, d)) c = packed_dots(x, y, count, d, out);
+  if (packed(ld, d)) done = packed_dots(x, y, count, d, out);
 #endif
-  for (; d <= kShort && c + kShortRows <= count; c += kShortRows) {
-    some_rows<kShortRows, true, false>(x, [&](int k) { return at(c + k); }, d, out + c, out);
-  }
-  for (; c + 4 <= count; c += 4) {
-    some_rows<4, true, false>(x, [&](int k) { return at(c + k); }, d, out + c, out);
-  }
-  for (; c < count; ++c) out[c] = dot<T>(x, at(c), d);
+  first_rows<true, false>(x, y, ld, done, count, d, out, out);
 }
 
 template <class T>
 void squares(const void* x_data, int64_t ld, int64_t count, int64_t d, double* out) {
   const T* x = static_cast<const T*>(x_data);
-  int64_t r = 0;
+  int64_t done = 0;
 #if defined(MEDDEL_FOLDS)
-  if (packed(ld, d)) r = packed_squares(x, count, d, out);
+  if (packed(ld, d)) done = packed_squares(x, count, d, out);
 #endif
-  for (; d <= kShort && r + kShortRows <= count; r += kShortRows) {
-    some_rows<kShortRows, false, true>(x, [&](int k) { return x + (r + k) * ld; }, d, out, out + r);
-  }
-  for (; r + 4 <= count; r += 4) {
-    some_rows<4, false, true>(x, [&](int k) { return x + (r + k) * ld; }, d, out, out + r);
-  }
-  for (; r < count; ++r) out[r] = dot<T>(x + r * ld, x + r * ld, d);
+  first_rows<false, true>(x, x, ld, done, count, d, out, out);
 }
 
 template <class T>
@@ -152,24 +181,14 @@ void measure(const void* x_data, const void* y_data, int64_t ld, int64_t count, 
              double* inner, double* own) {
   const T* x = static_cast<const T*>(x_data);
   const T* y = static_cast<const T*>(y_data);
-  int64_t c = 0;
+  int64_t done = 0;
 #if defined(MEDDEL_FOLDS)
   if (packed(ld, d)) {
     packed_dots(x, y, count, d, inner);
-    c = packed_squares(y, count, d, own);
+    done = packed_squares(y, count, d, own);
   }
 #endif
-  for (; d <= kShort && c + kShortRows <= count; c += kShortRows) {
-    some_rows<kShortRows, true, true>(
-        x, [&](int k) { return y + (c + k) * ld; }, d, inner + c, own + c);
-  }
-  for (; c + 4 <= count; c += 4) {
-    some_rows<4, true, true>(x, [&](int k) { return y + (c + k) * ld; }, d, inner + c, own + c);
-  }
-  for (; c < count; ++c) {
-    inner[c] = dot<T>(x, y + c * ld, d);
-    own[c] = dot<T>(y + c * ld, y + c * ld, d);
-  }
+  first_rows<true, true>(x, y, ld, done, count, d, inner, own);
 }
 
 template <int kRows, class T>
@@ -210,14 +229,19 @@ void pair_dots(const void* x_data, int64_t ld, const int64_t* rows, const int64_
 }
 
 // A tile's sums, filled up to a multiple of 8, are added up 8 at a time.
-template <int kRows, int kColumns, class T>
+// Unless it is the last one, the rows of the next are fetched.
+template <int kRows, int kColumns, bool kLast, class T>
 inline void cross_tile(const T* x, int64_t ld, const int64_t* rows, int64_t d, const double* y,
                        double* out) {
   constexpr int kSums = (kRows * kColumns + 7) / 8 * 8;
   const int64_t whole = d & ~int64_t{7};
   const T* a[kRows];
+  const T* next[kRows];
   Lanes sum[kSums];
-  MEDDEL_UNROLL for (int r = 0; r < kRows; ++r) a[r] = x + rows[r] * ld;
+  MEDDEL_UNROLL for (int r = 0; r < kRows; ++r) {
+    a[r] = x + rows[r] * ld;
+    next[r] = x + rows[kLast ? r : r + kRows] * ld;
+  }
   for (Lanes& each : sum) each = zero_lanes();
   const auto add = [&](const Lanes* row) {
     MEDDEL_UNROLL for (int c = 0; c < kColumns; ++c) {
@@ -231,7 +255,10 @@ inline void cross_tile(const T* x, int64_t ld, const int64_t* rows, int64_t d, c
   };
   Lanes row[kRows];
   for (int64_t i = 0; i < whole; i += 8) {
-    MEDDEL_UNROLL for (int r = 0; r < kRows; ++r) row[r] = load_lanes(a[r] + i);
+    MEDDEL_UNROLL for (int r = 0; r < kRows; ++r) {
+      row[r] = load_lanes(a[r] + i);
+      if (!kLast) __builtin_prefetch(next[r] + i);
+    }
     add(row);
   }
   if (whole < d) {
@@ -247,10 +274,13 @@ template <int kColumns, class T>
 void cross_columns(const T* x, int64_t ld, const int64_t* rows, int64_t count, int64_t d,
                    const double* y, double* out) {
   int64_t r = 0;
-  for (; r + kCrossRows <= count; r += kCrossRows) {
-    cross_tile<kCrossRows, kColumns>(x, ld, rows + r, d, y, out + r * kColumns);
+  for (; r + 2 * kCrossRows <= count; r += kCrossRows) {
+    cross_tile<kCrossRows, kColumns, false>(x, ld, rows + r, d, y, out + r * kColumns);
   }
-  for (; r < count; ++r) cross_tile<1, kColumns>(x, ld, rows + r, d, y, out + r * kColumns);
+  for (; r + kCrossRows <= count; r += kCrossRows) {
+    cross_tile<kCrossRows, kColumns, true>(x, ld, rows + r, d, y, out + r * kColumns);
+  }
+  for (; r < count; ++r) cross_tile<1, kColumns, true>(x, ld, rows + r, d, y, out + r * kColumns);
 }
 
 template <class T>

@@ -13,7 +13,7 @@ namespace meddel {
 namespace {
 
 // 100 to 100,000 rows of 1 to 8 elements: of 2 centres rows of 8 take up to twice as long as in
-// Greedy, of 4 all take at most .8 of its time, of 100 at most .7, mostly .03 to .2.
+// GreedyByBounds, of 4 all take at most .8 of its time, of 100 at most .7, mostly .03 to .2.
 constexpr int64_t kLeastCentres = 3;
 constexpr int64_t kBlock = 16;       // centres, of Kernels::next_near
 constexpr int64_t kChecked = 4096;   // centres that buckets look at between two checkpoints

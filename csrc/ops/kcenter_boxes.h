@@ -1,5 +1,5 @@
 // k-center greedy of rows of few elements, by their Euclidean distance: what kcenter.h promises,
-// with the steps of its class Greedy.
+// with the steps of GreedyByBounds.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 namespace meddel {
 
 // Whether boxes serve a choice of k centres, those that there are already included, better than
-// what Greedy does.
+// what GreedyByBounds does.
 bool boxes_pay(const Matrix& x, int64_t k);
 
 // A bucket of rows (screen/boxes.h) has seen the first so many centres. What its farthest row was

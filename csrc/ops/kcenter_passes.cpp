@@ -14,9 +14,12 @@ namespace {
 
 constexpr int64_t kBlockBytes = 1 << 14;  // of rows
 constexpr int64_t kBlockRows = 512;       // at most
+constexpr int64_t kMadeAnew =
+    2;  // up to so many elements have their squares sooner than memory does
 // Of up to 8 elements boxes take less for more centres than that. Of more elements it depends on
 // how many pairs of rows and centres there are, fewer of wider rows, as measured (100 to 30,000
-// rows of 16 to 384 elements): Greedy looks at most rows' centres once, in the end, or not at all.
+// rows of 16 to 384 elements): GreedyByBounds looks at most rows' centres once, in the end, or not
+// at all.
 constexpr int64_t kMostNarrow = 48;
 constexpr int64_t kMostWide = 128;
 constexpr double kMostWork = 1e9;
@@ -39,6 +42,7 @@ GreedyByPasses::GreedyByPasses(const Matrix& x, Metric metric, const Context& co
     : x_(x),
       metric_(metric),
       team_(context),
+      kept_(x.d > kMadeAnew || x.known),
       block_(std::clamp(kBlockBytes / x.row_bytes() / 8 * 8, int64_t{8}, kBlockRows)) {}
 
 void GreedyByPasses::announce(int64_t done, int64_t total, int64_t span) {
@@ -75,17 +79,16 @@ void GreedyByPasses::catch_up() {
   if (pending_.empty()) return;
   if (!started_) {
     nearest_.resize(static_cast<size_t>(x_.n));
-    measured_ = x_.known != nullptr;
-    if (measured_) squares_ = squared_norms(team_, x_);
-    squares_.resize(static_cast<size_t>(x_.n));
+    if (x_.known) squares_ = squared_norms(team_, x_);
+    if (kept_) squares_.resize(static_cast<size_t>(x_.n));
   }
   const int64_t rows = std::max(int64_t{1}, kGrainBytes / (x_.row_bytes() * block_)) * block_;
   std::vector<Place> farthest(static_cast<size_t>((x_.n - 1) / rows + 1));
   team_.run_range(x_.n, rows, [&](int64_t begin, int64_t end, int) {
     farthest[begin / rows] = pass(begin, end);
   });
-  if (!finite_) require_finite(squares_);
-  started_ = measured_ = true;
+  if (!finite_) require_finite(team_, x_);
+  started_ = true;
   pending_.clear();
   farthest_ = farthest[0];
   for (const Place& place : farthest) {
@@ -103,24 +106,24 @@ GreedyByPasses::Place GreedyByPasses::pass(int64_t begin, int64_t end) {
     if (!started_) std::fill_n(&nearest_[first], count, kInfinity);
     double most = kTaken;
     for (const int64_t& centre : pending_) {
-      most = lower(first, count, centre, !measured_ && &centre == &pending_.front());
+      most = lower(first, count, centre, &centre == &pending_.front());
     }
     if (most > farthest.distance) farthest = {most, first};
   }
   return farthest;
 }
 
-// For one centre and some rows, whose squares are not known yet where they are to be measured.
-double GreedyByPasses::lower(int64_t begin, int64_t count, int64_t centre, bool measure) {
+// For one centre, the first of those that are pending or another one, and some rows.
+double GreedyByPasses::lower(int64_t begin, int64_t count, int64_t centre, bool first) {
   const int type = static_cast<int>(x_.dtype);
   const void* const own = x_.row(centre);
   double* const nearest = &nearest_[begin];
-  double* const squares = &squares_[begin];
-  double inner[kBlockRows];
-  const double square = measured_ ? squares_[centre] : kernels().dot[type](own, own, x_.d);
-  if (measure) {
+  double inner[kBlockRows], made[kBlockRows];
+  double* const squares = kept_ ? &squares_[begin] : made;
+  const double square = kernels().dot[type](own, own, x_.d);
+  if (!kept_ || (first && !started_ && !x_.known)) {
     kernels().measure[type](own, x_.row(begin), x_.ld, count, x_.d, inner, squares);
-    if (!all_finite(squares, count)) finite_ = false;
+    if (!started_ && !all_finite(squares, count)) finite_ = false;
   } else {
     kernels().dots[type](own, x_.row(begin), x_.ld, nullptr, count, x_.d, inner);
   }

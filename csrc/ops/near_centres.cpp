@@ -121,8 +121,10 @@ void NearCentres::widen_exactly() {
 
 void NearCentres::lower_exactly(const int64_t* rows, int64_t count,
                                 std::vector<double>& nearest) const {
-  const int64_t most = std::clamp(kBlockFloats / x_.d / 4 * 4, int64_t{4}, kMostRows);
   const int64_t size = group_size(count_), padded = round_up(x_.d, 8);
+  // What is used once need not stay in cache.
+  const int64_t in_cache = std::clamp(kBlockFloats / x_.d / 8 * 8, int64_t{8}, kMostRows);
+  const int64_t most = count_ <= size ? kMostRows : in_cache;
   double inner[kMostRows * kCrossed];
   for (int64_t first = 0; first < count; first += most) {
     const int64_t some = std::min(most, count - first);

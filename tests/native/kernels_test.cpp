@@ -103,7 +103,7 @@ double size_of(const std::vector<double>& x) { return std::sqrt(truth(x, x)); }
 bool same_bits(double a, double b) { return std::memcmp(&a, &b, sizeof a) == 0; }
 
 void test_dots(const Kernels& k, int dtype, int64_t d, bool extreme) {
-  const int64_t count = 1 + below(9), ld = d + below(3);
+  const int64_t count = 1 + below(21), ld = d + below(3);
   const auto x = made(dtype, d, extreme), y = made(dtype, (count - 1) * ld + d, extreme);
   const auto wide = elements(x, dtype, 0, d);
   std::vector<int64_t> rows, all;
@@ -132,13 +132,75 @@ void test_dots(const Kernels& k, int dtype, int64_t d, bool extreme) {
 }
 
 void test_squares(const Kernels& k, int dtype, int64_t d, bool extreme) {
-  const int64_t count = 1 + below(9), ld = d + below(3);
+  const int64_t count = 1 + below(21), ld = d + below(3);
   const auto x = made(dtype, (count - 1) * ld + d, extreme);
   std::vector<double> out(static_cast<size_t>(count));
   k.squares[dtype](x.data(), ld, count, d, out.data());
   for (int64_t r = 0; r < count; ++r) {
     const auto row = elements(x, dtype, r * ld, d);
     expect(same_bits(out[static_cast<size_t>(r)], truth(row, row)), k, "squares", dtype, d);
+  }
+}
+
+// Some rows of a matrix with each other, with its first one, and with columns beside it.
+void test_products(const Kernels& k, int dtype, int64_t d, bool extreme) {
+  const int64_t count = 1 + below(21), ld = d + below(3), columns = 1 + below(kCrossed);
+  const auto x = made(dtype, (count - 1) * ld + d, extreme);
+  const auto y = made(dtype, columns * d, extreme);
+  const int64_t padded = (d + 7) / 8 * 8;
+  std::vector<double> wide(static_cast<size_t>(padded * columns), 0.0);
+  for (int64_t c = 0; c < columns; ++c) {
+    for (int64_t e = 0; e < d; ++e) {
+      wide[static_cast<size_t>(8 * (e / 8 * columns + c) + e % 8)] = element(y, dtype, c * d + e);
+    }
+  }
+  const auto row = [&](int64_t r) { return elements(x, dtype, r * ld, d); };
+  std::vector<int64_t> rows, others;
+  for (int64_t r = 0; r < count; ++r) {
+    rows.push_back(below(count));
+    others.push_back(below(count));
+  }
+  std::vector<double> inner(rows.size()), squares(rows.size()), pairs(rows.size());
+  std::vector<double> crossed(rows.size() * static_cast<size_t>(columns));
+  k.measure[dtype](x.data(), x.data(), ld, count, d, inner.data(), squares.data());
+  k.pair_dots[dtype](x.data(), ld, rows.data(), others.data(), count, d, pairs.data());
+  k.cross[dtype](x.data(), ld, rows.data(), count, d, wide.data(), columns, crossed.data());
+  for (int64_t r = 0; r < count; ++r) {
+    const size_t at = static_cast<size_t>(r);
+    const auto chosen = row(rows[at]);
+    expect(same_bits(inner[at], truth(row(0), row(r))), k, "measure", dtype, d);
+    expect(same_bits(squares[at], truth(row(r), row(r))), k, "squares of measure", dtype, d);
+    expect(same_bits(pairs[at], truth(chosen, row(others[at]))), k, "pair_dots", dtype, d);
+    for (int64_t c = 0; c < columns; ++c) {
+      const double wanted = truth(chosen, elements(y, dtype, c * d, d));
+      expect(same_bits(crossed[static_cast<size_t>(r * columns + c)], wanted), k, "cross", dtype,
+             d);
+    }
+  }
+}
+
+// Distances from products, some equal to what they may lower, and the roots of these.
+void test_lower(const Kernels& k, int64_t count) {
+  const double square = static_cast<double>(below(50));
+  std::vector<double> inner, squares, nearest, wanted;
+  double most = -1.0;
+  for (int64_t i = 0; i < count; ++i) {
+    inner.push_back(static_cast<double>(below(90)) - 20.0);
+    squares.push_back(static_cast<double>(below(70)) / 3.0);
+    const double far = squared_distance(inner.back(), squares.back(), square);
+    nearest.push_back(below(3) == 0 ? -1.0 : below(2) == 0 ? far * (below(2) + 0.5) : kInfinity);
+    wanted.push_back(std::min(nearest.back(), far));
+    most = std::max(most, wanted.back());
+  }
+  const double found = k.lower(inner.data(), squares.data(), count, square, nearest.data());
+  expect(same_bits(found, most), k, "the largest of lower", 0, count);
+  for (size_t i = 0; i < nearest.size(); ++i) {
+    expect(same_bits(nearest[i], wanted[i]), k, "lower", 0, count);
+    wanted[i] = std::sqrt(std::max(0.0, wanted[i]));
+  }
+  k.roots(nearest.data(), count);
+  for (size_t i = 0; i < nearest.size(); ++i) {
+    expect(same_bits(nearest[i], wanted[i]), k, "roots", 0, count);
   }
 }
 
@@ -639,8 +701,11 @@ void test(const Kernels& k) {
       test_dots(k, dtype, d, true);
       test_squares(k, dtype, d, false);
       test_squares(k, dtype, d, true);
+      test_products(k, dtype, d, false);
+      test_products(k, dtype, d, true);
       test_rows(k, dtype, d);
     }
+    test_lower(k, d);
     test_add(k, d);
     test_quantise(k, d);
     test_fine(k, d);
@@ -649,6 +714,13 @@ void test(const Kernels& k) {
     test_best(k, d);
   }
   for (const int64_t d : {255, 256, 257, 400, 512}) test_multiply_blocks(k, d);
+  for (const int64_t d : {255, 256, 257, 264, 290}) {  // as long as short rows are, and longer
+    for (int dtype = 0; dtype < kDTypes; ++dtype) {
+      test_dots(k, dtype, d, true);
+      test_squares(k, dtype, d, true);
+      test_products(k, dtype, d, true);
+    }
+  }
   for (int64_t width = 4; width <= kLongest; width += 4) {
     for (int repeat = 0; repeat < 4; ++repeat) {
       test_screen(k, width, repeat % 2 == 1);
