@@ -173,7 +173,7 @@ def restated(
     """Algorithm 1 of the paper with plain k-means; clusters that are left empty are dropped."""
     rows, found = x, []
     for k, times in zip(levels, resamplings, strict=True):
-        fit = {"spherical": spherical, "max_iterations": 100, "seed": seed}
+        fit = {"spherical": spherical, "max_iterations": 10, "seed": seed}
         labels, centroids, distances, *_ = reference.kmeans(rows, k, **fit)
         most = max(2, len(rows) // (2 * k))
         for _ in range(times):
@@ -265,9 +265,9 @@ def test_many_clusters_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_levels, "_SPLIT", 19)
     x = clustered(np.random.default_rng(1), 400, 8)
     tree = build_hierarchy(x, [40, 19], resamplings=0)
-    split = mf.kmeans(x, 40, spherical=False, init="split")
+    split = mf.kmeans(x, 40, spherical=False, init="split", max_iterations=10)
     assert np.array_equal(tree.assignments[0], split.labels)
-    above = mf.kmeans(split.centroids, 19, spherical=False)
+    above = mf.kmeans(split.centroids, 19, spherical=False, max_iterations=10)
     assert np.array_equal(tree.assignments[1], above.labels)
 
 
