@@ -40,8 +40,9 @@ def small() -> None:
             tree = build_hierarchy(x, resamplings=again, threads=1)
             kept = hierarchical(x, budget, hierarchy=tree, threads=1).indices
             print(f"  {f'hierarchical, {again} times':25}", balance(kept, concept))
-        drawn = np.fromiter(BalancedSampler(tree, length=budget), np.int64)
-        print(f"  {'BalancedSampler':25}", balance(drawn, concept))
+        for repeats in (1, 4, None):
+            drawn = BalancedSampler(tree, length=budget, repeats=repeats).draws()
+            print(f"  {f'BalancedSampler, {repeats}':25}", balance(drawn, concept))
 
 
 def large(n: int, d: int, levels: list[int], threads: int | None) -> None:
