@@ -137,6 +137,13 @@ def test_selected_samples_count_as_their_cluster_s_own() -> None:
     assert three[3].indices[:5].tolist() == [0, 1, 2, 3, 5]
 
 
+def test_selected_samples_count_at_every_level() -> None:
+    tree = tree_of([0] * 6 + [1] * 6 + [2] * 6 + [3] * 6, [0, 0, 1, 1])
+    for budget, wanted in ((6, [4, 0, 1, 1]), (8, [4, 0, 2, 2]), (12, [4, 2, 3, 3])):
+        found = hierarchical(rows_of(tree), budget, hierarchy=tree, selected=[0, 1, 2, 3])
+        assert np.bincount(found.indices // 6, minlength=4).tolist() == wanted
+
+
 def test_weights_count_inside_a_cluster() -> None:
     tree = tree_of([0] * 5 + [1] * 5)
     x, weights = rows_of(tree), np.array([1, 1, 1, 1, 9, 1, 1, 1, 1, 0.1])
@@ -227,7 +234,9 @@ def test_copies_leave_fewer_clusters() -> None:
     tree = build_hierarchy(x, [12, 5], resamplings=2)
     assert tree.settings["levels"] == [12, 5]
     assert tree.levels == tuple(tree.settings["clusters"]) == (3, 3)
-    assert tree.settings["resamplings"][0] == 0
+    few = build_hierarchy(x, [12], resamplings=2)  # 3 clusters of 2 each come to fewer than 12
+    assert few.settings["resamplings"] == [0]
+    assert few.levels == (3,)
     assert all(len(np.unique(a)) == 3 for a in tree.assignments)
     assert np.bincount(np.repeat([0, 1, 2], 10)[hierarchical(x, 6, hierarchy=tree).indices]).tolist(
     ) == [2, 2, 2]  # fmt: skip
