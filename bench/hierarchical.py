@@ -1,7 +1,7 @@
 """Balance of ``hierarchical`` on a long-tailed pool, and what its tree costs: wall, CPU, memory.
 
 python bench/hierarchical.py                                    balance, 50,000 x 64
-python bench/hierarchical.py 1000000 384 100000,5000,200        one large tree
+python bench/hierarchical.py 1000000 384 100000,5000,200 2      one large tree, threads
 """
 
 from __future__ import annotations
@@ -35,26 +35,27 @@ def small() -> None:
         budget = len(x) // 20
         print(f"50,000 x 64, 50 concepts of width {spread}, {budget} kept")
         for name in OTHERS:
-            print(f"  {name:25}", balance(select(name, x, budget).indices, concept))
+            print(f"  {name:25}", balance(select(name, x, budget, threads=1).indices, concept))
         for again in (0, 10):
-            tree = build_hierarchy(x, resamplings=again)
-            kept = hierarchical(x, budget, hierarchy=tree).indices
+            tree = build_hierarchy(x, resamplings=again, threads=1)
+            kept = hierarchical(x, budget, hierarchy=tree, threads=1).indices
             print(f"  {f'hierarchical, {again} times':25}", balance(kept, concept))
-        drawn = np.fromiter(BalancedSampler(tree, length=budget), np.int64)
-        print(f"  {'BalancedSampler':25}", balance(drawn, concept))
+        for repeats in (1, 4, None):
+            drawn = BalancedSampler(tree, length=budget, repeats=repeats).draws()
+            print(f"  {f'BalancedSampler, {repeats}':25}", balance(drawn, concept))
 
 
-def large(n: int, d: int, levels: list[int]) -> None:
+def large(n: int, d: int, levels: list[int], threads: int | None) -> None:
     """Build one tree, and select from it."""
     x, concept = long_tailed(n, d, max(2, levels[-1] // 2), spread=0.8)
     wall, cpu = time.perf_counter(), time.process_time()
-    tree = build_hierarchy(x, levels)
+    tree = build_hierarchy(x, levels, threads=threads)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{n:,} x {d}: {tree}, {tree.settings['resamplings']} resamplings, load", os.getloadavg())
     print(f"  {wall:.1f} s, {cpu:.1f} s of CPU, peak {peak:.2f} GiB with the rows")
     wall = time.perf_counter()
-    found = hierarchical(x, [0.01, 0.05, 0.2], hierarchy=tree)
+    found = hierarchical(x, [0.01, 0.05, 0.2], hierarchy=tree, threads=threads)
     print(f"  three budgets from it: {time.perf_counter() - wall:.1f} s")
     for one in found:
         uniform = select("random", x, len(one)).indices
@@ -66,4 +67,6 @@ if __name__ == "__main__":
     if len(sys.argv) == 1:
         small()
     else:
-        large(int(sys.argv[1]), int(sys.argv[2]), [int(k) for k in sys.argv[3].split(",")])
+        counts = [int(k) for k in sys.argv[3].split(",")]
+        threads = int(sys.argv[4]) if sys.argv[4:] else None
+        large(int(sys.argv[1]), int(sys.argv[2]), counts, threads)

@@ -45,7 +45,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "inside": "random",
         "resamplings": 10,
         "metric": "euclidean",
-        **CLUSTERED,
+        "max_iterations": 10,
     },
     "moderate": CLUSTERED,
     "facility": {"greedy": "lazy", "epsilon": 0.1},

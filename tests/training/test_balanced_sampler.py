@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import math
 import pickle
 import sys
+from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from meddel_fast.selectors import HierarchyResult
+from meddel_fast.selectors import HierarchyResult, hierarchical
 from meddel_fast.training import BalancedSampler
+from meddel_fast.training.balanced_sampler import shares
 
 
 def tree_of(*assignments: list[int]) -> HierarchyResult:
@@ -44,59 +47,117 @@ def test_turns_by_hand() -> None:
         assert sorted(i > 2 for i in pair) == [False, True]  # each coarse one once a round
     for own in ([i for i in drawn if i < 3], [i for i in drawn if i > 2]):
         alone = 2 if own[0] < 3 else 7
-        assert len({i == alone for i in own[::2]}) == 1  # the clusters inside take turns
-        assert len({i == alone for i in own[1::2]}) == 1
+        for pair in zip(own[::2], own[1::2], strict=True):
+            assert pair.count(alone) == 1  # and so do the clusters inside each
         assert own.count(alone) == 4
     assert sorted(i for i in drawn if i in (3, 4, 5, 6)) == [3, 4, 5, 6]
     assert sorted(i for i in drawn if i in (0, 1)) == [0, 0, 1, 1]
 
 
-def spread(counts: np.ndarray) -> int:
-    return int(counts.max() - counts.min())
+def cut(rooms: list[int], total: int) -> Fraction:
+    """The t with sum of min(room, t) = total."""
+    for low in range(max(rooms) + 1):
+        have, above = sum(min(r, low) for r in rooms), sum(r > low for r in rooms)
+        if above and have + above >= total:
+            return low + Fraction(total - have, above)
+    return Fraction(max(rooms))
+
+
+def test_shares_are_the_cut() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        parents = int(rng.integers(1, 5))
+        parent = np.r_[np.arange(parents), rng.integers(0, parents, int(rng.integers(0, 12)))]
+        parent = rng.permutation(parent)
+        room = rng.integers(0, 9, len(parent))
+        room[[np.flatnonzero(parent == p)[0] for p in range(parents)]] += 1
+        whole = np.bincount(parent, weights=room).astype(np.int64)
+        total = np.array([int(rng.integers(0, w + 1)) for w in whole])
+        keys = rng.random(len(parent))
+        found = shares(total, room, parent, keys)
+        assert np.all(found <= room)
+        for p in range(parents):
+            inside = np.flatnonzero(parent == p)
+            assert found[inside].sum() == total[p]
+            t = cut(room[inside].tolist(), int(total[p]))
+            for i in inside:
+                assert abs(int(found[i]) - min(Fraction(int(room[i])), t)) < 1
+            over = inside[room[inside] > t]  # the lowest keys of these get one more
+            more = found[over] > math.floor(t)
+            assert not more.any() or keys[over][more].max() <= keys[over][~more].min(initial=2)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 77])
-def test_every_stretch_is_even_at_every_level(seed: int) -> None:
+@pytest.mark.parametrize("repeats", [1, 3, None])
+@pytest.mark.parametrize("length", [40, 333])
+def test_every_level_gets_its_cut(seed: int, repeats: int | None, length: int) -> None:
     tree = long_tailed()
-    sampler = BalancedSampler(tree, seed=seed)
-    top, middle, fine = tree.labels(2), tree.labels(1), tree.labels(0)
-    for begin, length in ((0, 64), (37, 130), (1000, 999), (123_456, 50)):
-        drawn = sampler.draw(np.arange(begin, begin + length))
-        assert spread(np.bincount(top[drawn], minlength=4)) <= 2
-        for above, below, number in (
-            (top, middle, middle.max() + 1), (middle, fine, fine.max() + 1),
-            (fine, np.arange(tree.n), tree.n),
-        ):  # fmt: skip
-            counts = np.bincount(below[drawn], minlength=number)
-            parent = np.zeros(number, np.int64)
-            parent[below] = above
-            for c in range(above.max() + 1):
-                assert spread(counts[parent == c]) <= 1
+    drawn = BalancedSampler(tree, length=length, repeats=repeats, seed=seed).draws()
+    times = np.bincount(drawn, minlength=tree.n)
+    assert times.sum() == length
+    assert times.max() <= (repeats or length)
+    labels = [np.arange(tree.n), tree.labels(0), tree.labels(1), tree.labels(2)]
+    labels.append(np.zeros(tree.n, np.int64))
+    for below, above in itertools.pairwise(labels):
+        parent = np.zeros(below.max() + 1, np.int64)
+        parent[below] = above
+        got = np.bincount(below, weights=times).astype(int)
+        room = np.bincount(below) * (repeats or length)
+        for p in range(above.max() + 1):
+            inside = np.flatnonzero(parent == p)
+            t = cut(room[inside].tolist(), int(got[inside].sum()))
+            for i in inside:
+                assert abs(got[i] - min(Fraction(int(room[i])), t)) < 1
 
 
-def test_whole_rounds_of_the_top_are_exact() -> None:
+def test_each_stretch_has_its_part_of_each_cluster() -> None:
     tree = long_tailed()
-    drawn = BalancedSampler(tree, seed=5).draw(np.arange(4 * 25))
-    assert np.bincount(tree.labels(-1)[drawn]).tolist() == [25] * 4
-    orders = {tuple(tree.labels(-1)[drawn[r : r + 4]]) for r in range(0, 100, 4)}
-    assert len(orders) > 10  # of 24
+    top = tree.labels(-1)
+    for repeats in (1, 4, None):
+        sampler = BalancedSampler(tree, length=360, repeats=repeats, seed=2)
+        drawn = sampler.draws()
+        share = np.bincount(top[drawn], minlength=4) / 360
+        for begin in range(0, 300, 13):
+            stretch = np.bincount(top[drawn[begin : begin + 60]], minlength=4)
+            assert np.abs(stretch - 60 * share).max() < 4, (repeats, begin)
+    rounds = top[drawn].reshape(90, 4)  # without a limit all get the same
+    assert np.all(np.sort(rounds, axis=1) == np.arange(4))
+    assert len({tuple(r) for r in rounds}) > 15  # of 24 orders
+
+
+def test_a_straggler_does_not_come_in_every_round() -> None:
+    tree = tree_of([0] * 99 + [1], [0, 1])
+    assert list(BalancedSampler(tree, length=80, repeats=None)).count(99) == 40
+    assert list(BalancedSampler(tree, length=80)).count(99) == 4
+    assert list(BalancedSampler(tree, length=80, repeats=1)).count(99) == 1
+    assert sorted(BalancedSampler(tree, repeats=1)) == list(range(100))
+
+
+def test_once_at_most_is_the_balanced_selection() -> None:
+    tree = long_tailed()
+    kept = hierarchical(np.ones((tree.n, 2), np.float32), 120, hierarchy=tree).indices
+    drawn = list(BalancedSampler(tree, length=120, repeats=1))
+    for level in range(3):
+        label = tree.labels(level)
+        mine, theirs = (np.bincount(label[i], minlength=label.max() + 1) for i in (drawn, kept))
+        assert np.abs(mine - theirs).max() <= 3 - level  # who gets one more is drawn
 
 
 def test_draws_are_fair() -> None:
     """Who comes first in a cluster, and which coarse one begins, is even over seeds."""
-    first = [BalancedSampler(SMALL, length=2, seed=s) for s in range(600)]
-    drawn = np.array([list(s) for s in first]).ravel()
-    counts = np.bincount(drawn, minlength=8) / 600
+    first = [list(BalancedSampler(SMALL, length=2, seed=s)) for s in range(600)]
+    counts = np.bincount(np.ravel(first), minlength=8) / 600
     assert np.abs(counts - [1 / 4, 1 / 4, 1 / 2, *[1 / 8] * 4, 1 / 2]).max() < 0.07
-    assert abs(np.mean([next(iter(s)) < 3 for s in first]) - 0.5) < 0.07
+    assert abs(np.mean([drawn[0] < 3 for drawn in first]) - 0.5) < 0.07
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 7])
 @pytest.mark.parametrize("length", [1, 100, 401])
-def test_ranks_share_one_stream(world_size: int, length: int) -> None:
+def test_ranks_share_one_epoch(world_size: int, length: int) -> None:
     tree = long_tailed()
-    whole = BalancedSampler(tree, seed=2)
+    whole = BalancedSampler(tree, length=length, seed=2)
     for epoch in (0, 3):
+        whole.set_epoch(epoch)
         parts = []
         for rank in range(world_size):
             own = BalancedSampler(tree, length=length, seed=2, rank=rank, world_size=world_size)
@@ -104,21 +165,27 @@ def test_ranks_share_one_stream(world_size: int, length: int) -> None:
             parts.append(list(own))
             assert len(parts[-1]) == len(own) == -(-length // world_size)
         together = np.array(parts).T.ravel()
-        begin = epoch * length
-        assert np.array_equal(together, whole.draw(np.arange(begin, begin + len(together))))
+        assert np.array_equal(together[:length], list(whole))
+        assert np.array_equal(together[length:], np.resize(list(whole), len(together))[length:])
 
 
-def test_epochs_go_on() -> None:
-    tree = tree_of([0] * 50 + [1] * 50)
-    sampler = BalancedSampler(tree, length=20, seed=1)
+def test_epochs_and_seeds_differ() -> None:
+    tree = long_tailed()
+    sampler = BalancedSampler(tree, length=50, seed=1)
     seen = []
     for epoch in range(5):
         sampler.set_epoch(epoch)
-        seen.append(list(sampler))
-        assert list(sampler) == seen[-1]  # again, as nothing was set
-    assert sorted(itertools.chain(*seen)) == list(range(100))  # none twice before all came
-    assert list(BalancedSampler(tree, length=20, seed=2)) != seen[0]
+        seen.append(tuple(sampler))
+        assert tuple(sampler) == seen[-1]  # again, as nothing was set
+    assert len(set(seen)) == 5
+    assert len(set(itertools.chain(*seen))) > 120
+    assert tuple(BalancedSampler(tree, length=50, seed=2)) != seen[0]
     assert all(type(i) is int for i in seen[0])
+
+
+def test_draws_are_pinned() -> None:
+    """The same on every machine."""
+    assert list(BalancedSampler(SMALL, length=12, seed=5)) == [4, 2, 0, 7, 6, 1, 2, 7, 3, 0, 7, 2]
 
 
 def test_going_on_in_the_middle_of_an_epoch() -> None:
@@ -176,7 +243,7 @@ def test_going_on_with_other_ranks() -> None:
 def test_a_part_of_the_samples() -> None:
     tree = long_tailed()
     rows = np.flatnonzero(tree.labels(-1) != 1)  # one coarse cluster is left empty
-    drawn = list(BalancedSampler(tree[rows], length=300))
+    drawn = list(BalancedSampler(tree[rows], length=300, repeats=None))
     counts = np.bincount(tree.labels(-1)[rows[drawn]], minlength=4)
     assert counts.tolist() == [100, 0, 100, 100]
 
@@ -215,7 +282,10 @@ def test_ranks_are_torch_s_where_it_has_them(monkeypatch: pytest.MonkeyPatch) ->
     [
         (TypeError, "hierarchy must be a HierarchyResult, got list", {"hierarchy": [0, 1]}),
         (ValueError, "hierarchy must have samples", {"hierarchy": SMALL[np.zeros(0, int)]}),
-        (ValueError, "length must be at least 1", {"length": 0}),
+        (ValueError, "length must be from 1 to 32 .8 samples, each 4 times", {"length": 33}),
+        (ValueError, "length must be from 1 to 8", {"length": 0, "repeats": 1}),
+        (ValueError, "length must be at least 1", {"length": 0, "repeats": None}),
+        (ValueError, "repeats must be at least 1", {"repeats": 0}),
         (TypeError, "length must be an int", {"length": 0.5}),
         (ValueError, "seed must be from 0", {"seed": -1}),
         (ValueError, "seed must be from 0", {"seed": 2**32}),
@@ -237,6 +307,7 @@ def test_wrong_states_are_refused() -> None:
     for name, mine in (
         ("seed", BalancedSampler(SMALL, length=8, seed=1)),
         ("length", BalancedSampler(SMALL, length=9)),
+        ("repeats", BalancedSampler(SMALL, length=8, repeats=2)),
         ("hierarchy_sha256", BalancedSampler(other, length=8)),
     ):
         with pytest.raises(ValueError, match=f"{name} must be the state's"):
@@ -244,7 +315,7 @@ def test_wrong_states_are_refused() -> None:
     for wrong, text in (({"drawn": 9}, "drawn must be from 0 to 8"), ({"epoch": -1}, "epoch must")):
         with pytest.raises(ValueError, match=text):
             sampler.load_state_dict(state | wrong)
-    with pytest.raises(ValueError, match="epoch must be at least 0"):
+    with pytest.raises(ValueError, match="epoch must be from 0"):
         sampler.set_epoch(-1)
     with pytest.raises(ValueError, match="drawn must be from 0 to 8, got 9"):
         sampler.state_dict(drawn=9)
