@@ -73,6 +73,18 @@ def test_copies_are_left_out_until_nothing_else_is_left() -> None:
     assert beside.duplicate_of[0] == 1
 
 
+def test_a_cosine_at_the_threshold_is_that_of_a_copy() -> None:
+    """(3, 4) has exactly 0.6 to (1, 0), and equal rows have 1."""
+    x, score = np.float32([[1, 0], [3, 4], [0, 1]]), np.float32([3, 2, 1])
+    for threshold, order in ((0.6, [0, 2]), (float(np.nextafter(0.6, 1)), [0, 1])):
+        wanted = {"score": 1, "dedup": threshold}
+        for selected in ([], [0]):
+            found = combine(x, 2, objectives=wanted, score=score, selected=selected)
+            assert found.order.tolist() == order
+    found = combine(x[[0, 0, 2]], 2, objectives={"score": 1, "dedup": 1}, score=score)
+    assert found.order.tolist() == [0, 2]
+
+
 def test_typicality_is_the_mean_cosine_to_the_nearest() -> None:
     x = blobs(30)
     s = combine(x, 4, objectives=[("typicality", 1)], neighbors=3)

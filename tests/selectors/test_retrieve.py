@@ -114,7 +114,7 @@ def restated(
     to, off = reference.cosine(wide[1], wide[0]), reference.cosine(wide[0], wide[2])
     among = reference.cosine(wide[0], wide[0])
     score = to.max(axis=0) - strength * np.maximum(off.max(axis=1), 0)
-    good = [i for i in range(len(x)) if score[i] > 0 or i in selected]
+    good = [i for i in range(len(x)) if score[i] > 0]
     order: list[int] = []
     lists = [sorted(good, key=lambda i: (-row[i], i)) for row in to]
     for turn in range(min(each, len(good))):
@@ -130,7 +130,7 @@ def restated(
         copy = any(among[i, j] >= dedup for j in kept)
         (copies if copy else kept).append(i)
     found = kept[len(selected) :]
-    every = [*found, *copies, *(i for i in by_score if i not in good)][:need]
+    every = [*found, *copies, *(i for i in by_score if i not in good + selected)][:need]
     filled = [i for i in every if i in found and i not in listed]
     used = [i for i in every if i in copies]
     return every, {"filled": len(filled), "copies": len(used), "pushed":

@@ -37,6 +37,7 @@ take weights. What they share:
 ``groups``           patients or videos that are covered, or split the budget
 ``targets``          shares of the budget that classes are to have
 ``seeds``            rows that are wanted more of, or less
+``greedy``           keeps what is wanted, and far from what is kept
 ``clusters``         k-means that methods share, and the order of a sweep
 ``strata``           groups that a budget is divided among, or clusters for them
 ``neighbor_graph``   most similar samples, as edges

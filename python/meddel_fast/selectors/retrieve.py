@@ -107,8 +107,7 @@ def retrieve(
     score, eligible = near, np.arange(task.n)
     if unlike is not None:
         score = near - strength * np.maximum(seeds.highest(task, unlike)[0], 0.0)
-        held = np.isin(eligible, task.selected)
-        eligible = np.flatnonzero((score > 0.0) | held)
+        eligible = np.flatnonzero(score > 0.0)
     about: dict[str, Any] = {"seeds": len(like), "mode": mode, "each": each, "dedup": dedup}
     about |= {"strength": strength} if unlike is not None else {}
     if mode == "sample":
