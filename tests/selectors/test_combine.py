@@ -166,6 +166,20 @@ def test_it_is_its_description(seed: int, monkeypatch: pytest.MonkeyPatch) -> No
         np.testing.assert_array_equal(one.similarity[copies], among[copies])
 
 
+def test_values_and_copies_of_classes_add_up() -> None:
+    rows, classes = np.repeat(RIGHT_ANGLES, 2, axis=0), ["a"] * 5 + ["b"] * 5
+    wanted = {"diversity": 1, "dedup": 0.9}
+    with pytest.warns(UserWarning, match="are near copies"):
+        found = combine(rows, 8, objectives=wanted, classes=classes)
+    parts = []
+    for part in (rows[:5], rows[5:]):
+        with pytest.warns(UserWarning, match="are near copies"):
+            parts.append(combine(part, 4, objectives=wanted).settings)
+    assert [p["copies"] for p in parts] == [2, 1]
+    assert found.settings["copies"] == 3
+    assert found.settings["value"] == sum(p["value"] for p in parts)
+
+
 @pytest.mark.parametrize(
     ("error", "text", "options"),
     [

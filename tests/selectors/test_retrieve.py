@@ -194,3 +194,12 @@ def test_no_two_kept_are_alike_and_all_seeds_are_served() -> None:
 def test_refusals(error: type[Exception], text: str, options: dict[str, Any]) -> None:
     with pytest.raises(error, match=re.compile(text)):
         retrieve(POOL, 2, **options)
+
+
+def test_lists_of_many_seeds_that_are_alike_end() -> None:
+    """80 seeds at one place have lists of 16 * 25 / 80 = 5 samples; the others follow by score."""
+    x = at(*range(1, 26))
+    with pytest.warns(UserWarning, match="kept of 9 samples 4 in no list"):
+        ladder = retrieve(x, [5, 9], like=np.repeat(at(0), 80, axis=0))
+    assert [s.order.tolist() for s in ladder] == [list(range(5)), list(range(9))]
+    assert [s.settings["filled"] for s in ladder] == [0, 4]

@@ -67,6 +67,8 @@ class Method:
         Options that take the place of others, which must not be given beside them.
     sets
         Options that hold rows of their own, as many as there are.
+    adds
+        Settings that add up where the budget is split.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Method:
     checks: dict[str, Check]
     instead: dict[str, tuple[str, ...]]
     sets: tuple[str, ...] = ()
+    adds: tuple[str, ...] = ()
 
     @property
     def own(self) -> dict[str, inspect.Parameter]:
