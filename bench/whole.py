@@ -21,6 +21,7 @@ from peers import Floats
 
 import meddel_fast as mf
 from meddel_fast import _core
+from meddel_fast.selectors import METHODS
 
 N, D, ITERATIONS = 100_000, 384, 10
 KINDS = ("video", "clustered", "isotropic")
@@ -31,7 +32,7 @@ CLUSTERS = {
 }  # fmt: skip
 SELECTORS = (
     "kcenter", "semdedup", "meddel", "d4", "density", "prototypes", "facility", "coverage",
-    "herding",
+    "herding", "retrieve", "combine",
 )  # fmt: skip
 
 

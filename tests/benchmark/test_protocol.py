@@ -559,7 +559,7 @@ def test_run_json_has_every_option_of_each_selector(finished: Path) -> None:
     assert every["kcenter"]["seeds"] == []  # it draws nothing
     assert every["random"]["seeds"] == every["meddel"]["seeds"] == [0, 1]
     names = set(METHODS["meddel"].own) | {"seeds", "exclude", "groups", "group_rule", "weights"}
-    assert set(every["meddel"]) == names | {"selected"}
+    assert set(every["meddel"]) == names | {"selected", "classes", "target"}
     settled = METHODS["meddel"].settled({"epsilon": 0.9, "keep": "far"})
     assert (settled["epsilon"], settled["keep"], settled["rule"]) == (0.9, "far", "semdedup")
     assert settled["disruptive_fraction"] is settled["deviations"] is None  # it takes their place

@@ -190,6 +190,8 @@ BAD = {
     "[selectors.meddel]\nthreads = 2": "[selectors.meddel] threads is given by [run] threads",
     '[selectors.meddel]\nmemory = "lots"': "[selectors.meddel] memory must be bytes",
     '[selectors.meddel]\nweights = "w.npy"': "[selectors.meddel] weights must be a list",
+    '[selectors.meddel]\nclasses = "c.npy"': "[selectors.meddel] classes must be a list",
+    '[selectors.random]\ntarget = "given"': "[selectors.random] target has no effect without",
     "[selectors.meddel]\nepsilon = 0.5\ndeviations = 1": "deviations must be None where epsilon is",
     "[selectors.random]\nseed = -1": "[selectors.random] seed must be at least 0",
     '[encoder]\npath = "/no/such/encoder"': "[encoder] path: there is no folder /no/such/encoder",

@@ -73,6 +73,18 @@ def test_copies_are_left_out_until_nothing_else_is_left() -> None:
     assert beside.duplicate_of[0] == 1
 
 
+def test_a_cosine_at_the_threshold_is_that_of_a_copy() -> None:
+    """(3, 4) has exactly 0.6 to (1, 0), and equal rows have 1."""
+    x, score = np.float32([[1, 0], [3, 4], [0, 1]]), np.float32([3, 2, 1])
+    for threshold, order in ((0.6, [0, 2]), (float(np.nextafter(0.6, 1)), [0, 1])):
+        wanted = {"score": 1, "dedup": threshold}
+        for selected in ([], [0]):
+            found = combine(x, 2, objectives=wanted, score=score, selected=selected)
+            assert found.order.tolist() == order
+    found = combine(x[[0, 0, 2]], 2, objectives={"score": 1, "dedup": 1}, score=score)
+    assert found.order.tolist() == [0, 2]
+
+
 def test_typicality_is_the_mean_cosine_to_the_nearest() -> None:
     x = blobs(30)
     s = combine(x, 4, objectives=[("typicality", 1)], neighbors=3)
@@ -152,6 +164,20 @@ def test_it_is_its_description(seed: int, monkeypatch: pytest.MonkeyPatch) -> No
         copies = left & (among >= strengths.get("dedup", 2.0))
         assert np.array_equal(one.reason == "duplicate", copies)
         np.testing.assert_array_equal(one.similarity[copies], among[copies])
+
+
+def test_values_and_copies_of_classes_add_up() -> None:
+    rows, classes = np.repeat(RIGHT_ANGLES, 2, axis=0), ["a"] * 5 + ["b"] * 5
+    wanted = {"diversity": 1, "dedup": 0.9}
+    with pytest.warns(UserWarning, match="are near copies"):
+        found = combine(rows, 8, objectives=wanted, classes=classes)
+    parts = []
+    for part in (rows[:5], rows[5:]):
+        with pytest.warns(UserWarning, match="are near copies"):
+            parts.append(combine(part, 4, objectives=wanted).settings)
+    assert [p["copies"] for p in parts] == [2, 1]
+    assert found.settings["copies"] == 3
+    assert found.settings["value"] == sum(p["value"] for p in parts)
 
 
 @pytest.mark.parametrize(

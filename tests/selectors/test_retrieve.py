@@ -114,7 +114,7 @@ def restated(
     to, off = reference.cosine(wide[1], wide[0]), reference.cosine(wide[0], wide[2])
     among = reference.cosine(wide[0], wide[0])
     score = to.max(axis=0) - strength * np.maximum(off.max(axis=1), 0)
-    good = [i for i in range(len(x)) if score[i] > 0 or i in selected]
+    good = [i for i in range(len(x)) if score[i] > 0]
     order: list[int] = []
     lists = [sorted(good, key=lambda i: (-row[i], i)) for row in to]
     for turn in range(min(each, len(good))):
@@ -130,7 +130,7 @@ def restated(
         copy = any(among[i, j] >= dedup for j in kept)
         (copies if copy else kept).append(i)
     found = kept[len(selected) :]
-    every = [*found, *copies, *(i for i in by_score if i not in good)][:need]
+    every = [*found, *copies, *(i for i in by_score if i not in good + selected)][:need]
     filled = [i for i in every if i in found and i not in listed]
     used = [i for i in every if i in copies]
     return every, {"filled": len(filled), "copies": len(used), "pushed":
@@ -194,3 +194,12 @@ def test_no_two_kept_are_alike_and_all_seeds_are_served() -> None:
 def test_refusals(error: type[Exception], text: str, options: dict[str, Any]) -> None:
     with pytest.raises(error, match=re.compile(text)):
         retrieve(POOL, 2, **options)
+
+
+def test_lists_of_many_seeds_that_are_alike_end() -> None:
+    """80 seeds at one place have lists of 16 * 25 / 80 = 5 samples; the others follow by score."""
+    x = at(*range(1, 26))
+    with pytest.warns(UserWarning, match="kept of 9 samples 4 in no list"):
+        ladder = retrieve(x, [5, 9], like=np.repeat(at(0), 80, axis=0))
+    assert [s.order.tolist() for s in ladder] == [list(range(5)), list(range(9))]
+    assert [s.settings["filled"] for s in ladder] == [0, 4]

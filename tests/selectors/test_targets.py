@@ -113,6 +113,13 @@ def test_classes_may_be_numbers() -> None:
         assert ours.order.tolist() == theirs.order.tolist()
 
 
+def test_what_has_no_class_shares_in_the_rest() -> None:
+    """The rest, 4 of 8, is shared by 29 without a class and one of "a"."""
+    classes = np.array(["b"] * 10 + [""] * 29 + ["a"])
+    found = select("random", blobs(), 8, classes=classes, target={"b": 0.5})
+    assert kept(found, classes) == {"b": 4, "": 4}
+
+
 def test_without_any_class_the_target_is_that_of_no_class() -> None:
     found = select("kcenter", blobs(), 8, classes=[""] * N)
     assert found.order.tolist() == select("kcenter", blobs(), 8).order.tolist()

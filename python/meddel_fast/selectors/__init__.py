@@ -39,6 +39,7 @@ take weights. What they share:
 ``groups``           patients or videos that are covered, or split the budget
 ``targets``          shares of the budget that classes are to have
 ``seeds``            rows that are wanted more of, or less
+``greedy``           keeps what is wanted, and far from what is kept
 ``hierarchy``        a tree of clusters, saved and loaded
 ``cluster_levels``   hierarchical k-means with resampling, which makes it
 ``clusters``         k-means that methods share, and the order of a sweep

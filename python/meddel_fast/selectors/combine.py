@@ -57,6 +57,7 @@ def _objectives(name: str, value: Any, n: int | None) -> dict[str, float]:
         "neighbors": options.NEIGHBORS,
     },
     sets=("like", "unlike"),
+    adds=("value", "copies"),
 )
 def combine(
     task: Task,

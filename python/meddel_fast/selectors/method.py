@@ -78,6 +78,8 @@ class Method:
         Whether the processes of a `group` can share its work.
     sets
         Options that hold rows of their own, as many as there are.
+    adds
+        Settings that add up where the budget is split.
     """
 
     name: str
@@ -94,6 +96,7 @@ class Method:
     instead: dict[str, tuple[str, ...]]
     processes: bool = False
     sets: tuple[str, ...] = ()
+    adds: tuple[str, ...] = ()
 
     @property
     def own(self) -> dict[str, inspect.Parameter]:

@@ -18,6 +18,7 @@ from meddel_fast.selectors.plan import Choice, Task, scores_by_rank
 from meddel_fast.selectors.selector import selector
 from meddel_fast.selectors.strata import rank_within
 
+_DEPTH = 16  # rounds: so often every sample could be in a list
 _ENTRIES, _ENTRY = 1 << 22, 64  # neighbours of seeds that are held together, and bytes of each
 
 
@@ -37,6 +38,7 @@ _ENTRIES, _ENTRY = 1 << 22, 64  # neighbours of seeds that are held together, an
         **options.CLUSTERS,
     },
     sets=("like", "unlike"),
+    adds=("filled", "copies", "pushed"),
 )
 def retrieve(
     task: Task,
@@ -72,7 +74,7 @@ def retrieve(
         "sample" or "cluster".
     each
         How many rounds there are: so many samples for each seed (4 or 32 in the paper), or of each
-        cluster (10,000). None: as many as the budget takes.
+        cluster (10,000). None: as many as the budget takes, for seeds at most 16 n / m.
     dedup
         A sample is left out when its cosine to one that is kept already is at or above this.
     strength
@@ -107,8 +109,7 @@ def retrieve(
     score, eligible = near, np.arange(task.n)
     if unlike is not None:
         score = near - strength * np.maximum(seeds.highest(task, unlike)[0], 0.0)
-        held = np.isin(eligible, task.selected)
-        eligible = np.flatnonzero((score > 0.0) | held)
+        eligible = np.flatnonzero(score > 0.0)
     about: dict[str, Any] = {"seeds": len(like), "mode": mode, "each": each, "dedup": dedup}
     about |= {"strength": strength} if unlike is not None else {}
     if mode == "sample":
@@ -122,12 +123,12 @@ def retrieve(
     sweep = _sweep(task, lists, each, dedup, _rest(task, eligible, score))
     pushed = _rest(task, np.setdiff1d(np.arange(task.n), eligible), score)
     for count in task.counts:
-        order, copy, told = _first(sweep, pushed, count - len(task.selected))
+        order, copies, told = _first(sweep, pushed, count - len(task.selected))
         kept = np.concatenate([task.selected, order])
-        told["unserved"] = lists.unserved(np.concatenate([kept, copy.samples]))
+        told["unserved"] = lists.unserved(np.concatenate([kept, copies]))
         _tell(count, len(like), told)
         scores = scores_by_rank(order, score)
-        fields = {} if dedup is None else copy.fields(task.n)
+        fields = {} if dedup is None else _fates(task, kept, copies)
         yield Choice(order, scores, about | told, distance=1.0 - near, cluster=group, **fields)
 
 
@@ -146,7 +147,8 @@ class _Nearest:
 
     def __init__(self, task: Task, like: Any, eligible: NDArray[np.int64]) -> None:
         self._task, self._like, self._eligible = task, like, eligible
-        self.width, self.rounds = len(like), max(1, len(eligible))
+        self.width = len(like)
+        self.rounds = max(1, min(len(eligible), math.ceil(_DEPTH * len(eligible) / self.width)))
         self._first = np.full(self.width, -1)
 
     def order(self, rounds: int) -> NDArray[np.int64]:
@@ -217,14 +219,12 @@ class _Members:
 class _Swept(NamedTuple):
     """Samples in the order in which they are wanted, the first `listed` by seeds or clusters.
 
-    `keep`: no near copy of an earlier one that is kept; else `of` is that one, by `similarity`.
+    `keep`: no near copy of an earlier one that is kept.
     """
 
     order: NDArray[np.int64]
     listed: int
     keep: NDArray[np.bool_]
-    of: NDArray[np.int64]
-    similarity: NDArray[np.float64]
 
 
 def _sweep(
@@ -236,79 +236,85 @@ def _sweep(
 ) -> _Swept:
     """Go down the order until there is enough to keep for the largest budget, or all is seen.
 
-    What is found of a sample depends on those before it alone, so not on how far that goes.
+    Whether a sample is a copy depends on those before it alone, so not on how far that goes.
     """
     need = max(task.counts) - len(task.selected)
     limit = min(lists.rounds, each or lists.rounds)
     rounds, more = min(limit, math.ceil(2 * need / lists.width)), 0
+    keep = np.zeros(0, dtype=bool)
     while True:
         order = task.without_selected(lists.order(rounds))
         listed = len(order)
+        if listed == len(rest):  # all are in lists already
+            rounds = limit
         if rounds == limit:
             left = rest[~np.isin(rest, order)]
             order = np.concatenate([order, left[:more]])
-        swept = _copies(task, order, listed, dedup)
-        ended = rounds == limit and more >= len(left)
-        lacking = need - int(np.count_nonzero(swept.keep))
-        if lacking <= 0 or ended:
-            return swept
+        known = len(keep)
+        keep = np.concatenate([keep, _no_copies(task, order[:known][keep], order[known:], dedup)])
+        lacking = need - int(np.count_nonzero(keep))
+        if lacking <= 0 or (rounds == limit and more >= len(left)):
+            return _Swept(order, listed, keep)
         if rounds == limit:
             more = 2 * more + lacking
         rounds = min(limit, 2 * rounds)
 
 
-def _copies(task: Task, order: NDArray[np.int64], listed: int, dedup: float | None) -> _Swept:
-    """Find near copies among samples in an order, those selected already before all others."""
-    keep, of = np.ones(len(order), dtype=bool), np.full(len(order), -1)
-    similarity = np.full(len(order), np.nan)
-    if dedup is not None and len(order) and len(task.selected):
-        result = ops.topk_similarity(
-            task.x[order], task.x[task.selected], k=1, memory=task.memory, threads=task.threads
-        )
-        similarity = to_numpy(result.similarity)[:, 0]
-        keep, of = similarity < dedup, task.selected[to_numpy(result.indices)[:, 0]]
+def _no_copies(
+    task: Task, kept: NDArray[np.int64], new: NDArray[np.int64], dedup: float | None
+) -> NDArray[np.bool_]:
+    """Return which of the next samples are no near copies of those kept, or of one another."""
+    keep = np.ones(len(new), dtype=bool)
+    if dedup is None or len(new) == 0:
+        return keep
+    kept = np.concatenate([task.selected, kept])
+    if len(kept):
+        keep = _nearest(task, new, kept)[0] < dedup
     left = np.flatnonzero(keep)
-    if dedup is not None and len(left):
-        found = ops.deduplicate(task.x[order[left]], dedup, rule="greedy", threads=task.threads)
-        keep[left], of[left] = to_numpy(found.keep), order[left][to_numpy(found.representative)]
-        similarity[left] = to_numpy(found.similarity)
-    return _Swept(order, listed, keep, of, similarity)
+    if len(left):
+        found = ops.deduplicate(task.x[new[left]], dedup, rule="greedy", threads=task.threads)
+        keep[left] = to_numpy(found.keep)
+    return keep
 
 
-class _Copies(NamedTuple):
-    """Near copies that were passed over, of which samples, and their cosines to these."""
+def _nearest(
+    task: Task, samples: NDArray[np.int64], kept: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the highest cosine of each sample to a kept one, and which: the first of equals."""
+    found = ops.topk_similarity(
+        task.x[samples], task.x[kept], k=1, memory=task.memory, threads=task.threads
+    )
+    return to_numpy(found.similarity)[:, 0], kept[to_numpy(found.indices)[:, 0]]
 
-    samples: NDArray[np.int64]
-    of: NDArray[np.int64]
-    similarity: NDArray[np.float64]
 
-    def fields(self, n: int) -> dict[str, Any]:
-        """Return what a choice says of them."""
-        reason, of = np.full(n, "budget", dtype="<U10"), np.full(n, -1)
-        similarity = np.full(n, np.nan)
-        reason[self.samples] = "duplicate"
-        of[self.samples], similarity[self.samples] = self.of, self.similarity
-        return {"reason": reason, "duplicate_of": of, "similarity": similarity}
+def _fates(
+    task: Task, kept: NDArray[np.int64], copies: NDArray[np.int64]
+) -> dict[str, NDArray[Any]]:
+    """Return what a choice says of copies that were passed over."""
+    reason, of = np.full(task.n, "budget", dtype="<U10"), np.full(task.n, -1)
+    similarity = np.full(task.n, np.nan)
+    if len(copies):
+        reason[copies] = "duplicate"
+        similarity[copies], of[copies] = _nearest(task, copies, kept)
+    return {"reason": reason, "duplicate_of": of, "similarity": similarity}
 
 
 def _first(
     swept: _Swept, pushed: NDArray[np.int64], need: int
-) -> tuple[NDArray[np.int64], _Copies, dict[str, int]]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, int]]:
     """Return what is kept, the copies that were passed over, and how much was not as asked for."""
     good = np.flatnonzero(swept.keep)
     end = int(good[need - 1]) + 1 if len(good) >= need else len(swept.order)
-    copies = np.flatnonzero(~swept.keep[:end])
+    copies = swept.order[:end][~swept.keep[:end]]
     good = good[:need]
-    order = np.concatenate([swept.order[good], swept.order[copies], pushed])[:need]
-    used = max(0, min(len(copies), need - len(good)))
+    used = min(len(copies), need - len(good))
+    order = np.concatenate([swept.order[good], copies[:used], pushed])[:need]
     told = {
         "filled": int(np.count_nonzero(good >= swept.listed)),
         "copies": used,
-        "pushed": max(0, need - len(good) - used),
+        "pushed": need - len(good) - used,
     }
-    passed = copies[used:] if len(good) < need else copies
-    fates = _Copies(swept.order[passed], swept.of[passed], swept.similarity[passed])
-    return order, fates, told
+    return order, copies[used:], told
 
 
 def _tell(count: int, number: int, told: dict[str, int]) -> None:

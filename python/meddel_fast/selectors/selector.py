@@ -93,13 +93,14 @@ def selector(
     instead: dict[str, tuple[str, ...]] | None = None,
     processes: bool = False,
     sets: tuple[str, ...] = (),
+    adds: tuple[str, ...] = (),
 ) -> Callable[[Plan], Selector]:
     """Make the public function of a plan, see :class:`Method` for what to say of it."""
 
     def decorate(plan: Plan) -> Selector:
         method = Method(
             plan.__name__, plan, paper, cost, exact, nested, good_for, weights,
-            per_sample or {}, positions, checks or {}, instead or {}, processes, sets,
+            per_sample or {}, positions, checks or {}, instead or {}, processes, sets, adds,
         )  # fmt: skip
 
         @exactly
@@ -241,7 +242,9 @@ def _split(
         chosen.append(list(_choices(method, sub, options)))
     told = {k: v for k, v in own.items() if k not in (*method.per_sample, *method.sets)}
     for rung in range(len(task.counts)):
-        yield _joined([choices[rung] for choices in chosen], parts, task.n, told)
+        now = [choices[rung] for choices in chosen]
+        told |= {k: sum(choice.settings.get(k, 0) for choice in now) for k in method.adds}
+        yield _joined(now, parts, task.n, dict(told))
 
 
 _FIELDS: dict[str, tuple[Any, Any]] = {
