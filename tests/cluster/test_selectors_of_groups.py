@@ -204,6 +204,7 @@ def test_a_rank_of_its_own_rows_needs_a_group() -> None:
         (TypeError, r"weights must be of shape \(1700,\).* \(3,\) \(found by rank 0\)", [1.0] * 3),
         (TypeError, "weights must be of one type on all ranks, got None, float64", None),
         (TypeError, "weights must be of one type on all ranks, got <U1, float64", ["a"] * 1700),
+        (TypeError, "weights must be of one type on all ranks, got int64, float64", [1] * 1700),
         (ValueError, "weights must be above 0", [0.0] * 1700),
     ],
 )
@@ -216,6 +217,21 @@ def test_what_one_rank_gives_wrong_all_say(kind: Any, text: str, weights: Any) -
     for found in on_ranks(2, select):
         with pytest.raises(kind, match=text):
             assert_equal(found, [])
+
+
+def test_widths_of_whole_numbers_and_texts_may_differ() -> None:
+    names, codes = EACH["groups"], EACH["labels"]
+
+    def select(group: ThreadGroup) -> Any:
+        part = own_rows(group)
+        groups = names[part].astype("<U30" if group.rank else "<U20")
+        labels = codes[part].astype(np.uint8 if group.rank else np.int64)
+        rows = LocalRows(X[part])
+        return [mf.selectors.moderate(rows, 40, labels=labels, groups=groups, group=group)]
+
+    wanted = [mf.selectors.moderate(X, 40, labels=codes, groups=names)]
+    for found in on_ranks(2, select):
+        assert_equal(found, wanted)
 
 
 def test_a_bad_row_of_one_rank_all_say() -> None:

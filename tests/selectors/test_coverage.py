@@ -171,6 +171,12 @@ def test_classes_by_themselves_in_turn() -> None:
     held = np.flatnonzero(names == "b")[:5]
     more = select("coverage", x, 8, labels=names, selected=held)
     assert names[more.order[5:]].tolist() == ["a", "c", "a"]
+    more = select("coverage", x, 18, labels=names, selected=held)
+    assert names[more.order[5:]].tolist() == ["a", "c"] * 5 + [
+        "a",
+        "b",
+        "a",
+    ]  # of "c" there are five
 
 
 def test_seats_by_hand() -> None:

@@ -200,4 +200,4 @@ def _fits(task: Task, neighbors: int) -> bool:
             f"memory must be at least {least} bytes for the coverage of {n} samples, "
             f"got {task.memory}"
         )
-    return task.memory >= n * (held + _EDGE * (neighbors + 1))
+    return bool(task.memory >= n * (held + _EDGE * (neighbors + 1)))
