@@ -50,6 +50,7 @@ def check(x: Any, rule: str, floor: float = FLOOR, **options: Any) -> None:
         assert_same(mf.deduplicate(x, threshold, rule=rule, **options), wanted)
         kept.append(int(wanted[0].sum()))
     assert sweep.counts(thresholds).tolist() == kept
+    assert (sweep.pairs.similarity >= floor).all()
 
 
 @pytest.mark.parametrize("rule", RULES)
