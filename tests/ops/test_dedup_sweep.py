@@ -198,6 +198,15 @@ def test_threads_and_progress(rng: np.random.Generator) -> None:
             assert_same(other.at(threshold), wanted.at(threshold))
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_an_interrupt_ends_it(rule: str, rng: np.random.Generator) -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mf.dedup_sweep(clustered(rng, 300, 16), rule=rule, progress=stop)
+
+
 def test_parts_and_prepared(rng: np.random.Generator) -> None:
     x = clustered(rng, 80, 9)
     wanted = mf.dedup_sweep(x, floor=0.5)
