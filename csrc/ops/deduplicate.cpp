@@ -68,13 +68,12 @@ class Greedy {
 
   // Copies of a row that is kept are dropped for it, as all that are more similar would have
   // dropped it. Those of a row that is dropped are dropped for the same row, or for one that was
-  // kept after it.
+  // kept after it. (Pairs below the threshold are beaten by what a copy is dropped for already.)
   void settle_copies(const Matrix& x, const Pairs& pairs, const Copies& copies, double threshold) {
     if (!copies.any()) return;
     const auto kinds = static_cast<int64_t>(copies.distinct.size());
     std::vector<std::vector<size_t>> later(static_cast<size_t>(kinds));
     for (size_t e = 0; e < pairs.i.size(); ++e) {
-      if (pairs.similarity[e] < threshold) continue;
       const int64_t kind = copies.kind[pairs.j[e]];
       const bool dropped = !kept(ordering_.rows[pairs.j[e]]);
       if (dropped && copies.count(kind) > 1 && kept(ordering_.rows[pairs.i[e]])) {

@@ -166,6 +166,10 @@ def one(rng: np.random.Generator) -> str:
             raise
         return "too many pairs"
     assert same(got, getattr(reference, name)(x, *args, **kwargs)), (name, args, kwargs, x)
+    if name == "deduplicate":
+        floor = min(args[0], float(rng.choice([-1.0, 0.0, 0.5, 0.9])))
+        sweep = mf.dedup_sweep(x, floor=floor, threads=threads, **kwargs)
+        assert same(sweep.at(*args), got), (floor, args, kwargs, x)
     return "equal" if memory is None else "equal in parts"
 
 

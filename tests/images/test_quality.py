@@ -38,6 +38,9 @@ def test_a_plain_surface() -> None:
 def test_black_and_white() -> None:
     assert measure_pixels(grey(np.zeros((9, 9)))) == Measures(1, 0, 0, 1, 0, 0, 0, 0, 0)
     assert measure_pixels(grey(np.full((9, 9), 20))).border == 1.0
+    assert measure_pixels(grey(np.full((9, 9), 21))).border == 0.0
+    assert measure_pixels(grey(np.full((9, 9), 244))).bright == 0.0
+    assert measure_pixels(grey(np.full((9, 9), 245))).bright == 1.0
     white = measure_pixels(grey(np.full((9, 9), 255)))
     assert (white.border, white.brightness, white.bright) == (0.0, 1.0, 1.0)
     assert measure_pixels(np.full((1, 1, 3), 99, np.uint8)).sharpness == 0.0
@@ -260,6 +263,8 @@ def test_judging(frames: Manifest) -> None:
     assert judge(measured, limits).tolist() == wanted.tolist()
     both = judge(measured, limits | {"odd": ("noise", 1e9, None)})
     assert both.tolist() == [f"{w}; odd" if w else "odd" for w in wanted]
+    ends = {"none": ("brightness", float(values.min()), float(values.max()))}
+    assert judge(measured, ends).tolist() == [""] * 12
     assert judge(measured, {}).tolist() == [""] * 12
     with pytest.raises(ValueError, match="wanted one of"):
         judge(frames)

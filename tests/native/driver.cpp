@@ -199,6 +199,11 @@ uint64_t run_all(int64_t n, int threads) {
   for (const Rule rule : {Rule::kSemDeDup, Rule::kGreedy, Rule::kComponents}) {
     hash.add(deduplicate(x, 0.9, rule, ordering, 1'000'000, context).representative);
   }
+  EarlierSimilar found = earlier_similar(x, 0.8, ordering, 1'000'000, context);
+  hash.add(deduplicate_by(found, x, 0.9, Rule::kGreedy).representative);
+  keep_spanning(found);
+  hash.add(deduplicate_by(found, x, 0.9, Rule::kComponents).representative);
+  hash.add(similar_rows(found, x, 0.8).similarity);
   run_kmeans(x, rows, context, hash);
   run_pair_parts(x, context, hash);
   run_other_parts(x, context, hash);

@@ -50,6 +50,7 @@ def check(x: Any, rule: str, floor: float = FLOOR, **options: Any) -> None:
         assert_same(mf.deduplicate(x, threshold, rule=rule, **options), wanted)
         kept.append(int(wanted[0].sum()))
     assert sweep.counts(thresholds).tolist() == kept
+    assert (sweep.pairs.similarity >= floor).all()
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -195,6 +196,15 @@ def test_threads_and_progress(rng: np.random.Generator) -> None:
         told_of.clear()
         for threshold in (0.5, 0.9, 1.0):
             assert_same(other.at(threshold), wanted.at(threshold))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_an_interrupt_ends_it(rule: str, rng: np.random.Generator) -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mf.dedup_sweep(clustered(rng, 300, 16), rule=rule, progress=stop)
 
 
 def test_parts_and_prepared(rng: np.random.Generator) -> None:

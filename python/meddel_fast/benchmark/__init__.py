@@ -27,6 +27,7 @@
 ``verify``                                      saved predictions scored again
 ``leaderboard``                                 results of many runs in one table
 ``report``                                      a run as one HTML page
+``pair_sheet``                                  pairs at a threshold, as a page or a picture
 ``display``                                     the live list of stages, or plain lines
 ``machine``                                     versions and hardware, for ``run.json`` and
                                                 ``meddel-fast info``

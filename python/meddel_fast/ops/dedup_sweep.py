@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -311,8 +312,7 @@ class _Highest:
     def back(self, *arrays: NDArray[Any]) -> tuple[Any, ...]:
         if not is_torch(self._kind):
             return arrays
-        import torch
-
+        torch = sys.modules["torch"]
         return tuple(torch.from_numpy(array).to(self._kind.device) for array in arrays)
 
 
