@@ -129,6 +129,20 @@ using LowestFn = int64_t (*)(const double* nearest, const int32_t* rows, int64_t
 using NextNearFn = int64_t (*)(const float* low, const float* high, const float* centres,
                                int64_t begin, int64_t end, float limit);
 
+// Points in columns, some of which may be there to fill up: element e of point i is
+// x[e * count + i], and count is a multiple of 64.
+
+// Of the k centroids (contiguous; k even) the one with the highest <x_i, c> + offset[c], worked out
+// in fp32, in any order of summation, fused or not; this score, and the second highest. Offsets of
+// minus infinity count for nothing.
+using TopTwoFn = void (*)(const float* x, int64_t count, int64_t d, const float* centroids,
+                          const float* offset, int64_t k, float* best, float* second,
+                          int32_t* label);
+
+// out[i] = <x_i, y_i>, the same bits as DotFn.
+using ColumnDotsFn = void (*)(const float* x, const float* y, int64_t count, int64_t d,
+                              double* out);
+
 // Every array of four is indexed by DType: fp32, fp16, bf16, int8.
 struct Kernels {
   const char* name;
@@ -156,6 +170,8 @@ struct Kernels {
   NearerFn nearer[kNarrow];       // by the width less 1
   NextNearFn next_near[kNarrow];  // likewise
   LowestFn lowest;
+  TopTwoFn top_two;
+  ColumnDotsFn column_dots;
   int32_t bias;  // what screen wants added to each byte of x (VNNI multiplies unsigned by signed)
 };
 

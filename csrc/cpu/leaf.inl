@@ -334,6 +334,7 @@ void rough_dots(const void* x_data, const void* y_data, int64_t ld, const int64_
 }
 
 #include "cpu/leaf_boxes.inl"
+#include "cpu/leaf_columns.inl"
 
 float best(float* sums, const float* factor, const float* offset, int64_t columns) {
   Wide most = {};
@@ -381,6 +382,8 @@ constexpr Kernels make_kernels(const char* name) {
       {next_near<1>, next_near<2>, next_near<3>, next_near<4>, next_near<5>, next_near<6>,
        next_near<7>, next_near<8>},
       lowest,
+      top_two,
+      column_dots,
       kScreenBias,
   };
 }

@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
+#include "base/norms.h"
 #include "base/truth.h"
 #include "ops/centroid_sum.h"
 #include "ops/kmeans_assign.h"
+#include "ops/kmeans_columns.h"
 #include "ops/kmeans_tol.h"
 
 namespace meddel {
@@ -48,21 +51,33 @@ std::vector<int64_t> farthest_rows(std::vector<double> distances,
 // What the iterations work with.
 class Lloyd {
  public:
-  Lloyd(const Matrix& x, int64_t k, Metric metric, const Context& context)
-      : x_(x),
-        k_(k),
-        metric_(metric),
-        team_(context),
-        rows_(all_rows(team_, x)),
-        assigner_(team_, rows_, k, metric) {}
+  // Where it is but for one assignment (`once`), nothing is worked out that serves several.
+  Lloyd(const Matrix& x, int64_t k, Metric metric, bool once, const Context& context)
+      : x_(x), k_(k), metric_(metric), team_(context), rows_{&x, {}, {}, {}} {
+    if (ColumnAssigner::pays(x.n, x.d, k)) {
+      if (!once) {
+        rows_.squares = squared_norms(team_, x);
+        if (metric == Metric::kCosine) rows_.norms = roots(rows_.squares);
+      }
+      columns_.emplace(team_, x, rows_.squares, metric, once);
+    } else {
+      rows_ = all_rows(team_, x);
+      assigner_.emplace(team_, rows_, k, metric);
+    }
+  }
 
   // The `made`-th of at most `total` assignments.
   void assign(const std::vector<float>& centroids, int64_t made, int64_t total) {
-    assigner_.assign({centroids.data(), k_, x_.d, x_.d, DType::kFloat32}, made, total);
+    if (columns_) return columns_->assign(centroids, k_, made, total);
+    assigner_->assign({centroids.data(), k_, x_.d, x_.d, DType::kFloat32}, made, total);
   }
 
-  const std::vector<int64_t>& labels() const { return assigner_.labels(); }
-  std::vector<double> distances() { return assigner_.distances(); }
+  const std::vector<int64_t>& labels() const {
+    return columns_ ? columns_->labels() : assigner_->labels();
+  }
+  std::vector<double> distances() {
+    return columns_ ? columns_->distances() : assigner_->distances();
+  }
 
   // Makes the centroids of the marked clusters, and of those without weight, anew.
   void update(const std::vector<bool>& changed, const std::vector<double>& weights,
@@ -140,7 +155,8 @@ class Lloyd {
   const Metric metric_;
   Team team_;
   ScanSide rows_;
-  Assigner assigner_;
+  std::optional<ColumnAssigner> columns_;  // one of the two
+  std::optional<Assigner> assigner_;
 };
 
 // The clusters that rows have left or joined.
@@ -160,7 +176,8 @@ KMeans kmeans(const Matrix& x, std::vector<float> centroids, int64_t k,
               const KMeansOptions& options, const Context& context) {
   KMeans out{{}, std::move(centroids), {}, 0.0, 0, false};
   const std::vector<double>& weights = options.weights;
-  Lloyd lloyd(x, k, options.spherical ? Metric::kCosine : Metric::kEuclidean, context);
+  const bool once = options.max_iterations == 0 && options.tol == 0.0;
+  Lloyd lloyd(x, k, options.spherical ? Metric::kCosine : Metric::kEuclidean, once, context);
   const double enough = lloyd.enough(options.tol);
   bool little = false;  // whether the last update moved the centroids by no more than that
   std::vector<int64_t> last;

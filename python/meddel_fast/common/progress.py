@@ -57,6 +57,8 @@ def reports(function: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         progress: Any = kwargs.get("progress")
+        if progress is None:
+            return function(*args, **kwargs)
         with reporting(progress):
             return function(*args, **kwargs)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -108,7 +109,7 @@ def kmeans(
     """
     threads = resolve_threads(threads)
     max_iterations = check_int("max_iterations", max_iterations, 0)
-    tol = check_float("tol", tol, 0.0, float(np.finfo("d").max))
+    tol = check_float("tol", tol, 0.0, sys.float_info.max)
     seed = check_int("seed", seed, 0)
     drawn = check_init(init)
     on = choose_device(device, x=x, **({} if drawn else {"init": init}))

@@ -1,0 +1,98 @@
+// Points in columns, of leaf.inl, which includes this: element e of point i is x[e * count + i].
+
+// As many points at a time as leave registers for two centroids' sums.
+constexpr int kTopVectors = kFloats == 16 ? 4 : 2;
+
+// The two highest scores of each point so far, and where the higher one is from.
+struct TopTwo {
+  Wide best[kTopVectors];
+  Wide second[kTopVectors];
+  WideInts label[kTopVectors];
+};
+
+inline void offer(TopTwo& top, int v, Wide score, int32_t centroid) {
+  const WideInts place = (WideInts{}) + centroid;
+  const auto higher = score > top.best[v];
+  const Wide lower = higher ? top.best[v] : score;
+  top.second[v] = lower > top.second[v] ? lower : top.second[v];
+  top.best[v] = higher ? score : top.best[v];
+  top.label[v] = higher ? place : top.label[v];
+}
+
+// Two centroids at a time: each element of a point is loaded once for both.
+template <int kD>
+void top_two_of(const float* x, int64_t count, int64_t d, const float* centroids,
+                const float* offset, int64_t k, float* best, float* second, int32_t* label) {
+  const int64_t width = kD > 0 ? kD : d;
+  for (int64_t i = 0; i < count; i += kTopVectors * kFloats) {
+    TopTwo top;
+    MEDDEL_UNROLL for (int v = 0; v < kTopVectors; ++v) {
+      top.best[v] = (Wide{}) - __builtin_inff();
+      top.second[v] = top.best[v];
+      top.label[v] = WideInts{};
+    }
+    for (int64_t c = 0; c < k; c += 2) {
+      Wide sum[2][kTopVectors];
+      MEDDEL_UNROLL for (int v = 0; v < kTopVectors; ++v) {
+        sum[0][v] = (Wide{}) + offset[c];
+        sum[1][v] = (Wide{}) + offset[c + 1];
+      }
+      const float* y = centroids + c * width;
+      for (int64_t e = 0; e < width; ++e) {
+        MEDDEL_UNROLL for (int v = 0; v < kTopVectors; ++v) {
+          Wide element;
+          __builtin_memcpy(&element, x + e * count + i + v * kFloats, sizeof element);
+          sum[0][v] += element * y[e];
+          sum[1][v] += element * y[width + e];
+        }
+      }
+      MEDDEL_UNROLL for (int v = 0; v < kTopVectors; ++v) {
+        offer(top, v, sum[0][v], static_cast<int32_t>(c));
+        offer(top, v, sum[1][v], static_cast<int32_t>(c) + 1);
+      }
+    }
+    MEDDEL_UNROLL for (int v = 0; v < kTopVectors; ++v) {
+      __builtin_memcpy(best + i + v * kFloats, &top.best[v], sizeof(Wide));
+      __builtin_memcpy(second + i + v * kFloats, &top.second[v], sizeof(Wide));
+      __builtin_memcpy(label + i + v * kFloats, &top.label[v], sizeof(Wide));
+    }
+  }
+}
+
+void top_two(const float* x, int64_t count, int64_t d, const float* centroids, const float* offset,
+             int64_t k, float* best, float* second, int32_t* label) {
+  switch (d) {
+    case 1:
+      return top_two_of<1>(x, count, d, centroids, offset, k, best, second, label);
+    case 2:
+      return top_two_of<2>(x, count, d, centroids, offset, k, best, second, label);
+    case 4:
+      return top_two_of<4>(x, count, d, centroids, offset, k, best, second, label);
+    default:
+      return top_two_of<0>(x, count, d, centroids, offset, k, best, second, label);
+  }
+}
+
+// Lane j of the truth is a register of points here; a lane without elements stays 0, and adding +0
+// changes no sum that began at +0.
+void column_dots(const float* x, const float* y, int64_t count, int64_t d, double* out) {
+  const int64_t whole = d & ~int64_t{7}, rest = d - whole;
+  for (int64_t i = 0; i < count; i += 8) {
+    Doubles sum[8][8 / kDoubles] = {};
+    const auto add = [&](int64_t e, Doubles* lane) {
+      const Eight a = load8(x + e * count + i), b = load8(y + e * count + i);
+      MEDDEL_UNROLL for (int v = 0; v < 8 / kDoubles; ++v) lane[v] += a.part[v] * b.part[v];
+    };
+    for (int64_t e = 0; e < whole; e += 8) {
+      MEDDEL_UNROLL for (int j = 0; j < 8; ++j) add(e + j, sum[j]);
+    }
+    MEDDEL_UNROLL for (int j = 0; j < 7; ++j) {
+      if (j < rest) add(whole + j, sum[j]);
+    }
+    MEDDEL_UNROLL for (int v = 0; v < 8 / kDoubles; ++v) {
+      const Doubles total = ((sum[0][v] + sum[4][v]) + (sum[2][v] + sum[6][v])) +
+                            ((sum[1][v] + sum[5][v]) + (sum[3][v] + sum[7][v]));
+      __builtin_memcpy(out + i + v * kDoubles, &total, sizeof total);
+    }
+  }
+}
