@@ -139,6 +139,11 @@ using TopTwoFn = void (*)(const float* x, int64_t count, int64_t d, const float*
                           const float* offset, int64_t k, float* best, float* second,
                           int32_t* label);
 
+// Lists c * count + i of all scores that are not below floor[i], worked out likewise, by c and then
+// by i, and returns their number.
+using TopNearFn = int32_t (*)(const float* x, int64_t count, int64_t d, const float* centroids,
+                              const float* offset, int64_t k, const float* floor, int32_t* found);
+
 // out[i] = <x_i, y_i>, the same bits as DotFn.
 using ColumnDotsFn = void (*)(const float* x, const float* y, int64_t count, int64_t d,
                               double* out);
@@ -171,6 +176,7 @@ struct Kernels {
   NextNearFn next_near[kNarrow];  // likewise
   LowestFn lowest;
   TopTwoFn top_two;
+  TopNearFn top_near;
   ColumnDotsFn column_dots;
   int32_t bias;  // what screen wants added to each byte of x (VNNI multiplies unsigned by signed)
 };

@@ -73,6 +73,31 @@ void top_two(const float* x, int64_t count, int64_t d, const float* centroids, c
   }
 }
 
+int32_t top_near(const float* x, int64_t count, int64_t d, const float* centroids,
+                 const float* offset, int64_t k, const float* floor, int32_t* found) {
+  int32_t* to = found;
+  for (int64_t c = 0; c < k; ++c) {
+    for (int64_t i = 0; i < count; i += 16) {
+      int32_t below[16];  // -1 where it holds, so that its sign is set
+      MEDDEL_UNROLL for (int v = 0; v < kParts; ++v) {
+        Wide sum = (Wide{}) + offset[c], least;
+        for (int64_t e = 0; e < d; ++e) {
+          Wide element;
+          __builtin_memcpy(&element, x + e * count + i + v * kFloats, sizeof element);
+          sum += element * centroids[c * d + e];
+        }
+        __builtin_memcpy(&least, floor + i + v * kFloats, sizeof least);
+        const auto lower = sum < least;
+        __builtin_memcpy(below + v * kFloats, &lower, sizeof lower);
+      }
+      for (uint32_t mask = survivors(start_sums(below, 0)); mask != 0; mask &= mask - 1) {
+        *to++ = static_cast<int32_t>(c * count + i + __builtin_ctz(mask));
+      }
+    }
+  }
+  return static_cast<int32_t>(to - found);
+}
+
 // Lane j of the truth is a register of points here; a lane without elements stays 0, and adding +0
 // changes no sum that began at +0.
 void column_dots(const float* x, const float* y, int64_t count, int64_t d, double* out) {

@@ -6,14 +6,15 @@
 // for cosines (0 of a zero centroid) orders the centroids as the row's scores do. It is worked out
 // as the product of d + 1 terms of (x, 1) and (c, -<c, c> / 2), or of d terms of x and c / |c|:
 //
-// - In any order of summation it is off by at most gamma times the sum of the terms' sizes,
-//   gamma = u / (1 - u) with u = (d + 8) 2^-24. What underflows adds no more than d 2^-148.
-// - Euclidean: <c, c> / 2 is rounded to fp32, by 2^-24 of itself. With C the longest centroid, s is
-//   off by at most (gamma + 2^-23) (|x| C + C^2 / 2), so by
-//   E = 1.01 (gamma + 2^-23) (|x|^2 / 2 + C^2) + 2^-120.
-// - Cosines: 1 / |c|, rounded to fp32, and the products with it are off by 2^-23 of themselves:
-//   E = 1.01 (gamma + 2^-22) |x|, as |x| > 1e-25, beside which d 2^-148 is nothing, and |c| is
-//   within kLeastNorm and kGreatestNorm, so that 1 / |c| is a normal number.
+// - A sum of d products and of what it starts with, in any order, fused or not, is off by at most
+//   (d + 1) u / (1 - (d + 1) u) times the sum of their sizes, u = 2^-24. What underflows adds no
+//   more than d 2^-148.
+// - Euclidean: <c, c> / 2 is rounded to fp32, by u of itself. With gamma = (d + 4) u / (1 - (d + 4)
+//   u) and C the longest centroid, s is off by at most gamma (|x| C + C^2 / 2), so by
+//   E = 1.01 gamma (|x|^2 / 2 + C^2) + 2^-120.
+// - Cosines: 1 / |c|, rounded to fp32, and the products with it are off by 2 u of themselves, and
+//   a bit: E = 1.01 gamma |x|, as |x| > 1e-25, beside which d 2^-148 is nothing, and |c| is within
+//   kLeastNorm and kGreatestNorm, so that 1 / |c| is a normal number.
 //
 // The truth's score is off the real one, which is 2 s - <x, x> or s / |x|, by at most
 // off (<x, x> + <c, c>) or off, as base/confirm.h says of RoughScore, before it is cut. So the
@@ -34,33 +35,14 @@
 #include "base/matrix.h"
 #include "base/parallel.h"
 #include "base/truth.h"
+#include "ops/column_rows.h"
 
 namespace meddel {
 
-// Rows of few elements in columns, as kernels().top_two has them, fp32.
-class ColumnRows {
- public:
-  static constexpr int64_t kPanel = 64;   // rows
-  static constexpr int64_t kWidest = 64;  // elements
-  using Room = float[kPanel * kWidest];
-
-  // Kept in this form, or put into it anew whenever they are asked for.
-  ColumnRows(Team& team, const Matrix& x, bool kept);
-
-  // The rows from `begin` on, a multiple of kPanel.
-  const float* panel(int64_t begin, Room& room) const;
-
- private:
-  void fill(int64_t begin, float* panel) const;
-
-  const Matrix& x_;
-  std::vector<float> kept_;
-};
-
 class ColumnAssigner {
  public:
-  // Whether that is the way to assign n rows of d elements to k centroids.
-  static bool pays(int64_t n, int64_t d, int64_t k);
+  // Whether that is the way to assign these rows.
+  static bool pays(const Matrix& x);
 
   // Requires that the rows outlive it, and their squares, which may be none where there is but one
   // assignment.
@@ -79,8 +61,9 @@ class ColumnAssigner {
   void set_centroids(const std::vector<float>& centroids, int64_t k);
   void assign_panel(int64_t begin, int64_t end, bool last);
   void measure(int64_t begin, int64_t end, const float* panel, const double* squares);
-  bool decided(float best, float second, double square) const;
-  int64_t settle(int64_t row, int64_t label, double square) const;
+  double gap(double square) const;
+  void settle(int64_t begin, const int32_t* rows, int64_t open, const float* best,
+              const double* squares);
 
   Team& team_;
   const Matrix& x_;
@@ -100,8 +83,8 @@ class ColumnAssigner {
   int64_t columns_ = 0;             // filled up to an even number
   std::vector<float> scaled_;
   std::vector<float> offset_;
-  double slope_ = 0.0;  // what the best s has to be above the next: slope <x, x> + least, or, for
-  double least_ = 0.0;  // cosines, the square of this: slope <x, x>
+  double slope_ = 0.0;  // how far the best s has to be above the next: slope |x|^2 + least, or, for
+  double least_ = 0.0;  // cosines, slope |x|
   bool usable_ = false;
 };
 
