@@ -139,6 +139,10 @@ using TopTwoFn = void (*)(const float* x, int64_t count, int64_t d, const float*
                           const float* offset, int64_t k, float* best, float* second,
                           int32_t* label);
 
+// sums[c] = sums[c] + offset[c]; the same of these sums; columns is a multiple of 16.
+using TopTwoSumsFn = void (*)(float* sums, const float* offset, int64_t columns, float* best,
+                              float* second, int32_t* label);
+
 // Lists c * count + i of all scores that are not below floor[i], worked out likewise, by c and then
 // by i, and returns their number.
 using TopNearFn = int32_t (*)(const float* x, int64_t count, int64_t d, const float* centroids,
@@ -176,6 +180,7 @@ struct Kernels {
   NextNearFn next_near[kNarrow];  // likewise
   LowestFn lowest;
   TopTwoFn top_two;
+  TopTwoSumsFn top_two_sums;
   TopNearFn top_near;
   ColumnDotsFn column_dots;
   int32_t bias;  // what screen wants added to each byte of x (VNNI multiplies unsigned by signed)

@@ -73,6 +73,35 @@ void top_two(const float* x, int64_t count, int64_t d, const float* centroids, c
   }
 }
 
+void top_two_sums(float* sums, const float* offset, int64_t columns, float* best, float* second,
+                  int32_t* label) {
+  TopTwo top;
+  top.best[0] = (Wide{}) - __builtin_inff();
+  top.second[0] = top.best[0];
+  top.label[0] = WideInts{};
+  for (int64_t c = 0; c < columns; c += kFloats) {
+    Wide sum, more;
+    __builtin_memcpy(&sum, sums + c, sizeof sum);
+    __builtin_memcpy(&more, offset + c, sizeof more);
+    sum += more;
+    __builtin_memcpy(sums + c, &sum, sizeof sum);
+    offer(top, 0, sum, static_cast<int32_t>(c));
+  }
+  float highest = top.best[0][0], next = top.second[0][0];
+  int32_t place = top.label[0][0];
+  for (int j = 1; j < kFloats; ++j) {
+    const float own = top.best[0][j], other = top.second[0][j];
+    const float lower = own > highest ? highest : own;
+    next = other > next ? other : next;
+    next = lower > next ? lower : next;
+    place = own > highest ? top.label[0][j] + j : place;
+    highest = own > highest ? own : highest;
+  }
+  *best = highest;
+  *second = next;
+  *label = place;
+}
+
 int32_t top_near(const float* x, int64_t count, int64_t d, const float* centroids,
                  const float* offset, int64_t k, const float* floor, int32_t* found) {
   int32_t* to = found;

@@ -19,26 +19,30 @@ ColumnRows::ColumnRows(Team& team, const Matrix& x, bool once) : x_(x) {
 
 const float* ColumnRows::panel(int64_t begin, Room& room) const {
   if (!kept_.empty()) return &kept_[begin * x_.d];
-  fill(begin, room);
-  return room;
+  float* panel = room.of(kPanel * x_.d);
+  fill(begin, panel);
+  return panel;
 }
 
-void ColumnRows::spread(int64_t row, Room& panel) const {
-  float room[kWidest];
-  const float* from = wide(row, room);
+const float* ColumnRows::spread(int64_t row, Room& room) const {
+  Room own;
+  const float* from = wide(row, own);
+  float* panel = room.of(kPanel * x_.d);
   for (int64_t e = 0; e < x_.d; ++e) std::fill_n(&panel[e * kPanel], kPanel, from[e]);
+  return panel;
 }
 
-const float* ColumnRows::wide(int64_t row, float* room) const {
+const float* ColumnRows::wide(int64_t row, Room& room) const {
   if (x_.dtype == DType::kFloat32) return static_cast<const float*>(x_.row(row));
-  kernels().widen[static_cast<int>(x_.dtype)](x_.row(row), x_.d, room);
-  return room;
+  float* to = room.of(x_.d);
+  kernels().widen[static_cast<int>(x_.dtype)](x_.row(row), x_.d, to);
+  return to;
 }
 
 void ColumnRows::fill(int64_t begin, float* panel) const {
   const int64_t rows = std::min(kPanel, x_.n - begin), d = x_.d;
   if (rows < kPanel) std::fill_n(panel, kPanel * d, 0.0f);
-  float room[kWidest];
+  Room room;
   for (int64_t r = 0; r < rows; ++r) {
     const float* row = wide(begin + r, room);
     for (int64_t e = 0; e < d; ++e) panel[e * kPanel + r] = row[e];

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "base/matrix.h"
@@ -13,7 +14,21 @@ class ColumnRows {
  public:
   static constexpr int64_t kPanel = 64;   // rows that stand together, as kernels().top_two has them
   static constexpr int64_t kWidest = 64;  // elements
-  using Room = float[kPanel * kWidest];
+
+  // What a panel is put into.
+  class Room {
+   public:
+    float* of(int64_t floats) {
+      if (floats <= kFew) return few_;
+      if (many_ == nullptr) many_.reset(new float[static_cast<size_t>(floats)]);
+      return many_.get();
+    }
+
+   private:
+    static constexpr int64_t kFew = 1024;
+    float few_[kFew];
+    std::unique_ptr<float[]> many_;  // of one size
+  };
 
   static bool fits(const Matrix& x) { return x.d <= kWidest; }
 
@@ -25,10 +40,10 @@ class ColumnRows {
   const float* panel(int64_t begin, Room& room) const;
 
   // A panel of one row.
-  void spread(int64_t row, Room& panel) const;
+  const float* spread(int64_t row, Room& room) const;
 
  private:
-  const float* wide(int64_t row, float* room) const;
+  const float* wide(int64_t row, Room& room) const;
   void fill(int64_t begin, float* panel) const;
 
   const Matrix& x_;

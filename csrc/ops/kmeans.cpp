@@ -9,7 +9,7 @@
 #include "base/truth.h"
 #include "ops/centroid_sum.h"
 #include "ops/kmeans_assign.h"
-#include "ops/kmeans_columns.h"
+#include "ops/kmeans_products.h"
 #include "ops/kmeans_tol.h"
 
 namespace meddel {
@@ -57,12 +57,12 @@ class Lloyd {
   // Where it is but for one assignment (`once`), nothing is worked out that serves several.
   Lloyd(const Matrix& x, int64_t k, Metric metric, bool once, const Context& context)
       : x_(x), k_(k), metric_(metric), team_(context), rows_{&x, {}, {}, {}} {
-    if (ColumnAssigner::pays(x)) {
+    if (ProductAssigner::pays(x, k, once)) {
       if (!once) {
         rows_.squares = squared_norms(team_, x);
         if (metric == Metric::kCosine) rows_.norms = roots(rows_.squares);
       }
-      columns_.emplace(team_, x, rows_.squares, metric, once);
+      products_.emplace(team_, x, rows_.squares, metric, once);
     } else {
       rows_ = all_rows(team_, x);
       assigner_.emplace(team_, rows_, k, metric);
@@ -71,15 +71,15 @@ class Lloyd {
 
   // The `made`-th of at most `total` assignments.
   void assign(const std::vector<float>& centroids, int64_t made, int64_t total) {
-    if (columns_) return columns_->assign(centroids, k_, made, total);
+    if (products_) return products_->assign(centroids, k_, made, total);
     assigner_->assign({centroids.data(), k_, x_.d, x_.d, DType::kFloat32}, made, total);
   }
 
   const std::vector<int64_t>& labels() const {
-    return columns_ ? columns_->labels() : assigner_->labels();
+    return products_ ? products_->labels() : assigner_->labels();
   }
   std::vector<double> distances() {
-    return columns_ ? columns_->distances() : assigner_->distances();
+    return products_ ? products_->distances() : assigner_->distances();
   }
 
   // Makes the centroids of the marked clusters, and of those without weight, anew.
@@ -91,7 +91,7 @@ class Lloyd {
     const std::vector<double> none;
     const Scaling plain{spherical ? rows_.norms : none, none}, scaling{plain.scales, weights};
     std::optional<Members> members;
-    if (!columns_) members.emplace(labels().data(), x_.n, k_);
+    if (!products_) members.emplace(labels().data(), x_.n, k_);
     const int64_t width = scaling.width(x_.d), share = (k_ + team_.most() - 1) / team_.most();
     const int64_t grain = std::clamp(kSums / width, int64_t{1}, share);
     team_.run_range(k_, grain, [&](int64_t begin, int64_t end, int worker) {
@@ -197,7 +197,7 @@ class Lloyd {
   const Metric metric_;
   Team team_;
   ScanSide rows_;
-  std::optional<ColumnAssigner> columns_;  // one of the two
+  std::optional<ProductAssigner> products_;  // one of the two
   std::optional<Assigner> assigner_;
 };
 

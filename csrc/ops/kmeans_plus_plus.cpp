@@ -144,8 +144,8 @@ class Seeding {
   // The same of few elements.
   void compare_columns(int64_t seed) {
     constexpr int64_t kPanel = ColumnRows::kPanel;
-    ColumnRows::Room centre;
-    columns_->spread(seed, centre);
+    ColumnRows::Room room_of_seed;
+    const float* centre = columns_->spread(seed, room_of_seed);
     team_.run_range(x_.n, kBlockRows, [&](int64_t begin, int64_t end, int) {
       ColumnRows::Room room;
       double inner[kPanel];
