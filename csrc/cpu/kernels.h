@@ -152,6 +152,9 @@ using TopNearFn = int32_t (*)(const float* x, int64_t count, int64_t d, const fl
 using ColumnDotsFn = void (*)(const float* x, const float* y, int64_t count, int64_t d,
                               double* out);
 
+// inner[i], which is <x, y>, becomes truth.h's cosine, given <x, x> and <y, y>.
+using CosinesFn = void (*)(const double* xx, const double* yy, int64_t count, double* inner);
+
 // Every array of four is indexed by DType: fp32, fp16, bf16, int8.
 struct Kernels {
   const char* name;
@@ -183,6 +186,7 @@ struct Kernels {
   TopTwoSumsFn top_two_sums;
   TopNearFn top_near;
   ColumnDotsFn column_dots;
+  CosinesFn cosines;
   int32_t bias;  // what screen wants added to each byte of x (VNNI multiplies unsigned by signed)
 };
 

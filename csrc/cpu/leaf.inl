@@ -386,6 +386,7 @@ constexpr Kernels make_kernels(const char* name) {
       top_two_sums,
       top_near,
       column_dots,
+      cosines,
       kScreenBias,
   };
 }

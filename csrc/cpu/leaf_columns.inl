@@ -10,6 +10,12 @@ struct TopTwo {
   WideInts label[kTopVectors];
 };
 
+inline Wide wide(const Floats& x) {
+  Wide out;
+  __builtin_memcpy(&out, &x, sizeof out);
+  return out;
+}
+
 inline void offer(TopTwo& top, int v, Wide score, int32_t centroid) {
   const WideInts place = (WideInts{}) + centroid;
   const auto higher = score > top.best[v];
@@ -32,23 +38,24 @@ void top_two_of(const float* x, int64_t count, int64_t d, const float* centroids
       top.label[v] = WideInts{};
     }
     for (int64_t c = 0; c < k; c += 2) {
-      Wide sum[2][kTopVectors];
+      Floats sum[2][kTopVectors];
       MEDDEL_UNROLL for (int v = 0; v < kTopVectors; ++v) {
-        sum[0][v] = (Wide{}) + offset[c];
-        sum[1][v] = (Wide{}) + offset[c + 1];
+        sum[0][v] = Floats{} + offset[c];
+        sum[1][v] = Floats{} + offset[c + 1];
       }
       const float* y = centroids + c * width;
       for (int64_t e = 0; e < width; ++e) {
+        Floats element[kTopVectors];
         MEDDEL_UNROLL for (int v = 0; v < kTopVectors; ++v) {
-          Wide element;
-          __builtin_memcpy(&element, x + e * count + i + v * kFloats, sizeof element);
-          sum[0][v] += element * y[e];
-          sum[1][v] += element * y[width + e];
+          element[v] = load_floats(elements(x + e * count + i + v * kFloats));
         }
+        const float first = y[e], second_one = y[width + e];
+        MEDDEL_UNROLL for (int v = 0; v < kTopVectors; ++v) sum[0][v] += first * element[v];
+        MEDDEL_UNROLL for (int v = 0; v < kTopVectors; ++v) sum[1][v] += second_one * element[v];
       }
       MEDDEL_UNROLL for (int v = 0; v < kTopVectors; ++v) {
-        offer(top, v, sum[0][v], static_cast<int32_t>(c));
-        offer(top, v, sum[1][v], static_cast<int32_t>(c) + 1);
+        offer(top, v, wide(sum[0][v]), static_cast<int32_t>(c));
+        offer(top, v, wide(sum[1][v]), static_cast<int32_t>(c) + 1);
       }
     }
     MEDDEL_UNROLL for (int v = 0; v < kTopVectors; ++v) {
@@ -125,6 +132,17 @@ int32_t top_near(const float* x, int64_t count, int64_t d, const float* centroid
     }
   }
   return static_cast<int32_t>(to - found);
+}
+
+// A loop that compilers make vectors of, as the leaf files' roots set no errno.
+void cosines(const double* xx, const double* yy, int64_t count, double* inner) {
+  for (int64_t i = 0; i < count; ++i) {
+    const double squares = xx[i] * yy[i];
+    const double value = inner[i] / __builtin_sqrt(squares);
+    const double most = value > 1.0 ? 1.0 : value;
+    const double cosine = most < -1.0 ? -1.0 : most;
+    inner[i] = squares > 0.0 ? cosine : 0.0;
+  }
 }
 
 // Lane j of the truth is a register of points here; a lane without elements stays 0, and adding +0

@@ -144,10 +144,10 @@ class Seeding {
   // The same of few elements.
   void compare_columns(int64_t seed) {
     constexpr int64_t kPanel = ColumnRows::kPanel;
-    ColumnRows::Room room_of_seed;
-    const float* centre = columns_->spread(seed, room_of_seed);
+    alignas(kLine) ColumnRows::Room centre;
+    columns_->spread(seed, centre);
     team_.run_range(x_.n, kBlockRows, [&](int64_t begin, int64_t end, int) {
-      ColumnRows::Room room;
+      alignas(kLine) ColumnRows::Room room;
       double inner[kPanel];
       double* weights = weights_.rows_from(begin);
       for (int64_t at = begin; at < end; at += kPanel) {

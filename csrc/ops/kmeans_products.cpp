@@ -93,11 +93,25 @@ double ProductCentroids::score_of(const float* from, double square, int64_t cent
   return score(metric_, kernels().dot[0](from, row(centroid), d_), square, squares_[centroid]);
 }
 
+void ProductCentroids::to_distances(const double* squares, const int64_t* labels, int64_t count,
+                                    double* inner) const {
+  if (metric_ == Metric::kEuclidean) {
+    for (int64_t r = 0; r < count; ++r) {
+      inner[r] = squared_distance(inner[r], squares[r], squares_[labels[r]]);
+    }
+    return;
+  }
+  double others[kRows];
+  for (int64_t r = 0; r < count; ++r) others[r] = squares_[labels[r]];
+  kernels().cosines(squares, others, count, inner);
+  for (int64_t r = 0; r < count; ++r) inner[r] = distance_of(metric_, inner[r]);
+}
+
 struct ProductAssigner::Block {
   int64_t begin = 0;
   int64_t count = 0;
-  ColumnRows::Room room;
-  ColumnRows::Room room_of_rows;
+  alignas(kLine) ColumnRows::Room room;
+  std::vector<float> widened;    // other rows
   const float* panel = nullptr;  // of narrow rows
   const float* data = nullptr;   // of others, ld apart
   int64_t ld = 0;
@@ -177,7 +191,8 @@ void ProductAssigner::load(Block& block, int64_t begin, int64_t end) const {
     block.data = static_cast<const float*>(x_.row(begin));
     block.ld = x_.ld;
   } else {
-    float* to = block.room.of(most_ * x_.d);
+    block.widened.resize(static_cast<size_t>(most_ * x_.d));
+    float* to = block.widened.data();
     for (int64_t r = 0; r < block.count; ++r) {
       kernels().widen[type](x_.row(begin + r), x_.d, &to[r * x_.d]);
     }
@@ -265,7 +280,11 @@ void ProductAssigner::compare_wide(Block& block) const {
 
 // The nearest centroids of the open rows by the truth, of those that s leaves.
 void ProductAssigner::settle(Block& block) {
-  float* to = narrow_ ? block.room_of_rows.of(kRows * x_.d) : nullptr;
+  float* to = nullptr;
+  if (narrow_) {
+    block.widened.resize(static_cast<size_t>(kRows * x_.d));
+    to = block.widened.data();
+  }
   int64_t left = 0;
   for (int64_t o = 0; o < block.open; ++o) {
     const int64_t r = block.rows[o], row = block.begin + r;
@@ -299,8 +318,7 @@ void ProductAssigner::settle(Block& block) {
 void ProductAssigner::settle_narrow(Block& block) {
   constexpr int64_t kSome = 64;  // columns
   const ProductCentroids& centroids = *centroids_;
-  ColumnRows::Room room;
-  float* panel = room.of(kRows * x_.d);
+  alignas(kLine) ColumnRows::Room panel;
   std::fill_n(panel, kRows * x_.d, 0.0f);
   for (int64_t o = 0; o < block.open; ++o) {
     for (int64_t e = 0; e < x_.d; ++e) panel[e * kRows + o] = block.wide[o][e];
@@ -353,8 +371,7 @@ void ProductAssigner::measure(const Block& block) {
   double inner[kRows];
   const int64_t* labels = &labels_[block.begin];
   if (narrow_) {
-    ColumnRows::Room room;
-    float* own = room.of(kRows * x_.d);
+    alignas(kLine) ColumnRows::Room own;
     for (int64_t r = 0; r < kRows; ++r) {
       const float* from = centroids_->row(r < block.count ? labels[r] : 0);
       for (int64_t e = 0; e < x_.d; ++e) own[e * kRows + r] = from[e];
@@ -365,10 +382,8 @@ void ProductAssigner::measure(const Block& block) {
       inner[r] = kernels().dot[0](block.data + r * block.ld, centroids_->row(labels[r]), x_.d);
     }
   }
-  for (int64_t r = 0; r < block.count; ++r) {
-    distances_[block.begin + r] =
-        centroids_->distance_of_inner(inner[r], block.squares[r], labels[r]);
-  }
+  centroids_->to_distances(block.squares, labels, block.count, inner);
+  std::copy_n(inner, block.count, &distances_[block.begin]);
 }
 
 }  // namespace meddel

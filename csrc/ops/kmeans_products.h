@@ -65,11 +65,13 @@ class ProductCentroids {
   // How far below the best s of a row the next one has to be; infinite where fp32 tells nothing.
   double gap(double square) const;
 
-  // The truth's score of a row, in fp32, or its distance, given <x, x> and, if known, <x, c>.
+  // The truth's score of a row, in fp32, given <x, x>.
   double score_of(const float* row, double square, int64_t centroid) const;
-  double distance_of_inner(double inner, double square, int64_t centroid) const {
-    return distance(metric_, inner, square, squares_[centroid]);
-  }
+
+  // Makes distances of the products of at most ColumnRows::kPanel rows with their centroids.
+  void to_distances(const double* squares, const int64_t* labels, int64_t count,
+                    double* inner) const;
+
   const float* row(int64_t centroid) const {
     return static_cast<const float*>(given_.row(centroid));
   }
