@@ -14,7 +14,7 @@ constexpr int64_t kLine = 64;  // bytes
 class ColumnRows {
  public:
   static constexpr int64_t kPanel = 64;   // rows that stand together, as kernels().top_two has them
-  static constexpr int64_t kWidest = 32;  // elements
+  static constexpr int64_t kWidest = 64;  // elements
 
   // What a panel is put into. It begins with a cache line, so that no register of rows is in two.
   using Room = float[kPanel * kWidest];

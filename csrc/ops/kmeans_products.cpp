@@ -20,6 +20,9 @@ constexpr int64_t kRows = ColumnRows::kPanel;  // of a block, at most
 constexpr int64_t kBlockFloats = 65536;        // of rows, within L2
 constexpr int64_t kVector = 16;                // of Kernels::multiply
 
+// Turning rows into columns for one assignment pays for so few elements.
+constexpr int64_t kTurnedOnce = 32;
+
 // Fewer centroids are multiplied one by one: vectors of them would stand empty.
 constexpr int64_t kFewColumns = 8;
 
@@ -28,7 +31,7 @@ float rounded_down(double value) { return std::nextafter(static_cast<float>(valu
 }  // namespace
 
 ProductCentroids::ProductCentroids(Team& team, const std::vector<float>& centroids, int64_t k,
-                                   int64_t d, Metric metric)
+                                   int64_t d, Metric metric, bool narrow)
     : metric_(metric),
       d_(d),
       given_{centroids.data(), k, d, d, DType::kFloat32},
@@ -40,7 +43,7 @@ ProductCentroids::ProductCentroids(Team& team, const std::vector<float>& centroi
     distinct_ = copies.distinct;
     columns_ = static_cast<int64_t>(distinct_.size());
   }
-  if (d > ColumnRows::kWidest) layout_ = columns_ < kFewColumns ? Layout::kFew : Layout::kPanels;
+  if (!narrow) layout_ = columns_ < kFewColumns ? Layout::kFew : Layout::kPanels;
   const int64_t padded = round_up(columns_, layout_ == Layout::kRows ? 2 : kVector);
   scaled_.resize(static_cast<size_t>((layout_ == Layout::kFew ? columns_ : padded) * d));
   offset_.assign(static_cast<size_t>(padded), kNone);
@@ -131,10 +134,10 @@ struct ProductAssigner::Block {
 bool ProductAssigner::pays(const Matrix& x, int64_t k, bool once) {
   if (x.d > kWidest || screens_forced()) return false;
   // Codes, or bounds from one assignment to the next, save more than making them takes where a row
-  // has more products than this.
-  constexpr int64_t kFewElements = 16;
-  const int64_t most = once ? 40'000 : x.d <= kFewElements ? 32'768 : 8'192;
-  return k * x.d <= most;
+  // has many products. (Measured at 10,000 and 100,000 rows of 8 to 384 elements.)
+  constexpr int64_t kFewElements = 16, kFewCentroids = 16, kManyCentroids = 256;
+  if (once) return k * x.d <= 40'000 && (x.d <= kTurnedOnce || k <= kManyCentroids);
+  return k <= kFewCentroids || k * x.d <= (x.d <= kFewElements ? 32'768 : 8'192);
 }
 
 ProductAssigner::ProductAssigner(Team& team, const Matrix& x, const std::vector<double>& squares,
@@ -143,7 +146,7 @@ ProductAssigner::ProductAssigner(Team& team, const Matrix& x, const std::vector<
       x_(x),
       squares_(squares),
       metric_(metric),
-      narrow_(ColumnRows::fits(x)),
+      narrow_(ColumnRows::fits(x) && (!once || x.d <= kTurnedOnce)),
       most_(narrow_ ? kRows : std::clamp(kBlockFloats / x.d / 4 * 4, int64_t{4}, kRows)),
       labels_(static_cast<size_t>(x.n)) {
   if (narrow_) rows_.emplace(team, x, once);
@@ -163,7 +166,7 @@ void ProductAssigner::each_block(const Work& work) {
 
 void ProductAssigner::assign(const std::vector<float>& centroids, int64_t k, int64_t made,
                              int64_t total) {
-  centroids_.emplace(team_, centroids, k, x_.d, metric_);
+  centroids_.emplace(team_, centroids, k, x_.d, metric_, narrow_);
   measured_ = made + 1 == total;
   if (measured_) distances_.resize(static_cast<size_t>(x_.n));
   team_.announce(made * x_.n, total * x_.n, x_.n);

@@ -53,7 +53,7 @@ class ProductCentroids {
   };
 
   ProductCentroids(Team& team, const std::vector<float>& centroids, int64_t k, int64_t d,
-                   Metric metric);
+                   Metric metric, bool narrow);
 
   Layout layout() const { return layout_; }
   int64_t columns() const { return columns_; }  // but for those that fill up
