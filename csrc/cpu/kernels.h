@@ -139,6 +139,10 @@ using TopTwoFn = void (*)(const float* x, int64_t count, int64_t d, const float*
                           const float* offset, int64_t k, float* best, float* second,
                           int32_t* label);
 
+// The same where the products are given: products[c * count + i].
+using TopTwoProductsFn = void (*)(const float* products, int64_t count, const float* offset,
+                                  int64_t k, float* best, float* second, int32_t* label);
+
 // sums[c] = sums[c] + offset[c]; the same of these sums; columns is a multiple of 16.
 using TopTwoSumsFn = void (*)(float* sums, const float* offset, int64_t columns, float* best,
                               float* second, int32_t* label);
@@ -183,6 +187,7 @@ struct Kernels {
   NextNearFn next_near[kNarrow];  // likewise
   LowestFn lowest;
   TopTwoFn top_two;
+  TopTwoProductsFn top_two_products;
   TopTwoSumsFn top_two_sums;
   TopNearFn top_near;
   ColumnDotsFn column_dots;

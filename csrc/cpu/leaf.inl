@@ -383,6 +383,7 @@ constexpr Kernels make_kernels(const char* name) {
        next_near<7>, next_near<8>},
       lowest,
       top_two,
+      top_two_products,
       top_two_sums,
       top_near,
       column_dots,

@@ -26,10 +26,12 @@ inline void offer(TopTwo& top, int v, Wide score, int32_t centroid) {
 }
 
 // Two centroids at a time: each element of a point is loaded once for both.
+// kD elements, or d where that is 0; or the products themselves, a row of them for each centroid.
+constexpr int kProducts = -1;
 template <int kD>
 void top_two_of(const float* x, int64_t count, int64_t d, const float* centroids,
                 const float* offset, int64_t k, float* best, float* second, int32_t* label) {
-  const int64_t width = kD > 0 ? kD : d;
+  const int64_t width = kD > 0 ? kD : kD == kProducts ? 0 : d;
   for (int64_t i = 0; i < count; i += kTopVectors * kFloats) {
     TopTwo top;
     MEDDEL_UNROLL for (int v = 0; v < kTopVectors; ++v) {
@@ -42,6 +44,12 @@ void top_two_of(const float* x, int64_t count, int64_t d, const float* centroids
       MEDDEL_UNROLL for (int v = 0; v < kTopVectors; ++v) {
         sum[0][v] = Floats{} + offset[c];
         sum[1][v] = Floats{} + offset[c + 1];
+      }
+      if constexpr (kD == kProducts) {
+        MEDDEL_UNROLL for (int v = 0; v < kTopVectors; ++v) {
+          sum[0][v] += load_floats(elements(x + c * count + i + v * kFloats));
+          sum[1][v] += load_floats(elements(x + (c + 1) * count + i + v * kFloats));
+        }
       }
       const float* y = centroids + c * width;
       for (int64_t e = 0; e < width; ++e) {
@@ -80,6 +88,11 @@ void top_two(const float* x, int64_t count, int64_t d, const float* centroids, c
   }
 }
 
+void top_two_products(const float* products, int64_t count, const float* offset, int64_t k,
+                      float* best, float* second, int32_t* label) {
+  top_two_of<kProducts>(products, count, 0, products, offset, k, best, second, label);
+}
+
 void top_two_sums(float* sums, const float* offset, int64_t columns, float* best, float* second,
                   int32_t* label) {
   TopTwo top;
@@ -94,19 +107,25 @@ void top_two_sums(float* sums, const float* offset, int64_t columns, float* best
     __builtin_memcpy(sums + c, &sum, sizeof sum);
     offer(top, 0, sum, static_cast<int32_t>(c));
   }
-  float highest = top.best[0][0], next = top.second[0][0];
-  int32_t place = top.label[0][0];
-  for (int j = 1; j < kFloats; ++j) {
-    const float own = top.best[0][j], other = top.second[0][j];
-    const float lower = own > highest ? highest : own;
-    next = other > next ? other : next;
-    next = lower > next ? lower : next;
-    place = own > highest ? top.label[0][j] + j : place;
-    highest = own > highest ? own : highest;
+  float highest[kFloats], next[kFloats];
+  int32_t place[kFloats];
+  __builtin_memcpy(highest, &top.best[0], sizeof highest);
+  __builtin_memcpy(next, &top.second[0], sizeof next);
+  __builtin_memcpy(place, &top.label[0], sizeof place);
+  MEDDEL_UNROLL for (int j = 0; j < kFloats; ++j) place[j] += j;
+  MEDDEL_UNROLL for (int half = kFloats / 2; half > 0; half /= 2) {
+    MEDDEL_UNROLL for (int j = 0; j < half; ++j) {
+      const float own = highest[j], other = highest[j + half];
+      const float lower = other > own ? own : other;
+      const float beside = next[j + half] > next[j] ? next[j + half] : next[j];
+      place[j] = other > own ? place[j + half] : place[j];
+      highest[j] = other > own ? other : own;
+      next[j] = lower > beside ? lower : beside;
+    }
   }
-  *best = highest;
-  *second = next;
-  *label = place;
+  *best = highest[0];
+  *second = next[0];
+  *label = place[0];
 }
 
 int32_t top_near(const float* x, int64_t count, int64_t d, const float* centroids,

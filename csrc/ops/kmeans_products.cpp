@@ -240,18 +240,15 @@ void ProductAssigner::compare(Block& block) {
 
 void ProductAssigner::compare_few(Block& block) const {
   const ProductCentroids& centroids = *centroids_;
-  float products[kRows], sums[kRows * kVector] = {};
+  float products[kRows * kFewColumns] = {};
   int64_t rows[kRows];
   std::iota(rows, rows + kRows, int64_t{0});
   for (int64_t c = 0; c < centroids.columns(); ++c) {
     kernels().rough_dots[0](centroids.column(c), block.data, block.ld, rows, block.count, x_.d,
-                            products);
-    for (int64_t r = 0; r < block.count; ++r) sums[r * kVector + c] = products[r];
+                            &products[c * kRows]);
   }
-  for (int64_t r = 0; r < block.count; ++r) {
-    kernels().top_two_sums(&sums[r * kVector], centroids.offset(0), kVector, &block.best[r],
-                           &block.second[r], &block.label[r]);
-  }
+  kernels().top_two_products(products, kRows, centroids.offset(0), round_up(centroids.columns(), 2),
+                             block.best, block.second, block.label);
 }
 
 void ProductAssigner::compare_wide(Block& block) const {
