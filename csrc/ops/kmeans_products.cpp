@@ -133,11 +133,16 @@ struct ProductAssigner::Block {
 
 bool ProductAssigner::pays(const Matrix& x, int64_t k, bool once) {
   if (x.d > kWidest || screens_forced()) return false;
-  // Codes, or bounds from one assignment to the next, save more than making them takes where a row
-  // has many products. (Measured at 10,000 and 100,000 rows of 8 to 384 elements.)
+  if (products_forced()) return true;
+  // Codes, and bounds from one assignment to the next, save more than making them takes where there
+  // are many products of a row, and in all. (Measured at 100 to 100,000 rows of 8 to 1,280
+  // elements.)
   constexpr int64_t kFewElements = 16, kFewCentroids = 16, kManyCentroids = 256;
-  if (once) return k * x.d <= 40'000 && (x.d <= kTurnedOnce || k <= kManyCentroids);
-  return k <= kFewCentroids || k * x.d <= (x.d <= kFewElements ? 32'768 : 8'192);
+  const double all = static_cast<double>(x.n) * static_cast<double>(k * x.d);
+  if (once) {
+    return all < 2e7 || (k * x.d <= 40'000 && (x.d <= kTurnedOnce || k <= kManyCentroids));
+  }
+  return all < 4e6 || k <= kFewCentroids || k * x.d <= (x.d <= kFewElements ? 32'768 : 8'192);
 }
 
 ProductAssigner::ProductAssigner(Team& team, const Matrix& x, const std::vector<double>& squares,

@@ -40,7 +40,7 @@ BlockKind plan_grouped_block(double pairs, double columns, double most, int64_t 
 
 // By the scan's size (the default), or, for tests: all, the same with a wider prefix but no groups,
 // the dense one with groups, the dense one alone, or none; or by the size, but boxes for k-center
-// of few elements, or blocks of products, or of codes, whatever its size.
+// of few elements, or blocks of products (k-means: its products), or of codes, whatever its size.
 enum class ScreenMode {
   kAuto,
   kAlways,
@@ -56,5 +56,6 @@ void use_screen(ScreenMode mode);
 bool screens_forced();
 bool boxes_forced();
 bool groups_forced();
+bool products_forced();
 
 }  // namespace meddel
