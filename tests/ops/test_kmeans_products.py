@@ -67,8 +67,16 @@ def lengths(rng: np.random.Generator, n: int, init: Floats) -> Floats:
     return x.astype(np.float32)
 
 
+def ends(rng: np.random.Generator, n: int, init: Floats) -> Floats:
+    """Products, or 1 / |c|, that leave fp32's range."""
+    sizes = np.array([1, 1e-40, 1e-25, 3e18, 3e19, 1e36])
+    init *= rng.choice(sizes, size=(len(init), 1)).astype(np.float32)
+    x = rng.normal(size=(n, init.shape[1])) * rng.choice(sizes, size=(n, 1))
+    return x.astype(np.float32)
+
+
 SHAPES: dict[str, Callable[[np.random.Generator, int, Floats], Floats]] = {
-    f.__name__: f for f in (between, close, far_off, integers, lengths)
+    f.__name__: f for f in (between, close, far_off, integers, lengths, ends)
 }
 
 
@@ -96,7 +104,7 @@ def test_iterations(d: int, shape: str, spherical: bool) -> None:
     for iterations in (1, 2, 9):
         args = {"spherical": spherical, "max_iterations": iterations}
         is_plain(x, init, threads=1 + iterations % 3, **args)
-        is_plain(x, init, sample_weight=weights, tol=1e-3, **args)
+        is_plain(x, init, sample_weight=weights, tol=1e-3, threads=1, **args)
 
 
 @pytest.mark.parametrize("spherical", [False, True])
@@ -121,3 +129,14 @@ def test_types(dtype: str, d: int, rng: np.random.Generator) -> None:
     for iterations in (0, 4):
         is_plain(x, init, max_iterations=iterations)
         is_plain(x, init, max_iterations=iterations, spherical=False)
+
+
+@pytest.mark.parametrize("d", [2, 70])
+def test_products_that_overflow_and_cancel(d: int) -> None:
+    """The nearest centroid's is not a number, the others' are."""
+    init = np.zeros((3, d), np.float32)
+    init[:, :2] = [[-1e17, -1e17], [-1.1e17, -1.1e17], [-9e17, 9e17]]
+    x = np.zeros((70, d), np.float32)
+    x[:, :2] = 1e21
+    is_plain(x, init, spherical=False, max_iterations=0)
+    assert mf.kmeans(x, 3, init=init, spherical=False, max_iterations=0).labels.tolist() == [2] * 70
