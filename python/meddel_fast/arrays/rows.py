@@ -131,9 +131,9 @@ class Rows:
         return self.array.shape[1]
 
     def floats(self, which: Any = slice(None)) -> NDArray[np.float32]:
-        """Return all or some of the rows in fp32, exactly; all of them perhaps without a copy."""
-        if isinstance(which, slice) and self.array.dtype == np.float32:
-            return np.ascontiguousarray(self.array[which])
+        """Return all or some of the rows in fp32, exactly, as a copy."""
+        if self.array.dtype is _FLOAT32:
+            return np.array(self.array[which], order="C")
         return np.ascontiguousarray(replace(self, array=self.array[which]).widened().array)
 
     def take(self, which: NDArray[np.int64]) -> Rows:
