@@ -123,12 +123,12 @@ class Rows:
     @property
     def n(self) -> int:
         """Number of rows."""
-        return self.array.shape[0]
+        return int(self.array.shape[0])
 
     @property
     def d(self) -> int:
         """Number of columns."""
-        return self.array.shape[1]
+        return int(self.array.shape[1])
 
     def floats(self, which: Any = slice(None)) -> NDArray[np.float32]:
         """Return all or some of the rows in fp32, exactly, as a copy."""
