@@ -34,8 +34,9 @@ class Seeding {
         team_(context),
         dots_(kernels().dots[static_cast<int>(x.dtype)]),
         rows_(all_rows(team_, x)),
-        copies_(pays(x, uniforms) ? Copies(team_, x, spherical ? &rows_.squares : nullptr)
-                                  : Copies()),
+        copies_(pays(x, uniforms)
+                    ? Copies(team_, x, spherical ? &rows_.squares : nullptr, &rows_.squares)
+                    : Copies()),
         weights_(x.n, row_weights),
         taken_(static_cast<size_t>(x.n), false),
         guesses_(uniforms) {

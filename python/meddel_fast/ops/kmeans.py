@@ -25,6 +25,8 @@ from meddel_fast.ops._call import checked, core_of, operation
 if TYPE_CHECKING:
     from meddel_fast.common.files import Progress
 
+_LITTLE = 200_000  # elements, which are worked out anew as fast as they are kept
+
 
 @operation
 def kmeans(
@@ -115,7 +117,7 @@ def kmeans(
     on = choose_device(device, x=x, **({} if drawn else {"init": init}))
     core, rows = core_of(on), checked("x", x, threads, on)
     k = check_int("k", k, 1, rows.n, " (the rows of x)")
-    if drawn and on is None:
+    if drawn and on is None and rows.n * rows.d > _LITTLE:
         rows = rows.prepared()  # what the seeding works out serves the iterations
     work = _Work(core, rows, bool(spherical), check_weights("sample_weight", sample_weight, rows.n),
                  threads)  # fmt: skip
