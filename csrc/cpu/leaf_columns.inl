@@ -26,7 +26,8 @@ inline void offer(TopTwo& top, int v, Wide score, int32_t centroid) {
 }
 
 // Two centroids at a time: each element of a point is loaded once for both.
-// kD elements, or d where that is 0; or the products themselves, a row of them for each centroid.
+// Points have kD elements, or d where that is 0; or x holds the products themselves, a row of them
+// for each centroid.
 constexpr int kProducts = -1;
 template <int kD>
 void top_two_of(const float* x, int64_t count, int64_t d, const float* centroids,
@@ -57,9 +58,9 @@ void top_two_of(const float* x, int64_t count, int64_t d, const float* centroids
         MEDDEL_UNROLL for (int v = 0; v < kTopVectors; ++v) {
           element[v] = load_floats(elements(x + e * count + i + v * kFloats));
         }
-        const float first = y[e], second_one = y[width + e];
-        MEDDEL_UNROLL for (int v = 0; v < kTopVectors; ++v) sum[0][v] += first * element[v];
-        MEDDEL_UNROLL for (int v = 0; v < kTopVectors; ++v) sum[1][v] += second_one * element[v];
+        const float one = y[e], other = y[width + e];
+        MEDDEL_UNROLL for (int v = 0; v < kTopVectors; ++v) sum[0][v] += one * element[v];
+        MEDDEL_UNROLL for (int v = 0; v < kTopVectors; ++v) sum[1][v] += other * element[v];
       }
       MEDDEL_UNROLL for (int v = 0; v < kTopVectors; ++v) {
         offer(top, v, wide(sum[0][v]), static_cast<int32_t>(c));
