@@ -166,6 +166,11 @@ py::tuple kmeans_py(const Matrix& x, const Matrix& init, int64_t max_iterations,
 }
 
 int64_t first_nonfinite_row_py(const Matrix& x, int threads) {
+  constexpr int64_t kFew = 1 << 14;  // elements, over before anything is got ready for them
+  if (x.known == nullptr && x.ld == x.d && x.n * x.d <= kFew &&
+      kernels().finite[static_cast<int>(x.dtype)](x.data, x.n * x.d)) {
+    return -1;
+  }
   return call(threads, [&](const Context& context) {
     Team team(context);
     return first_nonfinite_row(team, x);

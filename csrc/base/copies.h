@@ -16,6 +16,8 @@
 namespace meddel {
 
 struct Copies {
+  Copies() = default;  // none
+
   // Among the rows at some positions, by position; given a group for each, within groups. Rows
   // whose entry in `apart` (by row) is 0 are no copies. Given <x, x> of all rows, which equal rows
   // have in common, few others are looked at.
@@ -40,8 +42,6 @@ struct Copies {
   std::vector<int64_t> members;   // positions, rising within a kind
 
  private:
-  Copies() = default;
-
   // Those among all rows of x that x.known keeps.
   static std::shared_ptr<const Copies> known_of(Team& team, const Matrix& x,
                                                 const std::vector<double>* apart);

@@ -172,6 +172,36 @@ using LowerFn = double (*)(const double* inner, const double* squares, int64_t c
 // values[i] = sqrt(max(values[i], 0)).
 using RootsFn = void (*)(double* values, int64_t count);
 
+// Points in columns, some of which may be there to fill up: element e of point i is
+// x[e * count + i], and count is a multiple of 64.
+
+// Of the k centroids (contiguous; k even) the one with the highest <x_i, c> + offset[c], worked out
+// in fp32, in any order of summation, fused or not; this score, and the second highest. Offsets of
+// minus infinity count for nothing.
+using TopTwoFn = void (*)(const float* x, int64_t count, int64_t d, const float* centroids,
+                          const float* offset, int64_t k, float* best, float* second,
+                          int32_t* label);
+
+// The same where the products are given: products[c * count + i].
+using TopTwoProductsFn = void (*)(const float* products, int64_t count, const float* offset,
+                                  int64_t k, float* best, float* second, int32_t* label);
+
+// sums[c] = sums[c] + offset[c]; the same of these sums; columns is a multiple of 16.
+using TopTwoSumsFn = void (*)(float* sums, const float* offset, int64_t columns, float* best,
+                              float* second, int32_t* label);
+
+// Lists c * count + i of all scores that are not below floor[i], worked out likewise, by c and then
+// by i, and returns their number.
+using TopNearFn = int32_t (*)(const float* x, int64_t count, int64_t d, const float* centroids,
+                              const float* offset, int64_t k, const float* floor, int32_t* found);
+
+// out[i] = <x_i, y_i>, the same bits as DotFn.
+using ColumnDotsFn = void (*)(const float* x, const float* y, int64_t count, int64_t d,
+                              double* out);
+
+// inner[i], which is <x, y>, becomes truth.h's cosine, given <x, x> and <y, y>.
+using CosinesFn = void (*)(const double* xx, const double* yy, int64_t count, double* inner);
+
 // Every array of four is indexed by DType: fp32, fp16, bf16, int8.
 struct Kernels {
   const char* name;
@@ -208,6 +238,12 @@ struct Kernels {
   LowestFn lowest;
   LowerFn lower;
   RootsFn roots;
+  TopTwoFn top_two;
+  TopTwoProductsFn top_two_products;
+  TopTwoSumsFn top_two_sums;
+  TopNearFn top_near;
+  ColumnDotsFn column_dots;
+  CosinesFn cosines;
   int32_t bias;  // what screen wants added to each byte of x (VNNI multiplies unsigned by signed)
 };
 

@@ -288,6 +288,7 @@ void rough_dots(const void* x_data, const void* y_data, int64_t ld, const int64_
 }
 
 #include "cpu/leaf_boxes.inl"
+#include "cpu/leaf_columns.inl"
 
 float best(float* sums, const float* factor, const float* offset, int64_t columns) {
   Wide most = {};
@@ -344,6 +345,12 @@ constexpr Kernels make_kernels(const char* name) {
       lowest,
       lower,
       roots,
+      top_two,
+      top_two_products,
+      top_two_sums,
+      top_near,
+      column_dots,
+      cosines,
       kScreenBias,
   };
 }

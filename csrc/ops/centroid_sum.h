@@ -54,7 +54,9 @@ class CentroidSum {
         scaling_(scaling),
         widen_(x.dtype == DType::kFloat32 ? nullptr : kernels().widen[static_cast<int>(x.dtype)]),
         row_(static_cast<size_t>(x.d)),
-        part_(static_cast<size_t>(scaling.width(x.d))) {}
+        part_(static_cast<size_t>(scaling.width(x.d))),
+        plain_(x.dtype == DType::kFloat32 && x.d <= kPlain && scaling.scales.empty() &&
+               scaling.weights.empty()) {}
 
   // Adds the rows [begin, end), which rise, to a sum.
   void operator()(const int64_t* begin, const int64_t* end, double* total) {
@@ -76,8 +78,13 @@ class CentroidSum {
     }
   }
 
- private:
+  // Adds one row.
   void add(int64_t i, double* sum) {
+    if (plain_) {
+      const auto* row = static_cast<const float*>(x_.row(i));
+      for (int64_t e = 0; e < x_.d; ++e) sum[e] += static_cast<double>(row[e]);
+      return;
+    }
     const double scale = scaling_.scales.empty() ? 1.0 : scaling_.scales[i];
     const double weight = scaling_.weights.empty() ? 1.0 : scaling_.weights[i];
     if (!scaling_.weights.empty()) sum[x_.d] += weight;
@@ -95,6 +102,9 @@ class CentroidSum {
     }
   }
 
+ private:
+  static constexpr int64_t kPlain = 8;  // elements, for which no call pays
+
   Team& team_;
   const int worker_;
   const Matrix& x_;
@@ -102,6 +112,7 @@ class CentroidSum {
   const WidenFn widen_;
   std::vector<float> row_;
   std::vector<double> part_;
+  const bool plain_;
 };
 
 // Rows by cluster, in index order: members[begin[c]] .. members[begin[c + 1]].

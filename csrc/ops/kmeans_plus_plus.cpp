@@ -11,10 +11,12 @@
 #include "base/sides.h"
 #include "base/truth.h"
 #include "cpu/isa.h"
+#include "ops/column_rows.h"
 #include "ops/kmeans.h"
 #include "ops/seed_guesses.h"
 #include "ops/seed_screens.h"
 #include "ops/seed_weights.h"
+#include "screen/plan.h"
 #include "screen/scan_screens.h"
 
 namespace meddel {
@@ -32,7 +34,9 @@ class Seeding {
         team_(context),
         dots_(kernels().dots[static_cast<int>(x.dtype)]),
         rows_(all_rows(team_, x)),
-        copies_(team_, x, spherical ? &rows_.squares : nullptr),
+        copies_(pays(x, uniforms)
+                    ? Copies(team_, x, spherical ? &rows_.squares : nullptr, &rows_.squares)
+                    : Copies()),
         weights_(x.n, row_weights),
         taken_(static_cast<size_t>(x.n), false),
         guesses_(uniforms) {
@@ -42,6 +46,7 @@ class Seeding {
                      SeedScreens::Rows::kHere,
                      [this](int64_t p) { return weights_[rows_.rows[p]]; });
     screens_->encode(team_, rows_.positions(), 0);
+    if (!screens_->any() && ColumnRows::fits(x)) columns_.emplace(team_, x);
   }
 
   // The first seed: by the rows' own weights.
@@ -63,6 +68,8 @@ class Seeding {
     if (covered_) return;
     if (number > 0 && screens_->any()) {
       compare_some(seed, number);
+    } else if (columns_) {
+      compare_columns(seed);
     } else {
       compare_all(seed);
     }
@@ -97,6 +104,12 @@ class Seeding {
   static constexpr double kWorth = 0.4;
   static constexpr int64_t kFewer = 8;  // of the rows were left: lists are to take little memory
 
+  // Whether to look for equal rows, of which one alone is then compared: rows of few elements are
+  // compared as fast, but by screens.
+  static bool pays(const Matrix& x, const std::vector<double>& uniforms) {
+    return !ColumnRows::fits(x) || uniforms.size() >= 48 || screens_forced();
+  }
+
   // What the screens leave for a row: positions by block, counted from its first.
   struct Found {
     // Copies those of a block; returns their number.
@@ -127,6 +140,25 @@ class Seeding {
       }
     });
     for (int64_t i = 0; copies_.any() && i < x_.n; ++i) weights_.set(i, weights_[copies_.first(i)]);
+  }
+
+  // The same of few elements.
+  void compare_columns(int64_t seed) {
+    constexpr int64_t kPanel = ColumnRows::kPanel;
+    alignas(kLine) ColumnRows::Room centre;
+    columns_->spread(seed, centre);
+    team_.run_range(x_.n, kBlockRows, [&](int64_t begin, int64_t end, int) {
+      alignas(kLine) ColumnRows::Room room;
+      double inner[kPanel];
+      double* weights = weights_.rows_from(begin);
+      for (int64_t at = begin; at < end; at += kPanel) {
+        kernels().column_dots(columns_->panel(at, room), centre, kPanel, x_.d, inner);
+        for (int64_t i = at; i < std::min(end, at + kPanel); ++i) {
+          weights[i - begin] = std::min(weights[i - begin], between(seed, i, inner[i - at]));
+        }
+      }
+      if (seed >= begin && seed < end) weights[seed - begin] = 0.0;
+    });
   }
 
   // Compares a seed with the rows that the screens leave.
@@ -268,6 +300,7 @@ class Seeding {
   SeedWeights weights_;
   std::vector<bool> taken_;
   std::optional<SeedScreens> screens_;
+  std::optional<ColumnRows> columns_;
   SeedGuesses guesses_;
   std::unordered_map<int64_t, Found> found_;  // by position
   int64_t compared_ = 0;                      // rows, with the last seed

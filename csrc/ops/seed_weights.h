@@ -46,6 +46,12 @@ class SeedWeights {
     touched_[row / kBlockRows].store(true, std::memory_order_relaxed);
   }
 
+  // The weights of some rows of one block, to be lowered.
+  double* rows_from(int64_t begin) {
+    touched_[begin / kBlockRows].store(true, std::memory_order_relaxed);
+    return &weights_[begin];
+  }
+
   // Sums the shares of blocks of which a weight has changed, each in the order of its rows, but
   // several side by side: an addition waits for the one before it.
   void sum(Team& team) {

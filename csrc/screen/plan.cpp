@@ -219,6 +219,8 @@ bool screens_forced() {
          mode == ScreenMode::kDense || mode == ScreenMode::kNever;
 }
 
+bool products_forced() { return mode == ScreenMode::kProducts; }
+
 bool groups_forced() { return mode == ScreenMode::kAlways || mode == ScreenMode::kGrouped; }
 
 }  // namespace meddel

@@ -43,8 +43,8 @@ BlockKind plan_grouped_block(double pairs, double columns, double most, int64_t 
 
 // By the scan's size (the default), or, for tests: all, the same with a wider prefix but no groups,
 // the dense one with groups, the dense one alone, or none; or by the size, but boxes for k-center
-// of few elements, or blocks of products, or of codes, whatever its size; or, for k-center, passes
-// over all rows, or near_centres.h alone.
+// of few elements, or blocks of products (k-means: its products), or of codes, whatever its size;
+// or, for k-center, passes over all rows, or near_centres.h alone.
 enum class ScreenMode {
   kAuto,
   kAlways,
@@ -64,5 +64,6 @@ bool boxes_forced();
 bool passes_forced();
 bool near_forced();
 bool groups_forced();
+bool products_forced();
 
 }  // namespace meddel

@@ -688,6 +688,110 @@ void test_next_near(const Kernels& k, int64_t d) {
   }
 }
 
+// The two highest of some scores with their slack, where sums in fp32 are off by at most `off`.
+struct TopTwo {
+  float best, second;
+  int32_t label;
+
+  void check(const Kernels& k, const std::vector<double>& scores, double off, const char* what,
+             int64_t d) const {
+    std::vector<double> sorted = scores;
+    std::sort(sorted.rbegin(), sorted.rend());
+    expect(std::abs(static_cast<double>(best) - sorted[0]) <= off, k, what, 0, d);
+    expect(std::abs(static_cast<double>(second) - sorted[1]) <= off, k, what, 0, d);
+    expect(scores[static_cast<size_t>(label)] >= sorted[0] - 2.0 * off, k, what, 0, d);
+  }
+};
+
+// Points of small integers, whose sums in fp32 are exact, so that many are equal, or of any size.
+void test_columns(const Kernels& k, int64_t d) {
+  constexpr int64_t kCount = 64;
+  const bool exact = below(2) == 0;
+  const int64_t columns = 4 + 2 * below(11);
+  const float none = -std::numeric_limits<float>::infinity();
+  const auto floats = [exact](int64_t count) {
+    std::vector<float> out(static_cast<size_t>(count));
+    const auto bytes = made(0, count, false);
+    std::memcpy(out.data(), bytes.data(), bytes.size());
+    for (float& value : out) value = exact ? static_cast<float>(below(5) - 2) : value;
+    return out;
+  };
+  const auto x = floats(kCount * d), c = floats(columns * d), y = floats(kCount * d);
+  auto offset = floats(columns);
+  offset.back() = none;
+  std::vector<float> best(kCount), second(kCount), products(kCount * static_cast<size_t>(columns));
+  std::vector<int32_t> label(kCount), found(products.size());
+  std::vector<double> inner(kCount), others(kCount);
+  k.top_two(x.data(), kCount, d, c.data(), offset.data(), columns, best.data(), second.data(),
+            label.data());
+  k.column_dots(x.data(), y.data(), kCount, d, inner.data());
+  std::vector<float> floor(second);
+  std::fill(floor.begin() + 40, floor.end(), -none);
+  const int32_t near =
+      k.top_near(x.data(), kCount, d, c.data(), offset.data(), columns, floor.data(), found.data());
+  expect(std::is_sorted(found.begin(), found.begin() + near), k, "order of top_near", 0, d);
+  for (int64_t i = 0; i < kCount; ++i) {
+    std::vector<double> row, other, scores;
+    double off = 0.0;
+    for (int64_t e = 0; e < d; ++e) row.push_back(static_cast<double>(x[e * kCount + i]));
+    for (int64_t e = 0; e < d; ++e) other.push_back(static_cast<double>(y[e * kCount + i]));
+    expect(same_bits(inner[i], truth(row, other)), k, "column_dots", 0, d);
+    for (int64_t q = 0; q < columns; ++q) {
+      double sum = static_cast<double>(offset[q]), size = q + 1 < columns ? std::abs(sum) : 0.0;
+      for (int64_t e = 0; e < d; ++e) {
+        const double product = row[e] * static_cast<double>(c[q * d + e]);
+        sum += product;
+        size += std::abs(product);
+      }
+      scores.push_back(sum);
+      off = std::max(off, exact ? 0.0 : static_cast<double>(d + 2) * kUnit * size);
+      products[q * kCount + i] = static_cast<float>(sum - static_cast<double>(offset[q]));
+      if (q + 1 == columns) products[q * kCount + i] = 1.0f;
+      const int32_t place = static_cast<int32_t>(q * kCount + i);
+      const bool listed = std::binary_search(found.begin(), found.begin() + near, place);
+      const double above = sum - static_cast<double>(floor[i]);
+      expect(listed || above < off || above < 0.0, k, "top_near", 0, d);
+      expect(!listed || above >= -off, k, "more of top_near", 0, d);
+    }
+    TopTwo{best[i], second[i], label[i]}.check(k, scores, off, "top_two", d);
+  }
+  // The same scores, given: exactly the two highest.
+  k.top_two_products(products.data(), kCount, offset.data(), columns, best.data(), second.data(),
+                     label.data());
+  const int64_t padded = (columns + 15) / 16 * 16;
+  offset.resize(static_cast<size_t>(padded), none);
+  for (int64_t i = 0; i < kCount; ++i) {
+    std::vector<float> sums(static_cast<size_t>(padded), 1.0f);
+    std::vector<double> scores;
+    for (int64_t q = 0; q < columns; ++q) {
+      sums[q] = products[q * kCount + i];
+      scores.push_back(static_cast<double>(sums[q] + offset[q]));
+    }
+    TopTwo{best[i], second[i], label[i]}.check(k, scores, 0.0, "top_two_products", d);
+    TopTwo top{};
+    k.top_two_sums(sums.data(), offset.data(), padded, &top.best, &top.second, &top.label);
+    top.check(k, scores, 0.0, "top_two_sums", d);
+    for (int64_t q = 0; q < columns; ++q) {
+      expect(same_bits(static_cast<double>(sums[q]), scores[q]), k, "sums of top_two_sums", 0, d);
+    }
+  }
+  // Zeros, and quotients that are cut.
+  std::vector<double> xx, wanted;
+  for (int64_t i = 0; i < d; ++i) {
+    inner[i % kCount] = static_cast<double>(x[i]) * (below(3) == 0 ? 40.0 : 1.0);
+  }
+  for (int64_t i = 0; i < kCount; ++i) {
+    xx.push_back(below(5) == 0 ? 0.0 : std::abs(static_cast<double>(x[i])) + 1e-3);
+    others[i] = below(5) == 0 ? 0.0 : std::abs(static_cast<double>(y[i])) + 1e-3;
+    wanted.push_back(cosine(inner[i], xx[i], others[i]));
+  }
+  const int64_t some = 1 + below(kCount);
+  k.cosines(xx.data(), others.data(), some, inner.data());
+  for (int64_t i = 0; i < some; ++i) {
+    expect(same_bits(inner[i], wanted[i]), k, "cosines", 0, d);
+  }
+}
+
 void test(const Kernels& k) {
   for (int64_t d = 1; d <= kNarrow; ++d) {
     for (int repeat = 0; repeat < 20; ++repeat) {
@@ -712,6 +816,7 @@ void test(const Kernels& k) {
     test_multiply(k, d);
     test_multiply_blocks(k, d);
     test_best(k, d);
+    for (int repeat = 0; repeat < 4; ++repeat) test_columns(k, d);
   }
   for (const int64_t d : {255, 256, 257, 400, 512}) test_multiply_blocks(k, d);
   for (const int64_t d : {255, 256, 257, 264, 290}) {  // as long as short rows are, and longer

@@ -19,7 +19,9 @@ _MOST_THREADS = 2**31 - 1  # what an int of C holds; no more are started than th
 
 def check_int(name: str, value: Any, low: int, high: int | None = None, why: str = "") -> int:
     """Return ``value`` as an int if it is a whole number within [low, high]."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+    if type(value) is not int and (
+        isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer))
+    ):
         raise TypeError(f"{name} must be an int, got {type(value).__name__} {value!r}")
     if high is not None and high < low:
         raise ValueError(f"{name} has no value to take: there are {high}{why or ' at most'}")
@@ -31,8 +33,9 @@ def check_int(name: str, value: Any, low: int, high: int | None = None, why: str
 
 def check_float(name: str, value: Any, low: float, high: float) -> float:
     """Return ``value`` as a float if it is a number within [low, high]."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(
-        value, (int, float, np.integer, np.floating)
+    if type(value) is not float and (
+        isinstance(value, (bool, np.bool_))
+        or not isinstance(value, (int, float, np.integer, np.floating))
     ):
         raise TypeError(f"{name} must be a number, got {type(value).__name__} {value!r}")
     if not low <= value <= high:

@@ -22,6 +22,8 @@ def choose_device(device: Any | None, **samples: Any) -> Any | None:
     RuntimeError
         If the GPU cannot be used here: the message says what is missing.
     """
+    if device is None and not any(map(is_torch, samples.values())):
+        return None
     homes = {name: str(array.device) for name, array in samples.items() if is_torch(array)}
     if device is None and not homes:
         return None

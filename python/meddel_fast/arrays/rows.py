@@ -19,6 +19,8 @@ from meddel_fast import _core
 
 SUPPORTED = "float32, float16, bfloat16 (torch), float64 or int8"
 
+_FLOAT32 = np.dtype(np.float32)
+
 
 def is_torch(x: Any) -> bool:
     """Whether x is a torch tensor, without importing torch for those who do not use it."""
@@ -129,7 +131,9 @@ class Rows:
         return int(self.array.shape[1])
 
     def floats(self, which: Any = slice(None)) -> NDArray[np.float32]:
-        """Return all or some of the rows in fp32, exactly."""
+        """Return all or some of the rows in fp32, exactly, as a copy."""
+        if self.array.dtype is _FLOAT32:
+            return np.array(self.array[which], order="C")
         return np.ascontiguousarray(replace(self, array=self.array[which]).widened().array)
 
     def take(self, which: NDArray[np.int64]) -> Rows:
@@ -165,6 +169,10 @@ def open_rows(name: str, x: Any) -> Rows:
     ValueError
         If x is not 2-d, or is empty.
     """
+    if type(x) is np.ndarray and x.dtype is _FLOAT32 and x.ndim == 2 and x.size:
+        flags = x.flags
+        if flags.c_contiguous and flags.aligned:  # as most come
+            return Rows(x, False, False)
     bfloat16 = is_torch(x) and x.dtype == sys.modules["torch"].bfloat16
     array = to_matrix(name, x)
     if 0 in array.shape:

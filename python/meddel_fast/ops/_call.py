@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from meddel_fast import _core
+from meddel_fast._core import use_floating_point
 from meddel_fast.arrays import PAIR_BYTES, check_int, check_rows, check_two, in_kind, rows_of
 from meddel_fast.common.floating_point import exactly
 from meddel_fast.common.progress import reports
@@ -22,6 +23,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _LITTLE = 1 << 26  # bytes
+_IN_PARTS = (Store, LocalRows, Spread)
+_RARE = frozenset(("y", "memory", "group", "progress"))  # arguments
 
 
 def operation(function: Callable[P, T]) -> Callable[P, T]:
@@ -35,13 +38,26 @@ def operation(function: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(function)
     @reports
     @exactly
-    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+    def anyhow(*args: P.args, **kwargs: P.kwargs) -> T:
         sets = (*args[:2], kwargs.get("x"), kwargs.get("y"))
         if needs_parts(*sets, memory=kwargs.get("memory"), group=kwargs.get("group")):
             given = inspect.signature(function).bind(*args, **kwargs).arguments
             given |= {name: rows_of(given[name]) for name in ("x", "y") if name in given}
             return _on_parts(function.__name__, given)  # type: ignore[no-any-return]
         return function(*args, **kwargs)
+
+    # The same in one step where all of it is as it comes most often: calls of some microseconds.
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        if not args or type(args[0]) is not np.ndarray or not _RARE.isdisjoint(kwargs):
+            return anyhow(*args, **kwargs)
+        if len(args) > 1 and isinstance(args[1], _IN_PARTS):
+            return anyhow(*args, **kwargs)
+        before = use_floating_point(None)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            use_floating_point(before)
 
     return run
 
@@ -64,14 +80,7 @@ def needs_parts(*sets: Any, memory: Any | None, group: Any | None) -> bool:
     """Whether a call goes to :mod:`meddel_fast.sharded`."""
     if memory is not None or group is not None:
         return True
-    for x in sets:
-        if (
-            x is not None
-            and type(x) is not np.ndarray
-            and isinstance(x, (Store, LocalRows, Spread))
-        ):
-            return True
-    return False
+    return any(isinstance(x, _IN_PARTS) for x in sets)
 
 
 # One of two: _core with checked numpy arrays, or _gpu, the same functions with samples on their way

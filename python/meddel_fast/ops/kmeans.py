@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +24,8 @@ from meddel_fast.ops._call import checked, core_of, operation
 
 if TYPE_CHECKING:
     from meddel_fast.common.files import Progress
+
+_LITTLE = 200_000  # elements, which are worked out anew as fast as they are kept
 
 
 @operation
@@ -108,13 +111,13 @@ def kmeans(
     """
     threads = resolve_threads(threads)
     max_iterations = check_int("max_iterations", max_iterations, 0)
-    tol = check_float("tol", tol, 0.0, float(np.finfo("d").max))
+    tol = check_float("tol", tol, 0.0, sys.float_info.max)
     seed = check_int("seed", seed, 0)
     drawn = check_init(init)
     on = choose_device(device, x=x, **({} if drawn else {"init": init}))
     core, rows = core_of(on), checked("x", x, threads, on)
     k = check_int("k", k, 1, rows.n, " (the rows of x)")
-    if drawn and on is None:
+    if drawn and on is None and rows.n * rows.d > _LITTLE:
         rows = rows.prepared()  # what the seeding works out serves the iterations
     work = _Work(core, rows, bool(spherical), check_weights("sample_weight", sample_weight, rows.n),
                  threads)  # fmt: skip
