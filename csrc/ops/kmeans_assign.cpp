@@ -5,6 +5,7 @@
 
 #include "cpu/isa.h"
 #include "ops/kmeans.h"
+#include "screen/groups.h"
 #include "screen/pair_scan.h"
 #include "screen/plan.h"
 
@@ -113,13 +114,14 @@ void Assigner::learn(const ScanSide& centroids) {
   const ScanSide& others = Sample::is_known(metric_, *rows_.x, plan) ? rows_ : centroids;
   const Sample sample(metric_, rows_.positions(), others.positions(), plan);
   if (plan.dense) dense_ = Screen::dense(sample);
-  if (plan.prefix) {
+  if (plan.prefix && !Cells::may_pay(rows_.size(), k_)) {
     prefix_ = choose_prefix(team_, sample, dense_ ? &*dense_ : nullptr, rows_.positions(),
                             centroids.positions(), pairs, typical_bar(sample));
   }
   if (!prefix_ && (screens_forced() || pairs * static_cast<double>(rows_.x->d) > kBounded)) {
     if (copies_.any()) rows_.rows = copies_.distinct;
-    bounded_.emplace(rows_, metric_, sample.map, kept_bytes(*rows_.x, 0));
+    bounded_.emplace(rows_, metric_, sample.map, kept_bytes(*rows_.x, 0),
+                     sort_by_cell(sample.map, centroids));
     return;
   }
   if (prefix_) {
@@ -135,6 +137,22 @@ void Assigner::learn(const ScanSide& centroids) {
   screening_.x_dense = [this](int64_t begin, int64_t end) {
     return (*dense_rows_)(rows_, begin, end);
   };
+}
+
+// Finds cells, and puts the rows of each together.
+std::optional<CellsOfRows> Assigner::sort_by_cell(const PointMap& map, const ScanSide& centroids) {
+  if (!Cells::may_pay(rows_.size(), centroids.size())) return {};
+  CellsOfRows out{Cells(team_, Scaled(map), metric_, centroids), {}};
+  const std::vector<int32_t> cell = out.cells.of(team_, rows_);
+  std::vector<int32_t> group = cell;
+  for (int32_t& c : group) c = c < 0 ? static_cast<int32_t>(out.cells.count()) : c;
+  std::vector<int64_t> sorted;
+  for (const int64_t p : by_group(group, out.cells.count() + 1)) {
+    sorted.push_back(rows_.rows[p]);
+    out.own.push_back(cell[p]);
+  }
+  rows_.rows = std::move(sorted);
+  return out;
 }
 
 std::vector<double> Assigner::drifts(const ScanSide& centroids) const {

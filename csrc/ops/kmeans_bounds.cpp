@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <limits>
 #include <numeric>
 
+#include "base/copies.h"
 #include "cpu/isa.h"
 #include "screen/codes.h"
 
@@ -21,11 +24,13 @@ constexpr int64_t kMany = 256;
 constexpr double kSpare = 0.25;
 constexpr double kPays = 0.8;  // share of comparisons up to which bounds are worth their making
 constexpr double kOpen = 0.6;  // likewise of rows, for the second nearest to be worth looking for
+constexpr double kLeaves = 0.7;  // share of columns up to which cells are worth their keeping
 constexpr int64_t kFew = 3;    // so many times fewer move, likewise
 
 constexpr double kOutward = 0x1p-50;
 constexpr double kUp = 0x1p-22;  // the same in fp32
 constexpr float kMostFloat = 3e38f;
+constexpr float kInfinityFloat = std::numeric_limits<float>::infinity();
 constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 
 double distance_at_most(Metric metric, double score) {
@@ -50,8 +55,8 @@ double less(double bound, double drift) { return (bound - drift) * (1.0 - kOutwa
 Assignment::Assignment(int64_t n)
     : labels(static_cast<size_t>(n), -1), best(static_cast<size_t>(n), -kInfinity) {}
 
-BoundedAssignment::Round::Round(const Scaled& screen, const Centroids& given, Metric metric)
-    : centroids(given), columns(screen, given.side.positions()), size(given.side.size()) {
+BoundedAssignment::Round::Round(const Centroids& given, Metric metric)
+    : centroids(given), size(given.side.size()) {
   const auto d = static_cast<double>(given.side.x->d);
   room = 2.0 * std::sqrt((d + 16.0) * 0x1p-50);
   longest = metric == Metric::kCosine ? 1.0 : 0.0;
@@ -70,22 +75,57 @@ int64_t BoundedAssignment::Round::columns_from(double gap, bool equal) const {
   return std::partition_point(drifts.begin(), drifts.end(), reaches) - drifts.begin();
 }
 
+std::vector<int64_t> BoundedAssignment::Round::places_of(std::vector<int64_t> some) const {
+  for (int64_t& q : some) q = q < 0 ? q : places[q];
+  return some;
+}
+
 double BoundedAssignment::Round::lowered(double bound, int64_t from) const {
   return from < size ? less(bound, drifts[from]) : kInfinity;
 }
 
 BoundedAssignment::BoundedAssignment(const ScanSide& rows, Metric metric, const PointMap& map,
-                                     int64_t kept)
+                                     int64_t kept, std::optional<CellsOfRows> cells)
     : rows_(rows),
       metric_(metric),
       screen_(map),
       lists_fit_(4 * near_bytes(rows) <= kept),
+      cells_(std::move(cells)),
       codes_(screen_, rows, kept - (lists_fit_ ? near_bytes(rows) : 0)),
       upper_(rows.rows.size(), kInfinity),
       far_(rows.rows.size(), -kInfinity) {}
 
 double BoundedAssignment::room(const Round& round, int64_t p) const {
   return round.room * ((metric_ == Metric::kCosine ? 1.0 : rows_.norm(p)) + round.longest);
+}
+
+// Puts the columns of a cell together, filled up to whole blocks.
+void BoundedAssignment::place(Team& team, Round& round) const {
+  const ScanSide& side = round.centroids.side;
+  ScaledColumns all(screen_, side.positions());
+  round.places.resize(static_cast<size_t>(round.size));
+  if (!cells_) {
+    round.columns = std::move(all);
+    round.positions = count_up(round.size);
+    round.places = round.positions;
+    return;
+  }
+  round.placed = cells_->cells.place(team, side);
+  const std::vector<int32_t>& cell = round.placed.cell;
+  round.members.assign(static_cast<size_t>(cells_->cells.count()), 0);
+  for (const int32_t c : cell) ++round.members[c];
+  round.begin.push_back(0);
+  for (const int64_t members : round.members) {
+    round.begin.push_back(round.begin.back() + round_up(members, kBlockColumns));
+  }
+  round.positions.assign(static_cast<size_t>(round.begin.back()), -1);
+  std::vector<int64_t> next = round.begin;
+  for (int64_t q = 0; q < round.size; ++q) {
+    const int64_t column = next[cell[q]]++;
+    round.places[q] = column;
+    round.positions[column] = q;
+  }
+  round.columns = all.gather(round.positions, screen_.width());
 }
 
 void BoundedAssignment::start(Team& team, Round& round) {
@@ -103,7 +143,8 @@ void BoundedAssignment::start(Team& team, Round& round) {
   if (round.seeks) place_lists(team, round);
 }
 
-// The list of a centroid is of those with the highest bounds. Any list would do.
+// The list of a centroid is of those with the highest bounds, among all or those of the nearest
+// cells. Any list would do.
 void BoundedAssignment::make_lists(Team& team, const Round& round) {
   const ScanSide& side = round.centroids.side;
   lists_.assign(round.centroids.drift.size(), {});
@@ -111,20 +152,30 @@ void BoundedAssignment::make_lists(Team& team, const Round& round) {
   if (round.size < kMany || !lists_fit_) return;
   near_.assign(static_cast<size_t>(rows_.size() * kNear), -kMostFloat);
   ScaledCodes codes(screen_, side, side.size() * screen_.width());
-  team.run_range(round.size, Comparer::kRows, [&](int64_t begin, int64_t end, int) {
-    Comparer comparer(codes, side, metric_);
-    std::vector<float> bounds;
-    std::vector<int64_t> order(static_cast<size_t>(round.size));
-    for (int64_t q = begin; q < end; ++q) {
-      comparer.bounds(q, round.columns, round.size, bounds);
-      std::iota(order.begin(), order.end(), int64_t{0});
-      bounds[q] = -std::numeric_limits<float>::infinity();
-      std::nth_element(order.begin(), order.begin() + kNear, order.end(),
-                       [&](int64_t a, int64_t b) { return bounds[a] > bounds[b]; });
-      auto& list = lists_[side.rows[q]];
-      for (int64_t k = 0; k < kNear; ++k) list.push_back(side.rows[order[k]]);
+  const auto list = [&](Comparer& comparer, int64_t q, const ScaledColumns& columns,
+                        const std::vector<int64_t>& positions, std::vector<float>& bounds) {
+    const auto count = static_cast<int64_t>(positions.size());
+    comparer.bounds(q, columns, count, bounds);
+    for (int64_t c = 0; c < count; ++c) {
+      if (positions[c] < 0 || positions[c] == q) bounds[c] = -kInfinityFloat;
     }
-  });
+    std::vector<int64_t> order = count_up(count);
+    std::nth_element(order.begin(), order.begin() + kNear, order.end(),
+                     [&](int64_t a, int64_t b) { return bounds[a] > bounds[b]; });
+    for (int64_t k = 0; k < kNear; ++k) {
+      if (positions[order[k]] >= 0) lists_[side.rows[q]].push_back(side.rows[positions[order[k]]]);
+    }
+  };
+  if (!cells_) {
+    team.run_range(round.size, Comparer::kRows, [&](int64_t begin, int64_t end, int) {
+      Comparer comparer(codes, side, metric_);
+      std::vector<float> bounds;
+      for (int64_t q = begin; q < end; ++q) {
+        list(comparer, q, round.columns, round.positions, bounds);
+      }
+    });
+    return;
+  }
 }
 
 // Where the centroids of the lists stand now, and how far they and the others have come.
@@ -147,7 +198,7 @@ void BoundedAssignment::place_lists(Team& team, Round& round) const {
         round.near_drift[c].push_back(rounded_up(round.centroids.drift[other]));
       }
       if (!lists_[c].empty()) {
-        round.near_columns[c] = round.columns.gather(round.near_positions[c], screen_.width());
+        round.near_columns[c] = round.columns.gather(round.places_of(round.near_positions[c]), screen_.width());
       }
       std::sort(list.begin(), list.end());
       int64_t q = 0;  // the first that is not near
@@ -208,7 +259,10 @@ void BoundedAssignment::choose(const Round& round, Comparer& comparer, int64_t p
   const bool nearer = compared.best >= best;
   best = compared.best;
   if (!round.seeks) {
-    if (nearer) compared.columns = round.moved;
+    if (nearer) {
+      compared.columns = round.moved;
+      compared.gap = std::numeric_limits<double>::denorm_min();
+    }
     if (compared.columns > 0) chosen.push_back(compared);
     return;
   }
@@ -217,7 +271,9 @@ void BoundedAssignment::choose(const Round& round, Comparer& comparer, int64_t p
     compared.columns = 0;
     compared.floor = far;
   } else {
-    compared.columns = round.columns_from(kSpare * (last_far - upper - room));
+    const double gap = kSpare * (last_far - upper - room);
+    if (gap > 0.0) compared.gap = gap;
+    compared.columns = round.columns_from(compared.gap);
     compared.floor = round.lowered(last_far, compared.columns);
   }
   if (compared.open) {
@@ -227,7 +283,7 @@ void BoundedAssignment::choose(const Round& round, Comparer& comparer, int64_t p
     }
     comparer.load({&compared});
     const auto& columns = round.near_columns[label];
-    comparer.compare_near({columns, 0, kNear, round.near_positions[label].data()}, room,
+    comparer.compare_near({columns, 0, kNear, round.near_positions[label].data(), nullptr}, room,
                           round.seconds ? near_of(p) : nullptr);
   } else {
     compared.least = near;
@@ -248,8 +304,7 @@ void BoundedAssignment::run(Team& team, Round& round, Assignment& out) {
     for (const Compared& row : rows) {
       settle(round, row, out);
       open += row.open;
-      columns +=
-          row.columns + static_cast<int64_t>(round.seeks ? round.lists[row.before].size() : 0);
+      columns += row.seen + static_cast<int64_t>(round.seeks ? round.lists[row.before].size() : 0);
     }
     round.compared += columns;
     round.open += open;
@@ -262,24 +317,82 @@ void BoundedAssignment::compare_far(Team& team, int worker, const Round& round, 
   for (Compared& row : chosen) {
     if (row.columns > 0) rows.push_back(&row);
   }
-  std::stable_sort(rows.begin(), rows.end(),
-                   [](const Compared* a, const Compared* b) { return a->columns > b->columns; });
+  if (!cells_) {
+    std::stable_sort(rows.begin(), rows.end(),
+                     [](const Compared* a, const Compared* b) { return a->columns > b->columns; });
+  }
   const auto count = static_cast<int64_t>(rows.size());
   for (int64_t from = 0; from < count; from += Comparer::kRows) {
     team.checkpoint(worker);
     const auto first = rows.begin() + from;
-    const auto last = first + std::min(Comparer::kRows, count - from);
-    comparer.load({first, last});
-    std::vector<const std::vector<int64_t>*> lists;
-    for (auto row = first; round.seeks && row < last; ++row) {
+    const std::vector<Compared*> some(first, first + std::min(Comparer::kRows, count - from));
+    comparer.load(some);
+    Lists lists;
+    for (auto row = some.begin(); round.seeks && row < some.end(); ++row) {
       lists.push_back(&round.lists[(*row)->before]);
     }
-    int64_t left = last - first;
-    for (int64_t tile = 0; tile < (*first)->columns; tile += Comparer::kColumns) {
-      while (first[left - 1]->columns <= tile) --left;
-      const int64_t columns = std::min(Comparer::kColumns, (*first)->columns - tile);
-      comparer.compare_far(left, {round.columns, tile, columns, nullptr}, lists);
+    if (cells_) {
+      compare_cells(round, comparer, some, lists);
+    } else {
+      compare_columns(round, comparer, some, lists);
     }
+  }
+}
+
+void BoundedAssignment::compare_columns(const Round& round, Comparer& comparer,
+                                        const std::vector<Compared*>& rows,
+                                        const Lists& lists) const {
+  std::vector<uint8_t> left(rows.size());
+  std::iota(left.begin(), left.end(), uint8_t{0});
+  const int64_t most = rows.front()->columns;
+  for (int64_t tile = 0; tile < most; tile += Comparer::kColumns) {
+    while (rows[left.back()]->columns <= tile) left.pop_back();
+    const int64_t columns = std::min(Comparer::kColumns, most - tile);
+    comparer.compare_far(
+        left, {round.columns, tile, columns, &round.positions[tile], round.places.data()}, lists);
+  }
+}
+
+// Those of a cell that moved so little that they need not be compared stand at its end.
+void BoundedAssignment::compare_cells(const Round& round, Comparer& comparer,
+                                      const std::vector<Compared*>& rows,
+                                      const Lists& lists) const {
+  const auto cells = static_cast<size_t>(cells_->cells.count());
+  std::vector<uint64_t> wanted(static_cast<size_t>(cells_->cells.columns()), 0);
+  std::vector<uint8_t> some;
+  const auto compare = [&](size_t cell) {
+    const int64_t first = round.begin[cell], last = first + round.members[cell];
+    if (wanted[cell] == 0 || first == last) return;
+    const double farthest = round.drifts[round.positions[first]];
+    double gap = kInfinity;
+    some.clear();
+    for (size_t r = 0; r < rows.size(); ++r) {
+      if ((wanted[cell] >> r & 1) == 0 || farthest < rows[r]->gap) continue;
+      some.push_back(static_cast<uint8_t>(r));
+      gap = std::min(gap, rows[r]->gap);
+    }
+    if (some.empty()) return;
+    for (int64_t tile = first; tile < last; tile += Comparer::kColumns) {
+      if (round.drifts[round.positions[tile]] < gap) break;
+      const int64_t columns = std::min(Comparer::kColumns, last - tile);
+      comparer.compare_far(
+          some, {round.columns, tile, columns, &round.positions[tile], round.places.data()}, lists);
+    }
+  };
+  std::vector<uint64_t> own;
+  if (first_) {
+    for (size_t r = 0; r < rows.size(); ++r) {
+      const int32_t cell = cells_->own[rows[r]->position];
+      if (cell >= 0) wanted[cell] |= uint64_t{1} << r;
+    }
+    own = wanted;
+    for (size_t cell = 0; cell < cells; ++cell) compare(cell);
+    std::fill(wanted.begin(), wanted.end(), uint64_t{0});
+  }
+  comparer.reach_cells(*cells_, round.placed, round.seeks, wanted);
+  for (size_t cell = 0; cell < cells; ++cell) {
+    if (!own.empty()) wanted[cell] &= ~own[cell];
+    compare(cell);
   }
 }
 
@@ -307,7 +420,14 @@ void BoundedAssignment::fill_near(int64_t p, double bound) {
 }
 
 void BoundedAssignment::finish(const Round& round) {
-  const double all = static_cast<double>(round.moved) * static_cast<double>(rows_.size());
+  const auto n = static_cast<double>(rows_.size()), k = static_cast<double>(round.size);
+  if (first_) {
+    all_ = static_cast<double>(round.compared) / n;
+    if (getenv("DBG")) fprintf(stderr, "first: %.1f columns a row of %.0f, cells %d\n", all_, k, cells_ ? (int)cells_->cells.count() : 0);
+    if (cells_ && all_ > kLeaves * k) cells_.reset();
+    if (!cells_) all_ = k;
+  }
+  const double all = all_ * n * static_cast<double>(round.moved) / k;
   const bool pays = static_cast<double>(round.compared) < kPays * all;
   if (!first_) seeks_ = round.seeks && (pays || !sought_);
   const bool known = static_cast<double>(round.open) < kOpen * static_cast<double>(rows_.size());

@@ -34,11 +34,13 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "base/parallel.h"
 #include "base/sides.h"
 #include "base/truth.h"
+#include "ops/kmeans_cells.h"
 #include "ops/kmeans_compare.h"
 #include "screen/scaled.h"
 
@@ -60,15 +62,17 @@ struct Centroids {
 
 class BoundedAssignment {
  public:
-  // Requires that the rows outlive it, and keep their order. `kept` bytes may be used for codes
-  // and bounds by list.
-  BoundedAssignment(const ScanSide& rows, Metric metric, const PointMap& map, int64_t kept);
+  // Requires that the rows outlive it, and keep their order, which is by cell where there are
+  // cells. `kept` bytes may be used for codes and bounds by list.
+  BoundedAssignment(const ScanSide& rows, Metric metric, const PointMap& map, int64_t kept,
+                    std::optional<CellsOfRows> cells);
 
   // Goes on from the last assignment; the first time, from labels of -1. Calls `begins` before the
   // run over the rows that takes the most time.
   template <class Begins>
   void assign(Team& team, const Centroids& centroids, Assignment& out, const Begins& begins) {
-    Round round(screen_, centroids, metric_);
+    Round round(centroids, metric_);
+    place(team, round);
     start(team, round);
     begins();
     run(team, round, out);
@@ -78,17 +82,25 @@ class BoundedAssignment {
  private:
   // What is the same for all rows, and the rows that have to be compared.
   struct Round {
-    Round(const Scaled& screen, const Centroids& given, Metric metric);
+    Round(const Centroids& given, Metric metric);
 
     // The columns whose drift is at least (or above) a gap; all if it is no number.
     int64_t columns_from(double gap, bool equal = true) const;
+
+    // Where some positions (or -1) stand among the columns.
+    std::vector<int64_t> places_of(std::vector<int64_t> some) const;
 
     // What a bound is once it counts no longer for the first columns.
     double lowered(double bound, int64_t from) const;
 
     const Centroids& centroids;
-    const ScaledColumns columns;
     const int64_t size;
+    ScaledColumns columns;           // cell by cell (or all), as they stand within one
+    std::vector<int64_t> positions;  // of the columns; -1 for what fills up a cell
+    std::vector<int64_t> places;     // of the positions among the columns
+    std::vector<int64_t> begin;      // by cell, and the end: its first column
+    std::vector<int64_t> members;    // by cell: how many
+    Cells::Placed placed;
     std::vector<int64_t> position;            // of each centroid, or -1
     std::vector<double> drifts;               // by position, falling
     int64_t moved;                            // columns with a drift
@@ -102,11 +114,12 @@ class BoundedAssignment {
     std::vector<uint8_t> near_moved;   // whether any of them has one
     std::vector<double> far_drift;     // the greatest of the others
     std::atomic<int64_t> open{0};      // rows that near ones might be nearer to
-    std::atomic<int64_t> compared{0};  // columns, of all rows
+    std::atomic<int64_t> compared{0};  // columns, of all rows, with centres of cells
     double room;                       // a length
     double longest;
   };
 
+  void place(Team& team, Round& round) const;
   void start(Team& team, Round& round);
   void make_lists(Team& team, const Round& round);
   void place_lists(Team& team, Round& round) const;
@@ -116,8 +129,13 @@ class BoundedAssignment {
   void fill_near(int64_t p, double bound);
   float* near_of(int64_t p) { return &near_[p * kNear]; }
   void run(Team& team, Round& round, Assignment& out);
+  using Lists = std::vector<const std::vector<int64_t>*>;
   void compare_far(Team& team, int worker, const Round& round, Comparer& comparer,
                    std::vector<Compared>& chosen) const;
+  void compare_columns(const Round& round, Comparer& comparer, const std::vector<Compared*>& rows,
+                       const Lists& lists) const;
+  void compare_cells(const Round& round, Comparer& comparer, const std::vector<Compared*>& rows,
+                     const Lists& lists) const;
   void settle(const Round& round, const Compared& row, Assignment& out);
   void finish(const Round& round);
   double room(const Round& round, int64_t p) const;
@@ -126,6 +144,7 @@ class BoundedAssignment {
   const Metric metric_;
   const Scaled screen_;
   const bool lists_fit_;
+  std::optional<CellsOfRows> cells_;
   ScaledCodes codes_;
   std::vector<double> upper_;  // by position, as the next two
   std::vector<double> far_;
@@ -136,6 +155,7 @@ class BoundedAssignment {
   bool sought_ = false;  // whether they were the last time
   bool seconds_ = true;  // likewise second nearest ones of the lists
   int64_t renewed_ = 0;  // centroids that moved when rows without bounds were last given some
+  double all_ = 0.0;     // columns that a row is compared with where nothing is known of it
 };
 
 }  // namespace meddel
