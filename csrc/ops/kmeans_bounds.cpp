@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
 #include <limits>
 #include <numeric>
 
@@ -24,13 +22,11 @@ constexpr int64_t kMany = 256;
 constexpr double kSpare = 0.25;
 constexpr double kPays = 0.8;  // share of comparisons up to which bounds are worth their making
 constexpr double kOpen = 0.6;  // likewise of rows, for the second nearest to be worth looking for
-constexpr double kLeaves = 0.7;  // share of columns up to which cells are worth their keeping
 constexpr int64_t kFew = 3;    // so many times fewer move, likewise
 
 constexpr double kOutward = 0x1p-50;
 constexpr double kUp = 0x1p-22;  // the same in fp32
 constexpr float kMostFloat = 3e38f;
-constexpr float kInfinityFloat = std::numeric_limits<float>::infinity();
 constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 
 double distance_at_most(Metric metric, double score) {
@@ -75,11 +71,6 @@ int64_t BoundedAssignment::Round::columns_from(double gap, bool equal) const {
   return std::partition_point(drifts.begin(), drifts.end(), reaches) - drifts.begin();
 }
 
-std::vector<int64_t> BoundedAssignment::Round::places_of(std::vector<int64_t> some) const {
-  for (int64_t& q : some) q = q < 0 ? q : places[q];
-  return some;
-}
-
 double BoundedAssignment::Round::lowered(double bound, int64_t from) const {
   return from < size ? less(bound, drifts[from]) : kInfinity;
 }
@@ -99,7 +90,7 @@ double BoundedAssignment::room(const Round& round, int64_t p) const {
   return round.room * ((metric_ == Metric::kCosine ? 1.0 : rows_.norm(p)) + round.longest);
 }
 
-// Puts the columns of a cell together, filled up to whole blocks.
+// Puts the columns of a cell together, by falling drift and filled up to whole blocks.
 void BoundedAssignment::place(Team& team, Round& round) const {
   const ScanSide& side = round.centroids.side;
   ScaledColumns all(screen_, side.positions());
@@ -113,7 +104,11 @@ void BoundedAssignment::place(Team& team, Round& round) const {
   round.placed = cells_->cells.place(team, side);
   const std::vector<int32_t>& cell = round.placed.cell;
   round.members.assign(static_cast<size_t>(cells_->cells.count()), 0);
-  for (const int32_t c : cell) ++round.members[c];
+  round.moved_members = round.members;
+  for (int64_t q = 0; q < round.size; ++q) {
+    ++round.members[cell[q]];
+    if (q < round.moved) ++round.moved_members[cell[q]];
+  }
   round.begin.push_back(0);
   for (const int64_t members : round.members) {
     round.begin.push_back(round.begin.back() + round_up(members, kBlockColumns));
@@ -129,7 +124,7 @@ void BoundedAssignment::place(Team& team, Round& round) const {
 }
 
 void BoundedAssignment::start(Team& team, Round& round) {
-  round.seeks = !first_ && (seeks_ || 5 * round.moved < 2 * renewed_);
+  round.seeks = !first_ && !cells_ && (seeks_ || 5 * round.moved < 2 * renewed_);
   if (round.seeks && !sought_) renewed_ = round.moved;
   if (!round.seeks) {
     lists_.clear();
@@ -143,8 +138,7 @@ void BoundedAssignment::start(Team& team, Round& round) {
   if (round.seeks) place_lists(team, round);
 }
 
-// The list of a centroid is of those with the highest bounds, among all or those of the nearest
-// cells. Any list would do.
+// The list of a centroid is of those with the highest bounds. Any list would do.
 void BoundedAssignment::make_lists(Team& team, const Round& round) {
   const ScanSide& side = round.centroids.side;
   lists_.assign(round.centroids.drift.size(), {});
@@ -152,30 +146,20 @@ void BoundedAssignment::make_lists(Team& team, const Round& round) {
   if (round.size < kMany || !lists_fit_) return;
   near_.assign(static_cast<size_t>(rows_.size() * kNear), -kMostFloat);
   ScaledCodes codes(screen_, side, side.size() * screen_.width());
-  const auto list = [&](Comparer& comparer, int64_t q, const ScaledColumns& columns,
-                        const std::vector<int64_t>& positions, std::vector<float>& bounds) {
-    const auto count = static_cast<int64_t>(positions.size());
-    comparer.bounds(q, columns, count, bounds);
-    for (int64_t c = 0; c < count; ++c) {
-      if (positions[c] < 0 || positions[c] == q) bounds[c] = -kInfinityFloat;
+  team.run_range(round.size, Comparer::kRows, [&](int64_t begin, int64_t end, int) {
+    Comparer comparer(codes, side, metric_);
+    std::vector<float> bounds;
+    std::vector<int64_t> order(static_cast<size_t>(round.size));
+    for (int64_t q = begin; q < end; ++q) {
+      comparer.bounds(q, round.columns, round.size, bounds);
+      std::iota(order.begin(), order.end(), int64_t{0});
+      bounds[q] = -std::numeric_limits<float>::infinity();
+      std::nth_element(order.begin(), order.begin() + kNear, order.end(),
+                       [&](int64_t a, int64_t b) { return bounds[a] > bounds[b]; });
+      auto& list = lists_[side.rows[q]];
+      for (int64_t k = 0; k < kNear; ++k) list.push_back(side.rows[order[k]]);
     }
-    std::vector<int64_t> order = count_up(count);
-    std::nth_element(order.begin(), order.begin() + kNear, order.end(),
-                     [&](int64_t a, int64_t b) { return bounds[a] > bounds[b]; });
-    for (int64_t k = 0; k < kNear; ++k) {
-      if (positions[order[k]] >= 0) lists_[side.rows[q]].push_back(side.rows[positions[order[k]]]);
-    }
-  };
-  if (!cells_) {
-    team.run_range(round.size, Comparer::kRows, [&](int64_t begin, int64_t end, int) {
-      Comparer comparer(codes, side, metric_);
-      std::vector<float> bounds;
-      for (int64_t q = begin; q < end; ++q) {
-        list(comparer, q, round.columns, round.positions, bounds);
-      }
-    });
-    return;
-  }
+  });
 }
 
 // Where the centroids of the lists stand now, and how far they and the others have come.
@@ -198,7 +182,7 @@ void BoundedAssignment::place_lists(Team& team, Round& round) const {
         round.near_drift[c].push_back(rounded_up(round.centroids.drift[other]));
       }
       if (!lists_[c].empty()) {
-        round.near_columns[c] = round.columns.gather(round.places_of(round.near_positions[c]), screen_.width());
+        round.near_columns[c] = round.columns.gather(round.near_positions[c], screen_.width());
       }
       std::sort(list.begin(), list.end());
       int64_t q = 0;  // the first that is not near
@@ -259,10 +243,7 @@ void BoundedAssignment::choose(const Round& round, Comparer& comparer, int64_t p
   const bool nearer = compared.best >= best;
   best = compared.best;
   if (!round.seeks) {
-    if (nearer) {
-      compared.columns = round.moved;
-      compared.gap = std::numeric_limits<double>::denorm_min();
-    }
+    if (nearer) compared.columns = round.moved;
     if (compared.columns > 0) chosen.push_back(compared);
     return;
   }
@@ -271,9 +252,7 @@ void BoundedAssignment::choose(const Round& round, Comparer& comparer, int64_t p
     compared.columns = 0;
     compared.floor = far;
   } else {
-    const double gap = kSpare * (last_far - upper - room);
-    if (gap > 0.0) compared.gap = gap;
-    compared.columns = round.columns_from(compared.gap);
+    compared.columns = round.columns_from(kSpare * (last_far - upper - room));
     compared.floor = round.lowered(last_far, compared.columns);
   }
   if (compared.open) {
@@ -332,7 +311,7 @@ void BoundedAssignment::compare_far(Team& team, int worker, const Round& round, 
       lists.push_back(&round.lists[(*row)->before]);
     }
     if (cells_) {
-      compare_cells(round, comparer, some, lists);
+      compare_cells(round, comparer, some);
     } else {
       compare_columns(round, comparer, some, lists);
     }
@@ -353,47 +332,43 @@ void BoundedAssignment::compare_columns(const Round& round, Comparer& comparer,
   }
 }
 
-// Those of a cell that moved so little that they need not be compared stand at its end.
+// A row's own cell comes first where nothing is known of it: the others are measured by what it
+// finds there.
 void BoundedAssignment::compare_cells(const Round& round, Comparer& comparer,
-                                      const std::vector<Compared*>& rows,
-                                      const Lists& lists) const {
-  const auto cells = static_cast<size_t>(cells_->cells.count());
-  std::vector<uint64_t> wanted(static_cast<size_t>(cells_->cells.columns()), 0);
+                                      const std::vector<Compared*>& rows) const {
+  std::vector<uint64_t> own, wanted(static_cast<size_t>(cells_->cells.columns()), 0);
   std::vector<uint8_t> some;
-  const auto compare = [&](size_t cell) {
-    const int64_t first = round.begin[cell], last = first + round.members[cell];
-    if (wanted[cell] == 0 || first == last) return;
-    const double farthest = round.drifts[round.positions[first]];
-    double gap = kInfinity;
-    some.clear();
-    for (size_t r = 0; r < rows.size(); ++r) {
-      if ((wanted[cell] >> r & 1) == 0 || farthest < rows[r]->gap) continue;
-      some.push_back(static_cast<uint8_t>(r));
-      gap = std::min(gap, rows[r]->gap);
-    }
-    if (some.empty()) return;
-    for (int64_t tile = first; tile < last; tile += Comparer::kColumns) {
-      if (round.drifts[round.positions[tile]] < gap) break;
-      const int64_t columns = std::min(Comparer::kColumns, last - tile);
-      comparer.compare_far(
-          some, {round.columns, tile, columns, &round.positions[tile], round.places.data()}, lists);
+  const auto compare = [&] {
+    for (size_t cell = 0; cell < round.members.size(); ++cell) {
+      bool all = false;  // whether some row is compared with those, too, that did not move
+      some.clear();
+      for (size_t r = 0; wanted[cell] != 0 && r < rows.size(); ++r) {
+        if ((wanted[cell] >> r & 1) == 0) continue;
+        some.push_back(static_cast<uint8_t>(r));
+        all = all || rows[r]->columns > round.moved;
+      }
+      const int64_t count = all ? round.members[cell] : round.moved_members[cell];
+      if (some.empty() || count == 0) continue;
+      const int64_t first = round.begin[cell];
+      for (int64_t at = first; at < first + count; at += Comparer::kColumns) {
+        const int64_t columns = std::min(Comparer::kColumns, first + count - at);
+        comparer.compare_far(
+            some, {round.columns, at, columns, &round.positions[at], round.places.data()}, {});
+      }
     }
   };
-  std::vector<uint64_t> own;
   if (first_) {
     for (size_t r = 0; r < rows.size(); ++r) {
       const int32_t cell = cells_->own[rows[r]->position];
       if (cell >= 0) wanted[cell] |= uint64_t{1} << r;
     }
-    own = wanted;
-    for (size_t cell = 0; cell < cells; ++cell) compare(cell);
-    std::fill(wanted.begin(), wanted.end(), uint64_t{0});
+    compare();
+    own.swap(wanted);
+    wanted.assign(own.size(), 0);
   }
-  comparer.reach_cells(*cells_, round.placed, round.seeks, wanted);
-  for (size_t cell = 0; cell < cells; ++cell) {
-    if (!own.empty()) wanted[cell] &= ~own[cell];
-    compare(cell);
-  }
+  comparer.reach_cells(*cells_, round.placed, wanted);
+  for (size_t cell = 0; cell < own.size(); ++cell) wanted[cell] &= ~own[cell];
+  compare();
 }
 
 void BoundedAssignment::settle(const Round& round, const Compared& row, Assignment& out) {
@@ -423,9 +398,6 @@ void BoundedAssignment::finish(const Round& round) {
   const auto n = static_cast<double>(rows_.size()), k = static_cast<double>(round.size);
   if (first_) {
     all_ = static_cast<double>(round.compared) / n;
-    if (getenv("DBG")) fprintf(stderr, "first: %.1f columns a row of %.0f, cells %d\n", all_, k, cells_ ? (int)cells_->cells.count() : 0);
-    if (cells_ && all_ > kLeaves * k) cells_.reset();
-    if (!cells_) all_ = k;
   }
   const double all = all_ * n * static_cast<double>(round.moved) / k;
   const bool pays = static_cast<double>(round.compared) < kPays * all;

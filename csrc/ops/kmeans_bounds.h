@@ -20,6 +20,9 @@
 // Where bounds save too little (isotropic rows: all centroids are about equally far), they are
 // given up, until half as many centroids move: rows are then compared with those that moved alone.
 //
+// Of very many centroids, whole cells are left out instead (kmeans_cells.h) where these tell more:
+// a row that is to be compared is compared with the cells that it reaches.
+//
 // Room. The truth's squared distance is off the real one by at most
 // err = (d + 16) 2^-51 (|x|^2 + |c|^2) (bounds.h; |x| = |c| = 1 for cosines). Real distances l > u
 // of two centroids have truths of the same order where l^2 - err > u^2 + err, so if
@@ -79,6 +82,9 @@ class BoundedAssignment {
     finish(round);
   }
 
+  // With how many centroids, and centres of cells, a row was compared the first time, on average.
+  double columns() const { return all_; }
+
  private:
   // What is the same for all rows, and the rows that have to be compared.
   struct Round {
@@ -87,20 +93,18 @@ class BoundedAssignment {
     // The columns whose drift is at least (or above) a gap; all if it is no number.
     int64_t columns_from(double gap, bool equal = true) const;
 
-    // Where some positions (or -1) stand among the columns.
-    std::vector<int64_t> places_of(std::vector<int64_t> some) const;
-
     // What a bound is once it counts no longer for the first columns.
     double lowered(double bound, int64_t from) const;
 
     const Centroids& centroids;
     const int64_t size;
-    ScaledColumns columns;           // cell by cell (or all), as they stand within one
-    std::vector<int64_t> positions;  // of the columns; -1 for what fills up a cell
-    std::vector<int64_t> places;     // of the positions among the columns
-    std::vector<int64_t> begin;      // by cell, and the end: its first column
-    std::vector<int64_t> members;    // by cell: how many
-    Cells::Placed placed;
+    ScaledColumns columns;                    // by position, or cell by cell
+    std::vector<int64_t> positions;           // of the columns; -1 for what fills up a cell
+    std::vector<int64_t> places;              // of the positions among the columns
+    Cells::Placed placed;                     // the cells, if any
+    std::vector<int64_t> begin;               // by cell, and the end: its first column
+    std::vector<int64_t> members;             // by cell: how many columns
+    std::vector<int64_t> moved_members;       // and how many of them, the first ones, have a drift
     std::vector<int64_t> position;            // of each centroid, or -1
     std::vector<double> drifts;               // by position, falling
     int64_t moved;                            // columns with a drift
@@ -134,8 +138,8 @@ class BoundedAssignment {
                    std::vector<Compared>& chosen) const;
   void compare_columns(const Round& round, Comparer& comparer, const std::vector<Compared*>& rows,
                        const Lists& lists) const;
-  void compare_cells(const Round& round, Comparer& comparer, const std::vector<Compared*>& rows,
-                     const Lists& lists) const;
+  void compare_cells(const Round& round, Comparer& comparer,
+                     const std::vector<Compared*>& rows) const;
   void settle(const Round& round, const Compared& row, Assignment& out);
   void finish(const Round& round);
   double room(const Round& round, int64_t p) const;
@@ -144,7 +148,7 @@ class BoundedAssignment {
   const Metric metric_;
   const Scaled screen_;
   const bool lists_fit_;
-  std::optional<CellsOfRows> cells_;
+  const std::optional<CellsOfRows> cells_;  // instead of bounds
   ScaledCodes codes_;
   std::vector<double> upper_;  // by position, as the next two
   std::vector<double> far_;

@@ -12,11 +12,11 @@
 namespace meddel {
 namespace {
 
-constexpr int64_t kRows = 64;       // codes at a time
-constexpr int64_t kLeast = 1024;    // fewer centroids are compared as fast as cells are
+constexpr int64_t kRows = 64;         // codes at a time
+constexpr int64_t kLeast = 1024;      // fewer centroids are compared as fast as cells are
 constexpr int64_t kLeastRows = 8192;  // with fewer rows, finding cells is a large part of it
-constexpr int64_t kSampled = 16;    // centroids a cell that its centre is learned from
-constexpr int64_t kUpdates = 3;     // of the centres
+constexpr int64_t kSampled = 16;      // centroids a cell that its centre is learned from
+constexpr int64_t kUpdates = 3;       // of the centres
 constexpr float kAlwaysReached = 1e30f, kNeverReached = -3e38f;
 constexpr double kRounded = 0x1p-19;  // twice the share by which fp32 may be off
 
@@ -110,7 +110,7 @@ void Cells::measure(Team& team, const ScanSide& centres) {
 }
 
 // The nearest centre: that of the greatest s_u s_m q_u'q_m - |m|^2 / 2.
-std::vector<int32_t> Cells::of(Team& team, const ScanSide& side) const {
+std::vector<int32_t> Cells::of(Team& team, const Positions& side) const {
   std::vector<float> traits = centres_.traits;
   double longest = 0.0;
   for (int64_t c = 0; c < columns(); ++c) {
@@ -121,25 +121,29 @@ std::vector<int32_t> Cells::of(Team& team, const ScanSide& side) const {
     if (counts) longest = std::max(longest, std::sqrt(squares_[c]));
   }
   std::vector<int32_t> out(side.rows.size());
-  team.run_range(side.size(), 16 * kRows, [&](int64_t first, int64_t last, int worker) {
-    std::vector<int32_t> bits(static_cast<size_t>(columns()));
-    team.checkpoint(worker);
-    each_coded(side.positions(), first, last, [&](int64_t p, const Coded& coded) {
-      out[p] = -1;
-      if (coded.square == kInfinity) return;
-      const double height = std::sqrt(coded.square) + longest;  // so that no bits are negative
-      const ScaledRow row{coded.row.step, 0.0f, 0.0f, static_cast<float>(0.51 * height * height)};
-      kernels().reach(coded.products, columns(), row, traits.data(), bits.data());
-      const int64_t c = kernels().highest(bits.data(), count());
-      if (squares_[c] < kInfinity) out[p] = static_cast<int32_t>(c);
-    });
-  });
+  team.run_range(static_cast<int64_t>(side.rows.size()), 16 * kRows,
+                 [&](int64_t first, int64_t last, int worker) {
+                   std::vector<int32_t> bits(static_cast<size_t>(columns()));
+                   team.checkpoint(worker);
+                   each_coded(side, first, last, [&](int64_t p, const Coded& coded) {
+                     out[p] = -1;
+                     if (coded.square == kInfinity) return;
+                     const double height =
+                         std::sqrt(coded.square) + longest;  // so that no bits are negative
+                     const ScaledRow row{coded.row.step, 0.0f, 0.0f,
+                                         static_cast<float>(0.51 * height * height)};
+                     kernels().reach(coded.products, columns(), row, traits.data(), bits.data());
+                     const int64_t c = kernels().highest(bits.data(), count());
+                     if (squares_[c] < kInfinity) out[p] = static_cast<int32_t>(c);
+                   });
+                 });
   return out;
 }
 
 Cells::Placed Cells::place(Team& team, const ScanSide& centroids) const {
   const int64_t count = this->count();
-  Placed out{of(team, centroids), std::vector<float>(static_cast<size_t>(4 * count * columns()))};
+  Placed out{of(team, centroids.positions()),
+             std::vector<float>(static_cast<size_t>(4 * count * columns()))};
   std::vector<uint8_t> all(static_cast<size_t>(count), 0);  // whether it has some not screened
   for (int32_t& cell : out.cell) {
     if (cell < 0) all[cell = static_cast<int32_t>(count - 1)] = 1;
@@ -195,7 +199,8 @@ void Cells::write_column(int64_t from, int64_t to, double least, std::vector<flo
 
 ScaledRow Cells::reaching(const ScaledRow& row, int64_t cell, int32_t product, double level) const {
   if (row.rest >= kAlwaysReached || cell < 0) return {0.0f, 0.0f, 0.0f, kAlwaysReached};
-  const double r = std::sqrt(std::max(0.0, 2.0 * (most_ - level))) + static_cast<double>(row.rounding);
+  const double r =
+      std::sqrt(std::max(0.0, 2.0 * (most_ - level))) + static_cast<double>(row.rounding);
   const double own = static_cast<double>(row.step) * steps_[cell] * static_cast<double>(product);
   return {row.step, static_cast<float>(-own), row.length, up(r + kRounded * r)};
 }

@@ -47,7 +47,7 @@ class Cells {
   int64_t columns() const { return static_cast<int64_t>(centres_.start.size()); }  // filled up
 
   // The cell of each position of a side; none (-1) where it is not screened.
-  std::vector<int32_t> of(Team& team, const ScanSide& side) const;
+  std::vector<int32_t> of(Team& team, const Positions& side) const;
 
   // The centres as columns of Kernels::scores.
   const ScaledColumns& centres() const { return centres_; }

@@ -12,8 +12,6 @@ namespace {
 
 constexpr int32_t kOut = -1'000'000'000;  // a sum that reaches nothing, as a rule
 
-constexpr double kCellSpare = 1.125;
-
 constexpr double kOutward = 0x1p-50;
 constexpr double kUp = 0x1p-22;           // the same in fp32,
 constexpr double kLeastFloat = 0x1p-148;  // whose subnormal numbers are off by less
@@ -182,27 +180,24 @@ void Comparer::compare_far(const std::vector<uint8_t>& rows, const Columns& colu
   }
 }
 
-void Comparer::reach_cells(const CellsOfRows& cells, const Cells::Placed& placed, bool bounded,
+void Comparer::reach_cells(const CellsOfRows& cells, const Cells::Placed& placed,
                            std::vector<uint64_t>& wanted) {
   const auto rows = static_cast<int64_t>(loaded_.size()), columns = cells.cells.columns();
-  const double spare = bounded ? kCellSpare : 1.0;
-  cell_sums_.resize(static_cast<size_t>(kRows * columns));
   const ScaledColumns& centres = cells.cells.centres();
+  cell_sums_.resize(static_cast<size_t>(kRows * columns));
   kernels().scores(bytes_.data(), none_.data(), round_up(rows, 4), centres.packed.data(),
                    centres.start.data(), columns / kBlockColumns, width_, cell_sums_.data(),
                    columns);
-  bits_.resize(static_cast<size_t>(std::max(columns, kColumns)));
+  bits_.resize(std::max(bits_.size(), static_cast<size_t>(columns)));
   found_.resize(bits_.size());
   for (int64_t r = 0; r < rows; ++r) {
     Compared& row = *loaded_[r];
-    const double most = codes_.screen.most(), level = codes_.screen.level(row.best);
-    const double lowered = most - spare * spare * std::max(0.0, most - level);
-    if (bounded) row.far = std::max(row.far, codes_.screen.score(0.0f, lowered));
     const int32_t own = cells.own[row.position];
     const int32_t* sums = &cell_sums_[r * columns];
-    const ScaledRow reaching = cells.cells.reaching(traits_[r], own, own < 0 ? 0 : sums[own], lowered);
-    kernels().reach(sums, columns, reaching, cells.cells.line(placed, std::max(own, 0)),
-                    bits_.data());
+    kernels().reach(sums, columns,
+                    cells.cells.reaching(traits_[r], own, own < 0 ? 0 : sums[own],
+                                         codes_.screen.level(row.best)),
+                    cells.cells.line(placed, std::max(own, 0)), bits_.data());
     const int32_t count = kernels().at_least(bits_.data(), columns, 0, found_.data());
     for (int32_t k = 0; k < count; ++k) wanted[found_[k]] |= uint64_t{1} << r;
     row.seen += columns;

@@ -27,8 +27,7 @@ struct Compared {
   int64_t label = -1;        // its nearest centroid so far
   int64_t before = -1;       // the same, before it was compared with any
   int64_t own = -1;          // the label's column
-  int64_t columns = 0;       // far ones that it is compared with: so many of the first,
-  double gap = -kInfinity;   // which are those that came so far at least
+  int64_t columns = 0;       // far ones that it is compared with: so many of the first
   int64_t seen = 0;          // columns that it was compared with in the end
   bool open = false;         // whether it is compared with those near its centroid
   double best = -kInfinity;  // the score with the label
@@ -112,9 +111,8 @@ class Comparer {
   void compare_far(const std::vector<uint8_t>& rows, const Columns& columns,
                    const std::vector<const std::vector<int64_t>*>& out);
 
-  // Sets bit r of each cell in which there may be one nearer to row r, or (bounded) one less than
-  // `spare` times as far as its label, which their `far` takes note of.
-  void reach_cells(const CellsOfRows& cells, const Cells::Placed& placed, bool bounded,
+  // Sets bit r of each cell that may have a centroid nearer to row r than its label.
+  void reach_cells(const CellsOfRows& cells, const Cells::Placed& placed,
                    std::vector<uint64_t>& wanted);
 
   // The bounds of one row with the first columns, 0 for a score that all exceed.
