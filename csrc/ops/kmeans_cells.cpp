@@ -186,7 +186,7 @@ void Cells::write_column(int64_t from, int64_t to, double least, std::vector<flo
   const double a = squares_[from], b = squares_[to], inner = inner_[from * count() + to];
   const double apart = std::sqrt(std::max(0.0, a + b - 2.0 * inner));
   of[3 * kBlockColumns] = kAlwaysReached;
-  if (from == to || least == -kInfinity || !(apart > 1e-5 * (std::sqrt(a) + std::sqrt(b)))) return;
+  if (least == -kInfinity || !(apart > 1e-5 * (std::sqrt(a) + std::sqrt(b)))) return;
   // h_AB, and what fp64 may be off by.
   const double sizes = std::sqrt(a) + std::sqrt(b) + std::abs(least) / apart;
   const double h = (least - inner + a) / apart, off = 1e-9 * (sizes + (a + b) / apart);
