@@ -1,5 +1,5 @@
-"""Cells of centroids are ruled out as a whole only where none of them can be a row's nearest: labels
-are those of the plain way, at first and after each update."""
+"""Cells of centroids are ruled out as a whole only where none of them can be a row's nearest:
+labels are those of the plain way, at first and after each update."""
 
 from __future__ import annotations
 
@@ -80,21 +80,20 @@ def test_copies(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("spherical", [False, True])
-@pytest.mark.parametrize("d", [2, 5, 40])
-def test_on_a_line(d: int, spherical: bool) -> None:
+@pytest.mark.parametrize("d", [2, 3, 12])
+def test_on_lines(d: int, spherical: bool) -> None:
     """Rows halfway between two centroids, on the line through them: as far from one's cell along
     the line as from the centroid itself, so that nothing but the room for what codes are off by
     keeps a cell that has the nearest, or the lower one of two that are equally near."""
     rng = np.random.default_rng(d)
-    for scale in (1.0, 0.37, 2.0**-9):
-        along = np.zeros(d) if d == 2 else rng.normal(size=d)
-        along[0] = 1.0
-        base = 700 * rng.normal(size=d) if spherical else np.zeros(d)
-        places = np.arange(640)[:, None] * scale * along + base
-        halfway = 0.5 * (places[1:] + places[:-1])
-        nearly = halfway + scale * along * rng.choice([-1e-3, 1e-3, 1e-6, -1e-6], size=(639, 1))
-        x = np.concatenate([halfway, nearly]).astype("f")
-        check(x, places[rng.permutation(640)].astype("f"), (0, 2), spherical=spherical)
+    for step in (0.02, 0.05, 0.1):
+        along = rng.normal(size=(6, 1, d))
+        along /= np.linalg.norm(along, axis=2, keepdims=True)
+        places = 2 * rng.normal(size=(6, 1, d)) + step * np.arange(30)[:, None] * along
+        halfway = 0.5 * (places[:, 1:] + places[:, :-1])
+        share = step * rng.choice([0, 1e-3, -1e-3, 1e-5, -1e-5], size=(4, 6, 29, 1))
+        x = (halfway + share * along).reshape(-1, d).astype("f")
+        check(x, rng.permutation(places.reshape(-1, d)).astype("f"), (0, 1), spherical=spherical)
 
 
 @pytest.mark.parametrize("spherical", [False, True])
@@ -108,6 +107,18 @@ def test_on_lines_between_tight_groups(spherical: bool) -> None:
         share = rng.choice([0.5, 0.5001, 0.4999], size=(1500, 1))
         x = (share * init[a] + (1 - share) * init[b]).astype("f")
         check(x, init, (0, 2), spherical=spherical)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_centroids_beyond_the_screen(seed: int) -> None:
+    """Rows that are screened just so, whose nearest centroid is not."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(2000, 8))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    outer = np.array([3.9, 3.97, 4.0, 4.04])[:, None, None] * x[:2]
+    rows, seeds = outer[1:3].reshape(-1, 8), outer[::3].reshape(-1, 8)
+    init = np.concatenate([x[200:456], seeds])[rng.permutation(260)]
+    check(np.concatenate([x, rows]).astype("f"), init.astype("f"), (0, 2), spherical=False)
 
 
 def test_many_by_size(rng: np.random.Generator) -> None:
