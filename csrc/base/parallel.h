@@ -35,6 +35,9 @@ class Team {
   // How many there may be, with the caller's.
   int most() const { return most_; }
 
+  // For an operation that is a step of this one: polls as this does, and tells of no progress.
+  Context quiet() const { return {most_, context_.poll}; }
+
   // Calls body(chunk, worker) for every chunk in [0, chunks), worker in [0, most()); returns when
   // all are done. Cancellation waits for a chunk's end, or for its next call of checkpoint.
   void run(int64_t chunks, const std::function<void(int64_t, int)>& body);

@@ -5,6 +5,7 @@
 
 #include "cpu/isa.h"
 #include "ops/kmeans.h"
+#include "screen/groups.h"
 #include "screen/pair_scan.h"
 #include "screen/plan.h"
 
@@ -13,6 +14,9 @@ namespace {
 
 // In multiply-adds an iteration: smaller ones are done before bounds that last pay.
 constexpr double kBounded = 2.5e8;
+
+constexpr int64_t kTried = 512;  // rows that cells are tried on
+constexpr double kWorth = 0.6;   // of the work without them, up to which they are used
 
 // The scores of the rows of the first positions with their centroids, or of those of unknown score.
 enum class Which { kAll, kUnknown };
@@ -117,9 +121,13 @@ void Assigner::learn(const ScanSide& centroids) {
     prefix_ = choose_prefix(team_, sample, dense_ ? &*dense_ : nullptr, rows_.positions(),
                             centroids.positions(), pairs, typical_bar(sample));
   }
-  if (!prefix_ && (screens_forced() || pairs * static_cast<double>(rows_.x->d) > kBounded)) {
-    if (copies_.any()) rows_.rows = copies_.distinct;
-    bounded_.emplace(rows_, metric_, sample.map, kept_bytes(*rows_.x, 0));
+  const bool large = screens_forced() || pairs * static_cast<double>(rows_.x->d) > kBounded;
+  std::optional<CellsOfRows> cells =
+      large ? sort_by_cell(sample.map, centroids) : std::optional<CellsOfRows>();
+  if (cells || (!prefix_ && large)) {
+    prefix_.reset();
+    if (copies_.any() && !cells) rows_.rows = copies_.distinct;
+    bounded_.emplace(rows_, metric_, sample.map, kept_bytes(*rows_.x, 0), std::move(cells));
     return;
   }
   if (prefix_) {
@@ -135,6 +143,36 @@ void Assigner::learn(const ScanSide& centroids) {
   screening_.x_dense = [this](int64_t begin, int64_t end) {
     return (*dense_rows_)(rows_, begin, end);
   };
+}
+
+// Finds cells, and puts the rows of each together; none where they leave too much of some rows.
+std::optional<CellsOfRows> Assigner::sort_by_cell(const PointMap& map, const ScanSide& centroids) {
+  std::vector<int64_t> rows = copies_.any() ? copies_.distinct : rows_.rows;
+  const auto n = static_cast<int64_t>(rows.size());
+  if (!Cells::may_pay(n, centroids.size())) return {};
+  const Cells cells(team_, Scaled(map), metric_, centroids);
+  if (!groups_forced()) {
+    ScanSide some{rows_.x, {}, rows_.squares, rows_.norms};
+    for (int64_t s = 0; s < kTried; ++s) some.rows.push_back(rows[s * n / kTried]);
+    BoundedAssignment trial(some, metric_, map, 0,
+                            CellsOfRows{cells, cells.of(team_, some.positions())});
+    Assignment out(rows_.x->n);
+    const std::vector<double> unknown(static_cast<size_t>(k_), kInfinity);
+    trial.assign(team_, {centroids, unknown}, out, [] {});
+    const auto d = static_cast<double>(rows_.x->d), k = static_cast<double>(centroids.size());
+    const double width = prefix_ ? static_cast<double>(prefix_->width()) : d;
+    if (trial.columns() * d > kWorth * k * width) return {};
+  }
+  const std::vector<int32_t> cell = cells.of(team_, {*rows_.x, rows_.norms, rows});
+  std::vector<int32_t> group = cell;
+  for (int32_t& c : group) c = c < 0 ? static_cast<int32_t>(cells.count()) : c;
+  CellsOfRows out{cells, {}};
+  rows_.rows.clear();
+  for (const int64_t p : by_group(group, cells.count() + 1)) {
+    rows_.rows.push_back(rows[p]);
+    out.own.push_back(cell[p]);
+  }
+  return out;
 }
 
 std::vector<double> Assigner::drifts(const ScanSide& centroids) const {

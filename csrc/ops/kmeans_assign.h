@@ -32,6 +32,7 @@ class Assigner {
 
  private:
   void learn(const ScanSide& centroids);
+  std::optional<CellsOfRows> sort_by_cell(const PointMap& map, const ScanSide& centroids);
   std::vector<double> drifts(const ScanSide& centroids) const;
   void scan(const ScanSide& centroids, const std::vector<double>& drift,
             const std::function<void()>& begins);

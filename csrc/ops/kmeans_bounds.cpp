@@ -5,6 +5,7 @@
 #include <limits>
 #include <numeric>
 
+#include "base/copies.h"
 #include "cpu/isa.h"
 #include "screen/codes.h"
 
@@ -50,8 +51,8 @@ double less(double bound, double drift) { return (bound - drift) * (1.0 - kOutwa
 Assignment::Assignment(int64_t n)
     : labels(static_cast<size_t>(n), -1), best(static_cast<size_t>(n), -kInfinity) {}
 
-BoundedAssignment::Round::Round(const Scaled& screen, const Centroids& given, Metric metric)
-    : centroids(given), columns(screen, given.side.positions()), size(given.side.size()) {
+BoundedAssignment::Round::Round(const Centroids& given, Metric metric)
+    : centroids(given), size(given.side.size()) {
   const auto d = static_cast<double>(given.side.x->d);
   room = 2.0 * std::sqrt((d + 16.0) * 0x1p-50);
   longest = metric == Metric::kCosine ? 1.0 : 0.0;
@@ -75,11 +76,12 @@ double BoundedAssignment::Round::lowered(double bound, int64_t from) const {
 }
 
 BoundedAssignment::BoundedAssignment(const ScanSide& rows, Metric metric, const PointMap& map,
-                                     int64_t kept)
+                                     int64_t kept, std::optional<CellsOfRows> cells)
     : rows_(rows),
       metric_(metric),
       screen_(map),
       lists_fit_(4 * near_bytes(rows) <= kept),
+      cells_(std::move(cells)),
       codes_(screen_, rows, kept - (lists_fit_ ? near_bytes(rows) : 0)),
       upper_(rows.rows.size(), kInfinity),
       far_(rows.rows.size(), -kInfinity) {}
@@ -88,8 +90,41 @@ double BoundedAssignment::room(const Round& round, int64_t p) const {
   return round.room * ((metric_ == Metric::kCosine ? 1.0 : rows_.norm(p)) + round.longest);
 }
 
+// Puts the columns of a cell together, by falling drift and filled up to whole blocks.
+void BoundedAssignment::place(Team& team, Round& round) const {
+  const ScanSide& side = round.centroids.side;
+  ScaledColumns all(screen_, side.positions());
+  round.places.resize(static_cast<size_t>(round.size));
+  if (!cells_) {
+    round.columns = std::move(all);
+    round.positions = count_up(round.size);
+    round.places = round.positions;
+    return;
+  }
+  round.placed = cells_->cells.place(team, side);
+  const std::vector<int32_t>& cell = round.placed.cell;
+  round.members.assign(static_cast<size_t>(cells_->cells.count()), 0);
+  round.moved_members = round.members;
+  for (int64_t q = 0; q < round.size; ++q) {
+    ++round.members[cell[q]];
+    if (q < round.moved) ++round.moved_members[cell[q]];
+  }
+  round.begin.push_back(0);
+  for (const int64_t members : round.members) {
+    round.begin.push_back(round.begin.back() + round_up(members, kBlockColumns));
+  }
+  round.positions.assign(static_cast<size_t>(round.begin.back()), -1);
+  std::vector<int64_t> next = round.begin;
+  for (int64_t q = 0; q < round.size; ++q) {
+    const int64_t column = next[cell[q]]++;
+    round.places[q] = column;
+    round.positions[column] = q;
+  }
+  round.columns = all.gather(round.positions, screen_.width());
+}
+
 void BoundedAssignment::start(Team& team, Round& round) {
-  round.seeks = !first_ && (seeks_ || 5 * round.moved < 2 * renewed_);
+  round.seeks = !first_ && !cells_ && (seeks_ || 5 * round.moved < 2 * renewed_);
   if (round.seeks && !sought_) renewed_ = round.moved;
   if (!round.seeks) {
     lists_.clear();
@@ -227,7 +262,7 @@ void BoundedAssignment::choose(const Round& round, Comparer& comparer, int64_t p
     }
     comparer.load({&compared});
     const auto& columns = round.near_columns[label];
-    comparer.compare_near({columns, 0, kNear, round.near_positions[label].data()}, room,
+    comparer.compare_near({columns, 0, kNear, round.near_positions[label].data(), nullptr}, room,
                           round.seconds ? near_of(p) : nullptr);
   } else {
     compared.least = near;
@@ -248,8 +283,7 @@ void BoundedAssignment::run(Team& team, Round& round, Assignment& out) {
     for (const Compared& row : rows) {
       settle(round, row, out);
       open += row.open;
-      columns +=
-          row.columns + static_cast<int64_t>(round.seeks ? round.lists[row.before].size() : 0);
+      columns += row.seen + static_cast<int64_t>(round.seeks ? round.lists[row.before].size() : 0);
     }
     round.compared += columns;
     round.open += open;
@@ -262,25 +296,79 @@ void BoundedAssignment::compare_far(Team& team, int worker, const Round& round, 
   for (Compared& row : chosen) {
     if (row.columns > 0) rows.push_back(&row);
   }
-  std::stable_sort(rows.begin(), rows.end(),
-                   [](const Compared* a, const Compared* b) { return a->columns > b->columns; });
+  if (!cells_) {
+    std::stable_sort(rows.begin(), rows.end(),
+                     [](const Compared* a, const Compared* b) { return a->columns > b->columns; });
+  }
   const auto count = static_cast<int64_t>(rows.size());
   for (int64_t from = 0; from < count; from += Comparer::kRows) {
     team.checkpoint(worker);
     const auto first = rows.begin() + from;
-    const auto last = first + std::min(Comparer::kRows, count - from);
-    comparer.load({first, last});
-    std::vector<const std::vector<int64_t>*> lists;
-    for (auto row = first; round.seeks && row < last; ++row) {
+    const std::vector<Compared*> some(first, first + std::min(Comparer::kRows, count - from));
+    comparer.load(some);
+    Lists lists;
+    for (auto row = some.begin(); round.seeks && row < some.end(); ++row) {
       lists.push_back(&round.lists[(*row)->before]);
     }
-    int64_t left = last - first;
-    for (int64_t tile = 0; tile < (*first)->columns; tile += Comparer::kColumns) {
-      while (first[left - 1]->columns <= tile) --left;
-      const int64_t columns = std::min(Comparer::kColumns, (*first)->columns - tile);
-      comparer.compare_far(left, {round.columns, tile, columns, nullptr}, lists);
+    if (cells_) {
+      compare_cells(round, comparer, some);
+    } else {
+      compare_columns(round, comparer, some, lists);
     }
   }
+}
+
+void BoundedAssignment::compare_columns(const Round& round, Comparer& comparer,
+                                        const std::vector<Compared*>& rows,
+                                        const Lists& lists) const {
+  std::vector<uint8_t> left(rows.size());
+  std::iota(left.begin(), left.end(), uint8_t{0});
+  const int64_t most = rows.front()->columns;
+  for (int64_t tile = 0; tile < most; tile += Comparer::kColumns) {
+    while (rows[left.back()]->columns <= tile) left.pop_back();
+    const int64_t columns = std::min(Comparer::kColumns, most - tile);
+    comparer.compare_far(
+        left, {round.columns, tile, columns, &round.positions[tile], round.places.data()}, lists);
+  }
+}
+
+// A row's own cell comes first where nothing is known of it: the others are measured by what it
+// finds there.
+void BoundedAssignment::compare_cells(const Round& round, Comparer& comparer,
+                                      const std::vector<Compared*>& rows) const {
+  std::vector<uint64_t> own, wanted(static_cast<size_t>(cells_->cells.columns()), 0);
+  std::vector<uint8_t> some;
+  const auto compare = [&] {
+    for (size_t cell = 0; cell < round.members.size(); ++cell) {
+      bool all = false;  // whether some row is compared with those, too, that did not move
+      some.clear();
+      for (size_t r = 0; wanted[cell] != 0 && r < rows.size(); ++r) {
+        if ((wanted[cell] >> r & 1) == 0) continue;
+        some.push_back(static_cast<uint8_t>(r));
+        all = all || rows[r]->columns > round.moved;
+      }
+      const int64_t count = all ? round.members[cell] : round.moved_members[cell];
+      if (some.empty() || count == 0) continue;
+      const int64_t first = round.begin[cell];
+      for (int64_t at = first; at < first + count; at += Comparer::kColumns) {
+        const int64_t columns = std::min(Comparer::kColumns, first + count - at);
+        comparer.compare_far(
+            some, {round.columns, at, columns, &round.positions[at], round.places.data()}, {});
+      }
+    }
+  };
+  if (first_) {
+    for (size_t r = 0; r < rows.size(); ++r) {
+      const int32_t cell = cells_->own[rows[r]->position];
+      if (cell >= 0) wanted[cell] |= uint64_t{1} << r;
+    }
+    compare();
+    own.swap(wanted);
+    wanted.assign(own.size(), 0);
+  }
+  comparer.reach_cells(*cells_, round.placed, wanted);
+  for (size_t cell = 0; cell < own.size(); ++cell) wanted[cell] &= ~own[cell];
+  compare();
 }
 
 void BoundedAssignment::settle(const Round& round, const Compared& row, Assignment& out) {
@@ -307,7 +395,11 @@ void BoundedAssignment::fill_near(int64_t p, double bound) {
 }
 
 void BoundedAssignment::finish(const Round& round) {
-  const double all = static_cast<double>(round.moved) * static_cast<double>(rows_.size());
+  const auto n = static_cast<double>(rows_.size()), k = static_cast<double>(round.size);
+  if (first_) {
+    all_ = static_cast<double>(round.compared) / n;
+  }
+  const double all = all_ * n * static_cast<double>(round.moved) / k;
   const bool pays = static_cast<double>(round.compared) < kPays * all;
   if (!first_) seeks_ = round.seeks && (pays || !sought_);
   const bool known = static_cast<double>(round.open) < kOpen * static_cast<double>(rows_.size());

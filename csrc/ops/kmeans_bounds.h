@@ -20,6 +20,9 @@
 // Where bounds save too little (isotropic rows: all centroids are about equally far), they are
 // given up, until half as many centroids move: rows are then compared with those that moved alone.
 //
+// Of very many centroids, whole cells are left out instead (kmeans_cells.h) where these tell more:
+// a row that is to be compared is compared with the cells that it reaches.
+//
 // Room. The truth's squared distance is off the real one by at most
 // err = (d + 16) 2^-51 (|x|^2 + |c|^2) (bounds.h; |x| = |c| = 1 for cosines). Real distances l > u
 // of two centroids have truths of the same order where l^2 - err > u^2 + err, so if
@@ -34,11 +37,13 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "base/parallel.h"
 #include "base/sides.h"
 #include "base/truth.h"
+#include "ops/kmeans_cells.h"
 #include "ops/kmeans_compare.h"
 #include "screen/scaled.h"
 
@@ -60,25 +65,30 @@ struct Centroids {
 
 class BoundedAssignment {
  public:
-  // Requires that the rows outlive it, and keep their order. `kept` bytes may be used for codes
-  // and bounds by list.
-  BoundedAssignment(const ScanSide& rows, Metric metric, const PointMap& map, int64_t kept);
+  // Requires that the rows outlive it, and keep their order, which is by cell where there are
+  // cells. `kept` bytes may be used for codes and bounds by list.
+  BoundedAssignment(const ScanSide& rows, Metric metric, const PointMap& map, int64_t kept,
+                    std::optional<CellsOfRows> cells);
 
   // Goes on from the last assignment; the first time, from labels of -1. Calls `begins` before the
   // run over the rows that takes the most time.
   template <class Begins>
   void assign(Team& team, const Centroids& centroids, Assignment& out, const Begins& begins) {
-    Round round(screen_, centroids, metric_);
+    Round round(centroids, metric_);
+    place(team, round);
     start(team, round);
     begins();
     run(team, round, out);
     finish(round);
   }
 
+  // With how many centroids, and centres of cells, a row was compared the first time, on average.
+  double columns() const { return all_; }
+
  private:
   // What is the same for all rows, and the rows that have to be compared.
   struct Round {
-    Round(const Scaled& screen, const Centroids& given, Metric metric);
+    Round(const Centroids& given, Metric metric);
 
     // The columns whose drift is at least (or above) a gap; all if it is no number.
     int64_t columns_from(double gap, bool equal = true) const;
@@ -87,8 +97,14 @@ class BoundedAssignment {
     double lowered(double bound, int64_t from) const;
 
     const Centroids& centroids;
-    const ScaledColumns columns;
     const int64_t size;
+    ScaledColumns columns;                    // by position, or cell by cell
+    std::vector<int64_t> positions;           // of the columns; -1 for what fills up a cell
+    std::vector<int64_t> places;              // of the positions among the columns
+    Cells::Placed placed;                     // the cells, if any
+    std::vector<int64_t> begin;               // by cell, and the end: its first column
+    std::vector<int64_t> members;             // by cell: how many columns
+    std::vector<int64_t> moved_members;       // and how many of them, the first ones, have a drift
     std::vector<int64_t> position;            // of each centroid, or -1
     std::vector<double> drifts;               // by position, falling
     int64_t moved;                            // columns with a drift
@@ -102,11 +118,12 @@ class BoundedAssignment {
     std::vector<uint8_t> near_moved;   // whether any of them has one
     std::vector<double> far_drift;     // the greatest of the others
     std::atomic<int64_t> open{0};      // rows that near ones might be nearer to
-    std::atomic<int64_t> compared{0};  // columns, of all rows
+    std::atomic<int64_t> compared{0};  // columns, of all rows, with centres of cells
     double room;                       // a length
     double longest;
   };
 
+  void place(Team& team, Round& round) const;
   void start(Team& team, Round& round);
   void make_lists(Team& team, const Round& round);
   void place_lists(Team& team, Round& round) const;
@@ -116,8 +133,13 @@ class BoundedAssignment {
   void fill_near(int64_t p, double bound);
   float* near_of(int64_t p) { return &near_[p * kNear]; }
   void run(Team& team, Round& round, Assignment& out);
+  using Lists = std::vector<const std::vector<int64_t>*>;
   void compare_far(Team& team, int worker, const Round& round, Comparer& comparer,
                    std::vector<Compared>& chosen) const;
+  void compare_columns(const Round& round, Comparer& comparer, const std::vector<Compared*>& rows,
+                       const Lists& lists) const;
+  void compare_cells(const Round& round, Comparer& comparer,
+                     const std::vector<Compared*>& rows) const;
   void settle(const Round& round, const Compared& row, Assignment& out);
   void finish(const Round& round);
   double room(const Round& round, int64_t p) const;
@@ -126,6 +148,7 @@ class BoundedAssignment {
   const Metric metric_;
   const Scaled screen_;
   const bool lists_fit_;
+  const std::optional<CellsOfRows> cells_;  // instead of bounds
   ScaledCodes codes_;
   std::vector<double> upper_;  // by position, as the next two
   std::vector<double> far_;
@@ -136,6 +159,7 @@ class BoundedAssignment {
   bool sought_ = false;  // whether they were the last time
   bool seconds_ = true;  // likewise second nearest ones of the lists
   int64_t renewed_ = 0;  // centroids that moved when rows without bounds were last given some
+  double all_ = 0.0;     // columns that a row is compared with where nothing is known of it
 };
 
 }  // namespace meddel

@@ -67,6 +67,7 @@ Comparer::Comparer(ScaledCodes& codes, const ScanSide& centroids, Metric metric)
       wide_(static_cast<size_t>(rows_.x->d)),
       code_(static_cast<size_t>(width_)),
       bytes_(static_cast<size_t>(kRows * width_)),
+      some_(static_cast<size_t>(kRows * width_)),
       traits_(static_cast<size_t>(kRows)),
       none_(static_cast<size_t>(kRows), 0),
       sums_(static_cast<size_t>(kRows * kColumns)),
@@ -125,16 +126,16 @@ void Comparer::bounds(int64_t p, const ScaledColumns& columns, int64_t count,
   }
 }
 
-void Comparer::sum(int64_t rows, const Columns& columns) {
+void Comparer::sum(const uint8_t* bytes, int64_t rows, const Columns& columns) {
   kernels().scores(
-      bytes_.data(), none_.data(), round_up(rows, 4), &columns.codes.packed[columns.begin * width_],
+      bytes, none_.data(), round_up(rows, 4), &columns.codes.packed[columns.begin * width_],
       &columns.codes.start[columns.begin], round_up(columns.count, kBlockColumns) / kBlockColumns,
       width_, sums_.data(), kColumns);
 }
 
 void Comparer::compare_near(const Columns& list, double room, float* bounds) {
   Compared& row = *loaded_[0];
-  sum(1, list);
+  sum(bytes_.data(), 1, list);
   if (bounds == nullptr) row.bar = row.best;
   near(row, traits_[0], list, sums_.data());
   if (bounds == nullptr) {
@@ -154,18 +155,52 @@ void Comparer::compare_near(const Columns& list, double room, float* bounds) {
   }
 }
 
-void Comparer::compare_far(int64_t rows, const Columns& columns,
+void Comparer::compare_far(const std::vector<uint8_t>& rows, const Columns& columns,
                            const std::vector<const std::vector<int64_t>*>& out) {
-  sum(rows, columns);
-  for (int64_t r = 0; r < rows; ++r) {
-    int32_t* sums = &sums_[r * kColumns];
+  const auto count = static_cast<int64_t>(rows.size());
+  const uint8_t* bytes = bytes_.data();
+  if (rows.back() != count - 1) {
+    for (int64_t k = 0; k < count; ++k) {
+      std::copy_n(&bytes_[rows[k] * width_], width_, &some_[k * width_]);
+    }
+    bytes = some_.data();
+  }
+  sum(bytes, count, columns);
+  for (int64_t k = 0; k < count; ++k) {
+    const int64_t r = rows[k];
+    int32_t* sums = &sums_[k * kColumns];
     if (!out.empty()) {
       for (const int64_t q : *out[r]) {
-        const int64_t column = q - columns.begin;
+        const int64_t column = columns.places[q] - columns.begin;
         if (column >= 0 && column < columns.count) sums[column] = kOut;
       }
     }
     far(*loaded_[r], traits_[r], columns, !out.empty(), sums);
+    loaded_[r]->seen += columns.count;
+  }
+}
+
+void Comparer::reach_cells(const CellsOfRows& cells, const Cells::Placed& placed,
+                           std::vector<uint64_t>& wanted) {
+  const auto rows = static_cast<int64_t>(loaded_.size()), columns = cells.cells.columns();
+  const ScaledColumns& centres = cells.cells.centres();
+  cell_sums_.resize(static_cast<size_t>(kRows * columns));
+  kernels().scores(bytes_.data(), none_.data(), round_up(rows, 4), centres.packed.data(),
+                   centres.start.data(), columns / kBlockColumns, width_, cell_sums_.data(),
+                   columns);
+  bits_.resize(std::max(bits_.size(), static_cast<size_t>(columns)));
+  found_.resize(bits_.size());
+  for (int64_t r = 0; r < rows; ++r) {
+    Compared& row = *loaded_[r];
+    const int32_t own = cells.own[row.position];
+    const int32_t* sums = &cell_sums_[r * columns];
+    kernels().reach(sums, columns,
+                    cells.cells.reaching(traits_[r], own, own < 0 ? 0 : sums[own],
+                                         codes_.screen.level(row.best)),
+                    cells.cells.line(placed, std::max(own, 0)), bits_.data());
+    const int32_t count = kernels().at_least(bits_.data(), columns, 0, found_.data());
+    for (int32_t k = 0; k < count; ++k) wanted[found_[k]] |= uint64_t{1} << r;
+    row.seen += columns;
   }
 }
 
@@ -177,18 +212,19 @@ float Comparer::reach(const Compared& row, const ScaledRow& traits, const Column
 }
 
 void Comparer::leave_out_own(const Compared& row, const Columns& columns, int32_t* sums) const {
-  int64_t column = row.own - columns.begin;
-  if (columns.positions != nullptr) {
-    column = std::find(columns.positions, columns.positions + columns.count, row.own) -
-             columns.positions;
-  }
-  if (row.own >= 0 && column >= 0 && column < columns.count) sums[column] = kOut;
+  if (row.own < 0) return;
+  const int64_t column =
+      columns.places != nullptr
+          ? columns.places[row.own] - columns.begin
+          : std::find(columns.positions, columns.positions + columns.count, row.own) -
+                columns.positions;
+  if (column >= 0 && column < columns.count) sums[column] = kOut;
 }
 
 // A candidate, if it is a column: bounds of a row of unlike size can be so high that what reaches
 // nothing is reached, too.
 void Comparer::add(const Columns& columns, int64_t column) {
-  const int64_t q = column < columns.count ? columns.position(column) : -1;
+  const int64_t q = column < columns.count ? columns.positions[column] : -1;
   if (q >= 0) confirmer_.add(q);
 }
 

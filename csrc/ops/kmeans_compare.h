@@ -8,6 +8,7 @@
 #include "base/confirm.h"
 #include "base/sides.h"
 #include "base/truth.h"
+#include "ops/kmeans_cells.h"
 #include "screen/scaled.h"
 
 namespace meddel {
@@ -27,6 +28,7 @@ struct Compared {
   int64_t before = -1;       // the same, before it was compared with any
   int64_t own = -1;          // the label's column
   int64_t columns = 0;       // far ones that it is compared with: so many of the first
+  int64_t seen = 0;          // columns that it was compared with in the end
   bool open = false;         // whether it is compared with those near its centroid
   double best = -kInfinity;  // the score with the label
   double bar = -kInfinity;   // lower scores need not be known
@@ -71,6 +73,12 @@ class NearestOfRow {
   Compared* row_ = nullptr;
 };
 
+// Cells of centroids, and by position the one that a row lies in (or -1).
+struct CellsOfRows {
+  Cells cells;
+  std::vector<int32_t> own;
+};
+
 // One thread's work.
 class Comparer {
  public:
@@ -85,33 +93,36 @@ class Comparer {
   // The rows to come, at most kRows.
   void load(std::vector<Compared*> rows);
 
-  // Some columns, at most kColumns, whose positions among the centroids are given, or rise from
-  // `begin`.
+  // Some columns, at most kColumns, their positions among the centroids, and, unless they are few,
+  // the place of all positions in `codes`.
   struct Columns {
     const ScaledColumns& codes;
     int64_t begin;  // in codes
     int64_t count;
     const int64_t* positions;
-
-    int64_t position(int64_t c) const { return positions != nullptr ? positions[c] : begin + c; }
+    const int64_t* places;
   };
   // Compares the first of them with the kNear columns of a list: its `near` becomes the second
   // highest score that is above the bar, and `bounds` distances at least, less the room, from all
   // but the label. Without bounds the best alone is looked for, and `near` becomes its score.
   void compare_near(const Columns& list, double room, float* bounds);
 
-  // Compares so many of them with far columns: their `far` becomes at least what the others than
-  // the label have, those in a row's list of `out` (positions; by row, or none and no `far`) left
-  // out.
-  void compare_far(int64_t rows, const Columns& columns,
+  // Compares some of them, rising, with far columns: their `far` becomes at least what the others
+  // than the label have, those in a row's list of `out` (positions; by row, or none and no `far`)
+  // left out.
+  void compare_far(const std::vector<uint8_t>& rows, const Columns& columns,
                    const std::vector<const std::vector<int64_t>*>& out);
+
+  // Sets bit r of each cell that may have a centroid nearer to row r than its label.
+  void reach_cells(const CellsOfRows& cells, const Cells::Placed& placed,
+                   std::vector<uint64_t>& wanted);
 
   // The bounds of one row with the first columns, 0 for a score that all exceed.
   void bounds(int64_t p, const ScaledColumns& columns, int64_t count, std::vector<float>& out);
 
  private:
   void load(int64_t p, int64_t r);
-  void sum(int64_t rows, const Columns& columns);
+  void sum(const uint8_t* bytes, int64_t rows, const Columns& columns);
   void near(Compared& row, const ScaledRow& traits, const Columns& columns, int32_t* sums);
   void far(Compared& row, const ScaledRow& traits, const Columns& columns, bool bounded,
            int32_t* sums);
@@ -134,9 +145,11 @@ class Comparer {
   std::vector<float> wide_;
   std::vector<int8_t> code_;
   std::vector<uint8_t> bytes_;
+  std::vector<uint8_t> some_;  // of them
   std::vector<ScaledRow> traits_;
   const std::vector<int32_t> none_;
   std::vector<int32_t> sums_;
+  std::vector<int32_t> cell_sums_;
   std::vector<int32_t> bits_;
   std::vector<uint16_t> found_;
 };

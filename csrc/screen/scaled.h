@@ -57,6 +57,9 @@ class Scaled {
   // What a score is at most where the bound is `reach` above the level; of real numbers, too.
   double score(float reach, double level) const;
 
+  // S of equal points, the largest there is.
+  double most() const { return map_.most(); }
+
   // A row that reaches nothing.
   static ScaledRow none();
 

@@ -301,7 +301,8 @@ def kmeans(
 
 
 SPLIT_ROWS = 256  # samples a cluster of the first step that a step of the split looks at
-SPLIT_LEAST = 4  # samples a cluster of the second step that it looks at in any case
+SPLIT_EACH = 32  # samples a cluster of the second step that it looks at, but no more than the first
+SPLIT_LEAST = 4  # looks at, or this many a cluster
 SPLIT_STEPS = (8, 3)  # updates of the first step, and of the second
 
 
@@ -335,7 +336,7 @@ def split_centroids(
     shares = split_shares(labels, distances, k, coarse)
     for group, share in enumerate(shares.tolist()):
         if share:
-            most = max(looked_at, SPLIT_LEAST * share)
+            most = min(SPLIT_EACH * share, max(looked_at, SPLIT_LEAST * share))
             own = spread_rows(rows[labels == group], most, draws)
             parts.append(centroids_of(own, share, SPLIT_STEPS[1]))
     return np.concatenate(parts)

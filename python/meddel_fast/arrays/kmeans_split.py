@@ -23,7 +23,8 @@ Floats = NDArray[np.float32]
 _INITS = ("k-means++", "split")
 _STEPS = (8, 3)  # updates of the first step, and of the second
 _ROWS = 256  # that a step looks at for each cluster of the first one
-_LEAST = 4  # and for each of its own, in any case
+_EACH = 32  # that the second one looks at for each of its own, but no more than the first
+_LEAST = 4  # looks at, or this many for each
 
 
 def check_init(init: Any) -> str | None:
@@ -92,7 +93,7 @@ def split_centroids(
             for group, share in zip(groups, shares.tolist(), strict=True):
                 progress.step(share)
                 if share:
-                    most = max(_ROWS * coarse, _LEAST * share)
+                    most = min(_EACH * share, max(_ROWS * coarse, _LEAST * share))
                     yield job(rows[group], most, share, _STEPS[1])
 
         return np.concatenate(list(run(jobs())))

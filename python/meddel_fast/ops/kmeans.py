@@ -104,9 +104,10 @@ def kmeans(
     O(n k d) an iteration at worst.
 
     ``init="split"`` clusters up to 256 sqrt(k) samples, spread evenly over the set, into sqrt(k)
-    groups, assigns all samples to them, and clusters each group's own samples (as many at most, or
-    4 a cluster) into its share of k, which is in proportion to how many different samples it has;
-    each time by k-means++ and a few updates. That is O(n sqrt(k) d), k-means++ at once O(n k d).
+    groups, assigns all samples to them, and clusters 32 samples a cluster of each group (but at
+    most as many as before, or 4 a cluster) into its share of k, which is in proportion to how many
+    different samples it has; each time by k-means++ and a few updates. That is O(n sqrt(k) d),
+    k-means++ at once O(n k d).
     What follows is as exact from either; the clusters found are others.
     """
     threads = resolve_threads(threads)
