@@ -8,8 +8,9 @@
 
 namespace meddel {
 
-// Sorts many candidates in time that grows with their number: by where their similarity lies between
-// the lowest and the highest in 2^16 steps, a byte at a time, and those of one step by comparison.
+// Sorts many candidates in time that grows with their number: by where their similarity lies
+// between the lowest and the highest in 2^16 steps, a byte at a time, and those of one step by
+// comparison.
 class CandidateOrder {
  public:
   // Leaves the best `most` of the candidates, best first.

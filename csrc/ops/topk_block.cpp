@@ -70,7 +70,7 @@ TopK BlockBest::scan(Team& team) {
   const int64_t n = x_.size(), stride = round_up(n, Block::kPart);
   std::unique_ptr<int32_t[]> all;
   if (rows_.one_side() && !screen_.fine() && x_.x->d >= kWideRow && n <= kWhole) {
-    all.reset(new int32_t[static_cast<size_t>(n * stride)]);
+    all.reset(new int32_t[static_cast<size_t>(round_up(n, 4) * stride)]);
     team.run_range(n, kBand, [&](int64_t begin, int64_t end, int) {
       const int64_t first = begin / Block::kPart * Block::kPart;
       block.scores(begin, end, first, n, &all[begin * stride + first], stride);

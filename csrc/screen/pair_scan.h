@@ -30,8 +30,8 @@ namespace meddel {
 //   void take(int64_t p, int64_t q, double inner)        once a pair, in any order
 //   int64_t wanted(int64_t p) const                      pairs before a row has a bar, if it is not
 //                                                        one; what counts is then what is taken
-//   bool loses(int64_t p, int64_t q) const               whether a pair at the bar, with a column q
-//                                                        of these, would change nothing, if it tells
+//   bool loses(int64_t p, int64_t q) const               if it tells: whether a pair at the bar,
+//                                                        with such a column, changes nothing
 //   void finish_band(int64_t begin, int64_t end)         after the band's last pair
 // What a screen leaves out has a score below the bar; what is handed over may still be below it.
 // The elements of x and y are of one type, or those of y are fp32 (x is widened, exactly).
