@@ -99,7 +99,7 @@ def test_rows_apart_and_side_by_side(isa: str, d: int, way: str, rng: np.random.
 
 def test_passes_by_several_threads(rng: np.random.Generator) -> None:
     """The farthest of all parts is the farthest; of equal ones the lowest."""
-    x = rng.integers(-2, 3, size=(2000, 300)).astype(np.float32)
+    x = rng.integers(-2, 3, size=(20, 300)).astype(np.float32)[rng.integers(20, size=2000)]
     _core.use_screen("passes")
     try:
         for metric in METRICS:
