@@ -41,6 +41,7 @@ _FIXED, _WORK = 3_200_000, 256  # bytes beside these, and beside each
         "kernel": options.choice("similarity", "top-hat"),
     },
     processes=True,
+    adds=("value", "covered"),
 )
 def coverage(
     task: Task,
