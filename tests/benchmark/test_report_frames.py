@@ -25,11 +25,12 @@ from report_page import Page, column, draw, frame_data
 from meddel_fast import reference
 from meddel_fast.benchmark.leakage import Samples, audit
 from meddel_fast.benchmark.report import frames, render, thumbnails
+from meddel_fast.benchmark.report.galleries import thresholds as thresholds_of
 from meddel_fast.benchmark.report.load import load_run
 from meddel_fast.benchmark.report.text import visible
 from meddel_fast.benchmark.scores.normdel import normdel
 from meddel_fast.images.manifest import Manifest
-from meddel_fast.selectors import REASONS
+from meddel_fast.selectors import REASONS, SELECTORS
 
 NONE = 0xFFFF
 
@@ -319,3 +320,15 @@ def test_colours_can_be_read(dark: bool) -> None:
     fates = ["kept", "duplicate", "disruptive", "budget", "excluded"]
     for mark in [*(f"s{i}" for i in range(9)), *fates]:  # graphics: 3 is enough
         assert contrast(colours[mark], colours["card"]) >= 3, mark
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", SELECTORS)
+def test_thresholds_of_every_method_can_be_told(rng: np.random.Generator, name: str) -> None:
+    """Settings of one name are of one kind: a list of clusters stopped the page of a run."""
+    x = rng.normal(size=(60, 6)).astype(np.float32)
+    needs = {"score": np.arange(60.0), "like": x[:3]}
+    options = {option: needs[option] for option in SELECTORS[name].method.needs}
+    selection = SELECTORS[name](x, 12, **options)
+    clusters = selection.settings.get("clusters")
+    assert (f"{clusters} clusters" in thresholds_of(selection)) == (clusters is not None)

@@ -233,7 +233,7 @@ def test_copies_leave_fewer_clusters() -> None:
     x = np.repeat(np.eye(3, dtype=np.float32), 10, axis=0)
     tree = build_hierarchy(x, [12, 5], resamplings=2)
     assert tree.settings["levels"] == [12, 5]
-    assert tree.levels == tuple(tree.settings["clusters"]) == (3, 3)
+    assert tree.levels == tuple(tree.settings["found"]) == (3, 3)
     few = build_hierarchy(x, [12], resamplings=2)  # 3 clusters of 2 each come to fewer than 12
     assert few.settings["resamplings"] == [0]
     assert few.levels == (3,)

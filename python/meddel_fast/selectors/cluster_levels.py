@@ -165,7 +165,7 @@ def cluster_levels(
             rows = found[-1].centroids
     settings = {
         "levels": counts,
-        "clusters": [len(level.centroids) for level in found],
+        "found": [len(level.centroids) for level in found],
         "resamplings": [level.resampled for level in found],
         "metric": metric,
         "max_iterations": int(max_iterations),
