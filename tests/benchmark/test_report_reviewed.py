@@ -81,7 +81,7 @@ def test_a_run_before_its_scores_is_reviewed(tmp_path: Path) -> None:
 
 def test_a_real_run_is_reviewed(finished_run: Path, tmp_path: Path) -> None:
     page = render(finished_run, tmp_path / "page.html")
-    assert review(page.read_text(encoding="utf-8"), finished_run) == []
+    assert "\n".join(review(page.read_text(encoding="utf-8"), finished_run)) == ""
 
 
 def test_a_run_of_given_predictions_is_reviewed(cli: CliRunner, tmp_path: Path) -> None:

@@ -35,6 +35,10 @@ What is a difference worth?
 What it costs
 Scores
 How each selection was made
+What was kept of whom
+By data set
+By class
+By video or patient
 Other tasks and encoders
 Planted frames, by selection
 Planted frames
@@ -83,6 +87,8 @@ for words in (
     "Point at a frame, or walk with the arrow keys, to see it beside the kept frame that it is "
     "most similar to.",
     "Column heads sort, selectors can be left out.",
+    "What a selection kept of each part of the pool, the worst part of each.",
+    "The farthest image is the one that is least like any kept one.",
 ):
     fixed(words)
 
@@ -335,6 +341,24 @@ def probe_data(
     assert int(draws) == row["draws"]
     assert (None if classes is None else int(classes)) == row.get("classes")
     assert how.startswith("held out") == (row["test"] == "held out")
+
+
+@sentence(
+    r"By (?:data set|class|video or patient): It (?P<how>can be read|is not shown to be readable) "
+    r"off the embeddings: (?P<score>NUM) % of samples of a value are named rightly "
+    r"\[(?P<low>NUM), (?P<high>NUM)\], by guessing (?P<chance>NUM) \((?P<asked>[\d,]+) samples of "
+    r"(?P<values>\d+) values asked\)\."
+)
+def read_off(
+    facts: Facts, how: str, score: str, low: str, high: str, chance: str, asked: str, values: str
+) -> None:
+    from meddel_fast.images.manifest import Manifest
+
+    assert float(low) <= float(score) <= float(high)
+    close(chance, 100 / int(values), 1)
+    assert (float(low) > float(chance)) == (how == "can be read")
+    pool = Manifest.load(facts.run / "data" / "pretrain.parquet").ok
+    assert int(asked.replace(",", "")) <= len(pool)
 
 
 @sentence(r"(?P<group>[^:]+): (?P<metric>[\w ]+)$")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,9 +27,11 @@ def ladders(frames: NDArray[np.float32]) -> dict[str, list[Selection]]:
     found = {}
     for name in SELECTORS:
         own = METHODS[name].own
-        options = {"neighbors": 16} if "neighbors" in own else {}
+        options: dict[str, Any] = {"neighbors": 16} if "neighbors" in own else {}
         if name == "loss":
             options["score"] = np.linalg.norm(frames.astype(np.float64), axis=1)
+        if name == "retrieve":
+            options["like"] = frames[::40]
         found[name] = select(name, frames, SHARES, **options)
     return found
 

@@ -262,7 +262,8 @@ def test_wrong_arguments(files: Path, call: Operation, message: str) -> None:
 @pytest.mark.parametrize("name", mf.selectors.SELECTORS)
 def test_selectors_take_stores(streamed: None, files: Path, name: str) -> None:
     store = open_store(files / "float16.npy", memory=ROOMY)
-    own = {"score": ORDER / N} if name == "loss" else {}
+    needs = {"score": ORDER / N, "like": sample("float16")[:3]}
+    own = {option: needs[option] for option in mf.selectors.METHODS[name].needs}
     found = mf.selectors.select(name, store, 0.01, **own)
     wanted = mf.selectors.select(name, sample("float16"), 0.01, **own)
     for field in ("order", "scores", "reason", "duplicate_of", "similarity", "distance", "cluster"):

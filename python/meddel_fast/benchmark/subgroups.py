@@ -19,7 +19,6 @@ from meddel_fast import ops
 from meddel_fast.arrays import check_int, to_numpy
 from meddel_fast.benchmark.probe.classifiers import nearest
 from meddel_fast.benchmark.probe.measures import recall_samples
-from meddel_fast.benchmark.scores.bootstrap import units_of
 from meddel_fast.common.files import Progress
 from meddel_fast.common.outputs import json_object
 from meddel_fast.common.progress import reporting
@@ -256,8 +255,9 @@ def _read(
 ) -> Reading | None:
     """Let the neighbours of each sample, of other parts, vote for its value."""
     names, classes = np.unique(values, return_inverse=True)
-    # As many groups as the draws of intervals want, or every sample stands alone there and here.
-    unit, units = units_of(groups)
+    places: dict[tuple[str, int], int] = {}
+    alone = [(group, -1 if group else i) for i, group in enumerate(groups)]
+    unit = np.array([places.setdefault(key, len(places)) for key in alone])
     known = [
         code
         for code, name in enumerate(names.tolist())
@@ -266,7 +266,7 @@ def _read(
     inside = np.flatnonzero(np.isin(classes, known))
     if len(known) < 2:
         return None
-    part = np.argsort(np.argsort(random_keys(units, seed), kind="stable")) % FOLDS
+    part = np.argsort(np.argsort(random_keys(len(places), seed), kind="stable")) % FOLDS
     fold = part[unit]
     asked = inside
     if len(inside) > ASKED:
