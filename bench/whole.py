@@ -32,7 +32,7 @@ CLUSTERS = {
 }  # fmt: skip
 SELECTORS = (
     "kcenter", "semdedup", "meddel", "d4", "density", "prototypes", "facility", "coverage",
-    "herding", "retrieve", "combine",
+    "craig", "hierarchical", "herding", "retrieve", "combine",
 )  # fmt: skip
 
 
