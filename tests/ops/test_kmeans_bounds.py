@@ -217,3 +217,18 @@ def test_labels_that_change(seed: int) -> None:
         "sample_weight": weights if seed // 6 % 2 else None,
     }  # fmt: skip
     bounded_is_plain(x.astype(np.float32), k, args)
+
+
+@pytest.mark.parametrize("seed", [5, 16, 40])
+def test_far_bound_of_rows_compared_with_near_ones_alone(seed: int) -> None:
+    """Many centroids that leave a corner little by little, for many iterations."""
+    rng = np.random.default_rng(seed)
+    k, d = (int(rng.choice(some)) for some in ([258, 270, 300], [1, 2, 3, 5]))
+    x = rng.normal(size=(1500, d)) * 10.0 ** rng.uniform(-2, 0, size=(1500, 1))
+    args = {
+        "init": x[np.argsort(x[:, 0])[:k]].astype(np.float32), "spherical": bool(seed // 3 % 2),
+        "max_iterations": 25,
+    }  # fmt: skip
+    if seed // 6 % 2:
+        args["sample_weight"] = 10.0 ** rng.uniform(-6, 0, size=1500)
+    bounded_is_plain(x.astype(np.float32), k, args)
