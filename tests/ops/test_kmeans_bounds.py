@@ -198,3 +198,37 @@ def test_centroid_of_zero_comes_back() -> None:
     assert not mf.kmeans(x, 5, init=init, max_iterations=1).centroids[0].any()
     args = {"init": init, "max_iterations": 8}
     bounded_is_plain(x, 5, args)
+
+
+@pytest.mark.parametrize("seed", [4, 7, 9, 16, 19, 21, 22, 24, 36, 55, 63, 72])
+def test_labels_that_change(seed: int) -> None:
+    """Rows whose centroid leaves them for far ones or near ones, which then bound nothing but what
+    they are known by: few elements and unlike weights, so that centroids come a long way."""
+    rng = np.random.default_rng(seed)
+    k, d, n = (int(rng.choice(some)) for some in ([20, 40, 270, 300], [1, 2, 3, 5], [400, 900]))
+    x = rng.normal(size=(n, d)) * 10.0 ** rng.uniform(-2, 0, size=(n, 1))
+    init = x[rng.permutation(n)[:k]]
+    weights = 10.0 ** rng.uniform(-6, 0, size=n)
+    if seed % 3 == 1:  # all of one corner
+        init = x[np.argsort(x[:, 0])[:k]]
+    args = {
+        "init": init.astype(np.float32), "spherical": bool(seed // 3 % 2), "threads": 1,
+        "max_iterations": int(rng.choice([3, 8, 20])),
+        "sample_weight": weights if seed // 6 % 2 else None,
+    }  # fmt: skip
+    bounded_is_plain(x.astype(np.float32), k, args)
+
+
+@pytest.mark.parametrize("seed", [5, 16, 40])
+def test_far_bound_of_rows_compared_with_near_ones_alone(seed: int) -> None:
+    """Many centroids that leave a corner little by little, for many iterations."""
+    rng = np.random.default_rng(seed)
+    k, d = (int(rng.choice(some)) for some in ([258, 270, 300], [1, 2, 3, 5]))
+    x = rng.normal(size=(1500, d)) * 10.0 ** rng.uniform(-2, 0, size=(1500, 1))
+    args = {
+        "init": x[np.argsort(x[:, 0])[:k]].astype(np.float32), "spherical": bool(seed // 3 % 2),
+        "max_iterations": 25,
+    }  # fmt: skip
+    if seed // 6 % 2:
+        args["sample_weight"] = 10.0 ** rng.uniform(-6, 0, size=1500)
+    bounded_is_plain(x.astype(np.float32), k, args)

@@ -96,6 +96,24 @@ def test_on_lines(d: int, spherical: bool) -> None:
         check(x, rng.permutation(places.reshape(-1, d)).astype("f"), (0, 1), spherical=spherical)
 
 
+def test_rounding_of_bounds_between_near_centres() -> None:
+    """In one dimension codes are all but exact: rows halfway between two centroids far out, each
+    the centre of its cell, are kept from losing the nearest by the room for fp32 alone."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        outer = 3.2 + 0.02 * (np.arange(12) + 0.3 * rng.random(12))
+        common = rng.choice([-1, 1], size=3200) * (1 + 1e-3 * rng.random(3200))
+        apart = np.diff(outer)
+        beside = rng.uniform(-3e-4, 3e-4, size=(2, 11)) * apart
+        halfway = (outer[:-1] + 0.5 * apart + beside).ravel()
+        x, init = np.append(common[1200:], halfway), np.append(common[:1200], outer)
+        x, init = (
+            rng.permutation(x)[:, None].astype("f"),
+            rng.permutation(init)[:, None].astype("f"),
+        )
+        check(x, init, (0,), spherical=False)
+
+
 @pytest.mark.parametrize("spherical", [False, True])
 def test_on_lines_between_tight_groups(spherical: bool) -> None:
     """Cells of a few centroids, in all directions; rows halfway between the nearest two of two."""
