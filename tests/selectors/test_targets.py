@@ -198,6 +198,16 @@ def test_refusals(error: type[Exception], text: str, options: dict[str, Any]) ->
         select("random", blobs(), 3, **({"classes": CLASSES} | options))
 
 
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [("facility", "neighbors"), ("coverage", "neighbors"), ("prototypes", "clusters")],
+)
+def test_an_option_too_large_for_a_class_says_so(name: str, option: str) -> None:
+    text = rf"{option} must be from 1 to \d, got 8 \(in a part of 5 samples, as the budget is split"
+    with pytest.raises(ValueError, match=text):
+        select(name, blobs(), 9, classes=CLASSES, **{option: 8})
+
+
 def test_a_target_without_classes_is_refused_without_samples() -> None:
     for options in ({"target": "given"}, {"target": {"a": 1}}):
         with pytest.raises(ValueError, match="target has no effect without classes"):

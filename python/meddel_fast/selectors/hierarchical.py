@@ -40,6 +40,7 @@ Int = NDArray[np.int64]
         "max_iterations": count(),
     },
     instead={"hierarchy": ("levels", "resamplings", "metric", "max_iterations")},
+    processes=True,
 )
 def hierarchical(
     task: Task,
