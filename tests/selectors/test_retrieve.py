@@ -14,6 +14,7 @@ import meddel_fast as mf
 from meddel_fast import reference
 from meddel_fast.selectors import check_options, retrieve, select
 from meddel_fast.selectors.base import random_keys
+from meddel_fast.stores.store import as_store
 
 
 def at(*degrees: float) -> np.ndarray:
@@ -182,6 +183,7 @@ def test_no_two_kept_are_alike_and_all_seeds_are_served() -> None:
     [
         (TypeError, "retrieve: needs like$", {}),
         (ValueError, r"like must be a 2-d float array", {"like": np.ones(2)}),
+        (TypeError, "like must be an array, got a Store", {"like": as_store("x", np.ones((4, 2)))}),
         (ValueError, "like must have 2 columns like x, got 3", {"like": np.ones((4, 3))}),
         (ValueError, "unlike must have 2 columns", {"like": at(1), "unlike": np.ones((4, 3))}),
         (ValueError, "like must be finite", {"like": np.full((1, 2), np.nan)}),

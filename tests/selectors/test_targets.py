@@ -184,6 +184,7 @@ def test_places_are_webster_s(seed: int) -> None:
         (ValueError, "target of 'a' must be from 0 to 1, got 2", {"target": {"a": 2}}),
         (TypeError, "target of 'a' must be a number", {"target": {"a": "half"}}),
         (ValueError, "target must sum to .*, got 1.2", {"target": {"a": 0.6, "b": 0.6}}),
+        (ValueError, "target must name each class once", {"target": {1: 0.1, "1": 0.2}}),
         (ValueError, "target must sum to .*, got 0", {"target": {"a": 0}}),
         (ValueError, "target must name classes, got 'd'; there are 'a', 'b', 'c'",
          {"target": {"d": 0.5}}),

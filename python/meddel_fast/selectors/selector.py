@@ -152,8 +152,8 @@ def _run(method: Method, x: Any, budgets: list[Any], options: dict[str, Any]) ->
     rows = check_rows(x, shared["threads"], shared["memory"], shared["group"])
     n = len(rows)
     if isinstance(rows, Spread):
-        own = [name for name, kinds in method.per_sample.items() if isinstance(kinds, str)]
-        each = {k: rows.whole(k, options.get(k)) for k in (*PER_SAMPLE, *own)}
+        parts = [name for name, kinds in method.per_sample.items() if isinstance(kinds, str)]
+        each = {k: rows.whole(k, options.get(k)) for k in (*PER_SAMPLE, *parts)}
         options = options | {k: v for k, v in each.items() if v is not None}
         shared |= {k: v for k, v in options.items() if k in SHARED}
     pool = _check_exclude(shared["exclude"], n)
