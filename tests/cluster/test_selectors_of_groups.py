@@ -45,7 +45,7 @@ OWN: dict[str, dict[str, Any]] = {
     "d2": {"neighbors": 3},
     "coverage": {"neighbors": 3},
     "retrieve": {"like": X[:2]},
-    "hierarchical": {"levels": [300, 12], "resamplings": 1},
+    "hierarchical": {"levels": [60, 8], "resamplings": [1, 2]},
 }
 SHARED_WORK = [name for name, method in METHODS.items() if method.processes]
 
@@ -58,7 +58,8 @@ def options(name: str, part: slice) -> dict[str, Any]:
     own = {"max_iterations": 4} if "max_iterations" in METHODS[name].checks else {}
     if name in ("stratified", "moderate", "ccs"):
         takes -= {*METHODS[name].per_sample}  # k-means instead
-    takes.discard("hierarchy")  # each makes it
+    "retrieve": {"like": X[:2]},
+    takes -= {"hierarchy"}
     each = {key: EACH[key][part] for key in takes}
     return own | OWN.get(name, {}) | each | {"selected": SELECTED}
 
@@ -121,11 +122,15 @@ def test_rows_and_values_that_each_has(name: str, size: int) -> None:
         ("moderate", {"labels": None}),
         ("kcenter", {"groups": None, "group_rule": "split"}),
         ("prototypes", {"groups": None, "group_rule": "split", "max_iterations": 2}),
+        ("coverage", {"neighbors": 3, "labels": None, "strata": None}),
+        ("hierarchical", {"levels": [1100, 20], "resamplings": 1, "max_iterations": 2}),
+        ("kcenter", {"strata": None, "target": {"left": 0.8}}),
     ],
 )
 def test_other_ways_of_a_method(name: str, more: dict[str, Any]) -> None:
     def given(part: slice) -> dict[str, Any]:
-        return {k: EACH[k][part] if v is None else v for k, v in more.items()}
+        found = {k: EACH[k][part] if v is None else v for k, v in more.items()}
+        return {"classes" if k == "strata" else k: v for k, v in found.items()}
 
     wanted = [SELECTORS[name](X, 100, **given(slice(None)))]
 
@@ -135,6 +140,35 @@ def test_other_ways_of_a_method(name: str, more: dict[str, Any]) -> None:
 
     for found in on_ranks(4, select):
         assert_equal(found, wanted)
+
+
+def test_a_tree_of_a_group(path: Path) -> None:
+    wanted = mf.selectors.build_hierarchy(X, [60, 8], resamplings=1)
+    alone = mf.selectors.hierarchical(X, BUDGETS, hierarchy=wanted)
+
+    def read(group: ThreadGroup) -> Any:
+        x = open_store(path)
+        tree = mf.selectors.build_hierarchy(x, [60, 8], resamplings=1, group=group, **HOW)
+        found = mf.selectors.hierarchical(x, BUDGETS, hierarchy=tree, group=group, **HOW)
+        return found, tree.data_sha256, tree
+
+    def have(group: ThreadGroup) -> Any:
+        x = LocalRows(X[own_rows(group)])
+        tree = mf.selectors.build_hierarchy(x, [60, 8], resamplings=1, group=group, **HOW)
+        with pytest.raises(ValueError, match="hierarchy must be made of LocalRows, or x be no"):
+            mf.selectors.hierarchical(x, 5, hierarchy=wanted, group=group, **HOW)
+        found = mf.selectors.hierarchical(x, BUDGETS, hierarchy=tree, group=group, **HOW)
+        return found, tree.data_sha256, tree
+
+    for work, sha256 in ((read, wanted.data_sha256), (have, "")):
+        for result in on_ranks(2, work):
+            if isinstance(result, BaseException):
+                raise result
+            found, said, tree = result
+            assert_equal(found, alone)
+            assert said == sha256
+            for one, other in zip(tree.assignments, wanted.assignments, strict=True):
+                np.testing.assert_array_equal(one, other)
 
 
 def test_types_of_rows() -> None:
@@ -174,7 +208,8 @@ def test_methods_that_one_process_works_on(name: str) -> None:
         assert "join_group" in (SELECTORS[name].__doc__ or "")
         return
     with pytest.raises(ValueError, match=f"group must be None for {name}, which one process works"):
-        SELECTORS[name](X, 5, group=SoloGroup(), **OWN.get(name, {}))
+    "retrieve": {"like": X[:2]},
+        SELECTORS[name](X, 5, group=SoloGroup(), **dict.fromkeys(METHODS[name].needs, X))
 
 
 OPERATIONS = {

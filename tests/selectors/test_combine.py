@@ -187,6 +187,10 @@ def test_values_and_copies_of_classes_add_up() -> None:
         (TypeError, "objectives must be pairs", {"objectives": ["like", "score"]}),
         (TypeError, "objectives must be pairs", {"objectives": 3}),
         (ValueError, "objectives must be of 'div.*got 'size'", {"objectives": {"size": 1}}),
+        (ValueError, r"objectives must be of 'div.*got \['like'\]",
+         {"objectives": [(["like"], 1)]}),
+        (ValueError, "neighbors must be None where 'typicality' is not an objective, got 3",
+         {"objectives": {"diversity": 1}, "neighbors": 3}),
         (ValueError, "must hold each objective once, got 'like'",
          {"objectives": [("like", 1), ("like", 2)]}),
         (ValueError, "must hold one beside 'dedup'", {"objectives": {"dedup": 0.9}}),
@@ -206,7 +210,7 @@ def test_values_and_copies_of_classes_add_up() -> None:
 def test_refusals(error: type[Exception], text: str, options: dict[str, Any]) -> None:
     with pytest.raises(error, match=text):
         combine(RIGHT_ANGLES, 2, **options)
-    if "objectives:" in text or "must hold" in text:
+    if "objectives:" in text or "must hold" in text or "must be of" in text:
         with pytest.raises(error, match=text):
             check_options("combine", options)
 

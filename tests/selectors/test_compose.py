@@ -368,7 +368,7 @@ def test_every_instruction_set_chooses_the_same(isa: str) -> None:
 def test_every_option_of_a_method_is_checked_before_any_work(name: str) -> None:
     method = METHODS[name]
     assert set(method.own) == {*method.checks, *method.per_sample, *method.positions}
-    needed = given(name, N)
+    needed = given(name, N) | ({"mode": "cluster"} if name == "retrieve" else {})
     for option in (*method.checks, *method.positions):
         with pytest.raises((TypeError, ValueError), match=f"^{option} must be"):
             check_options(name, needed | {option: object()})

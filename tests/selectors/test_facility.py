@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from meddel_fast import _core
+from meddel_fast.selectors import check_options
 from meddel_fast.selectors.neighbor_graph import Edges, edges_to
 
 
@@ -121,3 +122,10 @@ def test_what_would_read_outside_is_refused() -> None:
             _core.facility(*arguments, 1, 1)
     with pytest.raises(ValueError, match="draws"):
         _core.stochastic_facility(start, source, value, None, [], [0, 1], np.ones((1, 1)))
+
+
+def test_what_stochastic_greedy_may_lose_is_refused_without_it() -> None:
+    text = "epsilon has no effect where greedy is not 'stochastic', got 0.3"
+    with pytest.raises(ValueError, match=text):
+        check_options("facility", {"epsilon": 0.3})
+    check_options("facility", {"epsilon": 0.3, "greedy": "stochastic"})

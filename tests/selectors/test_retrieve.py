@@ -12,8 +12,9 @@ import pytest
 
 import meddel_fast as mf
 from meddel_fast import reference
-from meddel_fast.selectors import retrieve, select
+from meddel_fast.selectors import check_options, retrieve, select
 from meddel_fast.selectors.base import random_keys
+from meddel_fast.stores.store import as_store
 
 
 def at(*degrees: float) -> np.ndarray:
@@ -182,6 +183,7 @@ def test_no_two_kept_are_alike_and_all_seeds_are_served() -> None:
     [
         (TypeError, "retrieve: needs like$", {}),
         (ValueError, r"like must be a 2-d float array", {"like": np.ones(2)}),
+        (TypeError, "like must be an array, got a Store", {"like": as_store("x", np.ones((4, 2)))}),
         (ValueError, "like must have 2 columns like x, got 3", {"like": np.ones((4, 3))}),
         (ValueError, "unlike must have 2 columns", {"like": at(1), "unlike": np.ones((4, 3))}),
         (ValueError, "like must be finite", {"like": np.full((1, 2), np.nan)}),
@@ -203,3 +205,20 @@ def test_lists_of_many_seeds_that_are_alike_end() -> None:
         ladder = retrieve(x, [5, 9], like=np.repeat(at(0), 80, axis=0))
     assert [s.order.tolist() for s in ladder] == [list(range(5)), list(range(9))]
     assert [s.settings["filled"] for s in ladder] == [0, 4]
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ({"strength": 2.0}, "strength has no effect without unlike, got 2.0"),
+        ({"pick": "near"}, "pick has no effect where mode is not 'cluster', got 'near'"),
+        ({"min_seeds": 2}, "min_seeds has no effect where mode is not 'cluster'"),
+        ({"clusters": 3}, "clusters has no effect where mode is not 'cluster'"),
+        ({"max_iterations": 3}, "max_iterations has no effect where mode is not 'cluster'"),
+    ],
+)
+def test_options_without_effect_are_refused(more: dict[str, Any], text: str) -> None:
+    x = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    with pytest.raises(ValueError, match=text):
+        retrieve(x, 5, like=x[:2], **more)
+    check_options("retrieve", {"like": x[:2], "unlike": x[:1], "mode": "cluster"} | more)

@@ -184,6 +184,7 @@ def test_places_are_webster_s(seed: int) -> None:
         (ValueError, "target of 'a' must be from 0 to 1, got 2", {"target": {"a": 2}}),
         (TypeError, "target of 'a' must be a number", {"target": {"a": "half"}}),
         (ValueError, "target must sum to .*, got 1.2", {"target": {"a": 0.6, "b": 0.6}}),
+        (ValueError, "target must name each class once", {"target": {1: 0.1, "1": 0.2}}),
         (ValueError, "target must sum to .*, got 0", {"target": {"a": 0}}),
         (ValueError, "target must name classes, got 'd'; there are 'a', 'b', 'c'",
          {"target": {"d": 0.5}}),
@@ -196,6 +197,16 @@ def test_places_are_webster_s(seed: int) -> None:
 def test_refusals(error: type[Exception], text: str, options: dict[str, Any]) -> None:
     with pytest.raises(error, match=text):
         select("random", blobs(), 3, **({"classes": CLASSES} | options))
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [("facility", "neighbors"), ("coverage", "neighbors"), ("prototypes", "clusters")],
+)
+def test_an_option_too_large_for_a_class_says_so(name: str, option: str) -> None:
+    text = rf"{option} must be from 1 to \d, got 8 \(in a part of 5 samples, as the budget is split"
+    with pytest.raises(ValueError, match=text):
+        select(name, blobs(), 9, classes=CLASSES, **{option: 8})
 
 
 def test_a_target_without_classes_is_refused_without_samples() -> None:

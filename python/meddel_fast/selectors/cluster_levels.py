@@ -57,6 +57,7 @@ def build_hierarchy(
     seed: int = 0,
     threads: int | None = None,
     memory: int | str | None = None,
+    group: Any | None = None,
     progress: Progress | None = None,
 ) -> HierarchyResult:
     """Cluster samples, then the centroids, and so on: hierarchical k-means with resampling.
@@ -84,13 +85,14 @@ def build_hierarchy(
         measured (6,000 and 10,000 made samples).
     seed
         Of each k-means.
-    threads, memory, progress
+    threads, memory, group, progress
         As of all operations, see :mod:`meddel_fast.ops`.
 
     Returns
     -------
     HierarchyResult
-        The same for any number of threads, on every machine.
+        The same for any number of threads and processes, on every machine. Of rows that no process
+        has as a whole (``LocalRows``) it knows no hash.
 
     Raises
     ------
@@ -104,7 +106,7 @@ def build_hierarchy(
     cluster, half of what a cluster has on average (the paper's rule), at least 2; where clusters
     are so empty that this comes to fewer than k rows, resampling ends, and ``settings`` tells.
     """
-    checked = check_rows(x, resolve_threads(threads), memory)
+    checked = check_rows(x, resolve_threads(threads), memory, group)
     tree = cluster_levels(
         checked,
         levels=None if levels is None else check_levels("levels", levels, len(checked)),

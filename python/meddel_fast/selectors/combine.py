@@ -35,7 +35,7 @@ def _objectives(name: str, value: Any, n: int | None) -> dict[str, float]:
         raise TypeError(shape)
     found: dict[str, float] = {}
     for one, strength in pairs:
-        if one not in _LIMITS:
+        if not isinstance(one, str) or one not in _LIMITS:
             raise ValueError(f"{name} must be of {', '.join(map(repr, _LIMITS))}, got {one!r}")
         if one in found:
             raise ValueError(f"{name} must hold each objective once, got {one!r} twice")
@@ -115,6 +115,10 @@ def combine(
             lacks = "an array" if value is None else "None"
             verb = "is" if name in wanted else "is not"
             raise ValueError(f"{name} must be {lacks} where {name!r} {verb} an objective")
+    if neighbors is not None and "typicality" not in wanted:
+        raise ValueError(
+            f"neighbors must be None where 'typicality' is not an objective, got {neighbors}"
+        )
     seeds.check_width(task, like=like, unlike=unlike)
     wish = Wish.of(wanted, _terms(task, wanted, given, neighbors), task.n)
     greedy = FarAndWanted(task, wish)

@@ -35,6 +35,7 @@ WEIGHTS = "Each sample counts that many times among those that are represented."
         "epsilon": number(1e-9, 1.0),
     },
     processes=True,
+    only={"epsilon": ("greedy", "stochastic")},
 )
 def facility(
     task: Task,

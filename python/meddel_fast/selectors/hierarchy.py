@@ -17,6 +17,7 @@ from meddel_fast.common.files import StrPath
 from meddel_fast.common.npz import Npz, open_npz
 from meddel_fast.common.outputs import archive, output_path
 from meddel_fast.selectors.provenance import data_sha256
+from meddel_fast.sharded.spread import Spread
 from meddel_fast.stores.store import as_store
 
 Int = NDArray[np.int64]
@@ -196,11 +197,21 @@ def check_hierarchy(name: str, value: Any, x: Any) -> HierarchyResult:
     shape = value.n, value.centroids[0].shape[1]
     if shape != x.shape:
         raise ValueError(f"{name} must be of rows of shape {tuple(x.shape)}, got one of {shape}")
-    if value.data_sha256 and value.data_sha256 != rows_sha256(x):
+    if value.data_sha256 and value.data_sha256 != (found := rows_sha256(x)):
+        if not found:
+            raise ValueError(
+                f"{name} must be made of LocalRows, or x be no LocalRows: its hash is that of all "
+                "rows, which no process has"
+            )
         raise ValueError(f"{name} must be made of these rows, got one of others, by their hash")
     return value
 
 
 def rows_sha256(x: Any) -> str:
-    """Hash checked rows as the kernels see them: in memory or in files, in fp64 or rounded."""
+    """Hash checked rows as the kernels see them: in memory or in files, in fp64 or rounded.
+
+    Empty where no process has all of them.
+    """
+    if isinstance(x, Spread):
+        return "" if x.local else data_sha256(x.rows)
     return data_sha256(as_store("x", x))

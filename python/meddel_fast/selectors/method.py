@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from meddel_fast.arrays import check_choice, check_int, resolve_threads
@@ -41,7 +41,7 @@ Plan = Callable[..., Iterable[Choice]]
 
 PerSample = str | Callable[[str, Any, Any], Any]
 """What an option of a value a sample may be: kinds of numpy type, or a check of the option's name,
-its value and the rows. What the check returns is indexed by samples."""
+its value and the rows. What the check returns is indexed by samples, of all processes' rows."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,9 @@ class Method:
         Options that hold rows of their own, as many as there are.
     adds
         Settings that add up where the budget is split.
+    only
+        Options without effect but where another has a certain value: which one, and that value
+        (None: any that is given).
     """
 
     name: str
@@ -97,6 +100,7 @@ class Method:
     processes: bool = False
     sets: tuple[str, ...] = ()
     adds: tuple[str, ...] = ()
+    only: dict[str, tuple[str, str | None]] = field(default_factory=dict)
 
     @property
     def own(self) -> dict[str, inspect.Parameter]:
@@ -169,7 +173,17 @@ class Method:
                 own[name] = self.checks[name](name, value, n if pool is None else pool)
             elif name in self.positions:
                 own[name] = check_int(name, value, 0, None if n is None else n - 1)
+        self._check_idle(options)
         return own
+
+    def _check_idle(self, options: dict[str, Any]) -> None:
+        """Refuse options that have no effect beside what another is."""
+        every = {name: p.default for name, p in self.own.items()} | options
+        for name, (other, wanted) in self.only.items():
+            idle = every[other] is None if wanted is None else every[other] != wanted
+            if idle and every[name] not in (None, self.own[name].default):
+                where = f"without {other}" if wanted is None else f"where {other} is not {wanted!r}"
+                raise ValueError(f"{name} has no effect {where}, got {every[name]!r}")
 
 
 def _check_shared(options: dict[str, Any]) -> None:

@@ -39,6 +39,10 @@ _ENTRIES, _ENTRY = 1 << 22, 64  # neighbours of seeds that are held together, an
     },
     sets=("like", "unlike"),
     adds=("filled", "copies", "pushed"),
+    only={
+        "strength": ("unlike", None),
+        **dict.fromkeys(("pick", "min_seeds", *options.CLUSTERS), ("mode", "cluster")),
+    },
 )
 def retrieve(
     task: Task,
@@ -102,7 +106,8 @@ def retrieve(
     Where that comes to fewer than the budget, what is left is kept in this order: by score; what
     `dedup` left out; what was pushed away, by score. ``settings`` count each (``filled``,
     ``copies``, ``pushed``), and the seeds of which not even the first sample is kept
-    (``unserved``); a warning tells of them.
+    (``unserved``); a warning tells of them. Where the budget is split, each part warns by itself,
+    and ``unserved`` is not counted.
     """
     seeds.check_width(task, like=like, unlike=unlike)
     near, seed = seeds.highest(task, like)

@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 from meddel_fast import arrays, ops
 from meddel_fast.selectors.base import to_numpy
 from meddel_fast.selectors.plan import Task
+from meddel_fast.stores.store import Store
 
 
 def rows(name: str, value: Any, n: int | None) -> Any:
     """Accept an (m, d) array: a check of options."""
+    if isinstance(value, Store):
+        raise TypeError(f"{name} must be an array, got a Store: store.rows(0, len(store)) is one")
     arrays.check_rows(name, value, arrays.resolve_threads(None))
     return value if hasattr(value, "shape") else np.asarray(value)
 

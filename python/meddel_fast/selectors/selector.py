@@ -94,6 +94,7 @@ def selector(
     processes: bool = False,
     sets: tuple[str, ...] = (),
     adds: tuple[str, ...] = (),
+    only: dict[str, tuple[str, str | None]] | None = None,
 ) -> Callable[[Plan], Selector]:
     """Make the public function of a plan, see :class:`Method` for what to say of it."""
 
@@ -101,6 +102,7 @@ def selector(
         method = Method(
             plan.__name__, plan, paper, cost, exact, nested, good_for, weights,
             per_sample or {}, positions, checks or {}, instead or {}, processes, sets, adds,
+            only or {},
         )  # fmt: skip
 
         @exactly
@@ -150,7 +152,8 @@ def _run(method: Method, x: Any, budgets: list[Any], options: dict[str, Any]) ->
     rows = check_rows(x, shared["threads"], shared["memory"], shared["group"])
     n = len(rows)
     if isinstance(rows, Spread):
-        each = {k: rows.whole(k, options.get(k)) for k in (*PER_SAMPLE, *method.per_sample)}
+        parts = [name for name, kinds in method.per_sample.items() if isinstance(kinds, str)]
+        each = {k: rows.whole(k, options.get(k)) for k in (*PER_SAMPLE, *parts)}
         options = options | {k: v for k, v in each.items() if v is not None}
         shared |= {k: v for k, v in options.items() if k in SHARED}
     pool = _check_exclude(shared["exclude"], n)
@@ -239,7 +242,11 @@ def _split(
         for name in method.positions:
             if name in own:
                 options[name] = min(int(np.searchsorted(part, own[name])), len(part) - 1)
-        chosen.append(list(_choices(method, sub, options)))
+        try:
+            chosen.append(list(_choices(method, sub, options)))
+        except ValueError as error:
+            where = f"in a part of {len(part)} samples, as the budget is split"
+            raise ValueError(f"{error} ({where})") from None
     told = {k: v for k, v in own.items() if k not in (*method.per_sample, *method.sets)}
     for rung in range(len(task.counts)):
         now = [choices[rung] for choices in chosen]

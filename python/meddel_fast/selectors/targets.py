@@ -58,6 +58,8 @@ def check_target(target: Any) -> str | dict[str, float]:
         )
     shares = {str(name): check_float(f"target of {name!r}", share, 0, 1)
               for name, share in target.items()}  # fmt: skip
+    if len(shares) < len(target):
+        raise ValueError(f"target must name each class once, got {target!r}")
     total = sum(shares.values())
     if not 0 < total <= 1 + _ROUNDING:
         raise ValueError(f"target must sum to more than 0 and to 1 at most, got {total:g}")
