@@ -139,6 +139,24 @@ def test_command(rng: np.random.Generator, tmp_path: Path, cli: Any) -> None:
     assert "--column site needs --manifest" in refused
 
 
+def test_a_manifest_of_another_order_is_refused(tmp_path: Path, cli: Any) -> None:
+    pytest.importorskip("pyarrow")
+    from command_line import lines
+    from frames import blob_frames
+
+    rows = blob_frames(tmp_path / "frames", 6)
+    rows.save(tmp_path / "m.parquet")
+    x = angles(0, 10, 60, 90, 180, 200)
+    np.save(tmp_path / "x.npy", x)
+    chosen = mf.selectors.kcenter(x, 2)
+    arguments = ["audit", tmp_path / "s.parquet", tmp_path / "x.npy", "--column", "split",
+                 "--manifest", tmp_path / "m.parquet"]  # fmt: skip
+    for ids, status in ((rows.ids, 0), (None, 0), (rows.ids[::-1], 2)):
+        chosen.save(tmp_path / "s.parquet", ids)
+        said = lines(cli, *arguments, status=status)
+    assert "does not hold the images that" in said
+
+
 def test_columns_of_a_manifest(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     from meddel_fast.images.manifest import SCHEMA, Manifest
