@@ -64,11 +64,14 @@ def test_limits(cli: CliRunner, manifest: Path) -> None:
     assert "cold: 0 (warmth below 0.0)" in said
     assert "black:" not in said
     assert "wide: 11 (border below 0.5 or above 0.6)" in said
-    for limit in ("dark", "a=", "a=warmth", "a=warmth::", "a=warmth:x:", "=warmth:0:"):
+    for limit in ("dark", "a=", "a=warmth", "a=warmth::", "a=warmth:x:", "=warmth:0:",
+                  "a=warmth:nan:", "a=warmth:1:0", "a; b=warmth:0:"):  # fmt: skip
         message = lines(cli, "data", "quality", manifest, "--limit", limit, status=2)
         assert "--limit must be REASON=COLUMN:LOW:HIGH" in message
     message = lines(cli, "data", "quality", manifest, "--limit", "a=size:0:", status=2)
     assert "'size' is none of border" in message
+    message = lines(cli, "data", "quality", manifest, "--workers", 0, status=2)
+    assert "workers must be at least 1, got 0" in message
 
 
 def test_places_are_checked_first(cli: CliRunner, manifest: Path, tmp_path: Path) -> None:
