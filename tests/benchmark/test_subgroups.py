@@ -19,7 +19,7 @@ from meddel_fast.selectors.selection import make_selection
 
 
 def kept(n: int, *rows: int) -> mf.selectors.Selection:
-    return make_selection("given", np.array(rows), np.zeros(n), {})
+    return make_selection("given", np.array(rows, np.int64), np.zeros(n), {})
 
 
 def angles(*degrees: float) -> np.ndarray:
@@ -43,6 +43,13 @@ def test_shares_and_distances_of_a_known_selection() -> None:
     told = sentences(found)
     assert told[0].startswith("site: least kept is c (0 of 1);")
     assert told[1] == "1 samples have no site, 0 are kept."
+
+
+def test_nulls_of_arrow_are_none() -> None:
+    arrow = pytest.importorskip("pyarrow").array(["a", None, "b", "a"])
+    x = angles(0, 10, 60, 90)
+    (found,) = audit_subgroups(kept(4, 0), x, {"site": arrow}, read=False)
+    assert (found.unknown, [one.value for one in found.subgroups]) == (1, ["b", "a"])
 
 
 def pool(rng: np.random.Generator, apart: float) -> tuple[Any, list[str], list[str]]:
@@ -82,6 +89,18 @@ def test_a_patient_is_not_asked_for_beside_itself(rng: np.random.Generator) -> N
     assert own.least_kept.kept == 0
 
 
+def test_few_patients_do_not_name_themselves(rng: np.random.Generator) -> None:
+    patient = np.repeat(np.arange(6), 20)  # fewer groups than intervals are drawn of
+    middle = 10.0 * np.eye(6)[patient]
+    x = (middle + 0.05 * rng.normal(size=(120, 6))).astype(np.float32)
+    groups, site = [f"p{p}" for p in patient], [f"s{p % 2}" for p in patient]
+    (found,) = audit_subgroups(kept(120, 0), x, {"site": site}, groups=groups)
+    assert found.reading is not None
+    assert found.reading.low <= 0.5
+    (one,) = audit_subgroups(kept(120, 0), x, {"site": site}, groups=["p"] * 120)
+    assert one.reading is None
+
+
 def test_more_samples_are_drawn_from(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +124,11 @@ def test_bad_input_is_refused(rng: np.random.Generator) -> None:
         audit_subgroups(kept(6, 0), x, {"site": ["a"] * 5})
     with pytest.raises(ValueError, match="site must have a value for some sample, got none"):
         audit_subgroups(kept(6, 0), x, {"site": [""] * 6})
+    with pytest.raises(ValueError, match="selection must keep one sample or more"):
+        audit_subgroups(kept(6), x, {"site": ["a"] * 6})
+    x[3, 1] = np.nan
+    with pytest.raises(ValueError, match="x must be finite, got NaN or infinity in row 3"):
+        audit_subgroups(kept(6, 0), x, {"site": ["a"] * 6})
     with pytest.raises(ValueError, match="columns must hold one or more"):
         audit_subgroups(kept(6, 0), x, {})
 
@@ -137,6 +161,24 @@ def test_command(rng: np.random.Generator, tmp_path: Path, cli: Any) -> None:
     assert "--column NAME or NAME=FILE is needed" in refused
     refused = lines(cli, *arguments, "--column", "site", status=2)
     assert "--column site needs --manifest" in refused
+
+
+def test_a_manifest_of_another_order_is_refused(tmp_path: Path, cli: Any) -> None:
+    pytest.importorskip("pyarrow")
+    from command_line import lines
+    from frames import blob_frames
+
+    rows = blob_frames(tmp_path / "frames", 6)
+    rows.save(tmp_path / "m.parquet")
+    x = angles(0, 10, 60, 90, 180, 200)
+    np.save(tmp_path / "x.npy", x)
+    chosen = mf.selectors.kcenter(x, 2)
+    arguments = ["audit", tmp_path / "s.parquet", tmp_path / "x.npy", "--column", "split",
+                 "--manifest", tmp_path / "m.parquet"]  # fmt: skip
+    for ids, status in ((rows.ids, 0), (None, 0), (rows.ids[::-1], 2)):
+        chosen.save(tmp_path / "s.parquet", ids)
+        said = lines(cli, *arguments, status=status)
+    assert "does not hold the images that" in said
 
 
 def test_columns_of_a_manifest(tmp_path: Path) -> None:

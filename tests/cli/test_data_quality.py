@@ -64,11 +64,14 @@ def test_limits(cli: CliRunner, manifest: Path) -> None:
     assert "cold: 0 (warmth below 0.0)" in said
     assert "black:" not in said
     assert "wide: 11 (border below 0.5 or above 0.6)" in said
-    for limit in ("dark", "a=", "a=warmth", "a=warmth::", "a=warmth:x:", "=warmth:0:"):
+    for limit in ("dark", "a=", "a=warmth", "a=warmth::", "a=warmth:x:", "=warmth:0:",
+                  "a=warmth:nan:", "a=warmth:1:0", "a; b=warmth:0:"):  # fmt: skip
         message = lines(cli, "data", "quality", manifest, "--limit", limit, status=2)
         assert "--limit must be REASON=COLUMN:LOW:HIGH" in message
     message = lines(cli, "data", "quality", manifest, "--limit", "a=size:0:", status=2)
     assert "'size' is none of border" in message
+    message = lines(cli, "data", "quality", manifest, "--workers", 0, status=2)
+    assert "workers must be at least 1, got 0" in message
 
 
 def test_places_are_checked_first(cli: CliRunner, manifest: Path, tmp_path: Path) -> None:
@@ -80,7 +83,6 @@ def test_places_are_checked_first(cli: CliRunner, manifest: Path, tmp_path: Path
 def test_columns_for_a_selection(
     cli: CliRunner, manifest: Path, tmp_path: Path, rng: np.random.Generator
 ) -> None:
-    Image.new("RGB", (40, 40), "brown").save(Manifest.load(manifest).image_paths()[7])
     out, x = tmp_path / "q.parquet", clustered(rng, 12, 4)
     np.save(tmp_path / "x.npy", x)
     lines(cli, "data", "quality", manifest, "--out", out, "--flawed", tmp_path / "f.npy")
@@ -88,7 +90,9 @@ def test_columns_for_a_selection(
           "--manifest", out, "--array", "weights=manifest:brightness",
           "--array", f"exclude={tmp_path / 'f.npy'}", "--out", tmp_path / "s.parquet")  # fmt: skip
     flawed = np.load(tmp_path / "f.npy")
-    weights = np.where(flawed, 1.0, Manifest.load(out).column("brightness"))
+    told = np.array(Manifest.load(out).column("brightness"), np.float64)
+    assert np.isnan(told[7])  # not read, and left out
+    weights = np.where(flawed, 1.0, told)
     wanted = select("semdedup", x, 4, weights=weights, exclude=flawed)
     assert np.array_equal(Selection.load(tmp_path / "s.parquet").order, wanted.order)
     choose = ["select", tmp_path / "x.npy", "--budget", 4, "--out", tmp_path / "t.parquet"]
@@ -96,5 +100,7 @@ def test_columns_for_a_selection(
     assert "--array weights=manifest:noise needs --manifest" in said
     said = lines(cli, *choose, "--array", "weights=manifest:label", "--manifest", out, status=2)
     assert "12 of 12 images have no label" in said
+    said = lines(cli, *choose, "--array", "weights=manifest:noise", "--manifest", out, status=2)
+    assert "1 of 12 images have no noise" in said
     said = lines(cli, *choose, "--array", "weights=manifest:nose", "--manifest", out, status=2)
     assert "wanted one of" in said

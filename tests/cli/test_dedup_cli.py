@@ -148,6 +148,8 @@ def test_a_sheet_of_images_that_are_gone(manifest: Path, tmp_path: Path, suffix:
 def test_refusals(cli: CliRunner, x: NDArray[np.float32], manifest: Path, tmp_path: Path) -> None:
     source, other = tmp_path / "x.npy", tmp_path / "o.html"
     other.write_text("mine")
+    labels = tmp_path / "labels.npy"
+    np.save(labels, np.arange(N))
     for options, message in (
         ([], "--threshold, --budget or --sweep is needed"),
         (["--threshold", 0.9, "--budget", 5], "--threshold or --budget, not both"),
@@ -162,13 +164,16 @@ def test_refusals(cli: CliRunner, x: NDArray[np.float32], manifest: Path, tmp_pa
         (["--sweep", ".8:.9:0"], "--sweep must be LOW:HIGH:STEP"),
         (["--sweep", ".9,1.5"], "--sweep must be from -1 to 1, got 1.5"),
         (["--threshold", 0.9, "--floor", "nan"], "--floor must be from -1 to 1, got nan"),
-        (["--threshold", 0.9, "--pairs", 0], "--pairs must be at least 1, got 0"),
+        (["--threshold", 0.9, "--pairs", 0], "--pairs must be from 1 to 1000, got 0"),
         (["--sweep", "a,b"], "--sweep must be LOW:HIGH:STEP"),
         (["--sweep", "0:1:1e-9"], "at most 10000 thresholds"),
         (["--threshold", 0.9, "--within", "manifest"], "--within manifest needs --manifest"),
         (["--threshold", 1.5], "--threshold must be from -1 to 1, got 1.5"),
         (["--threshold", 0.7, "--floor", 0.8], "threshold must be from 0.8 to 1, got 0.7"),
+        (["--sweep", ".7,.9", "--floor", 0.8], "--sweep must be from 0.8 to 1, got 0.7"),
+        (["--budget", N + 1], f"budget must be from 1 to {N}"),
         (["--threshold", 0.9, "--rule", "all"], "rule must be one of"),
+        (["--threshold", 0.9, "--within", labels, "--out", labels], "is an input"),
     ):  # fmt: skip
         assert message in lines(cli, "dedup", source, *options, status=2), options
     np.save(tmp_path / "few.npy", x[:5])

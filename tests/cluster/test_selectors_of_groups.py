@@ -44,7 +44,6 @@ OWN: dict[str, dict[str, Any]] = {
     "graphcut": {"neighbors": 3},
     "d2": {"neighbors": 3},
     "coverage": {"neighbors": 3},
-    "retrieve": {"like": X[:2]},
     "hierarchical": {"levels": [60, 8], "resamplings": [1, 2]},
 }
 SHARED_WORK = [name for name, method in METHODS.items() if method.processes]
@@ -58,7 +57,6 @@ def options(name: str, part: slice) -> dict[str, Any]:
     own = {"max_iterations": 4} if "max_iterations" in METHODS[name].checks else {}
     if name in ("stratified", "moderate", "ccs"):
         takes -= {*METHODS[name].per_sample}  # k-means instead
-    "retrieve": {"like": X[:2]},
     takes -= {"hierarchy"}
     each = {key: EACH[key][part] for key in takes}
     return own | OWN.get(name, {}) | each | {"selected": SELECTED}
@@ -208,7 +206,6 @@ def test_methods_that_one_process_works_on(name: str) -> None:
         assert "join_group" in (SELECTORS[name].__doc__ or "")
         return
     with pytest.raises(ValueError, match=f"group must be None for {name}, which one process works"):
-    "retrieve": {"like": X[:2]},
         SELECTORS[name](X, 5, group=SoloGroup(), **dict.fromkeys(METHODS[name].needs, X))
 
 

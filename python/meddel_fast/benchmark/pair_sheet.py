@@ -37,7 +37,6 @@ SHEETS: dict[str, Kind] = {
 _ACROSS = 4  # pairs a row of the PNG
 _GAP, _LINE = 12, 16  # pixels
 _DECODERS = 4
-_LETTERS = 36  # of a name below a pair
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,10 @@ def _png(sheet: PairSheet, path: Path) -> None:
                     write(at[0] + 4, at[1] + 4, "not readable")
                 else:
                     canvas.paste(Image.fromarray(one), at)
-                write(x, y + SIDE + (1 + left) * _LINE, names[row][-_LETTERS:])
+                name = _drawable(names[row])
+                while font.getlength(name) > cell[0]:  # its end tells it from others
+                    name = name[1:]
+                write(x, y + SIDE + (1 + left) * _LINE, name)
             write(x, y + SIDE, " ".join([f"{similarity:.4f}", sheet.told(i, j)]))
         top += height
     about = PngInfo()

@@ -73,7 +73,8 @@ class Reading:
     ----------
     score, low, high
         Mean over the values of the share of its samples that their nearest neighbours name rightly,
-        and its 95 % interval (groups, or samples where there are none, drawn anew).
+        and its 95 % interval (groups drawn anew, or samples where there are fewer than
+        :data:`~meddel_fast.benchmark.scores.bootstrap.MIN_GROUPS` groups: too narrow then).
     chance
         What guessing reaches: one over the number of values.
     asked
@@ -173,7 +174,8 @@ def audit_subgroups(
     Raises
     ------
     TypeError, ValueError
-        Not as many values as samples, or a column without any value.
+        Not as many values as samples, a column without any value, a selection of none, or
+        embeddings that are not finite.
 
     Notes
     -----
@@ -188,6 +190,11 @@ def audit_subgroups(
         raise ValueError("columns must hold one or more, got none")
     told = {name: _texts(name, values, n) for name, values in columns.items()}
     together = [""] * n if groups is None else _texts("groups", groups, n).tolist()
+    if not len(selection):
+        raise ValueError("selection must keep one sample or more, got none")
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():  # the mean would spread it to all rows
+        raise ValueError(f"x must be finite, got NaN or infinity in row {finite.argmin()}")
     if centre:
         rows = (rows - rows.mean(axis=0, dtype=np.float64)).astype(np.float32)
     made = []
@@ -216,6 +223,8 @@ def column_of(manifest: Manifest, name: str) -> list[Any]:
 def _texts(name: str, values: Sequence[Any], n: int) -> NDArray[np.str_]:
     if len(values) != n:
         raise ValueError(f"{name} must have a value for each of {n} samples, got {len(values)}")
+    if hasattr(values, "to_pylist"):  # of pyarrow, whose nulls are no None
+        values = values.to_pylist()
     texts = np.array(["" if v is None or v != v else str(v) for v in values])
     if name != "groups" and not (texts != "").any():
         raise ValueError(f"{name} must have a value for some sample, got none for all {n}")
@@ -255,9 +264,10 @@ def _read(
 ) -> Reading | None:
     """Let the neighbours of each sample, of other parts, vote for its value."""
     names, classes = np.unique(values, return_inverse=True)
-    places: dict[tuple[str, int], int] = {}
-    alone = [(group, -1 if group else i) for i, group in enumerate(groups)]
-    unit = np.array([places.setdefault(key, len(places)) for key in alone])
+    # However few groups there are, unlike for the draws of intervals: its own frames name a sample.
+    named = [(group, -1 if group else i) for i, group in enumerate(groups)]
+    place = {key: i for i, key in enumerate(dict.fromkeys(named))}
+    unit, units = np.array([place[key] for key in named]), len(place)
     known = [
         code
         for code, name in enumerate(names.tolist())
@@ -266,7 +276,7 @@ def _read(
     inside = np.flatnonzero(np.isin(classes, known))
     if len(known) < 2:
         return None
-    part = np.argsort(np.argsort(random_keys(len(places), seed), kind="stable")) % FOLDS
+    part = np.argsort(np.argsort(random_keys(units, seed), kind="stable")) % FOLDS
     fold = part[unit]
     asked = inside
     if len(inside) > ASKED:

@@ -56,7 +56,7 @@ def audit(
     if out is not None:
         check_output(out, FILE, [selection, embeddings, manifest])
     chosen = Selection.load(selection)
-    rows = _manifest(manifest, chosen)
+    rows = _manifest(manifest, selection, chosen.n)
     told = dict(_column(text, rows, chosen.n) for text in column or ())
     if len(told) < len(column or ()) or not told:
         raise ConfigError("--column NAME or NAME=FILE is needed, each name once")
@@ -82,14 +82,18 @@ def audit(
         typer.echo(out)
 
 
-def _manifest(path: Path | None, chosen: Selection) -> Manifest | None:
+def _manifest(path: Path | None, selection: Path, samples: int) -> Manifest | None:
     if path is None:
         return None
     from meddel_fast.images.manifest import Manifest
+    from meddel_fast.selectors.selection import read_ids
 
     rows = Manifest.load(path).ok
-    if len(rows) != chosen.n:
-        raise ConfigError(f"{path} has {len(rows)} images, the selection is of {chosen.n}")
+    if len(rows) != samples:
+        raise ConfigError(f"{path} has {len(rows)} images, the selection is of {samples}")
+    ids = read_ids(selection)
+    if ids is not None and ids != rows.ids:
+        raise ConfigError(f"{path} does not hold the images that {selection} chose from, in order")
     return rows
 
 
@@ -120,6 +124,7 @@ def _lines(chosen: Selection, columns: Sequence[Column]) -> list[str]:
         ]  # fmt: skip
         told += ["", *aligned([heads, *cells], 1)]
         if len(column.subgroups) > _SHOWN:
-            told.append(f"and {len(column.subgroups) - _SHOWN:,} more, of which as much is kept")
+            more = len(column.subgroups) - _SHOWN
+            told.append(f"and {more:,} more, of which as much or more is kept")
         told += sentences(column)
     return told

@@ -88,9 +88,13 @@ def _limits(texts: list[str]) -> dict[str, tuple[str, float | None, float | None
         try:
             name, low, high = parts
             ends = [float(end) if end else None for end in (low, high)]
+            if any(end != end for end in ends):
+                raise ValueError
         except ValueError:
             ends = []
-        if not (reason and equals and ends) or ends == [None, None]:
+        told = [end for end in ends if end is not None]
+        # reasons are listed with "; " between them
+        if not (reason and equals and told and sorted(told) == told) or ";" in reason:
             raise ConfigError(f"--limit must be REASON=COLUMN:LOW:HIGH, got '{text}'")
         if name not in Measures._fields:
             raise ConfigError(f"--limit: {name!r} is none of {', '.join(Measures._fields)}")

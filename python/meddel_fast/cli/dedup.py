@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _FLOOR = 0.8
 _BELOW = 0.1  # so far below the threshold pairs are looked for, to be shown
 _MOST = 10_000  # thresholds of a sweep
+_MOST_PAIRS = 1000  # of a side of a sheet, which is one page or picture
 _COLUMNS = ("threshold", "kept", "share", "pairs")
 
 
@@ -70,13 +71,14 @@ def dedup(
     wanted = [*([] if threshold is None else [threshold]), *_thresholds(sweep)]
     _check_numbers(threshold, floor, _thresholds(sweep), pairs)
     _check(threshold, budget, out, sweep, table, sheet, manifest)
-    _check_outputs(out, table, sheet, [embeddings, manifest])
+    _check_outputs(out, table, sheet, [embeddings, manifest, _file(within)])
     x = load_embeddings(embeddings, whole=rule != "semdedup")
     rows = _rows(manifest, embeddings, len(x))
     lowest = _FLOOR if floor is None else floor
     if floor is None:
         shown = [] if sheet is None or threshold is None else [threshold - _BELOW]
         lowest = max(-1.0, min([*wanted, *shown, *([_FLOOR] if budget is not None else [])]))
+    asked = None if budget is None else _budget(budget, len(x))
     options = {"rule": rule, "floor": lowest, "labels": _labels(within, rows, len(x))}
 
     def work(progress: Any) -> DedupSweep:
@@ -88,8 +90,8 @@ def dedup(
     found: DedupSweep = show_work("dedup", "samples", work)
     if sweep is not None:
         _tell_sweep(found, _thresholds(sweep), table)
-    if budget is not None:
-        threshold = found.threshold_for(parse_budget(budget))
+    if asked is not None:
+        threshold = found.threshold_for(asked)
     if threshold is None:
         return
     if out is not None:
@@ -130,12 +132,12 @@ def _check_numbers(
 ) -> None:
     from meddel_fast.arrays import check_float, check_int
 
-    for name, value in (("--threshold", threshold), ("--floor", floor)):
-        if value is not None:
-            check_float(name, value, -1.0, 1.0)
+    lowest = -1.0 if floor is None else check_float("--floor", floor, -1.0, 1.0)
     for value in sweep:
-        check_float("--sweep", value, -1.0, 1.0)
-    check_int("--pairs", pairs, 1)
+        check_float("--sweep", value, lowest, 1.0)
+    if threshold is not None:
+        check_float("--threshold", threshold, lowest, 1.0)
+    check_int("--pairs", pairs, 1, _MOST_PAIRS)
 
 
 def _check_outputs(
@@ -161,6 +163,13 @@ def _table_kind() -> Any:
     from meddel_fast.common.outputs import csv_table
 
     return csv_table("a sweep", *_COLUMNS)
+
+
+def _budget(text: str, n: int) -> int:
+    """Return a budget as a count."""
+    from meddel_fast.arrays import check_budget
+
+    return check_budget(parse_budget(text), n)
 
 
 def _thresholds(text: str | None) -> list[float]:
@@ -194,6 +203,10 @@ def _rows(manifest: Path | None, embeddings: Path, n: int) -> Manifest | None:
     return rows
 
 
+def _file(within: Path | None) -> Path | None:
+    return None if str(within) == "manifest" else within
+
+
 def _labels(within: Path | None, rows: Manifest | None, n: int) -> Any:
     """Return a number for each sample's group; samples without one are groups of their own."""
     import numpy as np
@@ -202,8 +215,8 @@ def _labels(within: Path | None, rows: Manifest | None, n: int) -> Any:
 
     if within is None:
         return None
-    if str(within) != "manifest":
-        return load_npy(within)
+    if (file := _file(within)) is not None:
+        return load_npy(file)
     if rows is None:
         raise ConfigError("--within manifest needs --manifest")
     groups = np.array(rows.column("group"), np.str_)
@@ -213,11 +226,13 @@ def _labels(within: Path | None, rows: Manifest | None, n: int) -> Any:
 
 def _tell_sweep(found: DedupSweep, thresholds: list[float], table: Path | None) -> None:
     """Print the table of a sweep, and write it."""
+    import numpy as np
+
     from meddel_fast.common.outputs import output_path
 
-    lines = []
+    lines, rising = [], np.sort(found.pairs.similarity)
     for threshold, kept in zip(thresholds, found.counts(thresholds).tolist(), strict=True):
-        pairs = int((found.pairs.similarity >= threshold).sum())
+        pairs = len(rising) - int(np.searchsorted(rising, threshold))
         lines.append((repr(threshold), str(kept), f"{kept / found.n:.4f}", str(pairs)))
     typer.echo("\n".join(aligned([_COLUMNS, *lines], 0)))
     if table is not None:

@@ -160,22 +160,27 @@ def _tell(selection: Selection, target: Path, rows: Manifest | None, kept: Path 
 
 def _arrays(texts: list[str], rows: Manifest | None) -> dict[str, Any]:
     """Load the options that hold a value for each sample."""
-    loaded = {}
+    loaded: dict[str, Any] = {}
+    columns: dict[str, str] = {}
     for text in texts:
         name, equals, where = text.partition("=")
         if not (name and equals and where):
             raise ConfigError(f"--array must be NAME=FILE, got '{text}'")
-        if name in loaded:
+        if name in loaded or name in columns:
             raise ConfigError(f"--array {name} is given twice")
         if where.startswith(_COLUMN) or (where == "manifest" and name in ("groups", "classes")):
-            loaded[name] = _column(name, where, rows)
+            columns[name] = where
         else:
             loaded[name] = _load(name, Path(where))
-    return loaded
+    left_out = loaded.get("exclude")
+    return loaded | {name: _column(name, columns[name], rows, left_out) for name in columns}
 
 
-def _column(name: str, where: str, rows: Manifest | None) -> Any:
-    """Return a manifest's column, by default that of the groups, in which null stands for none."""
+def _column(name: str, where: str, rows: Manifest | None, left_out: Any) -> Any:
+    """Return a manifest's column, by default that of the groups, in which null stands for none.
+
+    Of images that a mask leaves out, other columns need not tell: the lowest value stands for it.
+    """
     import numpy as np
 
     if rows is None:
@@ -184,12 +189,15 @@ def _column(name: str, where: str, rows: Manifest | None) -> Any:
     values = rows.column(column)
     if name in ("groups", "classes"):
         return np.array(["" if value is None else str(value) for value in values], dtype=np.str_)
-    missing = values.count(None)
-    if missing:
+    mask = np.asarray(left_out)
+    masked = mask.dtype == np.bool_ and mask.shape == (len(values),)
+    missing = sum(v is None and not (masked and mask[i]) for i, v in enumerate(values))
+    known = [value for value in values if value is not None]
+    if missing or not known:
         raise ConfigError(
             f"--array {name}={where}: {missing} of {len(values)} images have no {column}"
         )
-    return np.array(values)
+    return np.array([min(known) if value is None else value for value in values])
 
 
 def _options(settings: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:

@@ -191,6 +191,8 @@ def measure_manifest(
         An argument is of the wrong type or out of range; raised before anything is read.
     """
     check_int("size", size, 8, 4096)
+    if workers is not None:
+        check_int("workers", workers, 1)
     for name in hashes:
         check_choice("hashes", name, HASHES)
     makers = _makers(hashes)
