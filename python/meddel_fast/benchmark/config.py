@@ -1,7 +1,7 @@
 """Settings of a benchmark run: `RunConfig` puts together what stages and trainings take.
 
 Knows nothing of the stages that use the settings, and imports nothing heavy. `config_file` reads
-them from TOML.
+them from TOML. Longer than 450 lines because each setting is said what it does, for the schema too.
 """
 
 from __future__ import annotations
@@ -260,6 +260,22 @@ class LeakageConfig:
 
 @one_line
 @dataclass(frozen=True, config=CONFIG)
+class QualityConfig:
+    """What becomes of images of the pool that break a limit of `images.quality.LIMITS`.
+
+    Attributes
+    ----------
+    flawed
+        "ignore": nothing is measured. "tell": the page tells which limits how many images break,
+        and how many of them each selection keeps. "exclude": they are taken out of the pool before
+        anything else, and told of; all shares are then those of what is left.
+    """
+
+    flawed: Literal["ignore", "tell", "exclude"] = "ignore"
+
+
+@one_line
+@dataclass(frozen=True, config=CONFIG)
 class RunConfig:
     """A whole run.
 
@@ -301,6 +317,8 @@ class RunConfig:
         The encoder that embeds the pool.
     leakage
         The audit for images that pool and test sets share.
+    quality
+        Images of the pool that are blurred, black or the like.
     pretrain
         Pre-training.
     downstream
@@ -337,6 +355,7 @@ class RunConfig:
     selector_options: dict[str, dict[str, Any]] = field(default_factory=dict)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     leakage: LeakageConfig = field(default_factory=LeakageConfig)
+    quality: QualityConfig = field(default_factory=QualityConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     downstream: DownstreamConfig = field(default_factory=DownstreamConfig)
     classification: ClassificationConfig = field(default_factory=ClassificationConfig)

@@ -11,6 +11,7 @@ from meddel_fast.benchmark.config import (
     DataConfig,
     GeneralisationConfig,
     LeakageConfig,
+    QualityConfig,
     ReferenceConfig,
     RunConfig,
 )
@@ -31,6 +32,7 @@ TABLES = {
     "data": "data",
     "encoder": "encoder",
     "leakage": "leakage",
+    "quality": "quality",
     "selectors": "selector_options",
     "pretrain": "pretrain",
     "downstream": "downstream",
@@ -52,7 +54,7 @@ def load_config(
     ----------
     path : path
         The file. Its tables: ``[run]``, one or more ``[[data]]``, ``[encoder]``,
-        ``[leakage]``, ``[selectors.NAME]``, ``[pretrain]``, ``[downstream]``,
+        ``[leakage]``, ``[quality]``, ``[selectors.NAME]``, ``[pretrain]``, ``[downstream]``,
         ``[tasks.NAME]``, ``[[references]]``, ``[generalisation]``, ``[cost]``, ``[probe]``; their
         keys are the fields of the classes of `benchmark.config` and `training.settings`.
     data_root : path, optional
@@ -105,6 +107,7 @@ def _given(tables: dict[str, Any], base: Path) -> dict[str, Any]:
         "selector_options": {k: _table(t, f"[selectors.{k}]") for k, t in options.items()},
         "encoder": from_table(EncoderConfig, tables.get("encoder", {}), "[encoder]"),
         "leakage": from_table(LeakageConfig, tables.get("leakage", {}), "[leakage]"),
+        "quality": from_table(QualityConfig, tables.get("quality", {}), "[quality]"),
         "pretrain": pretrain,
         "downstream": from_table(DownstreamConfig, downstream, "[downstream]"),
         **_task_settings(tables.get("tasks", {}), downstream),

@@ -60,7 +60,8 @@ def pool_of(config: RunConfig) -> Pool:
 
         return Pool(len(Manifest.load(there)), parts, 0, "as the run has read them", is_papers)
     known = [n for n in parts.values() if n is not None]
-    images = sum(known) if len(known) == len(parts) and not config.leakage.exclude else None
+    cleaned = config.leakage.exclude or config.quality.flawed == "exclude"
+    images = sum(known) if len(known) == len(parts) and not cleaned else None
     videos = sum(part.videos or 0 for entry in entries for part in entry.parts)
     source = "by the registry" if entries else "as they are made"
     return Pool(images, parts, videos, source, is_papers)

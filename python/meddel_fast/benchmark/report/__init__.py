@@ -14,6 +14,7 @@
 ``probe``        what was learnt from the selected samples alone
 ``comparisons``  differences, alpha sweep, areas, ranks, costs
 ``chosen``       by which settings selections were made, and which are the same
+``quality``      images that break a limit, and what was kept of them
 ``subgroups``    what was kept of every data set, class and video
 ``beyond``       other tasks, references, generalisation
 ``planted``      what became of planted frames
@@ -52,6 +53,7 @@ from meddel_fast.benchmark.report.answer import answers
 from meddel_fast.benchmark.report.load import Run, load_run
 from meddel_fast.benchmark.report.planted import planted
 from meddel_fast.benchmark.report.probe import probe
+from meddel_fast.benchmark.report.quality import quality
 from meddel_fast.benchmark.report.settings import settings
 from meddel_fast.benchmark.report.subgroups import subgroups
 from meddel_fast.benchmark.report.text import number, score_table
@@ -69,6 +71,7 @@ SECTIONS = (  # template, id, title, and its short form for the way there
     ("comparisons", "worth", "What is a difference worth?", "Differences"),
     ("costs", "costs", "What it costs", "Costs"),
     ("chosen", "chosen", "How each selection was made", "Settings"),
+    ("quality", "quality", "Blurred, black, blown out", "Quality"),
     ("subgroups", "subgroups", "What was kept of whom", "Subgroups"),
     ("beyond", "beyond", "Other tasks and encoders", "Other tasks"),
     ("planted", "planted", "Planted frames", "Planted frames"),
@@ -122,6 +125,7 @@ def _page(run: Run) -> str:
         "comparisons": comparisons.comparisons(run),
         "costs": comparisons.costs(run),
         "chosen": chosen.settings_of_selections(run),
+        "quality": quality(run),
         "subgroups": subgroups(run),
         "beyond": beyond.beyond(run),
         "planted": planted(run),

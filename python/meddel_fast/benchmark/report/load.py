@@ -61,6 +61,7 @@ class Run:
     leakage: Leakage | None
     sight: Sight | None  # what the audit could see
     inside: list[dict[str, Any]]  # equal files inside the pool and each set
+    quality: dict[str, Any]  # which images of the pool break which limits
     split_leakage: dict[str, dict[str, Leakage]]  # "train" and "val", by test set
     losses: dict[str, NDArray[np.float64]]
     seconds: dict[str, float]
@@ -148,6 +149,7 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
         leakage=Leakage.load(leakage) if (leakage / PAIRS).is_file() else None,
         sight=Sight.load(leakage),
         inside=_json(leakage / INSIDE, []),
+        quality=_json(folder / "data" / "quality.json", {}),
         split_leakage={of: split_audits(leakage, of) for of in ("train", "val")},
         losses=_losses(folder / "pretrain", tags),
         seconds=_seconds(folder / "stages"),

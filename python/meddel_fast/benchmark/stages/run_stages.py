@@ -17,7 +17,7 @@ from meddel_fast.benchmark.checks import MAE_LOSS, check_pool
 from meddel_fast.benchmark.config import DataConfig
 from meddel_fast.benchmark.results import UNTRAINED, predictions_path, repeated, tag
 from meddel_fast.benchmark.scores.cost import LOSS_SECONDS
-from meddel_fast.benchmark.stages import probe_rows, task_stages
+from meddel_fast.benchmark.stages import probe_rows, quality_stage, task_stages
 from meddel_fast.benchmark.stages.run_folder import RunFolder, encoder_key
 from meddel_fast.benchmark.stages.shared_training import share_training
 from meddel_fast.benchmark.stages.stage import Stage, listing, settings
@@ -80,6 +80,7 @@ class RunStages(RunFolder):
 
     def pool(self) -> Stage:
         """Join what is pre-trained on; refuse what would fail in hours."""
+        flawed = self.config.quality.flawed
         sets = [d for d in self.config.data if "pretrain" in d.use]
 
         def parts() -> list[Manifest]:
@@ -92,14 +93,13 @@ class RunStages(RunFolder):
             probe_rows.check(self, parts())
             for data in task_stages.segmented(self.config):
                 self.check_apart(data)
-            if self.pool_path.stem == "pretrain":  # (else it is not known before the audit)
+            if self.pool_path.stem == "pretrain" and flawed != "exclude":  # (else not known yet)
                 check_pool(self.config, sum(map(len, parts())))
-            return {
-                "sets": [
-                    [d.name, d.pretrain_splits, self.records.digest(self.manifest_path(d.name))]
-                    for d in sets
-                ]
-            }
+            found = [
+                [d.name, d.pretrain_splits, self.records.digest(self.manifest_path(d.name))]
+                for d in sets
+            ]
+            return {"sets": found} | quality_stage.inputs(flawed)
 
         def work(progress: Progress) -> None:
             from meddel_fast.images.manifest import Manifest
@@ -107,10 +107,18 @@ class RunStages(RunFolder):
             pool = Manifest.concat(parts(), self.pool_path.stem)
             if len(pool) == 0:
                 raise ConfigError("no usable image in the pretrain_splits of the data sets")
+            if flawed != "ignore":
+                pool = quality_stage.measured(pool, flawed, self.flaws, self.config, progress)
             pool.save(self.pool_path)
             progress(len(pool), len(pool))
 
-        return Stage(f"data/{self.pool_path.stem}", (self.pool_path,), inputs, work, unit="")
+        outputs = (self.pool_path,) if flawed == "ignore" else (self.pool_path, self.flaws)
+        return Stage(f"data/{self.pool_path.stem}", outputs, inputs, work, unit="")
+
+    @property
+    def flaws(self) -> Path:
+        """Which images of the pool break which limits of quality."""
+        return self.out / "data" / quality_stage.FILE
 
     def check_apart(self, data: DataConfig) -> None:
         """Refuse to train heads on the very images that they are tested on.

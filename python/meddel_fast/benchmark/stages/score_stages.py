@@ -84,7 +84,9 @@ def report(run: RunStages) -> Stage:
         audit = [run.leaked_pairs, *(run.leaked_pairs.parent / name for name in (SIGHT, INSIDE))]
         leakage = [run.records.digest(path) for path in audit]
         config = settings(run.config, without=("out", "threads", "device"))
-        return {"score": score, "leakage": leakage, "config": config}
+        asked = run.config.quality.flawed != "ignore"
+        told = {"flaws": run.records.digest(run.flaws)} if asked else {}
+        return {"score": score, "leakage": leakage, "config": config} | told
 
     def work(progress: Progress) -> None:
         render(run.out)
