@@ -8,6 +8,7 @@
 #include <limits>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/matrix.h"
@@ -178,9 +179,10 @@ void test_opposite(Team& team, int64_t d) {
 // Centroids one assignment after the other; labels are the plain way's each time.
 class Sequence {
  public:
-  Sequence(Team& team, const Rows& rows, int64_t d, int64_t k, Metric metric, std::string what)
+  Sequence(Team& team, Rows rows, int64_t d, int64_t k, Metric metric, std::string what)
       : team_(team),
-        x_(matrix_of(rows, d)),
+        data_(std::move(rows)),
+        x_(matrix_of(data_, d)),
         rows_(all_rows(team, x_)),
         all_(rows_),
         k_(k),
@@ -209,6 +211,7 @@ class Sequence {
 
  private:
   Team& team_;
+  const Rows data_;
   const Matrix x_;
   ScanSide rows_;
   const ScanSide all_;
@@ -246,13 +249,13 @@ void test_walks(Team& team, int64_t k, int64_t d, uint32_t seed, Metric metric) 
   }
 }
 
-// Rows and centroids on a line, so far from the origin that the truth is off by as much as their
-// distances differ: equal ones are told apart by its rounding alone.
+// Centroids on a line, so far from the origin that the truth is off by as much as distances
+// differ: one takes a row from the other, and goes away until both are as far from it.
 void test_ties(Team& team, int64_t d, uint32_t seed) {
   std::mt19937 random(seed);
   std::uniform_real_distribution<float> share(1.0f, 2.0f);
-  Rows base, rows, centroids;
-  std::vector<int> steps, places;
+  Rows base, rows;
+  std::vector<int> steps;
   for (int64_t e = 0; e < d; ++e) {
     base.push_back(share(random));
     steps.push_back(static_cast<int>(random() % 3) - 1);
@@ -262,18 +265,95 @@ void test_ties(Team& team, int64_t d, uint32_t seed) {
       to.push_back(base[e] + 0x1p-23f * static_cast<float>(steps[e] * place));
     }
   };
-  for (int i = 0; i < 60; ++i) put(rows, i);
-  constexpr int k = 12;
-  for (int c = 0; c < k; ++c) places.push_back(static_cast<int>(random() % 80) - 10);
-  Sequence sequence(team, rows, d, k, Metric::kEuclidean, "ties " + std::to_string(seed));
-  for (int time = 0; time < 16; ++time) {
-    centroids.clear();
-    for (const int place : places) put(centroids, place);
-    sequence.assign(centroids);
-    for (int& place : places) {
-      if (random() % 4 == 0) place += static_cast<int>(random() % 5) - 2;
-    }
+  for (int i = -3; i < 20; ++i) put(rows, i);
+  // Calm rows beside a third centroid, without which bounds would be given up.
+  Rows third;
+  for (int64_t e = 0; e < d; ++e) third.push_back(base[e] + 0x1p-5f);
+  for (int i = 0; i < 100; ++i) {
+    for (int64_t e = 0; e < d; ++e) rows.push_back(third[e] + 0x1p-10f * share(random));
   }
+  Sequence sequence(team, rows, d, 3, Metric::kEuclidean, "ties " + std::to_string(seed));
+  const bool first = random() % 2 == 0;
+  const int end = 2 * (static_cast<int>(random() % 8) + 2);
+  for (const int place : {end + 6, end + 4, end - 1, end}) {
+    Rows centroids;
+    put(centroids, first ? place : 0);
+    put(centroids, first ? 0 : place);
+    centroids.insert(centroids.end(), third.begin(), third.end());
+    sequence.assign(centroids);
+  }
+}
+
+// Centroids of a line, by their places.
+Rows line(const std::vector<double>& places) {
+  Rows out;
+  for (const double place : places) {
+    out.push_back(static_cast<float>(place));
+    out.push_back(1.0f);
+  }
+  return out;
+}
+
+// A centroid that comes nearer by less than what makes rows look at it, while a block of others
+// jumps about, so that they are compared with those each time; and calm rows.
+void test_slow_approach(Team& team) {
+  std::vector<double> places = {0.0, 0.25};
+  for (int i = 0; i < 20; ++i) {
+    places.push_back(150.0 + 0.1 * i);
+    places.push_back(-150.0 - 0.1 * i);
+  }
+  Sequence sequence(team, line(places), 2, 20, Metric::kEuclidean, "slow approach");
+  for (int time = 0; time < 9; ++time) {
+    std::vector<double> now = {1.0, std::max(11.0 - 1.5 * time, 0.5), 151.0, -151.0};
+    for (int c = 0; c < 16; ++c) {
+      const double place = (time % 2 == 0 ? 40.0 : 30.0) + 0.1 * c;
+      now.push_back(c % 2 == 0 ? place : -place);
+    }
+    sequence.assign(line(now));
+  }
+}
+
+// The places of 300 centroids for the row at 0: its own, the 16 of this one's list, and others.
+std::vector<double> with_list() {
+  std::vector<double> out = {1.0};
+  for (int c = 1; c <= 16; ++c) out.push_back(2.0 + 0.01 * c);
+  for (int c = 17; c < 300; ++c) out.push_back(c % 2 == 0 ? 50.0 + c : -50.0 - c);
+  return out;
+}
+
+// The same, and rows of the far ones, for which nothing changes.
+Rows with_calm_rows() {
+  std::vector<double> places = {0.0};
+  const std::vector<double> far = with_list();
+  places.insert(places.end(), far.begin() + 20, far.end());
+  return line(places);
+}
+
+// A far one comes in a few steps, while one of the list jumps about.
+void test_far_bound_of_open_rows(Team& team) {
+  Sequence sequence(team, with_calm_rows(), 2, 300, Metric::kEuclidean, "approach beside a list");
+  std::vector<double> places = with_list();
+  for (const double coming : {100.0, 98.0, 80.0, 60.0, 40.0, 20.0, 0.5}) {
+    places[17] = coming;
+    places[1] = places[1] < 3.0 ? 6.0 : 2.01;
+    if (coming == 98.0) {
+      for (double& place : places) place += 0.001;  // all rows learn what is near
+    }
+    sequence.assign(line(places));
+  }
+}
+
+// A row goes to one of its centroid's list, beside which there is another, which then comes.
+void test_second_of_list(Team& team) {
+  Sequence sequence(team, with_calm_rows(), 2, 300, Metric::kEuclidean, "second of a list");
+  std::vector<double> places = with_list();
+  sequence.assign(line(places));
+  for (double& place : places) place += 0.001;  // all rows learn what is near
+  sequence.assign(line(places));
+  places[0] = 3.0;
+  sequence.assign(line(places));
+  places[2] = 1.5;
+  sequence.assign(line(places));
 }
 
 void test(Team& team) {
@@ -291,8 +371,11 @@ void test(Team& team) {
     test_walks(team, 5, 2, seed, metric);
     test_walks(team, 40, 3, seed, metric);
     if (seed < 6) test_walks(team, 260, 3, seed, metric);
-    test_ties(team, 19, seed);
   }
+  for (uint32_t seed = 0; seed < 400; ++seed) test_ties(team, 19, seed);
+  test_slow_approach(team);
+  test_far_bound_of_open_rows(team);
+  test_second_of_list(team);
   use_screen(ScreenMode::kAuto);
   std::printf("%s\n", kernels().name);
 }
