@@ -144,7 +144,7 @@ sanitize: $(VENV)/.test
 	@for kind in address,undefined thread; do \
 	  dir=build/sanitize-$${kind%%,*}; \
 	  cmake -S . -B $$dir -DMEDDEL_PYTHON=OFF -DMEDDEL_DRIVER=ON -DMEDDEL_SANITIZE=$$kind >/dev/null && \
-	  cmake --build $$dir -j 2 >/dev/null && echo "== $$kind" && $$dir/kernels_test && $$dir/seeding_test && $$dir/driver && \
+	  cmake --build $$dir -j 2 >/dev/null && echo "== $$kind" && $$dir/kernels_test && $$dir/seeding_test && $$dir/bounds_test && $$dir/driver && \
 	  { [ $$kind = thread ] || $$dir/cuda_test; } || exit 1; \
 	done
 

@@ -25,7 +25,7 @@ cpp() {
   cmake -S . -B "$out/native" -DMEDDEL_PYTHON=OFF -DMEDDEL_DRIVER=ON -DCMAKE_BUILD_TYPE=Debug \
     -DCMAKE_CXX_FLAGS="$flags" >/dev/null
   cmake --build "$out/native" -j 2 >/dev/null
-  for program in driver kernels_test seeding_test cuda_test; do "$out/native/$program" >/dev/null; done
+  for program in driver kernels_test seeding_test bounds_test cuda_test; do "$out/native/$program" >/dev/null; done
   # Inner loops run more often than gcovr believes, and threads miscount their branches.
   "$python" -m gcovr --root . --filter csrc/ --gcov-ignore-parse-errors all \
     --merge-lines --exclude-throw-branches "$out/extension" "$out/native" --txt-summary --txt "$out/lines-cpp.txt"

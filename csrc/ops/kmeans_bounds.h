@@ -29,6 +29,9 @@
 // l > u + sqrt(2 err). `room` is sqrt(2 err) for the longest centroid, twice, for the rounding of
 // what is compared, as near, far and upper are at most |x| + |c| where it matters; bounds from the
 // truth, upper too, keep as much away. Sums are rounded outward by 2^-50 of themselves.
+// This is more than is needed: a root of the truth is off by at most sqrt(err) <= .354 room, and
+// l > u + .5 room is wanted. near - room > upper + room + room says l > u + 2.29 room; without any
+// one of the three l > u + 1.29 room, and with half of each l > u + .79 room: no test can tell.
 //
 // Not all centroids are such points: one of norm 0 has cosine 0 to everything, and copies of others
 // (of which the first alone is a column) are bounded by nothing once they differ. Their drift is

@@ -35,7 +35,9 @@ struct Compared {
   double near = -kInfinity;  // near ones (kmeans_bounds.h), but for the label: at most so much
   double far = -kInfinity;   // and the far ones that it is compared with
   double left = -kInfinity;  // and centroids that were the label
-  double least = kInfinity;  // distance at least of near ones that it is not compared with
+  // Distance at least of near ones that it is not compared with: never what decides, as these are
+  // no nearer than the label was (they are left out for that), which is in `left` if it changes.
+  double least = kInfinity;
   double floor = kInfinity;  // and of far ones
 };
 

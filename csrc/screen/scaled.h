@@ -25,6 +25,15 @@
 // are raised by this share of themselves; that of s_u s_v q_u'q_v, at most 2^-20 L_u L_v, is added
 // to L_u tau_v, as 2^-20 L_v is added to tau_v.
 //
+// Some of this is more than is needed, which no test can miss. (a) Where |q_i| >= 1, w~_i and s q_i
+// are within a factor of two, so that their difference is exact and the product alone is off, by
+// 2^-24 s |q_i|: 2^-24 L together, which the 2^-19 L that tau is raised by holds too. (b) For the
+// sign of a bound 2^-20 L_v is not needed: if S is at least the level, with X the size of the
+// products' terms and Y = |t_v| + |t_u - level|, either X <= Y, and Y's share of 2^-20 is more than
+// 2^-21 (X + Y), or the bound is at least X - Y, or s_u s_v q_u'q_v < 0 is within Y and the terms
+// of tau, which are raised themselves. It is for `score`, where no level is near. (c) L's share
+// need not be there, as L_u tau_v has tau_v's.
+//
 // A row whose norm is near the ends of fp32's range, or far beyond the sample's, is not screened:
 // its bounds are above 0, whatever the other.
 #pragma once

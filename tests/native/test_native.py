@@ -64,7 +64,7 @@ def hashes(printed: str) -> dict[str, set[str]]:
 def here(tmp_path_factory: pytest.TempPathFactory) -> Run:
     # `make check` names the folder of the extension's build, which has them of the same objects.
     folder = Path(os.environ.get("MEDDEL_BUILD_DIR", "nowhere")).resolve()
-    programs = ["driver", "kernels_test", "seeding_test", "cuda_test"]
+    programs = ["driver", "kernels_test", "seeding_test", "bounds_test", "cuda_test"]
     if not all((folder / program).is_file() for program in programs):
         folder = tmp_path_factory.mktemp("native")
         build(folder, programs, [])
@@ -101,6 +101,10 @@ def test_every_kernel_does_what_its_contract_says(here: Run) -> None:
 
 def test_no_screen_leaves_out_a_row_that_a_seed_comes_nearer_to(here: Run) -> None:
     assert here("seeding_test").split() == _core.available_isas()
+
+
+def test_no_bound_of_kmeans_is_below_the_truth(here: Run) -> None:
+    assert here("bounds_test").split() == _core.available_isas()
 
 
 def test_the_gpu_code_does_what_its_contract_says(here: Run) -> None:
