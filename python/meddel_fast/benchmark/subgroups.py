@@ -19,6 +19,7 @@ from meddel_fast import ops
 from meddel_fast.arrays import check_int, to_numpy
 from meddel_fast.benchmark.probe.classifiers import nearest
 from meddel_fast.benchmark.probe.measures import recall_samples
+from meddel_fast.benchmark.scores.bootstrap import units_of
 from meddel_fast.common.files import Progress
 from meddel_fast.common.outputs import json_object
 from meddel_fast.common.progress import reporting
@@ -265,9 +266,7 @@ def _read(
     """Let the neighbours of each sample, of other parts, vote for its value."""
     names, classes = np.unique(values, return_inverse=True)
     # However few groups there are, unlike for the draws of intervals: its own frames name a sample.
-    named = [(group, -1 if group else i) for i, group in enumerate(groups)]
-    place = {key: i for i, key in enumerate(dict.fromkeys(named))}
-    unit, units = np.array([place[key] for key in named]), len(place)
+    unit, units = units_of(groups, least=0)
     known = [
         code
         for code, name in enumerate(names.tolist())

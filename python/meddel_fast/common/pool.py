@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Executor, Future, as_completed
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
+
+from meddel_fast.common.files import Progress
+from meddel_fast.common.resources import cores
 
 T = TypeVar("T")
 
@@ -68,6 +71,46 @@ class Pool(Executor):
             self._todo.put(None)
         for thread in self._threads if wait else ():
             thread.join()
+
+
+def call_all(
+    function: Callable[..., T],
+    jobs: Collection[Sequence[Any]],
+    workers: int | None,
+    progress: Progress | None,
+) -> list[T]:
+    """Call ``function(*job)`` for all jobs by a pool of threads; return what comes, as it comes.
+
+    Parameters
+    ----------
+    function
+        What to call; the first error that it raises ends the work, as Ctrl-C does: what is not
+        begun by then is not begun.
+    jobs
+        Its arguments.
+    workers
+        Threads; by default one a core.
+    progress
+        Called as ``progress(done, total)`` after each.
+    """
+    stop = threading.Event()
+
+    def call(job: Sequence[Any]) -> T:
+        if stop.is_set():
+            raise InterruptedError
+        return function(*job)
+
+    results: list[T] = []
+    pool = Pool(workers or cores())
+    try:
+        for future in as_completed([pool.submit(call, job) for job in jobs]):
+            results.append(future.result())
+            if progress:
+                progress(len(results), len(jobs))
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+    return results
 
 
 def _fill(future: Future[Any], call: Callable[[], Any]) -> None:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 import warnings
 from collections.abc import Mapping, Sequence
-from concurrent.futures import as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from meddel_fast.common.files import Progress
 from meddel_fast.common.hashes import sha256_file
-from meddel_fast.common.pool import Pool
-from meddel_fast.common.resources import cores
+from meddel_fast.common.pool import call_all
 from meddel_fast.common.suffixes import ARCHIVES
 from meddel_fast.images.address import PART, UNION, Address, parse, union
 from meddel_fast.images.archive import open_archive
@@ -59,30 +56,17 @@ def read_all(
     What sound masks hold is counted in `census`; with `looks`, what the sound images look like is
     kept too (`look_alikes`).
     """
-    stop = threading.Event()
 
     def read(stem: str) -> tuple[str, File, File | None]:
-        if stop.is_set():
-            raise InterruptedError
         image, mask = read_one(images[stem], limits), masks.get(stem)
         if looks and not image.reason:
             image = replace(image, look=look(image.path))
         return stem, image, read_mask(mask, limits, census)
 
-    scanned: dict[str, tuple[File, File | None]] = {}
-    pool = Pool(workers or cores())
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what Pillow warns of, the rows say
-            for future in as_completed([pool.submit(read, stem) for stem in images]):
-                stem, image, mask = future.result()
-                scanned[stem] = (image, mask)
-                if progress:
-                    progress(len(scanned), len(images))
-    finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
-    return scanned
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Pillow warns of, the rows say
+        found = call_all(read, [(stem,) for stem in images], workers, progress)
+    return {stem: (image, mask) for stem, image, mask in found}
 
 
 def read_mask(path: Path | None, limits: Sequence[Path], census: Census | None) -> File | None:

@@ -6,11 +6,9 @@ limits on them leave images out, or the measures weigh them.
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +18,7 @@ import numpy.typing as npt
 from meddel_fast.arrays import check_choice, check_int
 from meddel_fast.common.extras import needs
 from meddel_fast.common.files import Progress
-from meddel_fast.common.pool import Pool
-from meddel_fast.common.resources import cores
+from meddel_fast.common.pool import call_all
 from meddel_fast.images.left_out import reason_kind
 from meddel_fast.images.load_images import ImageError, load_image
 from meddel_fast.images.manifest import HASHES, QUALITY, Manifest
@@ -250,11 +247,8 @@ def _read_all(
     progress: Progress | None,
 ) -> list[tuple[str, dict[str, Any], str]]:
     """Read and measure with a pool of threads; Pillow decodes without the GIL."""
-    stop = threading.Event()
 
     def read(name: str, path: Path, size: int) -> tuple[str, dict[str, Any], str]:
-        if stop.is_set():
-            raise InterruptedError
         try:
             pixels = load_image(path, size)
         except ImageError as error:
@@ -266,19 +260,9 @@ def _read_all(
             values[key] = str(make(Image.fromarray(pixels)))
         return name, values, ""
 
-    done: list[tuple[str, dict[str, Any], str]] = []
-    pool = Pool(workers or cores())
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what Pillow warns of; a scan has told it
-            for future in as_completed([pool.submit(read, *job) for job in jobs]):
-                done.append(future.result())
-                if progress:
-                    progress(len(done), len(jobs))
-    finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
-    return done
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Pillow warns of; a scan has told it
+        return call_all(read, jobs, workers, progress)
 
 
 def _with_columns(

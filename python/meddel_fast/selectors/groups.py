@@ -17,6 +17,28 @@ class Groups(NamedTuple):
     number: int
 
 
+def check_each_named(name: str, value: Any, n: int) -> NDArray[Any]:
+    """Return an int or str for each of n samples.
+
+    Raises
+    ------
+    TypeError
+        It is something else.
+    """
+    names = check_names(name, value)
+    if names.shape != (n,) or names.dtype.kind not in "iuU":
+        raise TypeError(
+            f"{name} must be int or str of shape ({n},), got {names.dtype} of shape {names.shape}"
+        )
+    return names
+
+
+def is_label(names: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell which are labels: a negative number or an empty string stands for none."""
+    some: NDArray[np.bool_] = names != "" if names.dtype.kind == "U" else names >= 0
+    return some
+
+
 def check_groups(
     groups: Any,
     pool: NDArray[np.int64],
@@ -35,13 +57,8 @@ def check_groups(
     """
     if groups is None:
         return None
-    names = check_names("groups", groups)
-    if names.shape != (n,) or names.dtype.kind not in "iuU":
-        raise TypeError(
-            f"groups must be int or str of shape ({n},), got {names.dtype} of shape {names.shape}"
-        )
-    names = names[pool]
-    some = names != "" if names.dtype.kind == "U" else names >= 0
+    names = check_each_named("groups", groups, n)[pool]
+    some = is_label(names)
     code = np.full(len(names), -1, dtype=np.int64)
     found, inverse = np.unique(names[some], return_inverse=True)
     code[some] = inverse.reshape(-1)

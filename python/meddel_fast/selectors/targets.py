@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.arrays import check_float, check_names
+from meddel_fast.arrays import check_float
+from meddel_fast.selectors.groups import check_each_named, is_label
 
 _NAMED = ("uniform", "given")
 _ROUNDING = 1e-9  # by which shares may sum to more than 1, or to less
@@ -78,20 +79,15 @@ def check_classes(classes: Any, target: Any, pool: NDArray[np.int64], n: int) ->
     """
     if classes is None:
         return None
-    names = check_names("classes", classes)
-    if names.shape != (n,) or names.dtype.kind not in "iuU":
-        raise TypeError(
-            f"classes must be int or str of shape ({n},), got {names.dtype} of shape {names.shape}"
-        )
+    names = check_each_named("classes", classes, n)
     target = check_target(target)
-    every = names[names != ""] if names.dtype.kind == "U" else names[names >= 0]
-    known = {str(name) for name in np.unique(every).tolist()}
+    known = {str(name) for name in np.unique(names[is_label(names)]).tolist()}
     unknown = sorted(set(target) - known) if isinstance(target, dict) else []
     if unknown:
         there = ", ".join(map(repr, sorted(known)[:10])) + ", ..." * (len(known) > 10)
         raise ValueError(f"target must name classes, got {unknown[0]!r}; there are {there}")
     names = names[pool]
-    some = names != "" if names.dtype.kind == "U" else names >= 0
+    some = is_label(names)
     found, inverse = np.unique(names[some], return_inverse=True)
     labels = [str(name) for name in found.tolist()]
     if isinstance(target, dict):

@@ -270,18 +270,18 @@ def whole_groups(counts: NDArray[Any], groups: Sequence[str] | None) -> NDArray[
     return np.moveaxis(summed, 0, 1)
 
 
-def units_of(groups: Sequence[str]) -> tuple[NDArray[np.int64], int]:
+def units_of(groups: Sequence[str], least: int = MIN_GROUPS) -> tuple[NDArray[np.int64], int]:
     """Give the unit of each image, of those that are drawn as one, and how many units there are.
 
     Groups are units in the order of their first images; images without one (empty) are units by
-    themselves, and all are with fewer than `MIN_GROUPS` units.
+    themselves, and all are with fewer than `least` units.
     """
     places: dict[tuple[str, int], int] = {}
     unit = [
         places.setdefault((group, -1 if group else i), len(places))
         for i, group in enumerate(groups)
     ]
-    if len(places) < MIN_GROUPS:
+    if len(places) < least:
         return np.arange(len(unit)), len(unit)
     return np.array(unit, np.int64), len(places)
 
