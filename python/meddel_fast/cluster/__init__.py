@@ -11,6 +11,6 @@ members will do. A recipe for Ray Data is ``examples/ray_dedup.py``.
 
 from __future__ import annotations
 
-from meddel_fast.cluster.torchrun import LostRankError, TorchGroup, join_group, own_device
+from meddel_fast.sharded.torchrun import LostRankError, TorchGroup, join_group, own_device
 
 __all__ = ["LostRankError", "TorchGroup", "join_group", "own_device"]

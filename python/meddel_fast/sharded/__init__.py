@@ -9,8 +9,8 @@ worth does not depend on where it is worked out, so that results are the bits of
 are given:
 
 ======================  ===========================================================================
-``group``               what is asked of processes that work together (`cluster.torchrun` does
-                        it); one on its own
+``group``               what is asked of processes that work together; one on its own
+``torchrun``            the group of the processes that torchrun started
 ``spread``              a set that a group shares, for several operations: what selectors take
 ``memory``              what ``memory=`` says, in bytes
 ``parts``               who owns which rows, how many are held at once; reads, sends, asks for them

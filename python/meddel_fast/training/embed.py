@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.cluster import join_group, own_device
+from meddel_fast.sharded.torchrun import join_group, own_device
 from meddel_fast.common.atomic import atomic_directory, remove_leftovers, write_bytes, write_json
 from meddel_fast.common.extras import needs
 from meddel_fast.common.files import Progress, StrPath, read_json

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from meddel_fast.cluster import TorchGroup, join_group, own_device
+from meddel_fast.sharded.torchrun import TorchGroup, join_group, own_device
 from meddel_fast.common.atomic import atomic_directory, remove_leftovers, write_json, write_text
 from meddel_fast.common.extras import needs
 from meddel_fast.common.files import Progress, StrPath, read_json
