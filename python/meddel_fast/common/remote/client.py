@@ -50,6 +50,8 @@ class Client:
         A file system of fsspec, which keeps no listings.
     """
 
+    checks_tag = False  # whether a read fails once the file has another tag
+
     def __init__(self, fs: Any) -> None:
         self.fs = fs
 
@@ -77,6 +79,9 @@ class Client:
     def upload(self, place: str, local: str) -> None:
         """Put the content of a local file, all of it or nothing."""
         self.fs.put_file(local, place)
+
+    def check_writable(self, place: str) -> None:
+        """Say now what writing would say at the end; most stores tell nothing before."""
 
     def files(self, place: str) -> Iterator[tuple[str, int]]:
         """Give the files below a place, in any order: names relative to it, sizes in bytes."""
@@ -109,6 +114,10 @@ class ReadingClient(Client):
         raise RemoteError(f"{shown(place)} can only be read: {self.how}")
 
     def upload(self, place: str, local: str) -> None:
+        """Refuse."""
+        self.write(place, b"")
+
+    def check_writable(self, place: str) -> None:
         """Refuse."""
         self.write(place, b"")
 
