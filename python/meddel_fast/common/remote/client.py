@@ -89,6 +89,12 @@ class Client:
         for path, about in self.fs.find(place, withdirs=False, detail=True).items():
             if path.startswith(top):
                 yield path[len(top) :], int(about.get("size") or 0)
+            elif f"{path}/" != top:  # a file is found at its own name
+                raise RemoteError(f"{shown(place)} cannot be listed: {path!r} is not below it")
+
+    def is_folder(self, place: str) -> bool:
+        """Tell whether there is something below a place."""
+        return bool(self.fs.isdir(place))
 
     def remove(self, place: str) -> None:
         """Remove a file."""

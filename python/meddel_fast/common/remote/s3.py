@@ -188,6 +188,10 @@ class S3Client(Client):
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
+    def is_folder(self, place: str) -> bool:
+        """Tell whether the first page of a listing has something."""
+        return next(self.files(place), None) is not None
+
     def remove(self, place: str) -> None:
         """Remove an object."""
         bucket, key = _split(place, writing=True)
