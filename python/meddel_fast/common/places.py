@@ -38,9 +38,9 @@ from meddel_fast.common.urls import (
 
 __all__ = [
     "AHEAD", "Listing", "RemoteChangedError", "RemoteError", "State", "StrPath", "as_place",
-    "exists", "is_folder", "is_remote", "join", "list_files", "listing", "local_path", "name_of",
-    "open_reader", "put_file", "read_bytes", "remove", "shown", "size", "state", "suffix_of",
-    "write_bytes",
+    "exists", "get_bytes", "is_folder", "is_remote", "join", "list_files", "listing",
+    "local_path", "name_of", "open_reader", "put_file", "read_bytes", "remove", "shown", "size",
+    "state", "suffix_of", "write_bytes",
 ]  # fmt: skip
 
 _LOG = logging.getLogger(__name__)
@@ -158,6 +158,23 @@ def read_bytes(place: StrPath, start: int = 0, stop: int | None = None) -> bytes
 
     read_ranges(place, [(start, end)], info.tag, put)
     return bytes(out)
+
+
+def get_bytes(place: str, start: int = 0, stop: int | None = None) -> tuple[bytes, State]:
+    """Return the bytes [start, stop) of a remote file by one request, and its state if told.
+
+    For many small files or ranges, which :func:`read_bytes` would ask about first. The state is
+    empty where the answer does not tell it.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    OSError
+        It cannot be read.
+    """
+    data, info = attempt(place, "read", lambda: client(place).get(place, start, stop))
+    return data, ((info.size, info.tag) if info.size >= 0 and info.tag else ())
 
 
 def open_reader(place: StrPath) -> BinaryIO:
