@@ -88,12 +88,17 @@ def join(place: StrPath, *names: str) -> str:
     """
     place = as_place(place)
     for name in names:
-        if name.startswith("/") or set(name.split("/")) & {"", ".", ".."}:
+        if not is_inner(name):
             raise ValueError(f"{shown(place)} is joined with names below it alone, got {name!r}")
     if not scheme_of(place):
         return os.path.join(place, *names)  # noqa: PTH118 - text in, text out
     before, mark, query = place.partition("?") if place.startswith("http") else (place, "", "")
     return "/".join([before.rstrip("/"), *names]) + mark + query
+
+
+def is_inner(name: str) -> bool:
+    """Tell whether a name, with "/" between folders, is that of something below a folder."""
+    return not (set(name.split("/")) & {"", ".", ".."} or "\0" in name)
 
 
 def name_of(path: StrPath) -> str:

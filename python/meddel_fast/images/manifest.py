@@ -22,6 +22,7 @@ from meddel_fast.common.files import StrPath, why_no_file
 from meddel_fast.common.outputs import output_path, table
 from meddel_fast.common.remote_path import RemotePath, common_folder, path_of
 from meddel_fast.common.untrusted import read_parquet
+from meddel_fast.common.urls import is_remote, shown
 from meddel_fast.images.address import PART
 from meddel_fast.images.known_members import remember
 from meddel_fast.images.left_out import LeftOut
@@ -159,7 +160,7 @@ class Manifest:
 
     @classmethod
     def load(cls, path: StrPath) -> Manifest:
-        """Read what :meth:`save` wrote.
+        """Read what :meth:`save` wrote, by path or by URL.
 
         Raises
         ------
@@ -168,7 +169,7 @@ class Manifest:
         ValueError
             The file is no Parquet file, or no manifest, or one of another format version.
         """
-        if not Path(path).is_file():
+        if not is_remote(path) and not Path(path).is_file():
             raise FileNotFoundError(f"no manifest at {path}{why_no_file(path)}")
         table = read_parquet(path, {}, "manifest")
         metadata = {
@@ -178,7 +179,7 @@ class Manifest:
         version = metadata.get("format")
         known = version == FORMAT or version in _OLDER
         if not known or "root" not in metadata or "name" not in metadata:
-            raise ValueError(f"{path}: wanted a manifest of format {FORMAT}, has {version}")
+            raise ValueError(f"{shown(path)}: wanted a manifest of format {FORMAT}, has {version}")
         for column in _OLDER.get(str(version), ()):
             table = table.append_column(SCHEMA.field(column), pa.nulls(len(table), pa.string()))
         try:
@@ -191,10 +192,10 @@ class Manifest:
                 metadata["name"], path_of(metadata["root"]), table, left_out, tuple(map(str, notes))
             )
         except (ValueError, pa.ArrowException) as error:  # also of a root that is no path
-            raise ValueError(f"{path} is no manifest: {error}") from error
+            raise ValueError(f"{shown(path)} is no manifest: {error}") from error
 
     def save(self, path: StrPath) -> None:
-        """Write the manifest to a Parquet file, atomically.
+        """Write the manifest to a Parquet file, by path or by URL, atomically.
 
         Raises
         ------

@@ -52,6 +52,8 @@ class Client:
         A file system of fsspec, which keeps no listings.
     """
 
+    checks_tag = False  # whether a read fails once the file has another tag
+
     def __init__(self, fs: Any) -> None:
         self.fs = fs
 
@@ -88,6 +90,9 @@ class Client:
         """Put the content of a local file, all of it or nothing."""
         self.fs.put_file(local, place)
 
+    def check_writable(self, place: str) -> None:
+        """Say now what writing would say at the end; most stores tell nothing before."""
+
     def files(self, place: str) -> Iterator[tuple[str, int]]:
         """Give the files below a place, in any order: names relative to it, sizes in bytes."""
         top = self.fs._strip_protocol(place).rstrip("/") + "/"
@@ -119,6 +124,10 @@ class ReadingClient(Client):
         raise RemoteError(f"{shown(place)} can only be read: {self.how}")
 
     def upload(self, place: str, local: str) -> None:
+        """Refuse."""
+        self.write(place, b"")
+
+    def check_writable(self, place: str) -> None:
         """Refuse."""
         self.write(place, b"")
 

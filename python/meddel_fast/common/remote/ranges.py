@@ -131,8 +131,14 @@ class RangeReader(io.RawIOBase):
 
     def close(self) -> None:
         """Leave what is on its way."""
-        self._drop()
+        self.forget()
         super().close()
+
+    def forget(self) -> None:
+        """Drop what was read ahead."""
+        for _, _, future in self._flow:
+            future.cancel()
+        self._flow.clear()
 
     def _ask(self, wanted: int) -> None:
         """See to it that the first range of the flow holds the position, and others follow it."""
@@ -142,7 +148,7 @@ class RangeReader(io.RawIOBase):
         if at != self._last:
             self._begin = at
         if self._flow and self._flow[0][0] > at:
-            self._drop()
+            self.forget()
         ahead = min(AHEAD, at - self._begin)
         end = self._flow[-1][1] if self._flow else at
         if end - at >= max(1, ahead // 2):  # a few large requests, not a small one each time
@@ -153,8 +159,3 @@ class RangeReader(io.RawIOBase):
             future = _requests().submit(read_part, self._place, end, stop, self._info.tag)
             self._flow.append((end, stop, future))
             end = stop
-
-    def _drop(self) -> None:
-        for _, _, future in self._flow:
-            future.cancel()
-        self._flow.clear()

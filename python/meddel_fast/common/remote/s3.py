@@ -44,6 +44,8 @@ _STALE = timedelta(days=2)  # an unfinished upload older than this is nobody's a
 class S3Client(Client):
     """The objects of a store that speaks S3."""
 
+    checks_tag = True
+
     def info(self, place: str) -> Info:
         """Ask for the head of an object."""
         bucket, key = _split(place)
@@ -108,6 +110,12 @@ class S3Client(Client):
         except BaseException:
             self._abort(place, where)
             raise
+
+    def check_writable(self, place: str) -> None:
+        """Begin an upload and throw it away: it asks for the rights that writing needs."""
+        bucket, key = _split(place, writing=True)
+        number = self._call("create_multipart_upload", 0, Bucket=bucket, Key=key)["UploadId"]
+        self._abort(place, {"Bucket": bucket, "Key": key, "UploadId": number})
 
     def _put_parts(self, place: str, local: str, size: int, where: dict[str, str]) -> list[str]:
         """Send the parts, a few at a time, and return their tags in order."""

@@ -28,6 +28,8 @@ _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 class WebClient(ReadingClient):
     """Files at ``http:`` and ``https:``."""
 
+    checks_tag = True
+
     def info(self, place: str) -> Info:
         """Ask for the first byte, whose answer has the size of all."""
 
