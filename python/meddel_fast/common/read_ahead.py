@@ -111,6 +111,7 @@ class Ahead:
         self._reads: dict[int, list[_Read]] = {}
         self._bytes: dict[int, int] = {}  # by item
         self._flying = 0
+        self._filling = False
         self._largest = _GUESS
         self._pool = Pool(in_flight, "read ahead")
         self._fill()
@@ -138,21 +139,30 @@ class Ahead:
     def _fill(self) -> None:
         """Begin to read what there is room for."""
         with self._changed:
-            while self._next < self._count:
-                if self._waiting is None:
-                    self._waiting = self._spans(self._next)
-                spans = self._waiting
-                size = sum(self._largest if s.size < 0 else s.size for s in spans)
-                if self._next in self._done or not spans or size > self._most // 4:
-                    self._done.discard(self._next)
-                elif self._flying >= self._in_flight or (
-                    self._bytes and sum(self._bytes.values()) + size > self._most
-                ):
-                    return
-                else:
-                    self._begin(self._next, spans, size)
-                self._next += 1
-                self._waiting = None
+            if self._filling:  # what is there at once calls this from within
+                return
+            self._filling = True
+            try:
+                while self._next < self._count and self._has_begun():
+                    pass
+            finally:
+                self._filling = False
+
+    def _has_begun(self) -> bool:
+        """Begin with the next item, or pass over it; False where there is no room for it."""
+        number = self._next
+        if self._waiting is None:
+            self._waiting = self._spans(number)
+        spans = self._waiting
+        size = sum(self._largest if span.size < 0 else span.size for span in spans)
+        if spans and size <= self._most // 4 and number not in self._done:
+            held = sum(self._bytes.values())
+            if self._flying >= self._in_flight or (held and held + size > self._most):
+                return False
+            self._begin(number, spans, size)
+        self._done.discard(number)
+        self._next, self._waiting = number + 1, None
+        return True
 
     def _spans(self, item: int) -> Sequence[Span]:
         try:

@@ -30,7 +30,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _CUT = re.compile(rf"^({'|'.join(SCHEMES)}):/(?!/)")  # a URL as pathlib leaves it
 _URL = re.compile(rf"({'|'.join(SCHEMES)})://[^/]")
 _SECRET = re.compile(
-    r"[?&;](x-amz-\w+|x-goog-\w+|sig|signature|token|awsaccesskeyid)=", re.IGNORECASE
+    r"[?&;](x-(?:amz|goog)-[\w-]+|sig|signature|token|awsaccesskeyid)=", re.IGNORECASE
 )
 _FRESH = 10.0  # seconds for which the state of a remote file is believed
 _STATES = 4096  # of which the state is kept
