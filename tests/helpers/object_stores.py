@@ -1,4 +1,4 @@
-"""An S3 server on this machine, a proxy that spoils what passes through it, a web server of ranges."""
+"""An S3 server on this machine, a proxy that spoils what passes through, a web server of ranges."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Proxy:
         do instead of passing it on. ``""`` passes it on, ``"503"`` (or another status) answers so,
         ``"reset"`` ends the connection, ``"half"`` sends half of the answer's body and ends it,
         ``"all"`` passes it on without its range, ``"lose"`` passes it on and ends the connection,
-        ``"wait 3"`` waits so many seconds first.
+        ``"wait 3"`` waits so many seconds first, ``"flip"`` passes another body on.
     """
 
     url: str = ""
@@ -174,6 +174,9 @@ def proxy(store: Store) -> Iterator[Proxy]:
                 self.answer(int(wish), {}, b"")
                 return
             headers = {k: v for k, v in self.headers.items() if k.lower() != "expect"}
+            if wish == "flip":
+                body = bytes([body[0] ^ 1]) + body[1:]
+                headers = {k: v for k, v in headers.items() if k.lower() != "content-md5"}
             if wish == "all":
                 headers = {k: v for k, v in headers.items() if k.lower() != "range"}
             onward = http.client.HTTPConnection(store.host, store.port, timeout=30)

@@ -31,6 +31,7 @@ from meddel_fast.common.places import (
     suffix_of,
 )
 from meddel_fast.common.shortage import OUT_OF_MEMORY, shortage
+from meddel_fast.common.urls import scrubbed, unfolded
 
 P = ParamSpec("P")
 
@@ -82,8 +83,11 @@ def _end_unread() -> None:
 
 
 def explain(error: Exception) -> str:
-    """Say in one line what went wrong; nothing in it, a file's name say, steers the terminal."""
-    return printable(_told(error))
+    """Say in one line what went wrong; nothing in it, a file's name say, steers the terminal.
+
+    URLs that went through ``pathlib`` are spelled as they were given, without what signs them.
+    """
+    return printable(scrubbed(unfolded(_told(error))))
 
 
 def printable(text: str) -> str:

@@ -309,7 +309,7 @@ def check_folder(
     if remote and is_remote(path):
         _check_remote_folder(as_place(path), kind, inputs)
         return
-    path = local_path(path, f"the folder of {kind.name.partition(' ')[2]}")
+    path = local_path(path, f"the folder of {kind.name}")
     _check_inputs(path, inputs)
     real = Path(os.path.realpath(path))
     for given in _given(inputs):

@@ -84,7 +84,7 @@ def _requests() -> Pool:
 class RangeReader(io.RawIOBase):
     """A remote file as a file object: what is read one after the other is asked for ahead.
 
-    As many bytes are fetched ahead as were read in one go before, up to :data:`AHEAD`; a jump
+    Half as many bytes are fetched ahead as were read in one go before, up to :data:`AHEAD`; a jump
     begins anew. So readers of a few places get little more than these, and those who read all of a
     file wait for the network alone.
     """
@@ -149,7 +149,7 @@ class RangeReader(io.RawIOBase):
             self._begin = at
         if self._flow and self._flow[0][0] > at:
             self.forget()
-        ahead = min(AHEAD, at - self._begin)
+        ahead = min(AHEAD, (at - self._begin) // 2)
         end = self._flow[-1][1] if self._flow else at
         if end - at >= max(1, ahead // 2):  # a few large requests, not a small one each time
             return
