@@ -86,6 +86,15 @@ def request(store: Store, method: str, path: str, body: bytes = b"") -> bytes:
         connection.close()
 
 
+def settled(holds: Callable[[], bool]) -> None:
+    """Wait for what the servers note after they have answered."""
+    for _ in range(500):
+        if holds():
+            return
+        time.sleep(0.01)
+    raise AssertionError("the server has not noted what was waited for")
+
+
 def use(monkeypatch: pytest.MonkeyPatch, url: str, patience: float = 20) -> None:
     """Have s3:// go to a server, with made-up credentials and a short patience."""
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "FSSPEC_S3_ANON"):

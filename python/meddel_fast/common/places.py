@@ -48,6 +48,7 @@ __all__ = [
     "checks_reads",
     "exists",
     "forget",
+    "get_bytes",
     "is_file",
     "is_folder",
     "is_remote",
@@ -170,6 +171,23 @@ def read_bytes(place: StrPath, start: int = 0, stop: int | None = None) -> bytes
     with Path(place).open("rb") as file:
         file.seek(start)
         return file.read() if stop is None else file.read(stop - start)
+
+
+def get_bytes(place: str, start: int = 0, stop: int | None = None) -> tuple[bytes, State]:
+    """Return the bytes [start, stop) of a remote file by one request, and its state if told.
+
+    For many small files or ranges, which :func:`read_bytes` would ask about first. The state is
+    empty where the answer does not tell it.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    OSError
+        It cannot be read.
+    """
+    data, info = objects.get(place, start, stop)
+    return data, ((info.size, info.tag) if info.size >= 0 and info.tag else ())
 
 
 def open_reader(place: StrPath, known: State | None = None) -> BinaryIO:

@@ -58,6 +58,11 @@ def read(place: str, start: int = 0, stop: int | None = None) -> bytes:
     return bytes(out)
 
 
+def get(place: str, start: int, stop: int | None) -> tuple[bytes, Info]:
+    """Return a range by one request, and what the answer says of the whole file."""
+    return attempt(place, "read", lambda: client(place).get(place, start, stop))
+
+
 def reader(place: str, known: Info | None = None) -> BinaryIO:
     """Open a file; where its size and tag are known already they are not asked for."""
     source = RangeReader(place, info(place) if known is None else known)
