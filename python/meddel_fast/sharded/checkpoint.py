@@ -307,9 +307,10 @@ class Checkpoint:
             return
         if self._first:
             self._remove([_RECORD])
-        self._agree(lambda: None, ())  # without a record nothing counts that is removed now
+        self._wait()  # without a record nothing counts that is removed now
         grown = [piece.file for piece in self._grown]
         self._remove([*self._own, *grown[self._group.rank :: self._group.size]])
+        self._wait()
         if self._first:
             self._sweep()
         if self.saves:
@@ -349,6 +350,9 @@ class Checkpoint:
             message = (str(error) or type(error).__name__).encode()
         found = self._group.allgather(np.frombuffer(message, np.uint8))
         return next((bytes(its).decode() for its in found if len(its)), "")
+
+    def _wait(self) -> None:
+        self._group.allgather(np.zeros(1))
 
     def _tell(self, what: str, level: int) -> None:
         if self._first:
