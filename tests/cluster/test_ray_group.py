@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def data_set(x: Any, ids: Any, **columns: Any) -> Any:
     """Rows in no order, in blocks of different sizes, some of them empty."""
     cuts = [0, 0, 700, 701, 2500, 2500, len(ids)]
     tables = []
-    for a, b in zip(cuts[:-1], cuts[1:], strict=True):
+    for a, b in pairwise(cuts):
         some = ANY_ORDER[len(ids) > ANY_ORDER][a:b]
         rows = pa.FixedSizeListArray.from_arrays(pa.array(x[some].reshape(-1)), x.shape[1])
         given = {"id": ids, **columns}
@@ -186,13 +187,13 @@ def bad_table() -> Any:
 def test_types_that_are_refused() -> None:
     numbers = pa.table({"id": [1], "embedding": [[1.0]]})
     texts = pa.table({"id": ["1"], "embedding": [[1.0]]})
-    with pytest.raises(TypeError, match="ids must be of one type, got int64 and large_string"):
+    with pytest.raises(TypeError, match=r"int64 (vs|and) .*string"):
         BlockRows(ray.data.from_arrow([numbers, texts])).prepare(1)
     with pytest.raises(TypeError, match="ids must be integers or texts, got double"):
         BlockRows(ray.data.from_items([{"id": 1.5, "embedding": [1.0]}])).prepare(1)
-    with pytest.raises(TypeError, match="column 'embedding' must hold lists of .* got int64"):
+    with pytest.raises(TypeError, match=r"column 'embedding' must hold lists of .* got int64"):
         BlockRows(ray.data.from_items([{"id": 1, "embedding": 2}])).prepare(1)
-    with pytest.raises(TypeError, match="one vector a row, got shape \\(2, 2\\) a row"):
+    with pytest.raises(TypeError, match=r"one vector a row, got shape \(2, 2\) a row"):
         BlockRows(ray.data.from_numpy(np.ones((3, 2, 2))), name="data", embedding="data").prepare(1)
     with pytest.raises(TypeError, match=r"ds must be a ray.data.Dataset, got list"):
         BlockRows([])
