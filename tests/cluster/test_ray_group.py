@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from dying_works import EXCHANGE, WAIT, NoRows
 from sharded_cases import LABELS, ORDER, WEIGHTS, sample
 
 import meddel_fast as mf
@@ -17,6 +24,7 @@ pytest.importorskip("ray")
 import pyarrow as pa
 import ray
 import ray.data
+from ray._private.internal_api import memory_summary
 from ray_cluster import small_cluster
 
 from meddel_fast.cluster.ray import (
@@ -141,6 +149,34 @@ def test_five_workers_and_a_few_rows() -> None:
         wanted = mf.deduplicate(x, 0.98, rule="components")
         assert found["id"].to_pylist() == ids.tolist()
         assert_equal(found["representative"], ids[wanted.representative])
+
+
+def test_the_store_does_not_fill_up() -> None:
+    """600 MB and more go through stores of 100 MB; of each array all have had nothing stays."""
+    with Workers(NoRows(), 3, **HOW) as workers:
+        workers.run(EXCHANGE, rounds=100)
+        sent = 100 * (1 << 20)
+        assert sum(workers.report.sent) == 2 * (3 * sent + sent) + 3 * 2
+        told = memory_summary(stats_only=True)
+    assert "Spilled" not in told
+    found = re.search(r"Plasma memory usage (\d+) MiB", told)
+    assert found is not None
+    assert int(found[1]) < 20, told
+
+
+def test_an_interrupt_ends_all(tmp_path: Path) -> None:
+    def interrupt() -> None:
+        while len(list(tmp_path.iterdir())) < 2:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with Workers(NoRows(), 2, **HOW) as workers, pytest.raises(KeyboardInterrupt):
+        workers.run(WAIT, folder=tmp_path)
+    processes = [Path("/proc", its.name) for its in tmp_path.iterdir()]
+    assert len(processes) == 2
+    while any(its.exists() for its in processes):  # the test's time is limited
+        time.sleep(0.05)
 
 
 def bad(column: str, value: Any, ids: Any = None) -> Any:

@@ -27,6 +27,7 @@ def small_cluster(nodes: int = 3, cores: int = 1, quick: bool = False) -> Iterat
     Path(folder, "ray").mkdir()
     before = dict(os.environ)
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": folder}
+    os.environ["MEDDEL_CHECKPOINT_EVERY"] = "0"  # workers have the environment of their node
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # whose files workers import as well
     head = {"include_dashboard": False, "temp_dir": folder}
     if quick:

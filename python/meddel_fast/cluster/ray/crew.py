@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -97,7 +98,7 @@ class Crew:
     def begin(self, attempt: int) -> bool:
         """Tell the rendezvous that an attempt begins; whether it is there."""
         try:
-            ray.get(self.rendezvous.begin.remote(attempt), timeout=self._patience)
+            ray.get(self.rendezvous.begin.remote(attempt), timeout=_START)
         except RayError:
             self.drop(None)
             return False
@@ -235,8 +236,8 @@ def reason(error: BaseException, patience: float) -> str:
     """Say in a line why an actor counts as lost."""
     if isinstance(error, TimeoutError):
         return f"no answer within {patience:g} s"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {' '.join(lines)[:200]}"
+    said = re.sub(r"\b(class_name|actor_id|pid|namespace|ip): \S+", "", str(error))
+    return f"{type(error).__name__}: {' '.join(said.split())[:200]}"
 
 
 def _nothing() -> None:
