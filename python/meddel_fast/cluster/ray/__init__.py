@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from meddel_fast.cluster.ray.datasets import kcenter_greedy as kcenter_greedy
     from meddel_fast.cluster.ray.datasets import kmeans as kmeans
     from meddel_fast.cluster.ray.datasets import select as select
+    from meddel_fast.cluster.ray.embed import embed as embed
     from meddel_fast.cluster.ray.session import connected as connected
     from meddel_fast.cluster.ray.sources import StoreRows as StoreRows
     from meddel_fast.cluster.ray.workers import Workers as Workers
@@ -38,6 +39,7 @@ _FROM = {
     "Workers": "workers",
     "connected": "session",
     "deduplicate": "datasets",
+    "embed": "embed",
     "kcenter_greedy": "datasets",
     "kmeans": "datasets",
     "select": "datasets",
@@ -49,6 +51,7 @@ __all__ = [
     "Workers",
     "connected",
     "deduplicate",
+    "embed",
     "kcenter_greedy",
     "kmeans",
     "select",
