@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.common.atomic import atomic_directory, remove_leftovers, write_bytes, write_json
+from meddel_fast.common import places
+from meddel_fast.common.atomic import atomic_directory, remove_leftovers, write_json
 from meddel_fast.common.extras import needs
 from meddel_fast.common.files import Progress, StrPath, read_json
 from meddel_fast.common.hashes import sha256_file, sha256_json
@@ -38,6 +41,7 @@ def _is_ours(folder: Path) -> bool:
 
 
 FOLDER = FolderKind("a folder of embeddings", _is_ours)
+_HEADER = 4096  # bytes before the numbers of a .npy file, at most
 _NO_SETTINGS = ("format", "key", "complete", "shards", "told")  # of what the index says
 
 
@@ -272,68 +276,127 @@ def shard_name(number: int) -> str:
     return f"shard-{number:05d}.npy"
 
 
-def write_shard(out: Path, number: int, array: NDArray[Any], key: str) -> None:
+def write_shard(out: StrPath, number: int, array: NDArray[Any], key: str) -> None:
     """Write a shard, and beside it what the index will say of it: :func:`take_stock` takes it in.
 
     Parameters
     ----------
     out
-        The folder.
+        The folder, or its URL.
     number
         Of the shard.
     array : shape (rows, d)
         Its rows.
     key
-        That of the index, see :meth:`Embedder.about`.
+        That of the index, see :func:`about_shards`.
     """
     entry = _write_shard(out, number, array)
-    write_json((out / entry["name"]).with_suffix(".json"), {"key": key, "shards": [entry]})
+    note = json.dumps({"key": key, "shards": [entry]})
+    places.write_bytes(places.join(out, _note(entry["name"])), note.encode())
 
 
-def _write_shard(out: Path, number: int, array: NDArray[Any]) -> dict[str, Any]:
-    path = out / shard_name(number)
-    buffer = io.BytesIO()
+def _write_shard(out: StrPath, number: int, array: NDArray[Any]) -> dict[str, Any]:
+    name, buffer = shard_name(number), io.BytesIO()
     np.save(buffer, array)
-    write_bytes(path, buffer.getvalue())
-    return {"name": path.name, "rows": len(array), "sha256": sha256_file(path)}
+    data = buffer.getvalue()
+    places.write_bytes(places.join(out, name), data)
+    return {"name": name, "rows": len(array), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def take_stock(out: Path, about: dict[str, Any], count: int, *, fresh: bool = False) -> None:
+def _note(name: str) -> str:
+    return name.removesuffix(".npy") + ".json"
+
+
+def take_stock(
+    out: StrPath, about: dict[str, Any], count: int, *, fresh: bool = False
+) -> list[int]:
     """Write the index of those shards of this very run that are whole, and delete all others.
 
-    The index is complete when these are all. Fresh ones were hashed when they were written.
+    The index is complete when these are all. A local shard is hashed, a remote one told by its
+    size; fresh ones were hashed when they were written.
+
+    Parameters
+    ----------
+    out
+        The folder, or its URL.
+    about
+        What :func:`about_shards` says.
+    count
+        How many shards there are to be.
+    fresh
+        Whether all that have a note beside them have just been written.
+
+    Returns
+    -------
+    list of int
+        The numbers of the shards that are not there.
     """
-    remove_leftovers(out)
+    if not places.is_remote(out):
+        remove_leftovers(out)
+    sizes = {n: size for n, size in places.listing(out).sizes.items() if "/" not in n}
+    notes = [name for name in sizes if name.startswith("shard-") and name.endswith(".json")]
     whole: dict[str, dict[str, Any]] = {}
-    for path in [out / INDEX, *sorted(out.glob("shard-*.json"))]:
-        for shard in _written(path, about["key"]):
-            if shard["name"] not in whole and (fresh or _is_whole(out, shard)):
-                whole[shard["name"]] = shard
-    for path in out.glob("shard-*.npy"):
-        if path.name not in whole:
-            path.unlink()
+    for name in [INDEX, *notes] if INDEX in sizes else notes:
+        for shard in _written(places.join(out, name), about["key"]):
+            at = shard["name"]
+            if at not in whole and at in sizes and (fresh or _is_whole(out, shard, about, sizes)):
+                whole[at] = shard
+    for name in sizes:
+        if name.startswith("shard-") and name.endswith(".npy") and name not in whole:
+            places.remove(places.join(out, name))
     shards = [whole[name] for name in sorted(whole, key=lambda name: (len(name), name))]
     complete = len(shards) == count
-    if not (complete and len(_written(out / INDEX, about["key"])) == count):
-        write_json(out / INDEX, {**about, "complete": complete, "shards": shards})
-    for path in out.glob("shard-*.json"):
-        path.unlink()
+    index = places.join(out, INDEX)
+    if not (complete and len(_written(index, about["key"])) == count):
+        text = json.dumps({**about, "complete": complete, "shards": shards}, indent=2)
+        places.write_bytes(index, (text + "\n").encode())
+    for name in notes:
+        places.remove(places.join(out, name))
+    return [number for number in range(count) if shard_name(number) not in whole]
 
 
-def _written(path: Path, key: str) -> list[dict[str, Any]]:
+def missing_shards(out: StrPath) -> list[str]:
+    """Return the names of the shards that a whole index lists and that are not there, or damaged.
+
+    A local shard is hashed, a remote one told by its size.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        There is no index, or none of ours.
+    """
+    index = json.loads(places.read_bytes(places.join(out, INDEX)))
+    check_shards(places.join(out, INDEX), index["shards"])
+    sizes = places.listing(out).sizes
+    shards = index["shards"]
+    return [
+        shard["name"]
+        for shard in shards
+        if shard["name"] not in sizes or not _is_whole(out, shard, index, sizes)
+    ]
+
+
+def _written(place: str, key: str) -> list[dict[str, Any]]:
     """Shards that a file lists for a run with this key; none when it is not whole."""
     try:
-        with described(path, "list of shards"):
-            index = read_json(path)
+        with described(place, "list of shards"):
+            index = json.loads(places.read_bytes(place))
             if index["key"] != key:
                 return []
             shards = list(index["shards"])
-        check_shards(path, shards)
+        check_shards(place, shards)
         return shards
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if places.is_remote(place) and isinstance(error, OSError):
+            raise  # of a store that does not answer, nothing is known
         return []
 
 
-def _is_whole(out: Path, shard: dict[str, Any]) -> bool:
-    path = out / shard["name"]
-    return path.is_file() and sha256_file(path) == str(shard["sha256"])
+def _is_whole(
+    out: StrPath, shard: dict[str, Any], about: dict[str, Any], sizes: dict[str, int]
+) -> bool:
+    name = shard["name"]
+    if not places.is_remote(out):
+        return sha256_file(places.join(out, name)) == str(shard["sha256"])
+    numbers = int(shard["rows"]) * about["shape"][1] * np.dtype(about["dtype"]).itemsize
+    return bool(0 < sizes[name] - numbers < _HEADER)
