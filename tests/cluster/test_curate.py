@@ -7,17 +7,18 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
-pq = pytest.importorskip("pyarrow.parquet")
+for name in ("pyarrow", "torch", "transformers"):
+    pytest.importorskip(name)
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
 from curate_driver import OPTIONS
 from pictures import write_encoder, write_pictures
 
@@ -33,9 +34,8 @@ LISTS = ("duplicates.parquet", "selection.parquet", "kept.parquet", "kept.txt")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
+def one_thread() -> None:
     torch.set_num_threads(1)
-    yield
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +201,7 @@ def test_places_of_others_are_left_alone(base: Path, done: Path, tmp_path: Path)
         again(base, other)
     assert [path.name for path in other.iterdir()] == ["notes.txt"]
     shutil.copytree(base / "pictures", tmp_path / "pictures")
-    with pytest.raises(ValueError, match="holds what was curated of .*pictures, not of"):
+    with pytest.raises(ValueError, match=r"holds what was curated of .*pictures, not of"):
         curate(tmp_path / "pictures", done, encoder=base / "encoder", **OPTIONS)
     for place in (base / "pictures" / "out", base):
         with pytest.raises(ValueError, match="input"):
@@ -254,8 +254,6 @@ def test_embeddings_as_the_source(base: Path, tmp_path: Path) -> None:
         assert pq.read_table(place / "kept.parquet")["row"].to_pylist() == rows.tolist()
         assert (place / "kept.txt").read_text().split() == found.ids
         assert set(found.record["stages"]) == {"duplicates", "selection", "kept"}
-    import pyarrow as pa
-
     for part in range(2):
         here = slice(part * 20, part * 20 + 20)
         columns = {"id": ids[here], "embedding": list(whole[here])}

@@ -20,7 +20,7 @@ import torch
 
 from meddel_fast.benchmark.stages.stage import Stage
 from meddel_fast.cluster import curate, local
-from meddel_fast.cluster.curate import Silent
+from meddel_fast.cluster.curation import Silent
 from meddel_fast.cluster.record import Record
 from meddel_fast.training.embedder import Embedder
 

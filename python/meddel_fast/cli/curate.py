@@ -62,8 +62,8 @@ def curate(
     Started again it goes on where it was. With other options, what depends on them is done anew.
     """
     from meddel_fast.benchmark.display import watch
-    from meddel_fast.cluster.curate import KEPT_LIST, stages
-    from meddel_fast.cluster.curate import curate as do_all
+    from meddel_fast.cluster.curation import KEPT_LIST, stages
+    from meddel_fast.cluster.curation import curate as do_all
     from meddel_fast.cluster.plan import make_plan
     from meddel_fast.common import places
 
