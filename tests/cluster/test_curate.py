@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-for name in ("pyarrow", "torch", "transformers"):
-    pytest.importorskip(name)
+pytest.importorskip("pyarrow")
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
 
 import pyarrow as pa
 import pyarrow.parquet as pq

@@ -4,12 +4,14 @@
 the same place, then one that may finish. The heavy imports are paid for once. A child that does not
 die where it should makes this script fail.
 
-POINT is ``begin`` (the work was announced), ``end`` (it is done, its record is not written), or a
-number: so many shards have been written. SOURCE may be embeddings; ENCODER is ``-`` then.
+POINT is ``begin`` (the work was announced), ``end`` (it is done, its record is not written),
+``middle`` (half of what its progress counts is done), or a number: so many shards have been written
+by this process. CURATE_OPTIONS may hold more options, as JSON.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -34,11 +36,16 @@ def die() -> None:
 class Killer(Silent):
     """A watcher that kills its own process where the work on a stage begins."""
 
-    def __init__(self, stage: str) -> None:
-        self.stage = stage
+    def __init__(self, stage: str, point: str) -> None:
+        self.stage, self.point, self.active = stage, point, False
 
     def begin(self, stage: Stage, reason: str) -> None:
-        if stage.name == self.stage:
+        self.active = stage.name == self.stage
+        if self.active and self.point == "begin":
+            die()
+
+    def progress(self, done: int, total: int) -> None:
+        if self.active and self.point == "middle" and 2 * done >= total:
             die()
 
 
@@ -61,15 +68,13 @@ def child(source: str, encoder: str, out: str, target: str) -> None:
 
     Record.done = done_or_die  # type: ignore[method-assign]
     local.make_shard = make_or_die  # type: ignore[assignment]
-    watcher = Killer(stage if point == "begin" else "")
-    options = OPTIONS if encoder == "-" else {**OPTIONS, "encoder": encoder}
-    curate(source, out, watcher=watcher, **options)
+    options = {**OPTIONS, "encoder": encoder, **json.loads(os.environ.get("CURATE_OPTIONS", "{}"))}
+    curate(source, out, watcher=Killer(stage, point), **options)
 
 
 def main(source: str, encoder: str, out: str, targets: list[str]) -> None:
     torch.set_num_threads(1)
-    if encoder != "-":
-        Embedder(encoder, device="cpu")  # which imports what the children need
+    Embedder(encoder, device="cpu")  # which imports what the children need
     for target in [*targets, ":"]:
         sys.stdout.flush()
         process = os.fork()

@@ -10,7 +10,9 @@
 ``curate_page``         the page
 ``engine``              what is asked of who does the work
 ``local``               this machine
-``ray``                 a Ray cluster: the operations, of data sets of Ray Data or of stores
+``ray_engine``          a Ray cluster
+``ray_shards``          its actors that embed
+``ray``                 the operations on a Ray cluster, of data sets of Ray Data or of stores
 ======================  ===========================================================================
 
 :func:`join_group`, of :mod:`meddel_fast.sharded.torchrun`, joins the processes that torchrun

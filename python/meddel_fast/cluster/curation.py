@@ -18,7 +18,7 @@ import numpy as np
 from meddel_fast.benchmark.stages.stage import Stage, Watcher
 from meddel_fast.cluster import tables
 from meddel_fast.cluster.curate_page import EXAMPLES, write_page
-from meddel_fast.cluster.engine import Engine
+from meddel_fast.cluster.engine import Engine, Tell
 from meddel_fast.cluster.local import LocalEngine
 from meddel_fast.cluster.plan import Plan, make_plan
 from meddel_fast.cluster.record import Record
@@ -211,7 +211,6 @@ class _Curation:
             if len(missing) < job.count:
                 found = job.count - len(missing)
                 self._record.tell_again("embeddings", f"{found} of {job.count} shards were there")
-                self._record.write()
             if missing:
                 engine.embed(job, missing, progress)
                 take_stock(folder, about, job.count, fresh=True)
@@ -338,5 +337,9 @@ class _Curation:
         return f"{len(lost)} shards are missing or damaged, {lost[0]} first" if lost else ""
 
 
-def _make_engine(plan: Plan, tell: Callable[[str, str], None]) -> Engine:
-    return LocalEngine(plan.workers, threads=plan.threads, memory=plan.memory)
+def _make_engine(plan: Plan, tell: Tell) -> Engine:
+    if plan.engine == "local":
+        return LocalEngine(plan.workers, threads=plan.threads, memory=plan.memory)
+    from meddel_fast.cluster.ray_engine import RayEngine
+
+    return RayEngine(plan.address, plan.workers, cpus=plan.cpus, memory=plan.memory, tell=tell)

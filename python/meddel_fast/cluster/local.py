@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from meddel_fast.arrays import DeduplicateResult, check_int
-from meddel_fast.cluster.engine import Tell
 from meddel_fast.cluster.shards import ShardJob, make_shard
 from meddel_fast.cluster.source import RowSource
 from meddel_fast.common.extras import needs
@@ -39,8 +38,6 @@ class LocalEngine:
         How many; by default one a core, or one a GPU.
     threads, memory
         Of the operations, see :mod:`meddel_fast.ops`.
-    tell
-        Not asked for anything: what a process has lost it cannot tell.
     """
 
     def __init__(
@@ -49,7 +46,6 @@ class LocalEngine:
         *,
         threads: int | None = None,
         memory: int | str | None = None,
-        tell: Tell = lambda stage, what: None,
     ) -> None:
         self._workers = None if workers is None else check_int("workers", workers, 1)
         self._threads, self._memory = threads, memory

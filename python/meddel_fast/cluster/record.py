@@ -125,6 +125,7 @@ class Record:
         """Note that something was done again."""
         when = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         self.again.append({"stage": name, "what": what, "when": when})
+        self.write()
 
     @contextlib.contextmanager
     def written(self, name: str) -> Iterator[Path]:
