@@ -10,6 +10,7 @@ how many run at a time is limited here.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ with needs("ray"):
     import pyarrow as pa
     import pyarrow.compute as pc
     import ray
-    from ray.exceptions import GetTimeoutError, ObjectLostError, RayTaskError
+    from ray.exceptions import GetTimeoutError, ObjectLostError
 
 _TYPES = {"halffloat": "<f2", "float": "<f4", "double": "<f8", "int8": "|i1"}
 _ROW, _PLACE = "__row__", "__place__"  # columns: a row's bits, its number in the order of ids
@@ -58,7 +59,6 @@ class BlockRows:
             raise TypeError(f"ds must be a ray.data.Dataset, got {type(ds).__name__}")
         self._ds, self._name, self._embedding = ds, name, embedding
         self._columns = [c for c in dict.fromkeys(columns) if c not in (name, embedding)]
-        self._told = False
 
     def prepare(self, size: int) -> int:
         """Run the data set, check its rows and deal them out; return the most bytes of a rank.
@@ -70,20 +70,16 @@ class BlockRows:
             embedding is null, not finite or not like the others; the message names the id.
         """
         wanted = [self._name, self._embedding, *self._columns]
-        schema = self._ds.schema(fetch_if_missing=False)
-        if schema is not None:
-            _check_columns(wanted, schema.names)
-        blocks = _raised(lambda: self._ds.select_columns(wanted).to_arrow_refs())
+        with contextlib.suppress(pa.ArrowInvalid, TypeError):  # of blocks that differ: told below
+            schema = self._ds.schema(fetch_if_missing=False)
+            if schema is not None:
+                _check_columns(wanted, schema.names)
+        blocks = self._ds.select_columns(wanted).to_arrow_refs()
         how = self._name, self._embedding
         checked = _tasks(_check, [(block, *how) for block in blocks], 2)
         ids = [its for its, _ in checked]
-        count = len(blocks) + 1
-        about, *places = _tasks(_order, [(self._name, *ids)], count)[0] if count > 1 else [None]
-        self._n, self._kind, self._type = (
-            _raised(lambda: ray.get(about)) if count > 1 else (0, "", None)
-        )
-        if self._n == 0:
-            raise ValueError("ds must have at least one row, got none")
+        about, *places = _tasks(_order, [(self._name, *ids)], 1 + len(blocks))[0]
+        self._n, self._kind, self._type = ray.get(about)
         bounds = block_bounds(self._n, size)
         jobs = [
             (rows, names, at, bounds) for (names, rows), at in zip(checked, places, strict=True)
@@ -115,7 +111,7 @@ class DealtRows:
         start, stop = block_bounds(self._n, size)[rank : rank + 2]
         dtype, _, width = self._kind.partition(" x ")
         rows = np.empty((stop - start, int(width)), np.dtype(dtype))
-        bits = rows.view(np.uint8).reshape(len(rows), -1)
+        bits = rows.view(np.uint8)
         others, places = [], []
         for piece in self._pieces:
             table = self._fetched(piece, patience)
@@ -140,30 +136,40 @@ class DealtRows:
 
 
 def _tasks(function: Callable[..., Any], jobs: Iterable[tuple[Any, ...]], count: int) -> list[Any]:
-    """Run a task a job, as many at a time as there are cores; the references that each returns."""
-    task = ray.remote(num_cpus=0)(function).options(num_returns=count)
+    """Run a task a job, as many at a time as there are cores; the references that each returns.
+
+    Raises
+    ------
+    TypeError, ValueError
+        What one of them raises, as it is.
+    """
+    task = ray.remote(num_cpus=0)(_tried).options(num_returns=1 + count)
     cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
     running: list[Any] = []
     found = []
+
+    def look(references: list[Any]) -> None:
+        for error in ray.get(references):
+            if error is not None:
+                raise error
+
     for job in jobs:
         if len(running) >= cores:
             done, running = ray.wait(running, num_returns=1)
-            _raised(lambda done=done: ray.get(done))  # what is wrong ends the others
-        made = task.remote(*job)
-        found.append(made if count > 1 else [made])
-        running.append(found[-1][0])
-    _raised(lambda: ray.get(running))
+            look(done)
+        said, *made = task.remote(function, count, *job)
+        found.append(made)
+        running.append(said)
+    look(running)
     return found
 
 
-def _raised(run: Callable[[], Any]) -> Any:
-    """Run; what our own function raises on a worker comes as it is."""
+def _tried(function: Callable[..., Any], count: int, *job: Any) -> list[Any]:
+    """Return what is wrong, or None, and what the function returns."""
     try:
-        return run()
-    except RayTaskError as error:
-        if type(error.cause) in (ValueError, TypeError):
-            raise error.cause from None
-        raise
+        return [None, *function(*job)]
+    except (TypeError, ValueError) as error:
+        return [error, *[None] * count]
 
 
 def _check_columns(wanted: Sequence[str], names: Sequence[str]) -> None:
@@ -191,7 +197,7 @@ def _order(name: str, *blocks: Any) -> list[Any]:
     """Return (n, type of all rows, type of the ids), and for each block its rows' numbers."""
     some = [block for block in blocks if len(block)]
     if not some:
-        return [(0, "", None), *([None] * len(blocks))]
+        raise ValueError("ds must have at least one row, got none")
     types = sorted({str(block[name].type) for block in some})
     if len(types) > 1:
         raise TypeError(f"ids must be of one type, got {' and '.join(types)}")
@@ -217,11 +223,11 @@ def _order(name: str, *blocks: Any) -> list[Any]:
     return [(len(order), kind, ids.type), *np.split(places, cuts)]
 
 
-def _split(rest: Any, names: Any, places: Any, bounds: list[int]) -> Any:
+def _split(rest: Any, names: Any, places: Any, bounds: list[int]) -> list[Any]:
     """Return for each rank its rows of a block, or None."""
     size = len(bounds) - 1
     if not len(rest):
-        return [None] * size if size > 1 else None
+        return [None] * size
     table = names.drop_columns(["kind"]).append_column(_PLACE, pa.array(places))
     for column in rest.column_names:
         table = table.append_column(column, rest[column])
@@ -230,7 +236,7 @@ def _split(rest: Any, names: Any, places: Any, bounds: list[int]) -> Any:
     for rank in range(size):
         mine = np.flatnonzero(owners == rank)
         pieces.append(table.take(pa.array(mine)) if len(mine) else None)
-    return pieces if size > 1 else pieces[0]
+    return pieces
 
 
 def _bits(column: Any) -> NDArray[np.uint8]:
@@ -251,6 +257,8 @@ def _one(column: Any) -> Any:
 
 
 def _ids(ids: Any, name: str) -> Any:
+    if not len(ids):
+        return pa.array([], pa.int64())
     if pa.types.is_dictionary(ids.type):
         ids = ids.dictionary_decode()
     if ids.null_count:

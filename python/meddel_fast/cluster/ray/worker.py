@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import traceback
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from meddel_fast.sharded.ray_group import RayGroup
 
 with needs("ray"):
     import ray
+
+_LOG = logging.getLogger(__name__)
 
 HEALTH = "health"  # the concurrency group whose thread answers while the other one computes
 
@@ -74,7 +77,10 @@ class Worker:
         checkpoint: str | None,
         options: dict[str, Any],
     ) -> tuple[dict[str, Any], Any]:
-        """Do this rank's part of a call; return (what there is to say of it, its rows' table)."""
+        """Do this rank's part of a call; return (what there is to say of it, its rows' table).
+
+        What it raises is among the first, as "error": it comes to the driver as it is, and once.
+        """
         self._group = group = RayGroup(
             self._rank, self._size, rendezvous, attempt=attempt, patience=self._patience
         )
@@ -89,6 +95,9 @@ class Worker:
             settings, table = work.answer(seat, result, **options)
             about = {"settings": settings, "sent": group.sent, "meetings": group.meetings}
             return about | {"log": self._told.take()}, table
+        except Exception as error:
+            _LOG.debug("rank %d: %s", self._rank, traceback.format_exc())
+            return {"error": error, "log": self._told.take()}, None
         finally:
             self._phase = "idle"
 

@@ -209,13 +209,17 @@ class Workers:
                 done, _ = ray.wait(list(answers), num_returns=1, timeout=_LOOK)
                 for said in done:
                     rank, table = answers.pop(said)
-                    about[rank] = ray.get(said)
-                    self._show(rank, about[rank]["log"])
+                    told = ray.get(said)
+                    self._show(rank, told["log"])
+                    if "error" in told:
+                        raise self._cause(told["error"])
+                    about[rank] = told
                     # Of our own, in this node's store: its worker's may go.
                     tables[rank] = ray.put(ray.get(table, timeout=self._patience))
                 self._watch([rank for rank, _ in answers.values()], asked)
-        except RayTaskError as error:
-            raise self._cause(error) from None
+        except RayTaskError:  # what could not be sent as it is
+            self._give_up("another rank has failed")
+            raise
         except RayError as error:
             raise _LostError(reason(error, self._patience)) from None
 
@@ -238,13 +242,12 @@ class Workers:
         for level, line in lines:
             _LOG.log(level, "rank %d: %s", rank, line)
 
-    def _cause(self, error: RayTaskError) -> BaseException:
+    def _cause(self, error: Exception) -> Exception:
         """Return what is to be raised of what a rank has raised."""
-        cause = error.cause if isinstance(error.cause, BaseException) else error
-        if isinstance(cause, LostRankError | LostBlocksError):
-            return _LostError(str(cause), isinstance(cause, LostBlocksError))
+        if isinstance(error, LostRankError | LostBlocksError):
+            return _LostError(str(error), isinstance(error, LostBlocksError))
         self._give_up("another rank has failed")
-        return cause
+        return error
 
     def _kept(self) -> list[str]:
         """Return what is at the place for checkpoints: it changes as the work gets on."""
