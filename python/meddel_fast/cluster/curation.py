@@ -29,8 +29,13 @@ from meddel_fast.common.files import Progress, StrPath
 from meddel_fast.common.lock import lock
 from meddel_fast.images.manifest import Manifest
 from meddel_fast.selectors import Selection
-from meddel_fast.stores.embedding_files import INDEX
-from meddel_fast.training.embed import missing_shards, take_stock
+from meddel_fast.stores.embedding_files import (
+    INDEX,
+    lost_shards,
+    read_index,
+    shard_name,
+    take_stock,
+)
 from meddel_fast.training.embedder import Embedder
 
 MANIFEST, EMBEDDINGS, CHECKPOINTS = "manifest.parquet", "embeddings", "checkpoints"
@@ -207,10 +212,12 @@ class _Curation:
         def embed(progress: Progress) -> dict[str, Any]:
             job = ShardJob(folder, self._images, plan.embedder, self._embedder())
             about = job.about
-            missing = take_stock(folder, about, job.count)
-            if len(missing) < job.count:
-                found = job.count - len(missing)
-                self._record.tell_again("embeddings", f"{found} of {job.count} shards were there")
+            take_stock(folder, about, job.count)
+            there = {shard["name"] for shard in read_index(folder)["shards"]}
+            missing = [n for n in range(job.count) if shard_name(n) not in there]
+            if there:
+                found = f"{len(there)} of {job.count} shards were there"
+                self._record.tell_again("embeddings", found)
             if missing:
                 engine.embed(job, missing, progress)
                 take_stock(folder, about, job.count, fresh=True)
@@ -333,7 +340,7 @@ class _Curation:
 
     def _lost_shards(self) -> str:
         """Say whether shards are missing or damaged; empty when they are whole."""
-        lost = missing_shards(places.join(self._plan.out, EMBEDDINGS))
+        lost = lost_shards(places.join(self._plan.out, EMBEDDINGS))
         return f"{len(lost)} shards are missing or damaged, {lost[0]} first" if lost else ""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from meddel_fast.common import places
 from meddel_fast.common.hashes import sha256_json
 from meddel_fast.images.manifest import Manifest
-from meddel_fast.stores.embedding_files import INDEX
-from meddel_fast.training.embed import about_shards, write_shard
+from meddel_fast.stores.embedding_files import note_shard, read_index, write_shard
+from meddel_fast.training.embed import about_shards
 from meddel_fast.training.embedder import Embedder
 from meddel_fast.training.loader import Frames
 
@@ -77,8 +75,7 @@ class ShardJob:
 
 def shards_state(out: str) -> str:
     """Hash the embeddings that a whole index lists, wherever they lie."""
-    index = json.loads(places.read_bytes(places.join(out, INDEX)))
-    return sha256_json([shard["sha256"] for shard in index["shards"]])
+    return sha256_json([shard["sha256"] for shard in read_index(out)["shards"]])
 
 
 def make_shard(
@@ -98,7 +95,7 @@ def make_shard(
     images
         Those of the shard.
     out, number, key
-        As :func:`meddel_fast.training.embed.write_shard`.
+        Place of the folder, number of the shard, key of the index.
     tell
         Called with the number of images after each batch.
 
@@ -112,4 +109,4 @@ def make_shard(
     paths, hashes = images.image_paths(), images.column("sha256")
     pool = Frames(paths, embedder.image_size, keep=False, sha256=hashes)
     array = embedder(pool, np.arange(len(images)), images.ids, tell)
-    write_shard(out, number, array, key)
+    note_shard(out, write_shard(out, number, array), key)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,16 +10,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.common import places
-from meddel_fast.common.atomic import atomic_directory, remove_leftovers, write_json
+from meddel_fast.common.atomic import atomic_directory, write_json
 from meddel_fast.common.extras import needs
-from meddel_fast.common.files import Progress, StrPath, read_json
+from meddel_fast.common.files import Progress
 from meddel_fast.common.hashes import sha256_file, sha256_json
-from meddel_fast.common.outputs import FolderKind, check_folder
-from meddel_fast.common.untrusted import described
+from meddel_fast.common.outputs import check_folder
+from meddel_fast.common.urls import StrPath, as_place, is_remote, shown
 from meddel_fast.images.manifest import Manifest
 from meddel_fast.sharded.torchrun import join_group, own_device
-from meddel_fast.stores.embedding_files import FORMAT, INDEX, check_shards, read_index, read_rows
+from meddel_fast.stores.embedding_files import (
+    FOLDER,
+    FORMAT,
+    INDEX,
+    note_shard,
+    read_index,
+    read_rows,
+    shard_name,
+    take_stock,
+    write_shard,
+)
 from meddel_fast.training.device import deterministic
 from meddel_fast.training.embedder import Embedder
 from meddel_fast.training.loader import frames
@@ -31,17 +37,6 @@ with needs("benchmark"):
     import torch
 
 
-def _is_ours(folder: Path) -> bool:
-    """Tell embeddings from what else has an index.json; a damaged one counts as theirs."""
-    try:
-        index = read_json(folder / INDEX)
-    except ValueError:
-        return True
-    return isinstance(index, dict) and "shards" in index
-
-
-FOLDER = FolderKind("a folder of embeddings", _is_ours)
-_HEADER = 4096  # bytes before the numbers of a .npy file, at most
 _NO_SETTINGS = ("format", "key", "complete", "shards", "told")  # of what the index says
 
 
@@ -52,19 +47,21 @@ class Embeddings:
     Attributes
     ----------
     folder
-        Where ``index.json`` and the shards lie.
+        Where ``index.json`` and the shards lie; a path, or a URL as text.
     index
         What ``index.json`` says: encoder, shape, dtype, pooling, image_size, manifest
         (its fingerprint), key, complete, and per shard its name, rows and sha256; as ``told``
         what is not as the encoder's own files want it, if anything.
     """
 
-    folder: Path
+    folder: StrPath
     index: dict[str, Any]
 
     @classmethod
     def load(cls, folder: StrPath) -> Embeddings:
         """Open what :func:`embed` wrote, and check each shard against its hash.
+
+        By URL shards are not fetched for it: each is checked when it is read.
 
         Raises
         ------
@@ -74,10 +71,14 @@ class Embeddings:
             The run that wrote it did not come to its end, or a shard is damaged; the message
             names it.
         """
-        folder = Path(folder)
         index = read_index(folder)
         if not index["complete"]:
-            raise ValueError(f"{folder}: embedding was interrupted, run it again to complete it")
+            raise ValueError(
+                f"{shown(folder)}: embedding was interrupted, run it again to complete it"
+            )
+        if is_remote(folder):
+            return cls(as_place(folder), index)
+        folder = Path(folder)
         for shard in index["shards"]:
             path = folder / shard["name"]
             if not path.is_file():
@@ -132,7 +133,7 @@ class Embeddings:
         check_folder(out, FOLDER)
         with atomic_directory(out, replace=True) as folder:
             shards = [
-                _write_shard(folder, first // size, self.array[rows[first : first + size]])
+                write_shard(folder, first // size, self.array[rows[first : first + size]])
                 for first in range(0, len(rows), size)
             ]
             finished = {"format": FORMAT, "key": _key(settings), "complete": True}
@@ -172,7 +173,7 @@ def embed(
         without masking. Its image processor decides how pixels are scaled, not how images are cut;
         what of it is not obeyed is logged, once.
     out
-        Folder; gets ``shard-00000.npy`` … and ``index.json``.
+        Folder, by path or by URL; gets ``shard-00000.npy`` … and ``index.json``.
     image_size
         Side in pixels that images are squeezed to; the encoder's own by default.
     batch_size
@@ -207,11 +208,12 @@ def embed(
     meddel_fast.cluster.LostRankError
         Another process of the job is gone.
     """
-    check_shard_size(shard_size)
+    if shard_size < 1:
+        raise ValueError(f"shard_size: wanted 1 or more, got {shard_size}")
     if len(manifest) == 0:
         raise ValueError("manifest: wanted at least one usable image, got none")
-    check_folder(out, FOLDER, [encoder])
-    device, out = own_device(device), Path(out)
+    check_folder(out, FOLDER, [encoder], remote=True)
+    device, out = own_device(device), as_place(out)
     embedder = Embedder(
         encoder, image_size=image_size, batch_size=batch_size, dtype=dtype, pooling=pooling,
         device=device, precision=precision, offline=offline,
@@ -239,7 +241,7 @@ def embed(
                 rows = np.arange(first, min(first + shard_size, len(manifest)))
                 ids = manifest.ids[first : first + shard_size]
                 array = embedder(pool, rows, ids, tell)
-                write_shard(out, number, array, about["key"])
+                note_shard(out, write_shard(out, number, array), about["key"])
         group.barrier()
         if group.first:
             take_stock(out, about, count, fresh=True)
@@ -263,140 +265,3 @@ def about_shards(embedder: Embedder, manifest: Manifest, shard_size: int) -> dic
 def _key(settings: dict[str, Any]) -> str:
     """Hash the settings, but the encoder's place: its content has a hash of its own."""
     return sha256_json({name: value for name, value in settings.items() if name != "encoder"})
-
-
-def check_shard_size(shard_size: int) -> None:
-    """Refuse shards of less than a row."""
-    if shard_size < 1:
-        raise ValueError(f"shard_size: wanted 1 or more, got {shard_size}")
-
-
-def shard_name(number: int) -> str:
-    """Return the name of a shard's file."""
-    return f"shard-{number:05d}.npy"
-
-
-def write_shard(out: StrPath, number: int, array: NDArray[Any], key: str) -> None:
-    """Write a shard, and beside it what the index will say of it: :func:`take_stock` takes it in.
-
-    Parameters
-    ----------
-    out
-        The folder, or its URL.
-    number
-        Of the shard.
-    array : shape (rows, d)
-        Its rows.
-    key
-        That of the index, see :func:`about_shards`.
-    """
-    entry = _write_shard(out, number, array)
-    note = json.dumps({"key": key, "shards": [entry]})
-    places.write_bytes(places.join(out, _note(entry["name"])), note.encode())
-
-
-def _write_shard(out: StrPath, number: int, array: NDArray[Any]) -> dict[str, Any]:
-    name, buffer = shard_name(number), io.BytesIO()
-    np.save(buffer, array)
-    data = buffer.getvalue()
-    places.write_bytes(places.join(out, name), data)
-    return {"name": name, "rows": len(array), "sha256": hashlib.sha256(data).hexdigest()}
-
-
-def _note(name: str) -> str:
-    return name.removesuffix(".npy") + ".json"
-
-
-def take_stock(
-    out: StrPath, about: dict[str, Any], count: int, *, fresh: bool = False
-) -> list[int]:
-    """Write the index of those shards of this very run that are whole, and delete all others.
-
-    The index is complete when these are all. A local shard is hashed, a remote one told by its
-    size; fresh ones were hashed when they were written.
-
-    Parameters
-    ----------
-    out
-        The folder, or its URL.
-    about
-        What :func:`about_shards` says.
-    count
-        How many shards there are to be.
-    fresh
-        Whether all that have a note beside them have just been written.
-
-    Returns
-    -------
-    list of int
-        The numbers of the shards that are not there.
-    """
-    if not places.is_remote(out):
-        remove_leftovers(out)
-    sizes = {n: size for n, size in places.listing(out).sizes.items() if "/" not in n}
-    notes = [name for name in sizes if name.startswith("shard-") and name.endswith(".json")]
-    whole: dict[str, dict[str, Any]] = {}
-    for name in [INDEX, *notes] if INDEX in sizes else notes:
-        for shard in _written(places.join(out, name), about["key"]):
-            at = shard["name"]
-            if at not in whole and at in sizes and (fresh or _is_whole(out, shard, about, sizes)):
-                whole[at] = shard
-    for name in sizes:
-        if name.startswith("shard-") and name.endswith(".npy") and name not in whole:
-            places.remove(places.join(out, name))
-    shards = [whole[name] for name in sorted(whole, key=lambda name: (len(name), name))]
-    complete = len(shards) == count
-    index = places.join(out, INDEX)
-    if not (complete and len(_written(index, about["key"])) == count):
-        text = json.dumps({**about, "complete": complete, "shards": shards}, indent=2)
-        places.write_bytes(index, (text + "\n").encode())
-    for name in notes:
-        places.remove(places.join(out, name))
-    return [number for number in range(count) if shard_name(number) not in whole]
-
-
-def missing_shards(out: StrPath) -> list[str]:
-    """Return the names of the shards that a whole index lists and that are not there, or damaged.
-
-    A local shard is hashed, a remote one told by its size.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        There is no index, or none of ours.
-    """
-    index = json.loads(places.read_bytes(places.join(out, INDEX)))
-    check_shards(places.join(out, INDEX), index["shards"])
-    sizes = places.listing(out).sizes
-    shards = index["shards"]
-    return [
-        shard["name"]
-        for shard in shards
-        if shard["name"] not in sizes or not _is_whole(out, shard, index, sizes)
-    ]
-
-
-def _written(place: str, key: str) -> list[dict[str, Any]]:
-    """Shards that a file lists for a run with this key; none when it is not whole."""
-    try:
-        with described(place, "list of shards"):
-            index = json.loads(places.read_bytes(place))
-            if index["key"] != key:
-                return []
-            shards = list(index["shards"])
-        check_shards(place, shards)
-        return shards
-    except (OSError, ValueError) as error:
-        if places.is_remote(place) and isinstance(error, OSError):
-            raise  # of a store that does not answer, nothing is known
-        return []
-
-
-def _is_whole(
-    out: StrPath, shard: dict[str, Any], about: dict[str, Any], sizes: dict[str, int]
-) -> bool:
-    name = shard["name"]
-    if not places.is_remote(out):
-        return sha256_file(places.join(out, name)) == str(shard["sha256"])
-    numbers = int(shard["rows"]) * about["shape"][1] * np.dtype(about["dtype"]).itemsize
-    return bool(0 < sizes[name] - numbers < _HEADER)
