@@ -71,6 +71,8 @@ _PASSING = {
 def status_of(error: BaseException) -> tuple[int | None, str]:
     """Return the HTTP status that an error tells, or None, and the store's own code for it."""
     for one in _with_causes(error):
+        if type(one).__module__ == "aiohttp.http_exceptions":
+            continue  # their codes say what kind of error a cut answer would be, not what came
         response = getattr(one, "response", None)
         if isinstance(response, dict):  # botocore
             code = str(response.get("Error", {}).get("Code", ""))

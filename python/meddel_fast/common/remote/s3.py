@@ -18,7 +18,16 @@ from functools import partial
 from typing import Any
 
 from meddel_fast.common.pool import Pool
-from meddel_fast.common.remote.client import Client, Info, same, size_of, time_limit, whole
+from meddel_fast.common.remote.client import (
+    UNKNOWN,
+    Client,
+    Info,
+    byte_range,
+    same,
+    size_of,
+    time_limit,
+    whole,
+)
 from meddel_fast.common.remote.errors import Passing, RemoteError, can_pass, status_of, told
 from meddel_fast.common.remote.retry import attempt
 from meddel_fast.common.urls import shown
@@ -34,6 +43,8 @@ _STALE = timedelta(days=2)  # an unfinished upload older than this is nobody's a
 
 class S3Client(Client):
     """The objects of a store that speaks S3."""
+
+    checks_tag = True
 
     def info(self, place: str) -> Info:
         """Ask for the head of an object."""
@@ -58,6 +69,21 @@ class S3Client(Client):
         data, got = self._wait(ask, stop - start)
         same(place, got, tag)
         return whole(place, data, stop - start)
+
+    def get(self, place: str, start: int, stop: int | None) -> tuple[bytes, Info]:
+        """Ask for a range, or all from `start`, of whatever object is there."""
+        bucket, key = _split(place)
+        part = {} if start == 0 and stop is None else {"Range": byte_range(start, stop)}
+
+        async def ask() -> tuple[bytes, Any]:
+            found = await self.fs._call_s3("get_object", Bucket=bucket, Key=key, **part)
+            async with found["Body"] as body:
+                return await body.read(), found
+
+        data, found = self._wait(ask, UNKNOWN if stop is None else stop - start)
+        whole(place, data, int(found["ContentLength"]))
+        told = str(found.get("ContentRange", "")).rpartition("/")[2]
+        return data, Info(int(told) if told.isdigit() else len(data), str(found.get("ETag", "")))
 
     def write(self, place: str, data: bytes) -> None:
         """Put an object by one request; the store compares its MD5."""
@@ -84,6 +110,12 @@ class S3Client(Client):
         except BaseException:
             self._abort(place, where)
             raise
+
+    def check_writable(self, place: str) -> None:
+        """Begin an upload and throw it away: it asks for the rights that writing needs."""
+        bucket, key = _split(place, writing=True)
+        number = self._call("create_multipart_upload", 0, Bucket=bucket, Key=key)["UploadId"]
+        self._abort(place, {"Bucket": bucket, "Key": key, "UploadId": number})
 
     def _put_parts(self, place: str, local: str, size: int, where: dict[str, str]) -> list[str]:
         """Send the parts, a few at a time, and return their tags in order."""

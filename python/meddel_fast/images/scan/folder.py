@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from meddel_fast.common.files import Progress, StrPath, walk
+from meddel_fast.common.files import Progress, StrPath
+from meddel_fast.common.remote_path import RemotePath, listing_once, path_of, relative, walk
 from meddel_fast.common.suffixes import ARCHIVES, IMAGES
 from meddel_fast.images.address import PART, ImageError, member, parse, place
 from meddel_fast.images.archive import open_archive
@@ -33,11 +34,13 @@ from meddel_fast.images.splits import Dealing, Splits, plain_stem
 _EXAMPLES = 3
 
 
+@listing_once
 def scan_folder(
     root: StrPath,
     *,
     name: str | None = None,
     splits: StrPath | None = None,
+    bare: bool = False,
     require_masks: bool = False,
     min_size: int = 16,
     follow_links: bool = False,
@@ -78,6 +81,8 @@ def scan_folder(
         (:func:`meddel_fast.images.splits.deal_splits`). Whole components stay in one split: of
         groups (the sub-folder, where nothing else tells), of equal files, and of images that look
         alike (:func:`meddel_fast.images.look_alikes.alike`) where no group is known.
+    bare
+        The images lie in `root` itself, in sub-folders or not, without masks.
     require_masks
         Skip images without a mask.
     min_size
@@ -114,10 +119,10 @@ def scan_folder(
     PermissionError
         A folder cannot be listed.
     """
-    root = Path(root)
+    root = path_of(root)
     _check(min_size, workers)
     whole = root.resolve()
-    found = _Found(whole, follow_links, sampling or Sampling())
+    found = _Found(whole, follow_links, sampling or Sampling(), bare)
     images, masks = _pairs(found, require_masks)
     base = whole.parent if whole.is_file() else whole
     table = _splits_file(whole, splits, found.folder)
@@ -131,7 +136,7 @@ def scan_folder(
     if listed and dealing.is_whole:
         raise ValueError(f"split: wanted none, {table.path} gives splits")  # type: ignore[union-attr]
     groups = {
-        stem: dealing.group_of(os.path.relpath(path, base))
+        stem: dealing.group_of(relative(path, base))
         or (table is not None and table.group_of(path))
         or stem.rpartition("/")[0]
         for stem, path in images.items()
@@ -165,6 +170,7 @@ def _check(min_size: int, workers: int | None) -> None:
         raise ValueError(f"workers: wanted at least 1 thread, got {workers}")
 
 
+@listing_once
 def has_images(root: Path) -> bool:
     """Tell whether a folder or archive has the part ``images``."""
     if not root.exists() or (root.is_file() and root.suffix.lower() not in ARCHIVES):
@@ -175,17 +181,20 @@ def has_images(root: Path) -> bool:
 class _Found:
     """The images and the masks of a data set: folders, archives, or folders in an archive."""
 
-    def __init__(self, root: Path, follow_links: bool, sampling: Sampling) -> None:
+    def __init__(
+        self, root: Path, follow_links: bool, sampling: Sampling, bare: bool = False
+    ) -> None:
         if not root.is_dir() and not (root.is_file() and root.suffix.lower() in ARCHIVES):
             raise FileNotFoundError(f"root: no folder {root}")
         self.root, self.follow_links, self.sampling = root, follow_links, sampling
+        self._bare = bare
         roots = [root, *((root / part).resolve() for part in ("images", "masks"))]
         self.limits = [] if follow_links else roots if root.is_dir() else [root.parent]
 
     @property
     def folder(self) -> Path:
         """Where the images are, or would be were archives folders."""
-        return Path(self.base(self.part("images") or self.root / "images"))
+        return path_of(self.base(self.part("images") or self.root / "images"))
 
     def base(self, folder: Path) -> str:
         """Give the place below which a part's images lie.
@@ -205,6 +214,8 @@ class _Found:
 
     def part(self, name: str) -> Path | None:
         """Find the folder `name`, or the archive in its stead."""
+        if self._bare:
+            return self.root if name == "images" else None
         if self.root.is_file():
             folders = {
                 parent
@@ -228,7 +239,7 @@ class _Found:
         found: dict[str, Path] = {}
         base = self.base(folder)
         for path in self._all(folder):
-            stem = plain_stem(os.path.relpath(place(path), base))
+            stem = plain_stem(relative(place(path), base))
             if is_refused(path):
                 stem = str(path)  # a row of its own, wherever its name would lead
             if stem in found:
@@ -275,14 +286,15 @@ def _pairs(found: _Found, require_masks: bool) -> tuple[dict[str, Path], dict[st
 def _walk(folder: Path, follow_links: bool) -> Iterator[Path]:
     seen = set()
     for parent, below, names in walk(folder, follow_links=follow_links):
-        real = os.path.realpath(parent)
+        here = path_of(parent)
+        real = parent if isinstance(here, RemotePath) else os.path.realpath(parent)
         if real in seen:  # links may run in a circle
             below.clear()
             continue
         seen.add(real)
         below[:] = sorted(part for part in below if not part.startswith("."))
         for name in sorted(names):
-            path = Path(parent) / name
+            path = here / name
             if not name.startswith(".") and is_known(path):
                 yield path
 
@@ -302,7 +314,7 @@ def _splits_file(root: Path, splits: StrPath | None, images: Path) -> Splits | N
     if splits is None and not own.is_file():
         return None
     base = root if root.is_dir() else root.parent
-    return Splits(own if splits is None else Path(splits), base, images)
+    return Splits(own if splits is None else path_of(splits), base, images)
 
 
 def _row(
