@@ -82,11 +82,12 @@ def embed(
     TypeError, ValueError
         An argument out of range, or a column that is missing, as far as it is known.
     ray.exceptions.RayTaskError
-        When the rows are asked for: an image is broken (ImageError), an embedding not finite
+        When the rows are asked for: an image is broken (ValueError), an embedding not finite
         (FloatingPointError), or the encoder not to be used; the message says which.
     """
     if not isinstance(ds, ray.data.Dataset):
         raise TypeError(f"ds must be a ray.data.Dataset, got {type(ds).__name__}")
+    check_int("batch_size", batch_size, 1)
     check_choice("broken", broken, ("refuse", "mark"))
     check_choice("pooling", pooling, ("mean", "cls"))
     check_choice("dtype", dtype, ("float32", "float16"))
@@ -107,9 +108,9 @@ def embed(
         _Embed,
         fn_constructor_kwargs={
             "encoder": str(encoder), "image": image, "id": id, "embedding": embedding,
-            "cpus": check_int("cpus", cpus, 1), "batch_size": check_int("batch_size", batch_size, 1),
-            "image_size": image_size, "pooling": pooling, "precision": precision, "dtype": dtype,
-            "mark": broken == "mark", "offline": offline,
+            "cpus": check_int("cpus", cpus, 1), "mark": broken == "mark",
+            "batch_size": batch_size, "image_size": image_size, "pooling": pooling,
+            "precision": precision, "dtype": dtype, "offline": offline,
         },
         batch_size=batch_size,
         batch_format="pyarrow",
@@ -123,81 +124,66 @@ class _Embed:
     """One actor: the encoder, and what becomes of a batch."""
 
     def __init__(
-        self, encoder: str, image: str, id: str, embedding: str, cpus: int, batch_size: int,
-        image_size: int | None, pooling: str, precision: str, dtype: str, mark: bool, offline: bool,
-    ) -> None:  # fmt: skip
+        self, encoder: str, image: str, id: str, embedding: str, cpus: int, mark: bool, **how: Any
+    ) -> None:
         with needs("benchmark"):
             import torch
 
-        from meddel_fast.training.device import choose
-        from meddel_fast.training.encoders.vit import load_encoder
+            from meddel_fast.training.embedder import Embedder
 
         torch.set_num_threads(cpus)
-        self._compute = choose("auto", precision)
-        self._model = load_encoder(encoder, self._compute, image_size=image_size, offline=offline)
-        if pooling == "cls" and not self._model.has_class:
-            raise ValueError(f"pooling must be 'mean', as {encoder!r} has no class token")
+        self._embedder = Embedder(encoder, **how)
         self._image, self._id, self._embedding = image, id, embedding
-        self._batch_size, self._pooling, self._dtype = batch_size, pooling, dtype
         self._cpus, self._mark = cpus, mark
 
     def __call__(self, table: Any) -> Any:
         """Return the rows with their embeddings."""
+        from meddel_fast.training.device import deterministic
+
         ids = table[self._id].to_pylist()
         pictures, reasons = self._decoded(table[self._image].to_pylist(), ids)
         whole = np.flatnonzero([reason is None for reason in reasons])
-        values = self._embedded(pictures, [ids[i] for i in whole])
-        width = self._model.width
-        rows = np.zeros((len(ids), width), self._dtype)
+        with deterministic():
+            values = self._embedder(pictures, np.arange(len(whole)), [ids[i] for i in whole])
+        width = self._embedder.width
+        rows = np.zeros((len(ids), width), values.dtype)
         rows[whole] = values
         missing = pa.array([reason is not None for reason in reasons])
         lists = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), width, mask=missing)
         table = table.append_column(self._embedding, lists)
-        return (
-            table.append_column("broken", pa.array(reasons, pa.string())) if self._mark else table
-        )
+        if self._mark:
+            table = table.append_column("broken", pa.array(reasons, pa.string()))
+        return table
 
-    def _decoded(self, images: list[Any], ids: list[Any]) -> tuple[NDArray[np.uint8], list[Any]]:
+    def _decoded(self, images: list[Any], ids: list[Any]) -> tuple[Any, list[str | None]]:
         """Return the pictures of those that can be read, and for each None or what is wrong."""
         from meddel_fast.common.pool import Pool
+        from meddel_fast.common.remote_path import path_of
         from meddel_fast.images.load_images import ImageError, load_content, load_image
+        from meddel_fast.images.prefetch import reading
+        from meddel_fast.images.remote_files import raise_outage
 
-        size = self._model.image_size
+        size = self._embedder.image_size
+        paths = [path_of(image) if isinstance(image, str) else None for image in images]
 
-        def load(image: Any, name: Any) -> NDArray[np.uint8] | str:
+        def load(number: int) -> NDArray[np.uint8] | str:
+            image, path = images[number], paths[number]
+            if image is None:
+                return "there is none"
             try:
-                if image is None:
-                    return "there is none"
-                if isinstance(image, bytes):
-                    return load_content(image, str(name), size)
-                return load_image(image, size)
+                with ahead.using(number):
+                    if path is None:
+                        return load_content(image, str(ids[number]), size)
+                    return load_image(path, size)
             except (ImageError, OSError) as error:
-                if not self._mark:
-                    raise ValueError(f"the image of id {name!r} is broken: {error}") from error
+                raise_outage(error)
                 return str(error)
 
-        with Pool(self._cpus) as pool:
-            found = list(pool.map(load, images, ids))
+        with reading([(path,) for path in paths]) as ahead, Pool(self._cpus) as pool:
+            found = list(pool.map(load, range(len(images))))
+        for name, its in zip(ids, found, strict=True):
+            if isinstance(its, str) and not self._mark:
+                raise ValueError(f"the image of id {name!r} is broken: {its}")
         pictures = [its for its in found if not isinstance(its, str)]
         reasons = [its if isinstance(its, str) else None for its in found]
         return np.array(pictures, np.uint8).reshape(len(pictures), size, size, 3), reasons
-
-    def _embedded(self, pictures: NDArray[np.uint8], ids: list[Any]) -> NDArray[Any]:
-        import torch
-
-        from meddel_fast.training.device import arrays, deterministic
-        from meddel_fast.training.embed import embed_rows
-
-        out = np.empty((len(pictures), self._model.width), self._dtype)
-        with deterministic(), torch.inference_mode():
-            flow = embed_rows(
-                self._model, pictures, np.arange(len(pictures)), self._batch_size, self._pooling,
-                self._compute,
-            )  # fmt: skip
-            for start, part in arrays(flow):
-                out[start : start + len(part)] = part
-        bad = np.flatnonzero(~np.isfinite(out).all(axis=1))
-        if len(bad):
-            name = ids[int(bad[0])]
-            raise FloatingPointError(f"the embedding of {name!r} is not finite in {self._dtype}")
-        return out
