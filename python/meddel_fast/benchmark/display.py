@@ -36,6 +36,11 @@ TITLES = {
     "report": "report",
     "index": "index",
     "verify": "verify",
+    "manifest": "read images",
+    "embeddings": "embed",
+    "duplicates": "find duplicates",
+    "selection": "select",
+    "kept": "list what is kept",
 }
 _PLAIN_INTERVAL = 15.0  # seconds between the plain lines of one stage
 

@@ -7,6 +7,7 @@ Every command but ``run`` and ``info`` works in two ways: on files given as argu
 ``run``                         ``run``, and ``info``: what this machine is
 ``data``                        ``data``: the registry, what of it is there, manifests, made frames
 ``data_quality``                ``data quality``: images measured by their pixels
+``curate``                      ``curate``: all of it, from images to the list of what is kept
 ``embed``                       ``embed``
 ``select``, ``selection_file``  ``select``; a saved selection as other lists, ``select --from``
 ``audit``                       ``audit``: what a selection kept of each site, patient, class
@@ -45,6 +46,7 @@ except ImportError as error:
 
 from meddel_fast.cli.audit import audit
 from meddel_fast.cli.console import guarded, set_volume, show_tracebacks, warn_in_one_line
+from meddel_fast.cli.curate import curate
 from meddel_fast.cli.data import data
 from meddel_fast.cli.dedup import dedup
 from meddel_fast.cli.embed import embed
@@ -69,6 +71,7 @@ app = typer.Typer(
 )
 for command in (
     run,
+    curate,
     embed,
     leakage,
     select,

@@ -1,16 +1,58 @@
-"""Processes that work together, on one machine or several; all must see the same folders.
+"""The whole job from images to a kept list, on one machine or many; processes that work together.
 
 ======================  ===========================================================================
-``torchrun``            join the processes that torchrun started: one group for the kernels
-                        (``group=`` of :mod:`meddel_fast.ops`), for embedding and for pre-training
+``curation``            :func:`curate`: the stages, from a source to a kept list, at one place
+``plan``                their settings, checked
+``source``              what the source is: images, a manifest, embeddings
+``record``              ``curate.json``: what is done, of what it was made, what was done again
+``shards``              the shards of embeddings, which any process can make
+``tables``              the tables of duplicates and of what is kept
+``curate_page``         the page
+``engine``              what is asked of who does the work
+``local``               this machine
+``ray_engine``          a Ray cluster
+``ray_shards``          its actors that embed
+``ray``                 the operations on a Ray cluster, of data sets of Ray Data or of stores
 ======================  ===========================================================================
 
-What a group is to the kernels says :class:`meddel_fast.sharded.group.Group`; any class with these
-members will do. A recipe for Ray Data is ``examples/ray_dedup.py``.
+:func:`join_group`, of :mod:`meddel_fast.sharded.torchrun`, joins the processes that torchrun
+started: one group for the kernels (``group=`` of :mod:`meddel_fast.ops`), for embedding and for
+pre-training; all must see the same folders. What a group is to the kernels says
+:class:`meddel_fast.sharded.group.Group`; any class with these members will do. Nothing is imported
+here before it is used: a Ray worker need not load torch.
 """
 
 from __future__ import annotations
 
-from meddel_fast.sharded.torchrun import LostRankError, TorchGroup, join_group, own_device
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["LostRankError", "TorchGroup", "join_group", "own_device"]
+if TYPE_CHECKING:
+    from meddel_fast.cluster import ray as ray
+    from meddel_fast.cluster.curation import Curated as Curated
+    from meddel_fast.cluster.curation import curate as curate
+    from meddel_fast.sharded.group import LostRankError as LostRankError
+    from meddel_fast.sharded.torchrun import TorchGroup as TorchGroup
+    from meddel_fast.sharded.torchrun import join_group as join_group
+    from meddel_fast.sharded.torchrun import own_device as own_device
+
+_FROM = {
+    "Curated": "meddel_fast.cluster.curation",
+    "LostRankError": "meddel_fast.sharded.group",
+    "TorchGroup": "meddel_fast.sharded.torchrun",
+    "curate": "meddel_fast.cluster.curation",
+    "join_group": "meddel_fast.sharded.torchrun",
+    "own_device": "meddel_fast.sharded.torchrun",
+}
+
+__all__ = [
+    "Curated", "LostRankError", "TorchGroup", "curate", "join_group", "own_device", "ray",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ray":
+        return importlib.import_module("meddel_fast.cluster.ray")
+    if name not in _FROM:
+        raise AttributeError(f"module 'meddel_fast.cluster' has no attribute {name!r}")
+    return getattr(importlib.import_module(_FROM[name]), name)

@@ -11,6 +11,7 @@ worth does not depend on where it is worked out, so that results are the bits of
 ======================  ===========================================================================
 ``group``               what is asked of processes that work together; one on its own
 ``torchrun``            the group of the processes that torchrun started
+``ray_group``           the group of Ray actors, whose arrays go through the object store
 ``spread``              a set that a group shares, for several operations: what selectors take
 ``memory``              what ``memory=`` says, in bytes
 ``checkpoint``          what an operation has done so far, kept at a place to go on from

@@ -147,6 +147,31 @@ def write_shard(folder: StrPath, number: int, array: NDArray[Any]) -> dict[str, 
     return {"name": name, "rows": len(array), "sha256": there}
 
 
+def note_shard(folder: StrPath, entry: dict[str, Any], key: str) -> None:
+    """Write beside a shard what the index is to say of it: :func:`take_stock` takes it up.
+
+    Parameters
+    ----------
+    folder
+        Where it lies.
+    entry
+        What :func:`write_shard` said.
+    key
+        That of the run.
+    """
+    note = join(folder, entry["name"].removesuffix(".npy") + ".json")
+    write_json(note, {"key": key, "shards": [entry]})
+
+
+def lost_shards(folder: StrPath) -> list[str]:
+    """Return the names of the shards that a whole index lists and that are missing or damaged.
+
+    A local one is hashed, a remote one told by its size. Raises what :func:`read_index` does.
+    """
+    index = read_index(folder)
+    return [one["name"] for one in index["shards"] if not _is_whole(folder, one, index)]
+
+
 def take_stock(folder: StrPath, about: dict[str, Any], count: int, *, fresh: bool = False) -> None:
     """Write the index of those shards of this very run that are whole, and delete all others.
 

@@ -6,6 +6,7 @@
                                            processor, tokens
 ``embed``                                  embeddings of a manifest's images, in shards that survive
                                            a kill
+``embedder``                               the encoder that does it, for one process or many
 ``altered_copies``                         how near an encoder puts copies that were altered
 ``pretrain``, ``methods``, ``checkpoint``  pre-training on a subset; by which method; what it
                                            resumes from

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,30 +15,28 @@ from meddel_fast.common.extras import needs
 from meddel_fast.common.files import Progress
 from meddel_fast.common.hashes import sha256_file, sha256_json
 from meddel_fast.common.outputs import check_folder
-from meddel_fast.common.urls import StrPath, as_place, is_remote, join, shown
+from meddel_fast.common.urls import StrPath, as_place, is_remote, shown
 from meddel_fast.images.manifest import Manifest
 from meddel_fast.sharded.torchrun import join_group, own_device
 from meddel_fast.stores.embedding_files import (
     FOLDER,
     FORMAT,
     INDEX,
+    note_shard,
     read_index,
     read_rows,
     shard_name,
     take_stock,
     write_shard,
 )
-from meddel_fast.training.device import Compute, arrays, choose, deterministic
-from meddel_fast.training.encoders.vit import Encoder, fingerprint, load_encoder
-from meddel_fast.training.loader import Frames, frames, prefetch
+from meddel_fast.training.device import deterministic
+from meddel_fast.training.embedder import Embedder
+from meddel_fast.training.loader import frames
 
 with needs("benchmark"):
     import torch
-    from torch import Tensor
 
 
-_DTYPES = ("float32", "float16")
-_POOLINGS = ("mean", "cls")
 _NO_SETTINGS = ("format", "key", "complete", "shards", "told")  # of what the index says
 
 
@@ -211,37 +208,19 @@ def embed(
     meddel_fast.cluster.LostRankError
         Another process of the job is gone.
     """
-    _check(manifest, batch_size, dtype, shard_size, pooling)
+    if shard_size < 1:
+        raise ValueError(f"shard_size: wanted 1 or more, got {shard_size}")
+    if len(manifest) == 0:
+        raise ValueError("manifest: wanted at least one usable image, got none")
     check_folder(out, FOLDER, [encoder], remote=True)
-    compute = choose(own_device(device), precision)
-    out = as_place(out)
-    model = load_encoder(encoder, compute, image_size=image_size, offline=offline)
-    if pooling == "cls" and not model.has_class:
-        raise ValueError(
-            f"pooling: wanted 'mean', as {str(encoder)!r} (a {model.model.config.model_type}) does "
-            "not have one class token"
-        )
-    settings = {
-        "encoder": str(encoder),
-        "encoder_sha256": fingerprint(encoder, model),
-        "manifest": manifest.fingerprint,
-        "image_size": model.image_size,
-        "pooling": pooling,
-        "shape": [len(manifest), model.width],
-        "dtype": dtype,
-        "shard_size": shard_size,
-        "batch_size": batch_size,
-        "precision": compute.precision,
-    }
-    about = {
-        "format": FORMAT,
-        **settings,
-        "key": _key(settings),
-        **({"told": model.told} if model.told else {}),
-    }
-    key = about["key"]
+    device, out = own_device(device), as_place(out)
+    embedder = Embedder(
+        encoder, image_size=image_size, batch_size=batch_size, dtype=dtype, pooling=pooling,
+        device=device, precision=precision, offline=offline,
+    )  # fmt: skip
+    about = about_shards(embedder, manifest, shard_size)
     count = -(-len(manifest) // shard_size)
-    with join_group(compute.device, alone=True) as group:
+    with join_group(embedder.device, alone=True) as group:
         if group.first:
             take_stock(out, about, count)
         group.barrier()
@@ -255,18 +234,14 @@ def embed(
             if progress is not None:
                 progress(min(len(manifest), known + done * group.size), len(manifest))
 
-        pool = frames(manifest, model.image_size, workers=workers)
-        with deterministic(), torch.inference_mode():
+        pool = frames(manifest, embedder.image_size, workers=workers)
+        with deterministic():
             for number in missing[group.rank :: group.size]:
                 first = number * shard_size
                 rows = np.arange(first, min(first + shard_size, len(manifest)))
-                flow = _embed_rows(model, pool, rows, batch_size, pooling, compute)
-                array = _gather(flow, (len(rows), model.width), dtype, tell)
-                _check_finite(array, first, manifest)
-                entry = write_shard(out, number, array)
-                # Beside it, what the index will say of it.
-                note = join(out, entry["name"].removesuffix(".npy") + ".json")
-                write_json(note, {"key": key, "shards": [entry]})
+                ids = manifest.ids[first : first + shard_size]
+                array = embedder(pool, rows, ids, tell)
+                note_shard(out, write_shard(out, number, array), about["key"])
         group.barrier()
         if group.first:
             take_stock(out, about, count, fresh=True)
@@ -275,66 +250,18 @@ def embed(
     return Embeddings.load(out) if group.first else Embeddings(out, read_index(out))
 
 
+def about_shards(embedder: Embedder, manifest: Manifest, shard_size: int) -> dict[str, Any]:
+    """Return what the index of a manifest's embeddings says beside the list of shards."""
+    settings = {
+        **embedder.settings,
+        "manifest": manifest.fingerprint,
+        "shape": [len(manifest), embedder.width],
+        "shard_size": shard_size,
+    }
+    told = {"told": embedder.told} if embedder.told else {}
+    return {"format": FORMAT, **settings, "key": _key(settings), **told}
+
+
 def _key(settings: dict[str, Any]) -> str:
     """Hash the settings, but the encoder's place: its content has a hash of its own."""
     return sha256_json({name: value for name, value in settings.items() if name != "encoder"})
-
-
-def _check(manifest: Manifest, batch_size: int, dtype: str, shard_size: int, pooling: str) -> None:
-    if len(manifest) == 0:
-        raise ValueError("manifest: wanted at least one usable image, got none")
-    if batch_size < 1:
-        raise ValueError(f"batch_size: wanted 1 or more, got {batch_size}")
-    if shard_size < 1:
-        raise ValueError(f"shard_size: wanted 1 or more, got {shard_size}")
-    if dtype not in _DTYPES:
-        raise ValueError(f"dtype: wanted one of {_DTYPES}, got {dtype!r}")
-    if pooling not in _POOLINGS:
-        raise ValueError(f"pooling: wanted one of {_POOLINGS}, got {pooling!r}")
-
-
-def _embed_rows(
-    encoder: Encoder,
-    pool: Frames,
-    rows: NDArray[np.int64],
-    batch_size: int,
-    pooling: str,
-    compute: Compute,
-) -> Iterator[tuple[int, Tensor]]:
-    """Embeddings, fp32 on the device, of `rows` in batches, each with the place of its first row.
-
-    The last batch is filled up with its last image: in products of one shape, equal images get
-    equal embeddings.
-    """
-    starts = range(0, len(rows), batch_size)
-    # A take past the end is clipped to the last row.
-    batches = (rows.take(np.arange(s, s + batch_size), mode="clip") for s in starts)
-    staged = prefetch(lambda batch: compute.stage(pool[batch]), batches)
-    for start, images in zip(starts, staged, strict=True):
-        with compute.autocast():
-            tokens = encoder(compute.send(images))
-        own = tokens.cls if pooling == "cls" else None
-        pooled = tokens.patches.mean(dim=(1, 2)) if own is None else own
-        yield start, pooled[: len(rows) - start]
-
-
-def _gather(
-    flow: Iterator[tuple[int, Tensor]],
-    shape: tuple[int, int],
-    dtype: str,
-    tell: Callable[[int], None],
-) -> NDArray[Any]:
-    """Put batches together as one array, telling how many rows came with each."""
-    out = np.empty(shape, dtype)
-    for start, part in arrays(flow):
-        out[start : start + len(part)] = part
-        tell(len(part))
-    return out
-
-
-def _check_finite(array: NDArray[Any], first: int, manifest: Manifest) -> None:
-    bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
-    if bad.size:
-        raise FloatingPointError(
-            f"the embedding of {manifest.ids[first + int(bad[0])]!r} is not finite in {array.dtype}"
-        )

@@ -41,6 +41,7 @@ def scan_folder(
     *,
     name: str | None = None,
     splits: StrPath | None = None,
+    bare: bool = False,
     require_masks: bool = False,
     min_size: int = 16,
     follow_links: bool = False,
@@ -81,6 +82,8 @@ def scan_folder(
         (:func:`meddel_fast.images.splits.deal_splits`). Whole components stay in one split: of
         groups (the sub-folder, where nothing else tells), of equal files, and of images that look
         alike (:func:`meddel_fast.images.look_alikes.alike`) where no group is known.
+    bare
+        The images lie in `root` itself, in sub-folders or not, without masks.
     require_masks
         Skip images without a mask.
     min_size
@@ -120,7 +123,7 @@ def scan_folder(
     root = path_of(root)
     _check(min_size, workers)
     whole = root.resolve()
-    found = _Found(whole, follow_links, sampling or Sampling())
+    found = _Found(whole, follow_links, sampling or Sampling(), bare)
     images, masks = _pairs(found, require_masks)
     base = whole.parent if whole.is_file() else whole
     table = _splits_file(whole, splits, found.folder)
@@ -179,10 +182,13 @@ def has_images(root: Path) -> bool:
 class _Found:
     """The images and the masks of a data set: folders, archives, or folders in an archive."""
 
-    def __init__(self, root: Path, follow_links: bool, sampling: Sampling) -> None:
+    def __init__(
+        self, root: Path, follow_links: bool, sampling: Sampling, bare: bool = False
+    ) -> None:
         if not root.is_dir() and not (root.is_file() and root.suffix.lower() in ARCHIVES):
             raise FileNotFoundError(f"root: no folder {root}")
         self.root, self.follow_links, self.sampling = root, follow_links, sampling
+        self._bare = bare
         roots = [root, *((root / part).resolve() for part in ("images", "masks"))]
         self.limits = [] if follow_links else roots if root.is_dir() else [root.parent]
 
@@ -209,6 +215,8 @@ class _Found:
 
     def part(self, name: str) -> Path | None:
         """Find the folder `name`, or the archive in its stead."""
+        if self._bare:
+            return self.root if name == "images" else None
         if self.root.is_file():
             folders = {
                 parent
