@@ -25,8 +25,9 @@ from meddel_fast.cluster.record import Record
 from meddel_fast.cluster.shards import ShardJob, shards_state
 from meddel_fast.cluster.source import ImageSource, RowSource, counts
 from meddel_fast.common import places
-from meddel_fast.common.files import Progress, StrPath
+from meddel_fast.common.files import Progress
 from meddel_fast.common.lock import lock
+from meddel_fast.common.urls import StrPath
 from meddel_fast.images.manifest import Manifest
 from meddel_fast.selectors import Selection
 from meddel_fast.stores.embedding_files import (

@@ -100,7 +100,7 @@ def _select_own(
         "keep": np.asarray(rank.is_valid()),
         "rank": rank,
         "score": own["scores"],
-        "reason": own["reason"].astype(object),
+        "reason": pa.array(own["reason"].tolist(), pa.string()),
         "duplicate_of": seat.names(own["duplicate_of"]),
         "similarity": _nullable(own["similarity"]),
         "distance": _nullable(own["distance"]),
