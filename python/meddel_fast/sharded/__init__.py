@@ -11,6 +11,7 @@ are given:
 ======================  ===========================================================================
 ``group``               what is asked of processes that work together; one on its own
 ``torchrun``            the group of the processes that torchrun started
+``ray_group``           the group of Ray actors, whose arrays go through the object store
 ``spread``              a set that a group shares, for several operations: what selectors take
 ``memory``              what ``memory=`` says, in bytes
 ``parts``               who owns which rows, how many are held at once; reads, sends, asks for them

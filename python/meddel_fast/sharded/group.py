@@ -17,6 +17,10 @@ T = TypeVar("T")
 _ERRORS = (ValueError, OSError, TypeError)
 
 
+class LostRankError(RuntimeError):
+    """Another process of the group died, failed, or did not answer in time."""
+
+
 class Group(Protocol):
     """Processes numbered 0 to size - 1.
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.common.extras import needs
+from meddel_fast.sharded.group import LostRankError
 
 with needs("benchmark"):
     import torch
@@ -26,10 +27,6 @@ T = TypeVar("T")
 
 _MOST_AXES = 3
 _TOLD = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # by torchrun, to each process
-
-
-class LostRankError(RuntimeError):
-    """Another process of the group died, failed, or did not answer in time."""
 
 
 class TorchGroup:

@@ -1,0 +1,94 @@
+"""The actor that holds a rank's rows and does its part of each call."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from typing import Any
+
+import numpy as np
+
+from meddel_fast.cluster.ray.seat import Seat, Work
+from meddel_fast.cluster.ray.sources import Part
+from meddel_fast.common.extras import needs
+from meddel_fast.sharded.ray_group import RayGroup
+
+with needs("ray"):
+    import ray
+
+HEALTH = "health"  # the concurrency group whose thread answers while the other one computes
+
+
+class Worker:
+    """One rank. Its methods are called by :class:`meddel_fast.cluster.ray.workers.Workers`."""
+
+    def __init__(self, rank: int, size: int, memory: int, threads: int, patience: float) -> None:
+        self._rank, self._size, self._patience = rank, size, patience
+        self._memory, self._threads = memory, threads
+        self._part: Part | None = None
+        self._group: RayGroup | None = None
+        self._held: tuple[int, Any] | None = None  # which call, and its result
+        self._phase = "idle"
+
+    def where(self) -> tuple[str, int]:
+        """Return the id of the node, and the process's number."""
+        return ray.get_runtime_context().get_node_id(), os.getpid()
+
+    def alive(self) -> dict[str, Any]:
+        """Say how far it is: what it does, exchanges of this attempt, bytes sent."""
+        group = self._group
+        meetings, sent = (0, 0) if group is None else (group.meetings, group.sent)
+        return {"phase": self._phase, "meetings": meetings, "sent": sent}
+
+    def run(
+        self,
+        call: int,
+        attempt: int,
+        rendezvous: Any,
+        source: Any,
+        work: Work,
+        checkpoint: str | None,
+        options: dict[str, Any],
+    ) -> tuple[dict[str, Any], Any]:
+        """Do this rank's part of a call; return (what there is to say of it, its rows' table)."""
+        self._group = group = RayGroup(
+            self._rank, self._size, rendezvous, attempt=attempt, patience=self._patience
+        )
+        try:
+            if self._part is None:
+                self._phase = "loading"
+                self._part = source.open(self._rank, self._size, self._patience)
+            self._phase = work.name
+            seat = Seat(self._part, group, self._memory, self._threads, checkpoint)
+            result = self._result(call, seat, work, options)
+            self._phase = "answering"
+            settings, table = work.answer(seat, result, **options)
+            return {"settings": settings, "sent": group.sent, "meetings": group.meetings}, table
+        finally:
+            self._phase = "idle"
+
+    def _result(self, call: int, seat: Seat, work: Work, options: dict[str, Any]) -> Any:
+        """Return the result: what a rank holds already, or else worked out.
+
+        A rank that is lost while the answers are collected has the work done again by nobody.
+        """
+        if self._held is not None and self._held[0] != call:
+            self._held = None
+        group = seat.group
+        have = [bool(its[0]) for its in group.allgather(np.array([self._held is not None]))]
+        if not any(have):
+            self._held = call, work.compute(seat, **options)
+        elif not all(have):
+            root = have.index(True)
+            own = None
+            if group.rank == root:
+                own = np.frombuffer(pickle.dumps(self._held, protocol=5), np.uint8)
+            bits = group.broadcast(own, root)
+            if self._held is None:
+                self._held = pickle.loads(bits.data)  # made by this very code on another rank
+        assert self._held is not None
+        return self._held[1]
+
+    def forget(self) -> None:
+        """Let go of the last call's result."""
+        self._held = None

@@ -1,0 +1,274 @@
+"""The ranks of a Ray cluster as one: calls, what is lost on the way, and how they go on."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from meddel_fast.arrays import check_int
+from meddel_fast.cluster.ray.blocks import LostBlocksError
+from meddel_fast.cluster.ray.crew import Crew, reason
+from meddel_fast.cluster.ray.seat import Work
+from meddel_fast.common.extras import needs
+from meddel_fast.sharded.group import LostRankError
+from meddel_fast.sharded.memory import check_memory
+
+with needs("ray"):
+    import pyarrow as pa
+    import ray
+    from ray.exceptions import RayError, RayTaskError
+
+_LOG = logging.getLogger(__name__)
+_LOOK = 0.25  # seconds between two looks at what has come
+_ASK = 2.0  # seconds between two questions whether a rank lives
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """A rank that was lost, and made again."""
+
+    work: str
+    rank: int | None  # None: the rendezvous
+    node: str
+    why: str
+
+
+@dataclass
+class Answer:
+    """What the ranks have found.
+
+    Attributes
+    ----------
+    tables
+        References of Arrow tables, by rank: the rows follow each other in the order of the set.
+        They are in the store of the driver's node, and do not go with a worker.
+    about
+        What there is to say of the whole, by name.
+    """
+
+    tables: list[Any]
+    about: dict[str, Any]
+
+    def table(self) -> Any:
+        """Return all rows as one Arrow table."""
+        return pa.concat_tables(ray.get(self.tables))
+
+
+@dataclass
+class Report:
+    """What happened in all calls so far.
+
+    Attributes
+    ----------
+    recoveries
+        What was lost and made again, in order.
+    sent, meetings
+        Bytes that each rank gave others, and exchanges, in the attempts that came to their end.
+    """
+
+    recoveries: list[Recovery] = field(default_factory=list)
+    sent: list[int] = field(default_factory=list)
+    meetings: int = 0
+
+
+class _LostError(Exception):
+    """An attempt has failed for want of somebody."""
+
+
+class Workers:
+    """Actors that hold the rows of a set together and do operations on it; a context manager.
+
+    Results are the bits that the same call gives in memory, for any number of workers. One that is
+    lost (its process, its node, or its answers) is made again where there is room, opens its rows
+    again, and all begin the call again: from its last checkpoint, where `checkpoint` is given. Each
+    such recovery is logged as a warning, and stands in :attr:`report`.
+
+    Parameters
+    ----------
+    source
+        Where the rows are: :class:`~meddel_fast.cluster.ray.sources.StoreRows`, or
+        :class:`~meddel_fast.cluster.ray.blocks.BlockRows` of a data set.
+    workers : int, optional
+        How many; by default one for each node that has `cpus` cores.
+    cpus : int
+        Cores of a worker, which Ray keeps for it: its number of threads.
+    memory : int or str, optional
+        Budget of each worker in bytes or as a text such as "8GB", beside its rows where these are
+        of a data set. By default half of a node's memory, as Ray counts it, in proportion to
+        `cpus` and less the rows: of the node where that is least.
+    checkpoint : str, optional
+        A place that all workers can write to, see :mod:`meddel_fast.sharded.checkpoint`.
+    patience : float
+        Seconds after which a worker that does not answer counts as lost. Ray itself gives a node
+        that has stopped 66 s.
+    wait : float
+        Seconds to wait for a node where the cluster has fewer cores than the workers need. Then, if
+        a worker was lost, two share a node that has the memory.
+    retries : int
+        How many recoveries a call may need without getting on.
+
+    Raises
+    ------
+    RuntimeError
+        No room for a worker, or too many recoveries; the message says which and why.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        workers: int | None = None,
+        *,
+        cpus: int = 1,
+        memory: int | str | None = None,
+        checkpoint: str | None = None,
+        patience: float = 45.0,
+        wait: float = 60.0,
+        retries: int = 5,
+    ) -> None:
+        self._source, self._checkpoint = source, checkpoint
+        self._retries = check_int("retries", retries, 0)
+        self._patience, self._calls, self._attempts = patience, 0, 0
+        cpus = check_int("cpus", cpus, 1)
+        shares = _shares(cpus)
+        size = len(shares) if workers is None else check_int("workers", workers, 1)
+        share = min(shares, default=0)
+        if size == 0 or share == 0:
+            raise RuntimeError(f"no node of the cluster has {cpus} cores: {_nodes()}")
+        own = source.prepare(size)
+        budget = max(1, (share - own) // 2) if memory is None else check_memory(memory)
+        self._crew = Crew(size, cpus, budget, budget + own, patience, wait)
+        self.report = Report(sent=[0] * size)
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return self._crew.size
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._crew.close()
+
+    def run(self, work: Work, **options: Any) -> Answer:
+        """Have all ranks do a work together.
+
+        Raises
+        ------
+        RuntimeError
+            There is no room for a worker, or too many were lost.
+        Exception
+            What the work itself raises, as it is.
+        """
+        self._calls += 1
+        shared = ray.put(options)
+        losses = 0
+        begun = False
+        tables: dict[int, Any] = {}
+        about: dict[int, dict[str, Any]] = {}
+        while len(tables) < self.size:
+            try:
+                self._attempt(work, shared, tables, about, share=begun)
+            except _LostError as lost:
+                losses += 1
+                begun = True
+                self._recover(work, str(lost), losses)
+        for rank, told in about.items():
+            self.report.sent[rank] += told["sent"]
+        self.report.meetings += about[0]["meetings"]
+        for actor in self._crew.actors.values():
+            actor.forget.remote()
+        return Answer([tables[rank] for rank in range(self.size)], about[0]["settings"])
+
+    def _attempt(
+        self, work: Work, shared: Any, tables: dict[int, Any], about: dict[int, Any], *, share: bool
+    ) -> None:
+        """Have all begin, and collect what they answer, until all is there or somebody is lost."""
+        crew = self._crew
+        crew.fill(share=share or bool(self.report.recoveries))
+        self._attempts += 1
+        if not crew.begin(self._attempts):
+            raise _LostError("the rendezvous")
+        answers: dict[Any, tuple[int, Any]] = {}
+        for rank, actor in crew.actors.items():
+            said, table = actor.run.options(num_returns=2).remote(
+                self._calls, self._attempts, crew.rendezvous, self._source.for_rank(rank), work,
+                self._checkpoint, shared,
+            )  # fmt: skip
+            answers[said] = rank, table
+        asked: dict[int, tuple[Any, float]] = {}
+        try:
+            while answers:
+                done, _ = ray.wait(list(answers), num_returns=1, timeout=_LOOK)
+                for said in done:
+                    rank, table = answers.pop(said)
+                    about[rank] = ray.get(said)
+                    # Of our own, in this node's store: its worker's may go.
+                    tables[rank] = ray.put(ray.get(table, timeout=self._patience))
+                self._watch([rank for rank, _ in answers.values()], asked)
+        except RayTaskError as error:
+            raise self._cause(error) from None
+        except RayError as error:
+            raise _LostError(reason(error, self._patience)) from None
+        except BaseException:
+            self._give_up("the driver has been interrupted")
+            raise
+
+    def _watch(self, ranks: list[int], asked: dict[int, tuple[Any, float]]) -> None:
+        """Ask the ranks from time to time whether they live."""
+        now = time.monotonic()
+        for rank in ranks:
+            question, since = asked.get(rank, (None, now - _ASK))
+            if question is None:
+                if now - since >= _ASK:
+                    asked[rank] = self._crew.ask(rank), now
+            elif ray.wait([question], timeout=0)[0]:
+                ray.get(question)
+                asked[rank] = None, now
+            elif now - since > self._patience:
+                raise _LostError(f"rank {rank} has not answered within {self._patience:g} s")
+
+    def _cause(self, error: RayTaskError) -> BaseException:
+        """Return what is to be raised of what a rank has raised."""
+        cause = error.cause if isinstance(error.cause, BaseException) else error
+        if isinstance(cause, LostRankError):
+            return _LostError(str(cause))
+        if isinstance(cause, LostBlocksError):
+            return _LostError(str(cause))
+        self._give_up("another rank has failed")
+        return cause
+
+    def _give_up(self, why: str) -> None:
+        if self._crew.rendezvous is not None:
+            self._crew.rendezvous.give_up.remote(self._attempts, why)
+
+    def _recover(self, work: Work, why: str, losses: int) -> None:
+        """Find out who is lost, and let the others give up."""
+        self._give_up(why)
+        lost = self._crew.examine()
+        for rank, of in lost.items():
+            node = "" if rank is None else str(self._crew.places[rank])
+            self.report.recoveries.append(Recovery(work.name, rank, node, of))
+            who = "the rendezvous" if rank is None else f"rank {rank} ({node})"
+            _LOG.warning("%s: %s is lost (%s) and made again; all go on", work.name, who, of)
+        if not lost:
+            self.report.recoveries.append(Recovery(work.name, None, "", why))
+            _LOG.warning("%s: given up (%s), with all alive; all begin again", work.name, why)
+        if losses > self._retries:
+            raise RuntimeError(
+                f"{work.name} has been begun {losses} times without coming to its end; the last "
+                f"time: {why}"
+            )
+
+
+def _shares(cpus: int) -> list[int]:
+    """Return, for each node with so many cores, the bytes of memory that go with them."""
+    found = [n["Resources"] for n in ray.nodes() if n["Alive"]]
+    return [int(r.get("memory", 0) * cpus / r["CPU"]) for r in found if r.get("CPU", 0) >= cpus]
+
+
+def _nodes() -> str:
+    told = (f"{n['NodeID'][:8]}: {n['Resources'].get('CPU', 0):g}" for n in ray.nodes())
+    return f"({', '.join(told)})"
