@@ -48,6 +48,10 @@ class ThreadGroup:
         self._table.barrier.wait(_LONGEST)
         return found
 
+    def abandon(self) -> None:
+        """Leave the others, whose exchanges fail from then on."""
+        self._table.barrier.abort()
+
 
 def on_ranks(size: int, work: Callable[[ThreadGroup], T]) -> list[T | BaseException]:
     """Do the same on all ranks; what each returns, or raises."""

@@ -21,7 +21,7 @@ from typing import Any
 from meddel_fast.common.files import StrPath, followed, is_stream, make_folder
 from meddel_fast.common.pool import Pool
 
-_TEMPORARY_PREFIX = ".tmp-"
+TEMPORARY_PREFIX = ".tmp-"
 
 
 @contextlib.contextmanager
@@ -141,7 +141,7 @@ def remove_leftovers(folder: StrPath) -> int:
     Only for a folder that nobody else is writing to at this moment. A folder that is absent holds
     none.
     """
-    leftovers = [path for path in Path(folder).rglob(f"{_TEMPORARY_PREFIX}*") if path.is_dir()]
+    leftovers = [path for path in Path(folder).rglob(f"{TEMPORARY_PREFIX}*") if path.is_dir()]
     for path in leftovers:
         shutil.rmtree(path, ignore_errors=True)
     return len(leftovers)
@@ -152,7 +152,7 @@ def _temporary_folder(parent: Path | None) -> Iterator[Path]:
     """Make a hidden folder in `parent`, or among the system's own, gone at the end of the block."""
     if parent is not None:
         make_folder(parent)
-    folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=parent))
+    folder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=parent))
     try:
         yield folder
     finally:

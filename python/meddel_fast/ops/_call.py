@@ -24,14 +24,14 @@ T = TypeVar("T")
 
 _LITTLE = 1 << 26  # bytes
 _IN_PARTS = (Store, LocalRows, Spread)
-_RARE = frozenset(("y", "memory", "group", "progress"))  # arguments
+_RARE = frozenset(("y", "memory", "group", "checkpoint", "progress"))  # arguments
 
 
 def operation(function: Callable[P, T]) -> Callable[P, T]:
     """Make a function report its progress, round exactly, and go to parts where rows are in such.
 
-    For a store, or where `memory` or `group` are given, the function of the same name in
-    :mod:`meddel_fast.sharded` does it, with those of the arguments that it has a name for. Rows
+    For a store, or where `memory`, `group` or `checkpoint` are given, the function of the same name
+    in :mod:`meddel_fast.sharded` does it, with those of the arguments that it has a name for. Rows
     that are spread over a group bring it, and a budget, along.
     """
 
@@ -40,7 +40,8 @@ def operation(function: Callable[P, T]) -> Callable[P, T]:
     @exactly
     def anyhow(*args: P.args, **kwargs: P.kwargs) -> T:
         sets = (*args[:2], kwargs.get("x"), kwargs.get("y"))
-        if needs_parts(*sets, memory=kwargs.get("memory"), group=kwargs.get("group")):
+        how = {name: kwargs.get(name) for name in ("memory", "group", "checkpoint")}
+        if needs_parts(*sets, **how):
             given = inspect.signature(function).bind(*args, **kwargs).arguments
             given |= {name: rows_of(given[name]) for name in ("x", "y") if name in given}
             return _on_parts(function.__name__, given)  # type: ignore[no-any-return]
@@ -76,9 +77,11 @@ def _on_parts(operation: str, given: dict[str, Any]) -> Any:
     return in_kind(x.rows if isinstance(x, LocalRows) else x, found)
 
 
-def needs_parts(*sets: Any, memory: Any | None, group: Any | None) -> bool:
+def needs_parts(
+    *sets: Any, memory: Any | None, group: Any | None, checkpoint: Any | None = None
+) -> bool:
     """Whether a call goes to :mod:`meddel_fast.sharded`."""
-    if memory is not None or group is not None:
+    if memory is not None or group is not None or checkpoint is not None:
         return True
     return any(isinstance(x, _IN_PARTS) for x in sets)
 

@@ -29,6 +29,7 @@ def kcenter_greedy(
     distances: bool = True,
     memory: int | str | None = None,
     group: Any | None = None,
+    checkpoint: Any | None = None,
     threads: int | None = None,
     device: Any | None = None,
     progress: Progress | None = None,
@@ -56,7 +57,7 @@ def kcenter_greedy(
     distances : bool
         Whether the distances of all samples are wanted. The choice alone takes less time: most
         samples need not be compared with most centres for it.
-    memory, group, threads, device, progress : optional
+    memory, group, checkpoint, threads, device, progress : optional
         As of all operations, see :mod:`meddel_fast.ops`.
 
     Returns

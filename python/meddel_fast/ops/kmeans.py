@@ -41,6 +41,7 @@ def kmeans(
     sample_weight: Any | None = None,
     memory: int | str | None = None,
     group: Any | None = None,
+    checkpoint: Any | None = None,
     threads: int | None = None,
     device: Any | None = None,
     progress: Progress | None = None,
@@ -74,7 +75,7 @@ def kmeans(
     sample_weight : array of shape (n,), optional
         How much each sample counts for centroids, inertia and draws: 0, or 1e-100 to 1e100, and not
         all 0. One of weight 0 gets a label, and changes nothing else. By default all weigh 1.
-    memory, group, threads, device, progress : optional
+    memory, group, checkpoint, threads, device, progress : optional
         As of all operations, see :mod:`meddel_fast.ops`.
 
     Returns

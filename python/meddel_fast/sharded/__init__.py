@@ -5,8 +5,8 @@ of them at a time, and what has to be known of other parts is exchanged. What a 
 worth does not depend on where it is worked out, so that results are the bits of
 :mod:`meddel_fast.ops` for any size of parts, any memory and any number of processes.
 
-``ops`` comes here for a :class:`~meddel_fast.stores.store.Store`, or where ``memory`` or ``group``
-are given:
+``ops`` comes here for a :class:`~meddel_fast.stores.store.Store`, or where ``memory``, ``group`` or
+``checkpoint`` are given:
 
 ======================  ===========================================================================
 ``group``               what is asked of processes that work together; one on its own
@@ -14,6 +14,9 @@ are given:
 ``ray_group``           the group of Ray actors, whose arrays go through the object store
 ``spread``              a set that a group shares, for several operations: what selectors take
 ``memory``              what ``memory=`` says, in bytes
+``checkpoint``          what an operation has done so far, kept at a place to go on from
+``records``             what a checkpoint is in files
+``fingerprint``         what tells a set of rows from another
 ``parts``               who owns which rows, how many are held at once; reads, sends, asks for them
 ``pairs``               similar_pairs, iter_similar_pairs
 ``redundancy``          redundancy, and deduplicate's rule semdedup

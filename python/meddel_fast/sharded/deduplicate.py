@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from meddel_fast import _core
 from meddel_fast.arrays import PAIR_BYTES, DeduplicateResult, check_choice, check_float, in_chunks
 from meddel_fast.common.progress import counted, metered
+from meddel_fast.sharded.fingerprint import row_hashes, words
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import Float, Int, Parts, Settings, Tile, tile_pairs
 from meddel_fast.sharded.redundancy import Places, highest_earlier
@@ -196,7 +197,9 @@ def first_copies(rows: NDArray[Any], groups: Int, threads: int) -> Int:
         return first
     some = max(1, _AT_ONCE // max(1, rows[:1].nbytes))
     chunks = [slice(start, start + some) for start in range(0, len(rows), some)]
-    hashes = np.concatenate([_hashes(rows[chunk], groups[chunk]) for chunk in chunks])
+    hashes = np.concatenate(
+        [row_hashes(rows[chunk]) ^ groups[chunk].astype(np.uint64) for chunk in chunks]
+    )
     _, places, kinds = np.unique(hashes, return_index=True, return_inverse=True)
     found = places[kinds]
     maybe = np.flatnonzero(found != first)
@@ -205,25 +208,9 @@ def first_copies(rows: NDArray[Any], groups: Int, threads: int) -> Int:
         these = maybe[start : start + some]
         like = found[these]
         equal = groups[these] == groups[like]
-        equal &= np.all(_words(rows[these]) == _words(rows[like]), axis=1)
+        equal &= np.all(words(rows[these]) == words(rows[like]), axis=1)
         first[these[equal]] = like[equal]
     return first
-
-
-def _words(rows: NDArray[Any]) -> NDArray[Any]:
-    """Return the bits of rows, in the widest words that they fill."""
-    rows = np.ascontiguousarray(rows)
-    bytes_a_row = rows.shape[1] * rows.itemsize
-    width = next(w for w in (8, 4, 2, 1) if bytes_a_row % w == 0)
-    return rows.view(np.dtype(f"u{width}"))
-
-
-def _hashes(rows: NDArray[Any], groups: Int) -> NDArray[np.uint64]:
-    words = _words(rows).astype(np.uint64)
-    words ^= words >> np.uint64(32)  # the high bits of small whole numbers are all that differ
-    odd = np.random.default_rng(0).integers(2**63, size=words.shape[1], dtype=np.uint64)
-    sums: NDArray[np.uint64] = (words * (2 * odd + 1)).sum(axis=1, dtype=np.uint64)
-    return sums ^ groups.astype(np.uint64)
 
 
 def _pairs(

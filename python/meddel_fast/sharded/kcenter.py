@@ -9,6 +9,7 @@ if distances are wanted, and else a few of them are asked for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,15 @@ from numpy.typing import NDArray
 from meddel_fast import _core
 from meddel_fast.arrays import KCenterResult, check_centres, check_choice
 from meddel_fast.common.progress import counted, metered
+from meddel_fast.sharded.checkpoint import Checkpoint
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import Float, Int, Parts, Settings
 
 _LEAST, _MOST = 64, 2048  # rows to choose among: a 256th of all, within these
 _SHARE = 8  # of the budget: for the centres that a radius alone comes to
 _RESULT = 32  # bytes a centre: index and radius, when they are put together
+_SAVED = 12  # bytes an own row of a checkpoint, which is copied when it is written
+_OFTEN = 1000  # centres from one chance to save to the next
 _HELD = 36  # bytes an own row: bound, what it has seen, and the search for the largest bounds
 
 
@@ -38,9 +42,13 @@ def kcenter_greedy(
     distances: bool = True,
     memory: int | str | None = None,
     group: Group | None = None,
+    checkpoint: Any | None = None,
     threads: int | None = None,
 ) -> KCenterResult:
-    """Do :func:`meddel_fast.kcenter_greedy` on parts; each process of a group returns all of it."""
+    """Do :func:`meddel_fast.kcenter_greedy` on parts; each process of a group returns all of it.
+
+    A checkpoint holds the centres, and the bounds of all rows.
+    """
     settings = Settings.check(x, memory, group, threads)
     check_choice("metric", metric, ("euclidean", "cosine"))
     parts = Parts("x", x, settings)
@@ -51,26 +59,50 @@ def kcenter_greedy(
     room = k + len(centres)
     if not known:
         room = min(room, max(_LEAST, settings.memory // _SHARE // row_bytes))
-    parts.plan(held=_HELD, everywhere=8, beside=room * (row_bytes + _RESULT))
+    options = {
+        "k": k, "radius": limit, "metric": metric, "start": start, "selected": centres,
+        "distances": bool(distances),
+    }  # fmt: skip
+    keeper = Checkpoint(checkpoint, "kcenter_greedy", options, settings.group, parts)
+    held = _HELD + (2 * _SAVED if keeper.on else 0)
+    parts.plan(held=held, everywhere=8, beside=room * (row_bytes + _RESULT))
     parts.survey()
     greedy = _Greedy(parts, metric == "cosine", room)
-    found: list[tuple[Int, Float]] = []
-    if len(centres) == 0:
-        centres = np.array([start])
-        found = [(centres, np.array([np.inf]))]
-    greedy.begin(centres)
-    count = sum(len(indices) for indices, _ in found)
+    found = [(np.empty(0, np.int64), np.empty(0))]
+    ended = False
+    state = keeper.begin()
+    if state is not None:
+        found.append((state.common["indices"], state.common["radii"]))
+        greedy.go_on(np.concatenate([centres, found[-1][0]]), state.own)
+        ended = bool(state.told["ended"])
+    elif len(centres):
+        greedy.begin(centres)
+    else:
+        found.append((np.array([start]), np.array([np.inf])))
+        greedy.begin(found[-1][0])
+    count = saved = sum(len(indices) for indices, _ in found)
+
+    def save() -> None:
+        if not keeper.due():
+            return
+        indices, radii = (np.concatenate(fields) for fields in zip(*found, strict=True))
+        told = {"centres": len(indices), "ended": ended}
+        keeper.save(told, common={"indices": indices, "radii": radii}, own=greedy.bounds())
+
     with counted(k) as progress:
         progress.advance(count)
-        while count < k:
+        while count < k and not ended:
             chosen, at, ended = greedy.choose(k - count, limit)
             found.append((chosen, at))
             count += len(chosen)
             progress.advance(len(chosen))
-            if ended:
-                break
+            if count - saved >= _OFTEN:
+                saved = count
+                save()
+    nearest = greedy.distances(save) if distances else None
+    keeper.end()
     indices, radii = (np.concatenate(fields) for fields in zip(*found, strict=True))
-    return KCenterResult(indices, radii, greedy.distances() if distances else None)
+    return KCenterResult(indices, radii, nearest)
 
 
 class _Greedy:
@@ -87,6 +119,17 @@ class _Greedy:
         """Go through all rows once, with the first centres."""
         self._add(centres, self._parts.fetch(centres))
         self._catch_up_all()
+
+    def go_on(self, centres: Int, bounds: dict[str, NDArray[Any]]) -> None:
+        """Go on from these centres, with what :meth:`bounds` has returned for them."""
+        for start in range(0, len(centres), self._parts.step):
+            some = centres[start : start + self._parts.step]
+            self._add(some, self._parts.fetch(some))
+        self._nearest, self._seen = bounds["nearest"], bounds["seen"]
+
+    def bounds(self) -> dict[str, NDArray[Any]]:
+        """Return what is known of own rows."""
+        return {"nearest": self._nearest, "seen": self._seen}
 
     def choose(self, k: int, radius: float) -> tuple[Int, Float, bool]:
         """Return up to k centres more, maybe none yet, and whether the radius has ended it."""
@@ -121,9 +164,12 @@ class _Greedy:
         self._seen[mine] = self._count
         return samples[chosen], radii, ended
 
-    def distances(self) -> Float:
-        """Go through all rows once more, with the centres that they have not seen."""
-        self._catch_up_all()
+    def distances(self, after: Callable[[], None]) -> Float:
+        """Go through all rows once more, with the centres that they have not seen.
+
+        Calls a function after each part; as often on each process.
+        """
+        self._catch_up_all(after)
         nearest = np.maximum(0.0, self._nearest)
         return self._parts.all_of(nearest if self._cosine else np.sqrt(nearest))
 
@@ -146,10 +192,13 @@ class _Greedy:
         own = centres[self._parts.owners(centres) == self._parts.group.rank]
         self._nearest[own - self._parts.own.start] = -1.0
 
-    def _catch_up_all(self) -> None:
+    def _catch_up_all(self, after: Callable[[], None] = lambda: None) -> None:
         for tile, rows in self._parts.stream(self._parts.own_tiles):
             here = self._parts.mine(tile)
             self._catch_up(np.arange(here.start, here.stop), rows)
+            after()
+        for _ in range(self._parts.most_tiles - len(self._parts.own_tiles)):
+            after()
 
     def _catch_up(self, mine: Int, rows: NDArray[Any]) -> None:
         """Make the bounds of some own rows exact."""

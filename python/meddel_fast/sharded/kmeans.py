@@ -27,6 +27,8 @@ from meddel_fast.arrays import (
 )
 from meddel_fast.common.progress import counted, metered
 from meddel_fast.reference import squared_norm
+from meddel_fast.sharded.checkpoint import Checkpoint, State
+from meddel_fast.sharded.fingerprint import Fingerprint
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import BLOCK, WORK, Float, Int, Parts, Settings
 from meddel_fast.sharded.seeding import HELD, Seeding, block_sums, code_bytes
@@ -49,9 +51,13 @@ def kmeans(
     sample_weight: Any | None = None,
     memory: int | str | None = None,
     group: Group | None = None,
+    checkpoint: Any | None = None,
     threads: int | None = None,
 ) -> KMeansResult:
     """Do :func:`meddel_fast.kmeans` on parts; each process of a group returns all of it.
+
+    A checkpoint holds the centroids of an iteration, and a hash of the labels before it. Labels are
+    found again by the assignment that comes next anyhow.
 
     Rows that do not stay in memory are read twice an iteration, and for the seeds some ten times
     altogether (k = 1,000) where the budget has room for their codes, d + 144 bytes a row beside
@@ -76,14 +82,21 @@ def kmeans(
     if weights is not None:
         kept["held"] += 16
         kept["everywhere"] += 8
-    if drawn != "k-means++":
-        if drawn == "split":
-            kept["everywhere"] += _SORTED
-            rows_of_job = min(most_rows(k), parts.n)
-            kept["beside"] += rows_of_job * (3 * parts.store.row_bytes + parts.d + WORK)
+    if drawn == "split":
+        kept["everywhere"] += _SORTED
+        rows_of_job = min(most_rows(k), parts.n)
+        kept["beside"] += rows_of_job * (3 * parts.store.row_bytes + parts.d + WORK)
+    options = {
+        "k": k, "spherical": bool(spherical), "max_iterations": max_iterations, "tol": tol,
+        "seed": seed, "init": drawn if given is None else given.floats(), "sample_weight": weights,
+    }  # fmt: skip
+    keeper = Checkpoint(checkpoint, "kmeans", options, settings.group, parts)
+    state, seeds = None, np.empty((0, parts.d))
+    if drawn != "k-means++" or keeper.expected:
         parts.plan(**kept)
         squares = parts.survey()
-    else:
+        state = keeper.begin()
+    if drawn == "k-means++" and state is None:
         uniforms = np.random.default_rng(seed).random(k)
         room = parts.plan(
             held=HELD + (0 if weights is None else 8),
@@ -91,28 +104,38 @@ def kmeans(
             beside=12 * k * parts.d,
             wanted=code_bytes(parts),
         )
-        squares, rows = Seeding(parts, uniforms, room, weights, spherical=bool(spherical)).run()
+        squares, seeds = Seeding(parts, uniforms, room, weights, spherical=bool(spherical)).run()
+        if not keeper.expected:
+            keeper.begin()
         if not parts.stays:
             parts.plan(**kept)
-    run = _Lloyd(parts, k, bool(spherical), weights, squares)
+    run = _Lloyd(parts, k, bool(spherical), weights, squares, keeper)
+    if state is not None:
+        return run.go_on(state, max_iterations, tol)
     if given is not None:
         centroids = given.floats()
     elif drawn == "split":
         centroids = split_centroids(parts.n, k, seed, weights, run.clusters, run.nearest)
     else:
-        centroids = _floats(parts, rows)
+        centroids = _floats(parts, seeds)
     return run.run(centroids, max_iterations, tol)
 
 
 class _Lloyd:
     def __init__(
-        self, parts: Parts, k: int, spherical: bool, weights: Float | None, squares: Float
+        self,
+        parts: Parts,
+        k: int,
+        spherical: bool,
+        weights: Float | None,
+        squares: Float,
+        keeper: Checkpoint,
     ) -> None:
         self._parts, self._k, self._spherical = parts, k, spherical
         self._all_weights = weights
         own = slice(parts.own.start, parts.own.stop)
         self._weights = None if weights is None else weights[own]
-        self._squares = squares
+        self._squares, self._keeper = squares, keeper
         self._distances = np.empty(len(parts.own))
         self._forget()
 
@@ -152,26 +175,58 @@ class _Lloyd:
         self._forget()
         return labels, distances
 
-    def run(self, centroids: Floats, max_iterations: int, tol: float) -> KMeansResult:
-        """Go on from the first centroids."""
-        iterations, converged = 0, False
-        enough = tol * self._mean_variance() if tol else 0.0
+    def go_on(self, state: State, max_iterations: int, tol: float) -> KMeansResult:
+        """Go on from an earlier call's state."""
+        return self.run(state.common["centroids"], max_iterations, tol, **state.told)
+
+    def run(
+        self,
+        centroids: Floats,
+        max_iterations: int,
+        tol: float,
+        *,
+        iterations: int = 0,
+        converged: bool = False,
+        labels: str = "",
+        enough: float | None = None,
+    ) -> KMeansResult:
+        """Go on from the centroids after some iterations; `labels` is a hash of those before."""
+        if enough is None:
+            enough = tol * self._mean_variance() if tol else 0.0
         width = self._parts.d + (self._weights is not None)  # the last has the sum of the weights
         self._sums = np.zeros((self._k, width))
         with counted((max_iterations + 1) * self._parts.n) as progress:
+            progress.advance(iterations * self._parts.n)
             while True:
                 progress.step(self._parts.n)
                 changed = self._assign(centroids)
-                converged |= iterations > 0 and not changed.any()
+                if labels:
+                    converged |= self._hash_of_labels() == labels
+                    labels = ""
+                else:
+                    converged |= iterations > 0 and not changed.any()
                 if converged or iterations == max_iterations:
                     break
                 before, centroids = centroids, self._update(centroids, changed)
                 shift = squared_norm(centroids.astype(np.float64) - before.astype(np.float64))
                 converged = tol > 0.0 and float(np.cumsum(shift)[-1]) <= enough
                 iterations += 1
+                if self._keeper.due():
+                    told = {
+                        "iterations": iterations, "converged": converged, "enough": enough,
+                        "labels": self._hash_of_labels(),
+                    }  # fmt: skip
+                    self._keeper.save(told, common={"centroids": centroids})
         inertia = self._sum(self._weighted(self._distances))
-        labels, distances = map(self._parts.all_of, (self._labels, self._distances))
-        return KMeansResult(labels, centroids, distances, inertia, iterations, converged)
+        labels_of_all, distances = map(self._parts.all_of, (self._labels, self._distances))
+        self._keeper.end()
+        return KMeansResult(labels_of_all, centroids, distances, inertia, iterations, converged)
+
+    def _hash_of_labels(self) -> str:
+        """Return a hash of the labels of all rows."""
+        print_ = Fingerprint()
+        print_.add(self._labels[:, None], self._parts.own.start)
+        return f"{print_.of_all(self._parts.group):016x}"
 
     def _sum(self, values: Float) -> float:
         """Add up a value an own row, over all processes."""

@@ -13,6 +13,7 @@ from meddel_fast import _core
 from meddel_fast.arrays import check_finite, resolve_threads
 from meddel_fast.common.pool import Pool
 from meddel_fast.common.progress import open_pass
+from meddel_fast.sharded.fingerprint import Fingerprint
 from meddel_fast.sharded.group import Group, check_group, together
 from meddel_fast.sharded.memory import check_memory
 from meddel_fast.stores.shards import ArrayShard
@@ -100,6 +101,15 @@ class Parts:
     widen
         Give rows in fp32, exactly.
 
+    Attributes
+    ----------
+    n, d, kind
+        Rows of the whole set, their width and type.
+    own
+        The rows of this process.
+    fingerprint
+        Where one is put here, :meth:`survey` adds all own rows to it.
+
     Raises
     ------
     TypeError, ValueError
@@ -114,8 +124,8 @@ class Parts:
         self.bounds = self._share_out()
         self.n, self.d = self.bounds[-1], self.store.shape[1]
         self.own = range(self.bounds[self.group.rank], self.bounds[self.group.rank + 1])
+        self.fingerprint: Fingerprint | None = None
         self._buffer: NDArray[Any] | None = None  # all own rows, where they stay
-        self._loaded: set[int] = set()
 
     def plan(self, *, held: int = 0, everywhere: int, beside: int = 0, wanted: int = 0) -> int:
         """Cut all rows into parts, by what the budget leaves.
@@ -151,6 +161,7 @@ class Parts:
                 stop = min(start + self.step, end)
                 self.tiles.append(Tile(len(self.tiles), start, stop, owner))
         self.own_tiles = [tile for tile in self.tiles if tile.owner == self.group.rank]
+        self._buffer, self._loaded = None, set[int]()
         if self.stays and not self._costless:
             dtype = np.dtype(np.float32) if self._widen else self.store.dtype
             self._buffer = np.empty((len(self.own), self.d), dtype)
@@ -160,10 +171,11 @@ class Parts:
 
     def _open(self, x: Any) -> None:
         self.store = store_of(self.name, x)
+        self.kind = f"{self.store.dtype}" + " (bf16)" * self.store.bfloat16
 
     def _share_out(self) -> list[int]:
         size, shape = self.group.size, self.store.shape
-        kind = f"{shape[1]} columns of {self.store.dtype}" + " (bf16)" * self.store.bfloat16
+        kind = f"{shape[1]} columns of {self.kind}"
         about = np.frombuffer(kind.encode(), np.uint8)
         lengths = [int(part[0]) for part in self.group.allgather(np.array([shape[0]], np.int64))]
         kinds = [bytes(part).decode() for part in self.group.allgather(about)]
@@ -229,17 +241,27 @@ class Parts:
             A row holds a NaN or an infinity, or a shard is damaged: on all processes.
         """
         squares = np.empty(len(self.own))
+        if self.fingerprint is not None:
+            self.fingerprint.clear()
 
         def look() -> None:
             threads = self.settings.threads
             for tile, rows in self.stream(self.own_tiles):
                 check_finite(self.name, rows, threads, tile.start)
+                if self.fingerprint is not None:
+                    self.fingerprint.add(rows, tile.start)
                 squares[self.mine(tile)] = _core.squared_norms(rows, threads)
                 if also is not None:
                     also(tile, rows, squares[self.mine(tile)])
 
         together(self.group, look)
         return squares
+
+    @property
+    def most_tiles(self) -> int:
+        """How many parts the process with the most of them has."""
+        owners = [tile.owner for tile in self.tiles]
+        return max(map(owners.count, set(owners)))
 
     # Own rows.
 

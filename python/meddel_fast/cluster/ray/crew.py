@@ -118,7 +118,8 @@ class Crew:
                 ray.get(answer, timeout=max(0.0, end - time.monotonic()))
             except RayError as error:
                 lost[rank] = reason(error, self._patience)
-        lost |= self._stopped([rank for rank in self.actors if rank not in lost])
+        if not lost:
+            lost = self._stopped(self.actors)
         for rank in lost:
             self.drop(rank)
         return lost

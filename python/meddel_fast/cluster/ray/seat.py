@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -67,10 +67,10 @@ class Seat:
         """The rows as operations take them."""
         return self.part.rows
 
-    @property
-    def how(self) -> dict[str, Any]:
-        """What operations are told of the work beside their options."""
-        return {"group": self.group, "memory": self.memory, "threads": self.threads}
+    def how(self, takes: Container[str]) -> dict[str, Any]:
+        """Return what an operation that takes these options is told beside its own."""
+        how = {"group": self.group, "memory": self.memory, "threads": self.threads}
+        return how | ({"checkpoint": self.checkpoint} if "checkpoint" in takes else {})
 
     @property
     def own(self) -> slice:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 from typing import Any
@@ -19,6 +20,23 @@ with needs("ray"):
 HEALTH = "health"  # the concurrency group whose thread answers while the other one computes
 
 
+class _Lines(logging.Handler):
+    """Holds what is logged until the driver, which can show it, asks."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._lines: list[tuple[int, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line."""
+        self._lines.append((record.levelno, record.getMessage()))
+
+    def take(self) -> list[tuple[int, str]]:
+        """Return the lines so far, and forget them."""
+        lines, self._lines = self._lines, []
+        return lines
+
+
 class Worker:
     """One rank. Its methods are called by :class:`meddel_fast.cluster.ray.workers.Workers`."""
 
@@ -29,16 +47,22 @@ class Worker:
         self._group: RayGroup | None = None
         self._held: tuple[int, Any] | None = None  # which call, and its result
         self._phase = "idle"
+        self._told = _Lines()
+        logger = logging.getLogger("meddel_fast")
+        logger.setLevel(logging.INFO)
+        logger.addHandler(self._told)
 
     def where(self) -> tuple[str, int]:
         """Return the id of the node, and the process's number."""
         return ray.get_runtime_context().get_node_id(), os.getpid()
 
     def alive(self) -> dict[str, Any]:
-        """Say how far it is: what it does, exchanges of this attempt, bytes sent."""
-        group = self._group
-        meetings, sent = (0, 0) if group is None else (group.meetings, group.sent)
-        return {"phase": self._phase, "meetings": meetings, "sent": sent}
+        """Say what it does, how many exchanges of this attempt are behind it, and what it logged.
+
+        Each logged line is told once.
+        """
+        meetings = 0 if self._group is None else self._group.meetings
+        return {"phase": self._phase, "meetings": meetings, "log": self._told.take()}
 
     def run(
         self,
@@ -63,7 +87,8 @@ class Worker:
             result = self._result(call, seat, work, options)
             self._phase = "answering"
             settings, table = work.answer(seat, result, **options)
-            return {"settings": settings, "sent": group.sent, "meetings": group.meetings}, table
+            about = {"settings": settings, "sent": group.sent, "meetings": group.meetings}
+            return about | {"log": self._told.take()}, table
         finally:
             self._phase = "idle"
 

@@ -11,6 +11,7 @@ from meddel_fast.arrays import check_int
 from meddel_fast.cluster.ray.blocks import LostBlocksError
 from meddel_fast.cluster.ray.crew import Crew, reason
 from meddel_fast.cluster.ray.seat import Work
+from meddel_fast.common import places
 from meddel_fast.common.extras import needs
 from meddel_fast.sharded.group import LostRankError
 from meddel_fast.sharded.memory import check_memory
@@ -74,7 +75,11 @@ class Report:
 
 
 class _LostError(Exception):
-    """An attempt has failed for want of somebody."""
+    """An attempt has failed for want of somebody, or of blocks of rows."""
+
+    def __init__(self, why: str, blocks: bool = False) -> None:
+        super().__init__(why)
+        self.blocks = blocks
 
 
 class Workers:
@@ -129,6 +134,7 @@ class Workers:
     ) -> None:
         self._source, self._checkpoint = source, checkpoint
         self._retries = check_int("retries", retries, 0)
+        self._from = ", from the last checkpoint" if checkpoint else ""
         self._patience, self._calls, self._attempts = patience, 0, 0
         cpus = check_int("cpus", cpus, 1)
         shares = _shares(cpus)
@@ -164,17 +170,16 @@ class Workers:
         """
         self._calls += 1
         shared = ray.put(options)
-        losses = 0
-        begun = False
+        losses, begun, kept = 0, False, self._kept()
         tables: dict[int, Any] = {}
         about: dict[int, dict[str, Any]] = {}
         while len(tables) < self.size:
             try:
                 self._attempt(work, shared, tables, about, share=begun)
             except _LostError as lost:
-                losses += 1
-                begun = True
-                self._recover(work, str(lost), losses)
+                begun, before, kept = True, kept, self._kept()
+                losses = 1 if kept != before else losses + 1
+                self._recover(work, lost, losses)
         for rank, told in about.items():
             self.report.sent[rank] += told["sent"]
         self.report.meetings += about[0]["meetings"]
@@ -205,6 +210,7 @@ class Workers:
                 for said in done:
                     rank, table = answers.pop(said)
                     about[rank] = ray.get(said)
+                    self._show(rank, about[rank]["log"])
                     # Of our own, in this node's store: its worker's may go.
                     tables[rank] = ray.put(ray.get(table, timeout=self._patience))
                 self._watch([rank for rank, _ in answers.values()], asked)
@@ -212,9 +218,6 @@ class Workers:
             raise self._cause(error) from None
         except RayError as error:
             raise _LostError(reason(error, self._patience)) from None
-        except BaseException:
-            self._give_up("the driver has been interrupted")
-            raise
 
     def _watch(self, ranks: list[int], asked: dict[int, tuple[Any, float]]) -> None:
         """Ask the ranks from time to time whether they live."""
@@ -225,42 +228,59 @@ class Workers:
                 if now - since >= _ASK:
                     asked[rank] = self._crew.ask(rank), now
             elif ray.wait([question], timeout=0)[0]:
-                ray.get(question)
+                self._show(rank, ray.get(question)["log"])
                 asked[rank] = None, now
             elif now - since > self._patience:
                 raise _LostError(f"rank {rank} has not answered within {self._patience:g} s")
 
+    def _show(self, rank: int, lines: list[tuple[int, str]]) -> None:
+        """Log what a rank has logged."""
+        for level, line in lines:
+            _LOG.log(level, "rank %d: %s", rank, line)
+
     def _cause(self, error: RayTaskError) -> BaseException:
         """Return what is to be raised of what a rank has raised."""
         cause = error.cause if isinstance(error.cause, BaseException) else error
-        if isinstance(cause, LostRankError):
-            return _LostError(str(cause))
-        if isinstance(cause, LostBlocksError):
-            return _LostError(str(cause))
+        if isinstance(cause, LostRankError | LostBlocksError):
+            return _LostError(str(cause), isinstance(cause, LostBlocksError))
         self._give_up("another rank has failed")
         return cause
+
+    def _kept(self) -> list[str]:
+        """Return what is at the place for checkpoints: it changes as the work gets on."""
+        return [] if self._checkpoint is None else places.list_files(self._checkpoint)
 
     def _give_up(self, why: str) -> None:
         if self._crew.rendezvous is not None:
             self._crew.rendezvous.give_up.remote(self._attempts, why)
 
-    def _recover(self, work: Work, why: str, losses: int) -> None:
-        """Find out who is lost, and let the others give up."""
-        self._give_up(why)
+    def _recover(self, work: Work, why: _LostError, losses: int) -> None:
+        """Find out who is lost, and let the others give up.
+
+        Raises
+        ------
+        RuntimeError
+            Too many have been lost.
+        """
+        self._give_up(str(why))
         lost = self._crew.examine()
-        for rank, of in lost.items():
+        again = f"all begin again{self._from}"
+        for rank, its in lost.items():
             node = "" if rank is None else str(self._crew.places[rank])
-            self.report.recoveries.append(Recovery(work.name, rank, node, of))
             who = "the rendezvous" if rank is None else f"rank {rank} ({node})"
-            _LOG.warning("%s: %s is lost (%s) and made again; all go on", work.name, who, of)
+            self.report.recoveries.append(Recovery(work.name, rank, node, its))
+            _LOG.warning("%s: %s is lost (%s), made again; %s", work.name, who, its, again)
         if not lost:
-            self.report.recoveries.append(Recovery(work.name, None, "", why))
-            _LOG.warning("%s: given up (%s), with all alive; all begin again", work.name, why)
+            self.report.recoveries.append(Recovery(work.name, None, "", str(why)))
+            _LOG.warning("%s: given up with all alive (%s); %s", work.name, why, again)
         if losses > self._retries:
             raise RuntimeError(
-                f"{work.name} has been begun {losses} times without coming to its end; the last "
-                f"time: {why}"
+                f"{work.name} was given up {losses} times without getting on, the last time: {why}"
             )
+        if why.blocks:  # workers make room for the tasks that make them again
+            self._crew.close()
+            _LOG.warning("%s: the data set is run again, for lost blocks of it", work.name)
+            self._source.prepare(self.size)
 
 
 def _shares(cpus: int) -> list[int]:

@@ -1,0 +1,391 @@
+"""What an operation on parts has done so far, kept at a place, so that it need not be done again.
+
+Every process saves what it knows of its own rows, in a piece; the first one saves what is common to
+all, and then the record, which names all pieces and makes them count. So a kill at any moment
+leaves the state before or the state after. The same call, started again, takes up the last state;
+pieces are found by rows, so that other processes may go on, and more or fewer of them.
+
+At one place there may be states of many calls. Each has a folder of its own, named by the
+operation, by a hash of all that its result depends on, and by the fingerprint of the rows. So a
+call never takes the state of another one, nor writes over it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meddel_fast.common import places
+from meddel_fast.common.atomic import remove_leftovers
+from meddel_fast.common.hashes import sha256_json
+from meddel_fast.sharded.fingerprint import Fingerprint
+from meddel_fast.sharded.group import Group, together
+from meddel_fast.sharded.records import (
+    FORMAT,
+    Arrays,
+    Piece,
+    Record,
+    is_piece,
+    pack,
+    parse_piece,
+    parse_record,
+    record_bytes,
+    unpack,
+)
+
+_LOG = logging.getLogger(__name__)
+_EVERY = 5.0  # seconds from one save to the next, at least
+_SHARE = 50  # times as long as the save before has taken, at least: 2 % of all time
+_RECORD, _ABOUT = "state.json", "about.json"
+
+
+class Set(Protocol):
+    """What is asked of a set of rows."""
+
+    n: int
+    d: int
+    kind: str
+    own: range
+    fingerprint: Fingerprint | None
+
+
+class State(NamedTuple):
+    """What a call has done before it was started again.
+
+    Attributes
+    ----------
+    told
+        How far it had come.
+    common
+        Arrays that are the same for all processes.
+    own
+        Arrays with an entry for each own row.
+    grown
+        What was saved as grown, dealt out to the processes: the part of this one.
+    """
+
+    told: dict[str, Any]
+    common: Arrays
+    own: Arrays
+    grown: list[Arrays]
+
+
+class Checkpoint:
+    """The state of a call, kept at a place; without a place nothing is kept.
+
+    All processes of a group make one, and call the same methods in the same order.
+
+    Parameters
+    ----------
+    place
+        A folder, or a URL, that all processes see; it is made when it is not there. None for none.
+    operation
+        What is called.
+    options
+        All that the result depends on beside the rows: plain values, and arrays.
+    group
+        The processes.
+    sets
+        The rows, not yet surveyed: that tells what they are. States are of rows of the first.
+
+    Attributes
+    ----------
+    expected
+        What is told of the newest state of such a call, on whatever rows; empty if there is none.
+    saves, seconds
+        How often was saved, and how long that has taken.
+
+    Raises
+    ------
+    TypeError, ValueError, OSError
+        The place is none, or cannot be written to: on all processes.
+    """
+
+    def __init__(
+        self, place: Any | None, operation: str, options: Mapping[str, Any], group: Group,
+        *sets: Set,
+    ) -> None:  # fmt: skip
+        self._group, self._sets, self._operation = group, sets, operation
+        self._first = group.rank == 0
+        self.expected: dict[str, Any] = {}
+        self.saves, self.seconds = 0, 0.0
+        self.on = place is not None
+        if place is None:
+            return
+        self._place, self._every = together(group, lambda: (check_place(place), _every()))
+        for one in sets:
+            one.fingerprint = Fingerprint()
+        found = self._ask_first(lambda: self._look(options))
+        self._call, self._token = found["call"], found["token"]
+        self.expected = found["expected"]
+        self._own: list[str] = []  # files of the last state that this process has to remove
+        self._grown: list[Piece] = []  # of all processes
+        self._last, self._cost = time.monotonic(), 0.0
+
+    def _look(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Find the newest state of such a call; leave a file that says what the call is.
+
+        So a place that cannot be written to is found before any work.
+        """
+        about = {
+            "format": FORMAT,
+            "operation": self._operation,
+            "options": {name: _plain(value) for name, value in options.items()},
+            "rows": [[one.n, one.d, one.kind] for one in self._sets],
+        }
+        call = places.join(self._place, f"{self._operation}-{sha256_json(about)[:24]}")
+        records = []
+        for name in places.list_files(call):
+            if name.endswith(f"/{_RECORD}"):
+                with contextlib.suppress(ValueError, FileNotFoundError):
+                    records.append(parse_record(places.read_bytes(places.join(call, name))))
+        places.write_bytes(places.join(call, _ABOUT), json.dumps(about, indent=1).encode())
+        newest = max(records, key=lambda record: record.saved, default=None)
+        return {
+            "call": call,
+            "token": os.urandom(4).hex(),
+            "expected": {} if newest is None else newest.told,
+        }
+
+    # What there is.
+
+    def begin(self) -> State | None:
+        """Return what this call has done before, if there is a state; the sets are surveyed."""
+        if not self.on:
+            return None
+        prints = [one.fingerprint.of_all(self._group) for one in self._sets if one.fingerprint]
+        self._state = places.join(self._call, "-".join(f"{its:016x}" for its in prints))
+        record = self._ask_first(self._read_record)
+        if record is None:
+            return None
+        pieces = [parse_piece(piece) for piece in record["pieces"]]
+        state = State(record["told"], {}, {}, [])
+        wrong = self._agree(lambda: self._fill(state, pieces), (ValueError, FileNotFoundError))
+        if wrong:
+            self._tell(f"its state cannot be used ({wrong}): begun anew", logging.WARNING)
+            return None
+        self._grown = [piece for piece in pieces if piece.kind == "grown"]
+        if self._first:
+            self._own = [piece.file for piece in pieces if piece.kind != "grown"]
+        plain = {k: v for k, v in state.told.items() if not isinstance(v, list)}
+        self._tell(f"goes on from its state: {plain}", logging.INFO)
+        return state
+
+    def _read_record(self) -> dict[str, Any] | None:
+        """Return the record of this call on these rows; tell of what is there instead of one."""
+        try:
+            record = parse_record(places.read_bytes(places.join(self._state, _RECORD)))
+        except FileNotFoundError:
+            if self.expected:
+                what = "there are states of this call on other rows, which are left as they are"
+                self._tell(f"{what}: begun anew", logging.WARNING)
+            return None
+        except ValueError as error:
+            self._tell(f"its record cannot be used ({error}): begun anew", logging.WARNING)
+            return None
+        return {"told": record.told, "pieces": [piece._asdict() for piece in record.pieces]}
+
+    def _fill(self, state: State, pieces: list[Piece]) -> None:
+        """Read what this process needs of a state."""
+        for piece in pieces:
+            if piece.kind == "common":
+                state.common.update(self._read(piece))
+        grown = [piece for piece in pieces if piece.kind == "grown"]
+        state.grown.extend(map(self._read, grown[self._group.rank :: self._group.size]))
+        of_rows = sorted((p for p in pieces if p.kind == "own"), key=lambda piece: piece.start)
+        if not of_rows:
+            return
+        own = self._sets[0].own
+        for name, code, shape in of_rows[0].fields:
+            state.own[name] = np.empty((len(own), *shape[1:]), code)
+        at = own.start
+        for piece in of_rows:
+            if piece.start <= at < min(piece.stop, own.stop):
+                end = min(piece.stop, own.stop)
+                for name, array in self._read(piece).items():
+                    there = array[at - piece.start : end - piece.start]
+                    state.own[name][at - own.start : end - own.start] = there
+                at = end
+        if at != own.stop:
+            raise ValueError(f"it has no piece for row {at}")
+
+    def _read(self, piece: Piece) -> Arrays:
+        return unpack(piece, places.read_bytes(places.join(self._state, piece.file)))
+
+    # What is left there.
+
+    def due(self) -> bool:
+        """Whether it is time to save: all processes get the answer of the first one."""
+        if not self.on:
+            return False
+        least = max(_EVERY, _SHARE * self._cost) if self._every is None else self._every
+        answer = np.array([time.monotonic() - self._last >= least])
+        return bool(self._group.broadcast(answer if self._first else None, 0)[0])
+
+    def save(
+        self,
+        told: Mapping[str, Any],
+        *,
+        common: Mapping[str, NDArray[Any]] | None = None,
+        own: Mapping[str, NDArray[Any]] | None = None,
+        grown: Mapping[str, NDArray[Any]] | None = None,
+    ) -> None:
+        """Put a state in the place of the one before.
+
+        Where that fails, of a full disk say, the state before stays, and a warning says so.
+
+        Parameters
+        ----------
+        told
+            How far the call has come, in plain values.
+        common
+            Arrays that are the same for all: those of the first process are kept.
+        own
+            Arrays with an entry for each own row.
+        grown
+            Arrays that are kept beside all those given as grown before, if the save succeeds.
+        """
+        if not self.on:
+            return
+        began = time.monotonic()
+        written: list[Piece] = []
+        wrong = self._agree(lambda: self._write(written, common, own, grown), (OSError,))
+        said = json.dumps([piece._asdict() for piece in written]).encode()
+        pieces = [
+            parse_piece(piece)
+            for its in self._group.allgather(np.frombuffer(said, np.uint8))
+            for piece in json.loads(bytes(its))
+        ]
+        record = Record(dict(told), [*self._grown, *pieces], time.time())
+        wrong = wrong or self._agree(lambda: self._write_record(record), (OSError,))
+        if wrong:
+            self._tell(f"not saved, the state before stays: {wrong}", logging.WARNING)
+            self._remove(piece.file for piece in written)
+        else:
+            self._remove(self._own)
+            self._own = [piece.file for piece in written if piece.kind != "grown"]
+            self._grown = [piece for piece in record.pieces if piece.kind == "grown"]
+        self.saves += 1
+        self._last = time.monotonic()
+        self._cost = self._last - began
+        self.seconds += self._cost
+
+    def _write(
+        self, written: list[Piece], common: Any | None, own: Any | None, grown: Any | None
+    ) -> None:
+        rows = self._sets[0].own
+        wanted = [
+            ("common", range(0), common if self._first else None),
+            ("own", rows, own if len(rows) else None),
+            ("grown", range(0), grown if grown and len(next(iter(grown.values()))) else None),
+        ]
+        for kind, span, arrays in wanted:
+            if arrays:
+                file = f"{kind}-{self.saves:06d}-{self._group.rank:06d}-{self._token}"
+                piece, data = pack(file, kind, span, arrays)
+                places.write_bytes(places.join(self._state, file), data)
+                written.append(piece)
+
+    def _write_record(self, record: Record) -> None:
+        if self._first:
+            places.write_bytes(places.join(self._state, _RECORD), record_bytes(record))
+
+    def end(self) -> None:
+        """Remove the state: the call has ended well."""
+        if not self.on:
+            return
+        if self._first:
+            self._remove([_RECORD])
+        self._agree(lambda: None, ())  # without a record nothing counts that is removed now
+        grown = [piece.file for piece in self._grown]
+        self._remove([*self._own, *grown[self._group.rank :: self._group.size]])
+        if self._first:
+            self._sweep()
+        if self.saves:
+            self._tell(f"saved {self.saves} times, {self.seconds:.1f} s", logging.INFO)
+
+    def _sweep(self) -> None:
+        """Remove what killed saves have left, and the folders, unless there are other states."""
+        with contextlib.suppress(OSError):
+            self._remove(filter(is_piece, places.list_files(self._state)))
+            if places.list_files(self._call) == [_ABOUT]:
+                places.remove(places.join(self._call, _ABOUT))
+        for folder in (self._state, self._call):
+            if not places.is_remote(folder):
+                remove_leftovers(folder)
+                with contextlib.suppress(OSError):
+                    Path(folder).rmdir()
+
+    def _remove(self, files: Iterable[str]) -> None:
+        for file in files:
+            with contextlib.suppress(OSError):
+                places.remove(places.join(self._state, file))
+
+    # Among the processes.
+
+    def _ask_first(self, work: Callable[[], Any]) -> Any:
+        """Return to all what the first process finds, as plain values."""
+        found = together(self._group, lambda: json.dumps(work()) if self._first else "")
+        sent = np.frombuffer(found.encode(), np.uint8) if self._first else None
+        return json.loads(bytes(self._group.broadcast(sent, 0)))
+
+    def _agree(self, work: Callable[[], None], errors: tuple[type[Exception], ...]) -> str:
+        """Do what may fail by such errors on some processes; return to all what has failed."""
+        message = b""
+        try:
+            work()
+        except errors as error:
+            message = (str(error) or type(error).__name__).encode()
+        found = self._group.allgather(np.frombuffer(message, np.uint8))
+        return next((bytes(its).decode() for its in found if len(its)), "")
+
+    def _tell(self, what: str, level: int) -> None:
+        if self._first:
+            _LOG.log(level, "checkpoint of %s at %s: %s", self._operation, self._place, what)
+
+
+def check_place(place: Any) -> str:
+    """Return a place for checkpoints, as text.
+
+    Raises
+    ------
+    TypeError, NotADirectoryError
+        It is none, or there is a file.
+    """
+    if not isinstance(place, str | os.PathLike) or not str(place):
+        raise TypeError(f"checkpoint must be a path or a URL, got {type(place).__name__} {place!r}")
+    folder = places.as_place(place)
+    if not places.is_remote(folder) and Path(folder).exists() and not Path(folder).is_dir():
+        raise NotADirectoryError(f"checkpoint must be a folder, {folder} is a file")
+    return folder
+
+
+def _every() -> float | None:
+    """Return the seconds from one save to the next, where the environment says them."""
+    said = os.environ.get("MEDDEL_CHECKPOINT_EVERY", "")
+    try:
+        seconds = float(said) if said else None
+    except ValueError:
+        seconds = math.nan
+    if seconds is not None and not 0 <= seconds < math.inf:
+        raise ValueError(f"MEDDEL_CHECKPOINT_EVERY must be seconds, 0 or more, got {said!r}")
+    return seconds
+
+
+def _plain(value: Any) -> Any:
+    """Return an option in plain values; of an array its type, shape and hash."""
+    if not isinstance(value, np.ndarray):
+        return value
+    digest = hashlib.sha256(np.ascontiguousarray(value).data).hexdigest()
+    return [value.dtype.str, list(value.shape), digest]
