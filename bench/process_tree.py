@@ -14,12 +14,20 @@ import subprocess
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 MARK = "STAGE "  # a line of the command's output that begins so ends a stage
+
+
+class Stage(NamedTuple):
+    """A part of a command: wall seconds, and CPU seconds of all processes by kind."""
+
+    name: str
+    seconds: float
+    cpu: dict[str, float]
 
 
 class Took(NamedTuple):
@@ -34,7 +42,7 @@ class Took(NamedTuple):
     by_kind
         The same at each kind's own worst moment: driver, workers, raylets, other daemons.
     stages
-        Name, wall and CPU seconds of each stage that the command told of.
+        What each stage took that the command told of.
     output
         All that it wrote.
     """
@@ -43,8 +51,7 @@ class Took(NamedTuple):
     cpu: float
     memory: int
     by_kind: dict[str, int]
-    cpu_by_kind: dict[str, float]
-    stages: list[tuple[str, float, float]]
+    stages: list[Stage]
     output: str
 
 
@@ -130,7 +137,6 @@ def pss(pid: int) -> int:
 
 def watched(
     command: list[str], *, limit: float = 290.0, env: dict[str, str] | None = None,
-    said: Callable[[str], Any] | None = None,
 ) -> Took:  # fmt: skip
     """Run a command and watch what comes of it.
 
@@ -146,7 +152,7 @@ def watched(
     )  # fmt: skip
     tree = Tree(process.pid)
     lines: list[str] = []
-    marks: list[tuple[str, float, float]] = []
+    marks = [Stage("", 0.0, {})]  # each as from the beginning
 
     def read() -> None:
         assert process.stdout is not None
@@ -155,9 +161,7 @@ def watched(
             if line.startswith(MARK):
                 tree.look(memory=True)
                 name = line.removeprefix(MARK).strip()
-                marks.append((name, time.perf_counter() - began, tree.cpu()))
-            if said:
-                said(line)
+                marks.append(Stage(name, time.perf_counter() - began, tree.cpu_by_kind()))
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
@@ -177,11 +181,12 @@ def watched(
         raise RuntimeError(
             f"{' '.join(command)} ended with {process.returncode}:\n{output[-3000:]}"
         )
-    before = [("", 0.0, 0.0), *marks]
     stages = [
-        (name, wall - w, cpu - c)
-        for (name, wall, cpu), (_, w, c) in zip(marks, before, strict=False)
+        Stage(
+            now.name,
+            now.seconds - before.seconds,
+            {kind: cpu - before.cpu.get(kind, 0.0) for kind, cpu in now.cpu.items()},
+        )
+        for before, now in pairwise(marks)
     ]
-    return Took(
-        seconds, tree.cpu(), tree.most, dict(tree.memory), tree.cpu_by_kind(), stages, output
-    )
+    return Took(seconds, tree.cpu(), tree.most, dict(tree.memory), stages, output)

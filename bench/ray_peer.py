@@ -19,6 +19,7 @@ import data
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import ray_recipe
 from process_tree import MARK, watched
 from record import machine
 
@@ -59,31 +60,98 @@ def in_memory(path: Path, out: Path, rule: str) -> None:
     tell("start")
     x = np.load(path)
     tell("read")
-    some = x[:: max(1, len(x) // SAMPLE)]
-    centroids = mf.kmeans(some, CLUSTERS, threads=1).centroids
+    centroids = centroids_of(path)
     tell("centroids")
     labels = mf.topk_similarity(x, centroids, k=1, threads=1).indices[:, 0]
     found = mf.deduplicate(x, THRESHOLD, rule=rule, labels=labels, threads=1)
     tell("grouping")
-    write(out, labels, found)
+    columns = dict(zip(("keep", "representative", "similarity"), found, strict=True))
+    write(out, pa.table({"id": np.arange(len(x)), **columns}), labels)
     tell("writing")
 
 
-def write(out: Path, labels: np.ndarray, found: Any) -> None:
+def centroids_of(path: Path) -> np.ndarray:
+    """The recipe's: of each so-many-th row."""
+    x = np.load(path, mmap_mode="r")
+    return mf.kmeans(np.array(x[:: max(1, len(x) // SAMPLE)]), CLUSTERS, threads=1).centroids
+
+
+def connect() -> None:
+    import ray
+
+    ray.init(log_to_driver=False, logging_level="error", include_dashboard=False)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+
+
+def on_ray_from_data(path: Path, out: Path, rule: str) -> None:
+    """The recipe's data set, with the engine in place of its grouping."""
+    connect()
+    tell("start")
+    import ray
+
+    from meddel_fast.cluster.ray import deduplicate
+
+    n = len(np.load(path, mmap_mode="r"))
+    rows = ray.data.range(n).map_batches(ray_recipe.read, fn_kwargs={"path": path.resolve()})
+    rows = rows.materialize()
+    tell("read")
+    centroids = centroids_of(path)
+    tell("centroids")
+    near = rows.map_batches(ray_recipe.assign, fn_kwargs={"centroids": centroids}).materialize()
+    tell("assigning")
+    decided = deduplicate(
+        near, THRESHOLD, rule=rule, labels="cluster", id="number", workers=2, memory="1GB"
+    )
+    tell("grouping")
+    table = pa.concat_tables(ray.get(decided.to_arrow_refs()))
+    clusters = {b["number"]: b["cluster"] for b in near.select_columns(["number", "cluster"]).take_all()}
+    write(out, table, np.array([clusters[i] for i in table["id"].to_pylist()]))
+    tell("writing")
+
+
+def on_ray_from_store(path: Path, out: Path, rule: str) -> None:
+    """Workers that read the file by themselves."""
+    connect()
+    tell("start")
+    from meddel_fast.cluster.ray import StoreRows, Workers
+    from meddel_fast.cluster.ray.works import DEDUPLICATE
+
+    store = mf.open_store(path, memory="500MB")
+    centroids = centroids_of(path)
+    tell("centroids")
+    labels = mf.topk_similarity(store, centroids, k=1, threads=1).indices[:, 0]
+    tell("assigning")
+    with Workers(StoreRows(str(path.resolve())), 2, memory="1GB") as ranks:
+        answer = ranks.run(DEDUPLICATE, threshold=THRESHOLD, rule=rule, labels=labels)
+        tell("grouping")
+        write(out, answer.table(), labels)
+    tell("writing")
+
+
+def write(out: Path, table: Any, labels: np.ndarray) -> None:
     out.mkdir(exist_ok=True)
+    similarity = table["similarity"].to_numpy().astype(float)
     columns = {
-        "number": np.arange(len(labels)), "cluster": labels, "keep": found.keep,
-        "representative": found.representative, "similarity": found.similarity,
+        "number": table["id"], "cluster": labels, "keep": table["keep"],
+        "representative": table["representative"], "similarity": similarity,
     }  # fmt: skip
     pq.write_table(pa.table(columns), out / "kept.parquet")
 
 
-WAYS = {"in memory": in_memory}
+WAYS = {
+    "in memory": in_memory,
+    "on Ray, from a data set": on_ray_from_data,
+    "on Ray, from a store": on_ray_from_store,
+}
+
+
+def folder_of(way: str) -> str:
+    return way.replace(",", "").replace(" ", "_")
 
 
 def run(way: str, path: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Run one way; say what it took, and keep what it decided."""
-    out = options.folder / way.replace(" ", "_")
+    out = options.folder / folder_of(way)
     shutil.rmtree(out, ignore_errors=True)
     quiet = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
     took = watched(command_of(way, path, out, options.rule), env=quiet)
@@ -131,7 +199,7 @@ def main() -> None:
     for way in options.ways:
         rows.append(run(way, path, options))
         print(json.dumps(rows[-1]), flush=True)
-    found = {way: decisions(options.folder / way.replace(" ", "_")) for way in options.ways}
+    found = {way: decisions(options.folder / folder_of(way)) for way in options.ways}
     differ = {way: differing(found[options.ways[0]], its) for way, its in found.items()}
     print(differ)
     told = {"machine": machine(), "rows": options.rows, "columns": options.columns,
