@@ -11,7 +11,7 @@ from thread_group import ThreadGroup, on_ranks
 T = TypeVar("T")
 
 
-class Died(Exception):
+class DiedError(Exception):
     """What a thread dies of."""
 
 
@@ -34,7 +34,7 @@ class BreakingGroup:
         self.exchanges += 1
         if self.exchanges == self._dies_at:
             self._group.abandon()
-            raise Died
+            raise DiedError
 
 
 def broken(size: int, rank: int, exchange: int, work: Callable[[Any], T]) -> bool:
@@ -47,7 +47,7 @@ def broken(size: int, rank: int, exchange: int, work: Callable[[Any], T]) -> boo
         return work(BreakingGroup(group, exchange if group.rank == rank else -1))
 
     found = on_ranks(size, run)
-    died = any(isinstance(its, Died) for its in found)
+    died = any(isinstance(its, DiedError) for its in found)
     for its in found:
         if isinstance(its, BaseException) and not died:
             raise its

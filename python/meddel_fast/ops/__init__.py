@@ -20,9 +20,9 @@ an array too. Such calls run on the CPU.
 ``checkpoint`` is a folder, or a URL, that all processes see. There a call leaves from time to time
 what it has done; after a death the same call, with the same rows, goes on from there, in as many
 processes as there are then and with any memory, and gives the same bits. When it ends well it
-removes what it has left. What other calls have left there is neither used nor touched. Files take
-at most 2 % of the time, and are written every five seconds at most (MEDDEL_CHECKPOINT_EVERY=SECONDS:
-every so many).
+removes what it has left. What other calls have left there is neither used nor touched. Files are
+written every five seconds at most, and take 2 % of the time (or at each chance after
+MEDDEL_CHECKPOINT_EVERY=SECONDS).
 
 x and y may be a :class:`meddel_fast.Prepared` as well, which keeps what a call works out about all
 rows (norms, equal ones, codes) for the calls that follow. Parts and devices take its rows alone.

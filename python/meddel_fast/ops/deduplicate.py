@@ -30,6 +30,7 @@ def deduplicate(
     max_pairs: int | None = None,
     memory: int | str | None = None,
     group: Any | None = None,
+    checkpoint: Any | None = None,
     threads: int | None = None,
     device: Any | None = None,
     progress: Progress | None = None,
@@ -57,7 +58,7 @@ def deduplicate(
         Rules greedy and components hold all similar pairs (those of equal rows once): give up
         beyond so many. By default what fits into half of the free memory. With `memory` pairs are
         used up as they are found, and there is no such limit.
-    memory, group, threads, device, progress : optional
+    memory, group, checkpoint, threads, device, progress : optional
         As of all operations, see :mod:`meddel_fast.ops`.
 
     Returns

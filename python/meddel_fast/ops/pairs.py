@@ -28,6 +28,7 @@ def similar_pairs(
     max_pairs: int | None = None,
     memory: int | str | None = None,
     group: Any | None = None,
+    checkpoint: Any | None = None,
     threads: int | None = None,
     device: Any | None = None,
     progress: Progress | None = None,
@@ -45,7 +46,7 @@ def similar_pairs(
         From -1 to 1. (For 'strictly above t' pass ``numpy.nextafter(t, 2)``.)
     max_pairs : int, optional
         Give up beyond so many. By default what fits into half of the free memory.
-    memory, group, threads, device, progress : optional
+    memory, group, checkpoint, threads, device, progress : optional
         As of all operations, see :mod:`meddel_fast.ops`.
 
     Returns

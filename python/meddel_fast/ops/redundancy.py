@@ -25,6 +25,7 @@ def redundancy(
     labels: Any | None = None,
     memory: int | str | None = None,
     group: Any | None = None,
+    checkpoint: Any | None = None,
     threads: int | None = None,
     device: Any | None = None,
     progress: Progress | None = None,
@@ -42,7 +43,7 @@ def redundancy(
         A permutation: the samples from first to last. Default: by index.
     labels : int array of shape (n,), optional
         Clusters: only samples of the same one are compared.
-    memory, group, threads, device, progress : optional
+    memory, group, checkpoint, threads, device, progress : optional
         As of all operations, see :mod:`meddel_fast.ops`.
 
     Returns

@@ -158,6 +158,20 @@ class Checkpoint:
             "expected": {} if newest is None else newest.told,
         }
 
+    # What is asked of a plan for it.
+
+    def bytes(self, a_row: int) -> int:
+        """Return how many bytes a row it takes to save so many."""
+        return 2 * a_row if self.on else 0
+
+    def cut(self) -> dict[str, Any]:
+        """Return how parts are to be cut, for :meth:`Parts.plan`: as they were, if there were."""
+        starts = self.expected.get("starts", [])
+        rising = isinstance(starts, list) and all(type(start) is int for start in starts)
+        if not rising or sorted({0, *starts}) != starts or starts[-1] >= self._sets[0].n:
+            starts = []
+        return {"often": self.on, "starts": starts}
+
     # What there is.
 
     def begin(self) -> State | None:
@@ -173,13 +187,13 @@ class Checkpoint:
         state = State(record["told"], {}, {}, [])
         wrong = self._agree(lambda: self._fill(state, pieces), (ValueError, FileNotFoundError))
         if wrong:
-            self._tell(f"its state cannot be used ({wrong}): begun anew", logging.WARNING)
+            self.tell(f"its state cannot be used ({wrong}): begun anew")
             return None
         self._grown = [piece for piece in pieces if piece.kind == "grown"]
         if self._first:
             self._own = [piece.file for piece in pieces if piece.kind != "grown"]
         plain = {k: v for k, v in state.told.items() if not isinstance(v, list)}
-        self._tell(f"goes on from its state: {plain}", logging.INFO)
+        self.tell(f"goes on from its state: {plain}", logging.INFO)
         return state
 
     def _read_record(self) -> dict[str, Any] | None:
@@ -189,10 +203,10 @@ class Checkpoint:
         except FileNotFoundError:
             if self.expected:
                 what = "there are states of this call on other rows, which are left as they are"
-                self._tell(f"{what}: begun anew", logging.WARNING)
+                self.tell(f"{what}: begun anew")
             return None
         except ValueError as error:
-            self._tell(f"its record cannot be used ({error}): begun anew", logging.WARNING)
+            self.tell(f"its record cannot be used ({error}): begun anew")
             return None
         return {"told": record.told, "pieces": [piece._asdict() for piece in record.pieces]}
 
@@ -223,6 +237,12 @@ class Checkpoint:
     def _read(self, piece: Piece) -> Arrays:
         return unpack(piece, places.read_bytes(places.join(self._state, piece.file)))
 
+    def forget(self) -> None:
+        """Keep nothing that has grown in the state that was there."""
+        if self.on:
+            self._own += [piece.file for piece in self._grown if self._first]
+            self._grown = []
+
     # What is left there.
 
     def due(self) -> bool:
@@ -240,8 +260,8 @@ class Checkpoint:
         common: Mapping[str, NDArray[Any]] | None = None,
         own: Mapping[str, NDArray[Any]] | None = None,
         grown: Mapping[str, NDArray[Any]] | None = None,
-    ) -> None:
-        """Put a state in the place of the one before.
+    ) -> bool:
+        """Put a state in the place of the one before, and return whether it is there.
 
         Where that fails, of a full disk say, the state before stays, and a warning says so.
 
@@ -254,10 +274,10 @@ class Checkpoint:
         own
             Arrays with an entry for each own row.
         grown
-            Arrays that are kept beside all those given as grown before, if the save succeeds.
+            Arrays that are kept beside all those given as grown before.
         """
         if not self.on:
-            return
+            return False
         began = time.monotonic()
         written: list[Piece] = []
         wrong = self._agree(lambda: self._write(written, common, own, grown), (OSError,))
@@ -269,17 +289,19 @@ class Checkpoint:
         ]
         record = Record(dict(told), [*self._grown, *pieces], time.time())
         wrong = wrong or self._agree(lambda: self._write_record(record), (OSError,))
-        if wrong:
-            self._tell(f"not saved, the state before stays: {wrong}", logging.WARNING)
-            self._remove(piece.file for piece in written)
+        replaced, new = self._own, [piece.file for piece in written if piece.kind != "grown"]
+        if wrong:  # what was written stays as well: the record may be there all the same
+            self.tell(f"not saved, the state before stays: {wrong}")
+            self._own = [*replaced, *new]
         else:
-            self._remove(self._own)
-            self._own = [piece.file for piece in written if piece.kind != "grown"]
+            self._remove(replaced)
+            self._own = new
             self._grown = [piece for piece in record.pieces if piece.kind == "grown"]
         self.saves += 1
         self._last = time.monotonic()
         self._cost = self._last - began
         self.seconds += self._cost
+        return not wrong
 
     def _write(
         self, written: list[Piece], common: Any | None, own: Any | None, grown: Any | None
@@ -307,13 +329,14 @@ class Checkpoint:
             return
         if self._first:
             self._remove([_RECORD])
-        self._agree(lambda: None, ())  # without a record nothing counts that is removed now
+        self._wait()  # without a record nothing counts that is removed now
         grown = [piece.file for piece in self._grown]
         self._remove([*self._own, *grown[self._group.rank :: self._group.size]])
+        self._wait()
         if self._first:
             self._sweep()
         if self.saves:
-            self._tell(f"saved {self.saves} times, {self.seconds:.1f} s", logging.INFO)
+            self.tell(f"saved {self.saves} times, {self.seconds:.1f} s", logging.INFO)
 
     def _sweep(self) -> None:
         """Remove what killed saves have left, and the folders, unless there are other states."""
@@ -350,7 +373,11 @@ class Checkpoint:
         found = self._group.allgather(np.frombuffer(message, np.uint8))
         return next((bytes(its).decode() for its in found if len(its)), "")
 
-    def _tell(self, what: str, level: int) -> None:
+    def _wait(self) -> None:
+        self._group.allgather(np.zeros(1))
+
+    def tell(self, what: str, level: int = logging.WARNING) -> None:
+        """Log something, on the first process."""
         if self._first:
             _LOG.log(level, "checkpoint of %s at %s: %s", self._operation, self._place, what)
 

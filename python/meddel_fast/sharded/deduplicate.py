@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from meddel_fast import _core
 from meddel_fast.arrays import PAIR_BYTES, DeduplicateResult, check_choice, check_float, in_chunks
 from meddel_fast.common.progress import counted, metered
+from meddel_fast.sharded.checkpoint import Checkpoint
 from meddel_fast.sharded.fingerprint import row_hashes, words
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import Float, Int, Parts, Settings, Tile, tile_pairs
-from meddel_fast.sharded.redundancy import Places, highest_earlier
+from meddel_fast.sharded.redundancy import SAVED, Places, highest_earlier, rounds_done
 
 _HELD = 64  # bytes a row of the set: what redundancy or groups hold, and the result
 _COPIES = 32  # bytes a row of the set beside, for components: the first copies and their groups
@@ -32,11 +33,15 @@ def deduplicate(
     labels: Any | None = None,
     memory: int | str | None = None,
     group: Group | None = None,
+    checkpoint: Any | None = None,
     threads: int | None = None,
 ) -> DeduplicateResult:
     """Do :func:`meddel_fast.deduplicate` on parts; each process of a group returns all of it.
 
     There is no max_pairs: pairs are used up as they are found, however many there are.
+
+    A checkpoint holds the roots, or what drops each sample so far, and by how many rounds of part
+    pairs, or samples that are settled.
     """
     settings = Settings.check(x, memory, group, threads)
     threshold = check_float("threshold", threshold, -1.0, 1.0)
@@ -45,15 +50,24 @@ def deduplicate(
     parts = Parts("x", x, settings)
     places = Places(parts.n, order, labels)
     held = _HELD + _COPIES * (rule == "components")
-    parts.plan(everywhere=held, beside=pair_room)
+    options = {
+        "rule": rule, "threshold": threshold, "order": places.order, "labels": places.labels
+    }  # fmt: skip
+    keeper = Checkpoint(checkpoint, "deduplicate", options, settings.group, parts)
+    parts.plan(held=keeper.bytes(SAVED), everywhere=held, beside=pair_room, **keeper.cut())
     parts.survey()
     limit = max(1, pair_room // PAIR_BYTES)
     if rule == "components":
-        return _components(parts, places, threshold, limit)
+        found = _components(parts, places, threshold, limit, keeper)
+        keeper.end()
+        return found
     # No cosine below the threshold matters.
     floor = float(np.nextafter(threshold, -2.0))
-    find = _greedy if rule == "greedy" else lambda p, q, f, *_: highest_earlier(p, q, f)
-    similarity, neighbor = find(parts, places, floor, threshold, limit)
+    if rule == "greedy":
+        similarity, neighbor = _greedy(parts, places, floor, threshold, limit, keeper)
+    else:
+        similarity, neighbor = highest_earlier(parts, places, floor, keeper)
+    keeper.end()
     keep = neighbor < 0
     every = np.arange(parts.n)
     return DeduplicateResult(
@@ -62,13 +76,27 @@ def deduplicate(
 
 
 def _greedy(
-    parts: Parts, places: Places, floor: float, threshold: float, limit: int
+    parts: Parts, places: Places, floor: float, threshold: float, limit: int, keeper: Checkpoint
 ) -> tuple[Float, Int]:
     """Settle part after part in the samples' order; what is kept of one is looked at by later ones.
 
     All processes settle a part, alike; each compares its own later rows with what is kept.
     """
     similarity, neighbor = np.full(parts.n, floor), np.full(parts.n, -1, np.int64)
+    settled, state = 0, keeper.begin()
+    if state is not None:
+        settled = state.told["settled"]
+        similarity, neighbor = (
+            parts.all_of(state.own[name]) for name in ("similarity", "neighbor")
+        )
+
+    def save(settled: int) -> None:
+        if keeper.due():
+            own = slice(parts.own.start, parts.own.stop)
+            keeper.save(
+                {"settled": settled},
+                own={"similarity": similarity[own], "neighbor": neighbor[own]},
+            )
 
     def settle(start: int) -> None:
         samples = places.samples(start, min(parts.n, start + parts.step))
@@ -95,9 +123,11 @@ def _greedy(
             )  # fmt: skip
 
     with counted(parts.n) as progress:
-        for start in range(0, parts.n, parts.step):
+        progress.advance(settled)
+        for start in range(settled, parts.n, parts.step):
             progress.step(min(parts.step, parts.n - start))
             settle(start)
+            save(min(start + parts.step, parts.n))
     return similarity, neighbor
 
 
@@ -147,9 +177,14 @@ class _Part:
         )
 
 
-def _components(parts: Parts, places: Places, threshold: float, limit: int) -> DeduplicateResult:
+def _components(
+    parts: Parts, places: Places, threshold: float, limit: int, keeper: Checkpoint
+) -> DeduplicateResult:
     """Join the pairs' components as they are found: positions, of which the lowest is the root."""
-    root = np.arange(parts.n)
+    root, state = np.arange(parts.n), keeper.begin()
+    if state is not None:
+        root = parts.all_of(state.own["root"])
+    done = rounds_done(parts, state, keeper)
     groups = np.zeros(parts.n, np.int64)
     if places.labels is not None:
         groups = np.unique(places.labels, return_inverse=True)[1]
@@ -171,19 +206,34 @@ def _components(parts: Parts, places: Places, threshold: float, limit: int) -> D
     if len(copies) * _MANY > parts.n:
         root = _core.join_components(root, places.of[copies], places.of[first[copies]])
         groups[copies] = groups.max() + 1 + np.arange(len(copies))
-    for tile, rows in parts.stream(parts.own_tiles):
-        join(tile, rows, tile, rows)
-    for tile, rows, other, other_rows in tile_pairs(parts):
+
+    def save(rounds: int) -> None:
+        nonlocal root
+        if keeper.due():
+            root = _joined(parts, root)
+            own = root[parts.own.start : parts.own.stop]
+            keeper.save({"rounds": rounds, "starts": parts.starts}, own={"root": own})
+
+    if done is None:
+        for tile, rows in parts.stream(parts.own_tiles):
+            join(tile, rows, tile, rows)
+        save(0)
+    for tile, rows, other, other_rows in tile_pairs(parts, done or 0, save):
         join(tile, rows, other, other_rows)
-    if parts.group.size > 1:
-        own = root
-        for rank in range(parts.group.size):
-            its = parts.group.broadcast(own if rank == parts.group.rank else None, rank)
-            root = _core.join_components(root, np.arange(parts.n), its)
+    root = _joined(parts, root)
     order = np.arange(parts.n) if places.order is None else places.order
     representative = order[root[places.of]]
     keep = representative == np.arange(parts.n)
     return DeduplicateResult(keep, representative, _cosines(parts, keep, representative))
+
+
+def _joined(parts: Parts, root: Int) -> Int:
+    """Return the roots with what all processes have joined."""
+    own = root
+    for rank in range(parts.group.size if parts.group.size > 1 else 0):
+        its = parts.group.broadcast(own if rank == parts.group.rank else None, rank)
+        root = _core.join_components(root, np.arange(parts.n), its)
+    return root
 
 
 def first_copies(rows: NDArray[Any], groups: Int, threads: int) -> Int:

@@ -25,7 +25,7 @@ from meddel_fast.sharded.parts import Float, Int, Parts, Settings
 _LEAST, _MOST = 64, 2048  # rows to choose among: a 256th of all, within these
 _SHARE = 8  # of the budget: for the centres that a radius alone comes to
 _RESULT = 32  # bytes a centre: index and radius, when they are put together
-_SAVED = 12  # bytes an own row of a checkpoint, which is copied when it is written
+_SAVED = 12  # bytes an own row of a checkpoint: bound, what it has seen
 _OFTEN = 1000  # centres from one chance to save to the next
 _HELD = 36  # bytes an own row: bound, what it has seen, and the search for the largest bounds
 
@@ -64,8 +64,7 @@ def kcenter_greedy(
         "distances": bool(distances),
     }  # fmt: skip
     keeper = Checkpoint(checkpoint, "kcenter_greedy", options, settings.group, parts)
-    held = _HELD + (2 * _SAVED if keeper.on else 0)
-    parts.plan(held=held, everywhere=8, beside=room * (row_bytes + _RESULT))
+    parts.plan(held=_HELD + keeper.bytes(_SAVED), everywhere=8, beside=room * (row_bytes + _RESULT))
     parts.survey()
     greedy = _Greedy(parts, metric == "cosine", room)
     found = [(np.empty(0, np.int64), np.empty(0))]

@@ -78,7 +78,7 @@ def kmeans(
     given = None if drawn else check_rows("init", init, settings.threads)
     if given is not None and (given.n, given.d) != (k, parts.d):
         raise ValueError(f"init must have shape {(k, parts.d)}, got {(given.n, given.d)}")
-    kept = {"held": _HELD, "everywhere": 16, "beside": 24 * k * parts.d}
+    kept: dict[str, Any] = {"held": _HELD, "everywhere": 16, "beside": 24 * k * parts.d}
     if weights is not None:
         kept["held"] += 16
         kept["everywhere"] += 8

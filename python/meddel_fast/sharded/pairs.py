@@ -17,11 +17,14 @@ from meddel_fast.arrays import (
     in_chunks,
 )
 from meddel_fast.common.progress import counted, metered
+from meddel_fast.sharded.checkpoint import Checkpoint, State
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import Float, Int, Parts, Settings, Tile, store_of, tile_pairs
+from meddel_fast.sharded.redundancy import rounds_done
 
 # Of a pair while it is collected and when it is sorted (arrays.results), and in the result.
 _PAIR_BYTES = 72
+_SAVED = 24  # of a pair in a checkpoint
 _SHARE = 4  # the pairs' part of the budget
 
 
@@ -34,44 +37,106 @@ def similar_pairs(
     max_pairs: int | None = None,
     memory: int | str | None = None,
     group: Group | None = None,
+    checkpoint: Any | None = None,
     threads: int | None = None,
 ) -> SimilarPairsResult:
     """Do :func:`meddel_fast.similar_pairs` on parts; each process of a group returns all pairs.
 
     Memory for max_pairs pairs, by default for what a quarter of the budget holds, comes off it.
+
+    A checkpoint holds the pairs found in so many rounds of part pairs, or with so many rows of y.
     """
     settings = Settings.check(x, memory, group, threads)
     threshold = check_float("threshold", threshold, -1.0, 1.0)
     limit = _limit(max_pairs, settings)
-    first, second = two_sets(x, y, settings, beside=limit * _PAIR_BYTES)
-    found = _Found(limit, threshold, first)
+    first, second = open_sets(x, y, settings)
+    sets = (first,) if second is None else (first, second)
+    keeper = Checkpoint(
+        checkpoint, "similar_pairs", {"threshold": threshold}, settings.group, *sets
+    )
+    # What is saved is copied: at most all pairs.
+    beside = limit * (_PAIR_BYTES + keeper.bytes(_SAVED) // 2)
+    plan_sets(first, second, beside=beside, **keeper.cut())
+    found = _Found(limit, threshold, first, keeper)
     if second is None:
-        for tile, rows in first.stream(first.own_tiles):
-            found.add(tile, rows, tile, None)
-        for tile, rows, other, other_rows in tile_pairs(first):
-            if tile.number < other.number:
-                found.add(tile, rows, other, other_rows)
-            else:
-                found.add(other, other_rows, tile, rows)
-        found.agree()
+        _within(first, found)
     else:
-        with counted(second.n) as progress:
-            for sent in second.tiles:
-                progress.step(sent.stop - sent.start)
-                other_rows = second.broadcast(sent)
-                for tile, rows in first.stream(first.own_tiles):
-                    found.add(tile, rows, sent, other_rows)
-                found.agree()
+        _between(first, second, found)
+    keeper.end()
     return found.result()
+
+
+def _within(parts: Parts, found: _Found) -> None:
+    """Find the pairs of one set."""
+    state = found.take(found.keeper.begin())
+    done = rounds_done(parts, state, found.keeper)
+    if state is not None and done is None:
+        found.forget()
+
+    def save(rounds: int) -> None:
+        found.save({"rounds": rounds, "starts": parts.starts})
+
+    if done is None:
+        for tile, rows in parts.stream(parts.own_tiles):
+            found.add(tile, rows, tile, None)
+        save(0)
+    for tile, rows, other, other_rows in tile_pairs(parts, done or 0, save):
+        if tile.number < other.number:
+            found.add(tile, rows, other, other_rows)
+        else:
+            found.add(other, other_rows, tile, rows)
+    found.agree()
+
+
+def _between(first: Parts, second: Parts, found: _Found) -> None:
+    """Find the pairs of two sets."""
+    state = found.take(found.keeper.begin())
+    done = 0 if state is None else int(state.told["rows of y"])
+    with counted(second.n) as progress:
+        progress.advance(done)
+        for part in second.tiles:
+            if part.stop <= done:
+                continue
+            sent = part._replace(start=max(part.start, done))
+            progress.step(sent.stop - sent.start)
+            other_rows = second.broadcast(part)[sent.start - part.start :]
+            for tile, rows in first.stream(first.own_tiles):
+                found.add(tile, rows, sent, other_rows)
+            found.agree()
+            found.save({"rows of y": sent.stop})
 
 
 class _Found:
     """Pairs as they are collected, and whether there are too many over all processes."""
 
-    def __init__(self, limit: int, threshold: float, parts: Parts) -> None:
-        self._limit, self._threshold, self._parts = limit, threshold, parts
+    def __init__(self, limit: int, threshold: float, parts: Parts, keeper: Checkpoint) -> None:
+        self._limit, self._threshold, self._parts, self.keeper = limit, threshold, parts, keeper
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew."""
         self._pairs: list[tuple[Int, Int, Float]] = []
         self._count = 0
+        self._saved = 0  # of these pieces
+        self.keeper.forget()
+
+    def take(self, state: State | None) -> State | None:
+        """Add the pairs of a state to those collected; return it."""
+        for arrays in [] if state is None else state.grown:
+            self._pairs.append((arrays["i"], arrays["j"], arrays["similarity"]))
+            self._count += len(arrays["i"])
+        self._saved = len(self._pairs)
+        return state
+
+    def save(self, told: dict[str, Any]) -> None:
+        """Save, if it is time to, what has come since the last time."""
+        if not self.keeper.due():
+            return
+        self.agree()
+        empty = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+        new = [np.concatenate(f) for f in zip(empty, *self._pairs[self._saved :], strict=True)]
+        if self.keeper.save(told, grown=dict(zip(("i", "j", "similarity"), new, strict=True))):
+            self._saved = len(self._pairs)
 
     def add(
         self, tile: Tile, rows: NDArray[Any], other: Tile, other_rows: NDArray[Any] | None
@@ -188,21 +253,41 @@ def two_sets(
     everywhere: int = 0,
     beside: int = 0,
 ) -> tuple[Parts, Parts | None]:
-    """Open and check one set or two of equal width; two of different types are both widened."""
+    """Open, cut and check one set or two of equal width."""
+    first, second = open_sets(x, y, settings)
+    plan_sets(first, second, held=held, everywhere=everywhere, beside=beside)
+    return first, second
+
+
+def open_sets(x: Any, y: Any | None, settings: Settings) -> tuple[Parts, Parts | None]:
+    """Open one set or two of equal width; two of different types are both widened."""
     if y is None:
-        parts = Parts("x", x, settings)
-        parts.plan(held=held, everywhere=everywhere, beside=beside)
-        parts.survey()
-        return parts, None
+        return Parts("x", x, settings), None
     half = settings.share(2)
     widen = store_of("x", x).dtype != store_of("y", y).dtype
     first, second = (Parts(name, v, half, widen=widen) for name, v in (("x", x), ("y", y)))
     check_equal_width(first, second)
-    first.plan(held=held, everywhere=everywhere, beside=beside // 2)
-    second.plan(everywhere=0, beside=beside // 2)
-    first.survey()
-    second.survey()
     return first, second
+
+
+def plan_sets(
+    first: Parts,
+    second: Parts | None,
+    *,
+    held: int = 0,
+    everywhere: int = 0,
+    beside: int = 0,
+    **cut: Any,
+) -> None:
+    """Cut one set or two into parts, as :meth:`Parts.plan` takes it, and look at all rows."""
+    if second is None:
+        first.plan(held=held, everywhere=everywhere, beside=beside, **cut)
+    else:
+        first.plan(held=held, everywhere=everywhere, beside=beside // 2)
+        second.plan(everywhere=0, beside=beside // 2, often=bool(cut.get("often")))
+    first.survey()
+    if second is not None:
+        second.survey()
 
 
 def _limit(max_pairs: int | None, settings: Settings) -> int:

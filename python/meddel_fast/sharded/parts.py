@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -31,6 +32,8 @@ WORK = 256
 _FIXED = 3_000_000
 _LEAST_BLOCKS = 2  # of a part, where its memory could serve another purpose
 _TILES_A_RANK = 8  # so that the ranks' shares of a triangle of tiles are about equal
+# Parts where something is done often: so many, but each of at least and at most so many rows.
+_OFTEN, _OFTEN_LEAST, _OFTEN_MOST = 32, 8 * BLOCK, 64 * BLOCK
 
 
 class Settings(NamedTuple):
@@ -121,13 +124,22 @@ class Parts:
         self._widen = widen
         self._local = isinstance(x, LocalRows)
         together(self.group, lambda: self._open(x))
-        self.bounds = self._share_out()
-        self.n, self.d = self.bounds[-1], self.store.shape[1]
-        self.own = range(self.bounds[self.group.rank], self.bounds[self.group.rank + 1])
+        self._shares = self._share_out()
+        self.n, self.d = self._shares[-1], self.store.shape[1]
+        self._bound([])
         self.fingerprint: Fingerprint | None = None
         self._buffer: NDArray[Any] | None = None  # all own rows, where they stay
 
-    def plan(self, *, held: int = 0, everywhere: int, beside: int = 0, wanted: int = 0) -> int:
+    def plan(
+        self,
+        *,
+        held: int = 0,
+        everywhere: int,
+        beside: int = 0,
+        wanted: int = 0,
+        often: bool = False,
+        starts: Sequence[int] = (),
+    ) -> int:
         """Cut all rows into parts, by what the budget leaves.
 
         Parameters
@@ -140,6 +152,11 @@ class Parts:
             Bytes that it keeps beside all that.
         wanted
             Bytes more that would make it faster.
+        often
+            Cut more parts than needed, so that something is done with one of them in a short time.
+        starts
+            Where parts shall begin: as here in :attr:`starts` before, maybe in other processes.
+            They are cut otherwise where that cannot be, for lack of memory say.
 
         Returns
         -------
@@ -151,15 +168,35 @@ class Parts:
         ValueError
             The budget is too small; the message says what is needed.
         """
-        taken = held * len(self.own) + everywhere * self.n + beside + self.store.beside + _FIXED
-        left = self.settings.memory - taken
+        longest = max((b - a for a, b in itertools.pairwise([*starts, self.n])), default=0)
+        self._bound([*starts, self.n] if starts else [])
+        taken = everywhere * self.n + beside + self.store.beside + _FIXED
+        left = self.settings.memory - taken - held * len(self.own)
         spare = max(0, min(wanted, self._spare(left)))
         self.step, self.stays = self._rows_a_part(left - spare)
-        self.tiles: list[Tile] = []
-        for owner, (first, end) in enumerate(zip(self.bounds[:-1], self.bounds[1:], strict=True)):
-            for start in range(first, end, self.step):
-                stop = min(start + self.step, end)
-                self.tiles.append(Tile(len(self.tiles), start, stop, owner))
+        if starts and (longest > self.step or not set(self.bounds) <= {*starts, self.n}):
+            return self.plan(
+                held=held, everywhere=everywhere, beside=beside, wanted=wanted, often=often
+            )
+        if starts:
+            self.step = longest
+        elif self.group.size > 1 or often:
+            tiles = self.group.size * _TILES_A_RANK
+            few = -(-self.n // tiles) if self.group.size > 1 else self.n
+            if often:
+                few = min(few, max(_OFTEN_LEAST, min(-(-self.n // _OFTEN), _OFTEN_MOST)))
+            self.step = min(self.step, -(-few // BLOCK) * BLOCK)
+        self.starts = list(starts) or [
+            start
+            for first, end in itertools.pairwise(self.bounds)
+            for start in range(first, end, self.step)
+        ]
+        owners = self.owners(np.array(self.starts)).tolist()
+        spans = itertools.pairwise([*self.starts, self.n])
+        self.tiles = [
+            Tile(number, *span, owner)
+            for number, (span, owner) in enumerate(zip(spans, owners, strict=True))
+        ]
         self.own_tiles = [tile for tile in self.tiles if tile.owner == self.group.rank]
         self._buffer, self._loaded = None, set[int]()
         if self.stays and not self._costless:
@@ -187,6 +224,13 @@ class Parts:
         if self._local:
             return [0, *np.cumsum(lengths).tolist()]
         return block_bounds(shape[0], size)
+
+    def _bound(self, ends: list[int]) -> None:
+        """Set the owners' bounds; where it can be so, each at one of these, which end in n."""
+        self.bounds = self._shares
+        if ends and not self._local:
+            self.bounds = [0, *(ends[np.searchsorted(ends, share)] for share in self._shares[1:])]
+        self.own = range(self.bounds[self.group.rank], self.bounds[self.group.rank + 1])
 
     def _spare(self, left: int) -> int:
         """Return what is left beside rows that stay, or else beside parts of some blocks."""
@@ -220,9 +264,6 @@ class Parts:
                 f"memory must be at least {sets * (memory - left + BLOCK * streamed)} bytes for "
                 f"{self.n} x {self.d} rows of {self.name}, got {sets * memory}"
             )
-        if self.group.size > 1:
-            share = -(-self.n // (self.group.size * _TILES_A_RANK * BLOCK)) * BLOCK
-            rows = min(rows, share)
         return rows, stays
 
     @property
@@ -360,8 +401,13 @@ class Parts:
         return own if self.group.size == 1 else np.concatenate(self.group.allgather(own))
 
 
-def tile_pairs(parts: Parts) -> Iterator[tuple[Tile, NDArray[Any], Tile, NDArray[Any]]]:
+def tile_pairs(
+    parts: Parts, done: int = 0, after: Callable[[int], None] = lambda _: None
+) -> Iterator[tuple[Tile, NDArray[Any], Tile, NDArray[Any]]]:
     """Go through all pairs of two different parts, each once over all processes: (own, any).
+
+    A round is all pairs for which one part is broadcast. So many have been `done`; after each, all
+    processes call a function with how many that makes.
 
     Of parts a < b, the owner of b looks at the pair while a is broadcast if a + b is even, that of
     a while b is if it is odd, so that the pairs are spread evenly.
@@ -376,7 +422,8 @@ def tile_pairs(parts: Parts) -> Iterator[tuple[Tile, NDArray[Any], Tile, NDArray
     level = open_pass(sum(work))
     whole = False
     try:
-        for sent, looked, weight in zip(parts.tiles, own_of, work, strict=True):
+        level.advance(sum(work[:done]))
+        for sent, looked, weight in list(zip(parts.tiles, own_of, work, strict=True))[done:]:
             if not any(looks(tile, sent) for tile in parts.tiles):
                 continue
             level.step(weight)
@@ -384,6 +431,7 @@ def tile_pairs(parts: Parts) -> Iterator[tuple[Tile, NDArray[Any], Tile, NDArray
             for own, own_rows in parts.stream(looked):
                 yield own, own_rows, sent, rows
             del rows
+            after(sent.number + 1)
         whole = True
     finally:
         level.close(whole=whole)

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from meddel_fast import _core
 from meddel_fast.arrays import RedundancyResult, check_labels, check_order
 from meddel_fast.common.progress import metered
+from meddel_fast.sharded.checkpoint import Checkpoint, State
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import Float, Int, Parts, Settings, Tile, tile_pairs
 
+SAVED = 16  # bytes an own row of a checkpoint: similarity, neighbor
 _HELD = 40  # bytes a row of the set: place, label, similarity, neighbor, and what others found
 
 
@@ -24,14 +26,19 @@ def redundancy(
     labels: Any | None = None,
     memory: int | str | None = None,
     group: Group | None = None,
+    checkpoint: Any | None = None,
     threads: int | None = None,
 ) -> RedundancyResult:
     """Do :func:`meddel_fast.redundancy` on parts; each process of a group returns all of it."""
     parts = Parts("x", x, Settings.check(x, memory, group, threads))
     places = Places(parts.n, order, labels)
-    parts.plan(everywhere=_HELD)
+    options = {"order": places.order, "labels": places.labels}
+    keeper = Checkpoint(checkpoint, "redundancy", options, parts.group, parts)
+    parts.plan(held=keeper.bytes(SAVED), everywhere=_HELD, **keeper.cut())
     parts.survey()
-    return RedundancyResult(*highest_earlier(parts, places, -np.inf))
+    found = highest_earlier(parts, places, -np.inf, keeper)
+    keeper.end()
+    return RedundancyResult(*found)
 
 
 class Places:
@@ -56,9 +63,30 @@ class Places:
         return rows, samples, self.of[samples], labels
 
 
-def highest_earlier(parts: Parts, places: Places, floor: float) -> tuple[Float, Int]:
-    """Return similarity and neighbor by sample; floor and -1 where no cosine is above the floor."""
+def highest_earlier(
+    parts: Parts, places: Places, floor: float, keeper: Checkpoint
+) -> tuple[Float, Int]:
+    """Return similarity and neighbor by sample; floor and -1 where no cosine is above the floor.
+
+    A checkpoint holds what was found in so many rounds. In parts that are cut otherwise all rounds
+    are gone through again, but what is known spares work.
+    """
     similarity, neighbor = np.full(parts.n, floor), np.full(parts.n, -1, np.int64)
+    state = keeper.begin()
+    if state is not None:
+        similarity, neighbor = (
+            parts.all_of(state.own[name]) for name in ("similarity", "neighbor")
+        )
+    done = rounds_done(parts, state, keeper)
+
+    def save(rounds: int) -> None:
+        if keeper.due():
+            similarity[:], neighbor[:] = _best_of_all(parts, similarity, neighbor)
+            own = slice(parts.own.start, parts.own.stop)
+            keeper.save(
+                {"rounds": rounds, "starts": parts.starts},
+                own={"similarity": similarity[own], "neighbor": neighbor[own]},
+            )
 
     def compare(tile: Tile, rows: NDArray[Any], other: Tile, other_rows: NDArray[Any]) -> None:
         if places.of[tile.slice].max() < places.of[other.slice].min():
@@ -71,12 +99,24 @@ def highest_earlier(parts: Parts, places: Places, floor: float) -> tuple[Float, 
 
     # First within parts: the most similar samples often stand near each other, and what is known
     # spares work later.
-    for tile, rows in parts.stream(parts.own_tiles):
-        compare(tile, rows, tile, rows)
-    for tile, rows, other, other_rows in tile_pairs(parts):
+    if done is None:
+        for tile, rows in parts.stream(parts.own_tiles):
+            compare(tile, rows, tile, rows)
+        save(0)
+    for tile, rows, other, other_rows in tile_pairs(parts, done or 0, save):
         compare(tile, rows, other, other_rows)
         compare(other, other_rows, tile, rows)
     return _best_of_all(parts, similarity, neighbor)
+
+
+def rounds_done(parts: Parts, state: State | None, keeper: Checkpoint) -> int | None:
+    """Return the rounds of part pairs that a state says are done; None before each part itself."""
+    if state is None:
+        return None
+    if state.told["starts"] != parts.starts:
+        keeper.tell("what was compared is compared again, as the parts are cut otherwise now")
+        return None
+    return int(state.told["rounds"])
 
 
 def _best_of_all(parts: Parts, similarity: Float, neighbor: Int) -> tuple[Float, Int]:
