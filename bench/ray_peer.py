@@ -104,7 +104,9 @@ def on_ray_from_data(path: Path, out: Path, rule: str) -> None:
     )
     tell("grouping")
     table = pa.concat_tables(ray.get(decided.to_arrow_refs()))
-    clusters = {b["number"]: b["cluster"] for b in near.select_columns(["number", "cluster"]).take_all()}
+    clusters = {
+        b["number"]: b["cluster"] for b in near.select_columns(["number", "cluster"]).take_all()
+    }
     write(out, table, np.array([clusters[i] for i in table["id"].to_pylist()]))
     tell("writing")
 

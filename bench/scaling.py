@@ -9,7 +9,6 @@ to be that of one worker, bit for bit. ``--help`` lists the parts.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import math
 import os
@@ -55,7 +54,7 @@ def labels_of(n: int, k: int) -> np.ndarray:
 
 
 def semdedup(x: Any, case: Case, **how: Any) -> Any:
-    labels = labels_of(case.n, case.k) if case.n < FAR.n else None  # a plan takes none
+    labels = labels_of(case.n, case.k)
     return mf.deduplicate(x, 0.95, labels=labels, threads=1, **how)
 
 
@@ -127,7 +126,7 @@ def count(options: argparse.Namespace, rows: list[Row]) -> None:
         work, budget = WORK[operation], budget_of(operation, case, memory)
 
         def run(group: Any) -> tuple[Any, Any]:
-            store = mf.open_store(path)
+            store = mf.open_store(path)  # noqa: B023
             return work(store, case, memory=budget, group=group), store  # noqa: B023
 
         ranks = on_processes(workers, run, about)
@@ -137,6 +136,7 @@ def count(options: argparse.Namespace, rows: list[Row]) -> None:
             sys.exit(f"the results differ: {known}")
         row = known | {"k": case.k, "budget": budget, **summed(ranks), "load": os.getloadavg()[0]}
         row["plan"] = planned_if_one(operation, case, budget)
+        row["whole"] = whole_clusters(operation, case, budget)
         rows.append(row)
         print(counted_line(row), flush=True)
         keep(options, rows)
@@ -155,8 +155,15 @@ def planned_if_one(operation: str, case: Case, budget: int) -> Plan | None:
     return None if operation == "meddel" else planned(WORK[operation], case, budget)
 
 
+def whole_clusters(operation: str, case: Case, budget: int) -> bool:
+    """Whether each rank compares whole clusters."""
+    if operation not in ("semdedup", "meddel") or case.workers == 1:
+        return False
+    return planned(semdedup, case, budget).tries == 1
+
+
 def summed(ranks: list[Row]) -> Row:
-    """Put together what the ranks say: sums over all, and the most of one where it is named so."""
+    """Put together what the ranks say: sums over all, and the most of one where named so."""
     row = {
         key: sum(r[key] for r in ranks) for key in ("sent", "rows_read", "cpu", "kernels", "seeded")
     }

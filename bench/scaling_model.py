@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.sharded.parts import BLOCK, Parts, block_bounds
-from meddel_fast.stores.shards import Shard, Span
+from meddel_fast.stores.shards import Shard
 from meddel_fast.stores.store import Store
 
 
@@ -48,6 +49,9 @@ class Facts(NamedTuple):
         Of k-means: rows read for the seeds, by all ranks.
     roots, dropped
         Of components: those with more than one member, and the rows that they cover.
+    whole
+        Of deduplicate with labels: whether each rank compares whole clusters, as it does where
+        there is room for their rows.
     """
 
     iterations: int = 0
@@ -57,14 +61,16 @@ class Facts(NamedTuple):
     seeded: int = 0
     roots: int = 0
     dropped: int = 0
+    whole: bool = False
 
 
 class Plan(NamedTuple):
-    """How an operation cuts the rows: those of a part, whether own rows stay, parts of all ranks."""
+    """How an operation cuts the rows: those of a part, whether own ones stay, all ranks' parts."""
 
     step: int
     stays: bool
     tiles: list[int]  # rows of each
+    tries: int = 1  # a plan with room for whole clusters is tried first
 
 
 # Bytes sent, by all ranks together.
@@ -77,10 +83,11 @@ def setting_up(case: Case) -> int:
 
 
 def semdedup_sent(case: Case, facts: Facts) -> int:
-    """Each part once to all others; then what each rank has found, of all rows."""
-    del facts
+    """Each part once to all others; then what is found, by the one that has the cluster or all."""
     others = case.workers - 1
-    return setting_up(case) + others * (case.n * case.row + case.workers * 16 * case.n)
+    found = 16 * case.n * (1 if facts.whole else case.workers)
+    refused = 0 if facts.whole else case.workers * others * (1 + 8)  # a plan without room
+    return setting_up(case) + refused + others * (case.n * case.row + found)
 
 
 def greedy_sent(case: Case, facts: Facts) -> int:
@@ -100,7 +107,7 @@ def kmeans_sent(case: Case, facts: Facts) -> int:
     """Of each seed its row and the blocks' sums; of each iteration the clusters' sums; labels."""
     n, k, workers = case.n, case.k, case.workers
     bounds = block_bounds(n, workers)
-    blocks = sum(-(-(b - a) // BLOCK) for a, b in zip(bounds[:-1], bounds[1:], strict=True))
+    blocks = sum(-(-(b - a) // BLOCK) for a, b in pairwise(bounds))
     seeds = k * case.row + (k - 1) * (8 * blocks + 8)
     changed = (facts.iterations + 1) * workers * k
     sums = facts.iterations * workers * (8 * k * case.d + 8 * k)
@@ -135,7 +142,7 @@ SENT: dict[str, Callable[[Case, Facts], int]] = {
 
 
 def pairs_of_parts(plan: Plan) -> float:
-    """Rows read where each part is looked at with each other one, by the owner of one of the two."""
+    """Rows read where each part is looked at with each other one, by the owner of one of both."""
     total = 0
     for b, later in enumerate(plan.tiles):
         for a in range(b):
@@ -144,9 +151,11 @@ def pairs_of_parts(plan: Plan) -> float:
 
 
 def semdedup_passes(case: Case, plan: Plan, facts: Facts) -> float:
-    """To check and measure, within parts, to send, and part against part."""
-    del case, facts
-    return 1.0 if plan.stays else 3.0 + pairs_of_parts(plan)
+    """To check and measure, and to send; else also within parts and part against part."""
+    del case
+    if plan.stays:
+        return 1.0
+    return 2.0 if facts.whole else 3.0 + pairs_of_parts(plan)
 
 
 def greedy_passes(case: Case, plan: Plan, facts: Facts) -> float:
@@ -226,7 +235,7 @@ class _Alike:
         return array
 
 
-class _Planned(Exception):
+class _PlannedError(Exception):
     """Carries the parts out of an operation that is about to read them."""
 
 
@@ -239,16 +248,19 @@ def planned(work: Callable[..., Any], case: Case, memory: int) -> Plan:
         The budget is too small, as the operation says.
     """
 
-    plan = Parts.plan
+    plan, tries = Parts.plan, 0
 
-    def stop(parts: Parts, **kept: int) -> int:
+    def stop(parts: Parts, **kept: Any) -> int:
+        nonlocal tries
+        tries += 1
         plan(parts, **kept)
-        raise _Planned(parts.step, parts.stays, [tile.stop - tile.start for tile in parts.tiles])
+        rows = [tile.stop - tile.start for tile in parts.tiles]
+        raise _PlannedError(parts.step, parts.stays, rows, tries)
 
     Parts.plan = stop  # type: ignore[method-assign,assignment]
     try:
         work(Store([_Unread(case)]), case, memory=memory, group=_Alike(case.workers))
-    except _Planned as found:
+    except _PlannedError as found:
         return Plan(*found.args)
     finally:
         Parts.plan = plan  # type: ignore[method-assign]

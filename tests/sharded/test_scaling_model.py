@@ -50,9 +50,10 @@ def on_threads(
         found = list(pool.map(work, range(case.workers)))
     told = [scaling.about(its) for its in found]
     assert len({its.pop("hash") for its in told}) == 1
+    facts = told[0] | {"whole": scaling.whole_clusters(operation, case, budget)}
     counted = {name: getattr(kernels, name) for name in ("rounds", "asked", "offered", "seeded")}
     alike = {name: value // case.workers for name, value in counted.items() if name != "seeded"}
-    return groups, sum(s.rows_read for s in stores), Facts(**told[0], **(counted | alike))
+    return groups, sum(s.rows_read for s in stores), Facts(**facts, **(counted | alike))
 
 
 @pytest.mark.parametrize("operation", SENT)
