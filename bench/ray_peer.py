@@ -156,7 +156,16 @@ def run(way: str, path: Path, options: argparse.Namespace) -> dict[str, Any]:
     out = options.folder / folder_of(way)
     shutil.rmtree(out, ignore_errors=True)
     quiet = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
-    took = watched(command_of(way, path, out, options.rule), env=quiet)
+    for last in (False, False, True):
+        try:
+            took = watched(command_of(way, path, out, options.rule), env=quiet)
+            break
+        except (
+            RuntimeError
+        ) as error:  # Ray gives its own daemons 30 s, on a busy machine too little
+            if last or "timed out during startup" not in str(error):
+                raise
+            print(f"{way}: Ray has not started, once more", flush=True)
     row = took._asdict() | {"way": way, "load": os.getloadavg()[0]}
     del row["output"]
     return row

@@ -41,6 +41,8 @@ RATE_CLUSTER = 20_000  # rows of a cluster there, as of 5,000 clusters of 100 mi
 FEW = 20_000  # rows that k-means is measured on
 FAR = Case(100_000_000, 768, 2, 16, 5_000)
 FAR_CENTRES = 100_000
+FAR_ITERATIONS = 20
+SCALE = 100  # a plan is worked out for so many times fewer rows: what it needs grows with them
 
 
 def clusters(n: int) -> int:
@@ -81,8 +83,8 @@ def meddel(x: Any, case: Case, **how: Any) -> Any:
 
 
 def centres(n: int) -> int:
-    """Of k-center: 1 % of the rows, as long as it is counted."""
-    return FAR_CENTRES if n >= FAR.n else n // 100
+    """Of k-center: as many of 100 rows as far away, or 1 % where it is counted."""
+    return FAR_CENTRES // SCALE if n == FAR.n // SCALE else n // 100
 
 
 WORK: dict[str, Callable[..., Any]] = {
@@ -241,6 +243,49 @@ def case_of(row: Row) -> Case:
     return Case(row["n"], row["d"], 2, row["workers"], row["k"])
 
 
+def far(rows: list[Row]) -> None:
+    """Print what each operation would send, read, hold and take on 16 machines."""
+    rate = {(row["rate"], row["data"]): row["pairs"] / row["cpu"] for row in rows if "rate" in row}
+    counted = [row for row in rows if row.get("operation") == "k-center" and row["workers"] == 8]
+    a_centre = {key: max(r[key] / centres(r["n"]) for r in counted) for key in ("rounds", "asked")}
+    offered = max(row["offered"] / centres(row["n"]) for row in counted)
+    facts = {
+        "k-means": Facts(iterations=FAR_ITERATIONS),
+        "k-center": Facts(
+            rounds=int(a_centre["rounds"] * FAR_CENTRES),
+            asked=int(a_centre["asked"] * FAR_CENTRES),
+            offered=int(offered * FAR_CENTRES),
+        ),
+        "components": Facts(roots=FAR.n // 100),
+        "meddel": Facts(iterations=FAR_ITERATIONS, whole=True),
+        "semdedup": Facts(whole=True),
+    }
+    works = {
+        "semdedup": [("pairs inside clusters", FAR.n * (FAR.n / FAR.k) / 2)],
+        "greedy": [("all pairs, greedy", FAR.n**2 / 2)],
+        "components": [("all pairs, components", FAR.n**2 / 2)],
+        "k-means": [("seeds of k-means", FAR.n * FAR.k),
+                    ("iterations of k-means", FAR_ITERATIONS * FAR.n * FAR.k)],
+        "k-center": [("k-center", FAR.n * FAR_CENTRES)],
+    }  # fmt: skip
+    works["meddel"] = works["k-means"] + works["semdedup"]
+    small = FAR._replace(n=FAR.n // SCALE, k=FAR.k // SCALE)
+    print("| operation | sent by a node | memory, at least | rows stay from | CPU hours |")
+    for name, pieces in works.items():
+        sent = SENT[name](FAR, facts.get(name, Facts())) / FAR.workers
+        steps = STEPS.get(name, (WORK[name],))
+        least, stay = (
+            SCALE * max(least_memory(step, small, wanted) for step in steps)
+            for wanted in (lambda plan: True, lambda plan: plan.stays)
+        )
+        hours = [
+            sum(pairs / rate[piece, kind] for piece, pairs in pieces) / 3600
+            for kind in ("video", "clustered")
+        ]
+        print(f"| {name} | {sent / 1e9:.3g} GB | {least / 1e9:.3g} GB | {stay / 1e9:.3g} GB | "
+              f"{min(hours):.3g} to {max(hours):.3g} |")  # fmt: skip
+
+
 def counted_line(row: Row) -> str:
     """One case, and how far the model's bytes and passes are from it."""
     told = modelled(row)
@@ -275,7 +320,7 @@ def keep(options: argparse.Namespace, rows: list[Row]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    every = ["count", "rates"]
+    every = ["count", "rates", "far"]
     parser.add_argument("--parts", nargs="*", choices=every, default=every)
     parser.add_argument("--folder", type=Path, default=Path("build/bench/scale"))
     parser.add_argument("--out", type=Path, default=Path("build/bench/scaling.json"))
@@ -286,6 +331,8 @@ def main() -> None:
         count(options, rows)
     if "rates" in options.parts:
         rates(options, rows)
+    if "far" in options.parts:
+        far(rows)
 
 
 if __name__ == "__main__":
