@@ -18,6 +18,7 @@ from sharded_cases import (
     sample,
     whole,
 )
+from thread_group import ThreadGroup, on_ranks
 
 import meddel_fast as mf
 from meddel_fast.ops._call import needs_parts
@@ -190,6 +191,25 @@ def test_parts_follow_from_the_budget(tmp_path: Path) -> None:
     large = layout(40_000_000)
     assert large.stays
     assert len(large.tiles) == 1
+
+
+def test_ranks_of_unlike_room(tmp_path: Path) -> None:
+    """One rank has room for its rows, the other has not: what they exchange goes on to match."""
+    x = np.random.default_rng(0).normal(size=(9000, 256)).astype(np.float16)
+    np.save(tmp_path / "x.npy", x)
+    stores = [open_store(tmp_path / "x.npy") for _ in range(2)]
+    budgets = (100_000_000, 8_200_000)
+
+    def work(group: ThreadGroup) -> Any:
+        rank = group.rank
+        return mf.kmeans(
+            stores[rank], 30, max_iterations=3, threads=1, memory=budgets[rank], group=group
+        )
+
+    wanted = mf.kmeans(x, 30, max_iterations=3, threads=1)
+    for found in on_ranks(2, work):
+        assert_same(found, wanted)
+    assert all(store.rows_read > len(x) for store in stores)  # neither kept them
 
 
 def test_what_asks_for_parts(files: Path) -> None:

@@ -16,6 +16,7 @@ worth does not depend on where it is worked out, so that results are the bits of
 ``memory``              what ``memory=`` says, in bytes
 ``checkpoint``          what an operation has done so far, kept at a place to go on from
 ``records``             what a checkpoint is in files
+``clusters``            whole clusters on one process each, where there are labels
 ``fingerprint``         what tells a set of rows from another
 ``parts``               who owns which rows, how many are held at once; reads, sends, asks for them
 ``pairs``               similar_pairs, iter_similar_pairs

@@ -11,6 +11,7 @@ from meddel_fast import _core
 from meddel_fast.arrays import PAIR_BYTES, DeduplicateResult, check_choice, check_float, in_chunks
 from meddel_fast.common.progress import counted, metered
 from meddel_fast.sharded.checkpoint import Checkpoint
+from meddel_fast.sharded.clusters import Clusters, decide_in_clusters, plan_clusters
 from meddel_fast.sharded.fingerprint import row_hashes, words
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import Float, Int, Parts, Settings, Tile, tile_pairs
@@ -54,7 +55,9 @@ def deduplicate(
         "rule": rule, "threshold": threshold, "order": places.order, "labels": places.labels
     }  # fmt: skip
     keeper = Checkpoint(checkpoint, "deduplicate", options, settings.group, parts)
-    parts.plan(held=keeper.bytes(SAVED), everywhere=held, beside=pair_room, **keeper.cut())
+    kept = {"held": keeper.bytes(SAVED), "everywhere": held, "beside": pair_room, **keeper.cut()}
+    apart = places.labels if rule != "components" else None
+    clusters = plan_clusters(parts, apart, **kept)
     parts.survey()
     limit = max(1, pair_room // PAIR_BYTES)
     if rule == "components":
@@ -64,9 +67,9 @@ def deduplicate(
     # No cosine below the threshold matters.
     floor = float(np.nextafter(threshold, -2.0))
     if rule == "greedy":
-        similarity, neighbor = _greedy(parts, places, floor, threshold, limit, keeper)
+        similarity, neighbor = _greedy(parts, places, floor, threshold, limit, keeper, clusters)
     else:
-        similarity, neighbor = highest_earlier(parts, places, floor, keeper)
+        similarity, neighbor = highest_earlier(parts, places, floor, keeper, clusters)
     keeper.end()
     keep = neighbor < 0
     every = np.arange(parts.n)
@@ -76,15 +79,34 @@ def deduplicate(
 
 
 def _greedy(
-    parts: Parts, places: Places, floor: float, threshold: float, limit: int, keeper: Checkpoint
+    parts: Parts,
+    places: Places,
+    floor: float,
+    threshold: float,
+    limit: int,
+    keeper: Checkpoint,
+    clusters: Clusters | None,
 ) -> tuple[Float, Int]:
     """Settle part after part in the samples' order; what is kept of one is looked at by later ones.
 
-    All processes settle a part, alike; each compares its own later rows with what is kept.
+    All processes settle a part, alike; each compares its own later rows with what is kept. Whole
+    clusters are settled by one process each, where they have been planned.
     """
+    if clusters is not None:
+
+        def decide(
+            rows: NDArray[Any], samples: Int, similarity: Float, neighbor: Int
+        ) -> tuple[Float, Int]:
+            part = _Part(rows, samples, places, similarity, neighbor)
+            part.settle(0, len(samples), threshold, limit, parts.settings.threads)
+            return part.similarity, part.neighbor
+
+        return decide_in_clusters(parts, clusters, places.of, floor, keeper, decide)
     similarity, neighbor = np.full(parts.n, floor), np.full(parts.n, -1, np.int64)
     settled, state = 0, keeper.begin()
-    if state is not None:
+    if state is not None and "settled" not in state.told:
+        keeper.tell("its state is of another way to compare: begun anew")
+    elif state is not None:
         settled = state.told["settled"]
         similarity, neighbor = (
             parts.all_of(state.own[name]) for name in ("similarity", "neighbor")

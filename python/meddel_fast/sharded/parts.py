@@ -240,7 +240,11 @@ class Parts:
         return left - parts - (stay if stay <= left - parts else 0)
 
     def _rows_a_part(self, left: int) -> tuple[int, bool]:
-        """Return it, alike on all ranks, and whether all own rows may stay."""
+        """Return it, and whether own rows stay: those of all ranks or of none.
+
+        What an operation exchanges follows from both, so that they have to be alike on all ranks,
+        which may own unlike numbers of rows and have unlike budgets.
+        """
         store = self.store
         row_bytes = 4 * self.d if self._widen else store.row_bytes
         row = 0 if self._costless else row_bytes
@@ -248,7 +252,8 @@ class Parts:
         # Two parts at work, and one that is being read; what comes from others takes memory too.
         other = row_bytes if self.group.size > 1 else row
         streamed = 2 * row + other + 2 * work
-        stays = 2 * row * len(self.own) <= left or row == 0
+        may = np.array([2 * row * len(self.own) <= left or row == 0])
+        stays = all(bool(its[0]) for its in self.group.allgather(may))
         if stays:
             left, streamed = left - row * len(self.own), other + 2 * work
         most = int(min(part[0] for part in self.group.allgather(np.array([left // streamed]))))

@@ -11,6 +11,7 @@ from meddel_fast import _core
 from meddel_fast.arrays import RedundancyResult, check_labels, check_order
 from meddel_fast.common.progress import metered
 from meddel_fast.sharded.checkpoint import Checkpoint, State
+from meddel_fast.sharded.clusters import Clusters, decide_in_clusters, plan_clusters
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import Float, Int, Parts, Settings, Tile, tile_pairs
 
@@ -34,9 +35,10 @@ def redundancy(
     places = Places(parts.n, order, labels)
     options = {"order": places.order, "labels": places.labels}
     keeper = Checkpoint(checkpoint, "redundancy", options, parts.group, parts)
-    parts.plan(held=keeper.bytes(SAVED), everywhere=_HELD, **keeper.cut())
+    kept = {"held": keeper.bytes(SAVED), "everywhere": _HELD, **keeper.cut()}
+    clusters = plan_clusters(parts, places.labels, **kept)
     parts.survey()
-    found = highest_earlier(parts, places, -np.inf, keeper)
+    found = highest_earlier(parts, places, -np.inf, keeper, clusters)
     keeper.end()
     return RedundancyResult(*found)
 
@@ -64,13 +66,23 @@ class Places:
 
 
 def highest_earlier(
-    parts: Parts, places: Places, floor: float, keeper: Checkpoint
+    parts: Parts, places: Places, floor: float, keeper: Checkpoint, clusters: Clusters | None
 ) -> tuple[Float, Int]:
     """Return similarity and neighbor by sample; floor and -1 where no cosine is above the floor.
 
-    A checkpoint holds what was found in so many rounds. In parts that are cut otherwise all rounds
-    are gone through again, but what is known spares work.
+    Whole clusters are compared where they have been planned, else part against part. A checkpoint
+    holds what was found in so many rounds. In parts that are cut otherwise all rounds are gone
+    through again, but what is known spares work.
     """
+    if clusters is not None:
+
+        def decide(
+            rows: NDArray[Any], samples: Int, similarity: Float, neighbor: Int
+        ) -> tuple[Float, Int]:
+            part = places.part(rows, samples)
+            return _core.earlier_in_part(part, part, similarity, neighbor, parts.settings.threads)
+
+        return decide_in_clusters(parts, clusters, places.of, floor, keeper, decide)
     similarity, neighbor = np.full(parts.n, floor), np.full(parts.n, -1, np.int64)
     state = keeper.begin()
     if state is not None:
@@ -113,7 +125,7 @@ def rounds_done(parts: Parts, state: State | None, keeper: Checkpoint) -> int | 
     """Return the rounds of part pairs that a state says are done; None before each part itself."""
     if state is None:
         return None
-    if state.told["starts"] != parts.starts:
+    if state.told.get("starts") != parts.starts:
         keeper.tell("what was compared is compared again, as the parts are cut otherwise now")
         return None
     return int(state.told["rounds"])
