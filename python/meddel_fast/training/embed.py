@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.sharded.torchrun import join_group, own_device
 from meddel_fast.common.atomic import atomic_directory, remove_leftovers, write_bytes, write_json
 from meddel_fast.common.extras import needs
 from meddel_fast.common.files import Progress, StrPath, read_json
@@ -20,6 +19,7 @@ from meddel_fast.common.hashes import sha256_file, sha256_json
 from meddel_fast.common.outputs import FolderKind, check_folder
 from meddel_fast.common.untrusted import described
 from meddel_fast.images.manifest import Manifest
+from meddel_fast.sharded.torchrun import join_group, own_device
 from meddel_fast.stores.embedding_files import FORMAT, INDEX, check_shards, read_index, read_rows
 from meddel_fast.training.device import Compute, arrays, choose, deterministic
 from meddel_fast.training.encoders.vit import Encoder, fingerprint, load_encoder
