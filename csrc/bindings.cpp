@@ -181,7 +181,7 @@ int64_t first_nonfinite_row_py(const Matrix& x, int threads) {
 
 // What PYBIND11_MODULE is to define; the module's own entry stands below.
 #define PyInit__core init_in_main_interpreter
-PYBIND11_MODULE(_core, m) {
+PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   py::register_exception_translator([](std::exception_ptr p) {
     try {
       if (p) std::rethrow_exception(p);

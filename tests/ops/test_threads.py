@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from operation_cases import doubled, operations
+from samples import assert_same
 
 import meddel_fast as mf
 
@@ -98,3 +101,36 @@ def test_no_more_threads_than_there_is_work_for(rng: np.random.Generator) -> Non
     while started == 0:  # a call takes a millisecond: the watcher sees the threads of one in a few
         started = most_threads_during(lambda: mf.redundancy(few, threads=10**6))
     assert started <= 3
+
+
+def test_threads_of_one_process_get_what_one_alone_gets(rng: np.random.Generator) -> None:
+    """Above all where Python has no global lock: nothing of a call is shared with another."""
+    x, _ = doubled(rng, 150, 24)
+    calls = operations(len(x))
+    wanted = {name: fast(x, threads=1) for name, (fast, _) in calls.items()}
+    start, faults = threading.Barrier(4), list[BaseException]()
+
+    def work(turn: int) -> None:
+        try:
+            start.wait(30)
+            for name in [*calls][turn:] + [*calls][:turn]:
+                assert_same(calls[name][0](x, threads=1 + turn % 2), wanted[name])
+        except BaseException as error:
+            faults.append(error)
+
+    for _ in range(5):
+        threads = [threading.Thread(target=work, args=(4 * turn,)) for turn in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not faults, faults[0]
+
+
+@pytest.mark.skipif(
+    not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this Python has a global lock"
+)
+def test_the_extension_does_not_bring_the_global_lock_back() -> None:
+    code = "import sys; from meddel_fast import _core; print(sys._is_gil_enabled())"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout == "False\n"

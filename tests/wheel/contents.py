@@ -25,14 +25,15 @@ ALLOWED = ("*.py", "*.pyi", "*/py.typed", "*/report/templates/*.html.j2", "*/rep
            "*/report/*.css")  # fmt: skip
 MOST = {"_core": 4 << 20, "_cuda": 8 << 20, "wheel": 4 << 20}  # bytes; 1.0, 1.9 and 0.9 MiB in 0.1
 LIBRARIES = ("linux-vdso", "ld-linux*", "*/ld-linux*", "libc", "libm", "libdl", "librt",
-             "libpthread", "libstdc++", "libgcc_s")  # fmt: skip
+             "libpthread", "libstdc++", "libgcc_s", "libc.musl-*",
+             "*ld-musl-*")  # fmt: skip
 
 
 def check_names(names: list[str]) -> list[str]:
     """The extensions among `names`, which must be all that belongs there and nothing more."""
     missing = [name for name in WANTED if name not in names]
     assert not missing, f"not in the wheel: {missing}"
-    extensions = [n for n in names if n.endswith(".so")]
+    extensions = [n for n in names if n.endswith((".so", ".pyd"))]
     strange = [
         name
         for name in names
