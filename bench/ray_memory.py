@@ -16,7 +16,7 @@ from pathlib import Path
 
 import bench_scale
 import numpy as np
-from process_tree import watched
+from process_tree import watched_with_ray
 from ray_peer import CLUSTERS, made, tell
 from record import machine
 
@@ -88,7 +88,8 @@ def main() -> None:
         )
         for source in FROM:
             command = [sys.executable, __file__, "--child", str(path), "--source", source]
-            took = watched(command, env={"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"})
+            env = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+            took = watched_with_ray(command, env=env, limit=290.0)
             row = took._asdict() | {"set": name, "from": source, "bytes": path.stat().st_size}
             row["said"] = [x for x in row.pop("output").splitlines() if x.startswith("KEPT")]
             rows.append(row | {"load": os.getloadavg()[0]})

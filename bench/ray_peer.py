@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray_recipe
-from process_tree import MARK, watched
+from process_tree import MARK, watched_with_ray
 from record import machine
 
 import meddel_fast as mf
@@ -156,16 +156,8 @@ def run(way: str, path: Path, options: argparse.Namespace) -> dict[str, Any]:
     out = options.folder / folder_of(way)
     shutil.rmtree(out, ignore_errors=True)
     quiet = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
-    for last in (False, False, True):
-        try:
-            took = watched(command_of(way, path, out, options.rule), env=quiet, limit=options.limit)
-            break
-        except (
-            RuntimeError
-        ) as error:  # Ray gives its own daemons 30 s, on a busy machine too little
-            if last or "timed out during startup" not in str(error):
-                raise
-            print(f"{way}: Ray has not started, once more", flush=True)
+    command = command_of(way, path, out, options.rule)
+    took = watched_with_ray(command, env=quiet, limit=options.limit)
     row = took._asdict() | {"way": way, "load": os.getloadavg()[0]}
     del row["output"]
     return row
