@@ -36,11 +36,10 @@ def child(path: Path, source: str) -> None:
     from meddel_fast.cluster.ray import BlockRows, StoreRows, Workers
     from meddel_fast.cluster.ray.works import DEDUPLICATE
 
-    folder = tempfile.mkdtemp(prefix="rm-")
     spill = {"object_store_memory": OBJECT_STORE, "num_cpus": 1}
     cluster = Cluster(
         initialize_head=True,
-        head_node_args={**spill, "include_dashboard": False, "temp_dir": folder},
+        head_node_args={**spill, "include_dashboard": False},
     )
     for _ in range(NODES - 1):
         cluster.add_node(**spill)
@@ -88,8 +87,10 @@ def main() -> None:
         )
         for source in FROM:
             command = [sys.executable, __file__, "--child", str(path), "--source", source]
-            env = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
-            took = watched_with_ray(command, env=env, limit=290.0)
+            quiet = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+            with tempfile.TemporaryDirectory(prefix="rm-", ignore_cleanup_errors=True) as own:
+                (Path(own) / "ray").mkdir()  # the cluster's address is written there
+                took = watched_with_ray(command, env=quiet | {"RAY_TMPDIR": own}, limit=290.0)
             row = took._asdict() | {"set": name, "from": source, "bytes": path.stat().st_size}
             row["said"] = [x for x in row.pop("output").splitlines() if x.startswith("KEPT")]
             rows.append(row | {"load": os.getloadavg()[0]})
