@@ -15,7 +15,7 @@ TRITON ?= triton==3.9.0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo example test quick lint types check docs wheel fuzz soak mutants coverage bench bench-text bench-goals bench-points bench-whole bench-grid bench-large bench-gpu sanitize clean
+.PHONY: help demo example test quick lint types check docs wheel fuzz soak mutants coverage bench bench-text bench-goals bench-points bench-whole bench-grid bench-large bench-scaling bench-ray bench-gpu sanitize clean
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
@@ -134,6 +134,16 @@ bench-grid: $(VENV)/.bench
 # make bench-large   a million samples: time, threads, memory (BENCH="--n 200000 --limit 300" and so on)
 bench-large: $(VENV)/.bench
 	$(BIN)/python bench/large.py $(BENCH)
+
+# make bench-scaling   what work on 1 to 8 processes sends, reads and holds, counted and modelled; carried on to 16 machines; minutes
+bench-scaling: $(VENV)/.bench
+	$(BIN)/python bench/scaling.py $(BENCH)
+
+# make bench-ray   near duplicates on Ray beside a recipe of Ray Data: CPU, memory, decisions; memory on three small nodes; minutes
+bench-ray: $(VENV)/.bench
+	$(BIN)/pip install -q ".[ray]"
+	$(BIN)/python bench/ray_peer.py $(BENCH)
+	$(BIN)/python bench/ray_memory.py
 
 # make bench-gpu     all that needs a GPU, in one call of at most ten minutes; no network (BENCH=--dry-run: what runs without)
 bench-gpu:

@@ -128,6 +128,26 @@ def _text(path: Path) -> str:
         return ""
 
 
+def watched_with_ray(command: list[str], *, limit: float, env: dict[str, str]) -> Took:
+    """Watch a command that starts a Ray; again where Ray's daemons did not come up.
+
+    It gives them 30 seconds, which on a busy machine is too little.
+
+    Raises
+    ------
+    RuntimeError
+        As :func:`watched`; after three such starts.
+    """
+    for last in (False, False, True):
+        try:
+            return watched(command, limit=limit, env=env)
+        except RuntimeError as error:
+            if last or "timed out during startup" not in str(error):
+                raise
+            print("Ray has not started, once more", flush=True)
+    raise AssertionError
+
+
 def pss(pid: int) -> int:
     """Return the bytes of a process's memory, of shared pages its share; 0 if it has ended."""
     text = _text(Path(f"/proc/{pid}/smaps_rollup"))

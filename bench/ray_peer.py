@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray_recipe
-from process_tree import MARK, watched
+from process_tree import MARK, watched_with_ray
 from record import machine
 
 import meddel_fast as mf
@@ -156,16 +156,8 @@ def run(way: str, path: Path, options: argparse.Namespace) -> dict[str, Any]:
     out = options.folder / folder_of(way)
     shutil.rmtree(out, ignore_errors=True)
     quiet = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
-    for last in (False, False, True):
-        try:
-            took = watched(command_of(way, path, out, options.rule), env=quiet)
-            break
-        except (
-            RuntimeError
-        ) as error:  # Ray gives its own daemons 30 s, on a busy machine too little
-            if last or "timed out during startup" not in str(error):
-                raise
-            print(f"{way}: Ray has not started, once more", flush=True)
+    command = command_of(way, path, out, options.rule)
+    took = watched_with_ray(command, env=quiet, limit=options.limit)
     row = took._asdict() | {"way": way, "load": os.getloadavg()[0]}
     del row["output"]
     return row
@@ -196,6 +188,7 @@ def main() -> None:
     parser.add_argument("--rule", default="semdedup")
     parser.add_argument("--folder", type=Path, default=Path("build/bench/ray"))
     parser.add_argument("--save", type=Path, default=Path("build/bench/ray.json"))
+    parser.add_argument("--limit", type=float, default=290.0, help="seconds of one way")
     parser.add_argument("--ways", nargs="*", default=["recipe", *WAYS])
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--embeddings", type=Path, help=argparse.SUPPRESS)
@@ -206,16 +199,20 @@ def main() -> None:
         return
     options.folder.mkdir(parents=True, exist_ok=True)
     path = made(options.folder, options.rows, options.columns)
-    rows = []
+    told: dict[str, Any] = {"rows": options.rows, "columns": options.columns, "took": []}
+    if options.save.exists():
+        told = json.loads(options.save.read_text())
     for way in options.ways:
-        rows.append(run(way, path, options))
-        print(json.dumps(rows[-1]), flush=True)
-    found = {way: decisions(options.folder / folder_of(way)) for way in options.ways}
-    differ = {way: differing(found[options.ways[0]], its) for way, its in found.items()}
-    print(differ)
-    told = {"machine": machine(), "rows": options.rows, "columns": options.columns,
-            "rule": options.rule, "took": rows, "differ": differ}  # fmt: skip
-    write_text(options.save, json.dumps(told, indent=1))
+        row = run(way, path, options) | {"machine": machine()}
+        told["took"] = [its for its in told["took"] if its["way"] != way] + [row]
+        print(json.dumps(row), flush=True)
+        done = {
+            its["way"]: decisions(options.folder / folder_of(its["way"])) for its in told["took"]
+        }
+        truth = done.get("in memory", done[way])
+        told["differ"] = {name: differing(truth, its) for name, its in done.items()}
+        print(told["differ"], flush=True)
+        write_text(options.save, json.dumps(told, indent=1))
 
 
 if __name__ == "__main__":

@@ -60,6 +60,11 @@ def semdedup(x: Any, case: Case, **how: Any) -> Any:
     return mf.deduplicate(x, 0.95, labels=labels, threads=1, **how)
 
 
+def redundancy(x: Any, case: Case, **how: Any) -> Any:
+    """What meddel asks of clusters."""
+    return mf.redundancy(x, labels=labels_of(case.n, case.k), threads=1, **how)
+
+
 def greedy(x: Any, case: Case, **how: Any) -> Any:
     del case
     return mf.deduplicate(x, 0.95, rule="greedy", threads=1, **how)
@@ -161,7 +166,8 @@ def whole_clusters(operation: str, case: Case, budget: int) -> bool:
     """Whether each rank compares whole clusters."""
     if operation not in ("semdedup", "meddel") or case.workers == 1:
         return False
-    return planned(semdedup, case, budget).tries == 1
+    work = semdedup if operation == "semdedup" else redundancy
+    return planned(work, case, budget).tries == 1
 
 
 def summed(ranks: list[Row]) -> Row:
