@@ -27,10 +27,11 @@ from meddel_fast.arrays import (
 )
 from meddel_fast.common.progress import counted, metered
 from meddel_fast.reference import squared_norm
-from meddel_fast.sharded.checkpoint import Checkpoint, State
+from meddel_fast.sharded.checkpoint import Checkpoint
 from meddel_fast.sharded.fingerprint import Fingerprint
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import BLOCK, WORK, Float, Int, Parts, Settings
+from meddel_fast.sharded.records import State
 from meddel_fast.sharded.seeding import HELD, Seeding, block_sums, code_bytes
 
 _HELD = 64  # bytes an own row: <x, x>, label, distance, weight, and those that follow them
