@@ -155,7 +155,8 @@ class TorchGroup:
             raise LostRankError(
                 f"rank {self.rank} of {self.size} lost another rank, which has died, failed or not "
                 "answered in time (its own output says why): start the same again; embedding, "
-                f"pre-training and calls with a checkpoint go on from what is done. ({' '.join(str(error).split())[:200]})"
+                "pre-training and calls with a checkpoint go on from what is done. "
+                f"({' '.join(str(error).split())[:200]})"
             ) from error
 
 
