@@ -12,22 +12,23 @@ told by a warning of :mod:`logging`.
 
 from __future__ import annotations
 
-import io
 import logging
-import os
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from meddel_fast.common import atomic, files
+from meddel_fast.common.remote import objects
+from meddel_fast.common.remote import ranges as ranges_of
 from meddel_fast.common.remote.client import Info
-from meddel_fast.common.remote.connect import client
-from meddel_fast.common.remote.errors import RemoteChangedError, RemoteError, RemoteMissingError
-from meddel_fast.common.remote.ranges import AHEAD, RangeReader, read_ranges
-from meddel_fast.common.remote.retry import attempt
+from meddel_fast.common.remote.errors import RemoteChangedError, RemoteError
+from meddel_fast.common.remote.ranges import AHEAD, RangeReader
 from meddel_fast.common.urls import (
     StrPath,
     as_place,
+    is_inner,
     is_remote,
     join,
     local_path,
@@ -37,9 +38,34 @@ from meddel_fast.common.urls import (
 )
 
 __all__ = [
-    "AHEAD", "Listing", "RemoteChangedError", "RemoteError", "State", "StrPath", "as_place",
-    "exists", "is_folder", "is_remote", "join", "list_files", "listing", "local_path", "name_of",
-    "open_reader", "put_file", "read_bytes", "remove", "shown", "size", "state", "suffix_of",
+    "AHEAD",
+    "Listing",
+    "RemoteChangedError",
+    "RemoteError",
+    "State",
+    "StrPath",
+    "as_place",
+    "checks_reads",
+    "exists",
+    "forget",
+    "get_bytes",
+    "is_file",
+    "is_folder",
+    "is_remote",
+    "join",
+    "list_files",
+    "listing",
+    "local_path",
+    "name_of",
+    "open_reader",
+    "put_file",
+    "read_bytes",
+    "read_ranges",
+    "remove",
+    "shown",
+    "size",
+    "state",
+    "suffix_of",
     "write_bytes",
 ]  # fmt: skip
 
@@ -47,6 +73,8 @@ _LOG = logging.getLogger(__name__)
 
 State = tuple[int | str, ...]
 """What tells a file from another one, or from itself once written to."""
+
+write_bytes = atomic.write_bytes
 
 
 @dataclass(frozen=True)
@@ -69,34 +97,29 @@ class Listing:
 
 
 def exists(place: StrPath) -> bool:
-    """Tell whether there is a file, or a folder with something in it.
+    """Tell whether there is a file, or a folder (of a store: with something in it).
 
     Raises
     ------
-    RemoteError
+    OSError
         The store cannot be asked, or does not want to tell.
     """
+    return is_file(place) or is_folder(place)
+
+
+def is_file(place: StrPath) -> bool:
+    """Tell whether there is a file. Raises what :func:`exists` does."""
     place = as_place(place)
-    if not is_remote(place):
-        return Path(place).exists()
-    try:
-        _info(place)
-    except RemoteMissingError:
-        return is_folder(place)
-    return True
+    return objects.is_file(place) if is_remote(place) else Path(place).is_file()
 
 
 def is_folder(place: StrPath) -> bool:
-    """Tell whether there is a folder; a remote one is there when something is in it."""
+    """Tell whether there is a folder; a remote one is there when something is in it.
+
+    Raises what :func:`exists` does.
+    """
     place = as_place(place)
-    if not is_remote(place):
-        return Path(place).is_dir()
-    if place.startswith("http"):
-        return False
-    try:
-        return attempt(place, "listed", lambda: next(client(place).files(place), None)) is not None
-    except RemoteMissingError:
-        return False
+    return objects.is_folder(place) if is_remote(place) else Path(place).is_dir()
 
 
 def size(place: StrPath) -> int:
@@ -108,7 +131,7 @@ def size(place: StrPath) -> int:
         There is none.
     """
     place = as_place(place)
-    return _info(place).size if is_remote(place) else Path(place).stat().st_size
+    return objects.info(place).size if is_remote(place) else Path(place).stat().st_size
 
 
 def state(place: StrPath) -> State:
@@ -122,7 +145,7 @@ def state(place: StrPath) -> State:
     place = as_place(place)
     if not is_remote(place):
         return files.state(place)
-    info = _info(place)
+    info = objects.info(place)
     return info.size, info.tag
 
 
@@ -143,28 +166,43 @@ def read_bytes(place: StrPath, start: int = 0, stop: int | None = None) -> bytes
     if start < 0 or (stop is not None and stop < start):
         raise ValueError(f"start and stop must be 0 <= start <= stop, got {start} and {stop}")
     place = as_place(place)
-    if not is_remote(place):
-        with Path(place).open("rb") as file:
-            file.seek(start)
-            return file.read() if stop is None else file.read(stop - start)
-    info = _info(place)
-    end = info.size if stop is None else min(stop, info.size)
-    if end <= start:
-        return b""
-    out = bytearray(end - start)
-
-    def put(offset: int, data: bytes) -> None:
-        out[offset : offset + len(data)] = data
-
-    read_ranges(place, [(start, end)], info.tag, put)
-    return bytes(out)
+    if is_remote(place):
+        return objects.read(place, start, stop)
+    with Path(place).open("rb") as file:
+        file.seek(start)
+        return file.read() if stop is None else file.read(stop - start)
 
 
-def open_reader(place: StrPath) -> BinaryIO:
+def get_bytes(place: str, start: int = 0, stop: int | None = None) -> tuple[bytes, State]:
+    """Return the bytes [start, stop) of a remote file by one request, and its state if told.
+
+    For many small files or ranges, which :func:`read_bytes` would ask about first. The state is
+    empty where the answer does not tell it.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    OSError
+        It cannot be read.
+    """
+    data, info = objects.get(place, start, stop)
+    return data, ((info.size, info.tag) if info.size >= 0 and info.tag else ())
+
+
+def open_reader(place: StrPath, known: State | None = None) -> BinaryIO:
     """Open a file for reading, as a seekable binary file.
 
-    A remote one is read by ranges: little more than what is asked for, up to 16 MiB ahead where one
-    range follows the other. It is one object all through: once it is replaced, reading fails.
+    A remote one is read by ranges: little more than what is asked for, up to :data:`AHEAD` bytes
+    ahead where one range follows the other. It is one object all through: once it is replaced,
+    reading fails.
+
+    Parameters
+    ----------
+    place
+        The file.
+    known
+        What :func:`state` said of it just now, to save asking again.
 
     Raises
     ------
@@ -176,23 +214,52 @@ def open_reader(place: StrPath) -> BinaryIO:
     place = as_place(place)
     if not is_remote(place):
         return Path(place).open("rb")
-    return cast(BinaryIO, io.BufferedReader(RangeReader(place, _info(place)), 1 << 16))
+    return objects.reader(place, None if known is None else Info(int(known[0]), str(known[1])))
 
 
-def write_bytes(place: StrPath, data: bytes) -> None:
-    """Write a file, all of it or nothing; missing folders are made.
+def forget(file: BinaryIO) -> None:
+    """Let go of what a file of :func:`open_reader` has read ahead; it may still be read."""
+    raw = getattr(file, "raw", None)
+    if isinstance(raw, RangeReader):
+        raw.forget()
+
+
+def read_ranges(
+    place: StrPath,
+    ranges: Sequence[tuple[int, int]],
+    known: State,
+    put: Callable[[int, bytes], None],
+) -> None:
+    """Read ranges of a remote file, several requests at a time.
+
+    Parameters
+    ----------
+    place
+        The URL.
+    ranges
+        Each [start, stop), within the file.
+    known
+        What :func:`state` said of it.
+    put
+        Called as ``put(offset, data)`` in the order of the ranges; offset is that in all ranges,
+        laid one after the other.
 
     Raises
     ------
+    ValueError
+        The file is no longer the one that is known, or no longer there.
     OSError
-        It cannot be written; what was there is as it was.
+        It cannot be read.
     """
-    place = as_place(place)
-    if not is_remote(place):
-        atomic.write_bytes(place, data)
-        return
-    attempt(place, "written", lambda: client(place).write(place, data))
-    _check_size(place, len(data))
+    try:
+        ranges_of.read_ranges(as_place(place), ranges, str(known[1]), put)
+    except FileNotFoundError:
+        raise RemoteChangedError(f"{shown(place)} is no longer there") from None
+
+
+def checks_reads(place: StrPath) -> bool:
+    """Tell whether each read of a remote file fails once it is another one than was opened."""
+    return objects.checks_tag(as_place(place))
 
 
 def put_file(local: StrPath, place: StrPath) -> None:
@@ -206,28 +273,20 @@ def put_file(local: StrPath, place: StrPath) -> None:
         It cannot be written; what was there is as it was.
     """
     place = as_place(place)
-    if not is_remote(place):
-        import shutil
-
-        with atomic.atomic_path(place) as temporary:
-            shutil.copyfile(local, temporary)
+    if is_remote(place):
+        objects.upload(local, place)
         return
-    text = os.fspath(local)
-    wanted = Path(text).stat().st_size
-    attempt(place, "written", lambda: client(place).upload(place, text))
-    _check_size(place, wanted)
+    with atomic.atomic_path(place) as temporary:
+        shutil.copyfile(local, temporary)
 
 
 def remove(place: StrPath) -> None:
     """Remove a file; one that is not there is none to remove."""
     place = as_place(place)
-    if not is_remote(place):
+    if is_remote(place):
+        objects.remove(place)
+    else:
         Path(place).unlink(missing_ok=True)
-        return
-    try:
-        attempt(place, "removed", lambda: client(place).remove(place))
-    except RemoteMissingError:
-        return
 
 
 def list_files(place: StrPath) -> list[str]:
@@ -243,33 +302,21 @@ def listing(place: StrPath) -> Listing:
 
     Raises
     ------
-    RemoteError
+    OSError
         It cannot be listed; web servers (``http:``) have no listings.
     """
     place = as_place(place)
-    found = _remote_files(place) if is_remote(place) else _local_files(Path(place))
-    odd = sorted(name for name in found if _is_odd(name))
-    sizes = {name: found[name] for name in sorted(found) if not name.endswith("/")}
-    for name in odd:
-        sizes.pop(name, None)
+    found = objects.files(place) if is_remote(place) else _local_files(Path(place))
+    folders = [name for name in found if name == "" or name.endswith("/")]
+    odd = sorted(name for name in found.keys() - set(folders) if not is_inner(name))
+    left = set(folders) | set(odd)
     if odd:
         _LOG.warning(
             "%s: %d names that are no paths below a folder were left out, %r first",
             shown(place), len(odd), odd[0],
         )  # fmt: skip
-    return Listing(sizes, sum(n.endswith("/") for n in found) + ("" in found), tuple(odd))
-
-
-def _is_odd(name: str) -> bool:
-    parts = name.removesuffix("/").split("/")
-    return name != "" and bool({"", ".", ".."} & set(parts) or "\0" in name)
-
-
-def _remote_files(place: str) -> dict[str, int]:
-    try:
-        return attempt(place, "listed", lambda: dict(client(place).files(place)))
-    except RemoteMissingError:
-        return {}
+    sizes = {name: found[name] for name in sorted(found) if name not in left}
+    return Listing(sizes, len(folders), tuple(odd))
 
 
 def _local_files(folder: Path) -> dict[str, int]:
@@ -283,13 +330,3 @@ def _local_files(folder: Path) -> dict[str, int]:
             if path.is_file():
                 found[path.relative_to(folder).as_posix()] = path.stat().st_size
     return found
-
-
-def _info(place: str) -> Info:
-    return attempt(place, "read", lambda: client(place).info(place))
-
-
-def _check_size(place: str, wanted: int) -> None:
-    got = _info(place).size
-    if got != wanted:
-        raise RemoteError(f"{shown(place)} has {got} bytes after {wanted} were written")

@@ -24,10 +24,11 @@ SCHEMES = {
 """Kinds of URLs, and the library that reads each."""
 
 _OTHER_NAMES = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az"}
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(/{1,2})([^/].*)?", re.DOTALL)
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(/{1,2})(.*)", re.DOTALL)
 _IN_TEXT = re.compile(
     r"([a-z][a-z0-9+.-]*://)(?:[^\s/'\"<>]*@)?([^\s'\"<>?]*)(\?[^\s'\"<>]*)?", re.I
 )
+_FOLDED = re.compile(rf"\b({'|'.join([*SCHEMES, *_OTHER_NAMES])}):/(?=[^/\s])")
 
 
 def as_place(path: StrPath) -> str:
@@ -42,7 +43,7 @@ def as_place(path: StrPath) -> str:
     found = _URL.fullmatch(text)
     if found is None:
         return text
-    scheme, slashes, rest = found[1].lower(), found[2], found[3] or ""
+    scheme, slashes, rest = found[1].lower(), found[2], found[3]
     scheme = _OTHER_NAMES.get(scheme, scheme)
     if scheme not in SCHEMES:
         if slashes == "/":
@@ -50,7 +51,7 @@ def as_place(path: StrPath) -> str:
         known = ", ".join(f"{name}://" for name in SCHEMES if name != "memory")
         raise ValueError(f"a place must be a local path or one of {known}, got {scrubbed(text)}")
     place = f"{scheme}://{rest}"
-    if not rest:
+    if not rest or rest.startswith("/"):
         raise ValueError(f"{place} names no bucket and no host: wanted {scheme}://NAME/...")
     host = rest.partition("/")[0]
     if "@" in host and (scheme in ("s3", "gs", "http", "https") or ":" in host):
@@ -88,12 +89,17 @@ def join(place: StrPath, *names: str) -> str:
     """
     place = as_place(place)
     for name in names:
-        if name.startswith("/") or set(name.split("/")) & {"", ".", ".."}:
+        if not is_inner(name):
             raise ValueError(f"{shown(place)} is joined with names below it alone, got {name!r}")
     if not scheme_of(place):
         return os.path.join(place, *names)  # noqa: PTH118 - text in, text out
     before, mark, query = place.partition("?") if place.startswith("http") else (place, "", "")
     return "/".join([before.rstrip("/"), *names]) + mark + query
+
+
+def is_inner(name: str) -> bool:
+    """Tell whether a name, with "/" between folders, is that of something below a folder."""
+    return not (set(name.split("/")) & {"", ".", ".."} or "\0" in name)
 
 
 def name_of(path: StrPath) -> str:
@@ -123,6 +129,11 @@ def shown(path: StrPath) -> str:
 def scrubbed(text: str) -> str:
     """Return a text without the credentials and the queries of the URLs in it."""
     return _IN_TEXT.sub(lambda m: m[1] + m[2] + ("?..." if m[3] else ""), text)
+
+
+def unfolded(text: str) -> str:
+    """Return a text with the second slash of its URLs, which ``pathlib`` takes away."""
+    return _FOLDED.sub(r"\1://", text)
 
 
 def local_path(path: StrPath, what: str) -> Path:

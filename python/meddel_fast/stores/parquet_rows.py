@@ -14,14 +14,14 @@ import threading
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.arrays import SUPPORTED
 from meddel_fast.common.extras import needs
+from meddel_fast.common.places import AHEAD, forget, shown
 
 _KEPT = 4 << 20  # bytes: the row group read last stays, if it is not larger when decoded
 _BATCH = 1 << 18  # bytes of rows decoded at a time of a larger one
@@ -32,6 +32,15 @@ _TYPES = {"halffloat": "<f2", "float": "<f4", "double": "<f8", "int8": "|i1"}
 
 class Column:
     """A column of embeddings of one file.
+
+    Parameters
+    ----------
+    place
+        The file.
+    column
+        The column's name, or None for the only one.
+    file
+        The file opened, where `place` is a URL.
 
     Attributes
     ----------
@@ -47,21 +56,24 @@ class Column:
         length. What is only seen when rows are read is refused then, with the row.
     """
 
-    def __init__(self, path: Path, column: str | None) -> None:
+    def __init__(self, place: str, column: str | None, file: BinaryIO | None = None) -> None:
         pa = _arrow()
         with needs("benchmark"):
             import pyarrow.parquet as pq
 
-        self._name = str(path)
+        self._name, self._source = shown(place), file
         try:
             # Buffered, or a whole column of a row group is read at once.
             self._file = pq.ParquetFile(
-                path, memory_map=False, buffer_size=_BUFFER, pre_buffer=False
+                place if file is None else file,
+                memory_map=False,
+                buffer_size=_BUFFER,
+                pre_buffer=False,
             )
         except pa.ArrowInvalid as error:
-            raise ValueError(f"{path} is not a whole Parquet file: {error}") from error
+            raise ValueError(f"{self._name} is not a whole Parquet file: {error}") from error
         schema = self._file.schema_arrow
-        self._column = _choose(str(path), schema, column)
+        self._column = _choose(self._name, schema, column)
         lists = _storage(schema.field(self._column).type)
         self.dtype = np.dtype(_TYPES[str(lists.value_type)])
         metadata = self._file.metadata
@@ -81,7 +93,8 @@ class Column:
     @property
     def beside(self) -> int:
         """Bytes that reading takes beside the rows that it returns: pages, and what is decoded."""
-        return min(_MOST, (1 << 20) + 4 * self._longest * self.width * self.dtype.itemsize)
+        ahead = 0 if self._source is None else 2 * AHEAD
+        return ahead + min(_MOST, (1 << 20) + 4 * self._longest * self.width * self.dtype.itemsize)
 
     def fill(self, out: NDArray[Any], start: int) -> None:
         """Fill `out` with the rows from `start` on."""
@@ -98,6 +111,8 @@ class Column:
         with self._lock:
             self._group, self._batches = -1, iter(())
             self._ready = (0, np.empty((0, self.width), self.dtype))
+            if self._source is not None:
+                forget(self._source)
 
     def _decode(self, at: int) -> tuple[int, NDArray[Any]]:
         """Return decoded rows that hold row `at`, and the index of the first of them."""

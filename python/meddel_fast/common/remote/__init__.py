@@ -7,6 +7,7 @@
 ``s3``       the same of S3: conditional reads, checked and multipart uploads
 ``web``      the same of http: and https:, for reading
 ``connect``  the client of a URL; its library, its time limits, credentials from the environment
+``objects``  what is done with a URL, each tried again if need be
 ``ranges``   ranges read by several requests at a time, and a file object over them
 ===========  =====================================================================================
 """

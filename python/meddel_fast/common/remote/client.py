@@ -15,6 +15,8 @@ from meddel_fast.common.remote.errors import Passing, RemoteChangedError, Remote
 from meddel_fast.common.urls import shown
 
 _SILENCE = 30.0  # seconds that a request may take whatever its size
+UNKNOWN = 64 << 20
+"""Bytes that a file of unknown size is taken for, to limit the time."""
 _SLOWEST = 200_000  # bytes a second below which a transfer is taken for stuck
 
 _TAGS = ("etag", "ETag", "generation", "blob_id", "oid", "last_modified", "mtime", "created")
@@ -50,6 +52,8 @@ class Client:
         A file system of fsspec, which keeps no listings.
     """
 
+    checks_tag = False  # whether a read fails once the file has another tag
+
     def __init__(self, fs: Any) -> None:
         self.fs = fs
 
@@ -70,6 +74,14 @@ class Client:
         data: bytes = self.fs.cat_file(place, start=start, end=stop)
         return whole(place, data, stop - start)
 
+    def get(self, place: str, start: int, stop: int | None) -> tuple[bytes, Info]:
+        """Return a range, or all from `start`, and what the answer says of the whole file.
+
+        One request, of a file that nothing was asked about before. A size of -1 is not told.
+        """
+        data: bytes = self.fs.cat_file(place, start=start or None, end=stop)
+        return data, Info(-1 if start or stop is not None else len(data), "")
+
     def write(self, place: str, data: bytes) -> None:
         """Put a file, all of it or nothing."""
         self.fs.pipe_file(place, data)
@@ -78,12 +90,21 @@ class Client:
         """Put the content of a local file, all of it or nothing."""
         self.fs.put_file(local, place)
 
+    def check_writable(self, place: str) -> None:
+        """Say now what writing would say at the end; most stores tell nothing before."""
+
     def files(self, place: str) -> Iterator[tuple[str, int]]:
         """Give the files below a place, in any order: names relative to it, sizes in bytes."""
         top = self.fs._strip_protocol(place).rstrip("/") + "/"
         for path, about in self.fs.find(place, withdirs=False, detail=True).items():
             if path.startswith(top):
                 yield path[len(top) :], int(about.get("size") or 0)
+            elif f"{path}/" != top:  # a file is found at its own name
+                raise RemoteError(f"{shown(place)} cannot be listed: {path!r} is not below it")
+
+    def is_folder(self, place: str) -> bool:
+        """Tell whether there is something below a place."""
+        return bool(self.fs.isdir(place))
 
     def remove(self, place: str) -> None:
         """Remove a file."""
@@ -112,9 +133,25 @@ class ReadingClient(Client):
         """Refuse."""
         self.write(place, b"")
 
+    def check_writable(self, place: str) -> None:
+        """Refuse."""
+        self.write(place, b"")
+
     def remove(self, place: str) -> None:
         """Refuse."""
         raise RemoteError(f"{shown(place)} can only be read, not removed")
+
+
+class HubClient(ReadingClient):
+    """Files of the Hugging Face Hub."""
+
+    how = "write to this machine, and upload the folder with huggingface_hub"
+
+    def read(self, place: str, start: int, stop: int, tag: str) -> bytes:
+        """Return a range without the 5 MB that the library would read behind it."""
+        del tag
+        data: bytes = self.fs.cat_file(place, start=start, end=stop, cache_type="none")
+        return whole(place, data, stop - start)
 
 
 def whole(place: str, data: bytes, wanted: int) -> bytes:
@@ -127,6 +164,11 @@ def whole(place: str, data: bytes, wanted: int) -> bytes:
     if len(data) < wanted:
         raise Passing(f"{len(data)} bytes came of {wanted}")
     return data
+
+
+def byte_range(start: int, stop: int | None) -> str:
+    """Return the header ``Range`` of the bytes [start, stop), or of all from `start`."""
+    return f"bytes={start}-{'' if stop is None else stop - 1}"
 
 
 def same(place: str, got: str, wanted: str) -> None:

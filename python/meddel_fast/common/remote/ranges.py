@@ -84,7 +84,7 @@ def _requests() -> Pool:
 class RangeReader(io.RawIOBase):
     """A remote file as a file object: what is read one after the other is asked for ahead.
 
-    As many bytes are fetched ahead as were read in one go before, up to :data:`AHEAD`; a jump
+    Half as many bytes are fetched ahead as were read in one go before, up to :data:`AHEAD`; a jump
     begins anew. So readers of a few places get little more than these, and those who read all of a
     file wait for the network alone.
     """
@@ -131,8 +131,14 @@ class RangeReader(io.RawIOBase):
 
     def close(self) -> None:
         """Leave what is on its way."""
-        self._drop()
+        self.forget()
         super().close()
+
+    def forget(self) -> None:
+        """Drop what was read ahead."""
+        for _, _, future in self._flow:
+            future.cancel()
+        self._flow.clear()
 
     def _ask(self, wanted: int) -> None:
         """See to it that the first range of the flow holds the position, and others follow it."""
@@ -142,8 +148,8 @@ class RangeReader(io.RawIOBase):
         if at != self._last:
             self._begin = at
         if self._flow and self._flow[0][0] > at:
-            self._drop()
-        ahead = min(AHEAD, at - self._begin)
+            self.forget()
+        ahead = min(AHEAD, (at - self._begin) // 2)
         end = self._flow[-1][1] if self._flow else at
         if end - at >= max(1, ahead // 2):  # a few large requests, not a small one each time
             return
@@ -153,8 +159,3 @@ class RangeReader(io.RawIOBase):
             future = _requests().submit(read_part, self._place, end, stop, self._info.tag)
             self._flow.append((end, stop, future))
             end = stop
-
-    def _drop(self) -> None:
-        for _, _, future in self._flow:
-            future.cancel()
-        self._flow.clear()

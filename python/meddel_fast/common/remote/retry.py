@@ -25,7 +25,7 @@ _FIRST, _LONGEST = 0.2, 10.0  # seconds: the bounds of the pauses
 
 
 def patience() -> float:
-    """Return for how many seconds a request is made again: MEDDEL_REMOTE_PATIENCE, or 60.
+    """Return for how long a request that failed is made again: MEDDEL_REMOTE_PATIENCE, or 60 s.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def attempt(place: str, doing: str, request: Callable[[], T]) -> T:
     RemoteChangedError
         The object is another one than was wanted.
     """
-    limit, begun, tries = patience(), time.monotonic(), 0
+    limit, tries, failing = patience(), 0, 0.0
     while True:
         tries += 1
         try:
@@ -73,7 +73,8 @@ def attempt(place: str, doing: str, request: Callable[[], T]) -> T:
             if not can_pass(error):
                 raise explained(place, doing, error) from None
             reason = told(error)
-        spent = time.monotonic() - begun
+        failing = failing or time.monotonic()
+        spent = time.monotonic() - failing
         pause = min(_LONGEST, _FIRST * 2 ** min(tries - 1, 16)) * random.uniform(0.5, 1.0)
         if spent + pause > limit:
             raise RemoteError(

@@ -10,7 +10,15 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from meddel_fast.common.remote.client import Info, ReadingClient, same, time_limit, whole
+from meddel_fast.common.remote.client import (
+    UNKNOWN,
+    Info,
+    ReadingClient,
+    byte_range,
+    same,
+    time_limit,
+    whole,
+)
 from meddel_fast.common.remote.errors import Passing, RemoteError
 from meddel_fast.common.urls import shown
 
@@ -19,6 +27,8 @@ _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 class WebClient(ReadingClient):
     """Files at ``http:`` and ``https:``."""
+
+    checks_tag = True
 
     def info(self, place: str) -> Info:
         """Ask for the first byte, whose answer has the size of all."""
@@ -65,13 +75,36 @@ class WebClient(ReadingClient):
 
         return whole(place, self._wait(ask, stop - start), stop - start)
 
+    def get(self, place: str, start: int, stop: int | None) -> tuple[bytes, Info]:
+        """Ask for a range, or all from `start`, of whatever is there."""
+        part = "" if start == 0 and stop is None else byte_range(start, stop)
+
+        async def ask() -> tuple[bytes, Info]:
+            async with await self._get(place, part) as answer:
+                answer.raise_for_status()
+                if part and answer.status != 206:
+                    raise RemoteError(
+                        f"{shown(place)} cannot be read in parts, as its server ignores ranges: "
+                        "copy the file to this machine first"
+                    )
+                found = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+                data: bytes = await answer.read()
+                whole(place, data, int(answer.headers.get("Content-Length", len(data))))
+                return data, Info(int(found[3]) if found else len(data), _tag(answer))
+
+        return self._wait(ask, UNKNOWN if stop is None else stop - start)  # type: ignore[no-any-return]
+
     def files(self, place: str) -> Iterator[tuple[str, int]]:
         """Refuse: the protocol has no listings."""
         raise RemoteError(f"{shown(place)} cannot be listed: web servers have no lists of files")
 
+    def is_folder(self, place: str) -> bool:
+        """Return False: there are files alone."""
+        return False
+
     async def _get(self, place: str, wanted: str) -> Any:
         session = await self.fs.set_session()
-        headers = {"Range": wanted, "Accept-Encoding": "identity"}
+        headers = {"Accept-Encoding": "identity"} | ({"Range": wanted} if wanted else {})
         return session.get(self.fs.encode_url(place), headers=headers)
 
     def _wait(self, ask: Any, size: int) -> Any:
