@@ -2,8 +2,8 @@
 
 ``run STORE OUT``: every operation on a store, and some on the rows of each rank alone; every rank
 checks that all have the same results, rank 0 writes them. ``die STORE``: rank 1 is killed in the
-midst of the work. ``bad STORE``: rank 1 alone has a store with a NaN. ``leave STORE PLACE NAME``: rank
-1 is killed in the midst of an operation, after some saves.
+midst of the work. ``bad STORE``: rank 1 alone has a store with a NaN. ``leave STORE PLACE NAME``:
+rank 1 is killed in the midst of an operation, after some saves.
 """
 
 from __future__ import annotations
