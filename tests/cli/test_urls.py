@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,9 @@ from meddel_fast.common import places  # noqa: E402
 from meddel_fast.selectors import Selection  # noqa: E402
 
 
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[stores.Store]:
-    with stores.s3_server() as store:
-        stores.use(monkeypatch, store.url)
-        yield store
-
-
-def test_results_and_inputs_in_a_store(s3: stores.Store, cli: CliRunner, tmp_path: Path) -> None:
+def test_results_and_inputs_in_a_store(
+    s3_store: stores.Store, s3_proxy: stores.Proxy, cli: CliRunner, tmp_path: Path
+) -> None:
     x = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
     places.put_file(tmp_path / "x.npy", "s3://bucket/x.npy")
@@ -58,7 +52,7 @@ def test_results_and_inputs_in_a_store(s3: stores.Store, cli: CliRunner, tmp_pat
     )
     assert done.exit_code == 2
     assert "s3://bucket/x.npy is an input" in done.output
-    assert s3.uploads() == 0
+    assert s3_store.uploads() == 0
 
 
 COMMANDS: dict[str, Any] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +23,6 @@ pa = pytest.importorskip("pyarrow")
 import pyarrow.parquet as pq  # noqa: E402
 
 N, D = 3000, 48
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[stores.Store]:
-    with stores.s3_server() as store:
-        yield store
-
-
-@pytest.fixture
-def spoilt(server: stores.Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[stores.Proxy]:
-    with stores.proxy(server) as proxy:
-        stores.use(monkeypatch, proxy.url)
-        yield proxy
 
 
 @pytest.fixture
@@ -59,13 +45,13 @@ def save(kind: str, x: NDArray[Any], folder: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["npy", "parquet", "safetensors"])
 def test_rows_are_those_of_the_file(
-    kind: str, spoilt: stores.Proxy, x: NDArray[np.float32], tmp_path: Path
+    kind: str, s3_proxy: stores.Proxy, x: NDArray[np.float32], tmp_path: Path
 ) -> None:
     local = save(kind, x, tmp_path)
     place = f"s3://bucket/{tmp_path.name}/x.{kind}"
     places.put_file(local, place)
-    spoilt.sent = 0
-    spoilt.spoil = lambda method, path, number: "503" if number % 4 == 0 else ""
+    s3_proxy.sent = 0
+    s3_proxy.spoil = lambda method, path, number: "503" if number % 4 == 0 else ""
     store = mf.open_store(place)
     assert store.shape == (N, D)
     np.testing.assert_array_equal(store.rows(0, N), x)
@@ -73,27 +59,27 @@ def test_rows_are_those_of_the_file(
     some = np.array([5, 2999, 0, 5, 1400])
     np.testing.assert_array_equal(store.take(some), x[some])
     wanted = local.stat().st_size / 2 if kind == "parquet" else 2.1 * x.nbytes
-    assert spoilt.sent < wanted  # the Parquet file's other column is tenfold
-    spoilt.spoil = lambda method, path, number: ""
+    assert s3_proxy.sent < wanted  # the Parquet file's other column is tenfold
+    s3_proxy.spoil = lambda method, path, number: ""
     found = mf.deduplicate(store, 0.3)
     np.testing.assert_array_equal(found.keep, mf.deduplicate(x, 0.3).keep)
 
 
 def test_reading_takes_few_requests(
-    spoilt: stores.Proxy, x: NDArray[np.float32], tmp_path: Path
+    s3_proxy: stores.Proxy, x: NDArray[np.float32], tmp_path: Path
 ) -> None:
     places.put_file(save("npy", x, tmp_path), "s3://bucket/few.npy")
-    spoilt.requests.clear()
+    s3_proxy.requests.clear()
     store = mf.open_store("s3://bucket/few.npy")
-    assert spoilt.counts() == {"HEAD": 1, "GET": 1}
+    assert s3_proxy.counts() == {"HEAD": 1, "GET": 1}
     store.rows(0, N)
-    assert spoilt.counts() == {"HEAD": 1, "GET": 2}
+    assert s3_proxy.counts() == {"HEAD": 1, "GET": 2}
     store.take(np.arange(0, 300, 3))  # 57 kB: nearer to each other than a request is worth
-    assert spoilt.counts() == {"HEAD": 1, "GET": 3}
+    assert s3_proxy.counts() == {"HEAD": 1, "GET": 3}
 
 
 def test_a_store_that_changes_is_refused(
-    spoilt: stores.Proxy, server: stores.Store, x: NDArray[np.float32], tmp_path: Path
+    s3_proxy: stores.Proxy, s3_store: stores.Store, x: NDArray[np.float32], tmp_path: Path
 ) -> None:
     for kind in ("npy", "parquet"):
         local = save(kind, x, tmp_path)
@@ -101,7 +87,7 @@ def test_a_store_that_changes_is_refused(
         places.put_file(local, place)
         changed, removed = mf.open_store(place), mf.open_store(place)
         changed.rows(0, 5)
-        server.fill([f"changed.{kind}"], local.read_bytes()[:-1] + b"x")
+        s3_store.fill([f"changed.{kind}"], local.read_bytes()[:-1] + b"x")
         with pytest.raises(ValueError, match=rf"changed.{kind} has changed since it was opened"):
             changed.rows(2000, 2100)
         places.remove(place)
@@ -158,7 +144,7 @@ def put_shards(folder: str, x: NDArray[Any], numbers: list[int], key: str = "k")
 
 @pytest.mark.parametrize("scheme", ["path", "s3"])
 def test_a_folder_of_embeddings_goes_on(
-    scheme: str, spoilt: stores.Proxy, x: NDArray[np.float32], tmp_path: Path
+    scheme: str, s3_proxy: stores.Proxy, x: NDArray[np.float32], tmp_path: Path
 ) -> None:
     folder = f"s3://bucket/{tmp_path.name}" if scheme == "s3" else str(tmp_path / "e")
     put_shards(folder, x, [0, 2])
@@ -187,8 +173,8 @@ def test_a_folder_of_embeddings_goes_on(
 
 
 def test_a_store_that_does_not_answer_loses_no_shards(
-    spoilt: stores.Proxy,
-    server: stores.Store,
+    s3_proxy: stores.Proxy,
+    s3_store: stores.Store,
     x: NDArray[np.float32],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -196,21 +182,21 @@ def test_a_store_that_does_not_answer_loses_no_shards(
     put_shards(folder, x, [0, 1, 2])
     take_stock(folder, about(x), 3, fresh=True)
     monkeypatch.setenv("MEDDEL_REMOTE_PATIENCE", "0.1")
-    spoilt.spoil = lambda method, path, number: "503" if method == "GET" and INDEX in path else ""
+    s3_proxy.spoil = lambda method, path, number: "503" if method == "GET" and INDEX in path else ""
     with pytest.raises(places.RemoteError, match="503"):
         take_stock(folder, about(x), 3)
-    assert sum("silent/shard" in name for name in server.objects()) == 3
+    assert sum("silent/shard" in name for name in s3_store.objects()) == 3
 
 
 def test_each_shard_is_held_to_its_hash(
-    spoilt: stores.Proxy, server: stores.Store, x: NDArray[np.float32]
+    s3_proxy: stores.Proxy, s3_store: stores.Store, x: NDArray[np.float32]
 ) -> None:
     folder = "s3://bucket/hashed"
     put_shards(folder, x, [0, 1, 2])
     take_stock(folder, about(x), 3, fresh=True)
-    held = server.objects()["hashed/shard-00001.npy"]
+    held = s3_store.objects()["hashed/shard-00001.npy"]
     assert read_index(folder)["shards"][1]["sha256"] == hashlib.sha256(held).hexdigest()
-    server.fill(["hashed/shard-00001.npy"], held[:-1] + bytes([held[-1] ^ 1]))
+    s3_store.fill(["hashed/shard-00001.npy"], held[:-1] + bytes([held[-1] ^ 1]))
     store = mf.open_store(folder)
     np.testing.assert_array_equal(store.rows(0, 1000), x[:1000])
     with pytest.raises(ValueError, match=r"hashed/shard-00001.npy is damaged"):
@@ -220,14 +206,14 @@ def test_each_shard_is_held_to_its_hash(
     places.remove(f"{folder}/shard-00002.npy")
     with pytest.raises(FileNotFoundError, match=r"shard s3://bucket/hashed/shard-00002.npy"):
         mf.open_store(folder)
-    index = json.loads(server.objects()["hashed/index.json"])
+    index = json.loads(s3_store.objects()["hashed/index.json"])
     index["shards"][0]["name"] = "../x.npy"
-    server.fill(["hashed/index.json"], json.dumps(index).encode())
+    s3_store.fill(["hashed/index.json"], json.dumps(index).encode())
     with pytest.raises(ValueError, match="must list files of its own folder"):
         mf.open_store(folder)
 
 
-def test_manifests_and_selections(spoilt: stores.Proxy, x: NDArray[np.float32]) -> None:
+def test_manifests_and_selections(s3_proxy: stores.Proxy, x: NDArray[np.float32]) -> None:
     from meddel_fast.images.manifest import Manifest
     from meddel_fast.selectors.export import write_list
     from meddel_fast.selectors.selection import read_ids

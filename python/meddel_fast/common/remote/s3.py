@@ -47,8 +47,10 @@ class S3Client(Client):
     checks_tag = True
 
     def info(self, place: str) -> Info:
-        """Ask for the head of an object."""
+        """Ask for the head of an object; names that end in "/" are of folders."""
         bucket, key = _split(place)
+        if not key or key.endswith("/"):
+            raise FileNotFoundError(place)
         found = self._call("head_object", 0, Bucket=bucket, Key=key)
         return Info(int(found["ContentLength"]), str(found.get("ETag", "")))
 
@@ -211,6 +213,10 @@ class S3Client(Client):
             if not page.get("IsTruncated"):
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def is_folder(self, place: str) -> bool:
+        """Tell whether the first page of a listing has something."""
+        return next(self.files(place), None) is not None
 
     def remove(self, place: str) -> None:
         """Remove an object."""
