@@ -3,6 +3,7 @@
 ======================  ===========================================================================
 ``torchrun``            join the processes that torchrun started: one group for the kernels
                         (``group=`` of :mod:`meddel_fast.ops`), for embedding and for pre-training
+``export``              the kept images as a data set of their own, in others' layouts
 ======================  ===========================================================================
 
 What a group is to the kernels says :class:`meddel_fast.sharded.group.Group`; any class with these
