@@ -78,9 +78,9 @@ with s3.open("bucket/x.parquet", "rb") as opened:
         raise AssertionError("s3fs no longer notices")
 half = size // 2
 write(1)
-a = s3.cat_file("bucket/x.parquet", 0, half)
+a = s3.cat_file("bucket/x.parquet", start=0, end=half)
 write(2)
-b = s3.cat_file("bucket/x.parquet", half, size)
+b = s3.cat_file("bucket/x.parquet", start=half, end=size)
 mixed = pq.read_table(io.BytesIO(a + b))
 print("s3fs cat_file() in two ranges: values", values(mixed))
 assert values(mixed) == [1.0, 2.0]

@@ -28,9 +28,10 @@ def test_results_and_inputs_in_a_store(
 ) -> None:
     x = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
-    places.put_file(tmp_path / "x.npy", "s3://bucket/x.npy")
-    names = ["s3://bucket/x.npy", tmp_path / "x.npy"]
-    outs = ["s3://bucket/out", str(tmp_path)]
+    folder = f"s3://bucket/{tmp_path.name}"
+    places.put_file(tmp_path / "x.npy", f"{folder}/x.npy")
+    names = [f"{folder}/x.npy", tmp_path / "x.npy"]
+    outs = [f"{folder}/out", str(tmp_path)]
     told = []
     for x_name, out in zip(names, outs, strict=True):
         for command in (
@@ -43,7 +44,7 @@ def test_results_and_inputs_in_a_store(
             told.append(done.output.replace(out, "OUT"))
     assert told[:3] == told[3:]
     for name in ("keep.csv", "t.csv", "list.txt"):
-        assert places.read_bytes(f"s3://bucket/out/{name}") == (tmp_path / name).read_bytes()
+        assert places.read_bytes(f"{folder}/out/{name}") == (tmp_path / name).read_bytes()
     for budget in ("10%", "20%"):
         remote, local = (Selection.load(f"{out}/sel-{budget}.parquet") for out in outs)
         np.testing.assert_array_equal(remote.order, local.order)

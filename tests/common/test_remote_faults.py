@@ -17,7 +17,7 @@ import pytest
 from meddel_fast.common import places
 from meddel_fast.common.atomic import atomic_path
 from meddel_fast.common.hashes import sha256_file
-from meddel_fast.common.remote import ranges, s3
+from meddel_fast.common.remote import connect, ranges, s3
 from meddel_fast.common.remote.errors import RemoteDeniedError, RemoteMissingError
 
 pytest.importorskip("s3fs")
@@ -276,3 +276,14 @@ def test_a_killed_upload_shows_nothing(
     places.put_file(tmp_path / "x", "s3://bucket/killed")
     assert "was not finished: its parts were removed" in caplog.text
     assert s3_store.uploads() == 0
+
+
+def test_tags_that_are_no_md5_are_none_to_compare_with(
+    s3_proxy: stores.Proxy, s3_store: stores.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connect, "_clients", {})
+    s3_proxy.spoil = lambda method, path, number: "tag" if method == "PUT" else ""
+    for data in (b"first", b"second"):
+        places.write_bytes("s3://bucket/tagged", data)
+        assert s3_store.objects()["tagged"] == data
+    assert s3_proxy.counts()["PUT"] == 2

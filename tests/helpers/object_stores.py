@@ -125,7 +125,8 @@ class Proxy:
         do instead of passing it on. ``""`` passes it on, ``"503"`` (or another status) answers so,
         ``"reset"`` ends the connection, ``"half"`` sends half of the answer's body and ends it,
         ``"all"`` passes it on without its range, ``"lose"`` passes it on and ends the connection,
-        ``"wait 3"`` waits so many seconds first, ``"flip"`` passes another body on.
+        ``"wait 3"`` waits so many seconds first, ``"flip"`` passes another body on,
+        ``"tag"`` answers with an entity tag of its own.
     """
 
     url: str = ""
@@ -199,6 +200,8 @@ def proxy(store: Store) -> Iterator[Proxy]:
                 self.reset()
                 return
             told = {k: v for k, v in got.getheaders() if k.lower() not in _HOPS}
+            if wish == "tag":
+                told["ETag"] = '"0123456789abcdef0123456789abcdef"'
             length = got.getheader("Content-Length") if self.command == "HEAD" else None
             self.answer(got.status, told, data, length, half=wish == "half")
 
