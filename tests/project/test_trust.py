@@ -22,6 +22,7 @@ EXCEPTIONS = {
     ("benchmark/machine.py", "system"),  # platform.system: which one this is
 }
 NETWORK = {"socket", "urllib", "http", "requests", "httpx", "aiohttp", "ftplib", "smtplib"}
+NETWORK |= {"fsspec", "s3fs", "gcsfs", "adlfs"}  # in one folder, where a URL leads alone
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
@@ -85,7 +86,7 @@ def test_the_hub_is_asked_only_where_offline_is_false() -> None:
             if isinstance(node, ast.Import | ast.ImportFrom):
                 named = {alias.name.split(".")[0] for alias in node.names}
                 named.add((getattr(node, "module", "") or "").split(".")[0])
-                assert not named & NETWORK, place
+                assert not named & NETWORK or place.startswith("common/remote/"), place
             if isinstance(node, ast.FunctionDef):
                 both = [*node.args.args, *node.args.kwonlyargs]
                 given = [None] * (len(node.args.args) - len(node.args.defaults))

@@ -64,6 +64,7 @@ _PASSING = {
     "ResponseParserError", "ProxyConnectionError", "SSLError", "ConnectError", "ReadError",
     "ReadTimeout", "ConnectTimeout", "RemoteProtocolError", "WriteError", "ServiceRequestError",
     "ServiceResponseError", "TransportError", "ChunkedEncodingError", "Passing", "TimeoutError",
+    "FlexibleChecksumError",
 }  # fmt: skip
 """By name: the libraries that define them need not be there."""
 
