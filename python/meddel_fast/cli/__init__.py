@@ -11,6 +11,7 @@ Every command but ``run`` and ``info`` works in two ways: on files given as argu
 ``embed``                       ``embed``
 ``select``, ``selection_file``  ``select``; a saved selection as other lists, ``select --from``
 ``audit``                       ``audit``: what a selection kept of each site, patient, class
+``export``                      ``export``: the kept images for other programs
 ``dedup``                       ``dedup``: near duplicates at a threshold, or at many
 ``hierarchy``                   ``hierarchy``: a tree of clusters for balanced selections
 ``probe``                       ``probe``
@@ -51,6 +52,7 @@ from meddel_fast.cli.data import data
 from meddel_fast.cli.dedup import dedup
 from meddel_fast.cli.embed import embed
 from meddel_fast.cli.evaluate import evaluate
+from meddel_fast.cli.export import export
 from meddel_fast.cli.hierarchy import hierarchy
 from meddel_fast.cli.index import app as index
 from meddel_fast.cli.leaderboard import leaderboard
@@ -77,6 +79,7 @@ for command in (
     select,
     dedup,
     audit,
+    export,
     hierarchy,
     probe,
     pretrain,

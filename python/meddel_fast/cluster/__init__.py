@@ -13,6 +13,7 @@
 ``ray_engine``          a Ray cluster
 ``ray_shards``          its actors that embed
 ``ray``                 the operations on a Ray cluster, of data sets of Ray Data or of stores
+``export``              the kept images as a data set of their own, in others' layouts
 ======================  ===========================================================================
 
 :func:`join_group`, of :mod:`meddel_fast.sharded.torchrun`, joins the processes that torchrun
