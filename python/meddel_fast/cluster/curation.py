@@ -25,8 +25,9 @@ from meddel_fast.cluster.record import Record
 from meddel_fast.cluster.shards import ShardJob, shards_state
 from meddel_fast.cluster.source import ImageSource, RowSource, counts
 from meddel_fast.common import places
-from meddel_fast.common.files import Progress, StrPath
+from meddel_fast.common.files import Progress
 from meddel_fast.common.lock import lock
+from meddel_fast.common.urls import StrPath
 from meddel_fast.images.manifest import Manifest
 from meddel_fast.selectors import Selection
 from meddel_fast.stores.embedding_files import (
@@ -315,8 +316,10 @@ class _Curation:
         return self._manifest
 
     def _embedder(self) -> Embedder:
+        """Load the encoder; for Ray's actors to be compared with, which have the GPUs."""
         if self._loaded is None:
-            self._loaded = Embedder(**self._plan.embedder)
+            here = {"device": "cpu"} if self._plan.engine == "ray" else {}
+            self._loaded = Embedder(**{**self._plan.embedder, **here})
         return self._loaded
 
     def _do(

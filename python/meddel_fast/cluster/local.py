@@ -97,7 +97,12 @@ class LocalEngine:
     ) -> DeduplicateResult:
         """See `engine.Engine`."""
         return deduplicate(
-            rows.open(self._memory), threshold, rule=rule, threads=self._threads, progress=progress
+            rows.open(self._memory),
+            threshold,
+            rule=rule,
+            checkpoint=checkpoint,
+            threads=self._threads,
+            progress=progress,
         )
 
     def select(

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from meddel_fast.arrays import check_choice, check_float, check_int
-from meddel_fast.cluster.record import check_place
+from meddel_fast.cluster.record import KIND
 from meddel_fast.cluster.source import ImageSource, RowSource, check_splits, find_source
 from meddel_fast.common import places
-from meddel_fast.common.files import StrPath
+from meddel_fast.common.outputs import check_folder
+from meddel_fast.common.urls import StrPath
 from meddel_fast.selectors import METHODS, check_options
 from meddel_fast.selectors.method import HOW, PER_SAMPLE
 from meddel_fast.sharded.memory import check_memory
@@ -71,9 +72,10 @@ class Plan:
         self._check_engine()
         check_splits(self.split)
         check_int("batch_size", self.batch_size, 1)
+        check_choice("precision", self.precision, ("fp32", "bf16"))
         source = find_source(self.source)
         folder = [self.encoder] if self.encoder is not None and self.has_folder else []
-        check_place(self.out, [self.source, *folder])
+        check_folder(self.out, KIND, [self.source, *folder], remote=True)
         if isinstance(source, ImageSource) and self.encoder is None:
             raise ValueError(_ENCODER)
         if isinstance(source, RowSource):

@@ -15,7 +15,7 @@ from meddel_fast._version import __version__
 from meddel_fast.common import places
 from meddel_fast.common.atomic import plain
 from meddel_fast.common.hashes import sha256_file, sha256_json
-from meddel_fast.common.outputs import FolderKind, check_folder
+from meddel_fast.common.outputs import folder_with
 from meddel_fast.common.untrusted import check_fields
 
 NAME = "curate.json"
@@ -25,39 +25,7 @@ _WANTED = "record of a curation"
 _SERIES = ".".join(__version__.split(".")[:2])
 
 
-def _is_ours(folder: Path) -> bool:
-    return (folder / NAME).is_file()
-
-
-KIND = FolderKind("a place of curate", _is_ours)
-
-
-def check_place(out: str, inputs: list[str]) -> None:
-    """Refuse a place that holds something else, or that an input lies in; before any work.
-
-    Raises
-    ------
-    ValueError, FileExistsError, OSError
-        As :func:`meddel_fast.common.outputs.check_folder`.
-    """
-    if not places.is_remote(out):
-        check_folder(out, KIND, [place for place in inputs if not places.is_remote(place)])
-        return
-    below = [place for place in inputs if _lies_in(place, out) or _lies_in(out, place)]
-    if below:
-        raise ValueError(f"{out} is or holds the input {below[0]}, or lies in it: choose another")
-    there = places.list_files(out)
-    if there and NAME not in there:
-        raise FileExistsError(
-            f"{out} is not empty and is not {KIND.name}, it holds {', '.join(there[:3])}: "
-            "choose another place"
-        )
-
-
-def _lies_in(place: str, other: str) -> bool:
-    return f"{places.as_place(place).rstrip('/')}/".startswith(
-        f"{places.as_place(other).rstrip('/')}/"
-    )
+KIND = folder_with("a place of curate", NAME)
 
 
 class Record:
@@ -91,7 +59,8 @@ class Record:
         self.again: list[dict[str, str]] = found.get("again", [])
         if found and found["source"] != about["source"]:
             raise ValueError(
-                f"{out} holds what was curated of {found['source']}, not of {about['source']}: "
+                f"{places.shown(out)} holds what was curated of {places.shown(found['source'])}, "
+                f"not of {places.shown(str(about['source']))}: "
                 "choose another place"
             )
 

@@ -13,6 +13,7 @@ from meddel_fast.common import places
 from meddel_fast.common.extras import needs
 from meddel_fast.common.files import Progress
 from meddel_fast.common.hashes import sha256_json
+from meddel_fast.common.remote_path import path_of
 from meddel_fast.common.untrusted import read_parquet, read_parquet_schema
 from meddel_fast.images.left_out import reason_kind
 from meddel_fast.images.manifest import KIND as MANIFEST
@@ -88,7 +89,7 @@ class ImageSource:
 
         Nobody is to be dealt a split where no list gives any.
         """
-        root = Path(self.place)
+        root = path_of(self.place)
         if not has_images(root) and not are_shards(root):
             parts = {
                 part for name in places.list_files(self.place) for part in name.split("/")[:-1]

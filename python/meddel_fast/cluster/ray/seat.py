@@ -70,7 +70,8 @@ class Seat:
     @property
     def how(self) -> dict[str, Any]:
         """What operations and selectors are told of the work beside their options."""
-        return {"group": self.group, "memory": self.memory, "threads": self.threads}
+        how = {"group": self.group, "memory": self.memory, "threads": self.threads}
+        return how | {"checkpoint": self.checkpoint}
 
     @property
     def own(self) -> slice:
