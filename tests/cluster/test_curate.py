@@ -287,3 +287,34 @@ def test_splits_of_a_manifest(base: Path, tmp_path: Path) -> None:
     assert not any(name.startswith("b/") for name in found.ids)
     with pytest.raises(ValueError, match="no image is of val, they are of"):
         curate(tmp_path / "m.parquet", tmp_path / "two", **{**options, "split": "val"})
+
+
+def test_places_by_url(base: Path, tmp_path: Path) -> None:
+    """Images and results in an object store, here one in this process's memory."""
+    from meddel_fast.common import places
+
+    where = f"memory://{tmp_path.name}"
+    for path in (base / "pictures").rglob("*.png"):
+        places.put_file(path, places.join(where, *path.relative_to(base).parts))
+    source, out = places.join(where, "pictures"), places.join(where, "out")
+    given = {**OPTIONS, "encoder": base / "encoder"}
+    found = curate(source, out, **given)
+    for name in ("duplicates.parquet", "selection.parquet", "embeddings/shard-00003.npy"):
+        assert (
+            places.read_bytes(places.join(out, *name.split("/")))
+            == (base / "whole" / name).read_bytes()
+        )
+    wanted = [line.rpartition("/pictures/")[2] for line in lines(base / "whole")]
+    kept = places.read_bytes(places.join(out, "kept.txt")).decode().splitlines()
+    assert kept == [f"{source}/{name}" for name in wanted]
+    assert found.record["again"] == []
+    assert curate(source, out, **given).record["again"] == []
+    places.remove(places.join(out, "selection.parquet"))
+    told = curate(source, out, **given).record["again"]
+    assert [one["what"] for one in told] == ["begun again: selection.parquet is missing"]
+    with pytest.raises(FileExistsError, match="is not a place of curate"):
+        curate(base / "pictures", places.join(where, "pictures"), **given)
+
+
+def lines(place: Path) -> list[str]:
+    return (place / "kept.txt").read_text().splitlines()

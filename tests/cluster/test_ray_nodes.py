@@ -34,12 +34,13 @@ def test_a_node_dies(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         rows = [{"id": int(i), "embedding": X[i]} for i in order]
         source = BlockRows(ray.data.from_items(rows, override_num_blocks=4))
         with Workers(source, 3, **how) as workers:
-            work = dying(DEDUPLICATE, 7, tmp_path / "mark", rank=away(workers), how=node)
+            rank = away(workers)
+            work = dying(DEDUPLICATE, 7, tmp_path / "mark", rank=rank, how=node)
             found = workers.run(work, threshold=0.98, rule="greedy").table()
             lost = [its.rank for its in workers.report.recoveries]
     wanted = mf.deduplicate(X, 0.98, rule="greedy")
     assert found["id"].to_pylist() == [*range(len(X))]
     assert found["keep"].to_pylist() == wanted.keep.tolist()
     assert found["representative"].to_pylist() == wanted.representative.tolist()
-    assert len(lost) == 1
+    assert lost == [rank]
     assert "shares node" in caplog.text

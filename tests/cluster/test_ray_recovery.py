@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dying_works import DyingSource, dying, process_always, rendezvous, stop
+from dying_works import EXCHANGE, DyingSource, LosingRows, dying, process_always, rendezvous, stop
 from sharded_cases import sample
 
 import meddel_fast as mf
@@ -98,6 +98,15 @@ def test_a_process_that_stops(cluster: Any, path: str, tmp_path: Path) -> None:
         assert_decided(found, mf.deduplicate(X, 0.98))
         (lost,) = workers.report.recoveries
         assert (lost.rank, lost.why) == (1, "no answer within 8 s")
+
+
+def test_blocks_that_are_lost(cluster: Any, caplog: pytest.LogCaptureFixture) -> None:
+    source = LosingRows()
+    with Workers(source, 2, **HOW) as workers:
+        workers.run(EXCHANGE, rounds=2)
+        assert [its.why for its in workers.report.recoveries] == ["a block is gone"]
+    assert source.prepared == 2
+    assert "exchange: the data set is run again, for lost blocks of it" in caplog.text
 
 
 def test_one_that_dies_again_and_again(cluster: Any, path: str, tmp_path: Path) -> None:

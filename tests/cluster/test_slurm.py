@@ -21,7 +21,7 @@ from meddel_fast.selectors import Selection
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# One node's srun runs the command; that of several runs it once a node, and fails as the worst does.
+# Runs the command once a node, as that node's; fails as the worst does.
 SRUN = """#!/bin/bash
 count=$SLURM_JOB_NUM_NODES
 while [[ $1 == --* ]]; do
@@ -60,7 +60,9 @@ def submit(tmp_path: Path, script: str, *words: object) -> str:
         (fakes / name).write_text(text)
         (fakes / name).chmod(0o755)
     here = Path(sys.executable).parent
-    (fakes / "torchrun").write_text(f'#!/bin/bash\nexec {sys.executable} -m torch.distributed.run "$@"\n')
+    (fakes / "torchrun").write_text(
+        f'#!/bin/bash\nexec {sys.executable} -m torch.distributed.run "$@"\n'
+    )
     (fakes / "torchrun").chmod(0o755)
     environment = {
         "PATH": f"{fakes}:{here}:{os.environ['PATH']}", "SLURM_JOB_ID": str(os.getpid()),

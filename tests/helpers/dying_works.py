@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 
+from meddel_fast.cluster.ray.blocks import LostBlocksError
 from meddel_fast.cluster.ray.seat import Seat, Work
 from meddel_fast.cluster.ray.sources import Part
 from meddel_fast.stores.store import LocalRows
@@ -145,6 +146,21 @@ class NoRows:
 
     def open(self, rank: int, size: int, patience: float) -> Part:
         return Part(LocalRows(np.empty((0, 1))), 0, 0)
+
+
+class LosingRows(NoRows):
+    """Such a source, whose blocks are lost until it is prepared again."""
+
+    prepared = 0
+
+    def prepare(self, size: int) -> int:
+        self.prepared += 1
+        return 0
+
+    def open(self, rank: int, size: int, patience: float) -> Part:
+        if self.prepared < 2 and rank == 0:
+            raise LostBlocksError("a block is gone")
+        return super().open(rank, size, patience)
 
 
 def _nothing(seat: Seat, result: Any, **options: Any) -> Any:

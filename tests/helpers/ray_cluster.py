@@ -17,7 +17,7 @@ import ray.data
 from ray.cluster_utils import Cluster
 
 STORE = 100 << 20  # bytes of the object store of a node
-_QUICK = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}  # a death is seen
+_QUICK = {"health_check_period_ms": 500, "health_check_failure_threshold": 8}  # a death is seen
 
 
 @contextlib.contextmanager

@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from meddel_fast.sharded.torchrun import own_device as own_device
 
 _FROM = {
-    "Curated": "meddel_fast.cluster.curation",
-    "LostRankError": "meddel_fast.sharded.group",
-    "TorchGroup": "meddel_fast.sharded.torchrun",
-    "curate": "meddel_fast.cluster.curation",
-    "join_group": "meddel_fast.sharded.torchrun",
-    "own_device": "meddel_fast.sharded.torchrun",
+    "Curated": "cluster.curation",
+    "LostRankError": "sharded.group",
+    "TorchGroup": "sharded.torchrun",
+    "curate": "cluster.curation",
+    "join_group": "sharded.torchrun",
+    "own_device": "sharded.torchrun",
 }
 
 __all__ = [
@@ -56,4 +56,4 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("meddel_fast.cluster.ray")
     if name not in _FROM:
         raise AttributeError(f"module 'meddel_fast.cluster' has no attribute {name!r}")
-    return getattr(importlib.import_module(_FROM[name]), name)
+    return getattr(importlib.import_module(f"meddel_fast.{_FROM[name]}"), name)

@@ -316,8 +316,10 @@ class _Curation:
         return self._manifest
 
     def _embedder(self) -> Embedder:
+        """Load the encoder; for Ray's actors to be compared with, which have the GPUs."""
         if self._loaded is None:
-            self._loaded = Embedder(**self._plan.embedder)
+            here = {"device": "cpu"} if self._plan.engine == "ray" else {}
+            self._loaded = Embedder(**{**self._plan.embedder, **here})
         return self._loaded
 
     def _do(

@@ -72,6 +72,7 @@ class Plan:
         self._check_engine()
         check_splits(self.split)
         check_int("batch_size", self.batch_size, 1)
+        check_choice("precision", self.precision, ("fp32", "bf16"))
         source = find_source(self.source)
         folder = [self.encoder] if self.encoder is not None and self.has_folder else []
         check_folder(self.out, KIND, [self.source, *folder], remote=True)

@@ -91,8 +91,8 @@ class Crew:
             )  # fmt: skip
         if self.rendezvous is None:
             here = ray.get_runtime_context().get_node_id()
-            near = NodeAffinitySchedulingStrategy(here, soft=True)
-            self.rendezvous = self._meeting.options(scheduling_strategy=near).remote(self.size)
+            on = NodeAffinitySchedulingStrategy(here, soft=False)  # whose end is the driver's too
+            self.rendezvous = self._meeting.options(scheduling_strategy=on).remote(self.size)
         return missing
 
     def begin(self, attempt: int) -> bool:

@@ -29,7 +29,7 @@ def _deduplicate_all(seat: Seat, threshold: float, **options: Any) -> Any:
     if labels is not None and labels.dtype.kind == "U":
         labels = np.unique(labels, return_inverse=True)[1]
     given = {**options, "labels": labels, "order": order}
-    return tuple(_deduplicate(seat.rows, threshold, **given, **_how(seat)))
+    return tuple(_deduplicate(seat.rows, threshold, **given, **seat.how))
 
 
 def _deduplicate_own(seat: Seat, result: Any, threshold: float, **options: Any) -> Answer:
@@ -44,7 +44,7 @@ def _deduplicate_own(seat: Seat, result: Any, threshold: float, **options: Any) 
 
 def _kmeans_all(seat: Seat, k: int, **options: Any) -> Any:
     weight = seat.whole("sample_weight", options.get("sample_weight"))
-    return tuple(_kmeans(seat.rows, k, **{**options, "sample_weight": weight}, **_how(seat)))
+    return tuple(_kmeans(seat.rows, k, **{**options, "sample_weight": weight}, **seat.how))
 
 
 def _kmeans_own(seat: Seat, result: Any, k: int, **options: Any) -> Answer:
@@ -61,7 +61,7 @@ def _kcenter_all(seat: Seat, k: int | None, **options: Any) -> Any:
         given["selected"] = seat.numbers("selected", given["selected"])
     if "start" in given:
         given["start"] = int(seat.numbers("start", [given["start"]])[0])
-    return tuple(_kcenter_greedy(seat.rows, k, **given, **_how(seat)))
+    return tuple(_kcenter_greedy(seat.rows, k, **given, **seat.how))
 
 
 def _kcenter_own(seat: Seat, result: Any, k: int | None, **options: Any) -> Answer:
@@ -113,11 +113,6 @@ DEDUPLICATE = Work("deduplicate", _deduplicate_all, _deduplicate_own)
 KMEANS = Work("kmeans", _kmeans_all, _kmeans_own)
 KCENTER = Work("kcenter_greedy", _kcenter_all, _kcenter_own)
 SELECT = Work("select", _select_all, _select_own)
-
-
-def _how(seat: Seat) -> dict[str, Any]:
-    """Return what an operation is told; selectors keep no checkpoints."""
-    return {**seat.how, "checkpoint": seat.checkpoint}
 
 
 def _table(seat: Seat, columns: dict[str, Any]) -> Any:
