@@ -17,6 +17,7 @@ from sharded_cases import OPERATIONS, sample, whole
 
 from meddel_fast.cluster import join_group
 from meddel_fast.sharded import SoloGroup
+from meddel_fast.stores.store import open_store
 
 HERE = Path(__file__).resolve().parents[1] / "helpers"
 SCRIPT = str(HERE / "sharded_ranks.py")
@@ -84,6 +85,27 @@ def test_a_rank_that_dies_ends_the_others(path: str) -> None:
     assert survivor == 1
     assert "LostRankError: rank 0 of 2 lost another rank, which has died, failed or not" in said
     assert time.monotonic() - begun < 110  # before the time that it would have waited for an answer
+
+
+@pytest.mark.parametrize("name", ["kmeans from init", "redundancy"])
+def test_a_call_goes_on_after_a_kill(
+    path: str,
+    tmp_path: Path,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Rank 1 of two is killed while it saves for the third time; one process goes on."""
+    caplog.set_level("INFO")
+    monkeypatch.setenv("MEDDEL_CHECKPOINT_EVERY", "0")
+    place = str(tmp_path / "place")
+    (survivor, said), (killed, _) = two_ranks("leave", path, place, name)
+    assert (survivor, killed) == (1, -9), said
+    found = OPERATIONS[name](open_store(path), memory=20_000_000, checkpoint=place)
+    assert_same(found, whole(name, "float16"))
+    done = {"kmeans from init": "{'iterations': 1,", "redundancy": "{'rounds': 1}"}[name]
+    assert f"goes on from its state: {done}" in caplog.text
+    assert list(Path(place).iterdir()) == []
 
 
 def test_what_one_rank_finds_all_say(path: str) -> None:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from dying_works import EXCHANGE, WAIT, NoRows
+from frames import TINY, blob_frames
 from sharded_cases import LABELS, ORDER, WEIGHTS, sample
 
 import meddel_fast as mf
@@ -24,7 +32,9 @@ from meddel_fast.cluster.ray import (
     StoreRows,
     Workers,
     deduplicate,
+    embed,
 )
+from meddel_fast.cluster.ray.embedding import _Embed
 from meddel_fast.cluster.ray.works import DEDUPLICATE, KCENTER, KMEANS, SELECT
 
 HOW: dict[str, Any] = {"memory": "100MB", "wait": 0.5}
@@ -143,6 +153,106 @@ def test_five_workers_and_a_few_rows() -> None:
         assert_equal(found["representative"], ids[wanted.representative])
 
 
+def test_the_store_does_not_fill_up() -> None:
+    """600 MB and more go through stores of 100 MB; of each array all have had nothing stays."""
+    with Workers(NoRows(), 3, **HOW) as workers:
+        workers.run(EXCHANGE, rounds=100)
+        sent = 100 * (1 << 20)
+        assert sum(workers.report.sent) == 2 * (3 * sent + sent) + 3 * 2
+        assert taken() < 20 << 20
+
+
+def taken() -> float:
+    """Bytes of the nodes' object stores that are in use."""
+    name = "object_store_memory"
+    time.sleep(2)  # nodes tell it once a second
+    return float(ray.cluster_resources()[name] - ray.available_resources()[name])
+
+
+def test_an_interrupt_ends_all(tmp_path: Path) -> None:
+    def interrupt() -> None:
+        while len(list(tmp_path.iterdir())) < 2:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with Workers(NoRows(), 2, **HOW) as workers, pytest.raises(KeyboardInterrupt):
+        workers.run(WAIT, folder=tmp_path)
+    processes = [Path("/proc", its.name) for its in tmp_path.iterdir()]
+    assert len(processes) == 2
+    while any(its.exists() for its in processes):  # the test's time is limited
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, str, np.ndarray]:
+    """A manifest, an encoder, and what one process makes of them."""
+    from meddel_fast.training.embed import embed as embed_alone
+    from meddel_fast.training.untrained import write_untrained
+
+    folder = tmp_path_factory.mktemp("images")
+    manifest = blob_frames(folder / "blobs")
+    encoder = folder / "encoder"
+    write_untrained(encoder, TINY, device="cpu")
+    how: dict[str, Any] = {"batch_size": 5, "device": "cpu", "workers": 1}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        found = embed_alone(manifest, encoder, folder / "out", **how).array
+    finally:
+        torch.set_num_threads(threads)
+    return manifest, str(encoder), found
+
+
+def test_images_in_any_order(images: tuple[Any, str, np.ndarray], tmp_path: Path) -> None:
+    manifest, encoder, wanted = images
+    paths = [str(path) for path in manifest.image_paths()]
+    broken = tmp_path / "half.png"
+    broken.write_bytes(Path(paths[0]).read_bytes()[:100])
+    rows = [{"id": i, "path": path} for i, path in enumerate([*paths, str(broken), "/none.png"])]
+    rows = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
+    ds = ray.data.from_items(rows, override_num_blocks=2)
+    made = embed(ds, encoder, batch_size=5, broken="mark", workers=1).materialize()
+    found = {row["id"]: row for row in made.take_all()}
+    for i, row in enumerate(wanted):
+        np.testing.assert_array_equal(found[i]["embedding"], row)
+        assert found[i]["broken"] is None
+    assert [found[i]["embedding"] for i in (12, 13)] == [None, None]
+    assert str(broken) in found[12]["broken"]
+    assert "/none.png" in found[13]["broken"]
+    with pytest.raises(ValueError, match=r"must not be null, got null for id 1[23]"):
+        BlockRows(made).prepare(1)
+    table = rows_of(made)
+    whole = ray.data.from_arrow(table.filter(table["broken"].is_null()))
+    decided = rows_of(deduplicate(whole, 0.9999, workers=1, **HOW))
+    assert_equal(decided["keep"], mf.deduplicate(wanted, 0.9999).keep)
+
+
+def test_contents_of_images(images: tuple[Any, str, np.ndarray]) -> None:
+    manifest, encoder, wanted = images
+    contents = [path.read_bytes() for path in manifest.image_paths()]
+    how = {"image": "bytes", "id": "id", "embedding": "embedding", "cpus": 1, "batch_size": 5}
+    actor = _Embed(encoder, mark=False, **how)
+    made = actor(pa.table({"id": [*range(12)], "bytes": contents}))
+    assert_equal(np.stack(made["embedding"].to_numpy()), wanted)
+    assert made.column_names == ["id", "bytes", "embedding"]
+    for content, said in ((None, "there is none"), (b"", "empty file"), (b"no image", "id 'b'")):
+        with pytest.raises(ValueError, match=rf"the image of id 'b' is broken: .*{said}|{said}"):
+            actor(pa.table({"id": ["a", "b"], "bytes": [contents[0], content]}))
+
+
+def test_what_embed_refuses() -> None:
+    ds = ray.data.from_items([{"id": 1, "path": "x.png"}])
+    with pytest.raises(ValueError, match="ds has no column 'image', got id, path"):
+        embed(ds, "encoder", image="image")
+    with pytest.raises(ValueError, match="broken must be one of"):
+        embed(ds, "encoder", broken="skip")
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        embed(ds, "encoder", batch_size=0)
+    with pytest.raises(TypeError, match=r"ds must be a ray.data.Dataset, got list"):
+        embed([], "encoder")
+
+
 def bad(column: str, value: Any, ids: Any = None) -> Any:
     """A data set of two blocks, a row of which has this in place of what it should have."""
     ids = [3, 1, 7, 5] if ids is None else ids
@@ -193,7 +303,8 @@ def test_types_that_are_refused() -> None:
         BlockRows(ray.data.from_items([{"id": 1.5, "embedding": [1.0]}])).prepare(1)
     with pytest.raises(TypeError, match=r"column 'embedding' must hold lists of .* got int64"):
         BlockRows(ray.data.from_items([{"id": 1, "embedding": 2}])).prepare(1)
+    tensors = ray.data.from_items([{"id": 1, "embedding": np.ones((2, 2))}])
     with pytest.raises(TypeError, match=r"one vector a row, got shape \(2, 2\) a row"):
-        BlockRows(ray.data.from_numpy(np.ones((3, 2, 2))), name="data", embedding="data").prepare(1)
+        BlockRows(tensors).prepare(1)
     with pytest.raises(TypeError, match=r"ds must be a ray.data.Dataset, got list"):
         BlockRows([])

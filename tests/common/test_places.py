@@ -1,14 +1,11 @@
-"""Places: paths and URLs by the same functions, on a real S3 server, behind a proxy that spoils."""
+"""Places: paths and URLs by the same functions, on a real S3 server, and a web server."""
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +13,23 @@ import object_stores as stores
 import pytest
 
 from meddel_fast.common import places
-from meddel_fast.common.atomic import atomic_directory, atomic_path, write_json
+from meddel_fast.common.atomic import atomic_directory, write_json
 from meddel_fast.common.files import make_folder, read_json
-from meddel_fast.common.hashes import sha256_file
 from meddel_fast.common.lock import lock
 from meddel_fast.common.outputs import NAMES, check_folder, check_output, folder_with, json_object
-from meddel_fast.common.remote import connect, ranges, s3
-from meddel_fast.common.remote.errors import RemoteDeniedError, RemoteMissingError
+from meddel_fast.common.remote import connect
+from meddel_fast.common.remote.errors import RemoteMissingError
 from meddel_fast.common.urls import scrubbed, unfolded
 
 pytest.importorskip("s3fs")
+NAME = "x #1?&%+=*[é].bin"
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[stores.Store]:
-    with stores.s3_server() as store:
-        yield store
-
-
-@pytest.fixture
-def spoilt(server: stores.Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[stores.Proxy]:
-    with stores.proxy(server) as proxy:
-        stores.use(monkeypatch, proxy.url)
-        yield proxy
 
 
 @pytest.fixture(params=["path", "memory", "s3"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "s3":
-        request.getfixturevalue("spoilt")
+        request.getfixturevalue("s3_proxy")
     name = tmp_path.name
     return {"path": f"{tmp_path}/f", "memory": f"memory://{name}", "s3": f"s3://bucket/{name}"}[
         request.param
@@ -105,7 +89,7 @@ def test_names_in_urls() -> None:
 
 
 def test_one_set_of_functions(folder: str, tmp_path: Path) -> None:
-    place = places.join(folder, "a", "x #1?&%.bin")
+    place = places.join(folder, "a", NAME)
     assert not places.exists(place)
     assert not places.exists(folder)
     assert places.list_files(folder) == []
@@ -128,7 +112,7 @@ def test_one_set_of_functions(folder: str, tmp_path: Path) -> None:
     assert places.state(place) != before
     (tmp_path / "local").write_bytes(b"")
     places.put_file(tmp_path / "local", places.join(folder, "empty"))
-    assert places.listing(folder).sizes == {"a/x #1?&%.bin": 10, "empty": 0}
+    assert places.listing(folder).sizes == {f"a/{NAME}": 10, "empty": 0}
     with places.open_reader(place) as file:
         assert file.read(3) == b"987"
         file.seek(-2, os.SEEK_END)
@@ -154,266 +138,33 @@ def test_nothing_local_is_made_of_urls(tmp_path: Path, monkeypatch: pytest.Monke
     assert list(tmp_path.iterdir()) == []
 
 
-def test_listing_many_keys(spoilt: stores.Proxy, server: stores.Store) -> None:
+def test_listing_many_keys(s3_proxy: stores.Proxy, s3_store: stores.Store) -> None:
     names = [f"many/{n // 100}/{n % 100}.png" for n in range(10_000)]
-    server.fill(names)
-    spoilt.spoil = lambda method, path, number: "503" if number in (4, 5) else ""
+    s3_store.fill(names)
+    s3_proxy.spoil = lambda method, path, number: "503" if number in (4, 5) else ""
     found = places.list_files("s3://bucket/many")
     assert found == sorted(name.removeprefix("many/") for name in names)
-    assert spoilt.counts() == {"GET": 10 + 2}  # it goes on at the page that failed
+    assert s3_proxy.counts() == {"GET": 10 + 2}  # it goes on at the page that failed
 
 
 def test_listing_leaves_out_what_is_no_file(
-    spoilt: stores.Proxy, server: stores.Store, caplog: pytest.LogCaptureFixture
+    s3_proxy: stores.Proxy, s3_store: stores.Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server.fill(["odd/", "odd/a/", "odd/a/x", "odd//y", "odd/../../z", "odd/b/./c", "oddity"])
+    s3_store.fill(["odd/", "odd/a/", "odd/a/x", "odd//y", "odd/../../z", "odd/b/./c", "oddity"])
     found = places.listing("s3://bucket/odd")
+    assert not places.is_file("s3://bucket/odd/")
+    assert places.exists("s3://bucket/odd/")
+    assert places.exists("s3://bucket")
     assert found.sizes == {"a/x": 1}
     assert found.folders == 2
     assert found.odd == ("../../z", "/y", "b/./c")
     assert "3 names" in caplog.text
 
 
-FAULTS = {
-    "503": lambda method, path, number: "503" if number <= 2 else "",
-    "reset": lambda method, path, number: "reset" if number <= 2 else "",
-    "half": lambda method, path, number: "half" if method == "GET" and number <= 3 else "",
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_reading_is_tried_again_and_told(
-    fault: str, spoilt: stores.Proxy, server: stores.Store, caplog: pytest.LogCaptureFixture
-) -> None:
-    data = os.urandom(300_000)
-    server.fill(["x"], data)
-    spoilt.spoil = FAULTS[fault]
-    assert places.read_bytes("s3://bucket/x") == data
-    told = [r for r in caplog.records if r.name.startswith("meddel_fast")]
-    assert len(told) == 2
-    assert all(r.levelno == logging.WARNING and "s3://bucket/x" in r.getMessage() for r in told)
-    assert "testing-secret" not in caplog.text
-    assert "Signature" not in caplog.text
-
-
-def test_a_store_that_never_answers_is_given_up(
-    spoilt: stores.Proxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MEDDEL_REMOTE_PATIENCE", "1")
-    spoilt.spoil = lambda method, path, number: "503"
-    begun = time.monotonic()
-    with pytest.raises(places.RemoteError, match=r"x could not be read in \d tries .*503"):
-        places.read_bytes("s3://bucket/x")
-    assert 2 <= len(spoilt.requests) <= 6
-    assert time.monotonic() - begun < 20
-    monkeypatch.setenv("MEDDEL_REMOTE_PATIENCE", "soon")
-    with pytest.raises(ValueError, match="must be seconds"):
-        places.read_bytes("s3://bucket/x")
-
-
-def test_what_does_not_pass_is_not_tried_again(
-    spoilt: stores.Proxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(RemoteMissingError, match="no file s3://bucket/none"):
-        places.read_bytes("s3://bucket/none")
-    with pytest.raises(RemoteMissingError, match="no file s3://no-bucket/x"):
-        places.read_bytes("s3://no-bucket/x")
-    assert len(spoilt.requests) == 2
-    spoilt.spoil = lambda method, path, number: "403"
-    with pytest.raises(RemoteDeniedError, match=r"may not be written: 403.*AWS_ACCESS_KEY_ID"):
-        places.write_bytes("s3://bucket/x", b"1")
-    assert len(spoilt.requests) == 3
-    for name in stores.KEYS:
-        monkeypatch.delenv(name)
-    with pytest.raises(RemoteDeniedError, match=r"no credentials .* set AWS_ACCESS_KEY_ID"):
-        places.read_bytes("s3://bucket/x")
-    assert len(spoilt.requests) == 3
-
-
-def test_a_server_that_ignores_ranges_is_refused(
-    spoilt: stores.Proxy, server: stores.Store
-) -> None:
-    server.fill(["x"], b"0123456789")
-    spoilt.spoil = lambda method, path, number: "all"
-    with pytest.raises(places.RemoteError, match="asked for 3 bytes, the server sent 10"):
-        places.read_bytes("s3://bucket/x", 2, 5)
-    assert places.read_bytes("s3://bucket/x") == b"0123456789"
-
-
-def test_an_object_replaced_while_it_is_read(spoilt: stores.Proxy, server: stores.Store) -> None:
-    server.fill(["x"], bytes(20 * MIB))
-    with places.open_reader("s3://bucket/x") as file:
-        assert file.read(10) == bytes(10)
-        server.fill(["x"], b"1" * 20 * MIB)
-        file.seek(10 * MIB)
-        with pytest.raises(places.RemoteChangedError, match="has changed"):
-            file.read(MIB)
-
-
-def test_reading_ahead_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    data, on_way, most, asked = os.urandom(MIB) * 64, 0, 0, 0
-    places.write_bytes("memory://ahead/x", data)
-
-    class Held:
-        """Bytes that are asked for; they count until the reader has taken them."""
-
-        def __init__(self, start: int, stop: int) -> None:
-            nonlocal on_way, most, asked
-            self.start, self.stop = start, stop
-            on_way += stop - start
-            asked += stop - start
-            most = max(most, on_way)
-
-        def result(self) -> bytes:
-            return data[self.start : self.stop]
-
-        def cancel(self) -> None:
-            pass
-
-        def __del__(self) -> None:
-            nonlocal on_way
-            on_way -= self.stop - self.start
-
-    class Requests:
-        def submit(self, call: Any, place: str, start: int, stop: int, tag: str) -> Held:
-            return Held(start, stop)
-
-    monkeypatch.setattr(ranges, "_requests", Requests)
-    with places.open_reader("memory://ahead/x") as file:
-        while file.read(100_000):
-            pass
-        assert most <= places.AHEAD + 2 * ranges.PART
-        assert most > ranges.PART  # it does read ahead
-        assert asked <= len(data) + (1 << 16)
-        asked = 0
-        for place in range(0, 60 * MIB, 5 * MIB):
-            file.seek(place)
-            assert file.read(10) == data[place : place + 10]
-        assert asked <= 12 * 2 * (1 << 16)
-
-
-def test_a_large_file_goes_up_in_parts(
-    spoilt: stores.Proxy, server: stores.Store, tmp_path: Path
-) -> None:
-    data = os.urandom(21 * MIB)
-    (tmp_path / "x").write_bytes(data)
-    spoilt.spoil = lambda method, path, number: "503" if number == 4 else ""
-    places.put_file(tmp_path / "x", "s3://bucket/large")
-    assert server.objects()["large"] == data
-    assert server.uploads() == 0
-    assert [path for method, path in spoilt.requests if "partNumber=3" in path]
-    assert places.read_bytes("s3://bucket/large") == data
-    assert sha256_file("s3://bucket/large") == sha256_file(tmp_path / "x")
-
-
-def test_a_failed_upload_leaves_what_was_there(
-    spoilt: stores.Proxy, server: stores.Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MEDDEL_REMOTE_PATIENCE", "1")
-    server.fill(["kept"], b"old")
-    (tmp_path / "x").write_bytes(bytes(21 * MIB))
-    spoilt.spoil = lambda method, path, number: "503" if "partNumber=2" in path else ""
-    with pytest.raises(places.RemoteError, match="kept could not be written"):
-        places.put_file(tmp_path / "x", "s3://bucket/kept")
-    assert server.objects()["kept"] == b"old"
-    assert server.uploads() == 0
-    spoilt.spoil = lambda method, path, number: "503" if method == "PUT" else ""
-    with pytest.raises(places.RemoteError, match="kept could not be written"):
-        places.write_bytes("s3://bucket/kept", b"new")
-    assert server.objects()["kept"] == b"old"
-    with pytest.raises(ZeroDivisionError), atomic_path("s3://bucket/kept") as temporary:
-        temporary.write_bytes(b"half" * (1 // len(temporary.suffix)))
-    assert server.objects()["kept"] == b"old"
-
-
-def test_a_lost_answer_is_no_failed_upload(
-    spoilt: stores.Proxy, server: stores.Store, tmp_path: Path
-) -> None:
-    data = os.urandom(17 * MIB)
-    (tmp_path / "x").write_bytes(data)
-    lost = []
-
-    def spoil(method: str, path: str, number: int) -> str:
-        if method == "POST" and "uploadId" in path and not lost:
-            lost.append(path)
-            return "lose"
-        return ""
-
-    spoilt.spoil = spoil
-    places.put_file(tmp_path / "x", "s3://bucket/lost")
-    assert lost
-    assert server.objects()["lost"] == data
-
-
-def test_what_was_changed_on_the_way_is_sent_again(
-    spoilt: stores.Proxy, server: stores.Store, tmp_path: Path
-) -> None:
-    flipped = []
-
-    def spoil(method: str, path: str, number: int) -> str:
-        if method == "PUT" and len(flipped) < 2:
-            flipped.append(path)
-            return "flip"
-        return ""
-
-    spoilt.spoil = spoil
-    places.write_bytes("s3://bucket/flipped", b"right")
-    assert len(flipped) == 2
-    assert server.objects()["flipped"] == b"right"
-    flipped.clear()
-    data = os.urandom(17 * MIB)
-    (tmp_path / "x").write_bytes(data)
-    places.put_file(tmp_path / "x", "s3://bucket/flipped")
-    assert len(flipped) == 2
-    assert server.objects()["flipped"] == data
-
-
-UPLOAD = """
-import sys
-from meddel_fast.common import places
-places.put_file(sys.argv[1], "s3://bucket/killed")
-"""
-
-
-def test_a_killed_upload_shows_nothing(
-    spoilt: stores.Proxy,
-    server: stores.Store,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    server.fill(["killed"], b"old")
-    data = os.urandom(17 * MIB)
-    (tmp_path / "x").write_bytes(data)
-    spoilt.spoil = lambda method, path, number: "wait 30" if "partNumber=3" in path else ""
-    child = subprocess.Popen([sys.executable, "-c", UPLOAD, str(tmp_path / "x")])
-    try:
-        limit = time.monotonic() + 60
-        while not any("partNumber=3" in path for _, path in spoilt.requests):
-            assert child.poll() is None
-            assert time.monotonic() < limit
-            time.sleep(0.05)
-    finally:
-        child.send_signal(signal.SIGKILL)
-        child.wait(10)
-    assert server.objects()["killed"] == b"old"
-    assert server.uploads() == 1
-    spoilt.spoil = lambda method, path, number: ""
-    monkeypatch.setattr(s3, "_STALE", s3.timedelta(days=9999))  # moto's uploads are of 2010
-    places.put_file(tmp_path / "x", "s3://bucket/killed")
-    assert server.objects()["killed"] == data
-    assert server.uploads() == 1
-    assert "was not finished: its parts are kept" in caplog.text
-    monkeypatch.setattr(s3, "_STALE", s3.timedelta(days=2))
-    places.put_file(tmp_path / "x", "s3://bucket/killed")
-    assert "was not finished: its parts were removed" in caplog.text
-    assert server.uploads() == 0
-
-
-def test_results_go_where_nothing_else_is(spoilt: stores.Proxy, server: stores.Store) -> None:
+def test_results_go_where_nothing_else_is(s3_proxy: stores.Proxy, s3_store: stores.Store) -> None:
     kind = json_object("a result", "miou")
-    server.fill(["out/other.json", "out/list.txt", "out/sub.json/x"], b'{"a": 1}')
-    server.fill(["out/result.json"], b'{"miou": 1}')
+    s3_store.fill(["out/other.json", "out/list.txt", "out/sub.json/x"], b'{"a": 1}')
+    s3_store.fill(["out/result.json"], b'{"miou": 1}')
     check_output("s3://bucket/out/new.json", kind)
     check_output("s3://bucket/out/result.json", kind)
     for place, error, says in (
@@ -428,7 +179,7 @@ def test_results_go_where_nothing_else_is(spoilt: stores.Proxy, server: stores.S
     ):
         with pytest.raises(error, match=says):
             check_output(place, kind, ["s3://bucket/in", None, "/local"])
-    server.fill(["out/names.txt"], b"a\nb\n")
+    s3_store.fill(["out/names.txt"], b"a\nb\n")
     check_output(Path("s3://bucket/out/names.txt"), NAMES)
     marked = folder_with("results", "mark")
     check_folder("s3://bucket/fresh", marked, remote=True)
@@ -436,9 +187,9 @@ def test_results_go_where_nothing_else_is(spoilt: stores.Proxy, server: stores.S
         check_folder("s3://bucket/out", marked, remote=True)
     with pytest.raises(ValueError, match="holds the input"):
         check_folder("s3://bucket/fresh", marked, ["s3://bucket/fresh/x"], remote=True)
-    server.fill(["out/mark"])
+    s3_store.fill(["out/mark"])
     check_folder("s3://bucket/out", marked, remote=True)
-    assert server.uploads() == 0
+    assert s3_store.uploads() == 0
 
 
 @pytest.mark.parametrize("knows_ranges", [True, False])

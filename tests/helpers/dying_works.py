@@ -9,18 +9,47 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import ray
+
+from meddel_fast.cluster.ray.blocks import LostBlocksError
 from meddel_fast.cluster.ray.seat import Seat, Work
+from meddel_fast.cluster.ray.sources import Part
+from meddel_fast.stores.store import LocalRows
 
 
-def process() -> None:
+def process(group: Any) -> None:
     """End this process."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def node() -> None:
+def process_always(group: Any) -> None:
+    """End this process, each time: its mark cannot be made."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def node(group: Any) -> None:
     """End this process's node; the process follows."""
     os.kill(os.getppid(), signal.SIGKILL)
     time.sleep(60)
+
+
+def stop(group: Any) -> None:
+    """Stop this process, with all its threads."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def rendezvous(group: Any) -> None:
+    """End the actor at which the ranks meet."""
+    ray.kill(group._rendezvous)
+
+
+def away(workers: Any) -> int:
+    """Place the ranks, and return one that is not on the driver's node."""
+    workers._crew.fill(share=False)
+    here = ray.get_runtime_context().get_node_id()
+    return next(rank for rank, at in workers._crew.places.items() if at.node != here)
 
 
 class Once:
@@ -29,10 +58,11 @@ class Once:
     def __init__(self, mark: Path, rank: int, how: Any) -> None:
         self._mark, self._rank, self._how = mark, rank, how
 
-    def __call__(self, rank: int, *args: Any) -> None:
+    def __call__(self, rank: int, group: Any = None) -> None:
         if rank == self._rank and not self._mark.exists():
-            self._mark.touch()
-            self._how(*args)
+            if self._mark.parent.exists():
+                self._mark.touch()
+            self._how(group)
 
 
 class DyingGroup:
@@ -57,7 +87,7 @@ class DyingGroup:
     def _count(self) -> None:
         self._at -= 1
         if self._at == 0:
-            self._once(self.rank)
+            self._once(self.rank, self._group)
 
 
 def _compute(seat: Seat, work: Work, at: int, once: Once, **options: Any) -> Any:
@@ -103,3 +133,58 @@ class DyingRows:
         part = self._rows.open(rank, size, patience)
         self._once(rank)
         return part
+
+
+class NoRows:
+    """A source of nothing, for works that look at no rows."""
+
+    def prepare(self, size: int) -> int:
+        return 0
+
+    def for_rank(self, rank: int) -> Any:
+        return self
+
+    def open(self, rank: int, size: int, patience: float) -> Part:
+        return Part(LocalRows(np.empty((0, 1))), 0, 0)
+
+
+class LosingRows(NoRows):
+    """Such a source, whose blocks are lost until it is prepared again."""
+
+    prepared = 0
+
+    def prepare(self, size: int) -> int:
+        self.prepared += 1
+        return 0
+
+    def open(self, rank: int, size: int, patience: float) -> Part:
+        if self.prepared < 2 and rank == 0:
+            raise LostBlocksError("a block is gone")
+        return super().open(rank, size, patience)
+
+
+def _nothing(seat: Seat, result: Any, **options: Any) -> Any:
+    return {}, pa.table({})
+
+
+def _wait(seat: Seat, folder: Path) -> Any:
+    (folder / str(os.getpid())).touch()
+    if seat.group.rank == 0:
+        time.sleep(600)
+    return seat.group.allgather(np.zeros(1))
+
+
+def _exchange(seat: Seat, rounds: int) -> Any:
+    group = seat.group
+    for number in range(rounds):
+        array = np.full((1 << 20) // 8, 10 * number + group.rank)
+        found = [int(its[-1]) for its in group.allgather(array)]
+        assert found == [10 * number + rank for rank in range(group.size)]
+        root = number % group.size
+        came = group.broadcast(array if group.rank == root else None, root)
+        assert int(came[0]) == 10 * number + root
+        came[:] = 0  # it is our own
+
+
+WAIT = Work("wait", _wait, _nothing)
+EXCHANGE = Work("exchange", _exchange, _nothing)

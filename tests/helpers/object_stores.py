@@ -86,6 +86,15 @@ def request(store: Store, method: str, path: str, body: bytes = b"") -> bytes:
         connection.close()
 
 
+def settled(holds: Callable[[], bool]) -> None:
+    """Wait for what the servers note after they have answered."""
+    for _ in range(500):
+        if holds():
+            return
+        time.sleep(0.01)
+    raise AssertionError("the server has not noted what was waited for")
+
+
 def use(monkeypatch: pytest.MonkeyPatch, url: str, patience: float = 20) -> None:
     """Have s3:// go to a server, with made-up credentials and a short patience."""
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "FSSPEC_S3_ANON"):
@@ -116,7 +125,8 @@ class Proxy:
         do instead of passing it on. ``""`` passes it on, ``"503"`` (or another status) answers so,
         ``"reset"`` ends the connection, ``"half"`` sends half of the answer's body and ends it,
         ``"all"`` passes it on without its range, ``"lose"`` passes it on and ends the connection,
-        ``"wait 3"`` waits so many seconds first, ``"flip"`` passes another body on.
+        ``"wait 3"`` waits so many seconds first, ``"flip"`` passes another body on,
+        ``"tag"`` answers with an entity tag of its own.
     """
 
     url: str = ""
@@ -190,6 +200,8 @@ def proxy(store: Store) -> Iterator[Proxy]:
                 self.reset()
                 return
             told = {k: v for k, v in got.getheaders() if k.lower() not in _HOPS}
+            if wish == "tag":
+                told["ETag"] = '"0123456789abcdef0123456789abcdef"'
             length = got.getheader("Content-Length") if self.command == "HEAD" else None
             self.answer(got.status, told, data, length, half=wish == "half")
 

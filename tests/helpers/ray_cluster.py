@@ -17,7 +17,7 @@ import ray.data
 from ray.cluster_utils import Cluster
 
 STORE = 100 << 20  # bytes of the object store of a node
-_QUICK = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}  # a death is seen
+_QUICK = {"health_check_period_ms": 500, "health_check_failure_threshold": 8}  # a death is seen
 
 
 @contextlib.contextmanager
@@ -27,6 +27,7 @@ def small_cluster(nodes: int = 3, cores: int = 1, quick: bool = False) -> Iterat
     Path(folder, "ray").mkdir()
     before = dict(os.environ)
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": folder}
+    os.environ["MEDDEL_CHECKPOINT_EVERY"] = "0"  # workers have the environment of their node
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # whose files workers import as well
     head = {"include_dashboard": False, "temp_dir": folder}
     if quick:

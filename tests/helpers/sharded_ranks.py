@@ -2,7 +2,8 @@
 
 ``run STORE OUT``: every operation on a store, and some on the rows of each rank alone; every rank
 checks that all have the same results, rank 0 writes them. ``die STORE``: rank 1 is killed in the
-midst of the work. ``bad STORE``: rank 1 alone has a store with a NaN.
+midst of the work. ``bad STORE``: rank 1 alone has a store with a NaN. ``leave STORE PLACE NAME``:
+rank 1 is killed in the midst of an operation, after some saves.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sharded_cases import OPERATIONS, selection
 
 import meddel_fast as mf
 from meddel_fast.cluster import TorchGroup, join_group
+from meddel_fast.sharded.checkpoint import Checkpoint
 from meddel_fast.stores.store import LocalRows, open_store
 
 LOCAL = ("pairs", "greedy in groups", "kmeans", "kcenter")
@@ -86,10 +88,23 @@ def bad(group: TorchGroup, path: str) -> None:
     mf.deduplicate(LocalRows(rows), 0.9, group=group)
 
 
+def leave(group: TorchGroup, path: str, place: str, name: str) -> None:
+    save = Checkpoint.save
+
+    def killed(self: Checkpoint, *told: Any, **arrays: Any) -> bool:
+        if self.saves == 2 and group.rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return save(self, *told, **arrays)
+
+    Checkpoint.save = killed  # type: ignore[method-assign]
+    how = {"group": group, "memory": 20_000_000, "threads": 1, "checkpoint": place}
+    OPERATIONS[name](open_store(path), **how)
+
+
 def main(what: str, *paths: str) -> None:
     torch.set_num_threads(1)
     with join_group(timeout=120) as group:
-        {"run": run, "die": die, "bad": bad}[what](group, *paths)
+        {"run": run, "die": die, "bad": bad, "leave": leave}[what](group, *paths)
     with join_group() as again:  # a later block goes on with the same processes
         assert len(again.allgather(np.zeros(1))) == group.size
 

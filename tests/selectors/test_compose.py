@@ -252,7 +252,7 @@ def test_signatures_and_docstrings_say_all(name: str) -> None:
     parameters = list(inspect.signature(function).parameters)
     assert parameters[:2] == ["x", "budget"]
     common = ["exclude", "groups", "group_rule", "classes", "target"]
-    assert parameters[-9:] == [*common, "weights", "selected", "memory", "group"]
+    assert parameters[-10:] == [*common, "weights", "selected", "memory", "group", "checkpoint"]
     text = inspect.getdoc(function) or ""
     head = text[text.index("Parameters\n") : text.index("Returns\n")]
     for parameter in parameters:

@@ -90,8 +90,34 @@ def load_image(path: StrPath, size: int) -> npt.NDArray[np.uint8]:
     ValueError
         `size` is below 1.
     """
+    return _square(path, path, size)
+
+
+def load_content(data: bytes, path: StrPath, size: int) -> npt.NDArray[np.uint8]:
+    """Decode a whole file that is already in memory, as :func:`load_image` does.
+
+    Parameters
+    ----------
+    data
+        The file's content.
+    path
+        Its name, for the error.
+    size
+        Side of the square in pixels, at least 1.
+
+    Raises
+    ------
+    ImageError, ValueError
+        As for :func:`load_image`.
+    """
+    if not data:
+        raise ImageError(path, "empty file")
+    return _square(io.BytesIO(data), path, size)
+
+
+def _square(source: Any, path: StrPath, size: int) -> npt.NDArray[np.uint8]:
     _check_size(size)
-    with _opened(path, path) as image:
+    with _opened(source, path) as image:
         image.draft(None, (size, size))
         image.load()
         small = _rgb(image).resize((size, size), Image.Resampling.BILINEAR)

@@ -65,7 +65,8 @@ def operation(function: Callable[P, T]) -> Callable[P, T]:
 
 def _on_parts(operation: str, given: dict[str, Any]) -> Any:
     if isinstance(spread := given["x"], Spread):
-        given = {"memory": spread.memory, "group": spread.group} | given
+        own = {"memory": spread.memory, "group": spread.group, "checkpoint": spread.checkpoint}
+        given = own | given
         for name in ("x", "y"):
             given[name] = getattr(given.get(name), "rows", None)
     device, x = given.get("device"), given["x"]

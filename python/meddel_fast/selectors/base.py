@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import arrays
+from meddel_fast.sharded.checkpoint import Kept
 from meddel_fast.sharded.parts import Settings
 from meddel_fast.sharded.spread import Spread
 from meddel_fast.stores.store import LocalRows, Store, as_store
@@ -16,21 +17,27 @@ _BLOCK = 1024  # rows looked at together
 
 
 def check_rows(
-    x: Any, threads: int | None, memory: int | str | None = None, group: Any | None = None
+    x: Any,
+    threads: int | None,
+    memory: int | str | None = None,
+    group: Any | None = None,
+    checkpoint: Any | None = None,
 ) -> Any:
     """Return the embeddings, checked, for the operations of a selection to share what they find.
 
-    With a budget they become a store that has it, with a group a set that its processes share.
+    With a budget they become a store that has it, with a group a set that its processes share; so
+    they do with a checkpoint, of one process without a group.
 
     Raises
     ------
     TypeError, ValueError
         Not a non-empty 2-d array of a supported type, or not finite.
     """
-    if group is not None:
-        return Spread(arrays.rows_of(x), Settings.check(x, memory, group, threads))
-    if isinstance(x, LocalRows):
+    if group is None and isinstance(x, LocalRows):
         raise TypeError("x must be all rows without a group, got LocalRows, a rank's own")
+    if group is not None or checkpoint is not None:
+        kept = None if checkpoint is None else Kept(checkpoint)
+        return Spread(arrays.rows_of(x), Settings.check(x, memory, group, threads), kept)
     if isinstance(x, Store):
         return x if memory is None else x.within(memory)  # it is checked when it is read
     if memory is not None:

@@ -11,6 +11,7 @@ from meddel_fast.arrays import check_choice, check_int, resolve_threads
 from meddel_fast.selectors.options import Check
 from meddel_fast.selectors.plan import Choice
 from meddel_fast.selectors.targets import check_target
+from meddel_fast.sharded.checkpoint_terms import check_place
 from meddel_fast.sharded.group import check_group
 from meddel_fast.sharded.memory import check_memory
 
@@ -28,10 +29,11 @@ SHARED: dict[str, Any] = {
     "selected": None,
     "memory": None,
     "group": None,
+    "checkpoint": None,
 }
 """What every selector may be asked for beyond a budget, with the defaults."""
 
-HOW = ("threads", "memory", "group")
+HOW = ("threads", "memory", "group", "checkpoint")
 """Those that change no selection."""
 
 PER_SAMPLE = ("exclude", "groups", "classes", "weights")
@@ -163,10 +165,11 @@ class Method:
                     f"got {options[idle[0]]!r}"
                 )
         _check_shared(options)
-        if options.get("group") is not None and not self.processes:
-            raise ValueError(
-                f"group must be None for {self.name}, which one process works on alone"
-            )
+        for name in ("group", "checkpoint"):
+            if options.get(name) is not None and not self.processes:
+                raise ValueError(
+                    f"{name} must be None for {self.name}, which one process works on alone"
+                )
         own = {k: v for k, v in options.items() if k in self.own}
         for name, value in own.items():
             if name in self.checks and not (value is None and self.own[name].default is None):
@@ -202,3 +205,5 @@ def _check_shared(options: dict[str, Any]) -> None:
     if shared["memory"] is not None:
         check_memory(shared["memory"])
     check_group(shared["group"])
+    if shared["checkpoint"] is not None:
+        check_place(shared["checkpoint"])

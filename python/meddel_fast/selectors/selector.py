@@ -17,7 +17,7 @@ from meddel_fast.arrays import check_budget, check_index_vector, check_names, to
 from meddel_fast.common.floating_point import exactly
 from meddel_fast.selectors.base import check_rows
 from meddel_fast.selectors.groups import check_groups, cover, split_seats
-from meddel_fast.selectors.method import PER_SAMPLE, SHARED, Method, PerSample, Plan
+from meddel_fast.selectors.method import HOW, PER_SAMPLE, SHARED, Method, PerSample, Plan
 from meddel_fast.selectors.options import Check
 from meddel_fast.selectors.plan import Choice, Task, among
 from meddel_fast.selectors.selection import Selection, make_selection
@@ -57,13 +57,23 @@ memory : int or str, optional
     Work on the rows part by part within so many bytes, or a text such as "1GB" (see
     :mod:`meddel_fast.ops`). By default the budget of a store, and none for an array.
 group : optional
-    {group}"""
+    {group}
+checkpoint : optional
+    {checkpoint}"""
 
 _GROUP = """\
 Processes that share the work (:func:`meddel_fast.cluster.join_group`); each calls this with the
     same set, or with :class:`meddel_fast.stores.store.LocalRows` and, of what holds a value for
     each sample, the values of these. ``selected`` and other options name rows of the whole set,
     and are the same for all. Each gets the whole selection, of all rows."""
+
+
+_ALONE = "Must be None: one process works on it alone."
+
+_CHECKPOINT = """\
+A folder, or a URL, where the operations that the method calls leave what they have done. After a
+    death the same call goes on from there, see :mod:`meddel_fast.ops`; when all has ended well it
+    is removed."""
 
 
 class Selector(Protocol):
@@ -138,8 +148,10 @@ def _documented(method: Method) -> str:
         "x : shape (n, d)\n    The embeddings, as all that :mod:`meddel_fast.ops` takes.\n"
         "budget\n    Count (int) or share (float) to keep, or a list of them for a list of results."
     )
-    after = _COMMON.replace("{weights}", said).replace(
-        "{group}", _GROUP if method.processes else "Must be None: one process works on it alone."
+    after = (
+        _COMMON.replace("{weights}", said)
+        .replace("{group}", _GROUP if method.processes else _ALONE)
+        .replace("{checkpoint}", _CHECKPOINT if method.processes else _ALONE)
     )
     parts = [part for part in (before, own.strip(), after) if part]
     return f"{body}Parameters\n----------\n" + "\n".join(parts) + f"\n\n{mark}{tail}"
@@ -149,7 +161,7 @@ def _run(method: Method, x: Any, budgets: list[Any], options: dict[str, Any]) ->
     """Check everything, let the plan choose, and put its choices back among all samples."""
     method.check_options(options)
     shared = SHARED | {k: v for k, v in options.items() if k in SHARED}
-    rows = check_rows(x, shared["threads"], shared["memory"], shared["group"])
+    rows = check_rows(x, *(shared[name] for name in HOW))
     n = len(rows)
     if isinstance(rows, Spread):
         parts = [name for name, kinds in method.per_sample.items() if isinstance(kinds, str)]
@@ -196,6 +208,8 @@ def _run(method: Method, x: Any, budgets: list[Any], options: dict[str, Any]) ->
         settings = {"budget": budget, "count": count, **choice.settings, **named, **about}
         found.append(_placed(method.name, choice, order, task, pool, n, settings))
     tell_missed(method.name, missed, counts)
+    if isinstance(rows, Spread) and rows.checkpoint is not None:
+        rows.checkpoint.clear()
     return found
 
 

@@ -15,9 +15,11 @@ worth does not depend on where it is worked out, so that results are the bits of
 ``spread``              a set that a group shares, for several operations: what selectors take
 ``memory``              what ``memory=`` says, in bytes
 ``checkpoint``          what an operation has done so far, kept at a place to go on from
+``checkpoint_terms``    what is asked for one: a place, how often, of which rows and options
 ``records``             what a checkpoint is in files
 ``fingerprint``         what tells a set of rows from another
 ``parts``               who owns which rows, how many are held at once; reads, sends, asks for them
+``rounds``              all pairs of parts, round by round
 ``pairs``               similar_pairs, iter_similar_pairs
 ``redundancy``          redundancy, and deduplicate's rule semdedup
 ``deduplicate``         its other rules

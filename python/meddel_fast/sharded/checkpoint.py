@@ -13,15 +13,13 @@ call never takes the state of another one, nor writes over it.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
-import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +27,12 @@ from numpy.typing import NDArray
 from meddel_fast.common import places
 from meddel_fast.common.atomic import remove_leftovers
 from meddel_fast.common.hashes import sha256_json
+from meddel_fast.sharded.checkpoint_terms import (
+    Set,
+    check_place,
+    plain_option,
+    seconds_between,
+)
 from meddel_fast.sharded.fingerprint import Fingerprint
 from meddel_fast.sharded.group import Group, together
 from meddel_fast.sharded.records import (
@@ -36,6 +40,7 @@ from meddel_fast.sharded.records import (
     Arrays,
     Piece,
     Record,
+    State,
     is_piece,
     pack,
     parse_piece,
@@ -50,35 +55,24 @@ _SHARE = 50  # times as long as the save before has taken, at least: 2 % of all 
 _RECORD, _ABOUT = "state.json", "about.json"
 
 
-class Set(Protocol):
-    """What is asked of a set of rows."""
+class Kept:
+    """A place for the states of several calls, which stay until all of these have ended well.
 
-    n: int
-    d: int
-    kind: str
-    own: range
-    fingerprint: Fingerprint | None
-
-
-class State(NamedTuple):
-    """What a call has done before it was started again.
-
-    Attributes
+    Parameters
     ----------
-    told
-        How far it had come.
-    common
-        Arrays that are the same for all processes.
-    own
-        Arrays with an entry for each own row.
-    grown
-        What was saved as grown, dealt out to the processes: the part of this one.
+    place
+        As of a :class:`Checkpoint`, which takes this for it.
     """
 
-    told: dict[str, Any]
-    common: Arrays
-    own: Arrays
-    grown: list[Arrays]
+    def __init__(self, place: Any) -> None:
+        self.place, self.tried = place, False  # whether it can be written to
+        self.ended: list[Checkpoint] = []
+
+    def clear(self) -> None:
+        """Remove the states; all processes call it."""
+        for one in self.ended:
+            one.remove()
+        self.ended.clear()
 
 
 class Checkpoint:
@@ -90,6 +84,7 @@ class Checkpoint:
     ----------
     place
         A folder, or a URL, that all processes see; it is made when it is not there. None for none.
+        Or a :class:`Kept` one, where the state stays after the call.
     operation
         What is called.
     options
@@ -123,10 +118,16 @@ class Checkpoint:
         self.on = place is not None
         if place is None:
             return
-        self._place, self._every = together(group, lambda: (check_place(place), _every()))
+        self._kept = place if isinstance(place, Kept) else None
+        where = place.place if isinstance(place, Kept) else place
+        self._place, self._every = together(group, lambda: (check_place(where), seconds_between()))
         for one in sets:
             one.fingerprint = Fingerprint()
+        self._about = b""  # to be written
+        self._used = self._kept is None or not self._kept.tried
         found = self._ask_first(lambda: self._look(options))
+        if self._kept is not None:
+            self._kept.tried = True
         self._call, self._token = found["call"], found["token"]
         self.expected = found["expected"]
         self._own: list[str] = []  # files of the last state that this process has to remove
@@ -141,7 +142,7 @@ class Checkpoint:
         about = {
             "format": FORMAT,
             "operation": self._operation,
-            "options": {name: _plain(value) for name, value in options.items()},
+            "options": {name: plain_option(value) for name, value in options.items()},
             "rows": [[one.n, one.d, one.kind] for one in self._sets],
         }
         call = places.join(self._place, f"{self._operation}-{sha256_json(about)[:24]}")
@@ -150,13 +151,20 @@ class Checkpoint:
             if name.endswith(f"/{_RECORD}"):
                 with contextlib.suppress(ValueError, FileNotFoundError):
                     records.append(parse_record(places.read_bytes(places.join(call, name))))
-        places.write_bytes(places.join(call, _ABOUT), json.dumps(about, indent=1).encode())
+        self._call, self._about = call, json.dumps(about, indent=1).encode()
+        if self._used:
+            self._tell_about()
         newest = max(records, key=lambda record: record.saved, default=None)
         return {
             "call": call,
             "token": os.urandom(4).hex(),
             "expected": {} if newest is None else newest.told,
         }
+
+    def _tell_about(self) -> None:
+        if self._about:
+            places.write_bytes(places.join(self._call, _ABOUT), self._about)
+        self._about = b""
 
     # What is asked of a plan for it.
 
@@ -321,12 +329,21 @@ class Checkpoint:
 
     def _write_record(self, record: Record) -> None:
         if self._first:
+            self._tell_about()
             places.write_bytes(places.join(self._state, _RECORD), record_bytes(record))
 
     def end(self) -> None:
-        """Remove the state: the call has ended well."""
+        """Remove the state, or leave it where states are kept: the call has ended well."""
         if not self.on:
             return
+        self._sets = ()
+        if self._kept is None:
+            self.remove()
+        elif self._used or self.saves or self.expected:
+            self._kept.ended.append(self)
+
+    def remove(self) -> None:
+        """Remove the state."""
         if self._first:
             self._remove([_RECORD])
         self._wait()  # without a record nothing counts that is removed now
@@ -380,39 +397,3 @@ class Checkpoint:
         """Log something, on the first process."""
         if self._first:
             _LOG.log(level, "checkpoint of %s at %s: %s", self._operation, self._place, what)
-
-
-def check_place(place: Any) -> str:
-    """Return a place for checkpoints, as text.
-
-    Raises
-    ------
-    TypeError, NotADirectoryError
-        It is none, or there is a file.
-    """
-    if not isinstance(place, str | os.PathLike) or not str(place):
-        raise TypeError(f"checkpoint must be a path or a URL, got {type(place).__name__} {place!r}")
-    folder = places.as_place(place)
-    if not places.is_remote(folder) and Path(folder).exists() and not Path(folder).is_dir():
-        raise NotADirectoryError(f"checkpoint must be a folder, {folder} is a file")
-    return folder
-
-
-def _every() -> float | None:
-    """Return the seconds from one save to the next, where the environment says them."""
-    said = os.environ.get("MEDDEL_CHECKPOINT_EVERY", "")
-    try:
-        seconds = float(said) if said else None
-    except ValueError:
-        seconds = math.nan
-    if seconds is not None and not 0 <= seconds < math.inf:
-        raise ValueError(f"MEDDEL_CHECKPOINT_EVERY must be seconds, 0 or more, got {said!r}")
-    return seconds
-
-
-def _plain(value: Any) -> Any:
-    """Return an option in plain values; of an array its type, shape and hash."""
-    if not isinstance(value, np.ndarray):
-        return value
-    digest = hashlib.sha256(np.ascontiguousarray(value).data).hexdigest()
-    return [value.dtype.str, list(value.shape), digest]

@@ -13,8 +13,9 @@ from meddel_fast.common.progress import counted, metered
 from meddel_fast.sharded.checkpoint import Checkpoint
 from meddel_fast.sharded.fingerprint import row_hashes, words
 from meddel_fast.sharded.group import Group
-from meddel_fast.sharded.parts import Float, Int, Parts, Settings, Tile, tile_pairs
-from meddel_fast.sharded.redundancy import SAVED, Places, highest_earlier, rounds_done
+from meddel_fast.sharded.parts import Float, Int, Parts, Settings, Tile
+from meddel_fast.sharded.redundancy import SAVED, Places, highest_earlier
+from meddel_fast.sharded.rounds import rounds_done, tile_pairs
 
 _HELD = 64  # bytes a row of the set: what redundancy or groups hold, and the result
 _COPIES = 32  # bytes a row of the set beside, for components: the first copies and their groups

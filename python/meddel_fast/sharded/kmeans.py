@@ -27,10 +27,11 @@ from meddel_fast.arrays import (
 )
 from meddel_fast.common.progress import counted, metered
 from meddel_fast.reference import squared_norm
-from meddel_fast.sharded.checkpoint import Checkpoint, State
+from meddel_fast.sharded.checkpoint import Checkpoint
 from meddel_fast.sharded.fingerprint import Fingerprint
 from meddel_fast.sharded.group import Group
 from meddel_fast.sharded.parts import BLOCK, WORK, Float, Int, Parts, Settings
+from meddel_fast.sharded.records import State
 from meddel_fast.sharded.seeding import HELD, Seeding, block_sums, code_bytes
 
 _HELD = 64  # bytes an own row: <x, x>, label, distance, weight, and those that follow them
@@ -177,7 +178,8 @@ class _Lloyd:
 
     def go_on(self, state: State, max_iterations: int, tol: float) -> KMeansResult:
         """Go on from an earlier call's state."""
-        return self.run(state.common["centroids"], max_iterations, tol, **state.told)
+        told = {name: state.told[name] for name in ("iterations", "converged", "labels", "enough")}
+        return self.run(state.common["centroids"], max_iterations, tol, **told)
 
     def run(
         self,
@@ -195,6 +197,17 @@ class _Lloyd:
             enough = tol * self._mean_variance() if tol else 0.0
         width = self._parts.d + (self._weights is not None)  # the last has the sum of the weights
         self._sums = np.zeros((self._k, width))
+
+        def save() -> None:
+            if self._keeper.due():
+                told = {
+                    "iterations": iterations, "converged": converged, "enough": enough,
+                    "labels": self._hash_of_labels() if iterations else "",
+                }  # fmt: skip
+                self._keeper.save(told, common={"centroids": centroids})
+
+        if iterations == 0:
+            save()  # what the seeding has found
         with counted((max_iterations + 1) * self._parts.n) as progress:
             progress.advance(iterations * self._parts.n)
             while True:
@@ -211,12 +224,7 @@ class _Lloyd:
                 shift = squared_norm(centroids.astype(np.float64) - before.astype(np.float64))
                 converged = tol > 0.0 and float(np.cumsum(shift)[-1]) <= enough
                 iterations += 1
-                if self._keeper.due():
-                    told = {
-                        "iterations": iterations, "converged": converged, "enough": enough,
-                        "labels": self._hash_of_labels(),
-                    }  # fmt: skip
-                    self._keeper.save(told, common={"centroids": centroids})
+                save()
         inertia = self._sum(self._weighted(self._distances))
         labels_of_all, distances = map(self._parts.all_of, (self._labels, self._distances))
         self._keeper.end()

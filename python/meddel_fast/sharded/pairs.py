@@ -17,10 +17,11 @@ from meddel_fast.arrays import (
     in_chunks,
 )
 from meddel_fast.common.progress import counted, metered
-from meddel_fast.sharded.checkpoint import Checkpoint, State
+from meddel_fast.sharded.checkpoint import Checkpoint
 from meddel_fast.sharded.group import Group
-from meddel_fast.sharded.parts import Float, Int, Parts, Settings, Tile, store_of, tile_pairs
-from meddel_fast.sharded.redundancy import rounds_done
+from meddel_fast.sharded.parts import Float, Int, Parts, Settings, Tile, store_of
+from meddel_fast.sharded.records import State
+from meddel_fast.sharded.rounds import rounds_done, tile_pairs
 
 # Of a pair while it is collected and when it is sorted (arrays.results), and in the result.
 _PAIR_BYTES = 72

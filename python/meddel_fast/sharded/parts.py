@@ -32,8 +32,10 @@ WORK = 256
 _FIXED = 3_000_000
 _LEAST_BLOCKS = 2  # of a part, where its memory could serve another purpose
 _TILES_A_RANK = 8  # so that the ranks' shares of a triangle of tiles are about equal
-# Parts where something is done often: so many, but each of at least and at most so many rows.
-_OFTEN, _OFTEN_LEAST, _OFTEN_MOST = 32, 8 * BLOCK, 64 * BLOCK
+# Parts where something is done often: so many, but each of at least and at most so many rows. The
+# codes of rows are made for each pair of parts: in parts of 8,192 rows deduplicate took 1.4 times
+# as long as at once.
+_OFTEN, _OFTEN_LEAST, _OFTEN_MOST = 64, 64 * BLOCK, 256 * BLOCK
 
 
 class Settings(NamedTuple):
@@ -394,39 +396,3 @@ class Parts:
     def all_of(self, own: NDArray[Any]) -> NDArray[Any]:
         """Return one entry a row of the set, of one an own row."""
         return own if self.group.size == 1 else np.concatenate(self.group.allgather(own))
-
-
-def tile_pairs(
-    parts: Parts, done: int = 0, after: Callable[[int], None] = lambda _: None
-) -> Iterator[tuple[Tile, NDArray[Any], Tile, NDArray[Any]]]:
-    """Go through all pairs of two different parts, each once over all processes: (own, any).
-
-    A round is all pairs for which one part is broadcast. So many have been `done`; after each, all
-    processes call a function with how many that makes.
-
-    Of parts a < b, the owner of b looks at the pair while a is broadcast if a + b is even, that of
-    a while b is if it is odd, so that the pairs are spread evenly.
-    """
-
-    def looks(own: Tile, sent: Tile) -> bool:
-        later = own.number > sent.number
-        return own.number != sent.number and later == ((own.number + sent.number) % 2 == 0)
-
-    own_of = [[own for own in parts.own_tiles if looks(own, sent)] for sent in parts.tiles]
-    work = [sum(own.stop - own.start for own in looked) for looked in own_of]
-    level = open_pass(sum(work))
-    whole = False
-    try:
-        level.advance(sum(work[:done]))
-        for sent, looked, weight in list(zip(parts.tiles, own_of, work, strict=True))[done:]:
-            if not any(looks(tile, sent) for tile in parts.tiles):
-                continue
-            level.step(weight)
-            rows = parts.broadcast(sent)
-            for own, own_rows in parts.stream(looked):
-                yield own, own_rows, sent, rows
-            del rows
-            after(sent.number + 1)
-        whole = True
-    finally:
-        level.close(whole=whole)

@@ -72,6 +72,27 @@ class Record(NamedTuple):
     saved: float
 
 
+class State(NamedTuple):
+    """What a call has done before it was started again.
+
+    Attributes
+    ----------
+    told
+        How far it had come.
+    common
+        Arrays that are the same for all processes.
+    own
+        Arrays with an entry for each own row.
+    grown
+        What was saved as grown, dealt out to the processes: the part of this one.
+    """
+
+    told: dict[str, Any]
+    common: Arrays
+    own: Arrays
+    grown: list[Arrays]
+
+
 def pack(file: str, kind: str, rows: range, arrays: Mapping[str, Any]) -> tuple[Piece, bytes]:
     """Return a piece, and what is to be written into its file."""
     plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from meddel_fast import _core
 from meddel_fast.arrays import RedundancyResult, check_labels, check_order
 from meddel_fast.common.progress import metered
-from meddel_fast.sharded.checkpoint import Checkpoint, State
+from meddel_fast.sharded.checkpoint import Checkpoint
 from meddel_fast.sharded.group import Group
-from meddel_fast.sharded.parts import Float, Int, Parts, Settings, Tile, tile_pairs
+from meddel_fast.sharded.parts import Float, Int, Parts, Settings, Tile
+from meddel_fast.sharded.rounds import rounds_done, tile_pairs
 
 SAVED = 16  # bytes an own row of a checkpoint: similarity, neighbor
 _HELD = 40  # bytes a row of the set: place, label, similarity, neighbor, and what others found
@@ -107,16 +108,6 @@ def highest_earlier(
         compare(tile, rows, other, other_rows)
         compare(other, other_rows, tile, rows)
     return _best_of_all(parts, similarity, neighbor)
-
-
-def rounds_done(parts: Parts, state: State | None, keeper: Checkpoint) -> int | None:
-    """Return the rounds of part pairs that a state says are done; None before each part itself."""
-    if state is None:
-        return None
-    if state.told["starts"] != parts.starts:
-        keeper.tell("what was compared is compared again, as the parts are cut otherwise now")
-        return None
-    return int(state.told["rounds"])
 
 
 def _best_of_all(parts: Parts, similarity: Float, neighbor: Int) -> tuple[Float, Int]:

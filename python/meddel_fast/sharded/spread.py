@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.arrays import check_finite, check_names
+from meddel_fast.sharded.checkpoint import Kept
 from meddel_fast.sharded.group import Group, together
 from meddel_fast.sharded.parts import BLOCK, Int, Parts, Settings, block_bounds, store_of
 from meddel_fast.stores.store import LocalRows, Store
@@ -28,6 +29,8 @@ class Spread:
         A store or an array that each process has as a whole, or :class:`LocalRows`.
     settings
         Group, budget (the least of all processes is that of all), threads.
+    checkpoint
+        Where the operations leave what they have done, to go on from.
 
     Raises
     ------
@@ -36,7 +39,7 @@ class Spread:
         processes. Those of a store are found when it is read.
     """
 
-    def __init__(self, x: Any, settings: Settings) -> None:
+    def __init__(self, x: Any, settings: Settings, checkpoint: Kept | None = None) -> None:
         group = settings.group
         budgets = group.allgather(np.array([settings.memory], np.int64))
         memory = int(min(budget[0] for budget in budgets))
@@ -50,7 +53,7 @@ class Spread:
                 check_finite("x", rows, settings.threads, start)
 
         together(group, look)
-        self._given = len(parts.own)
+        self._given, self.checkpoint = len(parts.own), checkpoint
         self._set(group, memory, isinstance(x, LocalRows), store_of("x", x), parts.bounds)
 
     def _set(self, group: Group, memory: int, local: bool, store: Store, bounds: list[int]) -> None:
@@ -78,6 +81,7 @@ class Spread:
         else:
             store, bounds = store[which], block_bounds(len(which), self.group.size)
         some = Spread.__new__(Spread)
+        some.checkpoint = self.checkpoint
         some._set(self.group, self.memory, self.local, store, bounds)
         return some
 

@@ -151,8 +151,9 @@ class TorchGroup:
             atexit.unregister(_leave)  # which might wait for the lost one
             raise LostRankError(
                 f"rank {self.rank} of {self.size} lost another rank, which has died, failed or not "
-                "answered in time (its own output says why): start the same again; embedding and "
-                f"pre-training go on from what is done. ({' '.join(str(error).split())[:200]})"
+                "answered in time (its own output says why): start the same again; embedding, "
+                "pre-training and calls with a checkpoint go on from what is done. "
+                f"({' '.join(str(error).split())[:200]})"
             ) from error
 
 

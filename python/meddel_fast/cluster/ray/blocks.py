@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,8 @@ class BlockRows:
         ]
         self._pieces = _tasks(_split, jobs, size)
         dtype, _, width = self._kind.partition(" x ")
-        return int(np.diff(bounds).max()) * int(width) * np.dtype(dtype).itemsize
+        longest = max(stop - start for start, stop in pairwise(bounds))
+        return longest * int(width) * int(np.dtype(dtype).itemsize)
 
     def for_rank(self, rank: int) -> DealtRows:
         """Return what a rank opens."""

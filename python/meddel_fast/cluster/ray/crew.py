@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -90,14 +91,14 @@ class Crew:
             )  # fmt: skip
         if self.rendezvous is None:
             here = ray.get_runtime_context().get_node_id()
-            near = NodeAffinitySchedulingStrategy(here, soft=True)
-            self.rendezvous = self._meeting.options(scheduling_strategy=near).remote(self.size)
+            on = NodeAffinitySchedulingStrategy(here, soft=False)  # whose end is the driver's too
+            self.rendezvous = self._meeting.options(scheduling_strategy=on).remote(self.size)
         return missing
 
     def begin(self, attempt: int) -> bool:
         """Tell the rendezvous that an attempt begins; whether it is there."""
         try:
-            ray.get(self.rendezvous.begin.remote(attempt), timeout=self._patience)
+            ray.get(self.rendezvous.begin.remote(attempt), timeout=_START)
         except RayError:
             self.drop(None)
             return False
@@ -235,8 +236,8 @@ def reason(error: BaseException, patience: float) -> str:
     """Say in a line why an actor counts as lost."""
     if isinstance(error, TimeoutError):
         return f"no answer within {patience:g} s"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {' '.join(lines)[:200]}"
+    said = re.sub(r"\b(class_name|actor_id|pid|namespace|ip): \S+", "", str(error))
+    return f"{type(error).__name__}: {' '.join(said.split())[:200]}"
 
 
 def _nothing() -> None:

@@ -12,6 +12,7 @@ class _Meeting:
     def __init__(self, about: Any) -> None:
         self.about = about
         self.given: dict[int, Any] = {}
+        self.why = ""  # nothing comes of it
         self.over = asyncio.Event()
 
 
@@ -64,12 +65,13 @@ class Exchange:
             meeting.over.set()
         else:
             await meeting.over.wait()
-        if len(meeting.given) < self._size:
-            return self._why
+        if meeting.why:
+            return meeting.why
         return [meeting.given[its] for its in range(self._size)]
 
     def _end(self, why: str) -> None:
         self._why = why
         meetings, self._meetings = self._meetings, {}
         for meeting in meetings.values():
+            meeting.why = why
             meeting.over.set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -67,10 +67,11 @@ class Seat:
         """The rows as operations take them."""
         return self.part.rows
 
-    def how(self, takes: Container[str]) -> dict[str, Any]:
-        """Return what an operation that takes these options is told beside its own."""
+    @property
+    def how(self) -> dict[str, Any]:
+        """What operations and selectors are told of the work beside their options."""
         how = {"group": self.group, "memory": self.memory, "threads": self.threads}
-        return how | ({"checkpoint": self.checkpoint} if "checkpoint" in takes else {})
+        return how | {"checkpoint": self.checkpoint}
 
     @property
     def own(self) -> slice:
@@ -96,7 +97,7 @@ class Seat:
                 f"column {name!r} must hold no null, got one for id {self.part.names[at].as_py()!r}"
             )
         values = found.to_numpy(zero_copy_only=False)
-        return values.astype(str) if values.dtype == object else values
+        return _plain(values)
 
     def whole(self, name: str, value: Any) -> Any:
         """Return an argument with one entry a row of the set: as it is, or of the column named."""
@@ -104,8 +105,7 @@ class Seat:
             return value
         own = together(self.group, lambda: pa.table({name: self.column(value)}))
         tables = [table for table in gathered(self.group, own) if len(table)]
-        values = pa.concat_tables(tables)[name].to_numpy()
-        return values.astype(str) if values.dtype == object else values
+        return _plain(pa.concat_tables(tables)[name].to_numpy())
 
     def names(self, rows: NDArray[np.int64]) -> Any:
         """Return the ids of any rows, as an Arrow array; null for -1. All ranks have to ask."""
@@ -150,11 +150,17 @@ class Seat:
             wanted = wanted.cast(self.part.names.type)
         found = np.asarray(pc.fill_null(pc.index_in(wanted, value_set=self.part.names), -1))
         mine = np.where(found >= 0, found + self.part.start, -1).astype(np.int64)
-        numbers = np.max(self.group.allgather(mine), axis=0)
+        numbers: NDArray[np.int64] = np.max(self.group.allgather(mine), axis=0)
         if (numbers < 0).any():
             missing = wanted[int(np.argmax(numbers < 0))].as_py()
             raise ValueError(f"{name} must be ids of rows, got {missing!r}")
         return numbers
+
+
+def _plain(values: Any) -> NDArray[Any]:
+    """Return values of an Arrow column as numpy has them: texts not as objects."""
+    plain: NDArray[Any] = values.astype(str) if values.dtype == object else values
+    return plain
 
 
 def gathered(group: Group, table: Any) -> list[Any]:

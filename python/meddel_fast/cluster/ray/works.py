@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ from meddel_fast.ops.deduplicate import deduplicate as _deduplicate
 from meddel_fast.ops.kcenter import kcenter_greedy as _kcenter_greedy
 from meddel_fast.ops.kmeans import kmeans as _kmeans
 from meddel_fast.selectors import METHODS, SELECTORS
-from meddel_fast.selectors.method import PER_SAMPLE, SHARED
+from meddel_fast.selectors.method import PER_SAMPLE
 
 with needs("ray"):
     import pyarrow as pa
@@ -31,7 +29,7 @@ def _deduplicate_all(seat: Seat, threshold: float, **options: Any) -> Any:
     if labels is not None and labels.dtype.kind == "U":
         labels = np.unique(labels, return_inverse=True)[1]
     given = {**options, "labels": labels, "order": order}
-    return tuple(_deduplicate(seat.rows, threshold, **given, **_how(seat, _deduplicate)))
+    return tuple(_deduplicate(seat.rows, threshold, **given, **seat.how))
 
 
 def _deduplicate_own(seat: Seat, result: Any, threshold: float, **options: Any) -> Answer:
@@ -46,9 +44,7 @@ def _deduplicate_own(seat: Seat, result: Any, threshold: float, **options: Any) 
 
 def _kmeans_all(seat: Seat, k: int, **options: Any) -> Any:
     weight = seat.whole("sample_weight", options.get("sample_weight"))
-    return tuple(
-        _kmeans(seat.rows, k, **{**options, "sample_weight": weight}, **_how(seat, _kmeans))
-    )
+    return tuple(_kmeans(seat.rows, k, **{**options, "sample_weight": weight}, **seat.how))
 
 
 def _kmeans_own(seat: Seat, result: Any, k: int, **options: Any) -> Answer:
@@ -65,7 +61,7 @@ def _kcenter_all(seat: Seat, k: int | None, **options: Any) -> Any:
         given["selected"] = seat.numbers("selected", given["selected"])
     if "start" in given:
         given["start"] = int(seat.numbers("start", [given["start"]])[0])
-    return tuple(_kcenter_greedy(seat.rows, k, **given, **_how(seat, _kcenter_greedy)))
+    return tuple(_kcenter_greedy(seat.rows, k, **given, **seat.how))
 
 
 def _kcenter_own(seat: Seat, result: Any, k: int | None, **options: Any) -> Answer:
@@ -89,7 +85,7 @@ def _select_all(seat: Seat, method: str, budget: int | float, **options: Any) ->
     for name in METHODS[method].positions:
         if name in given:
             given[name] = int(seat.numbers(name, [given[name]])[0])
-    found = SELECTORS[method](seat.rows, budget, **given, **seat.how(SHARED))
+    found = SELECTORS[method](seat.rows, budget, **given, **seat.how)
     fields = ("scores", "reason", "duplicate_of", "similarity", "distance", "cluster")
     return found.order, {name: getattr(found, name) for name in fields}, found.settings
 
@@ -117,10 +113,6 @@ DEDUPLICATE = Work("deduplicate", _deduplicate_all, _deduplicate_own)
 KMEANS = Work("kmeans", _kmeans_all, _kmeans_own)
 KCENTER = Work("kcenter_greedy", _kcenter_all, _kcenter_own)
 SELECT = Work("select", _select_all, _select_own)
-
-
-def _how(seat: Seat, operation: Callable[..., Any]) -> dict[str, Any]:
-    return seat.how(inspect.signature(operation).parameters)
 
 
 def _table(seat: Seat, columns: dict[str, Any]) -> Any:

@@ -6,7 +6,7 @@ import os
 import threading
 from typing import Any
 
-from meddel_fast.common.remote.client import Client, MemoryClient, ReadingClient
+from meddel_fast.common.remote.client import Client, HubClient, MemoryClient
 from meddel_fast.common.remote.errors import RemoteError, missing_library
 from meddel_fast.common.remote.s3 import S3Client
 from meddel_fast.common.remote.web import WebClient
@@ -14,8 +14,13 @@ from meddel_fast.common.urls import scheme_of, shown
 
 _CONNECT, _READ = 10, 30  # seconds
 _NAMES = ("AWS_", "FSSPEC_", "GOOGLE_", "GCSFS_", "STORAGE_", "AZURE_", "HF_", "HUGGING")
-_KINDS = {"s3": S3Client, "http": WebClient, "https": WebClient, "memory": MemoryClient}
-_PROTOCOLS = {"az": "abfs", "https": "http"}  # names of fsspec's that differ
+_KINDS = {
+    "s3": S3Client,
+    "http": WebClient,
+    "https": WebClient,
+    "hf": HubClient,
+    "memory": MemoryClient,
+}
 _clients: dict[tuple[int, str, int], Client] = {}
 _lock = threading.Lock()
 
@@ -73,7 +78,7 @@ def _connect(place: str, scheme: str) -> Client:
         import adlfs  # noqa: F401
     import fsspec
 
-    fs = fsspec.filesystem(_PROTOCOLS.get(scheme, scheme), **options)
+    fs = fsspec.filesystem(scheme, **options)
     if scheme == "s3":
         fs.retries = 1  # of its own, each times those of the library below
-    return _KINDS.get(scheme, ReadingClient if scheme == "hf" else Client)(fs)
+    return _KINDS.get(scheme, Client)(fs)

@@ -103,8 +103,10 @@ def can_pass(error: BaseException) -> bool:
 def told(error: BaseException) -> str:
     """Say in a few words what an error is about, without credentials and queries."""
     status, code = status_of(error)
-    text = " ".join(scrubbed(str(error)).split())
-    first = " ".join(str(part) for part in (status, code) if part and str(part) not in text)
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    text = " ".join(scrubbed(text).split())
+    parts = dict.fromkeys(str(part) for part in (status, code) if part)
+    first = " ".join(part for part in parts if part not in text)
     text = f"{first}: {text}" if first and text else first or text
     return (text or type(error).__name__)[:300]
 

@@ -37,10 +37,8 @@ def is_file(place: str) -> bool:
 
 def is_folder(place: str) -> bool:
     """Tell whether there is something below a place; of web servers nobody can."""
-    if place.startswith("http"):
-        return False
     try:
-        return attempt(place, "listed", lambda: next(client(place).files(place), None)) is not None
+        return attempt(place, "listed", lambda: client(place).is_folder(place))
     except RemoteMissingError:
         return False
 

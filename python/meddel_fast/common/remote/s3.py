@@ -1,7 +1,8 @@
 """S3 and what speaks like it, by the calls of s3fs: conditional reads, checked uploads.
 
 A ranged read names the tag of the object that was opened, so that parts of two objects never come
-together. What is put carries its MD5, and the tag that the store answers is compared with it. Large
+together. What is put carries its MD5, for the store to compare. The tag that it answers is compared
+as well, as most stores make it of the MD5 (of those that do not, what was put is read again). Large
 files go up in parts, which are thrown away when one fails; those that a killed process left are
 found at the next upload to the same place.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
+import re
 from collections.abc import Iterator
 from concurrent.futures import wait
 from datetime import datetime, timedelta, timezone
@@ -38,6 +40,7 @@ _PART = 8 << 20  # bytes of a part of a larger one, at least
 _MOST_PARTS = 10_000  # of the protocol
 _AT_ONCE = 4  # parts on their way
 _LAST_PARTS = 5.0  # seconds that these are waited for when one has failed
+_CHANGED = "what the store has got is not what was sent"
 _STALE = timedelta(days=2)  # an unfinished upload older than this is nobody's any more
 
 
@@ -45,10 +48,13 @@ class S3Client(Client):
     """The objects of a store that speaks S3."""
 
     checks_tag = True
+    _tags_are_md5 = False  # until one was seen that is
 
     def info(self, place: str) -> Info:
-        """Ask for the head of an object."""
+        """Ask for the head of an object; names that end in "/" are of folders."""
         bucket, key = _split(place)
+        if not key or key.endswith("/"):
+            raise FileNotFoundError(place)
         found = self._call("head_object", 0, Bucket=bucket, Key=key)
         return Info(int(found["ContentLength"]), str(found.get("ETag", "")))
 
@@ -89,7 +95,12 @@ class S3Client(Client):
         """Put an object by one request; the store compares its MD5."""
         bucket, key = _split(place, writing=True)
         found = self._call("put_object", len(data), Bucket=bucket, Key=key, Body=data, **_md5(data))
-        _check_tag(found, data)
+        if _is_md5_of(found, data):
+            self._tags_are_md5 = True
+        elif self.read(place, 0, len(data), "") == data:
+            self._tags_are_md5 = False  # of a store that makes others
+        else:
+            raise Passing(_CHANGED)
 
     def upload(self, place: str, local: str) -> None:
         """Put a file, in parts where it is large; each is tried again by itself."""
@@ -132,7 +143,8 @@ class S3Client(Client):
                 found = self._call(
                     "upload_part", len(data), **where, PartNumber=number, Body=data, **_md5(data)
                 )
-                _check_tag(found, data)
+                if self._tags_are_md5 and not _is_md5_of(found, data):
+                    raise Passing(_CHANGED)
                 return str(found["ETag"])
 
             return attempt(place, "written", ask)
@@ -157,9 +169,7 @@ class S3Client(Client):
         except Exception as error:
             if status_of(error)[1] != "NoSuchUpload":
                 raise
-            digests = (base64.b16decode(p["ETag"].strip('"'), casefold=True) for p in parts)
-            joint = hashlib.md5(b"".join(digests), usedforsecurity=False).hexdigest()
-            if self.info(place) != Info(size, f'"{joint}-{len(parts)}"'):
+            if self.info(place) != Info(size, _joint_tag([part["ETag"] for part in parts])):
                 raise
         got = self.info(place).size
         if got != size:
@@ -212,6 +222,10 @@ class S3Client(Client):
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
+    def is_folder(self, place: str) -> bool:
+        """Tell whether the first page of a listing has something."""
+        return next(self.files(place), None) is not None
+
     def remove(self, place: str) -> None:
         """Remove an object."""
         bucket, key = _split(place, writing=True)
@@ -244,11 +258,19 @@ def _md5(data: bytes) -> dict[str, str]:
     return {"ContentMD5": base64.b64encode(digest).decode()}
 
 
-def _check_tag(found: dict[str, Any], data: bytes) -> None:
-    """Compare the tag of what was stored, where it is a plain MD5, with what was sent."""
+def _joint_tag(tags: list[str]) -> str:
+    """Return the tag of an object of parts where tags are MD5s, else one that nothing has."""
+    digests = [tag.strip('"') for tag in tags]
+    if not all(re.fullmatch("[0-9a-f]{32}", digest) for digest in digests):
+        return "unknown"
+    joint = hashlib.md5(bytes.fromhex("".join(digests)), usedforsecurity=False).hexdigest()
+    return f'"{joint}-{len(tags)}"'
+
+
+def _is_md5_of(found: dict[str, Any], data: bytes) -> bool:
+    """Tell whether the tag of what was stored is the MD5 of what was sent, or cannot be."""
     tag = str(found.get("ETag", "")).strip('"')
     encrypted = found.get("ServerSideEncryption", "AES256") != "AES256"
     if encrypted or "SSECustomerAlgorithm" in found or len(tag) != 32:
-        return
-    if tag != hashlib.md5(data, usedforsecurity=False).hexdigest():
-        raise Passing("what the store has got is not what was sent")
+        return True
+    return tag == hashlib.md5(data, usedforsecurity=False).hexdigest()

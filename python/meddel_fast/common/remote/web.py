@@ -98,6 +98,10 @@ class WebClient(ReadingClient):
         """Refuse: the protocol has no listings."""
         raise RemoteError(f"{shown(place)} cannot be listed: web servers have no lists of files")
 
+    def is_folder(self, place: str) -> bool:
+        """Return False: there are files alone."""
+        return False
+
     async def _get(self, place: str, wanted: str) -> Any:
         session = await self.fs.set_session()
         headers = {"Accept-Encoding": "identity"} | ({"Range": wanted} if wanted else {})
