@@ -19,6 +19,7 @@ from meddel_fast.benchmark.probe_settings import ProbeConfig
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.settings import from_table, known_keys
 from meddel_fast.common.toml import read_toml
+from meddel_fast.common.urls import local_path
 from meddel_fast.training.settings import (
     ClassificationConfig,
     DownstreamConfig,
@@ -130,9 +131,20 @@ def _data_sets(tables: Any, base: Path) -> tuple[DataConfig, ...]:
     if not isinstance(tables, list) or not tables:
         raise ConfigError("at least one [[data]] table is needed")
     sets = [from_table(DataConfig, t, f"[[data]] {i + 1}") for i, t in enumerate(tables)]
+    for number, data in enumerate(sets, start=1):
+        for name, place in (("path", data.path), ("splits", data.splits)):
+            if place is not None:
+                _check_local(place, f"[[data]] {number} {name}")
     return tuple(
         replace(d, path=d.path and base / d.path, splits=d.splits and base / d.splits) for d in sets
     )
+
+
+def _check_local(place: Path, what: str) -> None:
+    try:
+        local_path(place, what)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _task_settings(tables: Any, downstream: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,8 @@
 ``urls``             what places look like: paths and URLs
 ``places``           files on this machine or by URL, one set of functions for both
 ``remote``           the stores and servers behind URLs
+``remote_path``      URLs that travel as ``Path``; one listing of what lies below
+``read_ahead``       ranges of remote files, fetched before they are asked for
 ``hashes``           SHA-256 of files and of settings
 ``outputs``          where a result may go: never in the place of what a user has
 ``untrusted``        files that may be damaged or forged: fields, Parquet, JSON

@@ -1,4 +1,4 @@
-"""Images on disk: what is there, decoded, with masks and splits; and made data.
+"""Images on disk or by URL: what is there, decoded, with masks and splits; and made data.
 
 =================  =================================================================================
 ``manifest``       the table of a data set: :class:`~meddel_fast.images.manifest.Manifest`
@@ -8,6 +8,9 @@
 ``address``        the notation for members of archives, frames of videos, pages
 ``sources``        an address becomes bytes or an image; a file, the addresses of its images
 ``archive``        members of zips and tars, read in place
+``remote_files``   remote files, whole or by ranges
+``known_members``  members of remote tars by the places that a manifest tells
+``prefetch``       remote images, fetched several at a time before they are decoded
 ``formats``        picture files, DICOM, TIFF, videos: opened, at full depth
 ``load_images``    ``load_image``: a file becomes a square of pixels
 ``load_masks``     ``load_mask``: a mask becomes 0, 1 and 255

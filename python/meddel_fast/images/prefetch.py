@@ -35,7 +35,7 @@ def reading(items: Sequence[Sequence[Path | None]]) -> Iterator[Ahead]:
 def spans(path: Path | None) -> list[Span]:
     """Give the ranges that are read of a remote image: the file, or where its archive has it.
 
-    None of files on a disk, of frames of videos, and of what is too large to be read at once.
+    None of files on a disk, of frames and pages, and of what is too large to be read at once.
     """
     if not isinstance(path, RemotePath):
         return []
@@ -50,7 +50,8 @@ def spans(path: Path | None) -> list[Span]:
 
 def _span(address: Address) -> Span | None:
     file = address.file
-    if not isinstance(file, RemotePath) or address.suffix in VIDEOS | ARCHIVES:
+    held = address.index is not None or address.suffix in VIDEOS | ARCHIVES
+    if held or not isinstance(file, RemotePath):
         return None
     if not address.members:
         if address.suffix in IMAGES - PAGED:

@@ -21,10 +21,13 @@ WHOLE = 32 << 20
 _BLOCK = 1 << 20  # in which an archive is read for its list of members
 _AT_ONCE = 8  # of these that are asked for together, where one after the other is needed
 _KEPT = 16
+_RECENT = 128 << 20  # bytes of files of several pages or frames that are kept
 
 
 def open_remote(path: RemotePath) -> BinaryIO:
     """Open a remote file as a seekable one: a picture in one request, what is large by ranges.
+
+    Small files of several pages or frames are kept for a while, as each page opens its file.
 
     Raises
     ------
@@ -32,10 +35,35 @@ def open_remote(path: RemotePath) -> BinaryIO:
         There is no such file, or the store does not answer.
     """
     place = str(path)
-    picture = path.suffix.lower() in IMAGES - PAGED
-    if picture or held_state(place) is not None or path.size() <= WHOLE:
+    if path.suffix.lower() in IMAGES - PAGED or held_state(place) is not None:
         return io.BytesIO(read_range(place))
+    if path.size() <= WHOLE:
+        return io.BytesIO(_recent.read(path))
     return places.open_reader(place)
+
+
+class _Recent:
+    """The files read last, by URL and state."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: OrderedDict[tuple[str, places.State], bytes] = OrderedDict()
+
+    def read(self, path: RemotePath) -> bytes:
+        key = (str(path), path.state())
+        with self._lock:
+            data = self._held.get(key)
+        if data is None:
+            data = read_range(str(path))
+        with self._lock:
+            self._held[key] = data
+            self._held.move_to_end(key)
+            while sum(map(len, self._held.values())) > _RECENT:
+                self._held.popitem(last=False)
+        return data
+
+
+_recent = _Recent()
 
 
 def raise_outage(error: BaseException) -> None:

@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from meddel_fast.common.extras import needs
 from meddel_fast.common.files import StrPath
+from meddel_fast.common.read_ahead import read_range
 from meddel_fast.common.remote_path import RemotePath, path_of
 from meddel_fast.common.suffixes import ARCHIVES, DICOMS, HOLDERS, IMAGES, PAGED, VIDEOS
 from meddel_fast.images.address import PART, Address, ImageError, indexed, member, parse
@@ -156,6 +157,8 @@ def _may_be_dicom(address: Address) -> bool:
 
 @lru_cache(maxsize=4096)
 def _head(address: Address, *state: object) -> bytes:
+    if isinstance(address.file, RemotePath) and not address.members:
+        return read_range(str(address.file), 0, dicom_head.HEAD)
     with open_file(address.container) as file:
         return file.read(dicom_head.HEAD)
 

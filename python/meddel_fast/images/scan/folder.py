@@ -11,7 +11,7 @@ from typing import Any
 
 from meddel_fast.common.files import Progress, StrPath
 from meddel_fast.common.remote_path import RemotePath, listing_once, path_of, relative, walk
-from meddel_fast.common.suffixes import ARCHIVES, IMAGES
+from meddel_fast.common.suffixes import ARCHIVES, IMAGES, PAGED
 from meddel_fast.images.address import PART, ImageError, member, parse, place
 from meddel_fast.images.archive import open_archive
 from meddel_fast.images.image_check import (
@@ -26,6 +26,7 @@ from meddel_fast.images.image_check import (
 from meddel_fast.images.left_out import LeftOut, reason_kind
 from meddel_fast.images.manifest import Manifest
 from meddel_fast.images.masks.census import Census
+from meddel_fast.images.prefetch import reading
 from meddel_fast.images.scan.accounting import account, is_packed
 from meddel_fast.images.scan.assign_splits import assign, needs_looks
 from meddel_fast.images.sources import Sampling, is_known, is_refused, shown, units
@@ -254,9 +255,13 @@ class _Found:
         if PART in str(folder):
             yield from units(self.root, self.sampling, parse(folder).members[0])
             return
-        for path in [folder] if folder.is_file() else _walk(folder, self.follow_links):
-            held = not self.limits or is_inside(path, self.limits)
-            yield from units(path, self.sampling) if held and path.is_file() else [path]
+        paths = [folder] if folder.is_file() else [*_walk(folder, self.follow_links)]
+        opened = [(path,) if path.suffix.lower() not in IMAGES - PAGED else () for path in paths]
+        with reading(opened) as ahead:
+            for number, path in enumerate(paths):
+                held = not self.limits or is_inside(path, self.limits)
+                with ahead.using(number):
+                    yield from units(path, self.sampling) if held and path.is_file() else [path]
 
 
 def _pairs(found: _Found, require_masks: bool) -> tuple[dict[str, Path], dict[str, Path]]:
