@@ -270,6 +270,7 @@ class _Curation:
         """List what is kept: of images a manifest and their paths, else names and row numbers."""
         kept = selection.indices
         of_images = isinstance(self._source, ImageSource)
+        ours = "kept" in self._record.stages
 
         def work(progress: Progress) -> dict[str, Any]:
             if of_images:
@@ -283,7 +284,7 @@ class _Curation:
                 else:
                     tables.write_kept(path, ids, kept)
             with self._record.output("kept", KEPT_LIST) as path:
-                tables.write_list(path, names)
+                tables.write_list(path, names, ours=ours)
             return {"kept": len(kept)}
 
         made_of = {"selection": self._record.digest("selection", SELECTION)}

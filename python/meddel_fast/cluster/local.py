@@ -16,7 +16,7 @@ from meddel_fast.common.files import Progress
 from meddel_fast.common.pool import Pool
 from meddel_fast.common.resources import cores
 from meddel_fast.ops import deduplicate
-from meddel_fast.selectors import Selection, select
+from meddel_fast.selectors import METHODS, Selection, select
 from meddel_fast.training.device import deterministic
 from meddel_fast.training.embedder import Embedder
 
@@ -116,6 +116,8 @@ class LocalEngine:
     ) -> Selection:
         """See `engine.Engine`."""
         given = {**options, "threads": self._threads}
+        if METHODS[method].processes:  # those that go on from checkpoints
+            given["checkpoint"] = checkpoint
         return select(method, rows.open(self._memory), budget, progress=progress, **given)
 
 

@@ -25,7 +25,7 @@ with needs("ray"):
 
 _LOOK = 0.5  # seconds between two looks at what has come
 _ASK = 5.0  # seconds between two questions whether an actor lives
-_ROOM = 120.0  # seconds to wait for the first actor: for a node with free cores, and the encoder
+_ROOM = 120.0  # seconds to wait for a node that is large enough
 _HEALTH = "health"  # the concurrency group whose thread answers while the other one computes
 _TIMES = 3  # that a shard may be begun: it may be what its workers die of
 
@@ -76,7 +76,8 @@ class ShardPool:
         self, job: ShardJob, size: int, *, cpus: int, gpus: int, tell: Tell, patience: float
     ) -> None:
         self._job, self._tell, self._patience = job, tell, patience
-        self._needs = f"{cpus} cores" + (f" and {gpus} GPU" if gpus else "")
+        self._needs = {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
+        self._room = 0.0
         kind = ray.remote(max_restarts=0, concurrency_groups={_HEALTH: 1})(Shards)
         self._kind = kind.options(num_cpus=cpus, num_gpus=gpus, scheduling_strategy="SPREAD")
         self._options = job.options if gpus else {**job.options, "device": "cpu"}
@@ -108,7 +109,7 @@ class ShardPool:
         total = len(self._job.manifest)
         done = total - sum(map(self._rows, missing))
         waiting, begun = deque(missing), Counter[int]()
-        room = time.monotonic() + _ROOM
+        self._room = time.monotonic() + _ROOM
         while waiting or self._running:
             while waiting and self._idle:
                 begun[waiting[0]] += 1
@@ -134,10 +135,16 @@ class ShardPool:
                 ray.kill(actor)
                 self._hire()
             progress(done, total)
-            if self._idle or self._running:
-                room = time.monotonic() + _ROOM
-            elif waiting and time.monotonic() > room:
-                raise RuntimeError(f"no node has had {self._needs} free within {_ROOM:g} s")
+            self._check_room()
+
+    def _check_room(self) -> None:
+        """Give up where no node could ever take an actor; where all are busy, wait as Ray does."""
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        fit = any(all(n.get(k, 0) >= v for k, v in self._needs.items()) for n in nodes)
+        if fit or self._running:
+            self._room = time.monotonic() + _ROOM
+        elif time.monotonic() > self._room:
+            raise RuntimeError(f"no node with {self._needs} has come within {_ROOM:g} s")
 
     def _hire(self) -> None:
         actor = self._kind.remote(self._options, self._job.embedder.settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,19 @@ def write_kept(path: Path, ids: Sequence[str], rows: NDArray[np.int64]) -> None:
         pq.write_table(pa.table(columns).replace_schema_metadata({_KEPT: _FORMAT}), temporary)
 
 
-def write_list(path: Path, names: Sequence[str]) -> None:
-    """Write names, one a line."""
-    with output_path(path, NAMES) as temporary:
+def write_list(path: Path, names: Sequence[str], *, ours: bool) -> None:
+    """Write names, one a line.
+
+    Parameters
+    ----------
+    path
+        Where to.
+    names
+        The names.
+    ours
+        Whether a file there is known to be of an earlier call: a list of any names gives way then,
+        else one that is told by its looks.
+    """
+    kind = replace(NAMES, is_one=lambda path: True) if ours else NAMES
+    with output_path(path, kind) as temporary:
         temporary.write_text("".join(f"{name}\n" for name in names), "utf-8", newline="")
