@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from meddel_fast import arrays
 from meddel_fast.sharded.parts import Settings
 from meddel_fast.sharded.spread import Spread
-from meddel_fast.stores.store import LocalRows, Store, as_store
+from meddel_fast.stores.store import LocalRows, Store, as_store, taken
 
 _BLOCK = 1024  # rows looked at together
 
@@ -27,6 +27,7 @@ def check_rows(
     TypeError, ValueError
         Not a non-empty 2-d array of a supported type, or not finite.
     """
+    x = taken("x", x, in_parts=memory is not None or group is not None)
     if group is not None:
         return Spread(arrays.rows_of(x), Settings.check(x, memory, group, threads))
     if isinstance(x, LocalRows):

@@ -1,4 +1,4 @@
-"""Files of rows, one at a time: .npy, safetensors, Parquet; headers checked, nothing mapped."""
+"""Files of rows, one at a time: .npy, .npz, safetensors, Parquet; headers checked, none mapped."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.arrays import SUPPORTED, is_torch, rows_of, to_matrix
+from meddel_fast.arrays import SUPPORTED, RowReader, is_torch, rows_of, to_bits
 from meddel_fast.common.files import State, state, why_no_file
 from meddel_fast.common.npy import npy_header
-from meddel_fast.stores import parquet_rows
+from meddel_fast.stores import npz_rows, parquet_rows
 
-_SUFFIXES = (".npy", ".safetensors", ".parquet")
+_SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet")
 _TENSOR_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "|i1"}
 _LONGEST_HEADER = 100_000_000  # bytes, the limit of the safetensors format
 
@@ -74,8 +74,7 @@ class _Raw(Shard):
     """Rows that lie in a file element after element."""
 
     def __init__(self, path: Path, offset: int, shape: Sequence[int], dtype: Any) -> None:
-        if len(shape) != 2:
-            raise ValueError(f"{path} must hold a 2-d float array, got shape {tuple(shape)}")
+        _check_axes(path, shape)
         self.name, self._path, self._offset = str(path), path, offset
         self.rows, self.width = int(shape[0]), int(shape[1])
         self.dtype = np.dtype(dtype)
@@ -105,11 +104,27 @@ class _Npy(_Raw):
         with path.open("rb") as file:
             shape, by_columns, dtype = npy_header(path, file)
             offset = file.tell()
-        if by_columns and len(shape) == 2 and min(shape) > 1:
-            raise ValueError(
-                f"{path} must hold its array row after row (C order), got Fortran order"
-            )
+        _check_order(path, shape, by_columns)
         super().__init__(path, offset, shape, dtype)
+
+
+class _PackedNpz(Shard):
+    """A deflated array of an archive, see :mod:`meddel_fast.stores.npz_rows`."""
+
+    beside = 1 << 20
+
+    def __init__(self, path: Path, member: npz_rows.Member) -> None:
+        self.name, self._member = str(path), member
+        (self.rows, self.width), self.dtype = member.shape, member.dtype
+
+    def read(self, spans: Sequence[Span]) -> list[NDArray[Any]]:
+        found = [np.empty((stop - start, self.width), self.dtype) for start, stop in spans]
+        for out, (start, _) in zip(found, spans, strict=True):
+            self._member.unpack(out, start)
+        return found
+
+    def forget(self) -> None:
+        self._member.forget()
 
 
 class _Safetensors(_Raw):
@@ -157,14 +172,34 @@ class ArrayShard(Shard):
         x = rows_of(x)
         if is_torch(x) and x.device.type != "cpu":
             raise ValueError(f"{name} must be on the CPU to be worked on in parts, got {x.device}")
-        self.bfloat16 = is_torch(x) and str(x.dtype) == "torch.bfloat16"
-        array = to_matrix(name, x)
+        array, self.bfloat16 = to_bits(name, x)
         self.name, (self.rows, self.width), self.dtype = name, array.shape, array.dtype
         self._array = array
 
     def read(self, spans: Sequence[Span]) -> list[NDArray[Any]]:
         """Return views."""
         return [self._array[start:stop] for start, stop in spans]
+
+
+class _Read(Shard):
+    """Rows that are read from, or put together of, another library's object."""
+
+    def __init__(self, reader: RowReader) -> None:
+        self._reader = reader
+        self.name, (self.rows, self.width) = reader.name, reader.shape
+        self.dtype, self.bfloat16, self.beside = reader.dtype, reader.bfloat16, reader.beside
+
+    def read(self, spans: Sequence[Span]) -> list[NDArray[Any]]:
+        """Return copies."""
+        return self._reader.read_spans(spans)
+
+
+def shards_of(name: str, x: Any) -> list[Shard]:
+    """Return what an array, a CPU tensor or a :class:`RowReader` is read by: one shard or some."""
+    if not isinstance(x, RowReader):
+        return [ArrayShard(name, x)]
+    parts = x.parts()
+    return [_Read(x)] if parts is None else [ArrayShard(name, part) for part in parts]
 
 
 def open_shard(path: Path, tensor: str | None = None, column: str | None = None) -> Shard:
@@ -177,12 +212,33 @@ def open_shard(path: Path, tensor: str | None = None, column: str | None = None)
     shard: Shard
     if path.suffix == ".npy":
         shard = _Npy(path)
+    elif path.suffix == ".npz":
+        shard = _open_npz(path, tensor)
     elif path.suffix == ".safetensors":
         shard = _Safetensors(path, tensor)
     else:
         shard = _Parquet(path, column)
     shard.state = before
     return shard
+
+
+def _open_npz(path: Path, tensor: str | None) -> Shard:
+    member = npz_rows.Member(path, tensor)
+    _check_axes(path, member.shape)
+    _check_order(path, member.shape, member.by_columns)
+    if member.packed:
+        return _PackedNpz(path, member)
+    return _Raw(path, member.offset, member.shape, member.dtype)
+
+
+def _check_axes(path: Path, shape: Sequence[int]) -> None:
+    if len(shape) != 2:
+        raise ValueError(f"{path} must hold a 2-d float array, got shape {tuple(shape)}")
+
+
+def _check_order(path: Path, shape: Sequence[int], by_columns: bool) -> None:
+    if by_columns and len(shape) == 2 and min(shape) > 1:
+        raise ValueError(f"{path} must hold its array row after row (C order), got Fortran order")
 
 
 def _safetensors_header(path: Path) -> tuple[dict[str, Any], int]:

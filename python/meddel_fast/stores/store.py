@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.stores.shards import ArrayShard, Shard, Span, open_shard
+from meddel_fast.arrays import RowReader, kind_of, opened
+from meddel_fast.stores.shards import ArrayShard, Shard, Span, open_shard, shards_of
 
 if TYPE_CHECKING:
     from meddel_fast.common.files import StrPath
@@ -267,7 +268,7 @@ class LocalRows:
 
 
 def open_store(
-    source: StrPath | Sequence[StrPath],
+    source: StrPath | Sequence[StrPath] | Any,
     *,
     tensor: str | None = None,
     column: str | None = None,
@@ -281,14 +282,17 @@ def open_store(
     Parameters
     ----------
     source
-        A ``.npy``, ``.safetensors`` or ``.parquet`` file, several of them (rows follow each other
-        in the order given), or a folder with the ``index.json`` of
-        :func:`meddel_fast.training.embed.embed`.
+        A ``.npy``, ``.npz``, ``.safetensors`` or ``.parquet`` file, several of them (rows follow
+        each other in the order given), a folder with the ``index.json`` of
+        :func:`meddel_fast.training.embed.embed`, or one that Zarr or Lance writes. Or an object of
+        another library (:mod:`meddel_fast.arrays.kinds`): a table, a column, a data set, an index.
     tensor
-        Which tensor of the safetensors files; not needed where there is but one.
+        Which tensor of the safetensors files, or array of the ``.npz`` files or of a Zarr or HDF5
+        group; not needed where there is but one in a file.
     column
-        Which column of the Parquet files: lists of one length of float16, float32, float64 or int8,
-        of whatever kind of list. Not needed where there is but one such column.
+        Which column of the Parquet files, the table or the data set: lists of one length of
+        float16, float32, float64 or int8, of whatever kind of list. Not needed where there is but
+        one such column.
     memory
         The budget for operations on the store, selectors' included, that are given none.
 
@@ -309,10 +313,12 @@ def open_store(
     """
     if isinstance(source, (str, os.PathLike)):
         source = [source]
-    if len(source) == 0:
+    if kind_of(source) is not None:
+        store = Store(shards_of("source", opened("source", source, column or tensor)))
+    elif len(source) == 0:
         raise ValueError("source must be at least one file, got none")
-    if len(source) == 1 and Path(source[0]).is_dir():
-        store = _open_folder(Path(source[0]))
+    elif len(source) == 1 and Path(source[0]).is_dir():
+        store = _open_folder(Path(source[0]), column or tensor)
     else:
         store = Store([open_shard(Path(path), tensor, column) for path in source])
     store.memory = memory
@@ -321,12 +327,37 @@ def open_store(
 
 def as_store(name: str, x: Any) -> Store:
     """Return a store as it is, and an array or a CPU tensor as a store that reads from it."""
-    return x if isinstance(x, Store) else Store([ArrayShard(name, x)]).check_rows()
+    return x if isinstance(x, Store) else Store(shards_of(name, opened(name, x))).check_rows()
 
 
-def _open_folder(folder: Path) -> Store:
+def taken(name: str, x: Any, *, in_parts: bool) -> Any:
+    """Return another library's object as an array, a tensor or a store; others as they are.
+
+    It is a store where its rows are in files or in several chunks; with `in_parts`, as a budget
+    asks for, also where an array would have to be made of it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`meddel_fast.arrays.opened`.
+    """
+    rows = opened(name, x.rows if isinstance(x, LocalRows) else x)
+    if isinstance(x, LocalRows):
+        return LocalRows(Store(shards_of(name, rows)) if isinstance(rows, RowReader) else rows)
+    if not isinstance(rows, RowReader):
+        return rows
+    if rows.at_once and not in_parts:
+        return rows.whole()
+    return Store(shards_of(name, rows)).check_rows()
+
+
+def _open_folder(folder: Path, name: str | None) -> Store:
     from meddel_fast.stores.embedding_files import read_index
+    from meddel_fast.stores.library_folders import open_library_folder
 
+    found = open_library_folder(folder)
+    if found is not None:
+        return Store(shards_of(str(folder), opened(str(folder), found, name)))
     index = read_index(folder)
     if not index["complete"]:
         raise ValueError(f"{folder}: embedding was interrupted, run it again to complete it")
