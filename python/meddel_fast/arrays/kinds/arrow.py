@@ -7,7 +7,7 @@ memory: they are put together, at once or a range at a time.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,8 @@ from meddel_fast.arrays.kinds.arrow_lists import (
     holds_vectors,
     vectors,
 )
-from meddel_fast.arrays.kinds.readers import Chunks, RowReader
+from meddel_fast.arrays.kinds.readers import Chunks, Columns
 
-_BLOCK = 4096  # rows put together at a time, which stay in the processor's caches
 _UNREAD = {
     "LazyFrame": "collect() it",
     "RecordBatchReader": "read_all() it, as it can be read but once",
@@ -110,7 +109,10 @@ def of_table(name: str, table: Any, column: str | None) -> Any:
     types = {field.type for field in table.schema}
     numbers = len(types) == 1 and str(next(iter(types))) in TYPES
     if numbers and column is None:
-        return Columns(name, table.columns, table.column_names)
+        for one, called in zip(table.columns, table.column_names, strict=True):
+            _check_nulls(name, one, called)
+        parts = [partial(_part, one) for one in table.columns]
+        return Columns(name, parts, table.num_rows, np.dtype(TYPES[str(types.pop())]))
     if column is None and not any(map(holds_vectors, types)):
         columns = ", ".join(f"{field.name} ({field.type})" for field in table.schema)
         raise TypeError(
@@ -121,26 +123,8 @@ def of_table(name: str, table: Any, column: str | None) -> Any:
     return of_column(name, table.column(chosen), column=chosen)
 
 
-class Columns(RowReader):
-    """Columns of numbers of one type, as rows."""
-
-    at_once = True
-
-    def __init__(self, name: str, columns: Sequence[Any], names: Sequence[str]) -> None:
-        for column, called in zip(columns, names, strict=True):
-            _check_nulls(name, column, called)
-        self.name, self._columns = name, columns
-        self.shape = (len(columns[0]), len(columns))
-        self.dtype = np.dtype(TYPES[str(columns[0].type)])
-
-    def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Return a copy."""
-        out = np.empty((stop - start, self.shape[1]), self.dtype)
-        for at in range(start, stop, _BLOCK):
-            rows = out[at - start : at - start + _BLOCK]
-            for place, column in enumerate(self._columns):
-                rows[:, place] = column.slice(at, len(rows)).to_numpy()
-        return out
+def _part(column: Any, start: int, stop: int) -> NDArray[Any]:
+    return column.slice(start, stop - start).to_numpy()  # type: ignore[no-any-return]
 
 
 def _taken(pa: Any, x: Any) -> Any:

@@ -35,11 +35,11 @@ def open_rows(name: str, x: Any, column: str | None) -> Any:
         if column is not None:
             raise ValueError(f"column must be None for {name}, which is one, got {column!r}")
         x, column = x.source, x.column_name
-    if not hasattr(x, "data") or not hasattr(x, "with_format") or not hasattr(x, "num_rows"):
+    if isinstance(x, dict):
+        raise TypeError(f"{name} must be one split, got a datasets.{kind} of {list(x)}")
+    if not hasattr(x, "data") or not hasattr(x, "with_format"):
         raise TypeError(f"{name} must be a Dataset or a column of one, got a datasets.{kind}")
     table = x.data.table
-    if isinstance(x.num_rows, dict):
-        raise TypeError(f"{name} must be one split, got a datasets.{kind} of {list(x.num_rows)}")
     if getattr(x, "_indices", None) is None:
         if column is not None and not holds_vectors(table.schema.field(column).type):
             return of_column(name, table.column(column), column=column)

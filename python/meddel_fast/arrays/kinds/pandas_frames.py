@@ -8,12 +8,13 @@ arrays. Results come as Series and frames; what has an entry for each row has x'
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.arrays.kinds.readers import RowReader
+from meddel_fast.arrays.kinds.readers import Columns, RowReader
 
 _TYPES = {("f", 8), ("f", 4), ("f", 2), ("i", 1)}
 
@@ -65,11 +66,17 @@ def _of_frame(name: str, x: Any, column: str | None) -> Any:
             f"{name} must have a column of vectors, or columns of numbers of one type; its "
             f"columns: {_columns(x)}"
         )
-    if isinstance(x.dtypes.iloc[0], np.dtype):
-        return x.to_numpy()
+    head = x.iloc[:1]
+    if np.shares_memory(head.to_numpy(), head.iloc[:, 0].to_numpy()):
+        return x.to_numpy()  # the frame's one block
     for one in columns:
-        _check_missing(name, one, str(one.name))
-    return x.to_numpy(dtype=kinds[0])
+        if not isinstance(one.dtype, np.dtype):
+            _check_missing(name, one, str(one.name))
+    return Columns(name, [partial(_part, one, kinds[0]) for one in columns], len(x), kinds[0])
+
+
+def _part(column: Any, dtype: np.dtype[Any], start: int, stop: int) -> NDArray[Any]:
+    return column.iloc[start:stop].to_numpy(dtype=dtype)  # type: ignore[no-any-return]
 
 
 def _of_series(name: str, x: Any, *, column: str = "") -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LOG = logging.getLogger(__name__)
+_BLOCK = 4096  # rows put together at a time, which stay in the processor's caches
 
 
 class RowReader(ABC):
@@ -85,3 +86,31 @@ class Chunks(RowReader):
     def parts(self) -> list[NDArray[Any]]:
         """Return the chunks."""
         return self._arrays
+
+
+class Columns(RowReader):
+    """Columns of numbers of one type, in memory, as rows.
+
+    `columns` has a function for each, which returns its elements [start, stop).
+    """
+
+    at_once = True
+
+    def __init__(
+        self,
+        name: str,
+        columns: Sequence[Callable[[int, int], NDArray[Any]]],
+        rows: int,
+        dtype: np.dtype[Any],
+    ) -> None:
+        self.name, self._columns = name, columns
+        self.shape, self.dtype = (rows, len(columns)), dtype
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Return a copy."""
+        out = np.empty((stop - start, self.shape[1]), self.dtype)
+        for at in range(start, stop, _BLOCK):
+            end = min(stop, at + _BLOCK)
+            for place, column in enumerate(self._columns):
+                out[at - start : end - start, place] = column(at, end)
+        return out
