@@ -14,6 +14,7 @@ from long_files import LONG
 from meddel_fast import _core
 
 if TYPE_CHECKING:
+    from object_stores import Proxy, Store
     from typer.testing import CliRunner
 
 
@@ -63,6 +64,26 @@ def cli(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
 
     monkeypatch.setattr(meddel_fast.cli.console, "_end_soon_after_interrupt", lambda: None)
     return testing.CliRunner()
+
+
+@pytest.fixture(scope="session")
+def s3_store() -> Iterator[Store]:
+    """An S3 server of this machine with the bucket "bucket"; tests use names of their own there."""
+    pytest.importorskip("s3fs")
+    from object_stores import s3_server
+
+    with s3_server() as store:
+        yield store
+
+
+@pytest.fixture
+def s3_proxy(s3_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """A proxy in front of it, which s3:// leads to, and which spoils what it is told to."""
+    from object_stores import proxy, use
+
+    with proxy(s3_store) as before:
+        use(monkeypatch, before.url)
+        yield before
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,10 @@ import torch
 from frames import TINY, blob_frames
 from PIL import Image
 
+from meddel_fast.common import places
 from meddel_fast.images.manifest import Manifest
 from meddel_fast.images.scan.folder import scan_folder
+from meddel_fast.stores import embedding_files, open_store
 from meddel_fast.training.device import choose
 from meddel_fast.training.embed import Embeddings, embed
 from meddel_fast.training.encoders.vit import Encoder, load_encoder, normalise
@@ -150,6 +152,33 @@ def test_interrupted_run_goes_on_at_the_first_missing_shard(
     got = embed(data, model, out, shard_size=4, progress=lambda d, _: seen.append(d))
     assert min(seen) > 8
     np.testing.assert_array_equal(got.array, wanted)
+
+
+def test_a_folder_by_url_is_the_local_one(
+    data: Manifest, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fsspec")
+    local = embed(data, model, tmp_path, device="cpu", shard_size=4)
+    url = f"memory://{tmp_path.name}"
+    made = []
+
+    def count(folder: str, number: int, array: Any) -> Any:
+        made.append(number)
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        return embedding_files.write_shard(folder, number, array)
+
+    monkeypatch.setattr("meddel_fast.training.embed.write_shard", count)
+    with pytest.raises(KeyboardInterrupt):
+        embed(data, model, url, device="cpu", shard_size=4)
+    remote = embed(data, model, url, device="cpu", shard_size=4)
+    assert made == [0, 1, *range(1, -(-len(data) // 4))]  # the first one was there
+    assert remote.index == local.index
+    assert sorted(p.name for p in tmp_path.iterdir()) == places.list_files(url)
+    np.testing.assert_array_equal(Embeddings.load(url).array, local.array)
+    np.testing.assert_array_equal(open_store(url).rows(0, len(data)), local.array)
+    with pytest.raises(ValueError, match="must be on this machine"):
+        remote.take(np.arange(len(data)), data, "memory://other")
 
 
 def test_missing_and_damaged_shards_are_named_and_made_again(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from meddel_fast.benchmark.run_json import check_results, check_run
 from meddel_fast.common.files import read_json
+from meddel_fast.common.urls import local_path
 
 if TYPE_CHECKING:
     from meddel_fast.images.manifest import Manifest
@@ -95,7 +96,7 @@ def read_run(run_dir: Path) -> dict[str, Any]:
     ValueError
         It is damaged.
     """
-    path = run_dir / "run.json"
+    path = local_path(run_dir, "run_dir") / "run.json"
     if not path.is_file():
         raise FileNotFoundError(f"run_dir must be a run directory, {run_dir} has no run.json")
     about = check_run(path, read_json(path))

@@ -18,8 +18,20 @@ from typing import Any, ParamSpec
 
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.extras import needs
-from meddel_fast.common.files import Progress, State, is_stream, state
+from meddel_fast.common.files import Progress, is_stream
+from meddel_fast.common.places import (
+    State,
+    as_place,
+    is_file,
+    is_remote,
+    join,
+    list_files,
+    shown,
+    state,
+    suffix_of,
+)
 from meddel_fast.common.shortage import OUT_OF_MEMORY, shortage
+from meddel_fast.common.urls import scrubbed, unfolded
 
 P = ParamSpec("P")
 
@@ -71,8 +83,11 @@ def _end_unread() -> None:
 
 
 def explain(error: Exception) -> str:
-    """Say in one line what went wrong; nothing in it, a file's name say, steers the terminal."""
-    return printable(_told(error))
+    """Say in one line what went wrong; nothing in it, a file's name say, steers the terminal.
+
+    URLs that went through ``pathlib`` are spelled as they were given, without what signs them.
+    """
+    return printable(scrubbed(unfolded(_told(error))))
 
 
 def printable(text: str) -> str:
@@ -194,7 +209,7 @@ def say(text: object) -> None:
 
 def say_result(path: Path, text: str) -> None:
     """Print what a file holds that was written; not into it, should it be the standard output."""
-    print(f"{path}: {text}", file=sys.stderr if is_stream(path) else sys.stdout)
+    print(f"{shown(path)}: {text}", file=sys.stderr if is_stream(path) else sys.stdout)
 
 
 def _is_first() -> bool:
@@ -265,34 +280,37 @@ def unchanged(path: Path) -> Iterator[None]:
         A file of theirs was written to, replaced or removed in the block.
     """
 
-    def states() -> dict[Path, State]:
-        files = [path] if path.is_file() else sorted(path.glob("*"))
-        return {file: state(file) for file in files}
+    def states() -> dict[str, State]:
+        if is_file(path):
+            return {as_place(path): state(path)}
+        return {name: state(join(path, name)) for name in list_files(path) if "/" not in name}
 
     before = states()
     yield
     if states() != before:
-        raise ValueError(f"{path} was changed while it was read: nothing was written")
+        raise ValueError(f"{shown(path)} was changed while it was read: nothing was written")
 
 
 def load_embeddings(path: Path, *, whole: bool = True) -> Any:
     """Load a .npy file (memory-mapped), what ``embed`` wrote, a .safetensors or .parquet file.
 
-    Unless they are wanted as a whole, the last two come as a store.
+    Unless they are wanted as a whole, the last two come as a store, and so does all that is remote.
     """
-    if path.is_dir():
-        from meddel_fast.training.embed import Embeddings
+    from meddel_fast.stores.store import open_store
 
-        return Embeddings.load(path).array
-    if path.suffix in (".parquet", ".safetensors"):
+    suffix = suffix_of(path)
+    if suffix in (".parquet", ".safetensors") or is_remote(path):
         from meddel_fast.arrays import Rows
-        from meddel_fast.stores.store import open_store
 
         store = open_store(path)
         if not whole:
             return store
         rows = store.rows(0, len(store))
         return Rows(rows, False, True).floats() if store.bfloat16 else rows
+    if path.is_dir():
+        from meddel_fast.training.embed import Embeddings
+
+        return Embeddings.load(path).array
     from meddel_fast.common.npy import load_npy
 
     return load_npy(path, mapped=True)

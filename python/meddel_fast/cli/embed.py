@@ -37,16 +37,17 @@ def embed(
         typer.echo(run_stages(config, data_root, out, "embed") / "embeddings")
         return
     from meddel_fast.common.outputs import check_folder
+    from meddel_fast.common.urls import shown
     from meddel_fast.images.manifest import Manifest
 
     rows = Manifest.load(need(manifest, "a manifest"))
     name, target = need(encoder, "--encoder"), need(out, "--out FOLDER")
 
     def work(progress: Any) -> Any:
-        from meddel_fast.training.embed import FOLDER
+        from meddel_fast.stores.embedding_files import FOLDER
         from meddel_fast.training.embed import embed as embed_images
 
-        check_folder(target, FOLDER, [manifest])
+        check_folder(target, FOLDER, [manifest], remote=True)
         return embed_images(
             rows,
             name,
@@ -61,4 +62,4 @@ def embed(
         )
 
     n, d = show_work("embed", "images", work).index["shape"]
-    say(f"{target}: {n} embeddings of {d} numbers")
+    say(f"{shown(target)}: {n} embeddings of {d} numbers")

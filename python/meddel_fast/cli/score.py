@@ -20,6 +20,7 @@ from meddel_fast.cli.options import (
     write_table,
 )
 from meddel_fast.common.errors import ConfigError
+from meddel_fast.common.urls import local_path
 
 
 def score(
@@ -74,7 +75,7 @@ def score(
             f"--{sorted(idle)[0].replace('_', '-')} would have no effect without --predictions: "
             "leave it out"
         )
-    path = need(results, "a run directory or a CSV file")
+    path = local_path(need(results, "a run directory or a CSV file"), "results")
     if path.is_dir():
         if given("alpha"):
             raise ConfigError(

@@ -14,6 +14,7 @@ def reuse(saved: Path, out: Path | None, manifest: Path | None, kept: Path | Non
     """Show a saved selection; write it as a list, or the kept images of a manifest."""
     from meddel_fast.common.atomic import write_text
     from meddel_fast.common.outputs import NAMES, check_output
+    from meddel_fast.common.urls import shown
     from meddel_fast.selectors import Selection
     from meddel_fast.selectors.export import LISTS, write_list
     from meddel_fast.selectors.selection import read_about, read_ids
@@ -26,12 +27,12 @@ def reuse(saved: Path, out: Path | None, manifest: Path | None, kept: Path | Non
         check_output(kept, NAMES, [saved, manifest, out])
     found, about = Selection.load(saved), read_about(saved)
     ids = read_ids(saved)
-    typer.echo(f"{saved}: {len(found)} of {found.n} kept by {found.method}")
+    typer.echo(f"{shown(saved)}: {len(found)} of {found.n} kept by {found.method}")
     for line in _said(found.counts(), about):
         typer.echo(f"  {line}")
     if out is not None:
         write_list(found, out, ids)
-        typer.echo(f"{out}: written")
+        typer.echo(f"{shown(out)}: written")
     if manifest is not None and kept is not None:
         from meddel_fast.images.manifest import Manifest
 
@@ -41,7 +42,7 @@ def reuse(saved: Path, out: Path | None, manifest: Path | None, kept: Path | Non
         if list(rows.ids) != ids:
             raise ConfigError(f"{manifest} does not hold the images that {saved} chose from")
         write_text(kept, "".join(f"{p}\n" for p in rows.take(found.indices).image_paths()))
-        typer.echo(f"{kept}: written")
+        typer.echo(f"{shown(kept)}: written")
 
 
 def _said(counts: dict[str, int], about: dict[str, Any]) -> list[str]:

@@ -3,6 +3,9 @@
 ===================  =============================================================================
 ``files``            paths, and what the files at them are
 ``atomic``           files that are whole or absent
+``urls``             what places look like: paths and URLs
+``places``           files on this machine or by URL, one set of functions for both
+``remote``           the stores and servers behind URLs
 ``hashes``           SHA-256 of files and of settings
 ``outputs``          where a result may go: never in the place of what a user has
 ``untrusted``        files that may be damaged or forged: fields, Parquet, JSON

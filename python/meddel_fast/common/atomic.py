@@ -3,6 +3,8 @@
 Everything the package leaves on disk passes through here: it is written beside its place, flushed
 to the disk and renamed, so that a killed run never leaves half a file under a real name. What a
 kill does leave is a hidden ``.tmp-*`` folder, which :func:`remove_leftovers` sweeps away.
+
+What goes to a URL is written to a file of this machine first, and put there as a whole.
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ from typing import Any
 
 from meddel_fast.common.files import StrPath, followed, is_stream, make_folder
 from meddel_fast.common.pool import Pool
+from meddel_fast.common.remote import objects
+from meddel_fast.common.urls import as_place, is_remote, local_path, name_of, shown
 
-_TEMPORARY_PREFIX = ".tmp-"
+TEMPORARY_PREFIX = ".tmp-"
 
 
 @contextlib.contextmanager
@@ -35,6 +39,7 @@ def atomic_path(path: StrPath) -> Iterator[Path]:
 
     A link stays a link, and what it leads to is replaced; a device, a pipe, or whatever
     ``/dev/stdout`` is, is written to when the block has ended; an earlier file's permissions stay.
+    With a URL the hidden folder is among the system's own (``TMPDIR``).
 
     Raises
     ------
@@ -44,6 +49,14 @@ def atomic_path(path: StrPath) -> Iterator[Path]:
     FileNotFoundError
         The block wrote nothing at the yielded path.
     """
+    if is_remote(path):
+        with _temporary_folder(None) as folder:
+            temporary = folder / name_of(path)
+            yield temporary
+            if not temporary.is_file():
+                raise FileNotFoundError(f"nothing was written for {shown(path)}")
+            objects.upload(temporary, as_place(path))
+        return
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"path: wanted a file to write, {path} is a directory")
@@ -86,8 +99,10 @@ def atomic_directory(path: StrPath, *, replace: bool = False) -> Iterator[Path]:
         any work is done.
     NotADirectoryError
         A folder that `path` should be in is something else.
+    ValueError
+        It is a URL: stores have no renaming of folders.
     """
-    path = Path(path)
+    path = local_path(path, "a folder that is written as a whole")
     if path.exists() and not path.is_dir():
         raise FileExistsError(f"path: wanted a directory to write, {path} is a file")
     if not replace and path.is_dir() and any(path.iterdir()):
@@ -108,7 +123,16 @@ def atomic_directory(path: StrPath, *, replace: bool = False) -> Iterator[Path]:
 
 
 def write_bytes(path: StrPath, data: bytes) -> None:
-    """Write `data` to `path` atomically."""
+    """Write a file on this machine or by URL, all of `data` or nothing; missing folders are made.
+
+    Raises
+    ------
+    OSError
+        It cannot be written; what was there is as it was.
+    """
+    if is_remote(path):
+        objects.write(as_place(path), data)
+        return
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
@@ -141,7 +165,7 @@ def remove_leftovers(folder: StrPath) -> int:
     Only for a folder that nobody else is writing to at this moment. A folder that is absent holds
     none.
     """
-    leftovers = [path for path in Path(folder).rglob(f"{_TEMPORARY_PREFIX}*") if path.is_dir()]
+    leftovers = [path for path in Path(folder).rglob(f"{TEMPORARY_PREFIX}*") if path.is_dir()]
     for path in leftovers:
         shutil.rmtree(path, ignore_errors=True)
     return len(leftovers)
@@ -152,7 +176,7 @@ def _temporary_folder(parent: Path | None) -> Iterator[Path]:
     """Make a hidden folder in `parent`, or among the system's own, gone at the end of the block."""
     if parent is not None:
         make_folder(parent)
-    folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=parent))
+    folder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=parent))
     try:
         yield folder
     finally:

@@ -1,4 +1,7 @@
-"""Paths and files: links followed, JSON read, folders made and walked, changes noticed."""
+"""Paths and files: links followed, JSON read, folders made and walked, changes noticed.
+
+Of URLs, JSON is read; a folder of that name is never made.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from meddel_fast.common.remote import objects
+from meddel_fast.common.urls import StrPath as StrPath
+from meddel_fast.common.urls import as_place, is_remote, local_path, shown
+
 Progress = Callable[[int, int], None]
 """A stage reports ``progress(done, total)``; ``None`` in its place means silence."""
-
-StrPath = str | os.PathLike[str]
 
 State = tuple[int, int, int, int]
 
@@ -49,7 +54,7 @@ def is_stream(path: StrPath) -> bool:
 
 
 def read_json(path: StrPath) -> Any:
-    """Read a JSON file.
+    """Read a JSON file, on this machine or by URL.
 
     Raises
     ------
@@ -58,10 +63,11 @@ def read_json(path: StrPath) -> Any:
     ValueError
         It is not JSON; the message names the file and the place.
     """
+    data = objects.read(as_place(path)) if is_remote(path) else Path(path).read_bytes()
     try:
-        return json.loads(Path(path).read_bytes())
+        return json.loads(data)
     except ValueError as error:  # JSONDecodeError, and UnicodeDecodeError of binary files
-        raise ValueError(f"{path} is not a JSON file: {error}") from error
+        raise ValueError(f"{shown(path)} is not a JSON file: {error}") from error
 
 
 def state(path: StrPath) -> State:
@@ -80,7 +86,10 @@ def make_folder(folder: Path) -> None:
     ------
     NotADirectoryError
         It, or one above it, is something else; the message names it.
+    ValueError
+        It is the URL of one, of which a folder of this machine would be made.
     """
+    folder = local_path(folder, "a folder to write into")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -103,6 +112,8 @@ def check_readable(path: Path) -> None:
 
 def why_no_file(path: StrPath) -> str:
     """Say, to be read after a path, why no file can be read there; empty when nothing is there."""
+    if is_remote(path):
+        return f": {shown(path)} is not on this machine, and not read by its URL here; copy it"
     link = f"it is a link to {os.readlink(path)}, " if os.path.islink(path) else ""  # noqa: PTH114, PTH115
     try:
         status = os.stat(path)  # noqa: PTH116 - Path's own tests do not tell one error from another

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 from meddel_fast.common.atomic import plain
-from meddel_fast.common.files import StrPath
+from meddel_fast.common.places import open_reader
+from meddel_fast.common.urls import StrPath
 
 _READ_BLOCK = 1 << 20
 
 
 def sha256_file(path: StrPath) -> str:
-    """SHA-256 of a file's content, as 64 hex digits."""
+    """SHA-256 of the content of a file, on this machine or by URL, as 64 hex digits."""
     digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
+    with open_reader(path) as file:
         while block := file.read(_READ_BLOCK):
             digest.update(block)
     return digest.hexdigest()

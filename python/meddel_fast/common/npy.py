@@ -5,14 +5,15 @@ from __future__ import annotations
 import io
 import math
 import os
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from meddel_fast.common.files import StrPath, why_no_file
+from meddel_fast.common.files import why_no_file
+from meddel_fast.common.places import is_file, open_reader, read_bytes
+from meddel_fast.common.urls import StrPath, as_place, is_remote, shown
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 Header = tuple[tuple[int, ...], bool, np.dtype[Any]]
@@ -76,7 +77,7 @@ def parse_npy(path: StrPath, data: bytes) -> NDArray[Any]:
 
 
 def load_npy(path: StrPath, *, mapped: bool = False) -> NDArray[Any]:
-    """Load a ``.npy`` file, or map it into memory, read-only.
+    """Load a ``.npy`` file, or map it into memory, read-only; by URL it is loaded in either case.
 
     Raises
     ------
@@ -85,10 +86,12 @@ def load_npy(path: StrPath, *, mapped: bool = False) -> NDArray[Any]:
     ValueError
         As :func:`npy_header`.
     """
-    path = Path(path)
-    if not path.is_file():
+    if is_remote(path):
+        return parse_npy(shown(path), read_bytes(path))
+    path = as_place(path)
+    if not is_file(path):
         raise FileNotFoundError(f"no file {path}{why_no_file(path)}")
-    with path.open("rb") as file:
+    with open_reader(path) as file:
         npy_header(path, file)
     array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     return array

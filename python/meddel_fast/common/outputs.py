@@ -2,6 +2,7 @@
 
 Every writer of a file that a user names asks here, before any work: a result takes the place of
 nothing but an earlier result of its own kind, which is told by content, and never that of an input.
+A file may go to a URL, a folder where its writer says so.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ from pathlib import Path
 from meddel_fast.common.atomic import atomic_path
 from meddel_fast.common.files import StrPath, followed, is_stream, read_json, why_no_file
 from meddel_fast.common.npy import npy_header
+from meddel_fast.common.places import exists, list_files, open_reader, read_bytes, size
+from meddel_fast.common.remote import objects
 from meddel_fast.common.suffixes import DICOMS, IMAGES
 from meddel_fast.common.untrusted import read_parquet_schema
+from meddel_fast.common.urls import as_place, is_remote, join, local_path, shown, suffix_of
 
 _START = 4096  # bytes that tell the kind of a file
 
@@ -36,7 +40,8 @@ class Kind:
         What its name may end in, the first the usual one. A name without a suffix will do.
     is_one
         Tells of an existing file whether it is of this kind; only called of a regular file with
-        something in it. What it raises as ``OSError`` or ``ValueError`` stands for no.
+        something in it. What it raises as ``OSError`` or ``ValueError`` stands for no. A URL comes
+        as a path too, which the functions of :mod:`~meddel_fast.common.places` know.
     """
 
     name: str
@@ -94,7 +99,7 @@ def array_file(name: str, kinds: str, dimensions: int) -> Kind:
     """Return the kind of ``.npy`` files of that many dimensions, and of these kinds of elements."""
 
     def is_one(path: Path) -> bool:
-        with path.open("rb") as file:
+        with open_reader(path) as file:
             shape, _, dtype = npy_header(path, file)
         return len(shape) == dimensions and dtype.kind in kinds
 
@@ -106,7 +111,7 @@ def archive(name: str, *members: str) -> Kind:
 
     def is_one(path: Path) -> bool:
         try:
-            with zipfile.ZipFile(path) as file:
+            with open_reader(path) as source, zipfile.ZipFile(source) as file:
                 return {f"{member}.npy" for member in members} <= set(file.namelist())
         except zipfile.BadZipFile:
             return False
@@ -136,7 +141,7 @@ def picture(name: str, mark: str) -> Kind:
 
 def _is_list(path: Path) -> bool:
     """Tell a list of names from other text: no name comes twice, and prose has blanks in it."""
-    lines = path.read_bytes().decode().splitlines()
+    lines = read_bytes(path).decode().splitlines()
     return len(set(lines)) == len(lines) and all(map(_is_name, lines))
 
 
@@ -152,7 +157,7 @@ RESULT = json_object("a result of evaluate", "images", "seed", "settings")
 
 def folder_with(name: str, *marks: str) -> FolderKind:
     """Return the kind of folders in which one of these is as soon as anything is."""
-    return FolderKind(name, lambda path: any((path / mark).exists() for mark in marks))
+    return FolderKind(name, lambda path: any(exists(join(path, mark)) for mark in marks))
 
 
 NEW_FOLDER = FolderKind("a new folder", lambda path: False)
@@ -185,6 +190,9 @@ def check_output(path: StrPath, kind: Kind, inputs: Iterable[StrPath | None] = (
     OSError
         Nothing can be written there.
     """
+    if is_remote(path):
+        _check_remote_output(as_place(path), kind, inputs)
+        return
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"wanted a file to write, {path} is a directory")
@@ -205,8 +213,11 @@ def output_path(path: StrPath, kind: Kind) -> Iterator[Path]:
     OSError
         As :func:`meddel_fast.common.atomic.atomic_path`.
     """
-    _check_suffix(Path(path), kind)
-    _check_replaced(Path(path), kind)
+    _check_suffix(path, kind)
+    if is_remote(path):
+        _check_remote_replaced(as_place(path), kind)
+    else:
+        _check_replaced(Path(path), kind)
     with atomic_path(path) as temporary:
         yield temporary
 
@@ -227,6 +238,38 @@ def _check_replaced(path: Path, kind: Kind) -> None:
         )
 
 
+def _check_remote_output(place: str, kind: Kind, inputs: Iterable[StrPath | None]) -> None:
+    _check_suffix(place, kind)
+    _check_remote_inputs(place, inputs)
+    objects.check_writable(place)
+    if objects.is_folder(place):
+        raise IsADirectoryError(f"wanted a file to write, {shown(place)} is a folder")
+    _check_remote_replaced(place, kind)
+
+
+def _check_remote_inputs(place: str, inputs: Iterable[StrPath | None]) -> None:
+    for given in [as_place(p) for p in inputs if p is not None and is_remote(p)]:
+        if place == given:
+            raise ValueError(
+                f"{shown(place)} is an input of this very result, or another: choose a new name"
+            )
+        if place.startswith(given.rstrip("/") + "/"):
+            raise ValueError(
+                f"{shown(place)} lies in {shown(given)}, which is an input: choose another place"
+            )
+
+
+def _check_remote_replaced(place: str, kind: Kind) -> None:
+    try:
+        there = size(place) > 0
+    except FileNotFoundError:
+        return
+    if there and not _holds(Path(place), kind):
+        raise FileExistsError(
+            f"{shown(place)} is there and is not {kind.name}: choose another name, or remove it"
+        )
+
+
 def _holds(path: Path, kind: Kind | FolderKind) -> bool:
     try:
         return kind.is_one(path)
@@ -234,7 +277,13 @@ def _holds(path: Path, kind: Kind | FolderKind) -> bool:
         return False
 
 
-def check_folder(path: StrPath, kind: FolderKind, inputs: Iterable[StrPath | None] = ()) -> None:
+def check_folder(
+    path: StrPath,
+    kind: FolderKind,
+    inputs: Iterable[StrPath | None] = (),
+    *,
+    remote: bool = False,
+) -> None:
     """Refuse a folder that a result of this kind must not be written into; before any work.
 
     Parameters
@@ -245,17 +294,22 @@ def check_folder(path: StrPath, kind: FolderKind, inputs: Iterable[StrPath | Non
         What it is to hold.
     inputs
         Files and folders that the result is made of.
+    remote
+        Whether it may be a URL.
 
     Raises
     ------
     ValueError
-        `path` is an input, lies in one, or holds one.
+        `path` is an input, lies in one, or holds one; it is a URL and may be none.
     FileExistsError
         It holds something, but nothing of this kind.
     NotADirectoryError
         It is something else than a folder.
     """
-    path = Path(path)
+    if remote and is_remote(path):
+        _check_remote_folder(as_place(path), kind, inputs)
+        return
+    path = local_path(path, f"the folder of {kind.name}")
     _check_inputs(path, inputs)
     real = Path(os.path.realpath(path))
     for given in _given(inputs):
@@ -273,13 +327,30 @@ def check_folder(path: StrPath, kind: FolderKind, inputs: Iterable[StrPath | Non
     _check_parent(path)
 
 
-def _check_suffix(path: Path, kind: Kind) -> None:
+def _check_remote_folder(place: str, kind: FolderKind, inputs: Iterable[StrPath | None]) -> None:
+    remote = [as_place(path) for path in inputs if path is not None and is_remote(path)]
+    _check_remote_inputs(place, remote)
+    for given in remote:
+        if given.startswith(place.rstrip("/") + "/"):
+            raise ValueError(
+                f"{shown(place)} holds the input {shown(given)}: choose another folder"
+            )
+    objects.check_writable(join(place, ".check"))
+    inside = list_files(place)
+    if inside and not _holds(Path(place), kind):
+        raise FileExistsError(
+            f"{shown(place)} is not empty and is not {kind.name}, it holds "
+            f"{', '.join(inside[:3])}: choose another folder"
+        )
+
+
+def _check_suffix(path: StrPath, kind: Kind) -> None:
     """Refuse what reads like another format; ``.05`` of a budget does not."""
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path).lower()
     known = not re.fullmatch(r"\.[a-z][a-z0-9]*", suffix) or suffix in kind.suffixes
     if not known and not is_stream(path):
         raise ValueError(
-            f"{path} would hold {kind.name}, whose name ends in {' or '.join(kind.suffixes)}"
+            f"{shown(path)} would hold {kind.name}, whose name ends in {' or '.join(kind.suffixes)}"
         )
 
 
@@ -295,7 +366,7 @@ def _check_inputs(path: Path, inputs: Iterable[StrPath | None]) -> None:
 
 
 def _given(inputs: Iterable[StrPath | None]) -> Sequence[Path]:
-    return [Path(os.path.realpath(p)) for p in inputs if p is not None]
+    return [Path(os.path.realpath(p)) for p in inputs if p is not None and not is_remote(p)]
 
 
 def _check_parent(path: Path) -> None:
@@ -311,5 +382,4 @@ def _check_parent(path: Path) -> None:
 
 
 def _start(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(_START)
+    return read_bytes(path, 0, _START)

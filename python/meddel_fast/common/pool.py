@@ -8,7 +8,6 @@ from concurrent.futures import Executor, Future, as_completed
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from meddel_fast.common.files import Progress
 from meddel_fast.common.resources import cores
 
 T = TypeVar("T")
@@ -77,7 +76,7 @@ def call_all(
     function: Callable[..., T],
     jobs: Collection[Sequence[Any]],
     workers: int | None,
-    progress: Progress | None,
+    progress: Callable[[int, int], None] | None,
 ) -> list[T]:
     """Call ``function(*job)`` for all jobs by a pool of threads; return what comes, as it comes.
 

@@ -7,16 +7,19 @@ are read by :mod:`~meddel_fast.common.npy` and :mod:`~meddel_fast.common.npz`.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meddel_fast.common.extras import needs
-from meddel_fast.common.files import StrPath, why_no_file
+from meddel_fast.common.files import why_no_file
+from meddel_fast.common.places import open_reader
+from meddel_fast.common.remote.errors import RemoteError
+from meddel_fast.common.urls import StrPath, is_remote, shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,7 +47,7 @@ def described(path: StrPath, wanted: str) -> Iterator[None]:
         yield
     except _WRONG as error:
         told = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"{os.fspath(path)} is no {wanted}: {told}") from error
+        raise ValueError(f"{shown(path)} is no {wanted}: {told}") from error
 
 
 def plain_name(path: StrPath, name: Any) -> str:
@@ -56,7 +59,7 @@ def plain_name(path: StrPath, name: Any) -> str:
         It is no name of a file in that folder: empty, no text, ``..``, or with a separator.
     """
     if not isinstance(name, str) or name in ("", ".", "..") or set(name) & set("/\\\0"):
-        raise ValueError(f"{os.fspath(path)} must list files of its own folder, got {name!r:.200}")
+        raise ValueError(f"{shown(path)} must list files of its own folder, got {name!r:.200}")
     return name
 
 
@@ -85,11 +88,11 @@ def read_parquet(path: StrPath, columns: Mapping[str, str], wanted: str) -> pa.T
         table.validate(full=True)  # a damaged dictionary or text would raise where it is used
     for name, kind in columns.items():
         if name not in table.column_names:
-            raise ValueError(f"{os.fspath(path)} is no {wanted}: it has no column {name!r}")
+            raise ValueError(f"{shown(path)} is no {wanted}: it has no column {name!r}")
         got, nulls = _plain_type(table.schema.field(name).type), table[name].null_count
         if got != kind or nulls:
             raise ValueError(
-                f"{os.fspath(path)} is no {wanted}: its column {name!r} must be {kind} without "
+                f"{shown(path)} is no {wanted}: its column {name!r} must be {kind} without "
                 f"nulls, got {got} with {nulls}"
             )
     return table
@@ -118,9 +121,9 @@ def json_metadata(path: StrPath, schema: pa.Schema, key: bytes) -> dict[str, Any
     try:
         about = json.loads((schema.metadata or {}).get(key, b"{}"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{os.fspath(path)} has damaged metadata: {error}") from error
+        raise ValueError(f"{shown(path)} has damaged metadata: {error}") from error
     if not isinstance(about, dict):
-        raise ValueError(f"{os.fspath(path)} has damaged metadata: wanted an object, got {about!r}")
+        raise ValueError(f"{shown(path)} has damaged metadata: wanted an object, got {about!r}")
     return about
 
 
@@ -138,14 +141,14 @@ def check_fields(
         It is no mapping; a key is missing, or its value of another type.
     """
     if not isinstance(about, Mapping):
-        raise ValueError(f"{os.fspath(path)} is no {wanted}: must be an object, got {about!r:.80}")
+        raise ValueError(f"{shown(path)} is no {wanted}: must be an object, got {about!r:.80}")
     for name, kinds in fields.items():
         allowed = kinds if isinstance(kinds, tuple) else (kinds,)
         got = about.get(name)
         if not isinstance(got, allowed) or (isinstance(got, bool) and bool not in allowed):
             names = " or ".join(kind.__name__ for kind in allowed)
             raise ValueError(
-                f"{os.fspath(path)} is no {wanted}: {name!r} must be {names}, got {got!r:.80}"
+                f"{shown(path)} is no {wanted}: {name!r} must be {names}, got {got!r:.80}"
             )
 
 
@@ -156,17 +159,18 @@ def _parquet(path: StrPath) -> Iterator[Any]:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no file {os.fspath(path)}{why_no_file(path)}")
+    if not is_remote(path) and not Path(path).is_file():
+        raise FileNotFoundError(f"no file {shown(path)}{why_no_file(path)}")
     try:
-        # one file: read_table takes a path like a=1/x.parquet for a part of a partitioned set
-        with pq.ParquetFile(Path(path)) as file:
-            yield file
+        with contextlib.ExitStack() as stack:
+            source = stack.enter_context(open_reader(path)) if is_remote(path) else Path(path)
+            # one file: read_table takes a path like a=1/x.parquet for a part of a partitioned set
+            yield stack.enter_context(pq.ParquetFile(source, pre_buffer=False))
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        told_by_system = getattr(error, "errno", None) is not None
+        told_by_system = getattr(error, "errno", None) is not None or isinstance(error, RemoteError)
         if told_by_system or isinstance(error, MemoryError):  # not the file's fault
             raise
-        raise ValueError(f"{os.fspath(path)} is not a Parquet file: {error}") from error
+        raise ValueError(f"{shown(path)} is not a Parquet file: {error}") from error
 
 
 def _plain_type(kind: Any) -> str:

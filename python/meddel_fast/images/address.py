@@ -10,7 +10,8 @@
 ========================  =============================================================
 
 A last part of digits alone is an index; six or more are written, so that the names sort. Addresses
-travel as ``Path`` where files do. Files whose own names hold ``::`` or ``||`` are not read.
+travel as ``Path`` where files do, below a URL as `common.remote_path.RemotePath`. Files whose own
+names hold ``::`` or ``||`` are not read.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meddel_fast.common.files import StrPath
+from meddel_fast.common.remote_path import path_of, text_of
 
 PART, UNION = "::", "||"
 
@@ -38,7 +40,7 @@ class ImageError(ValueError):
 
     def __init__(self, path: StrPath, reason: str) -> None:
         super().__init__(path, reason)
-        self.path = Path(path)
+        self.path = path_of(path)
         self.reason = reason
 
     def __str__(self) -> str:
@@ -56,7 +58,7 @@ class Address:
     @property
     def container(self) -> Path:
         """The address without its index."""
-        return Path(PART.join([os.fspath(self.file), *self.members]))
+        return path_of(PART.join([str(self.file), *self.members]))
 
     @property
     def suffix(self) -> str:
@@ -72,28 +74,28 @@ def parse(path: StrPath) -> Address:
     ImageError
         It leads through more than one archive in an archive.
     """
-    file, *parts = os.fspath(path).split(PART)
+    file, *parts = text_of(path).split(PART)
     index = int(parts.pop()) if parts and re.fullmatch(r"[0-9]+", parts[-1]) else None
     if len(parts) > 2:
         raise ImageError(path, "archives in an archive are read one level deep, no deeper")
-    return Address(Path(file), tuple(parts), index)
+    return Address(path_of(file), tuple(parts), index)
 
 
 def member(path: StrPath, name: str) -> Path:
     """Address a member of the archive at `path`."""
-    return Path(f"{os.fspath(path)}{PART}{name}")
+    return path_of(f"{text_of(path)}{PART}{name}")
 
 
 def indexed(path: StrPath, index: int) -> Path:
     """Address a frame or page of the file at `path`."""
-    return Path(f"{os.fspath(path)}{PART}{index:06d}")
+    return path_of(f"{text_of(path)}{PART}{index:06d}")
 
 
 def union(path: StrPath) -> list[Path]:
     """Give the parts of a mask's address: ``folder/a.png||b.png`` are two files of one folder."""
-    first, *others = os.fspath(path).split(UNION)
+    first, *others = text_of(path).split(UNION)
     head = first[: max(first.rfind("/") + 1, first.rfind(PART) + len(PART) if PART in first else 0)]
-    return [Path(first), *(Path(head + other) for other in others)]
+    return [path_of(first), *(path_of(head + other) for other in others)]
 
 
 def place(path: StrPath) -> str:
@@ -102,7 +104,7 @@ def place(path: StrPath) -> str:
     ``images.zip::a/1.png`` and ``images/a/1.png`` have one place, so masks in a folder can belong
     to images in an archive; ``clip.mp4::000123`` is at ``clip/000123``.
     """
-    *containers, last = os.fspath(path).split(PART)
+    *containers, last = text_of(path).split(PART)
     return "/".join([*(_without_suffix(part) for part in containers), last])
 
 

@@ -5,11 +5,12 @@ here is said of the decoded ones. A member that is a link or a device, or whose 
 leads upwards, is refused, and so is one whose size says decompression bomb, or which is packed in a
 way that could grow beyond the size it states (a zip's bzip2 and LZMA); every refusal names the
 member. An archive is opened once per process and shared by the threads: all reads go through
-``pread``, which moves no file position.
+``pread``, which moves no file position, or are ranges of a remote file, one for each member.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import stat
@@ -18,13 +19,18 @@ import tarfile
 import threading
 import zipfile
 import zlib
+from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from meddel_fast.common.files import StrPath
 from meddel_fast.common.npz import check_packing
-from meddel_fast.images.address import PART, UNION, ImageError, member
+from meddel_fast.common.remote_path import RemotePath
+from meddel_fast.images.address import PART, UNION, Address, ImageError, member, parse
+from meddel_fast.images.known_members import state_text
+from meddel_fast.images.remote_files import WHOLE, Ranges, raise_outage
 
 MAX_MEMBER = 1 << 30
 """Members that unpack to more bytes are refused."""
@@ -37,6 +43,7 @@ _UTF_8_NAME = 1 << 11  # flag of a zip's member
 _UNICODE_PATH = 0x7075  # extra field of a zip's member
 
 _OPEN = 16  # archives kept open, each one descriptor
+_REMOTE = 4096  # remote ones whose members are known
 _UNPACKED = 2  # archives in archives kept in memory, each up to MAX_MEMBER
 
 
@@ -67,14 +74,36 @@ class _Memory:
 
 
 class Span(io.RawIOBase):
-    """A file-like view of a stretch of bytes, with a position of its own."""
+    """A file-like view of a stretch of bytes, with a position of its own.
 
-    def __init__(self, source: _Descriptor | _Memory, start: int, size: int) -> None:
+    Attributes
+    ----------
+    ranges
+        The remote file that the bytes are of, or None.
+    """
+
+    def __init__(self, source: _Descriptor | _Memory | Ranges, start: int, size: int) -> None:
         self._source, self._start, self._size, self._at = source, start, size, 0
+        self.ranges = source if isinstance(source, Ranges) else None
 
     def within(self, start: int, size: int) -> Span:
         """View a part of this view."""
         return Span(self._source, self._start + start, size)
+
+    def place(self, start: int, size: int) -> tuple[int, int]:
+        """Give the range that a part of this view is of the whole file."""
+        return self._start + start, self._start + start + size
+
+    def opened(self) -> BinaryIO:
+        """Give the bytes as a seekable file; of a remote file they are read at once."""
+        if self.ranges is None:
+            return cast(BinaryIO, io.BufferedReader(self))
+        if self._size > WHOLE:
+            return cast(BinaryIO, io.BufferedReader(self, 1 << 20))
+        data = self.ranges.range(self._start, self._start + self._size)
+        if len(data) != self._size:
+            raise OSError(f"{self.ranges.place} ends early: {len(data)} of {self._size} bytes")
+        return io.BytesIO(data)
 
     def readable(self) -> bool:
         """Say yes."""
@@ -119,12 +148,16 @@ class Archive:
     def __init__(self, path: Path, span: Span) -> None:
         self.path = path
         self._span = span
-        self._members: dict[str, Any] = {}
+        self._members: dict[str, Any] = {}  # of a tar, offset and size; of a zip, a ZipInfo
+        self._starts: list[int] = []  # of what a zip holds, and of its directory
         self.refused: dict[str, str] = {}
         try:
             self._index()
         except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, ValueError) as error:
+            raise_outage(error)
             raise ImageError(path, f"broken archive: {error}") from error
+        if span.ranges is not None:
+            span.ranges.forget()
 
     @property
     def names(self) -> list[str]:
@@ -146,7 +179,21 @@ class Archive:
         found = self._members.get(name)
         if found is None:
             return -1
-        return int(found.size if isinstance(found, tarfile.TarInfo) else found.file_size)
+        return int(found[1] if isinstance(found, tuple) else found.file_size)
+
+    def extent(self, name: str) -> tuple[int, int] | None:
+        """Give the range of the remote file that is read for a member, if it is in one."""
+        found = self._members.get(name)
+        if found is None or self._span.ranges is None:
+            return None
+        if isinstance(found, tuple):
+            return self._span.place(*found)
+        end = self._starts[bisect_right(self._starts, found.header_offset)]
+        return self._span.place(found.header_offset, end - found.header_offset)
+
+    def plain(self, name: str) -> tuple[int, int] | None:
+        """Give the range of the remote file that is a member as it is, if there is one."""
+        return self.extent(name) if isinstance(self._members.get(name), tuple) else None
 
     def open(self, name: str) -> BinaryIO:
         """Give a member as a seekable file; in place where it is stored as it is."""
@@ -154,13 +201,13 @@ class Archive:
         where = member(self.path, name)
         if found is None:
             raise ImageError(where, self.refused.get(name, f"no such member in {self.path}"))
-        if isinstance(found, tarfile.TarInfo):
-            span = self._span.within(found.offset_data, found.size)
-            return cast(BinaryIO, io.BufferedReader(span))
+        if isinstance(found, tuple):
+            return self._span.within(*found).opened()
         try:
-            with self._zip.open(found) as file:
+            with self._fetched(name), self._zip.open(found) as file:
                 data = file.read(found.file_size + 1)
         except Exception as error:  # zipfile's, zlib's and their kin share no base
+            raise_outage(error)
             raise ImageError(where, f"broken: {error}") from error
         if len(data) != found.file_size:
             raise ImageError(where, f"truncated: {len(data)} of {found.file_size} bytes")
@@ -170,14 +217,26 @@ class Archive:
         """Open an archive in this archive: in place in a tar, else unpacked into memory."""
         found = self._members.get(name)
         where = member(self.path, name)
-        if isinstance(found, tarfile.TarInfo):
-            return Archive(where, self._span.within(found.offset_data, found.size))
+        if isinstance(found, tuple):
+            return Archive(where, self._span.within(*found))
         data = self.read(name)
         return Archive(where, Span(_Memory(data), 0, len(data)))
+
+    @contextlib.contextmanager
+    def _fetched(self, name: str) -> Iterator[None]:
+        """Have a zip's member read by one request, where the zip is remote."""
+        extent = self.extent(name)
+        if extent is None or self._span.ranges is None:
+            yield
+            return
+        with self._span.ranges.holding(*extent):
+            yield
 
     def _index(self) -> None:
         if self.path.suffix.lower() == ".zip":
             self._zip = zipfile.ZipFile(cast(BinaryIO, self._span))
+            starts = (info.header_offset for info in self._zip.infolist())
+            self._starts = sorted({*starts, self._zip.start_dir})
             for info in self._zip.infolist():
                 name = _name_in_zip(info)
                 if info.file_size or not name.endswith(("/", "\\")):
@@ -189,7 +248,9 @@ class Archive:
         ) as tar:
             for entry in tar:
                 if not entry.isdir():
-                    self._add(_name_in_tar(entry), entry, _unfit_in_tar(entry))
+                    found = (entry.offset_data, entry.size)
+                    self._add(_name_in_tar(entry), found, _unfit_in_tar(entry))
+                cast(Any, tar).members.clear()  # it would keep a record of each
 
     def _add(self, name: str, found: Any, unfit: str) -> None:
         plain = name.replace("\\", "/")
@@ -285,51 +346,76 @@ def _unfit_size(size: int, packed: int) -> str:
 
 
 class _Cache:
-    """The archives used last, by address and state of the file."""
+    """The archives used last, by address and state of the file.
+
+    One thread opens an archive, while others wait for it alone.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._lock = threading.Lock()
         self._held: OrderedDict[tuple[Any, ...], Archive] = OrderedDict()
+        self._making: dict[tuple[Any, ...], threading.Lock] = {}
 
-    def get(self, key: tuple[Any, ...], make: Any) -> Archive:
+    def get(self, key: tuple[Any, ...], make: Callable[[], Archive]) -> Archive:
         with self._lock:
-            if key not in self._held:
-                self._held[key] = make()
-            self._held.move_to_end(key)
-            while len(self._held) > self._limit:
-                self._held.popitem(last=False)
-            return self._held[key]
+            making = self._making.setdefault(key, threading.Lock())
+        with making:
+            found = self._held.get(key) or make()
+            with self._lock:
+                self._making.pop(key, None)
+                self._held[key] = found
+                self._held.move_to_end(key)
+                while len(self._held) > self._limit:
+                    self._held.popitem(last=False)
+        return found
 
 
-_OUTER, _INNER = _Cache(_OPEN), _Cache(_UNPACKED)
+_OUTER, _INNER, _FAR = _Cache(_OPEN), _Cache(_UNPACKED), _Cache(_REMOTE)
 
 
-def state(file: Path) -> tuple[str, int, int, int, int]:
+def state(file: Path) -> tuple[object, ...]:
     """Tell a file from what it was before: path, inode, times of change, size.
 
-    The time of the inode's change cannot be set back, as that of the content's can.
+    The time of the inode's change cannot be set back, as that of the content's can. Of a remote
+    file: URL, size and etag, or what the store tells instead.
     """
+    if isinstance(file, RemotePath):
+        return (str(file), *file.state())
     status = file.stat()
     times = (status.st_mtime_ns, status.st_ctime_ns)
     return str(file), status.st_ino, *times, status.st_size
 
 
 def open_archive(file: Path, within: str | None = None) -> Archive:
-    """Open an archive on disk, or the archive `within` it; kept open for the next call.
+    """Open an archive, or the archive `within` it; kept open for the next call.
 
     Raises
     ------
     FileNotFoundError
         There is no such file.
+    OSError
+        It is remote, and the store does not answer.
     ImageError
         It is no archive or a damaged one, or `within` is refused.
     """
     key = state(file)
 
     def make() -> Archive:
-        source = _Descriptor(file)
+        source = Ranges(file) if isinstance(file, RemotePath) else _Descriptor(file)
         return Archive(file, Span(source, 0, source.size))
 
-    outer = _OUTER.get(key, make)
+    outer = (_FAR if isinstance(file, RemotePath) else _OUTER).get(key, make)
     return outer if within is None else _INNER.get((*key, within), lambda: outer.inner(within))
+
+
+def place_in_tar(path: Path) -> tuple[str | None, int | None, int | None]:
+    """Give, of a member of a remote tar: the tar's state as text, where it begins, its size."""
+    address = parse(path) if UNION not in path.name else Address(path)
+    file, members = address.file, address.members
+    if not isinstance(file, RemotePath) or not members or address.index is not None:
+        return None, None, None
+    extent = open_archive(file, members[0] if len(members) == 2 else None).plain(members[-1])
+    if extent is None:
+        return None, None, None
+    return state_text(file.state()), extent[0], extent[1] - extent[0]

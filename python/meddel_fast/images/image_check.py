@@ -13,13 +13,16 @@ from typing import Any
 from meddel_fast.common.files import Progress
 from meddel_fast.common.hashes import sha256_file
 from meddel_fast.common.pool import call_all
+from meddel_fast.common.remote_path import RemotePath
 from meddel_fast.common.suffixes import ARCHIVES
 from meddel_fast.images.address import PART, UNION, Address, parse, union
-from meddel_fast.images.archive import open_archive
+from meddel_fast.images.archive import open_archive, place_in_tar
 from meddel_fast.images.load_images import ImageError, ImageInfo, examine, examine_part
 from meddel_fast.images.load_masks import count
 from meddel_fast.images.look_alikes import Look, look
 from meddel_fast.images.masks.census import Census, MaskError
+from meddel_fast.images.prefetch import reading
+from meddel_fast.images.remote_files import raise_outage
 from meddel_fast.images.sources import content_hash, hash_of_part, holder, part_hash, read_bytes
 
 READ = "read"
@@ -57,15 +60,17 @@ def read_all(
     kept too (`look_alikes`).
     """
 
-    def read(stem: str) -> tuple[str, File, File | None]:
-        image, mask = read_one(images[stem], limits), masks.get(stem)
-        if looks and not image.reason:
-            image = replace(image, look=look(image.path))
-        return stem, image, read_mask(mask, limits, census)
+    def read(number: int, stem: str) -> tuple[str, File, File | None]:
+        with ahead.using(number):
+            image, mask = read_one(images[stem], limits), masks.get(stem)
+            if looks and not image.reason:
+                image = replace(image, look=look(image.path))
+            return stem, image, read_mask(mask, limits, census)
 
-    with warnings.catch_warnings():
+    files = [(path, masks.get(stem)) for stem, path in images.items()]
+    with warnings.catch_warnings(), reading(files) as ahead:
         warnings.simplefilter("ignore")  # what Pillow warns of, the rows say
-        found = call_all(read, [(stem,) for stem in images], workers, progress)
+        found = call_all(read, list(enumerate(images)), workers, progress)
     return {stem: (image, mask) for stem, image, mask in found}
 
 
@@ -106,6 +111,7 @@ def read_one(path: Path, limits: Sequence[Path] = ()) -> File:
     except ImageError as error:
         return File(path, reason=error.reason)
     except OSError as error:
+        raise_outage(error)
         return File(path, reason=f"cannot be read: {error.strerror or error}")
     digest = hashlib.sha256(data).hexdigest()
     try:
@@ -227,8 +233,21 @@ def make_row(
         "status": "skipped" if reason else "ok",
         "reason": reason,
         READ: read,
+        **_in_tar(image, mask),
         **{name: _escaped(v) if isinstance(v, str) else v for name, v in told.items()},
     }
+
+
+def _in_tar(image: File, mask: File | None) -> dict[str, Any]:
+    """Tell where in a remote tar an image and its mask lie: columns `manifest.IN_TARS`."""
+    if not isinstance(image.path, RemotePath) or image.reason:
+        return {}
+    state, start, _ = place_in_tar(image.path)
+    told: dict[str, Any] = {"tar": state, "image_at": start}
+    if mask is not None and not mask.reason:
+        of, start, size = place_in_tar(mask.path)
+        told |= {"mask_at": start, "mask_bytes": size} if of == state else {}
+    return told if state else {}
 
 
 def _escaped(name: str) -> str:

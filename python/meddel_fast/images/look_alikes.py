@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from meddel_fast import ops
 from meddel_fast.images.load_images import ImageError, load_image
+from meddel_fast.images.remote_files import raise_outage
 from meddel_fast.images.splits import join
 from meddel_fast.ops import iter_similar_pairs
 
@@ -55,7 +56,8 @@ def look(path: Path) -> Look | None:
     """
     try:
         small = load_image(path, _SIDE).astype(np.int64)
-    except (ImageError, OSError):
+    except (ImageError, OSError) as error:
+        raise_outage(error)
         return None
     step = _SIDE // _CELLS
     layout = small.reshape(_CELLS, step, _CELLS, step, 3).mean((1, 3)).reshape(-1, 3)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,7 +20,11 @@ import numpy.typing as npt
 from meddel_fast.common.extras import needs
 from meddel_fast.common.files import StrPath, why_no_file
 from meddel_fast.common.outputs import output_path, table
+from meddel_fast.common.remote_path import RemotePath, common_folder, path_of
 from meddel_fast.common.untrusted import read_parquet
+from meddel_fast.common.urls import is_remote, shown
+from meddel_fast.images.address import PART
+from meddel_fast.images.known_members import remember
 from meddel_fast.images.left_out import LeftOut
 from meddel_fast.images.masks.rule import Meaning
 
@@ -85,17 +88,34 @@ QUALITY = pa.schema(
 Null where nothing was measured. No result of a run depends on them: they follow from the images.
 """
 
+IN_TARS = pa.schema(
+    [
+        pa.field("tar", pa.string()),
+        pa.field("image_at", pa.int64()),
+        pa.field("mask_at", pa.int64()),
+        pa.field("mask_bytes", pa.int64()),
+    ]
+)
+"""Columns beside of images in remote tars: the tar's state, as JSON, and where in it they lie.
+
+So a later process reads an image by one request, without the list of the tar's members, as long as
+the tar has that state. Null elsewhere. No result depends on them.
+"""
+
 
 @dataclass(frozen=True)
 class Manifest:
-    """A named data set: a root folder and a table of :data:`SCHEMA`, with some of :data:`QUALITY`.
+    """A named data set: a root folder and a table of :data:`SCHEMA`.
+
+    With some of :data:`QUALITY`, and with :data:`IN_TARS`, where they are known.
 
     Parameters
     ----------
     name
         The data set's name; it prefixes the ids when manifests are concatenated.
     root
-        Absolute folder that the paths in the table are relative to. For data that have moved:
+        Absolute folder, or URL of one, that the paths in the table are relative to. For data that
+        have moved:
         ``dataclasses.replace(manifest, root=new_root)``.
     table
         All rows, the skipped ones included.
@@ -117,11 +137,11 @@ class Manifest:
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "root", Path(self.root).resolve())
+        object.__setattr__(self, "root", path_of(self.root).resolve())
         missing = [field for field in SCHEMA.names if field not in self.table.column_names]
         if missing:
             raise ValueError(f"table: wanted the columns of a manifest, without {missing} here")
-        more = [field for field in QUALITY if field.name in self.table.column_names]
+        more = [f for f in (*QUALITY, *IN_TARS) if f.name in self.table.column_names]
         schema = pa.schema([*SCHEMA, *more])
         table = self.table.select(schema.names).cast(schema).combine_chunks()
         object.__setattr__(self, "table", table.replace_schema_metadata(None))
@@ -133,12 +153,14 @@ class Manifest:
     @classmethod
     def from_rows(cls, name: str, root: StrPath, rows: Iterable[Mapping[str, Any]]) -> Manifest:
         """Make a manifest of dictionaries, one a row, sorted by id."""
-        ordered = sorted(rows, key=lambda row: str(row["id"]))
-        return cls(name, Path(root), pa.Table.from_pylist(list(map(dict, ordered)), schema=SCHEMA))
+        ordered = sorted(map(dict, rows), key=lambda row: str(row["id"]))
+        more = IN_TARS if any(row.get("tar") for row in ordered) else ()
+        table = pa.Table.from_pylist(ordered, schema=pa.schema([*SCHEMA, *more]))
+        return cls(name, path_of(root), table)
 
     @classmethod
     def load(cls, path: StrPath) -> Manifest:
-        """Read what :meth:`save` wrote.
+        """Read what :meth:`save` wrote, by path or by URL.
 
         Raises
         ------
@@ -147,7 +169,7 @@ class Manifest:
         ValueError
             The file is no Parquet file, or no manifest, or one of another format version.
         """
-        if not Path(path).is_file():
+        if not is_remote(path) and not Path(path).is_file():
             raise FileNotFoundError(f"no manifest at {path}{why_no_file(path)}")
         table = read_parquet(path, {}, "manifest")
         metadata = {
@@ -157,7 +179,7 @@ class Manifest:
         version = metadata.get("format")
         known = version == FORMAT or version in _OLDER
         if not known or "root" not in metadata or "name" not in metadata:
-            raise ValueError(f"{path}: wanted a manifest of format {FORMAT}, has {version}")
+            raise ValueError(f"{shown(path)}: wanted a manifest of format {FORMAT}, has {version}")
         for column in _OLDER.get(str(version), ()):
             table = table.append_column(SCHEMA.field(column), pa.nulls(len(table), pa.string()))
         try:
@@ -167,13 +189,13 @@ class Manifest:
             told = metadata.get("left_out")
             left_out = None if told is None else LeftOut.parse(told)
             return cls(
-                metadata["name"], Path(metadata["root"]), table, left_out, tuple(map(str, notes))
+                metadata["name"], path_of(metadata["root"]), table, left_out, tuple(map(str, notes))
             )
         except (ValueError, pa.ArrowException) as error:  # also of a root that is no path
-            raise ValueError(f"{path} is no manifest: {error}") from error
+            raise ValueError(f"{shown(path)} is no manifest: {error}") from error
 
     def save(self, path: StrPath) -> None:
-        """Write the manifest to a Parquet file, atomically.
+        """Write the manifest to a Parquet file, by path or by URL, atomically.
 
         Raises
         ------
@@ -206,7 +228,7 @@ class Manifest:
         names = [manifest.name for manifest in manifests]
         if len(set(names)) != len(names):
             raise ValueError(f"manifests: wanted different names, got {sorted(names)}")
-        root = Path(os.path.commonpath([manifest.root for manifest in manifests]))
+        root = common_folder([manifest.root for manifest in manifests])
         tables = [_prefixed(manifest, root) for manifest in manifests]
         told = [m.left_out.under(f"{m.name}/") for m in manifests if m.left_out is not None]
         left_out = LeftOut.joined(told) if told else None
@@ -299,11 +321,13 @@ class Manifest:
         return values
 
     def image_paths(self) -> list[Path]:
-        """Absolute paths of the images."""
+        """Absolute paths of the images; below a URL, :class:`RemotePath`."""
+        self._tell_places("image", "image_at", "bytes")
         return [self.root / path for path in self.column("image")]
 
     def mask_paths(self) -> list[Path | None]:
         """Absolute paths of the masks, ``None`` where an image has none."""
+        self._tell_places("mask", "mask_at", "mask_bytes")
         return [None if path is None else self.root / path for path in self.column("mask")]
 
     @cached_property
@@ -324,6 +348,18 @@ class Manifest:
             mark = marks.get(text)
             digest.update(repr((*full, mark) if mark else full).encode())
         return digest.hexdigest()
+
+    def _tell_places(self, *columns: str) -> None:
+        """Tell where members of remote tars lie, so that their lists need not be read."""
+        if "tar" not in self.table.column_names or not isinstance(self.root, RemotePath):
+            return
+        told = zip(*(self.column(name) for name in ("tar", *columns)), strict=True)
+        remember(
+            (f"{self.root}/{tar}", state, name, start, size)
+            for state, path, start, size in told
+            if state is not None and start is not None
+            for tar, _, name in [path.partition(PART)]
+        )
 
     @property
     def _usable(self) -> Any:

@@ -15,6 +15,7 @@ from meddel_fast.images.formats.bit_depth import MAX_PIXELS as MAX_PIXELS
 from meddel_fast.images.formats.bit_depth import Pixels as Pixels
 from meddel_fast.images.formats.dicom import Scan
 from meddel_fast.images.formats.image_headers import J2K, TIFF
+from meddel_fast.images.remote_files import raise_outage
 from meddel_fast.images.sources import holder, load_frame, open_file
 
 with needs("benchmark"):
@@ -63,6 +64,7 @@ def named(source: Any, path: StrPath) -> Iterator[None]:
     except (ImageError, FileNotFoundError, ImportError):
         raise
     except Exception as error:  # Pillow lets anything through: struct, zlib, index, key errors
+        raise_outage(error)
         raise ImageError(path, _reason(error, source)) from error
 
 

@@ -22,6 +22,8 @@ from meddel_fast.common.pool import call_all
 from meddel_fast.images.left_out import reason_kind
 from meddel_fast.images.load_images import ImageError, load_image
 from meddel_fast.images.manifest import HASHES, QUALITY, Manifest
+from meddel_fast.images.prefetch import reading
+from meddel_fast.images.remote_files import raise_outage
 
 with needs("benchmark"):
     import pyarrow as pa
@@ -248,21 +250,24 @@ def _read_all(
 ) -> list[tuple[str, dict[str, Any], str]]:
     """Read and measure with a pool of threads; Pillow decodes without the GIL."""
 
-    def read(name: str, path: Path, size: int) -> tuple[str, dict[str, Any], str]:
+    def read(number: int) -> tuple[str, dict[str, Any], str]:
+        name, path, size = jobs[number]
         try:
-            pixels = load_image(path, size)
+            with ahead.using(number):
+                pixels = load_image(path, size)
         except ImageError as error:
             return name, {}, error.reason
         except OSError as error:
+            raise_outage(error)
             return name, {}, f"cannot be read: {error.strerror or error}"
         values: dict[str, Any] = measure_pixels(pixels)._asdict()
         for key, make in makers.items():
             values[key] = str(make(Image.fromarray(pixels)))
         return name, values, ""
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), reading([(path,) for _, path, _ in jobs]) as ahead:
         warnings.simplefilter("ignore")  # what Pillow warns of; a scan has told it
-        return call_all(read, jobs, workers, progress)
+        return call_all(read, [(number,) for number in range(len(jobs))], workers, progress)
 
 
 def _with_columns(

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from meddel_fast.common.remote_path import RemotePath
+
 if TYPE_CHECKING:
     from meddel_fast.images.manifest import Manifest
 
@@ -78,5 +80,8 @@ def check_apart(train: Manifest, test: Manifest) -> None:
 
 def _keys(manifest: Manifest, contents: bool) -> list[list[str]]:
     """Give what tells each image: where it is and, if asked, its hash."""
-    places = [os.path.realpath(path) for path in manifest.image_paths()]
+    places = [
+        str(path) if isinstance(path, RemotePath) else os.path.realpath(path)
+        for path in manifest.image_paths()
+    ]
     return [places, manifest.column("sha256")] if contents else [places]

@@ -18,11 +18,14 @@ from typing import BinaryIO
 
 from meddel_fast.common.extras import needs
 from meddel_fast.common.files import StrPath
+from meddel_fast.common.remote_path import RemotePath, path_of
 from meddel_fast.common.suffixes import ARCHIVES, DICOMS, HOLDERS, IMAGES, PAGED, VIDEOS
 from meddel_fast.images.address import PART, Address, ImageError, indexed, member, parse
 from meddel_fast.images.archive import Archive, open_archive, state
 from meddel_fast.images.formats import dicom_head, picture_files, tiff, video
 from meddel_fast.images.formats.dicom import Scan
+from meddel_fast.images.known_members import read_known
+from meddel_fast.images.remote_files import open_remote, raise_outage
 
 with needs("benchmark"):
     from PIL import Image
@@ -57,8 +60,11 @@ def open_file(path: StrPath) -> BinaryIO:
         A member is absent, refused or damaged; see :mod:`meddel_fast.images.archive`.
     """
     address = parse(path)
+    remote = address.file if isinstance(address.file, RemotePath) else None
     if not address.members:
-        return address.file.open("rb")
+        return open_remote(remote) if remote else address.file.open("rb")
+    if remote and (found := read_known(remote, address.members)) is not None:
+        return found
     inner = address.members[0] if len(address.members) == 2 else None
     return open_archive(address.file, inner).open(address.members[-1])
 
@@ -131,7 +137,8 @@ def holder(address: Address) -> str:
         return ""
     try:  # a pipe would be waited for
         head = _head(address, *state(address.file)) if address.file.is_file() else b""
-    except (OSError, ImageError):
+    except (OSError, ImageError) as error:
+        raise_outage(error)
         head = b""
     if dicom_head.is_video(head):
         return "video"
@@ -157,7 +164,8 @@ def _clip(address: Address) -> tuple[tuple[object, ...], video.Opener]:
     """Give what :mod:`meddel_fast.images.formats.video` needs to find or open a video."""
     key = (*state(address.file), *address.members)
     if address.suffix in VIDEOS:
-        return key, lambda: open_file(address.container) if address.members else str(address.file)
+        on_disk = not address.members and not isinstance(address.file, RemotePath)
+        return key, lambda: str(address.file) if on_disk else open_file(address.container)
 
     def from_dicom() -> BinaryIO:
         with open_file(address.container) as file:
@@ -187,8 +195,8 @@ def units(path: Path, sampling: Sampling, below: str = "") -> list[Path]:
         if kind == "dicom" or address.suffix in PAGED:
             count = frame_count(path)
             return [path] if count == 1 else [indexed(path, number) for number in range(count)]
-    except (ImageError, OSError):
-        pass
+    except (ImageError, OSError) as error:
+        raise_outage(error)
     return [path]
 
 
@@ -215,7 +223,8 @@ def files(path: Path) -> list[Path]:
         if address.suffix not in ARCHIVES or len(address.members) > 1:
             return [path]
         archive = open_archive(address.file, *address.members)
-    except (ImageError, OSError):
+    except (ImageError, OSError) as error:
+        raise_outage(error)
         return [path]
     found: list[Path] = []
     for name in shown(archive):
@@ -242,7 +251,8 @@ def is_refused(path: Path) -> bool:
             return False
         inner = address.members[0] if len(address.members) == 2 else None
         return address.members[-1] in open_archive(address.file, inner).refused
-    except (ImageError, OSError):  # no member, but a file whose own name looks like one
+    except (ImageError, OSError) as error:  # no member, but a file whose name looks like one
+        raise_outage(error)
         return False
 
 
@@ -254,7 +264,7 @@ def is_known(path: StrPath) -> bool:
     try:
         address = parse(path)
     except ImageError:  # a file's own name that looks like an address: it is told when it is read
-        return Path(path).suffix.lower() in IMAGES | HOLDERS
+        return path_of(path).suffix.lower() in IMAGES | HOLDERS
     return address.suffix in IMAGES | HOLDERS or bool(holder(address))
 
 
@@ -283,7 +293,8 @@ def _pages(file: BinaryIO) -> int:
         return tiff.count(file)
     except ImportError:
         raise
-    except Exception:  # broken: what decodes it will say so
+    except Exception as error:  # broken: what decodes it will say so
+        raise_outage(error)
         return 1
 
 

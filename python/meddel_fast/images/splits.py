@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import os
 import re
 import unicodedata
 from collections import Counter
@@ -17,6 +16,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from meddel_fast.common.remote_path import normal
 from meddel_fast.common.suffixes import ARCHIVES, DICOMS, IMAGES, VIDEOS
 from meddel_fast.images.address import PART, place
 
@@ -207,11 +207,11 @@ class Splits:
         for listing in listings:
             bare = "/" not in listing.file
             bases = [images] if bare else [folder, root, images]
-            keys = [_key(os.path.normpath(base / listing.file)) for base in bases]
+            keys = [_key(normal(base / listing.file)) for base in bases]
             self._lines.append((listing, keys))
             for key in keys:
                 self._add(key, listing)
-            whole = _key(os.path.normpath((images if bare else folder) / listing.file))
+            whole = _key(normal((images if bare else folder) / listing.file))
             ours = plain_stem(images.as_posix()) + "/"
             if whole.startswith(ours) and (not bare or folder == root):
                 self._expected[whole[len(ours) :]] = whole

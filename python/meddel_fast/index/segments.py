@@ -26,6 +26,7 @@ from meddel_fast.common.files import read_json
 from meddel_fast.common.hashes import sha256_file, sha256_json
 from meddel_fast.common.npy import load_npy, parse_npy
 from meddel_fast.common.untrusted import described
+from meddel_fast.common.urls import StrPath, local_path
 from meddel_fast.index.file_checks import check_array, check_head, check_within
 from meddel_fast.index.greedy import REMOVED
 
@@ -120,8 +121,8 @@ def changes(before: State, cover: NDArray[np.int64], similarity: NDArray[np.floa
 class Folder:
     """The files of one index."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: StrPath) -> None:
+        self.path = local_path(path, "an index, which is locked and changed in place,")
         self._maps: dict[str, NDArray[Any]] = {}
 
     def create(self, settings: dict[str, Any]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,7 +96,7 @@ class SelectionIndex:
         TypeError, ValueError
             An argument out of range.
         """
-        folder = Folder(Path(path))
+        folder = Folder(path)
         d = check_int("d", d, 1)
         check_choice("dtype", dtype, DTYPES)
         smallest = float(np.nextafter(0.0, 1.0))
@@ -117,7 +116,7 @@ class SelectionIndex:
         FileNotFoundError, ValueError
             There is none, or a file of it is missing or damaged; the message names it.
         """
-        return cls(Folder(Path(path)))
+        return cls(Folder(path))
 
     def __len__(self) -> int:
         """Return the number of samples that are there, kept or not."""

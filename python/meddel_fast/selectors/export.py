@@ -18,6 +18,7 @@ import numpy as np
 from meddel_fast.common.atomic import atomic_directory, write_json
 from meddel_fast.common.files import StrPath, read_json
 from meddel_fast.common.outputs import NAMES, array_file, csv_table, output_path
+from meddel_fast.common.urls import local_path, shown, suffix_of
 from meddel_fast.selectors.selection import Selection
 
 LISTS = {
@@ -42,6 +43,7 @@ def shard_keys(shards: Iterable[StrPath]) -> dict[str, list[str]]:
     dict
         Keys of each shard, by its path as given.
     """
+    shards = [local_path(shard, "a shard") for shard in shards]
     return {os.fspath(shard): list(_samples(shard)) for shard in shards}
 
 
@@ -151,6 +153,7 @@ def write_list(selection: Selection, path: StrPath, ids: Sequence[str] | None = 
     path : path
         ``.txt``: a kept sample's name (its index without `ids`) a line, ascending. ``.csv``: every
         sample, with rank, reason and what it repeats. ``.npy``: int64 indices of the kept samples.
+        A URL will do.
     ids : sequence of str, optional
         Names of the n samples.
 
@@ -164,9 +167,9 @@ def write_list(selection: Selection, path: StrPath, ids: Sequence[str] | None = 
     if ids is not None:
         selection.check_length("ids", len(ids))
     names = [str(i) for i in range(selection.n)] if ids is None else list(ids)
-    suffix = Path(path).suffix
+    suffix = suffix_of(path)
     if suffix not in LISTS:
-        raise ValueError(f"path must end in .txt, .csv or .npy, got {os.fspath(path)!r}")
+        raise ValueError(f"path must end in .txt, .csv or .npy, got {shown(path)!r}")
     with output_path(path, LISTS[suffix]) as temporary:
         if suffix == ".txt":
             text = "".join(f"{names[i]}\n" for i in selection)

@@ -7,7 +7,6 @@ It is saved and loaded here, and applied to data sets and tables;
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.common.extras import needs
-from meddel_fast.common.files import StrPath
 from meddel_fast.common.outputs import output_path, table
 from meddel_fast.common.untrusted import (
     check_fields,
@@ -24,6 +22,7 @@ from meddel_fast.common.untrusted import (
     read_parquet,
     read_parquet_schema,
 )
+from meddel_fast.common.urls import StrPath, shown
 from meddel_fast.selectors.provenance import provenance
 
 REASONS = ("kept", "duplicate", "disruptive", "budget", "excluded")
@@ -181,7 +180,7 @@ class Selection:
 
     def save(
         self,
-        path: str | os.PathLike[str],
+        path: StrPath,
         ids: Sequence[str] | None = None,
         data: Any | None = None,
     ) -> None:
@@ -192,7 +191,7 @@ class Selection:
         Parameters
         ----------
         path
-            File to write, atomically.
+            File to write, atomically; a path or a URL.
         ids
             Names of the n samples, for people who read the file; :meth:`load` needs none.
         data
@@ -231,8 +230,8 @@ class Selection:
             pq.write_table(table, temporary)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Selection:
-        """Read what :meth:`save` wrote.
+    def load(cls, path: StrPath) -> Selection:
+        """Read what :meth:`save` wrote, by path or by URL.
 
         Raises
         ------
@@ -244,7 +243,7 @@ class Selection:
         about = read_about(path)
         if about.get("format") != _FORMAT:
             raise ValueError(
-                f"{os.fspath(path)} is not a saved selection of format {_FORMAT}, "
+                f"{shown(path)} is not a saved selection of format {_FORMAT}, "
                 f"its format is {about.get('format')!r:.80}"
             )
         check_fields(path, about, {"method": str, "settings": dict}, _WANTED)
@@ -269,7 +268,7 @@ class Selection:
 
 
 def _check_columns(
-    path: str | os.PathLike[str], column: dict[str, NDArray[Any]], order: NDArray[np.int64]
+    path: StrPath, column: dict[str, NDArray[Any]], order: NDArray[np.int64]
 ) -> None:
     """Refuse columns that no selection has: a rank left out, a sample that is not there."""
     n = len(column["rank"])
@@ -281,7 +280,7 @@ def _check_columns(
     }
     for name in wrong:
         if wrong[name]:
-            raise ValueError(f"{os.fspath(path)} is no {_WANTED}: its column {name!r} is damaged")
+            raise ValueError(f"{shown(path)} is no {_WANTED}: its column {name!r} is damaged")
 
 
 def read_about(path: StrPath) -> dict[str, Any]:

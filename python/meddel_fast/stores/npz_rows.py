@@ -6,21 +6,21 @@ import contextlib
 import threading
 import zipfile
 import zlib
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.common.npy import data_bytes
 from meddel_fast.common.npz import Npz
+from meddel_fast.common.places import State, open_reader, shown
 
 _LOCAL_HEADER = 30  # bytes, which end in the lengths of two more fields
 _DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, KeyError, OSError)
 
 
 class Member:
-    """An array of an archive.
+    """An array of an archive, of which `file` is opened, at the place where it was.
 
     Attributes
     ----------
@@ -38,21 +38,20 @@ class Member:
         No archive, or damaged; no such array in it, or several and none named.
     """
 
-    def __init__(self, path: Path, name: str | None) -> None:
-        self._path = path
+    def __init__(self, place: str, file: BinaryIO, name: str | None, opened: State) -> None:
+        self._place, self._state = place, opened
         try:
-            with path.open("rb") as file:
-                found = [n.removesuffix(".npy") for n in zipfile.ZipFile(file).namelist()]
-                if name not in found and (name is not None or len(found) != 1):
-                    got = ", ".join(sorted(found)) or "none"
-                    raise ValueError(f"tensor must name one of the arrays in {path}: {got}")
-                self._name = f"{found[0] if name is None else name}"
-                header = Npz(file, [self._name]).headers[self._name]
-                about = zipfile.ZipFile(file).getinfo(f"{self._name}.npy")
-                file.seek(about.header_offset)
-                local = file.read(_LOCAL_HEADER)
+            found = [n.removesuffix(".npy") for n in zipfile.ZipFile(file).namelist()]
+            if name not in found and (name is not None or len(found) != 1):
+                got = ", ".join(sorted(found)) or "none"
+                raise ValueError(f"tensor must name one of the arrays in {shown(place)}: {got}")
+            self._name = f"{found[0] if name is None else name}"
+            header = Npz(file, [self._name]).headers[self._name]
+            about = zipfile.ZipFile(file).getinfo(f"{self._name}.npy")
+            file.seek(about.header_offset)
+            local = file.read(_LOCAL_HEADER)
         except _DAMAGES as error:
-            raise ValueError(f"{path} is not a whole .npz file: {error}") from error
+            raise ValueError(f"{shown(place)} is not a whole .npz file: {error}") from error
         self.shape, self.by_columns, self.dtype = header
         self.packed = about.compress_type != zipfile.ZIP_STORED
         self.offset = about.file_size - data_bytes(header)
@@ -68,7 +67,8 @@ class Member:
         with self._lock:  # the next part is read by another thread
             try:
                 if self._file is None:
-                    archive = self._open.enter_context(zipfile.ZipFile(self._path))
+                    file = self._open.enter_context(open_reader(self._place, self._state))
+                    archive = self._open.enter_context(zipfile.ZipFile(file))
                     self._file = self._open.enter_context(archive.open(f"{self._name}.npy"))
                 self._file.seek(self.offset + start * (out.nbytes // max(1, len(out))))
                 while left:
@@ -77,7 +77,7 @@ class Member:
                         raise EOFError("it ends too soon")
                     left = left[count:]
             except _DAMAGES as error:
-                raise ValueError(f"{self._path} is damaged: {error}") from error
+                raise ValueError(f"{shown(self._place)} is damaged: {error}") from error
 
     def forget(self) -> None:
         """Close the archive."""

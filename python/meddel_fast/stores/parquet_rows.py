@@ -13,14 +13,14 @@ import threading
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.arrays.kinds.arrow_lists import TYPES, arrow, choose, storage, stored, vectors
 from meddel_fast.common.extras import needs
+from meddel_fast.common.places import AHEAD, forget, shown
 
 _KEPT = 4 << 20  # bytes: the row group read last stays, if it is not larger when decoded
 _BATCH = 1 << 18  # bytes of rows decoded at a time of a larger one
@@ -30,6 +30,15 @@ _MOST = 22 << 20  # bytes that reading takes, as measured with groups and pages 
 
 class Column:
     """A column of embeddings of one file.
+
+    Parameters
+    ----------
+    place
+        The file.
+    column
+        The column's name, or None for the only one.
+    file
+        The file opened, where `place` is a URL.
 
     Attributes
     ----------
@@ -45,21 +54,24 @@ class Column:
         length. What is only seen when rows are read is refused then, with the row.
     """
 
-    def __init__(self, path: Path, column: str | None) -> None:
+    def __init__(self, place: str, column: str | None, file: BinaryIO | None = None) -> None:
         pa = arrow()
         with needs("benchmark"):
             import pyarrow.parquet as pq
 
-        self._name = str(path)
+        self._name, self._source = shown(place), file
         try:
             # Buffered, or a whole column of a row group is read at once.
             self._file = pq.ParquetFile(
-                path, memory_map=False, buffer_size=_BUFFER, pre_buffer=False
+                place if file is None else file,
+                memory_map=False,
+                buffer_size=_BUFFER,
+                pre_buffer=False,
             )
         except pa.ArrowInvalid as error:
-            raise ValueError(f"{path} is not a whole Parquet file: {error}") from error
+            raise ValueError(f"{self._name} is not a whole Parquet file: {error}") from error
         schema = self._file.schema_arrow
-        self._column = choose(str(path), schema, column)
+        self._column = choose(self._name, schema, column)
         lists = storage(schema.field(self._column).type)
         self.dtype = np.dtype(TYPES[str(lists.value_type)])
         metadata = self._file.metadata
@@ -79,7 +91,8 @@ class Column:
     @property
     def beside(self) -> int:
         """Bytes that reading takes beside the rows that it returns: pages, and what is decoded."""
-        return min(_MOST, (1 << 20) + 4 * self._longest * self.width * self.dtype.itemsize)
+        ahead = 0 if self._source is None else 2 * AHEAD
+        return ahead + min(_MOST, (1 << 20) + 4 * self._longest * self.width * self.dtype.itemsize)
 
     def fill(self, out: NDArray[Any], start: int) -> None:
         """Fill `out` with the rows from `start` on."""
@@ -96,6 +109,8 @@ class Column:
         with self._lock:
             self._group, self._batches = -1, iter(())
             self._ready = (0, np.empty((0, self.width), self.dtype))
+            if self._source is not None:
+                forget(self._source)
 
     def _decode(self, at: int) -> tuple[int, NDArray[Any]]:
         """Return decoded rows that hold row `at`, and the index of the first of them."""

@@ -1,4 +1,8 @@
-"""Files of rows, one at a time: .npy, .npz, safetensors, Parquet; headers checked, none mapped."""
+"""Files of rows, one at a time: .npy, .npz, safetensors, Parquet; headers checked, none mapped.
+
+On this machine or by URL. Of a remote file each read asks for the very object that was opened;
+where a store cannot be asked so, its tag is looked at after the read.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,34 @@ import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from itertools import accumulate
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.arrays import SUPPORTED, RowReader, is_torch, rows_of, to_bits
-from meddel_fast.common.files import State, state, why_no_file
+from meddel_fast.common.files import why_no_file
 from meddel_fast.common.npy import npy_header
+from meddel_fast.common.places import (
+    AHEAD,
+    State,
+    checks_reads,
+    is_file,
+    is_remote,
+    open_reader,
+    read_ranges,
+    shown,
+    state,
+    suffix_of,
+)
 from meddel_fast.stores import npz_rows, parquet_rows
 
-_SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet")
+SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet")
 _TENSOR_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "|i1"}
 _LONGEST_HEADER = 100_000_000  # bytes, the limit of the safetensors format
+_NEAR = 1 << 16  # as Shard.near, where a request costs as much as reading so far
+_AT_ONCE = 8 << 20  # as Shard.at_once, so that there are several requests to make at a time
 
 Span = tuple[int, int]
 
@@ -33,6 +51,8 @@ class Shard(ABC):
     dtype: np.dtype[Any]
     bfloat16: bool = False
     beside: int = 0  # bytes that reading takes beside the rows that it returns
+    near: int = 4096  # bytes: what lies between two wanted rows that fit into so much is read along
+    at_once: int = 1 << 20  # bytes that are read before they are put in their places
     state: State | None = None  # of the file when it was opened
 
     def forget(self) -> None:
@@ -54,10 +74,14 @@ class Shard(ABC):
         try:
             unchanged = state(self.name) == self.state
         except OSError as error:
-            raise ValueError(f"{self.name} is no longer there: {error.strerror}") from error
+            if is_remote(self.name) and not isinstance(error, FileNotFoundError):
+                raise
+            why = error.strerror or "it was removed"
+            raise ValueError(f"{shown(self.name)} is no longer there: {why}") from error
         if not unchanged:
             raise ValueError(
-                f"{self.name} has changed since it was opened: the rows read before are others"
+                f"{shown(self.name)} has changed since it was opened: the rows read before are "
+                "others"
             )
 
     def read_type(self) -> np.dtype[Any]:
@@ -73,39 +97,120 @@ class Shard(ABC):
 class _Raw(Shard):
     """Rows that lie in a file element after element."""
 
-    def __init__(self, path: Path, offset: int, shape: Sequence[int], dtype: Any) -> None:
-        _check_axes(path, shape)
-        self.name, self._path, self._offset = str(path), path, offset
+    def __init__(
+        self, place: str, size: int, offset: int, shape: Sequence[int], dtype: Any
+    ) -> None:
+        _check_axes(place, shape)
+        self.name, self._offset = place, offset
         self.rows, self.width = int(shape[0]), int(shape[1])
         self.dtype = np.dtype(dtype)
         wanted = offset + self.rows * self.width * self.dtype.itemsize
-        size = path.stat().st_size
         if size < wanted:
-            raise ValueError(f"{path} is truncated: its header wants {wanted} bytes, it has {size}")
+            raise ValueError(
+                f"{shown(place)} is truncated: its header wants {wanted} bytes, it has {size}"
+            )
 
     def read(self, spans: Sequence[Span]) -> list[NDArray[Any]]:
-        with self._path.open("rb", buffering=0) as file:
+        with open(self.name, "rb", buffering=0) as file:  # noqa: PTH123 - a place is text
             return [self._read(file.fileno(), start, stop) for start, stop in spans]
 
     def _read(self, file: int, start: int, stop: int) -> NDArray[Any]:
         out = np.empty((stop - start, self.width), self.dtype)
-        at = self._offset + start * self.width * self.dtype.itemsize
-        left: memoryview = out.reshape(-1).view(np.uint8).data
+        at = self._place_of(start)
+        left = _bytes_of(out)
         while left:
             count = os.preadv(file, [left], at)
             if count == 0:
-                raise ValueError(f"{self._path} has become shorter since it was opened")
+                raise ValueError(f"{self.name} has become shorter since it was opened")
             at, left = at + count, left[count:]
         return out
 
+    def _place_of(self, row: int) -> int:
+        return self._offset + row * self.width * self.dtype.itemsize
 
-class _Npy(_Raw):
-    def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            shape, by_columns, dtype = npy_header(path, file)
-            offset = file.tell()
-        _check_order(path, shape, by_columns)
-        super().__init__(path, offset, shape, dtype)
+
+class _RemoteRaw(_Raw):
+    """The same of a file by URL: ranges, several requests at a time."""
+
+    near, at_once = _NEAR, _AT_ONCE
+    beside = AHEAD
+
+    def read(self, spans: Sequence[Span]) -> list[NDArray[Any]]:
+        assert self.state is not None
+        flat = np.empty((sum(stop - start for start, stop in spans), self.width), self.dtype)
+        left = _bytes_of(flat)
+
+        def put(offset: int, data: bytes) -> None:
+            left[offset : offset + len(data)] = data
+
+        ranges = [(self._place_of(start), self._place_of(stop)) for start, stop in spans]
+        read_ranges(self.name, ranges, self.state, put)
+        ends = accumulate(stop - start for start, stop in spans)
+        return np.split(flat, list(ends)[:-1])
+
+    def check_unchanged(self) -> None:
+        """Ask only where reading does not."""
+        if not checks_reads(self.name):
+            super().check_unchanged()
+
+
+def _bytes_of(array: NDArray[Any]) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
+
+
+def _open_npy(place: str, file: BinaryIO) -> _Raw:
+    shape, by_columns, dtype = npy_header(shown(place), file)
+    offset, size = file.tell(), file.seek(0, os.SEEK_END)
+    _check_order(place, shape, by_columns)
+    return _raw(place)(place, size, offset, shape, dtype)
+
+
+def _open_npz(place: str, file: BinaryIO, tensor: str | None, opened: State) -> Shard:
+    member = npz_rows.Member(place, file, tensor, opened)
+    _check_axes(place, member.shape)
+    _check_order(place, member.shape, member.by_columns)
+    if member.packed:
+        return _PackedNpz(place, member)
+    size = file.seek(0, os.SEEK_END)
+    return _raw(place)(place, size, member.offset, member.shape, member.dtype)
+
+
+def _check_axes(place: str, shape: Sequence[int]) -> None:
+    if len(shape) != 2:
+        raise ValueError(f"{shown(place)} must hold a 2-d float array, got shape {tuple(shape)}")
+
+
+def _check_order(place: str, shape: Sequence[int], by_columns: bool) -> None:
+    if by_columns and len(shape) == 2 and min(shape) > 1:
+        raise ValueError(
+            f"{shown(place)} must hold its array row after row (C order), got Fortran order"
+        )
+
+
+def _open_safetensors(place: str, file: BinaryIO, tensor: str | None) -> _Raw:
+    header, offset = _safetensors_header(place, file)
+    found = [name for name in header if name != "__metadata__"]
+    if tensor is None and len(found) != 1:
+        raise ValueError(
+            f"tensor must name one of those in {shown(place)}: {', '.join(sorted(found))}"
+        )
+    name = found[0] if tensor is None else tensor
+    if name not in found:
+        raise ValueError(
+            f"{shown(place)} must hold a tensor {name!r}, got {', '.join(sorted(found))}"
+        )
+    about = header[name]
+    if about["dtype"] not in _TENSOR_TYPES:
+        raise TypeError(f"{shown(place)} must be {SUPPORTED}, got {about['dtype']}")
+    begin, size = offset + about["data_offsets"][0], file.seek(0, os.SEEK_END)
+    dtype = _TENSOR_TYPES[about["dtype"]]
+    shard = _raw(place)(place, size, begin, about["shape"], dtype)
+    shard.bfloat16 = about["dtype"] == "BF16"
+    return shard
+
+
+def _raw(place: str) -> type[_Raw]:
+    return _RemoteRaw if is_remote(place) else _Raw
 
 
 class _PackedNpz(Shard):
@@ -113,8 +218,8 @@ class _PackedNpz(Shard):
 
     beside = 1 << 20
 
-    def __init__(self, path: Path, member: npz_rows.Member) -> None:
-        self.name, self._member = str(path), member
+    def __init__(self, place: str, member: npz_rows.Member) -> None:
+        self.name, self._member = place, member
         (self.rows, self.width), self.dtype = member.shape, member.dtype
 
     def read(self, spans: Sequence[Span]) -> list[NDArray[Any]]:
@@ -127,30 +232,12 @@ class _PackedNpz(Shard):
         self._member.forget()
 
 
-class _Safetensors(_Raw):
-    def __init__(self, path: Path, tensor: str | None) -> None:
-        header, offset = _safetensors_header(path)
-        found = [name for name in header if name != "__metadata__"]
-        if tensor is None and len(found) != 1:
-            raise ValueError(f"tensor must name one of those in {path}: {', '.join(sorted(found))}")
-        name = found[0] if tensor is None else tensor
-        if name not in found:
-            raise ValueError(f"{path} must hold a tensor {name!r}, got {', '.join(sorted(found))}")
-        about = header[name]
-        if about["dtype"] not in _TENSOR_TYPES:
-            raise TypeError(f"{path} must be {SUPPORTED}, got {about['dtype']}")
-        super().__init__(
-            path, offset + about["data_offsets"][0], about["shape"], _TENSOR_TYPES[about["dtype"]]
-        )
-        self.bfloat16 = about["dtype"] == "BF16"
-
-
 class _Parquet(Shard):
     """A column of vectors, see :mod:`meddel_fast.stores.parquet_rows`."""
 
-    def __init__(self, path: Path, column: str | None) -> None:
-        self._column = parquet_rows.Column(path, column)
-        self.name, self.dtype = str(path), self._column.dtype
+    def __init__(self, place: str, file: BinaryIO | None, column: str | None) -> None:
+        self._column = parquet_rows.Column(place, column, file)
+        self.name, self.dtype = place, self._column.dtype
         self.rows, self.width = self._column.rows, self._column.width
         self.beside = self._column.beside
 
@@ -202,59 +289,45 @@ def shards_of(name: str, x: Any) -> list[Shard]:
     return [_Read(x)] if parts is None else [ArrayShard(name, part) for part in parts]
 
 
-def open_shard(path: Path, tensor: str | None = None, column: str | None = None) -> Shard:
+def open_shard(place: str, tensor: str | None = None, column: str | None = None) -> Shard:
     """Open a file by its suffix; see :func:`meddel_fast.stores.store.open_store` for the errors."""
-    if not path.is_file():
-        raise FileNotFoundError(f"shard {path} is missing{why_no_file(path)}")
-    if path.suffix not in _SUFFIXES:
-        raise ValueError(f"{path} must end in one of {', '.join(_SUFFIXES)}")
-    before = state(path)
+    suffix = suffix_of(place)
+    if not is_remote(place) and not is_file(place):
+        raise FileNotFoundError(f"shard {place} is missing{why_no_file(place)}")
+    if suffix not in SUFFIXES:
+        raise ValueError(f"{shown(place)} must end in one of {', '.join(SUFFIXES)}")
+    try:
+        before = state(place)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"shard {shown(place)} is missing") from None
     shard: Shard
-    if path.suffix == ".npy":
-        shard = _Npy(path)
-    elif path.suffix == ".npz":
-        shard = _open_npz(path, tensor)
-    elif path.suffix == ".safetensors":
-        shard = _Safetensors(path, tensor)
+    if suffix == ".parquet":
+        shard = _Parquet(place, open_reader(place, before) if is_remote(place) else None, column)
     else:
-        shard = _Parquet(path, column)
+        with open_reader(place, before) as file:
+            if suffix == ".npy":
+                shard = _open_npy(place, file)
+            elif suffix == ".npz":
+                shard = _open_npz(place, file, tensor, before)
+            else:
+                shard = _open_safetensors(place, file, tensor)
     shard.state = before
     return shard
 
 
-def _open_npz(path: Path, tensor: str | None) -> Shard:
-    member = npz_rows.Member(path, tensor)
-    _check_axes(path, member.shape)
-    _check_order(path, member.shape, member.by_columns)
-    if member.packed:
-        return _PackedNpz(path, member)
-    return _Raw(path, member.offset, member.shape, member.dtype)
-
-
-def _check_axes(path: Path, shape: Sequence[int]) -> None:
-    if len(shape) != 2:
-        raise ValueError(f"{path} must hold a 2-d float array, got shape {tuple(shape)}")
-
-
-def _check_order(path: Path, shape: Sequence[int], by_columns: bool) -> None:
-    if by_columns and len(shape) == 2 and min(shape) > 1:
-        raise ValueError(f"{path} must hold its array row after row (C order), got Fortran order")
-
-
-def _safetensors_header(path: Path) -> tuple[dict[str, Any], int]:
+def _safetensors_header(place: str, file: BinaryIO) -> tuple[dict[str, Any], int]:
     """Return the table of tensors, and where the data begin."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > _LONGEST_HEADER:
-            raise ValueError(
-                f"{path} is not a safetensors file: its header would be {length} bytes"
-            )
-        text = file.read(length)
+    length = int.from_bytes(file.read(8), "little")
+    if length > _LONGEST_HEADER:
+        raise ValueError(
+            f"{shown(place)} is not a safetensors file: its header would be {length} bytes"
+        )
+    text = file.read(length)
     try:
         header = json.loads(text)
         for name, about in header.items():
             if name != "__metadata__":
                 about["dtype"], about["shape"][0], about["data_offsets"][1]
     except (ValueError, AttributeError, KeyError, IndexError, TypeError) as error:
-        raise ValueError(f"{path} is not a safetensors file: {error!r}") from error
+        raise ValueError(f"{shown(place)} is not a safetensors file: {error!r}") from error
     return header, 8 + length

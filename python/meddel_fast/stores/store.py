@@ -15,19 +15,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.arrays import RowReader, kind_of, opened
-from meddel_fast.stores.shards import ArrayShard, Shard, Span, open_shard, shards_of
+from meddel_fast.common.places import (
+    StrPath,
+    as_place,
+    is_folder,
+    is_remote,
+    join,
+    shown,
+    suffix_of,
+)
+from meddel_fast.common.pool import Pool
+from meddel_fast.stores.library_folders import open_library_folder
+from meddel_fast.stores.shards import SUFFIXES, ArrayShard, Shard, Span, open_shard, shards_of
 
-if TYPE_CHECKING:
-    from meddel_fast.common.files import StrPath
-
-_PAGE = 4096  # bytes: what lies between two wanted rows that fit into a page is read along
-_AT_ONCE = 1 << 20  # bytes that are read before they are put in their places
+_OPENED_AT_ONCE = 8  # remote shards whose headers are asked for
 
 
 class Store:
@@ -59,8 +66,8 @@ class Store:
                 first.width, first.dtype, first.bfloat16,
             ):  # fmt: skip
                 raise ValueError(
-                    f"{shard.name} must have {first.width} columns of {first.dtype} like "
-                    f"{first.name}, got {shard.width} of {shard.dtype}"
+                    f"{shown(shard.name)} must have {first.width} columns of {first.dtype} like "
+                    f"{shown(first.name)}, got {shard.width} of {shard.dtype}"
                 )
         self.dtype = first.read_type()
         self.bfloat16 = first.bfloat16
@@ -77,9 +84,7 @@ class Store:
     def __repr__(self) -> str:
         kind = "bfloat16" if self.bfloat16 else self.dtype.name
         n, d = self.shape
-        return (
-            f"<Store of {n} x {d} {kind} in {len(self._shards)} shards from {self._shards[0].name}>"
-        )
+        return f"<Store of {n} x {d} {kind} in {len(self._shards)} shards from {self.name}>"
 
     def __array__(self, *args: Any, **kwargs: Any) -> NDArray[Any]:
         """Refuse to become an array unasked, which might take more memory than there is."""
@@ -130,7 +135,7 @@ class Store:
     @property
     def name(self) -> str:
         """What errors call it: its first file."""
-        return self._shards[0].name
+        return shown(self._shards[0].name)
 
     @property
     def beside(self) -> int:
@@ -181,7 +186,7 @@ class Store:
         out = np.empty((len(wanted), self.shape[1]), self.dtype)
         for number in np.unique(np.searchsorted(self._starts, wanted, "right") - 1).tolist():
             first, last = np.searchsorted(wanted, self._starts[number : number + 2]).tolist()
-            for runs in self._runs(wanted, first, last):
+            for runs in self._runs(wanted, first, last, self._shards[number]):
                 spans = [(int(wanted[a]), int(wanted[b - 1]) + 1) for a, b in runs]
                 for (a, b), span, rows in zip(runs, spans, self._read(number, spans), strict=True):
                     out[a:b] = rows[wanted[a:b] - span[0]]
@@ -189,10 +194,11 @@ class Store:
         return out if unmoved else out[back]
 
     def _runs(
-        self, wanted: NDArray[np.int64], first: int, last: int
+        self, wanted: NDArray[np.int64], first: int, last: int, shard: Shard
     ) -> Iterator[list[tuple[int, int]]]:
         """Yield places [a, b) in `wanted` whose rows lie close together, a few MB at a time."""
-        near, most = max(1, _PAGE // self.row_bytes - 1), max(1, _AT_ONCE // self.row_bytes)
+        near = max(1, shard.near // self.row_bytes - 1)
+        most = max(1, shard.at_once // self.row_bytes)
         here = wanted[first:last]
         far = (np.diff(here) > near) | (np.diff((here - here[0]) // most) > 0)
         cuts = [0, *(np.flatnonzero(far) + 1).tolist(), len(here)]
@@ -229,7 +235,7 @@ class Store:
 
         name = self._shards[number].name
         if sha256_file(name) != wanted:
-            raise ValueError(f"shard {name} is damaged: its hash is not the index's")
+            raise ValueError(f"shard {shown(name)} is damaged: its hash is not the index's")
         self._unchecked.pop(number, None)
 
     def _plain(self, rows: NDArray[Any]) -> NDArray[Any]:
@@ -283,9 +289,11 @@ def open_store(
     ----------
     source
         A ``.npy``, ``.npz``, ``.safetensors`` or ``.parquet`` file, several of them (rows follow
-        each other in the order given), a folder with the ``index.json`` of
-        :func:`meddel_fast.training.embed.embed`, or one that Zarr or Lance writes. Or an object of
-        another library (:mod:`meddel_fast.arrays.kinds`): a table, a column, a data set, an index.
+        each other in the order given), or a folder with the ``index.json`` of
+        :func:`meddel_fast.training.embed.embed`; by path, or by URL (``s3://``, ``gs://``,
+        ``az://``, ``https://``, ``hf://``), see docs/howto/object-stores.md. Or a folder that Zarr
+        or Lance writes. Or an object of another library (:mod:`meddel_fast.arrays.kinds`): a table,
+        a column, a data set, an index.
     tensor
         Which tensor of the safetensors files, or array of the ``.npz`` files or of a Zarr or HDF5
         group; not needed where there is but one in a file.
@@ -310,6 +318,8 @@ def open_store(
     ValueError
         A file is truncated, of another form, or does not fit the others or the index; the message
         names it.
+    OSError
+        A URL cannot be read.
     """
     if isinstance(source, (str, os.PathLike)):
         source = [source]
@@ -317,10 +327,8 @@ def open_store(
         store = Store(shards_of("source", opened("source", source, column or tensor)))
     elif len(source) == 0:
         raise ValueError("source must be at least one file, got none")
-    elif len(source) == 1 and Path(source[0]).is_dir():
-        store = _open_folder(Path(source[0]), column or tensor)
     else:
-        store = Store([open_shard(Path(path), tensor, column) for path in source])
+        store = _open_places([as_place(path) for path in source], tensor, column)
     store.memory = memory
     return store.check_rows()
 
@@ -351,23 +359,44 @@ def taken(name: str, x: Any, *, in_parts: bool) -> Any:
     return Store(shards_of(name, rows)).check_rows()
 
 
-def _open_folder(folder: Path, name: str | None) -> Store:
-    from meddel_fast.stores.embedding_files import read_index
-    from meddel_fast.stores.library_folders import open_library_folder
+def _open_places(places: Sequence[str], tensor: str | None, column: str | None) -> Store:
+    if len(places) != 1 or not _is_folder(places[0]):
+        return Store(_open_all(places, tensor, column))
+    found = None if is_remote(places[0]) else open_library_folder(Path(places[0]))
+    if found is None:
+        return _open_folder(places[0])
+    return Store(shards_of(places[0], opened(places[0], found, column or tensor)))
 
-    found = open_library_folder(folder)
-    if found is not None:
-        return Store(shards_of(str(folder), opened(str(folder), found, name)))
+
+def _is_folder(place: str) -> bool:
+    if is_remote(place):
+        return suffix_of(place) not in SUFFIXES
+    return is_folder(place)
+
+
+def _open_all(
+    places: Sequence[str], tensor: str | None = None, column: str | None = None
+) -> list[Shard]:
+    """Open files, remote ones a few at a time."""
+    if not any(map(is_remote, places)):
+        return [open_shard(place, tensor, column) for place in places]
+    with Pool(_OPENED_AT_ONCE, "open") as pool:
+        return list(pool.map(lambda place: open_shard(place, tensor, column), places))
+
+
+def _open_folder(folder: str) -> Store:
+    from meddel_fast.stores.embedding_files import read_index
+
     index = read_index(folder)
     if not index["complete"]:
-        raise ValueError(f"{folder}: embedding was interrupted, run it again to complete it")
+        raise ValueError(f"{shown(folder)}: embedding was interrupted, run it again to complete it")
     width, dtype, entries = index["shape"][1], np.dtype(index["dtype"]), index["shards"]
-    shards = [open_shard(folder / entry["name"]) for entry in entries]
+    shards = _open_all([join(folder, entry["name"]) for entry in entries])
     for shard, entry in zip(shards, entries, strict=True):
         got = (shard.rows, shard.width, shard.dtype)
         if got != (entry["rows"], width, dtype):
             raise ValueError(
-                f"shard {shard.name} is not the index's: wanted {entry['rows']} x {width} {dtype}, "
-                f"got {got[0]} x {got[1]} {got[2]}"
+                f"shard {shown(shard.name)} is not the index's: "
+                f"wanted {entry['rows']} x {width} {dtype}, got {got[0]} x {got[1]} {got[2]}"
             )
     return Store(shards, [entry["sha256"] for entry in entries])

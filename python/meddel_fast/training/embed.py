@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,15 +11,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.sharded.torchrun import join_group, own_device
-from meddel_fast.common.atomic import atomic_directory, remove_leftovers, write_bytes, write_json
+from meddel_fast.common.atomic import atomic_directory, write_json
 from meddel_fast.common.extras import needs
-from meddel_fast.common.files import Progress, StrPath, read_json
+from meddel_fast.common.files import Progress
 from meddel_fast.common.hashes import sha256_file, sha256_json
-from meddel_fast.common.outputs import FolderKind, check_folder
-from meddel_fast.common.untrusted import described
+from meddel_fast.common.outputs import check_folder
+from meddel_fast.common.urls import StrPath, as_place, is_remote, join, shown
 from meddel_fast.images.manifest import Manifest
-from meddel_fast.stores.embedding_files import FORMAT, INDEX, check_shards, read_index, read_rows
+from meddel_fast.sharded.torchrun import join_group, own_device
+from meddel_fast.stores.embedding_files import (
+    FOLDER,
+    FORMAT,
+    INDEX,
+    read_index,
+    read_rows,
+    shard_name,
+    take_stock,
+    write_shard,
+)
 from meddel_fast.training.device import Compute, arrays, choose, deterministic
 from meddel_fast.training.encoders.vit import Encoder, fingerprint, load_encoder
 from meddel_fast.training.loader import Frames, frames, prefetch
@@ -30,16 +38,6 @@ with needs("benchmark"):
     from torch import Tensor
 
 
-def _is_ours(folder: Path) -> bool:
-    """Tell embeddings from what else has an index.json; a damaged one counts as theirs."""
-    try:
-        index = read_json(folder / INDEX)
-    except ValueError:
-        return True
-    return isinstance(index, dict) and "shards" in index
-
-
-FOLDER = FolderKind("a folder of embeddings", _is_ours)
 _DTYPES = ("float32", "float16")
 _POOLINGS = ("mean", "cls")
 _NO_SETTINGS = ("format", "key", "complete", "shards", "told")  # of what the index says
@@ -52,19 +50,21 @@ class Embeddings:
     Attributes
     ----------
     folder
-        Where ``index.json`` and the shards lie.
+        Where ``index.json`` and the shards lie; a path, or a URL as text.
     index
         What ``index.json`` says: encoder, shape, dtype, pooling, image_size, manifest
         (its fingerprint), key, complete, and per shard its name, rows and sha256; as ``told``
         what is not as the encoder's own files want it, if anything.
     """
 
-    folder: Path
+    folder: StrPath
     index: dict[str, Any]
 
     @classmethod
     def load(cls, folder: StrPath) -> Embeddings:
         """Open what :func:`embed` wrote, and check each shard against its hash.
+
+        By URL shards are not fetched for it: each is checked when it is read.
 
         Raises
         ------
@@ -74,10 +74,14 @@ class Embeddings:
             The run that wrote it did not come to its end, or a shard is damaged; the message
             names it.
         """
-        folder = Path(folder)
         index = read_index(folder)
         if not index["complete"]:
-            raise ValueError(f"{folder}: embedding was interrupted, run it again to complete it")
+            raise ValueError(
+                f"{shown(folder)}: embedding was interrupted, run it again to complete it"
+            )
+        if is_remote(folder):
+            return cls(as_place(folder), index)
+        folder = Path(folder)
         for shard in index["shards"]:
             path = folder / shard["name"]
             if not path.is_file():
@@ -132,7 +136,7 @@ class Embeddings:
         check_folder(out, FOLDER)
         with atomic_directory(out, replace=True) as folder:
             shards = [
-                _write_shard(folder, first // size, self.array[rows[first : first + size]])
+                write_shard(folder, first // size, self.array[rows[first : first + size]])
                 for first in range(0, len(rows), size)
             ]
             finished = {"format": FORMAT, "key": _key(settings), "complete": True}
@@ -172,7 +176,7 @@ def embed(
         without masking. Its image processor decides how pixels are scaled, not how images are cut;
         what of it is not obeyed is logged, once.
     out
-        Folder; gets ``shard-00000.npy`` … and ``index.json``.
+        Folder, by path or by URL; gets ``shard-00000.npy`` … and ``index.json``.
     image_size
         Side in pixels that images are squeezed to; the encoder's own by default.
     batch_size
@@ -208,9 +212,9 @@ def embed(
         Another process of the job is gone.
     """
     _check(manifest, batch_size, dtype, shard_size, pooling)
-    check_folder(out, FOLDER, [encoder])
+    check_folder(out, FOLDER, [encoder], remote=True)
     compute = choose(own_device(device), precision)
-    out = Path(out)
+    out = as_place(out)
     model = load_encoder(encoder, compute, image_size=image_size, offline=offline)
     if pooling == "cls" and not model.has_class:
         raise ValueError(
@@ -239,10 +243,10 @@ def embed(
     count = -(-len(manifest) // shard_size)
     with join_group(compute.device, alone=True) as group:
         if group.first:
-            _take_stock(out, about, count)
+            take_stock(out, about, count)
         group.barrier()
         finished = {shard["name"]: shard["rows"] for shard in read_index(out)["shards"]}
-        missing = [number for number in range(count) if _shard_name(number) not in finished]
+        missing = [number for number in range(count) if shard_name(number) not in finished]
         known, done = sum(finished.values()), 0
 
         def tell(rows: int) -> None:
@@ -259,13 +263,13 @@ def embed(
                 flow = _embed_rows(model, pool, rows, batch_size, pooling, compute)
                 array = _gather(flow, (len(rows), model.width), dtype, tell)
                 _check_finite(array, first, manifest)
-                entry = _write_shard(out, number, array)
+                entry = write_shard(out, number, array)
                 # Beside it, what the index will say of it.
-                note = (out / entry["name"]).with_suffix(".json")
+                note = join(out, entry["name"].removesuffix(".npy") + ".json")
                 write_json(note, {"key": key, "shards": [entry]})
         group.barrier()
         if group.first:
-            _take_stock(out, about, count, fresh=True)
+            take_stock(out, about, count, fresh=True)
     if progress is not None:
         progress(len(manifest), len(manifest))
     return Embeddings.load(out) if group.first else Embeddings(out, read_index(out))
@@ -334,56 +338,3 @@ def _check_finite(array: NDArray[Any], first: int, manifest: Manifest) -> None:
         raise FloatingPointError(
             f"the embedding of {manifest.ids[first + int(bad[0])]!r} is not finite in {array.dtype}"
         )
-
-
-def _shard_name(number: int) -> str:
-    return f"shard-{number:05d}.npy"
-
-
-def _write_shard(out: Path, number: int, array: NDArray[Any]) -> dict[str, Any]:
-    path = out / _shard_name(number)
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    write_bytes(path, buffer.getvalue())
-    return {"name": path.name, "rows": len(array), "sha256": sha256_file(path)}
-
-
-def _take_stock(out: Path, about: dict[str, Any], count: int, *, fresh: bool = False) -> None:
-    """Write the index of those shards of this very run that are whole, and delete all others.
-
-    The index is complete when these are all. Fresh ones were hashed when they were written.
-    """
-    remove_leftovers(out)
-    whole: dict[str, dict[str, Any]] = {}
-    for path in [out / INDEX, *sorted(out.glob("shard-*.json"))]:
-        for shard in _written(path, about["key"]):
-            if shard["name"] not in whole and (fresh or _is_whole(out, shard)):
-                whole[shard["name"]] = shard
-    for path in out.glob("shard-*.npy"):
-        if path.name not in whole:
-            path.unlink()
-    shards = [whole[name] for name in sorted(whole, key=lambda name: (len(name), name))]
-    complete = len(shards) == count
-    if not (complete and len(_written(out / INDEX, about["key"])) == count):
-        write_json(out / INDEX, {**about, "complete": complete, "shards": shards})
-    for path in out.glob("shard-*.json"):
-        path.unlink()
-
-
-def _written(path: Path, key: str) -> list[dict[str, Any]]:
-    """Shards that a file lists for a run with this key; none when it is not whole."""
-    try:
-        with described(path, "list of shards"):
-            index = read_json(path)
-            if index["key"] != key:
-                return []
-            shards = list(index["shards"])
-        check_shards(path, shards)
-        return shards
-    except (OSError, ValueError):
-        return []
-
-
-def _is_whole(out: Path, shard: dict[str, Any]) -> bool:
-    path = out / shard["name"]
-    return path.is_file() and sha256_file(path) == str(shard["sha256"])

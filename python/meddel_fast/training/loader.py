@@ -25,6 +25,7 @@ from meddel_fast.images.load_images import ImageError, load_image
 from meddel_fast.images.load_masks import load_mask, meanings
 from meddel_fast.images.manifest import Manifest
 from meddel_fast.images.masks.rule import Meaning
+from meddel_fast.images.prefetch import reading
 from meddel_fast.training.device import Stream, rng_at
 
 _AHEAD = 2  # batches prepared beforehand; more only costs memory
@@ -141,7 +142,11 @@ class Frames:
         return self._pixels[indices]
 
     def _decode(self, jobs: list[tuple[int, NDArray[np.uint8]]]) -> None:
-        def work(job: tuple[int, NDArray[np.uint8]]) -> Path | None:
+        def work(number: int) -> Path | None:
+            with ahead.using(number):
+                return decode(jobs[number])
+
+        def decode(job: tuple[int, NDArray[np.uint8]]) -> Path | None:
             path = self.paths[job[0]]
             if path is None:
                 raise ValueError(f"sample {job[0]} has no mask")
@@ -154,11 +159,12 @@ class Frames:
                 job[1][...] = load_image(path, self.size)
             return None
 
-        if len(jobs) <= 1 or self._workers == 1:
-            changed = [work(job) for job in jobs]
-        else:
-            with Pool(min(self._workers, len(jobs))) as pool:
-                changed = list(pool.map(work, jobs))
+        with reading([(self.paths[row],) for row, _ in jobs]) as ahead:
+            if len(jobs) <= 1 or self._workers == 1:
+                changed = [work(number) for number in range(len(jobs))]
+            else:
+                with Pool(min(self._workers, len(jobs))) as pool:
+                    changed = list(pool.map(work, range(len(jobs))))
         if others := [path for path in changed if path is not None]:
             raise ImageError(
                 others[0],

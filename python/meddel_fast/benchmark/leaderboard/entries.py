@@ -31,6 +31,7 @@ from meddel_fast.common.files import read_json
 from meddel_fast.common.hashes import sha256_file, sha256_json
 from meddel_fast.common.outputs import folder_with
 from meddel_fast.common.untrusted import check_fields, described
+from meddel_fast.common.urls import local_path
 from meddel_fast.selectors import Selection
 
 COLUMNS = (
@@ -79,6 +80,7 @@ def find_runs(folders: Iterable[Path]) -> list[Path]:
     """
     runs: list[Path] = []
     for folder in folders:
+        folder = local_path(folder, "a run")
         below = sorted(p.parent for p in folder.glob("*/run.json"))
         found = [folder] if (folder / "run.json").is_file() else below
         if not found:

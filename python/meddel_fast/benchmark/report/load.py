@@ -21,6 +21,7 @@ from meddel_fast.benchmark.scores.statistics import FULL
 from meddel_fast.benchmark.sight import Sight
 from meddel_fast.common.files import read_json
 from meddel_fast.common.untrusted import described
+from meddel_fast.common.urls import local_path
 from meddel_fast.selectors import Selection
 from meddel_fast.stores.embedding_files import INDEX, read_index, read_rows
 
@@ -117,7 +118,7 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
     ValueError
         A file in it is damaged; the message names it.
     """
-    folder = Path(folder).resolve()
+    folder = local_path(folder, "run_dir").resolve()
     if not (folder / "run.json").is_file():
         raise FileNotFoundError(f"run_dir: wanted a run directory, {folder} has no run.json")
     about = check_run(folder / "run.json", read_json(folder / "run.json"))

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from meddel_fast.common.files import StrPath
+from meddel_fast.common.remote_path import RemotePath, listed, path_of, walk
 from meddel_fast.common.suffixes import ARCHIVES
-from meddel_fast.images.address import PART, ImageError
+from meddel_fast.images.address import PART, ImageError, member
 from meddel_fast.images.archive import open_archive
 from meddel_fast.images.readers.plain_names import plain, release_name
 from meddel_fast.images.readers.tree import Layout, Sample, Tree
+from meddel_fast.images.remote_files import raise_outage
 
 PACKED = (".rar", ".7z", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 """Ends of packed files that have to be unpacked before they are read."""
@@ -166,13 +168,14 @@ class DataSet:
 
         ``kvasir-seg`` may lie there as ``Kvasir-SEG/`` or ``kvasir-seg.zip``.
         """
-        path = Path(path).resolve()
+        path = path_of(path).resolve()
         beside = not path.exists() and path.parent.is_dir()
-        return (self.locate(path.parent) if beside else []) or [path]
+        with listed(path.parent if beside else path):
+            return (self.locate(path.parent) if beside else []) or [path]
 
     def find(self, root: StrPath) -> Located:
         """Find its folders and archives as :meth:`locate`, and those archives that are left out."""
-        root = Path(root).resolve()
+        root = path_of(root).resolve()
         if release_name(root.name) in self.names:
             return Located((root,))
         if told := self._told(root):
@@ -187,7 +190,7 @@ class DataSet:
 
         They lie in `root`, under a name of the set, or anywhere in the places `where`.
         """
-        near = [p for p in sorted(Path(root).iterdir()) if release_name(_stem(p)) in self.names]
+        near = [p for p in sorted(path_of(root).iterdir()) if release_name(_stem(p)) in self.names]
         inside = (p for place in where for p in _below(place))
         return sorted({p for p in [*near, *inside] if p.name.lower().endswith(PACKED)})
 
@@ -254,23 +257,26 @@ def _below(where: Path) -> Iterator[Path]:
         return
     try:
         archive = open_archive(where)
-    except (ImageError, OSError):
+    except (ImageError, OSError) as error:
+        raise_outage(error)
         return
-    yield from (Path(f"{where}{PART}{name}") for name in archive.names)
+    yield from (member(where, name) for name in archive.names)
 
 
 def _names(where: Path) -> Iterator[str]:
     """Give the names of files and folders, a few folders down; without ends of archives."""
     if where.is_dir():
-        for parent, folders, files in os.walk(where):
-            depth = len(Path(parent).relative_to(where).parts)
-            yield from (*folders, *(_stem(Path(parent, name)) for name in files))
+        for parent, folders, files in (walk if isinstance(where, RemotePath) else os.walk)(where):
+            here = path_of(parent)
+            depth = len(here.relative_to(where).parts)
+            yield from (*folders, *(_stem(here / name) for name in files))
             if depth + 1 >= _DEPTH:
                 folders.clear()
         return
     try:
         archive = open_archive(where)
-    except (ImageError, OSError):
+    except (ImageError, OSError) as error:
+        raise_outage(error)
         return
     for name in archive.names:
         *folders, last = PurePosixPath(name).parts

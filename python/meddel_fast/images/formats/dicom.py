@@ -25,6 +25,7 @@ from meddel_fast.images.formats.bit_depth import Pixels, check_size
 from meddel_fast.images.formats.dicom_display import Grey, colours, upper_bytes, value
 from meddel_fast.images.formats.dicom_head import HEAD, is_dicom, syntax_of
 from meddel_fast.images.formats.image_headers import jpeg_ends
+from meddel_fast.images.remote_files import raise_outage
 
 with needs("benchmark"):
     from PIL import Image
@@ -74,6 +75,7 @@ class Scan:
             self.header = pydicom.dcmread(self._file, stop_before_pixels=True, force=True)
             implicit, little = self.header.original_encoding
         except Exception as error:  # a broken file can raise anything
+            raise_outage(error)
             raise ImageError(path, f"broken: {error}") from error
         self._place = self._file.tell()
         self._implicit, self._order = bool(implicit), "<" if little else ">"
@@ -151,6 +153,7 @@ class Scan:
         except MemoryError as error:
             raise ImageError(self._path, "too large for the memory") from error
         except Exception as error:
+            raise_outage(error)
             raise ImageError(self._path, f"broken: {error}") from error
 
     def _check(self, *, annotations: bool = False) -> None:

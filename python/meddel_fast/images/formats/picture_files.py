@@ -23,6 +23,7 @@ from meddel_fast.images.address import ImageError
 from meddel_fast.images.formats import image_headers, tiff
 from meddel_fast.images.formats.bit_depth import Pixels, check_size, to_rgb
 from meddel_fast.images.formats.heif import allow_heif
+from meddel_fast.images.remote_files import raise_outage
 
 with needs("benchmark"):
     from PIL import Image, ImageChops
@@ -165,7 +166,8 @@ def _is_plain_tiff(file: BinaryIO, number: int, path: StrPath) -> bool:
             bits, forms, extra = (tags.get(code, (1,)) for code in (258, 339, 338))
             kind, coder = tags.get(262, 0), tags.get(259, 1)
             planar = tags.get(284, 1) == 2
-    except Exception:  # of a kind that Pillow does not know, or broken: tifffile tells
+    except Exception as error:  # of a kind that Pillow does not know, or broken: tifffile tells
+        raise_outage(error)
         return False
     finally:
         file.seek(0)

@@ -11,6 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
+from meddel_fast.common.remote_path import path_of
 from meddel_fast.common.suffixes import PAGED
 from meddel_fast.images.address import UNION, ImageError, indexed
 from meddel_fast.images.readers.beside import Beside, Place
@@ -19,6 +20,7 @@ from meddel_fast.images.readers.frame_numbers import Numbered
 from meddel_fast.images.readers.item import Item, inside, read_text
 from meddel_fast.images.readers.plain_names import plain
 from meddel_fast.images.readers.tree import Sample, Tree
+from meddel_fast.images.remote_files import raise_outage
 from meddel_fast.images.sources import frame_count
 
 _NEVER = r"(?!)"
@@ -217,10 +219,10 @@ class Pairs:
         if self.classes:
             names = [each.item.parts[-1] for each in near[1:]]
             label = "+".join(sorted({each.label for each in near}))
-            return Path(UNION.join([str(first), *names])), label
+            return path_of(UNION.join([str(first), *names])), label
         if self.pages and near[0].item.suffix in PAGED and (count := _pages(first)) > 1:
             others = [f"{number:06d}" for number in range(1, count)]
-            return Path(UNION.join([str(indexed(first, 0)), *others])), None
+            return path_of(UNION.join([str(indexed(first, 0)), *others])), None
         return first, None
 
     def _sequences(self, tree: Tree) -> dict[str, str]:
@@ -271,5 +273,6 @@ def _pages(path: Path) -> int:
     """Count the pages of a mask; one that cannot be read is told of when it is."""
     try:
         return frame_count(path)
-    except (ImageError, OSError):
+    except (ImageError, OSError) as error:
+        raise_outage(error)
         return 1

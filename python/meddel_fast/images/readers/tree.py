@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from meddel_fast.common.files import walk
+from meddel_fast.common.remote_path import path_of, relative, walk
 from meddel_fast.common.suffixes import IMAGES, VIDEOS
 from meddel_fast.images.address import place
 from meddel_fast.images.image_check import is_inside
@@ -68,7 +67,7 @@ class Tree:
                 if not is_inside(path, limits) and path.suffix.lower() not in IMAGES:
                     continue  # what leads out of the data set: images are reported, others unread
                 for found in files(path):
-                    below = composed(os.path.relpath(place(found), root.parent))
+                    below = composed(relative(place(found), root.parent))
                     items.append(Item(found, PurePosixPath(below).parts, self.tables_read))
         self.items, self.copies = parted(sorted(items, key=lambda item: item.parts))
         self.images = [item for item in self.items if item.suffix in IMAGES]
@@ -87,4 +86,4 @@ def _walk(root: Path) -> Iterator[Path]:
         return
     for parent, below, names in walk(root):
         below[:] = sorted(name for name in below if not name.startswith("."))
-        yield from (Path(parent) / name for name in names if not name.startswith("."))
+        yield from (path_of(parent) / name for name in names if not name.startswith("."))

@@ -17,6 +17,7 @@ from meddel_fast.images.address import PART, ImageError, parse
 from meddel_fast.images.archive import open_archive
 from meddel_fast.images.readers.item import Item
 from meddel_fast.images.readers.plain_names import plain, plain_folders
+from meddel_fast.images.remote_files import raise_outage
 from meddel_fast.images.sources import open_file
 
 _COMPARED = 8  # members of an archive whose content is compared
@@ -111,7 +112,8 @@ def _size(item: Item) -> int:
         address = parse(item.path)
         inner = address.members[0] if len(address.members) == 2 else None
         return open_archive(address.file, inner).size(address.members[-1])
-    except (ImageError, OSError):
+    except (ImageError, OSError) as error:
+        raise_outage(error)
         return -1
 
 
@@ -120,5 +122,6 @@ def _content(item: Item) -> bytes | Path:
     try:
         with open_file(item.path) as file:
             return file.read(_FIRST)
-    except (ImageError, OSError):
+    except (ImageError, OSError) as error:
+        raise_outage(error)
         return item.path

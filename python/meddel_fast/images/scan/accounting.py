@@ -10,11 +10,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from meddel_fast.common.remote_path import is_remote, odd_keys, path_of, walk
 from meddel_fast.common.suffixes import ARCHIVES, HOLDERS, IMAGES
 from meddel_fast.images.address import PART, UNION, ImageError, member, parse, place, union
 from meddel_fast.images.archive import open_archive
 from meddel_fast.images.image_check import READ, File
 from meddel_fast.images.left_out import FIRST, LeftOut, Tally
+from meddel_fast.images.remote_files import raise_outage
 from meddel_fast.images.splits import Splits, plain_stem
 
 _HIDDEN = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
@@ -112,11 +114,15 @@ class _Survey:
         self.refused: dict[str, str] = {}
         self._unlisted: list[str] = []
         self._empty: list[str] = []
+        self._odd: list[str] = []
         self._seen: set[str] = set()
 
     def add(self, root: str) -> None:
         """Look at a folder or file."""
         if root in self._without:
+            return
+        if is_remote(root):
+            self._add_remote(root)
             return
         if not os.path.isdir(root):  # noqa: PTH112 - strings are several times as fast here
             self.leaves += self._held(root)
@@ -138,11 +144,23 @@ class _Survey:
                 if path not in self._without:
                     self.leaves += self._held(path)
 
+    def _add_remote(self, root: str) -> None:
+        if not path_of(root).is_dir():
+            self.leaves += self._held(root)
+            return
+        self._odd += odd_keys(root)
+        for parent, below, names in walk(root):
+            below[:] = [name for name in below if f"{parent}/{name}" not in self._without]
+            for path in (f"{parent}/{name}" for name in names):
+                if path not in self._without:
+                    self.leaves += self._held(path)
+
     def tallies(self, base: str) -> Iterator[Tally]:
-        """Count the folders that could not be listed, and those without a file."""
+        """Count the folders that could not be listed, those without a file, names of no path."""
         for what, paths in (
             ("folders cannot be listed", self._unlisted),
             ("empty folders", self._empty),
+            ("names in the store that no path has", self._odd),
         ):
             if paths:
                 yield Tally.of(what, (_name(path, base) for path in paths))
@@ -159,7 +177,7 @@ class _Survey:
 
     def _is_foreign(self, path: str) -> bool:
         """Tell whether a folder or archive is a link that the scan did not follow."""
-        linked = os.path.islink(path)  # noqa: PTH114
+        linked = not is_remote(path) and os.path.islink(path)  # noqa: PTH114
         return linked and not self._follow and not self._used.is_above(path)
 
     def _held(self, path: str) -> list[str]:
@@ -170,10 +188,11 @@ class _Survey:
             return [path]
         try:
             address = parse(path)
-            if len(address.members) > 1 or not stat.S_ISREG(os.stat(address.file).st_mode):  # noqa: PTH116
+            if len(address.members) > 1 or not address.file.is_file():
                 return [path]
             archive = open_archive(address.file, *address.members)
-        except (ImageError, OSError):
+        except (ImageError, OSError) as error:
+            raise_outage(error)
             return [path]
         found: list[str] = []
         for name in archive.names:
@@ -371,6 +390,8 @@ def _name(address: str, base: str) -> str:
 
 
 def _is_regular(path: str) -> bool:
+    if is_remote(path):
+        return True
     try:
         return stat.S_ISREG(os.lstat(path).st_mode)
     except OSError:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from meddel_fast.common.files import Progress, StrPath
+from meddel_fast.common.remote_path import listing_once, path_of
 from meddel_fast.images.datadel.registry import collections, data_sets, located
 from meddel_fast.images.left_out import LeftOut
 from meddel_fast.images.manifest import Manifest
@@ -20,6 +21,7 @@ from meddel_fast.images.sources import Sampling
 from meddel_fast.images.splits import Dealing
 
 
+@listing_once
 def scan(root: StrPath, key: str = "", **options: Any) -> Manifest:
     """Read one data set: by the registry's reader for `key`, else by what `root` looks like.
 
@@ -42,7 +44,7 @@ def scan(root: StrPath, key: str = "", **options: Any) -> Manifest:
     """
     if key:
         return scan_set(root, key, **options)
-    path = Path(root)
+    path = path_of(root)
     if path.exists() and not has_images(path) and are_shards(path):
         options.pop("sampling", None)  # there are no videos in shards
         if options.pop("splits", None) is not None:
@@ -51,6 +53,7 @@ def scan(root: StrPath, key: str = "", **options: Any) -> Manifest:
     return scan_folder(root, **options)
 
 
+@listing_once
 def looks_plain(root: Path) -> bool:
     """Tell whether `root` is one data set by itself, not a folder of data sets of the registry."""
     if not root.is_dir():
@@ -62,6 +65,7 @@ def looks_plain(root: Path) -> bool:
     return are_shards(root) and not any(data.locate(root) for data in data_sets().values())
 
 
+@listing_once
 def build(
     root: StrPath,
     keys: Sequence[str] | None = None,
@@ -102,7 +106,7 @@ def build(
     ValueError
         As for :func:`~meddel_fast.images.scan.datadel_set.scan_set`.
     """
-    root = Path(root).resolve()
+    root = path_of(root).resolve()
     if not root.is_dir():
         raise FileNotFoundError(f"root: no folder {root}")
     places = {key: list(place.where) for key, place in located(root, keys).items()}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from meddel_fast.common.files import Progress, StrPath
+from meddel_fast.common.remote_path import common_folder, listed, path_of, relative
 from meddel_fast.images.address import place
 from meddel_fast.images.datadel.data_set import DataSet, Part
 from meddel_fast.images.datadel.registry import known_set
@@ -120,43 +121,48 @@ def scan_set(
     data = known_set(key)
     roots = data.places(root) if isinstance(root, (str, os.PathLike)) else list(root)
     roots = [path.resolve() for path in roots]
-    for path in roots:
-        if not path.exists():
-            raise FileNotFoundError(f"root: no folder or archive {path}")
-    tree = Tree(roots, sampling)
-    found = find_parts(data, tree)
-    samples = [sample for each in found for sample in each.samples]
-    if not samples:
-        named = ", ".join(map(str, roots))
-        raise ValueError(f"root: {named} has no layout of {data.key} ({data.layout})")
-    single = len(roots) == 1 and roots[0].is_dir()
-    base = roots[0] if single else Path(os.path.commonpath([path.parent for path in roots]))
-    table = None
-    if splits is not None:
-        table = Splits(Path(splits), base, Path(place(samples[0].image)).parent)
-    dealing = dealing or Dealing()
-    if dealing.is_whole and (
-        any(sample.split for sample in samples) or (table is not None and table.gives_splits)
-    ):
-        raise ValueError(f"split: wanted none, {table.path if table else data.key} gives splits")
-    notes: list[str] = []
-    census = Census()
-    rows = rows_of(
-        samples,
-        base,
-        table=table,
-        require_masks=require_masks,
-        min_size=min_size,
-        dealing=dealing if dealing.split else replace(dealing, split=data.split),
-        notes=notes,
-        census=census,
-        workers=workers,
-        progress=progress,
-    )
-    settle_masks(rows, census, data.mask if mask is None else mask)
-    copies = {str(item.path) for item in tree.copies}
-    left_out = account(base, rows, roots, tables=tree.tables_read, splits=table, unpacked=copies)
-    return finished(name or data.key, base, rows, left_out, notes)
+    with listed(*roots):
+        for path in roots:
+            if not path.exists():
+                raise FileNotFoundError(f"root: no folder or archive {path}")
+        tree = Tree(roots, sampling)
+        found = find_parts(data, tree)
+        samples = [sample for each in found for sample in each.samples]
+        if not samples:
+            named = ", ".join(map(str, roots))
+            raise ValueError(f"root: {named} has no layout of {data.key} ({data.layout})")
+        single = len(roots) == 1 and roots[0].is_dir()
+        base = roots[0] if single else common_folder([path.parent for path in roots])
+        table = None
+        if splits is not None:
+            table = Splits(path_of(splits), base, path_of(place(samples[0].image)).parent)
+        dealing = dealing or Dealing()
+        if dealing.is_whole and (
+            any(sample.split for sample in samples) or (table is not None and table.gives_splits)
+        ):
+            raise ValueError(
+                f"split: wanted none, {table.path if table else data.key} gives splits"
+            )
+        notes: list[str] = []
+        census = Census()
+        rows = rows_of(
+            samples,
+            base,
+            table=table,
+            require_masks=require_masks,
+            min_size=min_size,
+            dealing=dealing if dealing.split else replace(dealing, split=data.split),
+            notes=notes,
+            census=census,
+            workers=workers,
+            progress=progress,
+        )
+        settle_masks(rows, census, data.mask if mask is None else mask)
+        copies = {str(item.path) for item in tree.copies}
+        left_out = account(
+            base, rows, roots, tables=tree.tables_read, splits=table, unpacked=copies
+        )
+        return finished(name or data.key, base, rows, left_out, notes)
 
 
 def rows_of(
@@ -186,7 +192,7 @@ def rows_of(
     if table is not None and table.gives_splits:
         listed = table.path.name
     groups = {
-        key: dealing.group_of(os.path.relpath(sample.image, root))
+        key: dealing.group_of(relative(sample.image, root))
         or (table is not None and table.group_of(sample.image))
         or sample.group
         for key, sample in by_id.items()

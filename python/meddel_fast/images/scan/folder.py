@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from meddel_fast.common.files import Progress, StrPath, walk
+from meddel_fast.common.files import Progress, StrPath
+from meddel_fast.common.remote_path import RemotePath, listing_once, path_of, relative, walk
 from meddel_fast.common.suffixes import ARCHIVES, IMAGES
 from meddel_fast.images.address import PART, ImageError, member, parse, place
 from meddel_fast.images.archive import open_archive
@@ -33,6 +34,7 @@ from meddel_fast.images.splits import Dealing, Splits, plain_stem
 _EXAMPLES = 3
 
 
+@listing_once
 def scan_folder(
     root: StrPath,
     *,
@@ -114,7 +116,7 @@ def scan_folder(
     PermissionError
         A folder cannot be listed.
     """
-    root = Path(root)
+    root = path_of(root)
     _check(min_size, workers)
     whole = root.resolve()
     found = _Found(whole, follow_links, sampling or Sampling())
@@ -131,7 +133,7 @@ def scan_folder(
     if listed and dealing.is_whole:
         raise ValueError(f"split: wanted none, {table.path} gives splits")  # type: ignore[union-attr]
     groups = {
-        stem: dealing.group_of(os.path.relpath(path, base))
+        stem: dealing.group_of(relative(path, base))
         or (table is not None and table.group_of(path))
         or stem.rpartition("/")[0]
         for stem, path in images.items()
@@ -165,6 +167,7 @@ def _check(min_size: int, workers: int | None) -> None:
         raise ValueError(f"workers: wanted at least 1 thread, got {workers}")
 
 
+@listing_once
 def has_images(root: Path) -> bool:
     """Tell whether a folder or archive has the part ``images``."""
     if not root.exists() or (root.is_file() and root.suffix.lower() not in ARCHIVES):
@@ -185,7 +188,7 @@ class _Found:
     @property
     def folder(self) -> Path:
         """Where the images are, or would be were archives folders."""
-        return Path(self.base(self.part("images") or self.root / "images"))
+        return path_of(self.base(self.part("images") or self.root / "images"))
 
     def base(self, folder: Path) -> str:
         """Give the place below which a part's images lie.
@@ -228,7 +231,7 @@ class _Found:
         found: dict[str, Path] = {}
         base = self.base(folder)
         for path in self._all(folder):
-            stem = plain_stem(os.path.relpath(place(path), base))
+            stem = plain_stem(relative(place(path), base))
             if is_refused(path):
                 stem = str(path)  # a row of its own, wherever its name would lead
             if stem in found:
@@ -275,14 +278,15 @@ def _pairs(found: _Found, require_masks: bool) -> tuple[dict[str, Path], dict[st
 def _walk(folder: Path, follow_links: bool) -> Iterator[Path]:
     seen = set()
     for parent, below, names in walk(folder, follow_links=follow_links):
-        real = os.path.realpath(parent)
+        here = path_of(parent)
+        real = parent if isinstance(here, RemotePath) else os.path.realpath(parent)
         if real in seen:  # links may run in a circle
             below.clear()
             continue
         seen.add(real)
         below[:] = sorted(part for part in below if not part.startswith("."))
         for name in sorted(names):
-            path = Path(parent) / name
+            path = here / name
             if not name.startswith(".") and is_known(path):
                 yield path
 
@@ -302,7 +306,7 @@ def _splits_file(root: Path, splits: StrPath | None, images: Path) -> Splits | N
     if splits is None and not own.is_file():
         return None
     base = root if root.is_dir() else root.parent
-    return Splits(own if splits is None else Path(splits), base, images)
+    return Splits(own if splits is None else path_of(splits), base, images)
 
 
 def _row(

@@ -9,6 +9,7 @@ from typing import Any
 
 from meddel_fast.common.extras import needs
 from meddel_fast.common.files import Progress, StrPath
+from meddel_fast.common.remote_path import listing_once, path_of
 from meddel_fast.common.suffixes import ARCHIVES
 from meddel_fast.images.address import ImageError
 from meddel_fast.images.datadel.data_set import DataSet, Located
@@ -85,6 +86,7 @@ class SetReport:
         return self.status == "complete"
 
 
+@listing_once
 def check(
     root: StrPath,
     keys: Sequence[str] | None = None,
@@ -124,7 +126,7 @@ def check(
     """
     for key in keys or ():
         known_set(key)
-    root = Path(root).resolve()
+    root = path_of(root).resolve()
     if not root.is_dir():
         raise FileNotFoundError(f"root: no folder {root}")
     closed = "" if quick else _no_videos()
@@ -189,7 +191,7 @@ def unclaimed(root: StrPath, reports: Sequence[SetReport]) -> list[str]:
         return []
     return sorted(
         path.name
-        for path in Path(root).iterdir()
+        for path in path_of(root).iterdir()
         if path.name not in told
         and not path.name.startswith((".", "__MACOSX"))
         and (path.is_dir() or path.suffix.lower() in ARCHIVES)

@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from meddel_fast.common.files import Progress, StrPath
+from meddel_fast.common.pool import Pool
+from meddel_fast.common.remote_path import is_remote, listing_once, path_of
 from meddel_fast.common.suffixes import IMAGES
 from meddel_fast.images.address import PART, ImageError, member
 from meddel_fast.images.archive import Archive, open_archive
@@ -17,6 +19,7 @@ from meddel_fast.images.image_check import settle_masks
 from meddel_fast.images.left_out import Tally
 from meddel_fast.images.manifest import Manifest
 from meddel_fast.images.masks.census import Census
+from meddel_fast.images.prefetch import reading
 from meddel_fast.images.readers.tree import Sample
 from meddel_fast.images.scan.accounting import account, is_hidden
 from meddel_fast.images.scan.datadel_set import rows_of
@@ -25,10 +28,12 @@ from meddel_fast.images.splits import Dealing, split_named
 
 _MASK = re.compile(r"(.+)\.(?:mask|seg)(\.\w+)?", re.IGNORECASE)
 _LABELS = (".cls", ".txt")
+_AT_ONCE = 8  # remote tars whose lists are read at a time
 _LONGEST = 200  # characters of a label; a longer text is a caption
 _NOT_A_SAMPLE = re.compile(r"(^|/)__[^/]*__($|/)")  # WebDataset's own notes, which it passes over
 
 
+@listing_once
 def scan_shards(
     root: StrPath,
     *,
@@ -81,10 +86,11 @@ def scan_shards(
     ValueError
         No shard holds an image, none can be used, or the masks have no one meaning.
     """
-    root = Path(root).resolve()
+    root = path_of(root).resolve()
     if not root.exists():
         raise FileNotFoundError(f"root: no folder or tar {root}")
-    shards = [_Shard.read(path, split) for path, split in _tars(root)]
+    with Pool(_AT_ONCE if is_remote(str(root)) else 1) as pool:
+        shards = list(pool.map(lambda found: _Shard.read(*found), _tars(root)))
     samples = list(_samples(shards))
     if not samples:
         raise ValueError(f"root: no image in the {len(shards)} tars of {root}")
@@ -185,8 +191,11 @@ class _Shard:
                 by_key[key].append(_Member.of(path, name))
         refused = ((member(path, bad), why) for bad, why in archive.refused.items())
         found.samples += [Sample(where, reason=why) for where, why in refused]
-        for key, members in by_key.items():
-            found._add(archive, key, members)
+        told = [[m.path for m in each if m.kind in _LABELS] for each in by_key.values()]
+        with reading(told) as ahead:
+            for number, (key, members) in enumerate(by_key.items()):
+                with ahead.using(number):
+                    found._add(archive, key, members)
         found.samples = [replace(sample, split=split) for sample in found.samples]
         return found
 

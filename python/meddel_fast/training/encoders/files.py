@@ -10,6 +10,7 @@ from typing import Any
 from meddel_fast.common.extras import needs
 from meddel_fast.common.files import StrPath, check_readable, read_json
 from meddel_fast.common.shortage import shortage
+from meddel_fast.common.urls import local_path
 
 _POINTER = b"version https://git-lfs"
 
@@ -22,7 +23,7 @@ def check_folder(name: str, what: str = "encoder") -> None:
     FileNotFoundError, PermissionError
         As said. A name on the Hub passes.
     """
-    folder = Path(name)
+    folder = local_path(name, what)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise FileNotFoundError(f"{what}: folder {name!r} has no config.json")
