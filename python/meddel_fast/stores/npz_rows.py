@@ -84,3 +84,8 @@ class Member:
         with self._lock:
             self._open.close()
             self._file = None
+
+    def __del__(self) -> None:
+        """Close it where the last reader did not say that it was the last."""
+        if hasattr(self, "_open"):
+            self._open.close()
