@@ -45,6 +45,7 @@ _ROOM_OF = {
     "normdel": "benchmark.scores.normdel",
     "open_store": "stores",
     "redundancy": "ops",
+    "register_kind": "arrays",
     "similar_pairs": "ops",
     "topk_similarity": "ops",
 }

@@ -1,6 +1,6 @@
 from meddel_fast import compat, index, ops, reference, selectors
 from meddel_fast._version import __version__
-from meddel_fast.arrays import Prepared
+from meddel_fast.arrays import Prepared, register_kind
 from meddel_fast.benchmark.scores.normdel import del_score, normdel
 from meddel_fast.ops import (
     dedup_sweep,
@@ -30,6 +30,7 @@ __all__ = [
     "ops",
     "redundancy",
     "reference",
+    "register_kind",
     "selectors",
     "similar_pairs",
     "topk_similarity",

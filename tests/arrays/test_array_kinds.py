@@ -16,16 +16,6 @@ from meddel_fast.stores.store import LocalRows
 X = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
 
 
-class OnlyDlpack:
-    """What speaks DLPack, and nothing else."""
-
-    def __dlpack__(self, **how: Any) -> Any:
-        return X.__dlpack__(**how)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)
-
-
 def sparse(name: str) -> Any:
     return getattr(pytest.importorskip("scipy.sparse"), name)(X)
 
@@ -41,7 +31,6 @@ KINDS: dict[str, tuple[Callable[[], Any], str]] = {
     "csr_matrix": (lambda: sparse("csr_matrix"), r"x must be dense, got .*csr_matrix"),
     "coo_array": (lambda: sparse("coo_array"), r"x must be dense, got .*coo_array"),
     "sparse tensor": (lambda: tensor(lambda t: t.to_sparse()), r"x must be dense, got .*Tensor"),
-    "DLPack": (OnlyDlpack, r"got .*OnlyDlpack: pass numpy.from_dlpack"),
     "generator": (lambda: (row for row in X), r"got a generator: pass numpy.stack"),
     "iterator": (lambda: iter(X.tolist()), r"got a list_iterator: pass numpy.stack"),
     "text": (lambda: "abc", "x must be an array, got a str"),
@@ -81,14 +70,6 @@ def test_what_is_no_array_of_numbers_is_refused_by_its_kind(kind: str, way: str)
     x = make()
     with pytest.raises((TypeError, ValueError), match=said):
         WAYS[way](x)
-
-
-def test_pandas_with_missing_values_is_refused() -> None:
-    pd = pytest.importorskip("pandas")
-    frame = pd.DataFrame(X).astype("Float32")
-    frame.iloc[3, 1] = pd.NA
-    with pytest.raises((TypeError, ValueError), match="x must be"):
-        mf.redundancy(frame)
 
 
 @pytest.mark.parametrize("name", ["exclude", "groups", "weights", "selected"])

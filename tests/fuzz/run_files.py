@@ -84,6 +84,16 @@ def read_npy(path: Path) -> None:
     load_embeddings(path)
 
 
+def make_npz(folder: Path) -> Path:
+    np.savez(folder / "x.npz", x=small())
+    return folder / "x.npz"
+
+
+def make_packed_npz(folder: Path) -> Path:
+    np.savez_compressed(folder / "x.npz", x=small())
+    return folder / "x.npz"
+
+
 def make_safetensors(folder: Path) -> Path:
     from safetensors.numpy import save_file
 
@@ -279,6 +289,8 @@ READERS = {
     "shard": Reader(make_shard, read_shard),
     "npy": Reader(make_npy, read_npy),
     "store npy": Reader(make_npy, read_store),
+    "store npz": Reader(make_npz, read_store),
+    "store packed npz": Reader(make_packed_npz, read_store),
     "store safetensors": Reader(make_safetensors, read_store),
     "store parquet": Reader(make_lists, read_store),
     **{f"index {kind}": Reader(make_index(kind), read_index)

@@ -40,7 +40,7 @@ def with_value(value: float, row: int = 7, dtype: Any = np.float32) -> Any:
         (np.zeros((2, 2, 2)), ValueError, "x must be a 2-d float array, got shape (2, 2, 2)"),
         (np.zeros((0, 4)), ValueError, "x must have at least one row and one column, got (0, 4)"),
         (np.zeros((4, 0)), ValueError, "x must have at least one row and one column, got (4, 0)"),
-        (np.zeros((2, 2), int), TypeError, "x must be float32, float16, bfloat16 (torch), float64"),
+        (np.zeros((2, 2), int), TypeError, "x must be float32, float16, bfloat16 (torch, JAX), fl"),
         (np.zeros((2, 2), complex), TypeError, "got complex128"),
         (np.array([["a"]]), TypeError, "got <U1"),
         (np.array([[None]]), TypeError, "got object"),

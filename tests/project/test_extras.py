@@ -22,6 +22,7 @@ BROUGHT_BY = {
     "sklearn": "scikit-learn",
     "huggingface_hub": "transformers",
     "pillow_heif": "pillow-heif",
+    "lance": "pylance",
 }
 ASKED_FIRST = ("kernels/", "cli/")  # by the __init__ of these
 DO_WITHOUT = ("benchmark/machine.py", "common/resources.py")  # tell or use what happens to be there

@@ -184,8 +184,8 @@ def test_what_other_libraries_write(tmp_path: Path, library: str) -> None:
         series = module.Series(X.tolist(), dtype=module.List(module.Float32))
         module.DataFrame({"e": series}).write_parquet(path)
     elif library == "duckdb":
-        table = pa.table({"e": KINDS["list"](X)})  # noqa: F841 (found by its name)
-        module.sql(f"copy table to '{path}'")
+        made = pa.table({"e": KINDS["list"](X)})  # noqa: F841 (found by its name)
+        module.sql(f"copy made to '{path}'")
     else:
         features = module.Features({"e": module.Sequence(module.Value("float32"))})
         module.Dataset.from_dict({"e": X.tolist()}, features=features).to_parquet(path)

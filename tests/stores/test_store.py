@@ -225,7 +225,7 @@ def test_wrong_files(tmp_path: Path) -> None:
         open_store([a, write(tmp_path / "c.npy", X.astype(np.float16))])
     with pytest.raises(FileNotFoundError, match=r"no\.npy is missing"):
         open_store([a, tmp_path / "no.npy"])
-    with pytest.raises(ValueError, match=r"must end in one of .npy, .safetensors, .parquet"):
+    with pytest.raises(ValueError, match=r"must end in one of .npy, .npz, .safetensors, .parquet"):
         open_store(write(tmp_path / "x.npy", X).rename(tmp_path / "x.bin"))
     with pytest.raises(ValueError, match="at least one file, got none"):
         open_store([])

@@ -2,6 +2,7 @@
 
 =================  =================================================================================
 ``checks``         numbers, choices, vectors with an entry a row: as they should be, or an error
+``kinds``          other libraries' objects: their rows, and results as they have them
 ``rows``           an (n, d) array as the kernels take it, and back in its own kind
 ``prepared``       ``check_rows``: the same, checked; ``Prepared``, once for several operations
 ``choose_device``  on which device an operation works
@@ -26,6 +27,8 @@ from meddel_fast.arrays.checks import (
 )
 from meddel_fast.arrays.choose_device import choose_device
 from meddel_fast.arrays.chunks import in_chunks
+from meddel_fast.arrays.kinds import in_memory, kind_of, opened, register_kind, result_in_kind
+from meddel_fast.arrays.kinds.readers import Chunks, RowReader
 from meddel_fast.arrays.kmeans_split import Job, check_init, most_rows, split_centroids
 from meddel_fast.arrays.prepared import Prepared, check_rows, check_two, rows_of
 from meddel_fast.arrays.results import (
@@ -46,6 +49,7 @@ from meddel_fast.arrays.rows import (
     check_kind,
     in_kind,
     is_torch,
+    to_bits,
     to_matrix,
     to_numpy,
 )
@@ -53,12 +57,14 @@ from meddel_fast.arrays.rows import (
 __all__ = [
     "PAIR_BYTES",
     "SUPPORTED",
+    "Chunks",
     "DeduplicateResult",
     "Job",
     "KCenterResult",
     "KMeansResult",
     "Prepared",
     "RedundancyResult",
+    "RowReader",
     "Rows",
     "SimilarPairsResult",
     "TopKResult",
@@ -82,11 +88,17 @@ __all__ = [
     "choose_device",
     "in_chunks",
     "in_kind",
+    "in_memory",
     "is_torch",
+    "kind_of",
     "most_rows",
+    "opened",
+    "register_kind",
     "resolve_threads",
+    "result_in_kind",
     "rows_of",
     "split_centroids",
+    "to_bits",
     "to_matrix",
     "to_numpy",
 ]

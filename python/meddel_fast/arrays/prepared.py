@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from meddel_fast.arrays.kinds import in_memory
 from meddel_fast.arrays.rows import Rows, check_equal_width, check_finite, is_torch, open_rows
 
 
@@ -23,15 +24,18 @@ class Prepared:
     Parameters
     ----------
     x : array of shape (n, d)
-        Samples: a numpy array, or a torch tensor on the CPU. They are not copied unless they have
-        to be converted (float64, elements that are not adjacent), which is then done once. **They
-        must not be changed** as long as this is used. Each call looks at 64 of them and refuses
+        Samples: a numpy array, a torch tensor on the CPU, or what else is taken for one
+        (:mod:`meddel_fast.ops`). They are not copied unless they have to be converted (float64,
+        elements that are not adjacent, chunks), which is then done once. **They must not be
+        changed** as long as this is used. Each call looks at 64 of them and refuses
         those that have changed; changes elsewhere it does not see, and results are then wrong.
 
     Attributes
     ----------
     rows
-        x as it came.
+        x as it came; of another library's object the array of its rows.
+    given
+        x as it came, which tells of what kind results are.
     shape, n, d, ndim, dtype
         Its shape, with the number of rows and columns; 2; the type of its elements.
     nbytes : int
@@ -64,7 +68,8 @@ class Prepared:
     """
 
     def __init__(self, x: Any) -> None:
-        x = rows_of(x)
+        self.given: Any = x.given if isinstance(x, Prepared) else x
+        x = in_memory("x", rows_of(x))
         self._rows = open_rows("x", x).prepared()
         self.rows = x if is_torch(x) or isinstance(x, np.ndarray) else np.asarray(x)
 
@@ -112,7 +117,7 @@ class Prepared:
         return f"Prepared({self.n} x {self.d} of {self.dtype}, {self.nbytes} bytes held)"
 
     def __reduce__(self) -> tuple[type[Prepared], tuple[Any]]:
-        return Prepared, (self.rows,)
+        return Prepared, (self.given,)
 
     def checked(self, name: str, threads: int) -> Rows:
         """Return the rows as :func:`check_rows` does, which raises the same errors.

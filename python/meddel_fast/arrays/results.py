@@ -56,3 +56,14 @@ class DeduplicateResult(NamedTuple):
     keep: Any
     representative: Any
     similarity: Any
+
+
+# The fields that have an entry for each row of x; of others the rows are named by number.
+EACH_ROW: dict[type, frozenset[str]] = {
+    KCenterResult: frozenset(["distances"]),
+    SimilarPairsResult: frozenset(),
+    RedundancyResult: frozenset(["similarity", "neighbor"]),
+    TopKResult: frozenset(["similarity", "indices"]),
+    KMeansResult: frozenset(["labels", "distances"]),
+    DeduplicateResult: frozenset(["keep", "representative", "similarity"]),
+}

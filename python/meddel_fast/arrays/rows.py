@@ -1,8 +1,9 @@
 """Samples as the kernels take them: checked, of a known type; and results in the user's kind.
 
-numpy arrays and torch tensors come in; a :class:`Rows` goes to the kernels, and its
-:meth:`Rows.back` turns results into what came in. Nothing is copied when the rows are already
-adjacent elements of a supported type, so a memory-mapped ``.npy`` stays on disk.
+numpy arrays and torch tensors come in, and what :mod:`meddel_fast.arrays.kinds` makes such of; a
+:class:`Rows` goes to the kernels, and its :meth:`Rows.back` turns results into what came in.
+Nothing is copied when the rows are already adjacent elements of a supported type, so a
+memory-mapped ``.npy`` stays on disk.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast import _core
+from meddel_fast.arrays.kinds import in_memory, result_in_kind
+from meddel_fast.arrays.kinds.bits import as_bits
 
-SUPPORTED = "float32, float16, bfloat16 (torch), float64 or int8"
+SUPPORTED = "float32, float16, bfloat16 (torch, JAX), float64 or int8"
 
 _FLOAT32 = np.dtype(np.float32)
 
@@ -29,7 +32,7 @@ def is_torch(x: Any) -> bool:
 
 
 def to_numpy(name: str, x: Any) -> NDArray[Any]:
-    """Return x as an array that shares its memory where it can (bf16 comes as uint16).
+    """Return x as an array that shares its memory where it can (a tensor's bf16 comes as uint16).
 
     Raises
     ------
@@ -39,6 +42,8 @@ def to_numpy(name: str, x: Any) -> NDArray[Any]:
     ValueError
         If it is a list of lists of different lengths, or on another device.
     """
+    if type(x) is not np.ndarray:
+        x = in_memory(name, x)
     check_kind(name, x)
     if not is_torch(x):
         try:
@@ -46,8 +51,7 @@ def to_numpy(name: str, x: Any) -> NDArray[Any]:
         except ValueError as error:
             raise ValueError(f"{name} must be an array, with rows of one length: {error}") from None
         if array.ndim == 0 and array.dtype.kind == "O":
-            way = ": pass numpy.from_dlpack of it" if hasattr(x, "__dlpack__") else ""
-            raise TypeError(f"{name} must be an array, got {_kind(x)}{way}")
+            raise TypeError(f"{name} must be an array, got {_kind(x)}")
         return array
     torch = sys.modules["torch"]
     if x.device.type != "cpu":
@@ -69,6 +73,12 @@ def to_matrix(name: str, x: Any) -> NDArray[Any]:
     if array.ndim != 2:
         raise ValueError(f"{name} must be a 2-d float array, got shape {array.shape}")
     return array
+
+
+def to_bits(name: str, x: Any) -> tuple[NDArray[Any], bool]:
+    """Return :func:`to_matrix` of x, of bfloat16 its bits, and whether it is of that type."""
+    array, bfloat16 = as_bits(to_matrix(name, x))
+    return array, bfloat16 or (is_torch(x) and x.dtype == sys.modules["torch"].bfloat16)
 
 
 def check_kind(name: str, x: Any) -> None:
@@ -95,9 +105,9 @@ def _kind(x: Any) -> str:
 
 
 def in_kind(x: Any, found: Any) -> Any:
-    """Return a result of numpy arrays, or an iterator over some, with tensors where x is one."""
+    """Return a result of numpy arrays, or an iterator over some, as x's library has it."""
     if not is_torch(x):
-        return found
+        return result_in_kind(x, found)
     if isinstance(found, Iterator):
         return (in_kind(x, chunk) for chunk in found)
     torch = sys.modules["torch"]
@@ -173,8 +183,7 @@ def open_rows(name: str, x: Any) -> Rows:
         flags = x.flags
         if flags.c_contiguous and flags.aligned:  # as most come
             return Rows(x, False, False)
-    bfloat16 = is_torch(x) and x.dtype == sys.modules["torch"].bfloat16
-    array = to_matrix(name, x)
+    array, bfloat16 = to_bits(name, x)
     if 0 in array.shape:
         raise ValueError(f"{name} must have at least one row and one column, got {array.shape}")
     return Rows(adjacent(_supported_type(name, array, bfloat16)), is_torch(x), bfloat16)

@@ -15,6 +15,7 @@ from meddel_fast.arrays import (
     check_float,
     check_int,
     check_rows,
+    in_memory,
     resolve_threads,
     to_matrix,
 )
@@ -310,6 +311,7 @@ class SelectionIndex:
     def _check_new(
         self, x: Any, ids: Sequence[str | int], threads: int
     ) -> tuple[NDArray[Any], list[str]]:
+        x = in_memory("x", x)
         head, array = self._state.head, to_matrix("x", x)
         if len(array) == 0:  # a delivery of nothing
             x = np.zeros((1, array.shape[1]), array.dtype)

@@ -1,10 +1,11 @@
 """The kernels' public functions: check the input, choose the device, make one call.
 
-All take numpy arrays or torch tensors of shape (n, d) in float32, float16, bfloat16 (torch),
+All take numpy arrays or torch tensors of shape (n, d) in float32, float16, bfloat16 (torch, JAX),
 float64 (rounded to float32 first) or int8, contiguous or not, also memory-mapped, and return
-arrays of the kind that came in. All are exact: results equal those of
-:mod:`meddel_fast.reference` bit for bit, on every device and instruction set and for any number of
-threads, and ties go to the lowest index. A zero row has cosine 0 to everything.
+arrays of the kind that came in. What other libraries hold rows in is taken as well, and results
+come as these have them (:mod:`meddel_fast.arrays.kinds`, docs/inputs.md). All are exact: results
+equal those of :mod:`meddel_fast.reference` bit for bit, on every device and instruction set and for
+any number of threads, and ties go to the lowest index. A zero row has cosine 0 to everything.
 
 ``device=None`` works where the samples live: on the GPU for CUDA tensors, with results on it, on
 its current stream. ``device="cuda"`` (or ``"cuda:1"``) sends numpy arrays and CPU tensors there, in

@@ -12,12 +12,22 @@ import numpy as np
 
 from meddel_fast import _core
 from meddel_fast._core import use_floating_point
-from meddel_fast.arrays import PAIR_BYTES, check_int, check_rows, check_two, in_kind, rows_of
+from meddel_fast.arrays import (
+    PAIR_BYTES,
+    Prepared,
+    check_int,
+    check_rows,
+    check_two,
+    in_kind,
+    kind_of,
+    result_in_kind,
+    rows_of,
+)
 from meddel_fast.common.floating_point import exactly
 from meddel_fast.common.progress import reports
 from meddel_fast.common.resources import free_memory
 from meddel_fast.sharded.spread import Spread
-from meddel_fast.stores.store import LocalRows, Store
+from meddel_fast.stores.store import LocalRows, Store, taken
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,6 +35,9 @@ T = TypeVar("T")
 _LITTLE = 1 << 26  # bytes
 _IN_PARTS = (Store, LocalRows, Spread)
 _RARE = frozenset(("y", "memory", "group", "checkpoint", "progress"))  # arguments
+_SETS = ("x", "y")
+_PLAIN = frozenset((np.ndarray, int, float, type(None)))  # what comes second most often
+_HOW = ("memory", "group", "checkpoint")  # that a call is one on parts
 
 
 def operation(function: Callable[P, T]) -> Callable[P, T]:
@@ -32,27 +45,24 @@ def operation(function: Callable[P, T]) -> Callable[P, T]:
 
     For a store, or where `memory`, `group` or `checkpoint` are given, the function of the same name
     in :mod:`meddel_fast.sharded` does it, with those of the arguments that it has a name for. Rows
-    that are spread over a group bring it, and a budget, along.
+    that are spread over a group bring it, and a budget, along. Other libraries' objects become
+    arrays or stores first, and results are given back as these libraries have them.
     """
 
     @functools.wraps(function)
     @reports
     @exactly
     def anyhow(*args: P.args, **kwargs: P.kwargs) -> T:
-        sets = (*args[:2], kwargs.get("x"), kwargs.get("y"))
-        how = {name: kwargs.get(name) for name in ("memory", "group", "checkpoint")}
-        if needs_parts(*sets, **how):
-            given = inspect.signature(function).bind(*args, **kwargs).arguments
-            given |= {name: rows_of(given[name]) for name in ("x", "y") if name in given}
-            return _on_parts(function.__name__, given)  # type: ignore[no-any-return]
-        return function(*args, **kwargs)
+        if any(_given(x) is not x or kind_of(x) for x in (*args[:2], *map(kwargs.get, _SETS))):
+            return _of_other_libraries(function, inspect.signature(function).bind(*args, **kwargs))
+        return _called(function, *args, **kwargs)
 
     # The same in one step where all of it is as it comes most often: calls of some microseconds.
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         if not args or type(args[0]) is not np.ndarray or not _RARE.isdisjoint(kwargs):
             return anyhow(*args, **kwargs)
-        if len(args) > 1 and isinstance(args[1], _IN_PARTS):
+        if len(args) > 1 and type(args[1]) not in _PLAIN:
             return anyhow(*args, **kwargs)
         before = use_floating_point(None)
         try:
@@ -63,11 +73,38 @@ def operation(function: Callable[P, T]) -> Callable[P, T]:
     return run
 
 
+def _given(x: Any) -> Any:
+    """Return what tells of what kind results are."""
+    return x.given if isinstance(x, Prepared) else x.rows if isinstance(x, LocalRows) else x
+
+
+def _of_other_libraries(function: Callable[..., T], call: inspect.BoundArguments) -> T:
+    """Make arrays or stores of the sets of a call, and of its result what their library has."""
+    given = call.arguments
+    in_parts = any(given.get(name) is not None for name in _HOW)
+    x = given["x"]
+    for name in _SETS:
+        if name in given:
+            given[name] = taken(name, given[name], in_parts=in_parts)
+    found = _called(function, *call.args, **call.kwargs)
+    # Of rows that others have as well a result has more entries than x.
+    return found if isinstance(x, LocalRows) else result_in_kind(_given(x), found)
+
+
+def _called(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    sets = (*args[:2], *map(kwargs.get, _SETS))
+    if needs_parts(*sets, **{name: kwargs.get(name) for name in _HOW}):
+        given = inspect.signature(function).bind(*args, **kwargs).arguments
+        given |= {name: rows_of(given[name]) for name in _SETS if name in given}
+        return _on_parts(function.__name__, given)  # type: ignore[no-any-return]
+    return function(*args, **kwargs)
+
+
 def _on_parts(operation: str, given: dict[str, Any]) -> Any:
     if isinstance(spread := given["x"], Spread):
         own = {"memory": spread.memory, "group": spread.group, "checkpoint": spread.checkpoint}
         given = own | given
-        for name in ("x", "y"):
+        for name in _SETS:
             given[name] = getattr(given.get(name), "rows", None)
     device, x = given.get("device"), given["x"]
     if device is not None and str(device) != "cpu":

@@ -25,7 +25,7 @@ from meddel_fast.arrays import (
     check_equal_width,
     check_kind,
     is_torch,
-    to_matrix,
+    to_bits,
 )
 from meddel_fast.common.extras import needs
 from meddel_fast.kernels import confirm
@@ -151,15 +151,17 @@ def _tensor(name: str, x: Any) -> Tensor:
             came = str(x.dtype).removeprefix("torch.")
             raise TypeError(f"{name} must be {SUPPORTED}, got {came}")
         return x.detach().resolve_neg()  # type: ignore[no-any-return]
-    array = to_matrix(name, x)
-    if (array.dtype.kind, array.dtype.itemsize) not in {("f", 8), ("f", 4), ("f", 2), ("i", 1)}:
+    array, bfloat16 = to_bits(name, x)
+    kinds = {("f", 8), ("f", 4), ("f", 2), ("i", 1)}
+    if not bfloat16 and (array.dtype.kind, array.dtype.itemsize) not in kinds:
         raise TypeError(f"{name} must be {SUPPORTED}, got {array.dtype}")
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of read-only arrays, which this only reads
         usable = array.ndim == 2 and array.size > 0
-        return torch.from_numpy(adjacent(array) if usable else array)
+        tensor = torch.from_numpy(adjacent(array) if usable else array)
+    return tensor.view(torch.bfloat16) if bfloat16 else tensor
 
 
 def _fits(data: Tensor, device: torch.device) -> bool:

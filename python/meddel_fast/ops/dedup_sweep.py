@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from meddel_fast import _core
 from meddel_fast.arrays import (
     DeduplicateResult,
+    Prepared,
     SimilarPairsResult,
     check_budget,
     check_choice,
@@ -23,11 +24,13 @@ from meddel_fast.arrays import (
     choose_device,
     is_torch,
     resolve_threads,
+    result_in_kind,
 )
 from meddel_fast.common.floating_point import exactly
 from meddel_fast.common.progress import reports
 from meddel_fast.ops._call import needs_parts, pairs_allowed, too_many_pairs
 from meddel_fast.ops.deduplicate import deduplicate
+from meddel_fast.stores.store import taken
 
 if TYPE_CHECKING:
     from meddel_fast.arrays import Rows
@@ -93,12 +96,14 @@ def dedup_sweep(
     threads = resolve_threads(threads)
     floor = check_float("floor", floor, -1.0, 1.0)
     check_choice("rule", rule, ("semdedup", "greedy", "components"))
+    given = x.given if isinstance(x, Prepared) else x
+    x = taken("x", x, in_parts=memory is not None or group is not None)
     if rule == "semdedup":
         found = deduplicate(
             x, floor, order=order, labels=labels, max_pairs=max_pairs,
             memory=memory, group=group, threads=threads, device=device,
         )  # fmt: skip
-        return DedupSweep(floor, rule, _Highest(found))
+        return DedupSweep(floor, rule, _Highest(found), given)
     if needs_parts(x, memory=memory, group=group):
         raise ValueError(
             f"rule must be 'semdedup' with memory, group or a store, got {rule!r}, which holds "
@@ -114,7 +119,7 @@ def dedup_sweep(
     except OverflowError as error:
         way_out = "pass labels to compare inside clusters only"
         raise too_many_pairs(error, limit, floor, way_out) from None
-    return DedupSweep(floor, rule, _Pairs(rows, pairs))
+    return DedupSweep(floor, rule, _Pairs(rows, pairs), given)
 
 
 class DedupSweep:
@@ -130,9 +135,11 @@ class DedupSweep:
         Number of samples.
     """
 
-    def __init__(self, floor: float, rule: str, found: _Highest | _Pairs) -> None:
+    def __init__(
+        self, floor: float, rule: str, found: _Highest | _Pairs, given: Any = None
+    ) -> None:
         self.floor, self.rule, self.n = floor, rule, found.n
-        self._found = found
+        self._found, self._given = found, given
 
     def __repr__(self) -> str:
         return f"DedupSweep({self.n} samples, rule {self.rule!r}, thresholds from {self.floor})"
@@ -152,7 +159,8 @@ class DedupSweep:
         """
         representative, similarity = self._found.at(self._check(threshold))
         keep = np.isnan(similarity)
-        return DeduplicateResult(*self._found.back(keep, representative, similarity))
+        found = DeduplicateResult(*self._found.back(keep, representative, similarity))
+        return result_in_kind(self._given, found)  # type: ignore[no-any-return]
 
     def at_budget(self, budget: int | float) -> DeduplicateResult:
         """Return :meth:`at` the threshold of :meth:`threshold_for`.

@@ -11,7 +11,7 @@ from meddel_fast import arrays
 from meddel_fast.sharded.checkpoint import Kept
 from meddel_fast.sharded.parts import Settings
 from meddel_fast.sharded.spread import Spread
-from meddel_fast.stores.store import LocalRows, Store, as_store
+from meddel_fast.stores.store import LocalRows, Store, as_store, taken
 
 _BLOCK = 1024  # rows looked at together
 
@@ -33,6 +33,8 @@ def check_rows(
     TypeError, ValueError
         Not a non-empty 2-d array of a supported type, or not finite.
     """
+    how = (memory, group, checkpoint)
+    x = taken("x", x, in_parts=any(one is not None for one in how))
     if group is None and isinstance(x, LocalRows):
         raise TypeError("x must be all rows without a group, got LocalRows, a rank's own")
     if group is not None or checkpoint is not None:

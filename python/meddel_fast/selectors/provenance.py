@@ -9,7 +9,8 @@ from typing import Any
 
 from meddel_fast import arrays
 from meddel_fast._version import __version__
-from meddel_fast.stores.store import Store
+from meddel_fast.arrays.kinds.bits import as_bits
+from meddel_fast.stores.store import Store, taken
 
 _ROWS_HASHED = 1 << 12  # at a time
 
@@ -44,10 +45,10 @@ def ids_sha256(ids: Sequence[str]) -> str:
 
 def data_sha256(data: Any) -> str:
     """SHA-256 of an array's type, shape and elements (row by row), as 64 hex digits."""
-    array: Any = data
-    data = arrays.rows_of(data)
+    array: Any
+    array = data = taken("data", arrays.rows_of(data), in_parts=False)
     if not isinstance(data, Store):
-        array = arrays.to_numpy("data", data.cpu() if arrays.is_torch(data) else data)
+        array = as_bits(arrays.to_numpy("data", data.cpu() if arrays.is_torch(data) else data))[0]
     n = len(array)
     digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
     for begin in range(0, n, _ROWS_HASHED):

@@ -17,6 +17,7 @@ def rows(name: str, value: Any, n: int | None) -> Any:
     """Accept an (m, d) array: a check of options."""
     if isinstance(value, Store):
         raise TypeError(f"{name} must be an array, got a Store: store.rows(0, len(store)) is one")
+    value = arrays.in_memory(name, value)
     arrays.check_rows(name, value, arrays.resolve_threads(None))
     return value if hasattr(value, "shape") else np.asarray(value)
 

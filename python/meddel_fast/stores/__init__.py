@@ -2,8 +2,10 @@
 
 ===================  =============================================================================
 ``store``            ``open_store``: the (n, d) array that files hold together, read by ranges
-``shards``           one file of rows: .npy, safetensors, Parquet; headers checked
+``shards``           one file of rows: .npy, .npz, safetensors, Parquet; headers checked
+``npz_rows``         embeddings in an .npz file, packed or not
 ``parquet_rows``     embeddings in a column of a Parquet file
+``library_folders``  folders that Zarr and Lance write
 ``embedding_files``  the folder that ``embed`` writes
 ===================  =============================================================================
 """

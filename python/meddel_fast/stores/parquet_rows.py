@@ -1,8 +1,7 @@
 """Embeddings in a column of a Parquet file, read a few rows at a time.
 
-A row is a list of numbers: a fixed-size list, a list or a large list whose rows all have one
-length, or an extension type that stores one (Arrow's fixed-shape tensors of one axis). That is what
-pyarrow, pandas, Polars, datasets, DuckDB and Ray Data write.
+A row is a list of numbers, see :mod:`meddel_fast.arrays.kinds.arrow_lists`. That is what pyarrow,
+pandas, Polars, datasets, DuckDB and Ray Data write.
 
 Of a row group that is larger than a few MB no more than a batch is decoded at a time, from a
 buffered stream, so that memory does not depend on how a file is cut.
@@ -19,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.arrays import SUPPORTED
+from meddel_fast.arrays.kinds.arrow_lists import TYPES, arrow, choose, storage, stored, vectors
 from meddel_fast.common.extras import needs
 from meddel_fast.common.places import AHEAD, forget, shown
 
@@ -27,7 +26,6 @@ _KEPT = 4 << 20  # bytes: the row group read last stays, if it is not larger whe
 _BATCH = 1 << 18  # bytes of rows decoded at a time of a larger one
 _BUFFER = 1 << 18  # bytes of the file read at a time
 _MOST = 22 << 20  # bytes that reading takes, as measured with groups and pages of any size
-_TYPES = {"halffloat": "<f2", "float": "<f4", "double": "<f8", "int8": "|i1"}
 
 
 class Column:
@@ -57,7 +55,7 @@ class Column:
     """
 
     def __init__(self, place: str, column: str | None, file: BinaryIO | None = None) -> None:
-        pa = _arrow()
+        pa = arrow()
         with needs("benchmark"):
             import pyarrow.parquet as pq
 
@@ -73,9 +71,9 @@ class Column:
         except pa.ArrowInvalid as error:
             raise ValueError(f"{self._name} is not a whole Parquet file: {error}") from error
         schema = self._file.schema_arrow
-        self._column = _choose(self._name, schema, column)
-        lists = _storage(schema.field(self._column).type)
-        self.dtype = np.dtype(_TYPES[str(lists.value_type)])
+        self._column = choose(self._name, schema, column)
+        lists = storage(schema.field(self._column).type)
+        self.dtype = np.dtype(TYPES[str(lists.value_type)])
         metadata = self._file.metadata
         groups = [metadata.row_group(g).num_rows for g in range(metadata.num_row_groups)]
         self.rows = metadata.num_rows
@@ -148,34 +146,13 @@ class Column:
 
     def _vectors(self, lists: Any, first: int) -> NDArray[Any]:
         """Return rows as an array of two axes; `first` is the index of the first."""
-        pa = _arrow()
-
-        lists = _stored(lists)
-        if lists.null_count:
-            row = first + int(np.argmax(lists.is_null().to_numpy(zero_copy_only=False)))
-            raise ValueError(f"{self._name} must hold no null, row {row} of {self._column!r} is")
-        if not pa.types.is_fixed_size_list(lists.type):
-            lengths = lists.value_lengths().to_numpy()
-            wrong = np.flatnonzero(lengths != self.width)
-            if len(wrong):
-                raise ValueError(
-                    f"{self._name} must hold rows of one length, row {first + wrong[0]} of "
-                    f"{self._column!r} has {lengths[wrong[0]]} numbers, the first {self.width}"
-                )
-        values = lists.flatten()
-        if values.null_count:
-            place = int(np.argmax(values.is_null().to_numpy(zero_copy_only=False)))
-            row = first + place // self.width
-            raise ValueError(
-                f"{self._name} must hold no null, row {row} of {self._column!r} has one"
-            )
-        return values.to_numpy(zero_copy_only=False).reshape(-1, self.width)  # type: ignore[no-any-return]
+        return vectors(self._name, lists, column=self._column, width=self.width, first=first)
 
     def _length_of_first(self) -> int:
         """Return the length of the first row's list."""
         if self.rows == 0:
             return 0
-        lists = _stored(next(self._read(bisect_right(self._starts, 0) - 1, 1)).column(0))
+        lists = stored(next(self._read(bisect_right(self._starts, 0) - 1, 1)).column(0))
         self.width = len(lists[0].as_py() or [])
         if self.width == 0 and not lists.null_count:
             raise ValueError(f"{self._name} must hold vectors, row 0 of {self._column!r} is empty")
@@ -196,61 +173,3 @@ class Column:
             while at < self.rows:
                 first, rows = self._decode(at)
                 at = first + len(rows)
-
-
-def _arrow() -> Any:
-    with needs("benchmark"):
-        import pyarrow
-
-    return pyarrow
-
-
-def _storage(kind: Any) -> Any:
-    """Return what an extension type is stored as; other types as they are."""
-    pa = _arrow()
-
-    while isinstance(kind, pa.BaseExtensionType):
-        if len(getattr(kind, "shape", [0])) != 1:
-            return kind  # a tensor of several axes is no vector
-        kind = kind.storage_type
-    return kind
-
-
-def _stored(array: Any) -> Any:
-    """Return what an extension array is stored as; other arrays as they are."""
-    pa = _arrow()
-
-    while isinstance(array, pa.ExtensionArray):
-        array = array.storage
-    return array
-
-
-def _holds_vectors(kind: Any) -> bool:
-    pa = _arrow()
-
-    kind = _storage(kind)
-    types = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    return any(is_one(kind) for is_one in types) and str(kind.value_type) in _TYPES
-
-
-def _choose(path: str, schema: Any, column: str | None) -> str:
-    """Return the name of the column of embeddings, or refuse with what there is."""
-    found = [field.name for field in schema if _holds_vectors(field.type)]
-    columns = ", ".join(f"{field.name} ({field.type})" for field in schema)
-    if column is None and len(found) == 1:
-        return str(found[0])
-    if column is not None and column in found and schema.names.count(column) == 1:
-        return column
-    wanted = f"lists of {SUPPORTED.replace(', bfloat16 (torch)', '')}"
-    if column is None and found:
-        raise ValueError(
-            f"column must name one of the {len(found)} of {path} that hold {wanted}: "
-            f"{', '.join(found)}; all of its columns: {columns}"
-        )
-    if column is None:
-        raise TypeError(f"{path} must have a column of {wanted}; its columns: {columns or 'none'}")
-    if column not in schema.names:
-        raise ValueError(f"{path} has no column {column!r}; its columns: {columns or 'none'}")
-    raise TypeError(
-        f"column {column!r} of {path} must be one, and hold {wanted}; its columns: {columns}"
-    )

@@ -1,4 +1,4 @@
-"""Files of rows, one at a time: .npy, safetensors, Parquet; headers checked, nothing mapped.
+"""Files of rows, one at a time: .npy, .npz, safetensors, Parquet; headers checked, none mapped.
 
 On this machine or by URL. Of a remote file each read asks for the very object that was opened;
 where a store cannot be asked so, its tag is looked at after the read.
@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.arrays import SUPPORTED, is_torch, rows_of, to_matrix
+from meddel_fast.arrays import SUPPORTED, RowReader, is_torch, rows_of, to_bits
 from meddel_fast.common.files import why_no_file
 from meddel_fast.common.npy import npy_header
 from meddel_fast.common.places import (
@@ -31,9 +31,9 @@ from meddel_fast.common.places import (
     state,
     suffix_of,
 )
-from meddel_fast.stores import parquet_rows
+from meddel_fast.stores import npz_rows, parquet_rows
 
-SUFFIXES = (".npy", ".safetensors", ".parquet")
+SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet")
 _TENSOR_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "|i1"}
 _LONGEST_HEADER = 100_000_000  # bytes, the limit of the safetensors format
 _NEAR = 1 << 16  # as Shard.near, where a request costs as much as reading so far
@@ -100,10 +100,7 @@ class _Raw(Shard):
     def __init__(
         self, place: str, size: int, offset: int, shape: Sequence[int], dtype: Any
     ) -> None:
-        if len(shape) != 2:
-            raise ValueError(
-                f"{shown(place)} must hold a 2-d float array, got shape {tuple(shape)}"
-            )
+        _check_axes(place, shape)
         self.name, self._offset = place, offset
         self.rows, self.width = int(shape[0]), int(shape[1])
         self.dtype = np.dtype(dtype)
@@ -164,11 +161,30 @@ def _bytes_of(array: NDArray[Any]) -> memoryview:
 def _open_npy(place: str, file: BinaryIO) -> _Raw:
     shape, by_columns, dtype = npy_header(shown(place), file)
     offset, size = file.tell(), file.seek(0, os.SEEK_END)
+    _check_order(place, shape, by_columns)
+    return _raw(place)(place, size, offset, shape, dtype)
+
+
+def _open_npz(place: str, file: BinaryIO, tensor: str | None, opened: State) -> Shard:
+    member = npz_rows.Member(place, file, tensor, opened)
+    _check_axes(place, member.shape)
+    _check_order(place, member.shape, member.by_columns)
+    if member.packed:
+        return _PackedNpz(place, member)
+    size = file.seek(0, os.SEEK_END)
+    return _raw(place)(place, size, member.offset, member.shape, member.dtype)
+
+
+def _check_axes(place: str, shape: Sequence[int]) -> None:
+    if len(shape) != 2:
+        raise ValueError(f"{shown(place)} must hold a 2-d float array, got shape {tuple(shape)}")
+
+
+def _check_order(place: str, shape: Sequence[int], by_columns: bool) -> None:
     if by_columns and len(shape) == 2 and min(shape) > 1:
         raise ValueError(
             f"{shown(place)} must hold its array row after row (C order), got Fortran order"
         )
-    return _raw(place)(place, size, offset, shape, dtype)
 
 
 def _open_safetensors(place: str, file: BinaryIO, tensor: str | None) -> _Raw:
@@ -195,6 +211,25 @@ def _open_safetensors(place: str, file: BinaryIO, tensor: str | None) -> _Raw:
 
 def _raw(place: str) -> type[_Raw]:
     return _RemoteRaw if is_remote(place) else _Raw
+
+
+class _PackedNpz(Shard):
+    """A deflated array of an archive, see :mod:`meddel_fast.stores.npz_rows`."""
+
+    beside = 1 << 20
+
+    def __init__(self, place: str, member: npz_rows.Member) -> None:
+        self.name, self._member = place, member
+        (self.rows, self.width), self.dtype = member.shape, member.dtype
+
+    def read(self, spans: Sequence[Span]) -> list[NDArray[Any]]:
+        found = [np.empty((stop - start, self.width), self.dtype) for start, stop in spans]
+        for out, (start, _) in zip(found, spans, strict=True):
+            self._member.unpack(out, start)
+        return found
+
+    def forget(self) -> None:
+        self._member.forget()
 
 
 class _Parquet(Shard):
@@ -224,14 +259,34 @@ class ArrayShard(Shard):
         x = rows_of(x)
         if is_torch(x) and x.device.type != "cpu":
             raise ValueError(f"{name} must be on the CPU to be worked on in parts, got {x.device}")
-        self.bfloat16 = is_torch(x) and str(x.dtype) == "torch.bfloat16"
-        array = to_matrix(name, x)
+        array, self.bfloat16 = to_bits(name, x)
         self.name, (self.rows, self.width), self.dtype = name, array.shape, array.dtype
         self._array = array
 
     def read(self, spans: Sequence[Span]) -> list[NDArray[Any]]:
         """Return views."""
         return [self._array[start:stop] for start, stop in spans]
+
+
+class _Read(Shard):
+    """Rows that are read from, or put together of, another library's object."""
+
+    def __init__(self, reader: RowReader) -> None:
+        self._reader = reader
+        self.name, (self.rows, self.width) = reader.name, reader.shape
+        self.dtype, self.bfloat16, self.beside = reader.dtype, reader.bfloat16, reader.beside
+
+    def read(self, spans: Sequence[Span]) -> list[NDArray[Any]]:
+        """Return copies."""
+        return self._reader.read_spans(spans)
+
+
+def shards_of(name: str, x: Any) -> list[Shard]:
+    """Return what an array, a CPU tensor or a :class:`RowReader` is read by: one shard or some."""
+    if not isinstance(x, RowReader):
+        return [ArrayShard(name, x)]
+    parts = x.parts()
+    return [_Read(x)] if parts is None else [ArrayShard(name, part) for part in parts]
 
 
 def open_shard(place: str, tensor: str | None = None, column: str | None = None) -> Shard:
@@ -252,6 +307,8 @@ def open_shard(place: str, tensor: str | None = None, column: str | None = None)
         with open_reader(place, before) as file:
             if suffix == ".npy":
                 shard = _open_npy(place, file)
+            elif suffix == ".npz":
+                shard = _open_npz(place, file, tensor, before)
             else:
                 shard = _open_safetensors(place, file, tensor)
     shard.state = before

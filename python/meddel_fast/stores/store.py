@@ -14,11 +14,13 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from meddel_fast.arrays import RowReader, kind_of, opened
 from meddel_fast.common.places import (
     StrPath,
     as_place,
@@ -29,7 +31,8 @@ from meddel_fast.common.places import (
     suffix_of,
 )
 from meddel_fast.common.pool import Pool
-from meddel_fast.stores.shards import SUFFIXES, ArrayShard, Shard, Span, open_shard
+from meddel_fast.stores.library_folders import open_library_folder
+from meddel_fast.stores.shards import SUFFIXES, ArrayShard, Shard, Span, open_shard, shards_of
 
 _OPENED_AT_ONCE = 8  # remote shards whose headers are asked for
 
@@ -271,7 +274,7 @@ class LocalRows:
 
 
 def open_store(
-    source: StrPath | Sequence[StrPath],
+    source: StrPath | Sequence[StrPath] | Any,
     *,
     tensor: str | None = None,
     column: str | None = None,
@@ -285,15 +288,19 @@ def open_store(
     Parameters
     ----------
     source
-        A ``.npy``, ``.safetensors`` or ``.parquet`` file, several of them (rows follow each other
-        in the order given), or a folder with the ``index.json`` of
+        A ``.npy``, ``.npz``, ``.safetensors`` or ``.parquet`` file, several of them (rows follow
+        each other in the order given), or a folder with the ``index.json`` of
         :func:`meddel_fast.training.embed.embed`; by path, or by URL (``s3://``, ``gs://``,
-        ``az://``, ``https://``, ``hf://``), see docs/howto/object-stores.md.
+        ``az://``, ``https://``, ``hf://``), see docs/howto/object-stores.md. Or a folder that Zarr
+        or Lance writes. Or an object of another library (:mod:`meddel_fast.arrays.kinds`): a table,
+        a column, a data set, an index.
     tensor
-        Which tensor of the safetensors files; not needed where there is but one.
+        Which tensor of the safetensors files, or array of the ``.npz`` files or of a Zarr or HDF5
+        group; not needed where there is but one in a file.
     column
-        Which column of the Parquet files: lists of one length of float16, float32, float64 or int8,
-        of whatever kind of list. Not needed where there is but one such column.
+        Which column of the Parquet files, the table or the data set: lists of one length of
+        float16, float32, float64 or int8, of whatever kind of list. Not needed where there is but
+        one such column.
     memory
         The budget for operations on the store, selectors' included, that are given none.
 
@@ -316,20 +323,49 @@ def open_store(
     """
     if isinstance(source, (str, os.PathLike)):
         source = [source]
-    if len(source) == 0:
+    if kind_of(source) is not None:
+        store = Store(shards_of("source", opened("source", source, column or tensor)))
+    elif len(source) == 0:
         raise ValueError("source must be at least one file, got none")
-    places = [as_place(path) for path in source]
-    if len(places) == 1 and _is_folder(places[0]):
-        store = _open_folder(places[0])
     else:
-        store = Store(_open_all(places, tensor, column))
+        store = _open_places([as_place(path) for path in source], tensor, column)
     store.memory = memory
     return store.check_rows()
 
 
 def as_store(name: str, x: Any) -> Store:
     """Return a store as it is, and an array or a CPU tensor as a store that reads from it."""
-    return x if isinstance(x, Store) else Store([ArrayShard(name, x)]).check_rows()
+    return x if isinstance(x, Store) else Store(shards_of(name, opened(name, x))).check_rows()
+
+
+def taken(name: str, x: Any, *, in_parts: bool) -> Any:
+    """Return another library's object as an array, a tensor or a store; others as they are.
+
+    It is a store where its rows are in files or in several chunks; with `in_parts`, as a budget
+    asks for, also where an array would have to be made of it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`meddel_fast.arrays.opened`.
+    """
+    rows = opened(name, x.rows if isinstance(x, LocalRows) else x)
+    if isinstance(x, LocalRows):
+        return LocalRows(Store(shards_of(name, rows)) if isinstance(rows, RowReader) else rows)
+    if not isinstance(rows, RowReader):
+        return rows
+    if rows.at_once and not in_parts:
+        return rows.whole()
+    return Store(shards_of(name, rows)).check_rows()
+
+
+def _open_places(places: Sequence[str], tensor: str | None, column: str | None) -> Store:
+    if len(places) != 1 or not _is_folder(places[0]):
+        return Store(_open_all(places, tensor, column))
+    found = None if is_remote(places[0]) else open_library_folder(Path(places[0]))
+    if found is None:
+        return _open_folder(places[0])
+    return Store(shards_of(places[0], opened(places[0], found, column or tensor)))
 
 
 def _is_folder(place: str) -> bool:

@@ -24,11 +24,12 @@ with needs("benchmark"):
     from safetensors.torch import save_file
     from torch import Tensor, nn
 
+FORMAT = "1"  # those of earlier versions have no number, and are of this form too
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class DamagedCheckpointError(Exception):
-    """A checkpoint that does not hold what was written; the message names the file."""
+    """A checkpoint that cannot be gone on from: cut, changed or newer; the message names it."""
 
 
 def save(
@@ -41,7 +42,7 @@ def save(
             if parameter in optimizer.state:
                 tensors[f"{moment}.{name}"] = optimizer.state[parameter][moment]
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    metadata = {"key": key, "step": str(step)}
+    metadata = {"format": FORMAT, "key": key, "step": str(step)}
     metadata["digest"] = _digest(tensors, metadata)
     with atomic_path(path) as temporary, writing(path):
         save_file(tensors, temporary, metadata)
@@ -68,7 +69,7 @@ def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, key: st
     Raises
     ------
     DamagedCheckpointError
-        The file was cut or changed.
+        The file was cut or changed, or is of a format of a later version.
     PermissionError
         It may not be read.
     """
@@ -108,6 +109,11 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise DamagedCheckpointError(f"{path} is damaged: {error}") from error
     if metadata.pop("digest", None) != _digest(tensors, metadata):
         raise DamagedCheckpointError(f"{path} is damaged: its content does not match its digest")
+    if metadata.get("format", FORMAT) != FORMAT:
+        raise DamagedCheckpointError(
+            f"{path} is of format {metadata['format']:.80}, which needs a newer meddel-fast: this "
+            f"one reads format {FORMAT}"
+        )
     return tensors, metadata
 
 
