@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meddel_fast.sharded.torchrun import join_group, own_device
 from meddel_fast.common.atomic import atomic_directory, remove_leftovers, write_bytes, write_json
 from meddel_fast.common.extras import needs
 from meddel_fast.common.files import Progress, StrPath, read_json
@@ -20,9 +19,11 @@ from meddel_fast.common.hashes import sha256_file, sha256_json
 from meddel_fast.common.outputs import FolderKind, check_folder
 from meddel_fast.common.untrusted import described
 from meddel_fast.images.manifest import Manifest
+from meddel_fast.sharded.torchrun import join_group, own_device
 from meddel_fast.stores.embedding_files import FORMAT, INDEX, check_shards, read_index, read_rows
 from meddel_fast.training.device import Compute, arrays, choose, deterministic
-from meddel_fast.training.encoders.vit import Encoder, fingerprint, load_encoder
+from meddel_fast.training.encoders.plugged import PluggedEncoder, embedder_key, load_embedder
+from meddel_fast.training.encoders.vit import Encoder
 from meddel_fast.training.loader import Frames, frames, prefetch
 
 with needs("benchmark"):
@@ -168,9 +169,10 @@ def embed(
     manifest
         Its n usable rows are embedded, in order.
     encoder
-        Folder of a transformers model, or a name on the Hugging Face Hub. Of a MAE, the encoder
-        without masking. Its image processor decides how pixels are scaled, not how images are cut;
-        what of it is not obeyed is logged, once.
+        Folder of a transformers model, a name on the Hugging Face Hub, or of an encoder that
+        another package offers (docs/howto/plugin.md). Of a MAE, the encoder without masking. Its
+        image processor decides how pixels are scaled, not how images are cut; what of it is not
+        obeyed is logged, once.
     out
         Folder; gets ``shard-00000.npy`` … and ``index.json``.
     image_size
@@ -211,15 +213,15 @@ def embed(
     check_folder(out, FOLDER, [encoder])
     compute = choose(own_device(device), precision)
     out = Path(out)
-    model = load_encoder(encoder, compute, image_size=image_size, offline=offline)
+    model = load_embedder(encoder, compute, image_size=image_size, offline=offline)
     if pooling == "cls" and not model.has_class:
         raise ValueError(
-            f"pooling: wanted 'mean', as {str(encoder)!r} (a {model.model.config.model_type}) does "
-            "not have one class token"
+            f"pooling: wanted 'mean', as {str(encoder)!r} ({model.kind}) does not "
+            "have one class token"
         )
     settings = {
         "encoder": str(encoder),
-        "encoder_sha256": fingerprint(encoder, model),
+        "encoder_sha256": embedder_key(encoder, model),
         "manifest": manifest.fingerprint,
         "image_size": model.image_size,
         "pooling": pooling,
@@ -290,7 +292,7 @@ def _check(manifest: Manifest, batch_size: int, dtype: str, shard_size: int, poo
 
 
 def _embed_rows(
-    encoder: Encoder,
+    encoder: Encoder | PluggedEncoder,
     pool: Frames,
     rows: NDArray[np.int64],
     batch_size: int,

@@ -27,13 +27,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from meddel_fast.sharded.torchrun import TorchGroup, join_group, own_device
 from meddel_fast.common.atomic import atomic_directory, remove_leftovers, write_json, write_text
 from meddel_fast.common.extras import needs
 from meddel_fast.common.files import Progress, StrPath, read_json
 from meddel_fast.common.hashes import sha256_file, sha256_json
 from meddel_fast.common.outputs import check_folder, folder_with
 from meddel_fast.images.manifest import Manifest
+from meddel_fast.sharded.torchrun import TorchGroup, join_group, own_device
 from meddel_fast.training import checkpoint
 from meddel_fast.training.augment import draw_colours, draw_crops, network_input
 from meddel_fast.training.device import (
