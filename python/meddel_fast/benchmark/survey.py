@@ -9,11 +9,21 @@ from meddel_fast.common.plugins import KINDS, Plugin, PluginError, plugins
 
 def offered() -> list[Plugin]:
     """List all plug-ins, those too that are refused; none of them is loaded."""
+    ours = _ours()
+    return [plugin for kind in KINDS for plugin in plugins(kind, ours[kind])]
+
+
+def known(kind: str) -> list[str]:
+    """List the names of a kind that may be asked for: ours, then those of plug-ins."""
+    ours = _ours()[kind]
+    return [*ours, *(one.name for one in plugins(kind, ours) if not one.refused)]
+
+
+def _ours() -> dict[str, list[str]]:
     from meddel_fast.images.readers.by_name import READERS
     from meddel_fast.selectors import SELECTORS
 
-    ours = {"selector": [*SELECTORS], "reader": [*READERS], "encoder": []}
-    return [plugin for kind in KINDS for plugin in plugins(kind, ours[kind])]
+    return {"selector": [*SELECTORS], "reader": [*READERS], "encoder": []}
 
 
 def tried() -> list[tuple[Plugin, str]]:

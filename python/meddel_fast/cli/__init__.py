@@ -62,7 +62,7 @@ from meddel_fast.cli.dedup import dedup
 from meddel_fast.cli.doctor import doctor
 from meddel_fast.cli.embed import embed
 from meddel_fast.cli.evaluate import evaluate
-from meddel_fast.cli.groups import Commands
+from meddel_fast.cli.groups import Commands, helped_by
 from meddel_fast.cli.hierarchy import hierarchy
 from meddel_fast.cli.index import app as index
 from meddel_fast.cli.leaderboard import leaderboard
@@ -102,7 +102,8 @@ for command in (
     info,
     doctor,
 ):
-    app.command()(guarded(command))
+    kind = {select: "selector", embed: "encoder"}.get(command)
+    app.command(cls=helped_by(kind) if kind else None)(guarded(command))
 app.add_typer(data, name="data")
 app.add_typer(index, name="index")
 

@@ -19,7 +19,7 @@ from meddel_fast.cli.documents import (
     ManifestDocument,
 )
 from meddel_fast.cli.errors import printable
-from meddel_fast.cli.groups import Commands
+from meddel_fast.cli.groups import Commands, complete, helped_by
 from meddel_fast.cli.options import (
     ConfigOption,
     OutOption,
@@ -129,7 +129,8 @@ def build(
         str | None,
         typer.Option(
             help="Layout of ROOT: pairs (folders of images and masks), classes (a folder a class), "
-            "plain (images alone), or one that another package offers."
+            "plain (images alone), or one that another package offers.",
+            autocompletion=complete("reader"),
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
@@ -314,5 +315,6 @@ def make(
 
 
 data.command("list")(guarded(list_))
-for command in (check, build, show, quality, make):
+data.command(cls=helped_by("reader"))(guarded(build))
+for command in (check, show, quality, make):
     data.command()(guarded(command))

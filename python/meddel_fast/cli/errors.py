@@ -18,6 +18,7 @@ FORMAT = 1
 """Of every document that ``--json`` prints."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_ABSENT = re.compile(r"not found|\bno (such )?(file|folder|manifest)\b")
 _SHOWN = 3  # names of what lies beside a path that is not there
 
 
@@ -112,7 +113,7 @@ def next_step(error: BaseException, command: str, given: Iterable[object] = ()) 
         return f"ls -ld {_where(error, text)} shows who may; name a place of your own"
     if isinstance(error, FileExistsError | IsADirectoryError):
         return "name a place that is free, or move away what is there"
-    if isinstance(error, FileNotFoundError | NotADirectoryError):
+    if isinstance(error, FileNotFoundError | NotADirectoryError) or _ABSENT.search(text):
         return _near(error, text, given) or f"look for a mistyped path; {usage} explains it"
     if "name must be one of" in text:
         return "meddel-fast select --list shows the methods"
@@ -129,10 +130,12 @@ def _where(error: OSError, text: str) -> str:
     return str(error.filename) if error.filename else text.split(" ", 1)[0].rstrip(":")
 
 
-def _near(error: OSError, text: str, given: Iterable[object]) -> str:
+def _near(error: BaseException, text: str, given: Iterable[object]) -> str:
     """Say, of a path that is not there, what lies beside it."""
-    named = [str(error.filename)] if error.filename else []
+    filename = getattr(error, "filename", None)
+    named = [str(filename)] if filename else []
     named += [str(value) for value in _flat(given) if str(value) in text]
+    named += re.findall(r"/[^\s'\",;:]+", text)
     if text.startswith("encoder:"):
         return (
             "give --encoder a folder of save_pretrained (pretrain writes OUT/model), or a name of "

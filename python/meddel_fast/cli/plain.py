@@ -35,8 +35,7 @@ def answer(arguments: Sequence[str], lacking: ImportError) -> NoReturn:
             _refuse(error, "name one of these, or none", as_json)
         _print("doctor", found, doctor.lines(found), as_json)
         raise SystemExit(0 if found["healthy"] else 1)
-    step = "that, or see meddel-fast doctor; it, info and --version work without"
-    _refuse(lacking, step, as_json)
+    _refuse(lacking, str(lacking).partition(": ")[2], as_json)
 
 
 def _print(command: str, document: dict[str, Any], lines: list[str], as_json: bool) -> None:
@@ -49,4 +48,5 @@ def _refuse(error: Exception, step: str, as_json: bool) -> NoReturn:
     if as_json:
         told = {"kind": type(error).__name__, "message": str(error), "next": step, "status": 1}
         sys.exit(json.dumps({"format": _FORMAT, "error": told}))
-    sys.exit(f"meddel-fast: error: {error}\n  next: {step}")
+    told = "" if str(error).endswith(step) else f"\n  next: {step}"
+    sys.exit(f"meddel-fast: error: {error}{told}")

@@ -18,6 +18,7 @@ from meddel_fast.cli.console import (
 )
 from meddel_fast.cli.context import given
 from meddel_fast.cli.documents import MethodDocument, SelectDocument
+from meddel_fast.cli.groups import complete
 from meddel_fast.cli.options import (
     ConfigOption,
     OutOption,
@@ -45,7 +46,9 @@ def select(
         Path | None,
         typer.Argument(help="A .npy, .safetensors or .parquet file, or a folder of embed."),
     ] = None,
-    method: Annotated[str, typer.Option(help="A name that --list shows.")] = "meddel",
+    method: Annotated[
+        str, typer.Option(help="A name that --list shows.", autocompletion=complete("selector"))
+    ] = "meddel",
     budget: Annotated[
         str | None, typer.Option(help="500, 0.05 or 5%; or several: 5%,10%,20%.")
     ] = None,
