@@ -151,7 +151,7 @@ def test_what_is_wrong_is_told_with_the_package(
 def test_the_others_go_on_beside_a_broken_one(told: dict[str, Any]) -> None:
     assert told["kcenter"] == 5
     assert told["refused"] == [
-        "the selector 'kcenter' of meddel-unsound 0.9 is refused: meddel_fast has one of this name "
+        "the selector 'kcenter' of meddel-unsound 0.9 is refused: meddel-fast has one of this name "
         "itself"
     ]
 

@@ -286,15 +286,30 @@ class MakeDocument(TypedDict):
 
 
 class IndexDocument(TypedDict):
-    """``index`` and what follows it: what the index then holds, and what was done."""
+    """``index`` and what follows it: what the index then holds."""
 
     index: str
     samples: int
     kept: int
     settings: dict[str, Any]
-    added: NotRequired[int]
-    added_kept: NotRequired[int]
-    removed: NotRequired[int]
-    readmitted: NotRequired[int]
-    covered: NotRequired[int]
-    kept_list: NotRequired[str | None]
+
+
+class IndexAddDocument(IndexDocument):
+    """``index add``."""
+
+    added: int
+    added_kept: int
+
+
+class IndexRemoveDocument(IndexDocument):
+    """``index remove``."""
+
+    removed: int
+    readmitted: int
+    covered: int
+
+
+class IndexShowDocument(IndexDocument):
+    """``index show``."""
+
+    kept_list: str | None

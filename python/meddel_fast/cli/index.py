@@ -8,7 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from meddel_fast.cli.console import guarded, load_embeddings, say, show_work
-from meddel_fast.cli.documents import IndexDocument
+from meddel_fast.cli.documents import (
+    IndexAddDocument,
+    IndexDocument,
+    IndexRemoveDocument,
+    IndexShowDocument,
+)
 from meddel_fast.cli.groups import Commands
 from meddel_fast.common.errors import ConfigError
 
@@ -54,7 +59,7 @@ def add(
     manifest: ManifestOption = None,
     ids: NamesOption = None,
     threads: ThreadsOption = None,
-) -> IndexDocument:
+) -> IndexAddDocument:
     """Add samples; those that an earlier kept one covers are not kept."""
     from meddel_fast.index import SelectionIndex
 
@@ -63,7 +68,11 @@ def add(
         "index", "samples", lambda p: index.add(x, names, threads=threads, progress=p)
     )
     say(f"{path}: {added.kept} of {len(added.keep)} new samples kept, {_counts(index)}")
-    return _document(path, index) | {"added": len(added.keep), "added_kept": int(added.kept)}
+    return {
+        **_document(path, index),
+        "added": len(added.keep),
+        "added_kept": int(added.kept),
+    }
 
 
 @app.command()
@@ -74,7 +83,7 @@ def remove(
     manifest: ManifestOption = None,
     ids: NamesOption = None,
     threads: ThreadsOption = None,
-) -> IndexDocument:
+) -> IndexRemoveDocument:
     """Remove samples; what only they had covered is kept again."""
     from meddel_fast.index import SelectionIndex
 
@@ -86,7 +95,8 @@ def remove(
         f"{path}: {found.removed} removed, {len(found.readmitted)} kept again, "
         f"{len(found.covered)} no longer kept, {_counts(index)}"
     )
-    return _document(path, index) | {
+    return {
+        **_document(path, index),
         "removed": int(found.removed),
         "readmitted": len(found.readmitted),
         "covered": len(found.covered),
@@ -124,7 +134,7 @@ def verify(path: IndexArgument, threads: ThreadsOption = None) -> IndexDocument:
 def show(
     path: IndexArgument,
     kept: Annotated[Path | None, typer.Option(help="List the kept samples here.")] = None,
-) -> IndexDocument:
+) -> IndexShowDocument:
     """Tell what an index holds."""
     from meddel_fast.common.outputs import NAMES, check_output, output_path
     from meddel_fast.index import SelectionIndex
@@ -137,7 +147,7 @@ def show(
     if kept is not None:
         with output_path(kept, NAMES) as target:
             target.write_text("".join(f"{name}\n" for name in index.kept), "utf-8", newline="")
-    return _document(path, index) | {"kept_list": None if kept is None else str(kept)}
+    return {**_document(path, index), "kept_list": None if kept is None else str(kept)}
 
 
 def _names(manifest: Path | None, ids: Path | None) -> list[str]:

@@ -48,5 +48,5 @@ def _refuse(error: Exception, step: str, as_json: bool) -> NoReturn:
     if as_json:
         told = {"kind": type(error).__name__, "message": str(error), "next": step, "status": 1}
         sys.exit(json.dumps({"format": _FORMAT, "error": told}))
-    told = "" if str(error).endswith(step) else f"\n  next: {step}"
-    sys.exit(f"meddel-fast: error: {error}{told}")
+    more = "" if str(error).endswith(step) else f"\n  next: {step}"
+    sys.exit(f"meddel-fast: error: {error}{more}")
