@@ -29,7 +29,7 @@ for line in "$@"; do
   if [[ $line == *" " ]]; then COMP_WORDS+=(""); fi
   COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
   COMPREPLY=()
-  _meddel_fast_completion
+  _meddel_fast_completion meddel-fast
   echo "$line: ${COMPREPLY[*]}"
 done
 """
@@ -52,8 +52,8 @@ def test_bash_completes_commands_options_and_methods(tmp_path: Path) -> None:
         "meddel-fast select --method k", "meddel-fast data build --reader p",
     ]  # fmt: skip
     done = subprocess.run(
-        ["bash", "-c", BASH, "bash", *lines], cwd=tmp_path, check=False, timeout=200,
-        env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}, capture_output=True, text=True,
+        ["bash", "-c", BASH, "bash", *lines], cwd=tmp_path, capture_output=True, text=True,
+        env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}, check=False, timeout=200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()
