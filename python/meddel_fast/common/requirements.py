@@ -7,8 +7,6 @@ numbers.
 
 from __future__ import annotations
 
-import os
-import platform
 import re
 import sys
 from collections.abc import Callable
@@ -26,6 +24,8 @@ _HOLDS: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
     "<": lambda have, want: have < want,
     "==": lambda have, want: have == want,
 }
+
+_SYSTEMS = {"linux": "Linux", "darwin": "Darwin", "win32": "Windows"}
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,9 @@ def _parsed(line: str) -> Requirement | None:
 def _here(variable: str, sign: str, value: str) -> bool:
     """Tell whether a condition holds on this system."""
     ours = {
-        "platform_system": platform.system(),
-        "platform_machine": platform.machine(),
+        "platform_system": _SYSTEMS.get(sys.platform, sys.platform),
         "sys_platform": sys.platform,
-        "os_name": os.name,
         "python_version": "{}.{}".format(*sys.version_info),
-        "implementation_name": sys.implementation.name,
     }[variable]
     if variable == "python_version":
         return _HOLDS[sign](*_padded(_numbers(ours), _numbers(value)))
