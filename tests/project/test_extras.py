@@ -146,7 +146,7 @@ for name in {names!r}:
         ("from meddel_fast.benchmark.run import run; run(None)", "pydantic", "benchmark"),
         ("import meddel_fast.cli", "typer", "benchmark"),
         ("import meddel_fast.images.scan.folder", "PIL", "benchmark"),
-        ("import meddel_fast.training.pretrain", "torch", "benchmark"),
+        ("import meddel_fast.training.pretrain", "pyarrow", "benchmark"),
         ("import meddel_fast.kernels.rows", "torch", "gpu"),
         ("import meddel_fast.compat.sklearn", "sklearn", "compat"),
         ("import meddel_fast.compat.anomalib", "torch", "compat"),

@@ -82,7 +82,7 @@ def audit(
     if out is not None:
         write_json(out, told)
         say(out)
-    document: AuditDocument = told | {"out": None if out is None else str(out)}
+    document: AuditDocument = told | {"out": out}
     return document
 
 

@@ -273,10 +273,10 @@ def say(text: object = "", *, end: str = "\n") -> None:
         print(text, end=end)
 
 
-def say_place(path: Path) -> str:
-    """Print where a result lies, and return it as text."""
+def say_place(path: Path) -> Path:
+    """Print where a result lies, and return it."""
     say(path)
-    return str(path)
+    return path
 
 
 def say_result(path: Path, text: str) -> None:

@@ -240,7 +240,7 @@ def _tell(manifest: Manifest, path: Path) -> ManifestDocument:
     else:
         say(text)
     return {
-        "manifest": str(path),
+        "manifest": path,
         "images": len(manifest),
         "splits": dict(sorted(Counter(manifest.column("split")).items())),
         "notes": list(manifest.notes),
@@ -311,7 +311,7 @@ def make(
     manifest.save(target)
     say_result(target, summary(manifest))
     splits = dict(sorted(Counter(manifest.column("split")).items()))
-    return {"manifest": str(target), "images": len(manifest), "splits": splits}
+    return {"manifest": target, "images": len(manifest), "splits": splits}
 
 
 data.command("list")(guarded(list_))

@@ -76,8 +76,8 @@ def quality(
         say_result(flawed, f"{int((reasons != '').sum())} of {len(reasons)} images break a limit")
     counts = _broken(reasons)
     return {
-        "out": None if out is None else str(out),
-        "flawed": None if flawed is None else str(flawed),
+        "out": out,
+        "flawed": flawed,
         "images": len(reasons),
         "columns": _quantiles(found.manifest),
         "limits": {

@@ -99,16 +99,15 @@ def dedup(
     swept = [] if sweep is None else _tell_sweep(found, _thresholds(sweep), table)
     if asked is not None:
         threshold = found.threshold_for(asked)
-    files = [None if path is None else str(path) for path in (out, table, sheet)]
     document: DedupDocument = {
         "n": found.n,
         "rule": found.rule,
         "threshold": threshold,
         "kept": None if threshold is None else int(found.counts([threshold])[0]),
         "sweep": swept,
-        "out": files[0],
-        "table": files[1],
-        "sheet": files[2],
+        "out": out,
+        "table": table,
+        "sheet": sheet,
     }
     if threshold is None:
         return document

@@ -2,11 +2,12 @@
 
 A key that only some ways of calling a command have is marked so. Every document has two more:
 ``format`` (1; it changes when a key goes or changes its meaning, not when one comes) and
-``command``. Numbers that are none (NaN, infinity) are null.
+``command``. Numbers that are none (NaN, infinity) are null, paths are texts.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from typing_extensions import NotRequired, TypedDict
@@ -15,7 +16,7 @@ from typing_extensions import NotRequired, TypedDict
 class StageDocument(TypedDict):
     """Of a command that brought the stages of a run up to date, with ``--config``."""
 
-    out: NotRequired[str | None]
+    out: NotRequired[Path | None]
     """Where the result lies; null where none was written."""
 
 
@@ -34,10 +35,10 @@ class TablesDocument(TypedDict):
 class RunDocument(TablesDocument):
     """``run``."""
 
-    run: NotRequired[str]
+    run: NotRequired[Path]
     splits: NotRequired[dict[str, list[str]]]
     leakage: NotRequired[list[dict[str, Any]]]
-    report: NotRequired[str]
+    report: NotRequired[Path]
     stages: NotRequired[list[str]]
     expected: NotRequired[list[str]]
     not_there_yet: NotRequired[list[str]]
@@ -61,7 +62,7 @@ class LeakageDocument(StageDocument):
 class KeptDocument(TypedDict):
     """A selection: how many of how many, and what became of the samples."""
 
-    out: str
+    out: Path
     method: str
     n: int
     kept: int
@@ -106,8 +107,8 @@ class DedupDocument(StageDocument):
     threshold: float | None
     kept: int | None
     sweep: list[SweepDocument]
-    table: str | None
-    sheet: str | None
+    table: Path | None
+    sheet: Path | None
 
 
 class AuditDocument(StageDocument):
@@ -151,14 +152,14 @@ class EvaluateDocument(StageDocument):
     """``evaluate``."""
 
     result: NotRequired[dict[str, Any]]
-    predictions: NotRequired[str | None]
+    predictions: NotRequired[Path | None]
 
 
 class ScoreDocument(TablesDocument):
     """``score``: the tables of a run, or own results with NormDEL."""
 
-    out: NotRequired[str | None]
-    run: NotRequired[str]
+    out: NotRequired[Path | None]
+    run: NotRequired[Path]
     results: NotRequired[list[dict[str, float]]]
     result: NotRequired[dict[str, Any]]
     notes: NotRequired[list[str]]
@@ -257,7 +258,7 @@ class DataCheckDocument(TypedDict):
 class ManifestDocument(StageDocument):
     """``data build`` and ``data show``."""
 
-    manifest: NotRequired[str]
+    manifest: NotRequired[Path]
     images: NotRequired[int]
     splits: NotRequired[dict[str, int]]
     notes: NotRequired[list[str]]
@@ -274,13 +275,13 @@ class QualityDocument(StageDocument):
     limits: dict[str, dict[str, Any]]
     broken: int
     unread: dict[str, str]
-    flawed: str | None
+    flawed: Path | None
 
 
 class MakeDocument(TypedDict):
     """``data make``."""
 
-    manifest: str
+    manifest: Path
     images: int
     splits: dict[str, int]
 
@@ -288,7 +289,7 @@ class MakeDocument(TypedDict):
 class IndexDocument(TypedDict):
     """``index`` and what follows it: what the index then holds."""
 
-    index: str
+    index: Path
     samples: int
     kept: int
     settings: dict[str, Any]
@@ -312,4 +313,4 @@ class IndexRemoveDocument(IndexDocument):
 class IndexShowDocument(IndexDocument):
     """``index show``."""
 
-    kept_list: str | None
+    kept_list: Path | None

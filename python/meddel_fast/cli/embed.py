@@ -62,4 +62,4 @@ def embed(
 
     n, d = show_work("embed", "images", work).index["shape"]
     say(f"{target}: {n} embeddings of {d} numbers")
-    return {"out": str(target), "embeddings": n, "features": d}
+    return {"out": target, "embeddings": n, "features": d}

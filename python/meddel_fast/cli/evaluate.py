@@ -101,8 +101,7 @@ def evaluate(
 def _document(
     result: dict[str, Any], out: Path | None, predictions: Path | None
 ) -> EvaluateDocument:
-    files = [None if path is None else str(path) for path in (out, predictions)]
-    return {"result": result, "out": files[0], "predictions": files[1]}
+    return {"result": result, "out": out, "predictions": predictions}
 
 
 def _check_apart(train: Any, test: Any) -> None:

@@ -56,7 +56,7 @@ def hierarchy(
 
     tree = show_work("hierarchy", "", work)
     say_result(out, f"{tree.n} samples in {' / '.join(map(str, tree.levels))} clusters")
-    return {"out": str(out), "n": tree.n, "levels": list(tree.levels)}
+    return {"out": out, "n": tree.n, "levels": list(tree.levels)}
 
 
 def _count(text: str) -> int:

@@ -147,7 +147,7 @@ def show(
     if kept is not None:
         with output_path(kept, NAMES) as target:
             target.write_text("".join(f"{name}\n" for name in index.kept), "utf-8", newline="")
-    return {**_document(path, index), "kept_list": None if kept is None else str(kept)}
+    return {**_document(path, index), "kept_list": kept}
 
 
 def _names(manifest: Path | None, ids: Path | None) -> list[str]:
@@ -162,7 +162,7 @@ def _names(manifest: Path | None, ids: Path | None) -> list[str]:
 
 def _document(path: Path, index: Any) -> IndexDocument:
     return {
-        "index": str(path),
+        "index": path,
         "samples": len(index),
         "kept": len(index.kept),
         "settings": dict(index.settings),

@@ -53,7 +53,7 @@ def leaderboard(
         write_text(out / "leaderboard.html", leaderboard_page.page(found, entries, notes, alpha))
         say(f"Written: {out / 'leaderboard.html'}, .csv, .parquet")
     boards = [asdict(one) for one in found]
-    return {"boards": boards, "notes": notes, "out": None if out is None else str(out)}
+    return {"boards": boards, "notes": notes, "out": out}
 
 
 def _score_again(run: Path, progress: Progress) -> None:

@@ -81,7 +81,7 @@ def probe(
         tasks = read_json(run / "run.json")["config"]["probe"]["tasks"]
         found = join([read_json(run / "probe" / f"{task}.json") for task in tasks])
         say(as_text(found))
-        return {"tables": found, "out": str(run / "probe")}
+        return {"tables": found, "out": run / "probe"}
     from meddel_fast.benchmark.probe.choose import Chooser
     from meddel_fast.benchmark.probe.probe import probe_classes
     from meddel_fast.benchmark.probe_settings import ProbeConfig
@@ -124,7 +124,7 @@ def probe(
         write_tables(out, found)
     say(as_text(found))
     say(_told(found["data"][0]))
-    return {"tables": found, "out": None if out is None else str(out)}
+    return {"tables": found, "out": out}
 
 
 def _settings(texts: list[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:

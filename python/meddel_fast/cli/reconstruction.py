@@ -38,7 +38,7 @@ def errors(
         np.save(file, found.image)
     mean = float(found.image.mean())
     say_result(target, f"{len(found.image)} errors, mean {mean:.4f}")
-    return {"out": str(target), "errors": len(found.image), "mean": mean}
+    return {"out": target, "errors": len(found.image), "mean": mean}
 
 
 def tile(
@@ -65,7 +65,7 @@ def tile(
     made = write_hard_images(rows, found.patch, images, target, image_size=size)
     where, patches = target / "manifest.parquet", int(found.patch[0].size)
     say(f"{where}: {len(made)} images of {patches} patches")
-    return {"out": str(where), "images": len(made), "patches": patches}
+    return {"out": where, "images": len(made), "patches": patches}
 
 
 def _measured(rows: Any, model: Path, batch_size: int, seed: int, device: str) -> Any:

@@ -66,7 +66,7 @@ def run(
     leaks = tell_run(where)
     report = where / "report" / "report.html"
     say(f"\nReport: {report}")
-    own = {"run": str(where), "splits": splits, "leakage": leaks, "report": str(report)}
+    own = {"run": where, "splits": splits, "leakage": leaks, "report": report}
     document: RunDocument = tables | own
     return document
 

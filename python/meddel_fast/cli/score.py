@@ -88,7 +88,7 @@ def score(
             return _of_run(path, metric)
         refuse_beside("--out, whose table has all scores", "results", "out")
         write_table(path, out)
-        return {"run": str(path), "out": str(out)}
+        return {"run": path, "out": out}
     refuse_beside("a CSV file", "results", "alpha", "out")
     from meddel_fast.benchmark.scores.score import score_csv
     from meddel_fast.common.outputs import check_output, csv_table, output_path
@@ -103,11 +103,11 @@ def score(
         with output_path(out, kind) as target:
             target.write_text(text, "utf-8", newline="")
     rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(text.splitlines())]
-    return {"results": rows, "out": None if out is None else str(out)}
+    return {"results": rows, "out": out}
 
 
 def _of_run(run: Path, metric: str) -> ScoreDocument:
-    tables: Any = print_table(run, metric) | {"run": str(run)}
+    tables: Any = print_table(run, metric) | {"run": run}
     document: ScoreDocument = tables
     return document
 

@@ -103,7 +103,7 @@ def score_given(predictions: Path, alpha: float, options: dict[str, Any]) -> Sco
         say(line)
     say()
     told = [*scored.notes, *notes]
-    return {"run": str(options["run"]), "result": dict(scored.result), "notes": told}
+    return {"run": Path(options["run"]), "result": dict(scored.result), "notes": told}
 
 
 def _scores(result: dict[str, Any]) -> list[str]:

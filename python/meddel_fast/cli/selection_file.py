@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def about(selection: Selection, path: Path) -> KeptDocument:
     """Return what there is to tell of a selection, and where it lies."""
     return {
-        "out": str(path),
+        "out": path,
         "method": selection.method,
         "n": selection.n,
         "kept": len(selection),
