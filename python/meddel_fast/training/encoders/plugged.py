@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from meddel_fast.common.close_names import did_you_mean
 from meddel_fast.common.extras import needs
 from meddel_fast.common.files import StrPath
 from meddel_fast.common.hashes import sha256_json
-from meddel_fast.common.plugins import Plugin, find_plugin
+from meddel_fast.common.plugins import Plugin, find_plugin, plugins
 from meddel_fast.training.device import Compute
 from meddel_fast.training.encoders.vit import Encoder, Tokens, fingerprint, load_encoder
 
@@ -113,7 +114,13 @@ def load_embedder(
     text = str(name)
     plugin = find_plugin("encoder", name) if isinstance(name, str) and "/" not in name else None
     if plugin is None:
-        return load_encoder(name, compute, image_size=image_size, offline=offline)
+        try:
+            return load_encoder(name, compute, image_size=image_size, offline=offline)
+        except FileNotFoundError as error:
+            near = did_you_mean(text, [one.name for one in plugins("encoder")])
+            if not near:
+                raise
+            raise FileNotFoundError(f"{error}{near}") from error
     if Path(text).exists():
         raise ValueError(
             f"encoder: {text!r} is a folder here, and {plugin}: write ./{text} for the folder"
