@@ -80,7 +80,7 @@ def test_a_feature_that_is_named_must_be_there(bare: Path) -> None:
     assert done.returncode == 1
     assert json.loads(done.stdout)["wrong"] == ["av>=16 is missing"]
     done = run(bare, "doctor", "vidoe", "--json")
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert json.loads(done.stderr)["error"]["message"].endswith("did you mean 'video'?")
 
 

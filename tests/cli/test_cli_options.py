@@ -168,7 +168,7 @@ def test_version_and_info_need_numpy_alone() -> None:
         (["info", "--json"], 0),
         (["-q", "doctor"], 0),
         (["doctor", "--json"], 0),
-        (["doctor", "vidoe"], 1),
+        (["doctor", "vidoe"], 2),
         (["select"], 1),
         ([], 1),
     ):

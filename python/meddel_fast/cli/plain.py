@@ -32,10 +32,11 @@ def answer(arguments: Sequence[str], lacking: ImportError) -> NoReturn:
         try:
             found = doctor.examined(tuple(words[1:]))
         except ValueError as error:
-            _refuse(error, "name one of these, or none", as_json)
+            print(_error(error, "name one of these, or none", 2, as_json), file=sys.stderr)
+            raise SystemExit(2) from None
         _print("doctor", found, doctor.lines(found), as_json)
         raise SystemExit(0 if found["healthy"] else 1)
-    _refuse(lacking, str(lacking).partition(": ")[2], as_json)
+    sys.exit(_error(lacking, str(lacking).partition(": ")[2], 1, as_json))
 
 
 def _print(command: str, document: dict[str, Any], lines: list[str], as_json: bool) -> None:
@@ -43,10 +44,10 @@ def _print(command: str, document: dict[str, Any], lines: list[str], as_json: bo
     print(json.dumps(told, indent=2) if as_json else "\n".join(lines))
 
 
-def _refuse(error: Exception, step: str, as_json: bool) -> NoReturn:
-    """End with what is wrong, and what to do next."""
+def _error(error: Exception, step: str, status: int, as_json: bool) -> str:
+    """Say what is wrong, and what to do next where that is not said yet."""
     if as_json:
-        told = {"kind": type(error).__name__, "message": str(error), "next": step, "status": 1}
-        sys.exit(json.dumps({"format": _FORMAT, "error": told}))
+        told = {"kind": type(error).__name__, "message": str(error), "next": step, "status": status}
+        return json.dumps({"format": _FORMAT, "error": told})
     more = "" if str(error).endswith(step) else f"\n  next: {step}"
-    sys.exit(f"meddel-fast: error: {error}{more}")
+    return f"meddel-fast: error: {error}{more}"
