@@ -111,6 +111,8 @@ def test_an_error_says_what_to_do(cli: CliRunner, folder: Path, line: str) -> No
          "wait until that process ends, or end it, then the same again"),
         (PluginError("the selector 'x' of p 1 cannot be loaded"),
          "mend or remove that package; meddel-fast doctor shows all plug-ins"),
+        (ValueError("out is not empty and holds no run"),
+         "name a place that is free, or move away what is there"),
         (ValueError("anything"), "meddel-fast data build --help explains what it takes"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",

@@ -111,7 +111,7 @@ def next_step(error: BaseException, command: str, given: Iterable[object] = ()) 
         return "wait until that process ends, or end it, then the same again"
     if isinstance(error, PermissionError):
         return f"ls -ld {_where(error, text)} shows who may; name a place of your own"
-    if isinstance(error, FileExistsError | IsADirectoryError):
+    if isinstance(error, FileExistsError | IsADirectoryError) or "is not empty" in text:
         return "name a place that is free, or move away what is there"
     if isinstance(error, FileNotFoundError | NotADirectoryError) or _ABSENT.search(text):
         return _near(error, text, given) or f"look for a mistyped path; {usage} explains it"
