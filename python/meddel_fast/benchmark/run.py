@@ -19,7 +19,7 @@ from meddel_fast.common.atomic import remove_leftovers, write_json
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.extras import needs
 from meddel_fast.common.lock import lock
-from meddel_fast.selectors import DRAW_NOTHING, METHODS
+from meddel_fast.selectors import DRAW_NOTHING, find_selector
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -98,7 +98,7 @@ def _selectors(config: RunConfig) -> dict[str, dict[str, Any]]:
     across = config.generalisation.selectors if config.generalisation else ()
     every = {}
     for name in dict.fromkeys((*config.selectors, *across)):
-        options = METHODS[name].settled(config.selector_options.get(name, {}))
+        options = find_selector(name).method.settled(config.selector_options.get(name, {}))
         first = config.selector_options.get(name, {}).get("seed", config.seed)
         del options["seed"]
         repeats = 0 if name in DRAW_NOTHING else config.repeats

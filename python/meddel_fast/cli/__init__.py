@@ -1,10 +1,11 @@
 """The command line, ``meddel-fast``: a module a command, put together here.
 
-Every command but ``run`` and ``info`` works in two ways: on files given as arguments, or, with
-``--config``, on a run, whose stages it brings up to date as far as its own.
+Every command but ``run``, ``info`` and ``doctor`` works in two ways: on files given as arguments,
+or, with ``--config``, on a run, whose stages it brings up to date as far as its own.
 
-==============================  ====================================================================
+==============================  ==================================================================
 ``run``                         ``run``, and ``info``: what this machine is
+``doctor``                      ``doctor``: what is missing for which feature
 ``data``                        ``data``: the registry, what of it is there, manifests, made frames
 ``data_quality``                ``data quality``: images measured by their pixels
 ``curate``                      ``curate``: all of it, from images to the list of what is kept
@@ -24,9 +25,12 @@ Every command but ``run`` and ``info`` works in two ways: on files given as argu
 ``leaderboard``                 ``leaderboard``
 ``index``                       ``index``: a deduplication index on disk
 ``options``                     what the commands share: options, and the two ways of working
-``console``                     errors in one line, Ctrl-C, progress
-``plain``                       what is answered with numpy alone: ``--version``, ``info``
-==============================  ====================================================================
+``console``                     what every command has: a document, errors told, Ctrl-C, progress
+``documents``                   what each command prints with ``--json``
+``errors``                      what went wrong, and what to do next
+``context``, ``groups``         the command that runs; mistyped commands and options
+``plain``                       answered with numpy alone: ``--version``, ``info``, ``doctor``
+==============================  ==================================================================
 """
 
 from __future__ import annotations
@@ -46,13 +50,23 @@ except ImportError as error:
     answer(sys.argv[1:], error)
 
 from meddel_fast.cli.audit import audit
-from meddel_fast.cli.console import guarded, set_volume, show_tracebacks, warn_in_one_line
+from meddel_fast.cli.console import (
+    JsonOption,
+    QuietOption,
+    VerboseOption,
+    guarded,
+    set_volume,
+    show_tracebacks,
+    warn_in_one_line,
+)
 from meddel_fast.cli.curate import curate
 from meddel_fast.cli.data import data
 from meddel_fast.cli.dedup import dedup
+from meddel_fast.cli.doctor import doctor
 from meddel_fast.cli.embed import embed
 from meddel_fast.cli.evaluate import evaluate
 from meddel_fast.cli.export import export
+from meddel_fast.cli.groups import Commands, helped_by
 from meddel_fast.cli.hierarchy import hierarchy
 from meddel_fast.cli.index import app as index
 from meddel_fast.cli.leaderboard import leaderboard
@@ -64,10 +78,11 @@ from meddel_fast.cli.run import info, run
 from meddel_fast.cli.score import report, score
 from meddel_fast.cli.select import select
 from meddel_fast.cli.verify import verify
+from meddel_fast.common.errors import ConfigError
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -91,8 +106,10 @@ for command in (
     verify,
     leaderboard,
     info,
+    doctor,
 ):
-    app.command()(guarded(command))
+    kind = {select: "selector", embed: "encoder"}.get(command)
+    app.command(cls=helped_by(kind) if kind else None)(guarded(command))
 app.add_typer(data, name="data")
 app.add_typer(index, name="index")
 
@@ -113,20 +130,15 @@ def options(
     traceback: Annotated[
         bool, typer.Option("--traceback", help="Show where an error came from.")
     ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Show results and errors, no progress.")
-    ] = False,
-    verbose: Annotated[
-        bool,
-        typer.Option(
-            "--verbose", "-v", help="Tell each stage in a line, and where an error came from."
-        ),
-    ] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Choose the data a foundation model is pre-trained on, and measure what it is worth."""
-    if quiet and verbose:
-        raise typer.BadParameter("--quiet and --verbose exclude each other")
-    set_volume(quiet=quiet, verbose=verbose)
+    try:
+        set_volume(quiet=quiet, verbose=verbose, as_json=as_json)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
     show_tracebacks(traceback or verbose)
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from meddel_fast.cli.console import load_embeddings, show_work
+from meddel_fast.cli.console import load_embeddings, say, show_work
+from meddel_fast.cli.documents import AuditDocument
 from meddel_fast.cli.options import OutOption
 from meddel_fast.common.errors import ConfigError
 
@@ -45,7 +46,7 @@ def audit(
     seed: Annotated[int, typer.Option(help="Of the deal into parts.")] = 0,
     threads: Annotated[int | None, typer.Option(help="Threads; all by default.")] = None,
     out: OutOption = None,
-) -> None:
+) -> AuditDocument:
     """Tell what a selection kept of each site, scanner, patient, class: its shares and gaps."""
     from meddel_fast.benchmark.probe.labels import read_column
     from meddel_fast.benchmark.subgroups import FILE, as_json, audit_subgroups
@@ -57,8 +58,8 @@ def audit(
         check_output(out, FILE, [selection, embeddings, manifest])
     chosen = Selection.load(selection)
     rows = _manifest(manifest, selection, chosen.n)
-    told = dict(_column(text, rows, chosen.n) for text in column or ())
-    if len(told) < len(column or ()) or not told:
+    values = dict(_column(text, rows, chosen.n) for text in column or ())
+    if len(values) < len(column or ()) or not values:
         raise ConfigError("--column NAME or NAME=FILE is needed, each name once")
     if groups is not None:
         together: list[Any] | None = read_column(groups, chosen.n)
@@ -70,16 +71,19 @@ def audit(
 
     def work(progress: Any) -> list[Column]:
         return audit_subgroups(
-            chosen, x, told, groups=together, neighbours=neighbours, seed=seed, centre=centre,
+            chosen, x, values, groups=together, neighbours=neighbours, seed=seed, centre=centre,
             threads=threads, progress=progress,
         )  # fmt: skip
 
     found = show_work("audit", "", work)
     for line in _lines(chosen, found):
-        typer.echo(line)
+        say(line)
+    told: Any = as_json(chosen, found)
     if out is not None:
-        write_json(out, as_json(chosen, found))
-        typer.echo(out)
+        write_json(out, told)
+        say(out)
+    document: AuditDocument = told | {"out": out}
+    return document
 
 
 def _manifest(path: Path | None, selection: Path, samples: int) -> Manifest | None:

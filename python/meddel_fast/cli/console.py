@@ -1,10 +1,12 @@
-"""The command line on a terminal: errors in one line, a quick Ctrl-C, progress of one stage."""
+"""The command line on a terminal: one document, errors in a line, a quick Ctrl-C, progress."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
+import inspect
+import json
+import math
 import os
 import shlex
 import signal
@@ -12,10 +14,15 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Annotated, Any, Generic, ParamSpec, TypeVar, get_type_hints
 
+import typer
+
+from meddel_fast.cli.context import EVERYWHERE, command_name, context
+from meddel_fast.cli.errors import FORMAT, explain, next_step, printable, tell_error
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.extras import needs
 from meddel_fast.common.files import Progress, is_stream
@@ -30,45 +37,119 @@ from meddel_fast.common.places import (
     state,
     suffix_of,
 )
-from meddel_fast.common.shortage import OUT_OF_MEMORY, shortage
-from meddel_fast.common.urls import scrubbed, unfolded
+from meddel_fast.common.shortage import OUT_OF_MEMORY
+from meddel_fast.common.urls import scrubbed
 
 P = ParamSpec("P")
+D = TypeVar("D", bound=Mapping[str, Any], covariant=True)
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document instead, on stdout.")
+]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Show results and errors, no progress.")
+]
+VerboseOption = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", "-v", help="Tell each stage in a line, and where an error came from."
+    ),
+]
 
 INTERRUPTED, UNREAD, USER_ERROR = 130, 141, 2
 _PATIENCE = 0.6  # seconds for a tidy end after Ctrl-C; then the process ends anyway
 _USERS = (ArithmeticError, ImportError, OSError, RuntimeError, TypeError, ValueError)
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
-def guarded(command: Callable[P, None]) -> Callable[P, None]:
-    """Make `command` end in one line instead of a traceback on what a user can put right.
+@dataclass(frozen=True)
+class Ended(Generic[D]):
+    """The document of a command that ends with a status of its own."""
 
-    Exit status 2 for errors of the user and the machine (settings, files, disk, memory, missing
+    document: D
+    status: int
+
+
+def guarded(command: Callable[P, D | Ended[D]]) -> Callable[..., None]:
+    """Make a command of a function that prints for people, by :func:`say`, and returns a document.
+
+    The command has the options ``--json``, ``--quiet`` and ``--verbose`` beside its own. With
+    ``--json`` the document is all that goes to stdout; what libraries print there goes to stderr.
+
+    It ends in two lines, or in JSON, instead of a traceback on what a user can put right. Exit
+    status 2 for errors of the user and the machine (settings, files, disk, memory, missing
     packages), 130 for Ctrl-C, 141 when nobody reads the output any more. ``meddel-fast --traceback
     ...`` shows where an error came from.
     """
+    hints = get_type_hints(command, include_extras=True)
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
+        how = [bool(kwargs.pop(name, False)) for name in EVERYWHERE]
         _end_soon_after_interrupt()
         try:
-            command(*args, **kwargs)
+            _set_more(*how)
+            as_json = _asked["json"]
+            _check_alone(kwargs.values(), as_json)
+            with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+                found = command(*args, **kwargs)
+            ended = found if isinstance(found, Ended) else Ended(found, 0)
+            if as_json and _is_first():
+                print(json.dumps(_document(ended.document), indent=2))
             _flush()
         except BrokenPipeError as error:
             if error.filename is not None:
-                _fail(explain(error))
+                _fail(explain(error), error)
             _end_unread()
         except KeyboardInterrupt:
             say_interrupted()
             _flush()
             os._exit(INTERRUPTED)  # the interpreter's own end takes a second with torch loaded
         except _USERS as error:
-            _fail(explain(error))
-        except MemoryError:
-            _fail(OUT_OF_MEMORY)
+            _fail(explain(error), error)
+        except MemoryError as error:
+            _fail(OUT_OF_MEMORY, error)
+        if ended.status:
+            raise SystemExit(ended.status)
 
+    function: Any = wrapper
+    own = inspect.signature(command).parameters.values()
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=option)
+        for name, option in zip(EVERYWHERE, (JsonOption, QuietOption, VerboseOption), strict=True)
+    ]
+    function.document = hints.pop("return")
+    plain = [parameter.replace(annotation=hints[parameter.name]) for parameter in own]
+    function.__signature__ = inspect.Signature([*plain, *added], return_annotation=None)
+    function.__annotations__ = hints | {p.name: p.annotation for p in added} | {"return": None}
     return wrapper
+
+
+def _document(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Put a command's document together: its format, the command's name, what it tells."""
+    return {"format": FORMAT, "command": command_name(), **_plain(told)}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: paths as text, numpy's numbers as Python's, NaN as null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if hasattr(value, "tolist"):  # numpy's arrays and numbers
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return shown(value) if isinstance(value, os.PathLike) else value
+
+
+def _check_alone(given: Iterable[Any], as_json: bool) -> None:
+    """Refuse a result that would be written between the lines of a document."""
+    for value in given if as_json else ():
+        if isinstance(value, Path) and str(value) in _STDOUT:
+            raise ConfigError(
+                f"--json prints to the standard output, as {value} would: name a file"
+            )
 
 
 def _flush() -> None:
@@ -80,33 +161,6 @@ def _end_unread() -> None:
     """End as other programs do when what reads their output, ``head`` say, has seen enough."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at exit
     raise SystemExit(UNREAD) from None
-
-
-def explain(error: Exception) -> str:
-    """Say in one line what went wrong; nothing in it, a file's name say, steers the terminal.
-
-    URLs that went through ``pathlib`` are spelled as they were given, without what signs them.
-    """
-    return printable(scrubbed(unfolded(_told(error))))
-
-
-def printable(text: str) -> str:
-    """Escape what would steer a terminal."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def _told(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    full = isinstance(error, OSError) and error.errno in _FULL
-    if full or "No space left on device" in text or "PytorchStreamWriter failed" in text:
-        return f"cannot write, the disk is full: {text}. Free some space and run the same again"
-    lacking = shortage(error)
-    if lacking is not None:
-        return lacking
-    if isinstance(error, OSError) and error.strerror:
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}"
-    return text
 
 
 def warn_in_one_line() -> None:
@@ -128,12 +182,29 @@ def warn_in_one_line() -> None:
 
 
 _tracebacks = threading.Event()
-_volume = {"quiet": False, "verbose": False}
+_asked = {"json": False, "quiet": False, "verbose": False}
 
 
-def set_volume(*, quiet: bool, verbose: bool) -> None:
-    """From now on show no progress (quiet), or plain lines also on a terminal (verbose)."""
-    _volume.update(quiet=quiet, verbose=verbose)
+def set_volume(*, quiet: bool, verbose: bool, as_json: bool) -> None:
+    """From now on show no progress (quiet), plain lines also on a terminal (verbose), or JSON.
+
+    Raises
+    ------
+    ConfigError
+        Both were asked for.
+    """
+    if quiet and verbose:
+        raise ConfigError("--quiet and --verbose exclude each other: leave one out")
+    _asked.update(quiet=quiet, verbose=verbose, json=as_json)
+
+
+def _set_more(as_json: bool, quiet: bool, verbose: bool) -> None:
+    """Set what stands after the command, beside what stands before it."""
+    _asked["json"] |= as_json  # first: it says how the others are refused
+    quiet, verbose = _asked["quiet"] or quiet, _asked["verbose"] or verbose
+    set_volume(quiet=quiet, verbose=verbose, as_json=_asked["json"])
+    if verbose:
+        show_tracebacks()
 
 
 def progress_console() -> Any:
@@ -141,8 +212,8 @@ def progress_console() -> Any:
     with needs("benchmark"):
         from rich.console import Console
 
-    plain = False if _volume["verbose"] else None
-    return Console(stderr=True, quiet=_volume["quiet"], force_terminal=plain)
+    plain = False if _asked["verbose"] else None
+    return Console(stderr=True, quiet=_asked["quiet"], force_terminal=plain)
 
 
 def show_tracebacks(show: bool = True) -> None:
@@ -153,10 +224,13 @@ def show_tracebacks(show: bool = True) -> None:
         _tracebacks.clear()
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, error: BaseException) -> None:
     if _tracebacks.is_set():
         raise  # what is being handled
-    print(f"meddel-fast: error: {message}", file=sys.stderr)
+    running = context()
+    step = next_step(error, command_name(), running.params.values() if running else ())
+    kind, as_json = type(error).__name__, _asked["json"]
+    tell_error(message, kind, printable(scrubbed(step)), USER_ERROR, as_json=as_json)
     raise SystemExit(USER_ERROR) from None
 
 
@@ -167,6 +241,10 @@ def say_interrupted() -> None:
     """Print, once, how to resume."""
     if _said.acquire(blocking=False):
         again = shlex.join(["meddel-fast", *sys.argv[1:]])
+        if _asked["json"]:
+            told = "stopped; what is done is kept"
+            tell_error(told, "KeyboardInterrupt", again, INTERRUPTED, as_json=True)
+            return
         show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
         sys.stderr.write(f"{show_cursor}Stopped; what is done is kept. To go on: {again}\n")
         sys.stderr.flush()
@@ -201,15 +279,24 @@ def _end_soon_after_interrupt() -> None:
     threading.Thread(target=wait, daemon=True, name="interrupt").start()
 
 
-def say(text: object) -> None:
-    """Print a result; of several processes of torchrun the first alone does."""
-    if _is_first():
-        print(text)
+def say(text: object = "", *, end: str = "\n") -> None:
+    """Print a result for people; of several processes of torchrun the first alone does."""
+    if _is_first() and not _asked["json"]:
+        print(text, end=end)
+
+
+def say_place(path: Path) -> Path:
+    """Print where a result lies, and return it."""
+    say(path)
+    return path
 
 
 def say_result(path: Path, text: str) -> None:
     """Print what a file holds that was written; not into it, should it be the standard output."""
-    print(f"{shown(path)}: {text}", file=sys.stderr if is_stream(path) else sys.stdout)
+    if is_stream(path):
+        print(f"{shown(path)}: {text}", file=sys.stderr)
+    else:
+        say(f"{shown(path)}: {text}")
 
 
 def _is_first() -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from meddel_fast.cli.console import parse_budget, progress_console, say
+from meddel_fast.cli.documents import CurateDocument
 from meddel_fast.cli.options import DeviceOption, SetOption
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.toml import parse_settings
@@ -56,7 +57,7 @@ def curate(
     threads: Annotated[
         int | None, typer.Option(help="Of the local engine; all by default.")
     ] = None,
-) -> None:
+) -> CurateDocument:
     """Choose the images that are worth keeping: read, embed, deduplicate, select, list, report.
 
     Started again it goes on where it was. With other options, what depends on them is done anew.
@@ -95,6 +96,7 @@ def curate(
     for line in _told(done.record):
         say(line)
     say(f"{places.join(out, KEPT_LIST)}: {len(done.ids)} kept")
+    return {"out": places.shown(done.place), "kept": len(done.ids), "record": done.record}
 
 
 def _threshold(text: str) -> float | None:

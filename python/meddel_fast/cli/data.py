@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -10,15 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from meddel_fast.cli.console import guarded, printable, say_result, show_work, summary
+from meddel_fast.cli.console import Ended, guarded, say, say_place, say_result, show_work, summary
+from meddel_fast.cli.context import given
 from meddel_fast.cli.data_quality import quality
+from meddel_fast.cli.documents import (
+    DataCheckDocument,
+    DataListDocument,
+    MakeDocument,
+    ManifestDocument,
+)
+from meddel_fast.cli.errors import printable
+from meddel_fast.cli.groups import Commands, complete, helped_by
 from meddel_fast.cli.options import (
     ConfigOption,
-    JsonOption,
     OutOption,
     RootOption,
     SetOption,
-    given,
     need,
     run_stages,
 )
@@ -29,22 +35,16 @@ from meddel_fast.common.toml import parse_settings
 if TYPE_CHECKING:
     from meddel_fast.images.manifest import Manifest
 
-data = typer.Typer(no_args_is_help=True, help="Know the data sets, check them, write manifests.")
+data = typer.Typer(
+    cls=Commands, no_args_is_help=True, help="Know the data sets, check them, write manifests."
+)
 
 
-def list_(as_json: JsonOption = False) -> None:
+def list_() -> DataListDocument:
     """List the 14 data sets of DataDEL: counts, terms, and where to get them."""
     from meddel_fast.images.datadel.registry import collections, data_sets
 
     sets = data_sets().values()
-    if as_json:
-        shown = [asdict(entry) | {"images": entry.images} for entry in sets]
-        for table in shown:
-            for part in table["parts"]:
-                del part["layouts"], part["download"]
-            del table["copies"], table["signs"]
-        typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
-        return
     rows = [("key", "year", "division", "paper", "release", "terms")]
     for entry in [*sets, *collections().values()]:
         release = "?" if entry.images is None else f"{entry.images:,}"
@@ -54,16 +54,21 @@ def list_(as_json: JsonOption = False) -> None:
     for row in rows:
         cells = [f"{c:>{w}}" if i in (3, 4) else f"{c:<{w}}"
                  for i, (c, w) in enumerate(zip(row, widths, strict=False))]  # fmt: skip
-        typer.echo("  ".join([*cells, row[5]]))
-    typer.echo("\nWhere to get them: meddel-fast data list --json. What is here: data check ROOT.")
+        say("  ".join([*cells, row[5]]))
+    say("\nWhere to get them: meddel-fast data list --json. What is here: data check ROOT.")
+    shown = [asdict(entry) | {"images": entry.images} for entry in sets]
+    for table in shown:
+        for part in table["parts"]:
+            del part["layouts"], part["download"]
+        del table["copies"], table["signs"]
+    return {"sets": shown}
 
 
 def check(
     root: Annotated[Path, typer.Argument(help="Folder that holds the data sets.")],
     sets: Annotated[list[str] | None, typer.Argument(help="Keys; all if none is given.")] = None,
     quick: Annotated[bool, typer.Option(help="Count only, decode nothing.")] = False,
-    as_json: JsonOption = False,
-) -> None:
+) -> Ended[DataCheckDocument]:
     """Say what of the data sets is found, missing, corrupt or off in count.
 
     Ends with status 0 when all SETS are complete (none named: all that are there, at least one),
@@ -75,35 +80,37 @@ def check(
     reports = show_work(
         "check", "images", lambda p: check_sets(root, sets or None, quick=quick, progress=p)
     )
-    if as_json:
-        typer.echo(json.dumps([asdict(report) for report in reports], indent=2))
-    else:
-        for report in reports:
-            _print(report)
-        if not sets and (others := unclaimed(root, reports)):
-            typer.echo(f"no data set by name: {', '.join(others)}")
+    for report in reports:
+        _print(report)
+    others = [] if sets else list(unclaimed(root, reports))
+    if others:
+        say(f"no data set by name: {', '.join(others)}")
     there = reports if sets else [report for report in reports if report.status != "missing"]
-    if not there or not all(report.is_complete for report in there):
-        raise SystemExit(1)
+    document: DataCheckDocument = {
+        "sets": [asdict(report) for report in reports],
+        "unclaimed": others,
+    }
+    complete = bool(there) and all(report.is_complete for report in there)
+    return Ended(document, 0 if complete else 1)
 
 
 def _print(report: Any) -> None:
-    typer.echo(f"{report.key}: {report.status}" + "".join(f" {place}" for place in report.where))
+    say(f"{report.key}: {report.status}" + "".join(f" {place}" for place in report.where))
     for part in report.parts:
         wanted = " or ".join(f"{n:,}" for n in part.expected) or "an unknown number of"
         text = f"  {part.name}: {part.found:,} of {wanted} {part.unit}, {part.status}"
         text += f", {part.corrupt} corrupt" if part.corrupt else ""
         text += f", {part.absent} listed but absent" if part.absent else ""
         text += f", {part.unfit} besides that are no samples" if part.unfit else ""
-        typer.echo(text)
+        say(text)
         for example in part.examples:
-            typer.echo(f"    {example}")
+            say(f"    {example}")
     if report.problem:
-        typer.echo(f"  {report.problem}")
+        say(f"  {report.problem}")
     for note in report.notes:
-        typer.echo(f"  {note}")
+        say(f"  {note}")
     if report.download:
-        typer.echo(f"  get it from {report.download}")
+        say(f"  get it from {report.download}")
 
 
 def build(
@@ -117,6 +124,14 @@ def build(
     ] = None,
     only: Annotated[
         list[str] | None, typer.Option(help="Of the data sets in ROOT only this; repeatable.")
+    ] = None,
+    reader: Annotated[
+        str | None,
+        typer.Option(
+            help="Layout of ROOT: pairs (folders of images and masks), classes (a folder a class), "
+            "plain (images alone), or one that another package offers.",
+            autocompletion=complete("reader"),
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
     splits: Annotated[Path | None, typer.Option(help="CSV with columns file, split.")] = None,
@@ -149,26 +164,26 @@ def build(
     ] = None,
     config: ConfigOption = None,
     data_root: RootOption = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> ManifestDocument:
     """Write a manifest of images/ and masks/, of WebDataset tars, or of the data sets in ROOT.
 
     Tells what of ROOT is in no row, and what looks odd in the rows; 'data show' tells it again.
     """
     if config is not None:
-        typer.echo(run_stages(config, data_root, out, "data") / "data")
-        return
+        return {"out": say_place(run_stages(config, data_root, out, "data") / "data")}
     from meddel_fast.common.outputs import check_output
     from meddel_fast.images.manifest import KIND
     from meddel_fast.images.scan.build import build as build_sets
     from meddel_fast.images.scan.build import looks_plain, scan
+    from meddel_fast.images.scan_with_reader import scan_with_reader
     from meddel_fast.images.sources import Sampling
     from meddel_fast.images.splits import Dealing
 
     where, target = need(root, "a folder of images"), need(out, "--out MANIFEST.parquet")
     check_output(target, KIND, [splits, where if where.is_file() else None])
-    if dataset is not None and only:
-        raise ConfigError("give --dataset or --only, not both")
+    ways = {"--dataset": dataset, "--only": only, "--reader": reader}
+    if len(asked := [option for option, value in ways.items() if value]) > 1:
+        raise ConfigError(f"give {' or '.join(asked)}, not both")
     dealing = Dealing(split, near_duplicates, group_by)
     options: dict[str, Any] = {"name": name, "splits": splits, "dealing": dealing}
     options |= {"require_masks": True} if require_masks else {}
@@ -177,6 +192,8 @@ def build(
     sampling = Sampling(stride, scene)
 
     def work(progress: Any) -> Any:
+        if reader is not None:
+            return scan_with_reader(where, reader, sampling=sampling, progress=progress, **options)
         if dataset is not None or (not only and looks_plain(where)):
             return scan(where, dataset or "", sampling=sampling, progress=progress, **options)
         if splits is not None or require_masks or mask:
@@ -194,43 +211,43 @@ def build(
 
     manifest = show_work("data", "files", work)
     manifest.save(target)
-    _tell(manifest, target, as_json)
+    return _tell(manifest, target)
 
 
 def show(
     manifest: Annotated[Path, typer.Argument(help="What 'data build' or a run wrote.")],
-    as_json: JsonOption = False,
-) -> None:
+) -> ManifestDocument:
     """Say what a manifest holds, what was skipped or left out when it was made, and what is odd."""
     from meddel_fast.images.manifest import Manifest
 
-    _tell(Manifest.load(manifest), manifest, as_json)
+    return _tell(Manifest.load(manifest), manifest)
 
 
-def _tell(manifest: Manifest, path: Path, as_json: bool) -> None:
-    """Print the table at the end of a scan."""
+def _tell(manifest: Manifest, path: Path) -> ManifestDocument:
+    """Print the table at the end of a scan, and return it."""
     from meddel_fast.images.left_out import skipped_tallies
     from meddel_fast.images.load_masks import told as told_of_masks
 
     table, masks = manifest.skipped, told_of_masks(manifest)
     skipped = skipped_tallies(zip(*(table[c].to_pylist() for c in ("id", "reason")), strict=True))
     told = manifest.left_out
-    if as_json:
-        shown = {
-            "manifest": str(path),
-            "images": len(manifest),
-            "splits": dict(sorted(Counter(manifest.column("split")).items())),
-            "notes": list(manifest.notes),
-            "masks": masks,
-            "skipped": [asdict(tally) for tally in skipped],
-            "left_out": None if told is None else asdict(told),
-        }
-        typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
-        return
     lines = [f"{path}: {summary(manifest)}", *(f"  {line}" for line in (*manifest.notes, *masks))]
     lines += [*(f"  skipped: {tally}" for tally in skipped)]
     lines += ["what the scan left out is not known"] if told is None else told.lines()
-    typer.echo("\n".join(map(printable, lines)), err=is_stream(path))
+    text = "\n".join(map(printable, lines))
+    if is_stream(path):
+        typer.echo(text, err=True)
+    else:
+        say(text)
+    return {
+        "manifest": path,
+        "images": len(manifest),
+        "splits": dict(sorted(Counter(manifest.column("split")).items())),
+        "notes": list(manifest.notes),
+        "masks": list(masks),
+        "skipped": [asdict(tally) for tally in skipped],
+        "left_out": None if told is None else asdict(told),
+    }
 
 
 def _mask(
@@ -272,7 +289,7 @@ def make(
     size: Annotated[int | None, typer.Option(help="Side of the made frames, in pixels.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the made frames.")] = 0,
     set_: SetOption = None,
-) -> None:
+) -> MakeDocument:
     """Make colonoscopy frames, for those without data, and their manifest."""
     from meddel_fast.common.outputs import check_output
     from meddel_fast.images.made.frames import check_made, make_frames
@@ -293,8 +310,11 @@ def make(
     manifest = show_work("data", "files", lambda p: scan_folder(folder, name=name, progress=p))
     manifest.save(target)
     say_result(target, summary(manifest))
+    splits = dict(sorted(Counter(manifest.column("split")).items()))
+    return {"manifest": target, "images": len(manifest), "splits": splits}
 
 
 data.command("list")(guarded(list_))
-for command in (check, build, show, quality, make):
+data.command(cls=helped_by("reader"))(guarded(build))
+for command in (check, show, quality, make):
     data.command()(guarded(command))

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from meddel_fast.cli.console import printable, say_result, show_work
+from meddel_fast.cli.console import say, say_result, show_work
+from meddel_fast.cli.documents import QualityDocument
+from meddel_fast.cli.errors import printable
 from meddel_fast.common.columns import aligned
 from meddel_fast.common.errors import ConfigError
 
@@ -45,7 +47,7 @@ def quality(
     ] = None,
     size: Annotated[int, typer.Option(help="Side at which images are measured.")] = 256,
     workers: Annotated[int | None, typer.Option(help="Threads that read.")] = None,
-) -> None:
+) -> QualityDocument:
     """Measure sharpness, exposure, noise, black border; tell which images break a limit."""
     from meddel_fast.common.outputs import check_output
     from meddel_fast.images.manifest import KIND, Manifest
@@ -65,13 +67,26 @@ def quality(
         ),
     )
     reasons = judge(found.manifest, limits)
-    typer.echo("\n".join(map(printable, _lines(found.manifest, found.unread, reasons, limits))))
+    say("\n".join(map(printable, _lines(found.manifest, found.unread, reasons, limits))))
     if out is not None:
         found.manifest.save(out)
         say_result(out, f"{len(found.manifest)} images with columns of quality")
     if flawed is not None:
         _write_flawed(flawed, found.manifest.ids, reasons)
         say_result(flawed, f"{int((reasons != '').sum())} of {len(reasons)} images break a limit")
+    counts = _broken(reasons)
+    return {
+        "out": out,
+        "flawed": flawed,
+        "images": len(reasons),
+        "columns": _quantiles(found.manifest),
+        "limits": {
+            reason: {"column": name, "low": low, "high": high, "broken": counts[reason]}
+            for reason, (name, low, high) in limits.items()
+        },
+        "broken": int((reasons != "").sum()),
+        "unread": dict(found.unread),
+    }
 
 
 def _limits(texts: list[str]) -> dict[str, tuple[str, float | None, float | None]]:
@@ -109,26 +124,38 @@ def _lines(
     limits: dict[str, tuple[str, float | None, float | None]],
 ) -> list[str]:
     """Say what was measured, as quantiles, and how many images break which limit."""
-    import numpy as np
-
-    from meddel_fast.images.quality import Measures
-
     lines = [("", *(f"{100 * q:g} %" for q in _QUANTILES))]
-    for name in Measures._fields:
-        values = [value for value in manifest.column(name) if value is not None]
-        if values:
-            ends = np.quantile(values, _QUANTILES, method="inverted_cdf")
-            lines.append((name, *(f"{value:.4g}" for value in ends)))
+    for name, ends in _quantiles(manifest).items():
+        lines.append((name, *(f"{value:.4g}" for value in ends)))
     told = aligned(lines, 1)
-    counts = Counter(part for text in reasons.tolist() if text for part in text.split("; "))
+    counts = _broken(reasons)
     for reason, (name, low, high) in limits.items():
         broken = [f"below {low}"] * (low is not None) + [f"above {high}"] * (high is not None)
-        told.append(f"{reason}: {counts.get(reason, 0)} ({name} {' or '.join(broken)})")
+        told.append(f"{reason}: {counts[reason]} ({name} {' or '.join(broken)})")
     told.append(f"{int((reasons != '').sum())} of {len(reasons)} images break a limit")
     told += [f"not read: {name}: {why}" for name, why in sorted(unread.items())[:_SHOWN]]
     if len(unread) > _SHOWN:
         told.append(f"not read: {len(unread) - _SHOWN} more")
     return told
+
+
+def _quantiles(manifest: Manifest) -> dict[str, list[float]]:
+    """Return what was measured, as quantiles; measures that no image has are left out."""
+    import numpy as np
+
+    from meddel_fast.images.quality import Measures
+
+    told = {}
+    for name in Measures._fields:
+        values = [value for value in manifest.column(name) if value is not None]
+        if values:
+            told[name] = np.quantile(values, _QUANTILES, method="inverted_cdf").tolist()
+    return told
+
+
+def _broken(reasons: npt.NDArray[np.str_]) -> Counter[str]:
+    """Count the images that break each limit."""
+    return Counter(part for text in reasons.tolist() if text for part in text.split("; "))
 
 
 def _flawed_kind(path: Path) -> Any:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from meddel_fast.cli.console import load_embeddings, parse_budget, say_result, show_work, unchanged
+from meddel_fast.cli.console import (
+    load_embeddings,
+    parse_budget,
+    say,
+    say_result,
+    show_work,
+    unchanged,
+)
+from meddel_fast.cli.documents import DedupDocument, SweepDocument
 from meddel_fast.common.columns import aligned
 from meddel_fast.common.errors import ConfigError
 
@@ -66,7 +74,7 @@ def dedup(
         typer.Option(help="Compare inside groups only: 'manifest' for its, or a .npy of ints."),
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads; all by default.")] = None,
-) -> None:
+) -> DedupDocument:
     """Leave out near duplicates; see what every threshold would keep, and the pairs at one."""
     wanted = [*([] if threshold is None else [threshold]), *_thresholds(sweep)]
     _check_numbers(threshold, floor, _thresholds(sweep), pairs)
@@ -88,19 +96,28 @@ def dedup(
             return dedup_sweep(x, threads=threads, progress=progress, **options)
 
     found: DedupSweep = show_work("dedup", "samples", work)
-    if sweep is not None:
-        _tell_sweep(found, _thresholds(sweep), table)
+    swept = [] if sweep is None else _tell_sweep(found, _thresholds(sweep), table)
     if asked is not None:
         threshold = found.threshold_for(asked)
+    document: DedupDocument = {
+        "n": found.n,
+        "rule": found.rule,
+        "threshold": threshold,
+        "kept": None if threshold is None else int(found.counts([threshold])[0]),
+        "sweep": swept,
+        "out": out,
+        "table": table,
+        "sheet": sheet,
+    }
     if threshold is None:
-        return
+        return document
     if out is not None:
         _save(found, threshold, out, x, rows)
     elif sheet is None:
-        kept = int(found.counts([threshold])[0])
-        typer.echo(f"{kept} of {found.n} kept at {threshold!r}")
+        say(f"{document['kept']} of {found.n} kept at {threshold!r}")
     if sheet is not None and rows is not None:
         _show(found, threshold, pairs, rows, sheet)
+    return document
 
 
 def _check(
@@ -224,22 +241,30 @@ def _labels(within: Path | None, rows: Manifest | None, n: int) -> Any:
     return np.where(groups == "", len(groups) + np.arange(n), codes)
 
 
-def _tell_sweep(found: DedupSweep, thresholds: list[float], table: Path | None) -> None:
-    """Print the table of a sweep, and write it."""
+def _tell_sweep(
+    found: DedupSweep, thresholds: list[float], table: Path | None
+) -> list[SweepDocument]:
+    """Print the table of a sweep, write it, and return it."""
     import numpy as np
 
     from meddel_fast.common.outputs import output_path
 
-    lines, rising = [], np.sort(found.pairs.similarity)
+    rising, rows = np.sort(found.pairs.similarity), list[SweepDocument]()
     for threshold, kept in zip(thresholds, found.counts(thresholds).tolist(), strict=True):
         pairs = len(rising) - int(np.searchsorted(rising, threshold))
-        lines.append((repr(threshold), str(kept), f"{kept / found.n:.4f}", str(pairs)))
-    typer.echo("\n".join(aligned([_COLUMNS, *lines], 0)))
+        share = kept / found.n
+        rows.append({"threshold": threshold, "kept": kept, "share": share, "pairs": pairs})
+    lines = [
+        (repr(row["threshold"]), str(row["kept"]), f"{row['share']:.4f}", str(row["pairs"]))
+        for row in rows
+    ]
+    say("\n".join(aligned([_COLUMNS, *lines], 0)))
     if table is not None:
         with output_path(table, _table_kind()) as target:
             text = "".join(",".join(line) + "\n" for line in [_COLUMNS, *lines])
             target.write_text(text, encoding="utf-8", newline="")
         say_result(table, f"{len(lines)} thresholds, rule {found.rule}")
+    return rows
 
 
 def _save(found: DedupSweep, threshold: float, out: Path, x: Any, rows: Manifest | None) -> None:

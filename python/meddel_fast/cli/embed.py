@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from meddel_fast.cli.console import say, show_work
+from meddel_fast.cli.console import say, say_place, show_work
+from meddel_fast.cli.documents import EmbedDocument
 from meddel_fast.cli.options import (
     ConfigOption,
     DeviceOption,
@@ -31,11 +32,10 @@ def embed(
     device: DeviceOption = "auto",
     config: ConfigOption = None,
     data_root: RootOption = None,
-) -> None:
+) -> EmbedDocument:
     """Embed the images of a manifest; a stopped run goes on at the first missing shard."""
     if config is not None:
-        typer.echo(run_stages(config, data_root, out, "embed") / "embeddings")
-        return
+        return {"out": say_place(run_stages(config, data_root, out, "embed") / "embeddings")}
     from meddel_fast.common.outputs import check_folder
     from meddel_fast.common.urls import shown
     from meddel_fast.images.manifest import Manifest
@@ -63,3 +63,4 @@ def embed(
 
     n, d = show_work("embed", "images", work).index["shape"]
     say(f"{shown(target)}: {n} embeddings of {d} numbers")
+    return {"out": target, "embeddings": n, "features": d}

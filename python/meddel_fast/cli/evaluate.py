@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from meddel_fast.cli.console import show_work
+from meddel_fast.cli.console import say, say_place, show_work
+from meddel_fast.cli.documents import EvaluateDocument
 from meddel_fast.cli.options import (
     ConfigOption,
     DeviceOption,
@@ -17,6 +18,7 @@ from meddel_fast.cli.options import (
     need,
     run_stages,
 )
+from meddel_fast.common.close_names import did_you_mean
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.toml import parse_settings
 
@@ -41,11 +43,10 @@ def evaluate(
     device: DeviceOption = "auto",
     config: ConfigOption = None,
     data_root: RootOption = None,
-) -> None:
+) -> EvaluateDocument:
     """Train a head on an encoder, for segmentation or another task, and measure it."""
     if config is not None:
-        typer.echo(run_stages(config, data_root, out, "evaluate") / "evaluate")
-        return
+        return {"out": say_place(run_stages(config, data_root, out, "evaluate") / "evaluate")}
     from meddel_fast.common.atomic import write_json
     from meddel_fast.common.files import read_json
     from meddel_fast.common.outputs import RESULT, check_output
@@ -71,8 +72,8 @@ def evaluate(
     if task != "segmentation":
         splits = (rows.splits(train_split), tested.splits(test_split))
         options = {"seed": seed, "predictions": predictions, "device": device}
-        _evaluate_task(task, folder, splits, settings, out, options)
-        return
+        result = _evaluate_task(task, folder, splits, settings, out, options)
+        return _document(result, out, predictions)
     values = from_table(DownstreamConfig, settings, "--set")
     parts = (rows.splits(train_split).with_masks(), tested.splits(test_split).with_masks())
     _check_apart(*parts)
@@ -93,7 +94,14 @@ def evaluate(
     result = show_work("evaluate", "steps", work)
     if out is not None:
         write_json(out, result)
-    typer.echo(f"mIoU {result['miou']:.4f}  Dice {result['dice']:.4f}  ({result['images']} images)")
+    say(f"mIoU {result['miou']:.4f}  Dice {result['dice']:.4f}  ({result['images']} images)")
+    return _document(result, out, predictions)
+
+
+def _document(
+    result: dict[str, Any], out: Path | None, predictions: Path | None
+) -> EvaluateDocument:
+    return {"result": result, "out": out, "predictions": predictions}
 
 
 def _check_apart(train: Any, test: Any) -> None:
@@ -118,14 +126,15 @@ def _evaluate_task(
     settings: dict[str, Any],
     out: Path | None,
     options: dict[str, Any],
-) -> None:
+) -> dict[str, Any]:
     """Do the same for a task other than segmentation."""
     from meddel_fast.common.atomic import write_json
     from meddel_fast.common.settings import from_table
     from meddel_fast.training.tasks import TASKS
 
     if name not in TASKS:
-        raise ConfigError(f"--task must be one of {', '.join(TASKS)}, got '{name}'")
+        near = did_you_mean(name, TASKS)
+        raise ConfigError(f"--task must be one of {', '.join(TASKS)}, got '{name}'{near}")
     task = TASKS[name]
     values = from_table(task.settings, settings, "--set")
     train, test = (task.usable(part, values) for part in splits)
@@ -134,8 +143,9 @@ def _evaluate_task(
     def work(progress: Any) -> Any:
         return task.evaluate(model, train, test, values, **options, progress=progress)
 
-    result = show_work("evaluate", "steps", work)
+    result: dict[str, Any] = show_work("evaluate", "steps", work)
     if out is not None:
         write_json(out, result)
     scores = "  ".join(f"{score} {result[score]:.4f}" for score in task.scores)
-    typer.echo(f"{scores}  ({result['images']} images)")
+    say(f"{scores}  ({result['images']} images)")
+    return result

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from meddel_fast.cli.console import say_result, show_work
+from meddel_fast.cli.documents import ExportDocument
 from meddel_fast.common.errors import ConfigError
 
 
@@ -19,7 +20,7 @@ def export(
     kind: Annotated[
         str, typer.Option("--as", help="folder, webdataset, huggingface, coco or yolo.")
     ] = "folder",
-) -> None:
+) -> ExportDocument:
     """Write the kept images, with masks, boxes and labels, as a data set for other programs."""
     from meddel_fast.cluster.export import export as write
     from meddel_fast.images.manifest import Manifest
@@ -31,3 +32,12 @@ def export(
     made = show_work("export", "images", lambda p: write(rows, found, out, kind, progress=p))
     told = {name: count for name, count in asdict(made).items() if name != "kind" and count}
     say_result(out, ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in told.items()))
+    return {
+        "out": out,
+        "kind": made.kind,
+        "images": made.images,
+        "masks": made.masks,
+        "boxes": made.boxes,
+        "files": made.files,
+        "left_out": made.left_out,
+    }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from meddel_fast.cli.console import load_embeddings, say_result, show_work, unchanged
+from meddel_fast.cli.documents import HierarchyDocument
 from meddel_fast.cli.options import SetOption
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.toml import parse_settings
@@ -28,7 +29,7 @@ def hierarchy(
     seed: Annotated[int, typer.Option(help="Seed of k-means.")] = 0,
     threads: Annotated[int | None, typer.Option(help="Threads; all by default.")] = None,
     set_: SetOption = None,
-) -> None:
+) -> HierarchyDocument:
     """Cluster embeddings level by level, for select --method hierarchical --array hierarchy=FILE.
 
     --set takes resamplings, metric, max_iterations and memory.
@@ -55,6 +56,7 @@ def hierarchy(
 
     tree = show_work("hierarchy", "", work)
     say_result(out, f"{tree.n} samples in {' / '.join(map(str, tree.levels))} clusters")
+    return {"out": out, "n": tree.n, "levels": list(tree.levels)}
 
 
 def _count(text: str) -> int:

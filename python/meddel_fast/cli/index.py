@@ -7,10 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from meddel_fast.cli.console import guarded, load_embeddings, show_work
+from meddel_fast.cli.console import guarded, load_embeddings, say, show_work
+from meddel_fast.cli.documents import (
+    IndexAddDocument,
+    IndexDocument,
+    IndexRemoveDocument,
+    IndexShowDocument,
+)
+from meddel_fast.cli.groups import Commands
 from meddel_fast.common.errors import ConfigError
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     help="Keep a deduplication index on disk, which samples come to and leave.",
 )
@@ -32,12 +40,13 @@ def create(
     width: Annotated[int, typer.Option(help="Numbers a sample.")],
     dtype: Annotated[str, typer.Option(help="float32, float16 or int8.")] = "float32",
     threshold: Annotated[float, typer.Option(help="Cosine from which on two repeat.")] = 0.95,
-) -> None:
+) -> IndexDocument:
     """Make an empty index."""
     from meddel_fast.index import SelectionIndex
 
-    SelectionIndex.create(path, width, dtype=dtype, threshold=threshold)
-    typer.echo(f"{path}: an empty index of {width} numbers a sample, threshold {threshold}")
+    index = SelectionIndex.create(path, width, dtype=dtype, threshold=threshold)
+    say(f"{path}: an empty index of {width} numbers a sample, threshold {threshold}")
+    return _document(path, index)
 
 
 @app.command()
@@ -50,7 +59,7 @@ def add(
     manifest: ManifestOption = None,
     ids: NamesOption = None,
     threads: ThreadsOption = None,
-) -> None:
+) -> IndexAddDocument:
     """Add samples; those that an earlier kept one covers are not kept."""
     from meddel_fast.index import SelectionIndex
 
@@ -58,7 +67,12 @@ def add(
     added = show_work(
         "index", "samples", lambda p: index.add(x, names, threads=threads, progress=p)
     )
-    typer.echo(f"{path}: {added.kept} of {len(added.keep)} new samples kept, {_counts(index)}")
+    say(f"{path}: {added.kept} of {len(added.keep)} new samples kept, {_counts(index)}")
+    return {
+        **_document(path, index),
+        "added": len(added.keep),
+        "added_kept": int(added.kept),
+    }
 
 
 @app.command()
@@ -69,7 +83,7 @@ def remove(
     manifest: ManifestOption = None,
     ids: NamesOption = None,
     threads: ThreadsOption = None,
-) -> None:
+) -> IndexRemoveDocument:
     """Remove samples; what only they had covered is kept again."""
     from meddel_fast.index import SelectionIndex
 
@@ -77,26 +91,33 @@ def remove(
         raise ConfigError("name the samples in one way: NAMES, --manifest or --ids")
     index = SelectionIndex.open(path)
     found = index.remove(names or _names(manifest, ids), threads=threads)
-    typer.echo(
+    say(
         f"{path}: {found.removed} removed, {len(found.readmitted)} kept again, "
         f"{len(found.covered)} no longer kept, {_counts(index)}"
     )
+    return {
+        **_document(path, index),
+        "removed": int(found.removed),
+        "readmitted": len(found.readmitted),
+        "covered": len(found.covered),
+    }
 
 
 @app.command()
 @guarded
-def compact(path: IndexArgument, threads: ThreadsOption = None) -> None:
+def compact(path: IndexArgument, threads: ThreadsOption = None) -> IndexDocument:
     """Write the files anew, without the samples that were removed."""
     from meddel_fast.index import SelectionIndex
 
     index = SelectionIndex.open(path)
     index.compact(threads=threads)
-    typer.echo(f"{path}: {_counts(index)}")
+    say(f"{path}: {_counts(index)}")
+    return _document(path, index)
 
 
 @app.command()
 @guarded
-def verify(path: IndexArgument, threads: ThreadsOption = None) -> None:
+def verify(path: IndexArgument, threads: ThreadsOption = None) -> IndexDocument:
     """Check all files, and recompute what is kept from the samples."""
     from meddel_fast.index import SelectionIndex
 
@@ -104,7 +125,8 @@ def verify(path: IndexArgument, threads: ThreadsOption = None) -> None:
     wrong = show_work("verify", "samples", lambda p: index.verify(threads=threads, progress=p))
     if wrong:
         raise ValueError("; ".join(wrong))
-    typer.echo(f"{path}: whole, {_counts(index)}")
+    say(f"{path}: whole, {_counts(index)}")
+    return _document(path, index)
 
 
 @app.command()
@@ -112,7 +134,7 @@ def verify(path: IndexArgument, threads: ThreadsOption = None) -> None:
 def show(
     path: IndexArgument,
     kept: Annotated[Path | None, typer.Option(help="List the kept samples here.")] = None,
-) -> None:
+) -> IndexShowDocument:
     """Tell what an index holds."""
     from meddel_fast.common.outputs import NAMES, check_output, output_path
     from meddel_fast.index import SelectionIndex
@@ -121,10 +143,11 @@ def show(
         check_output(kept, NAMES, [path])
     index = SelectionIndex.open(path)
     settings = ", ".join(f"{name} {value}" for name, value in index.settings.items())
-    typer.echo(f"{path}: {_counts(index)}; {settings}")
+    say(f"{path}: {_counts(index)}; {settings}")
     if kept is not None:
         with output_path(kept, NAMES) as target:
             target.write_text("".join(f"{name}\n" for name in index.kept), "utf-8", newline="")
+    return {**_document(path, index), "kept_list": kept}
 
 
 def _names(manifest: Path | None, ids: Path | None) -> list[str]:
@@ -135,6 +158,15 @@ def _names(manifest: Path | None, ids: Path | None) -> list[str]:
     if ids is None or manifest is not None:
         raise ConfigError("name the samples: give --manifest or --ids")
     return ids.read_text().splitlines()
+
+
+def _document(path: Path, index: Any) -> IndexDocument:
+    return {
+        "index": path,
+        "samples": len(index),
+        "kept": len(index.kept),
+        "settings": dict(index.settings),
+    }
 
 
 def _counts(index: Any) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from meddel_fast.cli.console import show_work
+from meddel_fast.cli.console import say, show_work
+from meddel_fast.cli.documents import LeaderboardDocument
 from meddel_fast.common.files import Progress
 
 
@@ -23,7 +25,7 @@ def leaderboard(
     verify: Annotated[
         bool, typer.Option("--verify", help="Score the saved predictions of every run again first.")
     ] = False,
-) -> None:
+) -> LeaderboardDocument:
     """Rank the selections of many runs, those of one protocol together."""
     from meddel_fast.benchmark.leaderboard import entries as board
     from meddel_fast.benchmark.leaderboard import page as leaderboard_page
@@ -41,15 +43,17 @@ def leaderboard(
     notes += more
     found = standings(single, alpha)
     for one in found:
-        typer.echo(leaderboard_page.text_table(one) + "\n")
+        say(leaderboard_page.text_table(one) + "\n")
     for note in notes:
-        typer.echo(note)
+        say(note)
     if not found:
-        typer.echo("No results yet.")
+        say("No results yet.")
     if out is not None:
         board.write_table(out, entries)
         write_text(out / "leaderboard.html", leaderboard_page.page(found, entries, notes, alpha))
-        typer.echo(f"Written: {out / 'leaderboard.html'}, .csv, .parquet")
+        say(f"Written: {out / 'leaderboard.html'}, .csv, .parquet")
+    boards = [asdict(one) for one in found]
+    return {"boards": boards, "notes": notes, "out": out}
 
 
 def _score_again(run: Path, progress: Progress) -> None:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from meddel_fast.cli.console import load_embeddings, show_work
+from meddel_fast.cli.console import load_embeddings, say_place, show_work
+from meddel_fast.cli.context import given
+from meddel_fast.cli.documents import LeakageDocument
 from meddel_fast.cli.options import (
     ConfigOption,
     DeviceOption,
     OutOption,
     RootOption,
-    given,
     need,
     run_stages,
 )
@@ -63,14 +64,13 @@ def leakage(
     threads: Annotated[int | None, typer.Option(help="Threads; all by default.")] = None,
     config: ConfigOption = None,
     data_root: RootOption = None,
-) -> None:
+) -> LeakageDocument:
     """Find test images that the pool holds too, or nearly so, and equal files of manifests.
 
     Of one manifest alone, its splits: what is for val and test is compared with train.
     """
     if config is not None:
-        _audit_run(config, data_root, out, by)
-        return
+        return _audit_run(config, data_root, out, by)
     from meddel_fast.benchmark.inside import EQUAL, write_equal
     from meddel_fast.cli.audit_told import tell_equal
 
@@ -81,8 +81,7 @@ def leakage(
         raise ConfigError("--pool-splits and --test-splits need a test set to compare with")
     for option, splits in (("--pool-splits", pool_splits), ("--test-splits", test_splits)):
         _check_splits(option, splits)
-    for path, manifest in manifests.items():
-        tell_equal(path, manifest)
+    equal = [tell_equal(path, manifest) for path, manifest in manifests.items()]
     if out is not None and manifests:
         write_equal(out / EQUAL, manifests)
     parts = [
@@ -90,11 +89,12 @@ def leakage(
     ]
     if len(parts) == 1:
         parts = _own_splits(sources[0], manifests[sources[0]])
+    document: LeakageDocument = {"equal": equal, "leaks": [], "sight": []}
     if len(parts) > 1:
         options = {"threshold": threshold, "centre": centre, "threads": threads}
-        _compare(parts, manifests, encoder, out, device, options)
-    if out is not None:
-        typer.echo(out)
+        document |= _compare(parts, manifests, encoder, out, device, options)
+    document["out"] = None if out is None else say_place(out)
+    return document
 
 
 def _check(
@@ -147,7 +147,7 @@ def _compare(
     out: Path | None,
     device: str,
     options: dict[str, Any],
-) -> None:
+) -> LeakageDocument:
     """Audit the first of some sets against the others, tell what was found, and keep it."""
     from meddel_fast.benchmark.leakage import audit
     from meddel_fast.cli.audit_told import tell, tell_sight
@@ -163,23 +163,27 @@ def _compare(
     if out is not None:
         leaks.save(out)
     inside = all(path == pool for _, path, _ in tests) and splits is not None
-    tell(leaks, f"in its split {splits}" if inside else "in the pool")
-    if encoder is not None and out is not None:
-        rows, known = _rows(manifests[pool], splits), (options["threshold"], options["centre"])
-        tell_sight(_measure_sight(rows, found[0], encoder, known, device, out))
+    told = tell(leaks, f"in its split {splits}" if inside else "in the pool")
+    if encoder is None or out is None:
+        return {"leaks": told}
+    rows, known = _rows(manifests[pool], splits), (options["threshold"], options["centre"])
+    sight = _measure_sight(rows, found[0], encoder, known, device, out)
+    tell_sight(sight)
+    return {"leaks": told, "sight": list(sight.told())}
 
 
-def _audit_run(config: Path, data_root: Path | None, out: Path | None, by: str | None) -> None:
+def _audit_run(
+    config: Path, data_root: Path | None, out: Path | None, by: str | None
+) -> LeakageDocument:
     """Audit a run: as its stage does, or by the hashes of its data alone."""
     from meddel_fast.cli.audit_told import tell_hashes, tell_run
 
     if by == "hash":
         run = run_stages(config, data_root, out, "data", "by")
-        tell_hashes(run)
-        return
+        equal, leaks = tell_hashes(run)
+        return {"equal": equal, "leaks": leaks}
     run = run_stages(config, data_root, out, "leakage", "by")
-    tell_run(run)
-    typer.echo(run / "leakage")
+    return {"leaks": tell_run(run), "out": say_place(run / "leakage")}
 
 
 def _own_splits(path: Path, manifest: Manifest) -> list[tuple[str, Path, str | None]]:

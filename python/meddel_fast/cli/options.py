@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from meddel_fast.cli.console import progress_console
+from meddel_fast.cli.console import progress_console, say
+from meddel_fast.cli.context import context, given
 from meddel_fast.common.errors import ConfigError
-
-_FROM_USER = ("COMMANDLINE", "ENVIRONMENT")
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="Bring the stages of this run up to date instead.")
@@ -22,21 +21,10 @@ OutOption = Annotated[
     Path | None,
     typer.Option("--out", help="Where the result goes; with --config the run's folder."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; repeatable.")
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")]
-
-
-def given(*among: str) -> set[str]:
-    """Return which of the running command's parameters the user gave; of some, or of all."""
-    context = _context()
-    if context is None:  # called as a function
-        return set()
-    names = among or tuple(p.name for p in context.command.params)
-    sources = {name: context.get_parameter_source(name) for name in names}
-    return {name for name, source in sources.items() if source and source.name in _FROM_USER}
 
 
 def refuse_beside(what: str, *allowed: str) -> None:
@@ -50,21 +38,9 @@ def refuse_beside(what: str, *allowed: str) -> None:
         Names of the parameters that it goes with, its own included.
     """
     idle = given() - set(allowed)
-    shown = [_written(p) for p in _context().command.params if p.name in idle]
+    shown = [_written(p) for p in context().command.params if p.name in idle]
     if shown:
         raise ConfigError(f"{', '.join(shown)} would have no effect with {what}: leave it out")
-
-
-def _context() -> Any:
-    """Return the running command's context, of the click that typer brings or runs on; or None."""
-    return getattr(typer.main, "get_current_context", _click_context)(silent=True)
-
-
-def _click_context(silent: bool) -> Any:
-    """Return the context of click itself, for versions of typer that do not bring their own."""
-    import click
-
-    return click.get_current_context(silent)
 
 
 def _written(parameter: Any) -> str:
@@ -89,8 +65,14 @@ def run_stages(
     return run_benchmark(settings, until=until, console=progress_console())
 
 
-def print_table(run_dir: Path, metric: str = "miou") -> None:
-    """Print the score table of a run, with one of the scores beside NormDEL, and its floors."""
+_TABLES = ("scores", "statistics", "probe", "floors", "selections", "tasks", "given")
+
+
+def print_table(run_dir: Path, metric: str = "miou") -> dict[str, Any]:
+    """Print the score table of a run, with one of the scores beside NormDEL, and its floors.
+
+    Return all of its tables, by the names of their files.
+    """
     from meddel_fast.benchmark.report import score_table
     from meddel_fast.benchmark.scores import floors, selections
     from meddel_fast.common.files import read_json
@@ -111,23 +93,25 @@ def print_table(run_dir: Path, metric: str = "miou") -> None:
     if probe.is_file():
         from meddel_fast.benchmark.probe.table import as_text
 
-        typer.echo(as_text(read_json(probe)) + "\n" * bool(rows))
+        say(as_text(read_json(probe)) + "\n" * bool(rows))
     if rows or not (tasks.is_file() or probe.is_file()):
-        typer.echo(score_table(rows, judged, metric))
+        say(score_table(rows, judged, metric))
     if (folder / "floors.json").is_file():
         for line in floors.told(read_json(folder / "floors.json"), judged["differences"], metric):
-            typer.echo(line)
+            say(line)
     if (folder / "selections.json").is_file():
         for line in selections.told(read_json(folder / "selections.json")):
-            typer.echo(line)
+            say(line)
     if tasks.is_file():
         from meddel_fast.benchmark.scores.task_scores import task_table
 
-        typer.echo("\n" * bool(rows) + task_table(read_json(tasks)))
+        say("\n" * bool(rows) + task_table(read_json(tasks)))
     if (folder / "given.json").is_file():
         from meddel_fast.benchmark.given.tables import text_table
 
-        typer.echo("\n" + text_table(read_json(folder / "given.json")))
+        say("\n" + text_table(read_json(folder / "given.json")))
+    files = {name: folder / f"{name}.json" for name in _TABLES}
+    return {name: read_json(file) for name, file in files.items() if file.is_file()}
 
 
 def write_table(run_dir: Path, out: Path) -> None:
@@ -144,7 +128,7 @@ def write_table(run_dir: Path, out: Path) -> None:
     table = tasks if tasks.is_file() and not segmented else run_dir / "score" / "scores.csv"
     with output_path(out, kind) as target:
         target.write_bytes(table.read_bytes())
-    typer.echo(f"{out}: written")
+    say(f"{out}: written")
 
 
 def need(value: Any, what: str) -> Any:

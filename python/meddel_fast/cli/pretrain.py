@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from meddel_fast.cli.console import say, show_work
+from meddel_fast.cli.console import say_place, show_work
+from meddel_fast.cli.documents import StageDocument
 from meddel_fast.cli.options import (
     ConfigOption,
     DeviceOption,
@@ -31,11 +32,10 @@ def pretrain(
     device: DeviceOption = "auto",
     config: ConfigOption = None,
     data_root: RootOption = None,
-) -> None:
+) -> StageDocument:
     """Pre-train a masked autoencoder on a pool or a selection; goes on from its checkpoint."""
     if config is not None:
-        typer.echo(run_stages(config, data_root, out, "pretrain") / "pretrain")
-        return
+        return {"out": say_place(run_stages(config, data_root, out, "pretrain") / "pretrain")}
     from meddel_fast.common.outputs import check_folder
     from meddel_fast.common.settings import from_table
     from meddel_fast.images.manifest import Manifest
@@ -61,4 +61,4 @@ def pretrain(
 
         return told(target)
 
-    say(show_work("pretrain", "steps", work, speed))
+    return {"out": say_place(show_work("pretrain", "steps", work, speed))}

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from meddel_fast.cli.console import load_embeddings, show_work
+from meddel_fast.cli.console import load_embeddings, say, show_work
+from meddel_fast.cli.documents import ProbeDocument
 from meddel_fast.cli.options import (
     ConfigOption,
     OutOption,
@@ -67,7 +68,7 @@ def probe(
     out: OutOption = None,
     config: ConfigOption = None,
     data_root: RootOption = None,
-) -> None:
+) -> ProbeDocument:
     """Train small models on the selected samples alone, many times, and say what they learnt.
 
     --set takes further settings of [probe] (neighbours=5) and, as METHOD.OPTION, those of methods.
@@ -79,8 +80,8 @@ def probe(
         run = run_stages(config, data_root, out, "probe")
         tasks = read_json(run / "run.json")["config"]["probe"]["tasks"]
         found = join([read_json(run / "probe" / f"{task}.json") for task in tasks])
-        typer.echo(as_text(found))
-        return
+        say(as_text(found))
+        return {"tables": found, "out": run / "probe"}
     from meddel_fast.benchmark.probe.choose import Chooser
     from meddel_fast.benchmark.probe.probe import probe_classes
     from meddel_fast.benchmark.probe_settings import ProbeConfig
@@ -121,8 +122,9 @@ def probe(
     found = tables(*show_work("probe", "", work))
     if out is not None:
         write_tables(out, found)
-    typer.echo(as_text(found))
-    typer.echo(_told(found["data"][0]))
+    say(as_text(found))
+    say(_told(found["data"][0]))
+    return {"tables": found, "out": out}
 
 
 def _settings(texts: list[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from meddel_fast.cli.console import say_result, show_work
+from meddel_fast.cli.console import say, say_result, show_work
+from meddel_fast.cli.documents import ErrorsDocument, TileDocument
 from meddel_fast.cli.options import DeviceOption, OutOption, need
 
 ManifestArgument = Annotated[Path, typer.Argument(help="Manifest of the images.")]
@@ -23,7 +24,7 @@ def errors(
     batch_size: BatchOption = 64,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
-) -> None:
+) -> ErrorsDocument:
     """Write each image's reconstruction error, for select --method loss --array score=FILE."""
     import numpy as np
 
@@ -35,7 +36,9 @@ def errors(
     found = _measured(Manifest.load(manifest), model, batch_size, seed, device)
     with output_path(target, kind) as path, path.open("wb") as file:
         np.save(file, found.image)
-    say_result(target, f"{len(found.image)} errors, mean {found.image.mean():.4f}")
+    mean = float(found.image.mean())
+    say_result(target, f"{len(found.image)} errors, mean {mean:.4f}")
+    return {"out": target, "errors": len(found.image), "mean": mean}
 
 
 def tile(
@@ -46,7 +49,7 @@ def tile(
     batch_size: BatchOption = 64,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
-) -> None:
+) -> TileDocument:
     """Make new images of the patches that a MAE restores worst (OptiDEL), with a manifest."""
     from meddel_fast.common.files import read_json
     from meddel_fast.common.outputs import NEW_FOLDER, check_folder
@@ -60,9 +63,9 @@ def tile(
 
     size = read_json(model / "config.json")["image_size"]
     made = write_hard_images(rows, found.patch, images, target, image_size=size)
-    typer.echo(
-        f"{target / 'manifest.parquet'}: {len(made)} images of {found.patch[0].size} patches"
-    )
+    where, patches = target / "manifest.parquet", int(found.patch[0].size)
+    say(f"{where}: {len(made)} images of {patches} patches")
+    return {"out": where, "images": len(made), "patches": patches}
 
 
 def _measured(rows: Any, model: Path, batch_size: int, seed: int, device: str) -> Any:

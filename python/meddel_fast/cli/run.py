@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from meddel_fast.cli.options import JsonOption, RootOption, print_table, run_stages
+from meddel_fast.cli.console import say
+from meddel_fast.cli.documents import InfoDocument, RunDocument
+from meddel_fast.cli.options import RootOption, print_table, run_stages
 
 
 def _print_schema(wanted: bool) -> None:
@@ -37,7 +38,7 @@ def run(
             help="Print the JSON schema of config files, and run none.",
         ),
     ] = False,
-) -> None:
+) -> RunDocument:
     """Run the whole benchmark; done stages are skipped, a stopped run goes on."""
     if plan:
         from meddel_fast.benchmark.checks import check_plan, not_there_yet
@@ -50,33 +51,44 @@ def run(
         stages = build(settings, Records(settings.out))
         check_plan(settings)
         names = [stage.name for stage in stages]
-        typer.echo("\n".join([*names, f"{len(stages)} stages", "", *told(settings, names)]))
-        for lacking in not_there_yet(settings):
-            typer.echo(f"not there yet: {lacking}", err=True)
-        return
+        expected, lacking = list(told(settings, names)), list(not_there_yet(settings))
+        say("\n".join([*names, f"{len(stages)} stages", "", *expected]))
+        for one in lacking:
+            typer.echo(f"not there yet: {one}", err=True)
+        return {"stages": names, "expected": expected, "not_there_yet": lacking}
     from meddel_fast.cli.audit_told import tell_run
 
     where = run_stages(config, data_root, out, None, "plan")
-    print_table(where)
-    typer.echo("\nSplits")
-    _tell_splits(where)
-    typer.echo("\nLeakage")
-    tell_run(where)
-    typer.echo(f"\nReport: {where / 'report' / 'report.html'}")
+    tables: Any = print_table(where)
+    say("\nSplits")
+    splits = _tell_splits(where)
+    say("\nLeakage")
+    leaks = tell_run(where)
+    report = where / "report" / "report.html"
+    say(f"\nReport: {report}")
+    own = {"run": where, "splits": splits, "leakage": leaks, "report": report}
+    document: RunDocument = tables | own
+    return document
 
 
-def _tell_splits(run: Path) -> None:
-    """Print how the splits of each data set came about."""
+def _tell_splits(run: Path) -> dict[str, list[str]]:
+    """Print how the splits of each data set came about, and return it."""
     from meddel_fast.images.manifest import Manifest
 
+    told = {}
     for path in sorted((run / "data").glob("*.parquet")):
         if path.stem not in ("pool", "pretrain"):
-            for note in Manifest.load(path).notes:
-                typer.echo(f"  {path.stem}: {note}")
+            told[path.stem] = list(Manifest.load(path).notes)
+            for note in told[path.stem]:
+                say(f"  {path.stem}: {note}")
+    return told
 
 
-def info(as_json: JsonOption = False) -> None:
-    """Show versions, instruction sets, threads and devices."""
+def info() -> InfoDocument:
+    """Show versions, instruction sets, threads, devices and plug-ins."""
     from meddel_fast.benchmark.machine import described, lines
 
-    typer.echo(json.dumps(described(), indent=2) if as_json else "\n".join(lines()))
+    about: Any = described()
+    say("\n".join(lines(about)))
+    document: InfoDocument = about
+    return document

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from meddel_fast.cli import score_given as of_given
+from meddel_fast.cli.console import say, say_place
+from meddel_fast.cli.context import given
+from meddel_fast.cli.documents import ScoreDocument, StageDocument
 from meddel_fast.cli.options import (
     ConfigOption,
     OutOption,
     RootOption,
-    given,
     need,
     print_table,
     refuse_beside,
     run_stages,
     write_table,
 )
+from meddel_fast.common.close_names import did_you_mean
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.urls import local_path
 
@@ -53,7 +57,7 @@ def score(
     allow_missing: of_given.MissingOption = False,
     allow_extra: of_given.ExtraOption = False,
     replace: of_given.ReplaceOption = False,
-) -> None:
+) -> ScoreDocument:
     """Print the table of a run, or make results of your own comparable.
 
     They are a CSV of mIoU and retained share (fractions), to which DEL and NormDEL are added, or
@@ -62,14 +66,13 @@ def score(
     asked = dict(locals())
     _check_metric(metric)
     if config is not None:
-        print_table(run_stages(config, data_root, out, "score", "metric"), metric)
-        return
+        return _of_run(run_stages(config, data_root, out, "score", "metric"), metric)
     if predictions is not None:
         refuse_beside("--predictions", "predictions", "alpha", "metric", *of_given.NAMES)
         options = {option: asked[option] for option in of_given.NAMES}
-        if of_given.score_given(predictions, alpha, options):
-            print_table(run, metric)
-        return
+        document = of_given.score_given(predictions, alpha, options)
+        has_tables = Path(run, "score").is_dir()
+        return {**document, **(_of_run(run, metric) if has_tables else {})}
     if idle := given(*of_given.NAMES):
         raise ConfigError(
             f"--{sorted(idle)[0].replace('_', '-')} would have no effect without --predictions: "
@@ -83,11 +86,10 @@ def score(
                 f"alpha and run it again; {path / 'score' / 'alphas.csv'} has other weights"
             )
         if out is None:
-            print_table(path, metric)
-            return
+            return _of_run(path, metric)
         refuse_beside("--out, whose table has all scores", "results", "out")
         write_table(path, out)
-        return
+        return {"run": path, "out": out}
     refuse_beside("a CSV file", "results", "alpha", "out")
     from meddel_fast.benchmark.scores.score import score_csv
     from meddel_fast.common.outputs import check_output, csv_table, output_path
@@ -97,17 +99,26 @@ def score(
         check_output(out, kind, [path])
     text = score_csv(path, alpha)
     if out is None:
-        typer.echo(text, nl=False)
+        say(text, end="")
     else:
         with output_path(out, kind) as target:
             target.write_text(text, "utf-8", newline="")
+    rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(text.splitlines())]
+    return {"results": rows, "out": out}
+
+
+def _of_run(run: Path, metric: str) -> ScoreDocument:
+    tables: Any = print_table(run, metric) | {"run": run}
+    document: ScoreDocument = tables
+    return document
 
 
 def _check_metric(metric: str) -> None:
     from meddel_fast.benchmark.scores.score import METRICS
 
     if metric not in METRICS:
-        raise ConfigError(f"--metric must be one of {', '.join(METRICS)}, got {metric!r}")
+        near = did_you_mean(metric, METRICS)
+        raise ConfigError(f"--metric must be one of {', '.join(METRICS)}, got {metric!r}{near}")
 
 
 def report(
@@ -115,11 +126,11 @@ def report(
     out: OutOption = None,
     config: ConfigOption = None,
     data_root: RootOption = None,
-) -> None:
+) -> StageDocument:
     """Write the report of a run: one HTML file."""
     if config is not None:
-        typer.echo(run_stages(config, data_root, out, "report") / "report" / "report.html")
-        return
+        run = run_stages(config, data_root, out, "report")
+        return {"out": say_place(run / "report" / "report.html")}
     from meddel_fast.benchmark.report import render
 
-    typer.echo(render(need(run_dir, "a run directory"), out))
+    return {"out": say_place(render(need(run_dir, "a run directory"), out))}

@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from meddel_fast.cli.console import show_work
-from meddel_fast.cli.options import given
+from meddel_fast.cli.console import say, show_work
+from meddel_fast.cli.context import given
+from meddel_fast.cli.documents import ScoreDocument
+from meddel_fast.common.close_names import did_you_mean
 from meddel_fast.common.errors import ConfigError
 
 RUN = Path("runs/given")
@@ -61,8 +63,8 @@ NAMES = (
 """The parameters that have no effect without ``--predictions``."""
 
 
-def score_given(predictions: Path, alpha: float, options: dict[str, Any]) -> bool:
-    """Score a folder of predictions, and add the result to a run; tell whether it has tables.
+def score_given(predictions: Path, alpha: float, options: dict[str, Any]) -> ScoreDocument:
+    """Score a folder of predictions, and add the result to a run.
 
     Parameters
     ----------
@@ -82,7 +84,8 @@ def score_given(predictions: Path, alpha: float, options: dict[str, Any]) -> boo
             raise ConfigError(f"--{wanted} is needed with --predictions")
     split = options["split"]
     if split not in SPLITS:
-        raise ConfigError(f"--split must be one of {', '.join(SPLITS)}, got '{split}'")
+        near = did_you_mean(split, SPLITS)
+        raise ConfigError(f"--split must be one of {', '.join(SPLITS)}, got '{split}'{near}")
     of = Given(*(options[name] for name in ("selector", "retained", "repeat", "seed")))
     scoring = Scoring(*(options[name] for name in ("threshold", "size", "pranet")))
     weight = alpha if given("alpha") else None
@@ -97,9 +100,10 @@ def score_given(predictions: Path, alpha: float, options: dict[str, Any]) -> boo
     )
     notes = run.add(of, manifest, split, scored)
     for line in [*scored.notes, *_scores(scored.result), *notes]:
-        typer.echo(line)
-    typer.echo()
-    return Path(options["run"], "score").is_dir()
+        say(line)
+    say()
+    told = [*scored.notes, *notes]
+    return {"run": Path(options["run"]), "result": dict(scored.result), "notes": told}
 
 
 def _scores(result: dict[str, Any]) -> list[str]:

@@ -7,18 +7,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from meddel_fast.cli.console import load_embeddings, parse_budget, say_result, show_work, unchanged
+from meddel_fast.cli.console import (
+    load_embeddings,
+    parse_budget,
+    say,
+    say_place,
+    say_result,
+    show_work,
+    unchanged,
+)
+from meddel_fast.cli.context import given
+from meddel_fast.cli.documents import MethodDocument, SelectDocument
+from meddel_fast.cli.groups import complete
 from meddel_fast.cli.options import (
     ConfigOption,
     OutOption,
     RootOption,
     SetOption,
-    given,
     need,
     refuse_beside,
     run_stages,
 )
-from meddel_fast.cli.selection_file import reuse
+from meddel_fast.cli.selection_file import about, reuse
 from meddel_fast.common.columns import aligned
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.toml import parse_settings
@@ -36,7 +46,9 @@ def select(
         Path | None,
         typer.Argument(help="A .npy, .safetensors or .parquet file, or a folder of embed."),
     ] = None,
-    method: Annotated[str, typer.Option(help="A name that --list shows.")] = "meddel",
+    method: Annotated[
+        str, typer.Option(help="A name that --list shows.", autocompletion=complete("selector"))
+    ] = "meddel",
     budget: Annotated[
         str | None, typer.Option(help="500, 0.05 or 5%; or several: 5%,10%,20%.")
     ] = None,
@@ -69,22 +81,19 @@ def select(
     ] = None,
     config: ConfigOption = None,
     data_root: RootOption = None,
-) -> None:
+) -> SelectDocument:
     """Select the samples that are worth keeping, exactly as many as asked for.
 
     With several budgets --out (and --kept) hold {budget}, for example sel-{budget}.parquet.
     """
     if list_:
         refuse_beside("--list", "list_")
-        typer.echo(method_lines())
-        return
+        return _tell_methods()
     if saved is not None:
         refuse_beside("--from", "saved", "out", "manifest", "kept")
-        reuse(saved, out, manifest, kept)
-        return
+        return {"selections": [reuse(saved, out, manifest, kept)]}
     if config is not None:
-        typer.echo(run_stages(config, data_root, out, "select") / "select")
-        return
+        return {"out": say_place(run_stages(config, data_root, out, "select") / "select")}
     from meddel_fast.common.outputs import NAMES, check_output
     from meddel_fast.selectors import check_options
     from meddel_fast.selectors import select as choose
@@ -128,20 +137,46 @@ def select(
                 selection.save(path, names, data=x)
         return found
 
-    for text, path, selection in zip(budgets, paths, show_work("select", "", work), strict=True):
+    found = show_work("select", "", work)
+    for text, path, selection in zip(budgets, paths, found, strict=True):
         _tell(selection, path, rows, None if kept is None else _named(kept, text))
+    return {"selections": [about(one, path) for path, one in zip(paths, found, strict=True)]}
 
 
-def method_lines() -> str:
-    """Return a line for each method: name, paper, cost, exactness, nesting, use."""
-    from meddel_fast.selectors import METHODS
+def _tell_methods() -> SelectDocument:
+    """Print a line for each method: name, paper, cost, exactness, nesting, use, of whom it is."""
+    from meddel_fast.common.plugins import PluginError, plugins
+    from meddel_fast.selectors import METHODS, SELECTORS, find_selector
 
+    known, unusable = [*METHODS.values()], list[str]()
+    for plugin in plugins("selector", SELECTORS):
+        try:
+            if plugin.refused:
+                raise plugin.error(plugin.refused)
+            known.append(find_selector(plugin.name).method)
+        except (ImportError, PluginError) as error:
+            unusable.append(str(error))
     heads = ("method", "paper", "cost", "exact", "budgets", "good for")
-    lines = [
-        (m.name, m.paper, m.cost, m.exact, "nested" if m.nested else "-", m.good_for)
-        for m in METHODS.values()
+    lines = []
+    for m in known:
+        of = "" if m.plugin is None else f" ({m.plugin.package} {m.plugin.version})"
+        nested = "nested" if m.nested else "-"
+        lines.append((m.name, m.paper, m.cost, m.exact, nested, m.good_for + of))
+    for line in [*aligned([heads, *lines], len(heads)), *unusable]:
+        say(line)
+    methods: list[MethodDocument] = [
+        {
+            "name": m.name,
+            "paper": m.paper,
+            "cost": m.cost,
+            "exact": m.exact,
+            "nested": m.nested,
+            "good_for": m.good_for,
+            "plugin": None if m.plugin is None else m.plugin.origin,
+        }
+        for m in known
     ]
-    return "\n".join(aligned([heads, *lines], len(heads)))
+    return {"methods": methods, "unusable": unusable}
 
 
 def _named(path: Path, budget: str) -> Path:

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from meddel_fast.cli.console import say
+from meddel_fast.cli.documents import KeptDocument
 from meddel_fast.common.errors import ConfigError
 
+if TYPE_CHECKING:
+    from meddel_fast.selectors import Selection
 
-def reuse(saved: Path, out: Path | None, manifest: Path | None, kept: Path | None) -> None:
+
+def about(selection: Selection, path: Path) -> KeptDocument:
+    """Return what there is to tell of a selection, and where it lies."""
+    return {
+        "out": path,
+        "method": selection.method,
+        "n": selection.n,
+        "kept": len(selection),
+        "counts": selection.counts(),
+        "settings": selection.settings,
+    }
+
+
+def reuse(saved: Path, out: Path | None, manifest: Path | None, kept: Path | None) -> KeptDocument:
     """Show a saved selection; write it as a list, or the kept images of a manifest."""
     from meddel_fast.common.atomic import write_text
     from meddel_fast.common.outputs import NAMES, check_output
@@ -25,14 +40,14 @@ def reuse(saved: Path, out: Path | None, manifest: Path | None, kept: Path | Non
         check_output(out, LISTS[out.suffix], [saved, manifest])
     if kept is not None:
         check_output(kept, NAMES, [saved, manifest, out])
-    found, about = Selection.load(saved), read_about(saved)
+    found = Selection.load(saved)
     ids = read_ids(saved)
-    typer.echo(f"{shown(saved)}: {len(found)} of {found.n} kept by {found.method}")
-    for line in _said(found.counts(), about):
-        typer.echo(f"  {line}")
+    say(f"{shown(saved)}: {len(found)} of {found.n} kept by {found.method}")
+    for line in _said(found.counts(), read_about(saved)):
+        say(f"  {line}")
     if out is not None:
         write_list(found, out, ids)
-        typer.echo(f"{shown(out)}: written")
+        say(f"{shown(out)}: written")
     if manifest is not None and kept is not None:
         from meddel_fast.images.manifest import Manifest
 
@@ -42,7 +57,8 @@ def reuse(saved: Path, out: Path | None, manifest: Path | None, kept: Path | Non
         if list(rows.ids) != ids:
             raise ConfigError(f"{manifest} does not hold the images that {saved} chose from")
         write_text(kept, "".join(f"{p}\n" for p in rows.take(found.indices).image_paths()))
-        typer.echo(f"{shown(kept)}: written")
+        say(f"{shown(kept)}: written")
+    return about(found, saved)
 
 
 def _said(counts: dict[str, int], about: dict[str, Any]) -> list[str]:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from meddel_fast.cli.console import show_work
+from meddel_fast.cli.console import Ended, say, show_work
+from meddel_fast.cli.documents import VerifyDocument
 from meddel_fast.common.errors import ConfigError
 
 DISAGREES = 1  # exit status
@@ -19,7 +20,7 @@ def verify(
         list[str] | None,
         typer.Option(metavar="SET=FOLDER", help="Where a data set is now; repeatable."),
     ] = None,
-) -> None:
+) -> Ended[VerifyDocument]:
     """Score the saved predictions of a run again; exit status 1 when a result does not agree."""
     from meddel_fast.benchmark.verify import verify as score_again
 
@@ -34,7 +35,12 @@ def verify(
     )
     wrong = [verdict for verdict in verdicts if not verdict.agrees]
     for verdict in wrong:
-        typer.echo(f"{verdict.name}: {verdict.reason}")
-    typer.echo(f"{len(verdicts) - len(wrong)} of {len(verdicts)} results agree bit for bit")
-    if wrong:
-        raise SystemExit(DISAGREES)
+        say(f"{verdict.name}: {verdict.reason}")
+    agree = len(verdicts) - len(wrong)
+    say(f"{agree} of {len(verdicts)} results agree bit for bit")
+    document: VerifyDocument = {
+        "results": len(verdicts),
+        "agree": agree,
+        "wrong": [{"name": verdict.name, "reason": verdict.reason} for verdict in wrong],
+    }
+    return Ended(document, DISAGREES if wrong else 0)

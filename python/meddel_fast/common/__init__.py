@@ -22,6 +22,9 @@
 ``progress``         ``progress=`` on its way to the C++ loops
 ``floating_point``   the rounding that exact results need
 ``extras``           optional libraries: which extra brings them
+``plugins``          what other packages offer in our entry-point groups
+``requirements``     what installed packages require, by their metadata
+``close_names``      "did you mean": the name that was probably meant
 ``shortage``         out of memory or threads, by how libraries put it
 ``settings``         what the settings of every room share
 ===================  =============================================================================

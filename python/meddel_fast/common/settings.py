@@ -21,6 +21,7 @@ from typing import Annotated, Any, TypeVar
 
 import numpy as np
 
+from meddel_fast.common.close_names import did_you_mean
 from meddel_fast.common.errors import ConfigError
 from meddel_fast.common.extras import needs
 
@@ -135,7 +136,12 @@ def known_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> No
     """Refuse a table with a key that is not `known`."""
     unknown = sorted(set(table) - set(known))
     if unknown:
-        raise ConfigError(f"{where}: unknown key '{unknown[0]}'; known keys: {', '.join(known)}")
+        raise ConfigError(f"{where}: {_unknown(unknown[0], known)}")
+
+
+def _unknown(key: str, known: Iterable[str]) -> str:
+    known = list(known)
+    return f"unknown key '{key}'; known keys: {', '.join(known)}{did_you_mean(key, known)}"
 
 
 def from_table(cls: type[T], table: Any, where: str, **given: Any) -> T:
@@ -176,7 +182,7 @@ def _told(error: ValidationError, cls: type[Any], where: str) -> str:
     key = "".join(f"[{k}]" if isinstance(k, int) else f".{k}" for k in first["loc"]).lstrip(".")
     start = f"{where}: " if where else ""
     if first["type"] == "unexpected_keyword_argument":
-        return f"{start}unknown key '{key}'; known keys: {', '.join(_names(cls))}"
+        return start + _unknown(key, _names(cls))
     if first["type"] == "missing":
         return f"{start}missing key '{key}'"
     about = first.get("ctx", {})

@@ -32,6 +32,8 @@ take weights. What they share:
 ``export``           lists and shards of it, for other programs
 ``provenance``       hashes that tell what was selected from
 ``selector``         makes the public function: what is done for all methods alike
+``choice_check``     what a plan gives back, held to what it was asked for
+``plugged``          methods of other packages
 ``plan``             what a method is given, and what it gives back
 ``method``           what is said of a method, and the options that it takes
 ``options``          checks of single options
@@ -61,6 +63,7 @@ from typing import Any, overload
 
 from meddel_fast.arrays import check_choice
 from meddel_fast.common.files import Progress
+from meddel_fast.common.plugins import plugins
 from meddel_fast.common.progress import reporting
 from meddel_fast.selectors import export
 from meddel_fast.selectors.ccs import ccs
@@ -81,6 +84,7 @@ from meddel_fast.selectors.loss import loss
 from meddel_fast.selectors.meddel import meddel, meddel_ladder
 from meddel_fast.selectors.method import Method
 from meddel_fast.selectors.moderate import moderate
+from meddel_fast.selectors.plugged import plugged
 from meddel_fast.selectors.prototypes import prototypes
 from meddel_fast.selectors.random import random
 from meddel_fast.selectors.retrieve import retrieve
@@ -107,6 +111,7 @@ __all__ = [
     "density",
     "export",
     "facility",
+    "find_selector",
     "graphcut",
     "herding",
     "hierarchical",
@@ -160,7 +165,7 @@ def select(
     Parameters
     ----------
     name
-        A key of :data:`SELECTORS`.
+        A key of :data:`SELECTORS`, or of another package's method (docs/howto/plugin.md).
     x : shape (n, d)
         The embeddings: float16, float32, float64 or int8, numpy or torch; finite.
     budget
@@ -183,7 +188,7 @@ def select(
     """
     check_options(name, options)
     with reporting(progress):
-        found: Selection | list[Selection] = SELECTORS[name](x, budget, **options)
+        found: Selection | list[Selection] = find_selector(name)(x, budget, **options)
     return found
 
 
@@ -211,5 +216,23 @@ def check_options(name: str, options: dict[str, Any], n: int | None = None) -> N
     n
         Number of samples, where that is known: some options depend on it.
     """
-    check_choice("name", name, tuple(SELECTORS))
-    METHODS[name].check_options(options, n)
+    find_selector(name).method.check_options(options, n)
+
+
+def find_selector(name: str) -> Selector:
+    """Return a method by its name: one of :data:`SELECTORS`, or one that another package offers.
+
+    Raises
+    ------
+    ValueError
+        There is none of that name.
+    meddel_fast.common.plugins.PluginError
+        A package offers one that cannot be used; the message names the package.
+    """
+    if not isinstance(name, str) or name not in SELECTORS:
+        found = plugged(name) if isinstance(name, str) else None
+        if found is not None:
+            return found
+        others = [plugin.name for plugin in plugins("selector", SELECTORS) if not plugin.refused]
+        check_choice("name", name, (*SELECTORS, *others))
+    return SELECTORS[name]

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meddel_fast.arrays import check_choice, check_int, resolve_threads
+from meddel_fast.common.close_names import did_you_mean
+from meddel_fast.common.plugins import Plugin
 from meddel_fast.selectors.options import Check
 from meddel_fast.selectors.plan import Choice
 from meddel_fast.selectors.targets import check_target
@@ -85,6 +87,8 @@ class Method:
     only
         Options without effect but where another has a certain value: which one, and that value
         (None: any that is given).
+    plugin
+        Who offers it, where it is none of ours.
     """
 
     name: str
@@ -103,6 +107,7 @@ class Method:
     sets: tuple[str, ...] = ()
     adds: tuple[str, ...] = ()
     only: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    plugin: Plugin | None = None
 
     @property
     def own(self) -> dict[str, inspect.Parameter]:
@@ -118,7 +123,7 @@ class Method:
     def settled(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return all options that may change what is selected: those given, else the defaults.
 
-        One whose place another takes is None.
+        One whose place another takes is None. Of a plug-in, its package and version as well.
         """
         own = {name: None if p.default is p.empty else p.default for name, p in self.own.items()}
         shared = {name: default for name, default in SHARED.items() if name not in HOW}
@@ -126,7 +131,7 @@ class Method:
         for name, others in self.instead.items():
             if every[name] is not None:
                 every |= dict.fromkeys(others)
-        return every
+        return every if self.plugin is None else {**every, "plugin": self.plugin.origin}
 
     def check_options(
         self, options: dict[str, Any], n: int | None = None, pool: int | None = None
@@ -152,6 +157,7 @@ class Method:
         if unknown:
             raise TypeError(
                 f"{self.name}: no option {', '.join(unknown)}; it has {', '.join(known)}"
+                + did_you_mean(unknown[0], known)
             )
         lacking = [name for name in self.needs if options.get(name) is None]
         if lacking:

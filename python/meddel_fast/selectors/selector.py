@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from meddel_fast.arrays import check_budget, check_index_vector, check_names, to_numpy
 from meddel_fast.common.floating_point import exactly
 from meddel_fast.selectors.base import check_rows
+from meddel_fast.selectors.choice_check import check_choice
 from meddel_fast.selectors.groups import check_groups, cover, split_seats
 from meddel_fast.selectors.method import HOW, PER_SAMPLE, SHARED, Method, PerSample, Plan
 from meddel_fast.selectors.options import Check
@@ -114,28 +115,33 @@ def selector(
             per_sample or {}, positions, checks or {}, instead or {}, processes, sets, adds,
             only or {},
         )  # fmt: skip
-
-        @exactly
-        def select(x: Any, budget: Any, **options: Any) -> Selection | list[Selection]:
-            if isinstance(budget, np.ndarray | np.generic):
-                budget = budget.tolist()  # plain numbers, which settings can be saved with
-            several = isinstance(budget, Sequence) and not isinstance(budget, str)
-            found = _run(method, x, list(budget) if several else [budget], options)
-            return found if several else found[0]
-
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        shared = [inspect.Parameter(n, keyword, default=v) for n, v in SHARED.items()]
-        either = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        first = [inspect.Parameter(n, either) for n in ("x", "budget")]
-        function = cast(Any, select)
-        function.__name__ = function.__qualname__ = plan.__name__
-        function.__module__ = plan.__module__
-        function.__doc__ = _documented(method)
-        function.__signature__ = inspect.Signature([*first, *method.own.values(), *shared])
-        function.method = method
-        return cast(Selector, function)
+        return make_selector(method)
 
     return decorate
+
+
+def make_selector(method: Method) -> Selector:
+    """Make the public function of a method."""
+
+    @exactly
+    def select(x: Any, budget: Any, **options: Any) -> Selection | list[Selection]:
+        if isinstance(budget, np.ndarray | np.generic):
+            budget = budget.tolist()  # plain numbers, which settings can be saved with
+        several = isinstance(budget, Sequence) and not isinstance(budget, str)
+        found = _run(method, x, list(budget) if several else [budget], options)
+        return found if several else found[0]
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    shared = [inspect.Parameter(n, keyword, default=v) for n, v in SHARED.items()]
+    either = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    first = [inspect.Parameter(n, either) for n in ("x", "budget")]
+    function = cast(Any, select)
+    function.__name__ = function.__qualname__ = method.name
+    function.__module__ = method.plan.__module__
+    function.__doc__ = _documented(method)
+    function.__signature__ = inspect.Signature([*first, *method.own.values(), *shared])
+    function.method = method
+    return cast(Selector, function)
 
 
 def _documented(method: Method) -> str:
@@ -205,6 +211,8 @@ def _run(method: Method, x: Any, budgets: list[Any], options: dict[str, Any]) ->
             about["target_missed"] = missed[-1]
         if len(task.selected):
             about["selected"] = len(task.selected)
+        if method.plugin is not None:
+            about["plugin"] = method.plugin.origin
         settings = {"budget": budget, "count": count, **choice.settings, **named, **about}
         found.append(_placed(method.name, choice, order, task, pool, n, settings))
     tell_missed(method.name, missed, counts)
@@ -217,12 +225,24 @@ def _choices(method: Method, task: Task, own: dict[str, Any]) -> Iterator[Choice
     """Ask the plan, except where the samples selected already are all that is wanted."""
     more = [count for count in task.counts if count > len(task.selected)]
     given = Task(task.x, more, task.selected, task.weights, task.seed, task.threads)
-    planned = iter(method.plan(given, **own) if more else ())
+    planned = iter(_planned(method, given, own) if more else ())
     for count in task.counts:
         if count > len(task.selected):
-            yield next(planned)
+            yield check_choice(method, given, count, next(planned, None))
         else:
             yield Choice(np.zeros(0, dtype=np.int64), np.zeros(task.n), {})
+
+
+def _planned(method: Method, task: Task, own: dict[str, Any]) -> Iterator[Choice]:
+    """Ask the plan; what goes wrong in a plug-in beyond bad input is told with its package."""
+    try:
+        yield from method.plan(task, **own)
+    except _OF_INPUT:
+        raise
+    except Exception as error:
+        if method.plugin is None:
+            raise
+        raise method.plugin.error(f"failed: {type(error).__name__}: {error}") from error
 
 
 def _split(
@@ -267,6 +287,8 @@ def _split(
         told |= {k: sum(choice.settings.get(k, 0) for choice in now) for k in method.adds}
         yield _joined(now, parts, task.n, dict(told))
 
+
+_OF_INPUT = (ArithmeticError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 
 _FIELDS: dict[str, tuple[Any, Any]] = {
     "scores": (np.float64, -np.inf),

@@ -17,7 +17,7 @@ from meddel_fast.common.extras import needs
 from meddel_fast.common.files import Progress, StrPath
 from meddel_fast.images.manifest import Manifest
 from meddel_fast.training.device import choose, deterministic
-from meddel_fast.training.encoders.vit import load_encoder
+from meddel_fast.training.encoders.plugged import load_embedder
 from meddel_fast.training.loader import Frames
 
 with needs("benchmark"):
@@ -107,7 +107,7 @@ def nearness(
         Called as ``progress(done, total)``, counting kinds of copies.
     """
     compute = choose(device, "fp32")
-    model = load_encoder(encoder, compute, image_size=image_size, offline=offline)
+    model = load_embedder(encoder, compute, image_size=image_size, offline=offline)
     n = len(manifest)
     rows = np.unique(np.linspace(0, n - 1, min(n, _COUNT)).astype(np.int64))
     some = manifest.take(rows.tolist())

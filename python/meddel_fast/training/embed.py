@@ -169,9 +169,10 @@ def embed(
     manifest
         Its n usable rows are embedded, in order.
     encoder
-        Folder of a transformers model, or a name on the Hugging Face Hub. Of a MAE, the encoder
-        without masking. Its image processor decides how pixels are scaled, not how images are cut;
-        what of it is not obeyed is logged, once.
+        Folder of a transformers model, a name on the Hugging Face Hub, or of an encoder that
+        another package offers (docs/howto/plugin.md). Of a MAE, the encoder without masking. Its
+        image processor decides how pixels are scaled, not how images are cut; what of it is not
+        obeyed is logged, once.
     out
         Folder, by path or by URL; gets ``shard-00000.npy`` … and ``index.json``.
     image_size

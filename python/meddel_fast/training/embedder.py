@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from meddel_fast.common.extras import needs
 from meddel_fast.common.files import StrPath
 from meddel_fast.training.device import Compute, arrays, choose
-from meddel_fast.training.encoders.vit import Encoder, fingerprint, load_encoder
+from meddel_fast.training.encoders.plugged import PluggedEncoder, embedder_key, load_embedder
+from meddel_fast.training.encoders.vit import Encoder
 from meddel_fast.training.loader import Frames, prefetch
 
 with needs("benchmark"):
@@ -53,18 +54,18 @@ class Embedder:
     ) -> None:
         _check(batch_size, dtype, pooling)
         self._compute = choose(device, precision)
-        self._model = load_encoder(encoder, self._compute, image_size=image_size, offline=offline)
+        self._model = load_embedder(encoder, self._compute, image_size=image_size, offline=offline)
         if pooling == "cls" and not self._model.has_class:
             raise ValueError(
-                f"pooling: wanted 'mean', as {str(encoder)!r} (a "
-                f"{self._model.model.config.model_type}) does not have one class token"
+                f"pooling: wanted 'mean', as {str(encoder)!r} ({self._model.kind}) does not "
+                "have one class token"
             )
         self.image_size, self.width = self._model.image_size, self._model.width
         self.device = self._compute.device
         self._batch_size, self._dtype, self._pooling = batch_size, dtype, pooling
         self.settings: dict[str, Any] = {
             "encoder": str(encoder),
-            "encoder_sha256": fingerprint(encoder, self._model),
+            "encoder_sha256": embedder_key(encoder, self._model),
             "image_size": self.image_size,
             "pooling": pooling,
             "dtype": dtype,
@@ -125,7 +126,7 @@ def _check(batch_size: int, dtype: str, pooling: str) -> None:
 
 
 def _embed_rows(
-    encoder: Encoder,
+    encoder: Encoder | PluggedEncoder,
     pool: Frames,
     rows: NDArray[np.int64],
     batch_size: int,

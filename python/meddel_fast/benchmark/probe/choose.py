@@ -13,7 +13,7 @@ from meddel_fast.arrays import check_int
 from meddel_fast.benchmark.probe.deals import Rows
 from meddel_fast.benchmark.scores.statistics import FULL, RANDOM, Key
 from meddel_fast.common.errors import ConfigError
-from meddel_fast.selectors import DRAW_NOTHING, METHODS, select_ladder
+from meddel_fast.selectors import DRAW_NOTHING, find_selector, select_ladder
 
 
 @dataclass
@@ -99,7 +99,12 @@ class Chooser:
         given: dict[str, Any] = {"seed": self.seed, "threads": self.threads}
         given |= self.options.get(name, {})
         given["seed"] = check_int(f"[selectors.{name}] seed", given["seed"], 0) + draw
-        for option in {*METHODS[name].per_sample, "groups", "classes", "weights"} & set(given):
+        for option in {
+            *find_selector(name).method.per_sample,
+            "groups",
+            "classes",
+            "weights",
+        } & set(given):
             values = given[option]
             if values is None:
                 continue

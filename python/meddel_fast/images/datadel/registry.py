@@ -9,10 +9,10 @@ have entries of their own.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from functools import lru_cache
 
+from meddel_fast.common.close_names import did_you_mean
 from meddel_fast.common.files import StrPath
 from meddel_fast.images.datadel.data_set import DataSet, Located
 from meddel_fast.images.datadel.entries import challenges, cvc, kvasir
@@ -66,9 +66,8 @@ def known_set(key: str) -> DataSet:
     known = data_sets() | collections()
     if key in known:
         return known[key]
-    near = difflib.get_close_matches(key.lower(), known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(f"no data set {key!r} in the registry; {hint}known: {', '.join(known)}")
+    near = did_you_mean(key, known)
+    raise ValueError(f"no data set {key!r} in the registry; known: {', '.join(known)}{near}")
 
 
 def located(root: StrPath, keys: Iterable[str] | None = None) -> dict[str, Located]:

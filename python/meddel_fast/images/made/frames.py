@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from meddel_fast.common.atomic import atomic_directory, write_json
+from meddel_fast.common.close_names import did_you_mean
 from meddel_fast.common.extras import needs
 from meddel_fast.common.files import Progress, StrPath, read_json
 from meddel_fast.images.made.scene import Video
@@ -201,7 +202,8 @@ def check_made(options: Mapping[str, Any]) -> dict[str, int]:
     known = [field.name for field in fields(_Settings)]
     unknown = sorted(set(options) - set(known))
     if unknown:
-        raise TypeError(f"{unknown[0]}: no such option; there are {', '.join(known)}")
+        near = did_you_mean(unknown[0], known)
+        raise TypeError(f"{unknown[0]}: no such option; there are {', '.join(known)}{near}")
     defaults = inspect.signature(make_frames).parameters
     chosen = {name: options.get(name, defaults[name].default) for name in known}
     settings = _Settings(**chosen).settled()

@@ -9,6 +9,7 @@
 ``boxes``            boxes in JSON, and in text files beside the images
 ``beside``           where such JSON and lists of splits lie: beside the images or above
 ``frame_numbers``    sequences and splits by the numbers of frames
+``by_name``          the usual layouts, and those of other packages, by name
 ``plain_names``      names of folders in a form in which copies can be compared
 ``unpacked_copies``  archives beside what was unpacked from them
 ===================  ===============================================================================

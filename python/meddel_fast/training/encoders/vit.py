@@ -128,6 +128,11 @@ class Encoder(nn.Module):
         elif layout.norm is not None or not layout.normed:
             self.told.append("has no last norm: its tokens are not normed")
 
+    @property
+    def kind(self) -> str:
+        """Return what messages call it."""
+        return f"a {self.model.config.model_type}"
+
     def forward(self, images: Tensor) -> Tokens:
         """Tokens of uint8 `images` (b, image_size, image_size, 3) on the model's device."""
         hidden = self._ask(images).last_hidden_state.float()
