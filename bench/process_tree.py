@@ -114,9 +114,9 @@ class Tree:
         line = _text(Path(f"/proc/{pid}/cmdline")).replace("\0", " ")
         if "raylet/raylet" in line:
             return "raylet"
-        if line.startswith("ray::") and "endezvous" in line:
+        if line.startswith("ray::Exchange"):
             return "rendezvous"
-        if line.startswith("ray::") or "default_worker" in line:
+        if (line.startswith("ray::") and "Agent" not in line) or "default_worker" in line:
             return "worker"
         return "daemon" if line else ""
 

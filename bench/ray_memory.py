@@ -57,7 +57,7 @@ def child(path: Path, source: str) -> None:
         ds = ray.data.range(n).map_batches(
             read, fn_kwargs={"path": path.resolve()}, batch_size=10_000
         )
-        ds = ds.add_column("cluster", lambda batch: batch["number"] % CLUSTERS)
+        ds = ds.map_batches(clustered)
         rows, labels = BlockRows(ds, "number", "embedding", ["cluster"]), "cluster"
     with Workers(rows, NODES, memory="500MB") as ranks:
         answer = ranks.run(DEDUPLICATE, threshold=0.95, labels=labels)
@@ -68,10 +68,16 @@ def child(path: Path, source: str) -> None:
     cluster.shutdown()
 
 
+def clustered(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {**batch, "cluster": batch["number"] % CLUSTERS}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("build/bench/ray"))
     parser.add_argument("--save", type=Path, default=Path("build/bench/ray_memory.json"))
+    parser.add_argument("--sets", nargs="*", choices=SETS, default=SETS)
+    parser.add_argument("--sources", nargs="*", choices=FROM, default=FROM)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--source", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -80,12 +86,13 @@ def main() -> None:
         return
     options.folder.mkdir(parents=True, exist_ok=True)
     rows = []
-    for name, (n, d) in SETS.items():
+    for name in options.sets:
+        n, d = SETS[name]
         float16 = name.endswith("float16")
         path = (
             bench_scale.made_store(options.folder, n, d) if float16 else made(options.folder, n, d)
         )
-        for source in FROM:
+        for source in options.sources:
             command = [sys.executable, __file__, "--child", str(path), "--source", source]
             quiet = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
             with tempfile.TemporaryDirectory(prefix="rm-", ignore_cleanup_errors=True) as own:
