@@ -140,7 +140,7 @@ def _plain(value: Any) -> Any:
         return _plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return shown(value) if isinstance(value, os.PathLike) else value
+    return shown(str(value)) if isinstance(value, os.PathLike | Path) else value
 
 
 def _check_alone(given: Iterable[Any], as_json: bool) -> None:

@@ -146,7 +146,7 @@ def decide_in_clusters(
                 )
             samples = np.flatnonzero(turn == now)
             progress.step(len(samples))
-            owners = clusters.owner[samples]
+            owners = clusters.owner[samples].astype(np.int64)
             own = samples[owners == parts.group.rank]
             similarity[samples] = parts.join(owners, similarity[own])
             neighbor[samples] = parts.join(owners, neighbor[own])
