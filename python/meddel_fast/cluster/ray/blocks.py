@@ -54,7 +54,8 @@ class BlockRows:
     def __init__(
         self, ds: Any, name: str = "id", embedding: str = "embedding", columns: Sequence[str] = ()
     ) -> None:
-        import ray.data  # takes its time, and workers import this file
+        with needs("ray"):
+            import ray.data  # takes its time, and workers import this file
 
         if not isinstance(ds, ray.data.Dataset):
             raise TypeError(f"ds must be a ray.data.Dataset, got {type(ds).__name__}")
