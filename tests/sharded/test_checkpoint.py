@@ -95,6 +95,14 @@ def test_a_death_at_any_exchange(name: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_convergence_is_seen_after_a_start(tmp_path: Path, dies: Callable[..., None]) -> None:
+    """The assignment that follows the last save moves no row, as only the saved hash can tell."""
+    wanted = whole("kmeans from init", "float16")
+    assert wanted.converged
+    dies("kmeans from init", tmp_path, wanted.iterations + 1)
+    assert_same(run("kmeans from init", tmp_path), wanted)
+
+
 KERNELS = {
     "kmeans weighted": "kmeans", "kcenter": "catch_up", "greedy in order": "greedy_in_part",
     "components": "similar_pairs", "semdedup": "earlier_in_part", "pairs": "similar_pairs",
