@@ -95,6 +95,18 @@ def test_a_death_at_any_exchange(name: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_convergence_is_seen_after_a_start(
+    tmp_path: Path, dies: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The assignment that follows the last save moves no row, as only the saved hash can tell."""
+    x = sample("float16")
+    wanted = mf.kmeans(x, 3, seed=1)
+    assert wanted.converged
+    monkeypatch.setitem(OPERATIONS, "kmeans", lambda rows, **how: mf.kmeans(rows, 3, seed=1, **how))
+    dies("kmeans", tmp_path, wanted.iterations + 1)
+    assert_same(run("kmeans", tmp_path), wanted)
+
+
 KERNELS = {
     "kmeans weighted": "kmeans", "kcenter": "catch_up", "greedy in order": "greedy_in_part",
     "components": "similar_pairs", "semdedup": "earlier_in_part", "pairs": "similar_pairs",
