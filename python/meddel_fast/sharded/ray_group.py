@@ -93,14 +93,27 @@ class RayGroup:
             return array if array.flags.writeable else array.copy()
         return self._fetch([given[root]])[0]
 
+    def hand_on(self, value: Any, root: int) -> Any:
+        """Return the object, made by this package, of process `root`; the others pass None."""
+        if self.size == 1:
+            return value
+        mine = self.rank == root
+        given = self._come(("object", root), [self._talk(lambda: ray.put(value))] if mine else None)
+        return (
+            value if mine else self._talk(lambda: ray.get(given[root][0], timeout=self._patience))
+        )
+
     def _meet(self, about: Any, array: NDArray[Any] | None) -> list[Any]:
         """Give an array, or nothing, and return what all gave."""
-        number, self.meetings = self.meetings, self.meetings + 1
         given: Any = array
         if array is not None:
             self.sent += array.nbytes * (self.size - 1)
             if array.nbytes > INLINE:
                 given = [self._talk(lambda: ray.put(array))]
+        return self._come(about, given)
+
+    def _come(self, about: Any, given: Any) -> list[Any]:
+        number, self.meetings = self.meetings, self.meetings + 1
         call = self._rendezvous.meet
         answer = self._talk(
             lambda: ray.get(call.remote(self._attempt, number, self.rank, about, given))
