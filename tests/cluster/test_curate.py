@@ -266,6 +266,39 @@ def test_embeddings_as_the_source(base: Path, tmp_path: Path) -> None:
         curate(tmp_path / "x.npy", tmp_path / "y", encoder=base / "encoder", **options)
 
 
+def test_more_than_there_are_is_told_before_the_long_work(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="budget must be at most the 38 samples, got 39"):
+        again(base, tmp_path / "out", budget=39)
+    assert set(record(tmp_path / "out")["stages"]) == {"manifest"}
+    np.save(tmp_path / "x.npy", Embeddings.load(base / "whole" / "embeddings").array)
+    with pytest.raises(ValueError, match="budget must be at most the 38 samples, got 39"):
+        curate(tmp_path / "x.npy", tmp_path / "rows", budget=39)
+    assert not (tmp_path / "rows" / "curate.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        (("stages", "kept", "counts"), None, "'counts' must be dict, got None"),
+        (("stages", "kept", "seconds"), "1", "'seconds' must be int or float, got '1'"),
+        (("stages", "selection", "outputs"), {}, "selection has no output selection.parquet"),
+        (("again",), [1], "must be an object, got 1"),
+    ],
+)
+def test_a_damaged_record_is_refused(
+    base: Path, done: Path, path: tuple[str, ...], value: Any, told: str
+) -> None:
+    found = at = record(done)
+    for name in path[:-1]:
+        at = at[name]
+    at[path[-1]] = value
+    text = json.dumps(found)
+    (done / "curate.json").write_text(text)
+    with pytest.raises(ValueError, match=rf"curate\.json is no record of a curation: {told}"):
+        again(base, done)
+    assert (done / "curate.json").read_text() == text
+
+
 def test_fewer_are_left_than_wanted(base: Path, tmp_path: Path) -> None:
     told = again(base, tmp_path / "out", budget=36)["stages"]["selection"]["counts"]
     left = again(base, tmp_path / "out")["stages"]["duplicates"]["counts"]["kept"]

@@ -33,6 +33,7 @@ from meddel_fast.cluster.ray import (
     Workers,
     deduplicate,
     embed,
+    select,
 )
 from meddel_fast.cluster.ray.embedding import _Embed
 from meddel_fast.cluster.ray.works import DEDUPLICATE, KCENTER, KMEANS, SELECT
@@ -151,6 +152,17 @@ def test_five_workers_and_a_few_rows() -> None:
         wanted = mf.deduplicate(x, 0.98, rule="components")
         assert found["id"].to_pylist() == ids.tolist()
         assert_equal(found["representative"], ids[wanted.representative])
+
+
+def test_columns_of_a_worker_without_rows() -> None:
+    """They have the types of the others'."""
+    x = sample("float32")[:60]
+    left, groups = np.arange(60) % 5 == 0, np.array([f"patient {i % 7}" for i in range(60)])
+    ds = data_set(x, TEXTS[:60], left=left, groups=groups)
+    options = {"exclude": "left", "groups": "groups"}
+    found = rows_of(select(ds, "kcenter", 9, options=options, workers=2, **HOW))
+    alone = mf.selectors.kcenter(x, 9, exclude=left, groups=groups)
+    assert chosen(found) == alone.order.tolist()
 
 
 def test_the_store_does_not_fill_up() -> None:

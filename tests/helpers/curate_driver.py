@@ -61,7 +61,7 @@ def child(source: str, encoder: str, out: str, target: str) -> None:
 
     def make_or_die(*job: Any) -> None:
         nonlocal written
-        if point.isdigit() and written == int(point):
+        if point.isdigit() and written >= int(point):
             die()
         make(*job)
         written += 1

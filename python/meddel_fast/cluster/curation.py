@@ -181,6 +181,7 @@ class _Curation:
             else:
                 rows = self._source
                 ids, state = rows.ids(len(rows.open())), rows.state()
+                self._plan.count(len(ids))
             if "duplicates" in self._stages:
                 self._deduplicate(engine, rows, state, ids)
             self._select(engine, rows, state, ids)
@@ -208,6 +209,7 @@ class _Curation:
 
         made_of = {"files": source.state(), "split": list(plan.split)}
         self._do("manifest", made_of, read)
+        plan.count(len(self._images))  # too many are refused before hours of embedding
         made_of = {"manifest": self._images.fingerprint, **embedding}
 
         def embed(progress: Progress) -> dict[str, Any]:

@@ -132,8 +132,18 @@ class Record:
         self.stages[stage]["outputs"][name] = told
 
     def digest(self, stage: str, name: str) -> str:
-        """Return the hash of an output of a stage that is done."""
-        return str(self.stages[stage]["outputs"][name]["sha256"])
+        """Return the hash of an output of a stage that is done.
+
+        Raises
+        ------
+        ValueError
+            The record does not tell of it.
+        """
+        outputs = self.stages[stage]["outputs"]
+        if name not in outputs:
+            where = places.shown(places.join(self._out, NAME))
+            raise ValueError(f"{where} is no {_WANTED}: {stage} has no output {name}")
+        return str(outputs[name]["sha256"])
 
     def done(self, name: str, counts: Mapping[str, Any], seconds: float) -> None:
         """Note that a stage has come to its end."""
@@ -199,4 +209,8 @@ def _read(place: str) -> dict[str, Any]:
         check_fields(place, stage, fields, _WANTED)
         for told in stage["outputs"].values():
             check_fields(place, told, {"bytes": int, "sha256": str}, _WANTED)
+        if stage["state"] == "done":
+            check_fields(place, stage, {"counts": dict, "seconds": (int, float)}, _WANTED)
+    for again in found["again"]:
+        check_fields(place, again, {"stage": str, "what": str, "when": str}, _WANTED)
     return dict(found)

@@ -120,13 +120,13 @@ class DealtRows:
             table = self._fetched(piece, patience)
             if table is None:
                 continue
+            others.append(table.drop_columns([_PLACE, _ROW]))
+            if not len(table):  # for the types of the columns
+                continue
             at = table[_PLACE].to_numpy() - start
             bits[at] = _bits(table[_ROW])
             places.append(at)
-            others.append(table.drop_columns([_PLACE, _ROW]))
-        if not others:
-            return Part(LocalRows(rows), start, stop, pa.array([], self._ids))
-        order = np.argsort(np.concatenate(places))
+        order = np.argsort(np.concatenate(places)) if places else np.empty(0, np.int64)
         rest = pa.concat_tables(others).take(pa.array(order)).combine_chunks()
         columns = {name: _one(rest[name]) for name in rest.column_names}
         return Part(LocalRows(rows), start, stop, columns.pop(self._name), columns)
@@ -227,7 +227,7 @@ def _order(name: str, *blocks: Any) -> list[Any]:
 
 
 def _split(rest: Any, names: Any, places: Any, bounds: list[int]) -> list[Any]:
-    """Return for each rank its rows of a block, or None."""
+    """Return for each rank its rows of a block, be it none; of a block without rows None."""
     size = len(bounds) - 1
     if not len(rest):
         return [None] * size
@@ -235,11 +235,7 @@ def _split(rest: Any, names: Any, places: Any, bounds: list[int]) -> list[Any]:
     for column in rest.column_names:
         table = table.append_column(column, rest[column])
     owners = np.searchsorted(np.array(bounds), places, "right") - 1
-    pieces: list[Any] = []
-    for rank in range(size):
-        mine = np.flatnonzero(owners == rank)
-        pieces.append(table.take(pa.array(mine)) if len(mine) else None)
-    return pieces
+    return [table.take(pa.array(np.flatnonzero(owners == rank))) for rank in range(size)]
 
 
 def _bits(column: Any) -> NDArray[np.uint8]:

@@ -88,9 +88,7 @@ class Seat:
         """
         if isinstance(self.part.rows, Store):
             raise TypeError(f"columns are of data sets, got {name!r} for a store: give an array")
-        found = self.part.columns.get(name)
-        if found is None:  # of a rank without rows
-            return np.empty(0, np.int64)
+        found = self.part.columns[name]
         if found.null_count:
             at = int(np.argmax(np.asarray(found.is_null())))
             raise ValueError(
