@@ -98,8 +98,8 @@ class ImageSource:
             if sets:
                 raise ValueError(
                     f"source: {places.shown(self.place)} has folders {' and '.join(sets)} below "
-                    "others, so it looks like several data sets: make a manifest of them (meddel-fast data "
-                    "build) and give that"
+                    "others, so it looks like several data sets: make a manifest of them "
+                    "(meddel-fast data build) and give that"
                 )
             return {"bare": True, "dealing": Dealing("train")}
         listed = places.exists(places.join(self.place, "splits.csv"))
