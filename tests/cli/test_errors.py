@@ -18,7 +18,9 @@ from typer.testing import CliRunner
 from meddel_fast.cli import app
 from meddel_fast.cli.errors import next_step
 from meddel_fast.common.lock import LockedError
+from meddel_fast.common.places import RemoteError
 from meddel_fast.common.plugins import PluginError
+from meddel_fast.common.remote.errors import RemoteDeniedError, RemoteMissingError
 
 
 @pytest.fixture
@@ -119,6 +121,28 @@ def test_an_error_says_what_to_do(cli: CliRunner, folder: Path, line: str) -> No
 )  # fmt: skip
 def test_steps(error: Exception, step: str) -> None:
     assert next_step(error, "data build") == step
+
+
+@pytest.mark.parametrize(
+    ("error", "step"),
+    [
+        (RemoteDeniedError("s3://bucket/x cannot be read: no credentials"), "doctor shows"),
+        (RemoteMissingError("no file s3://bucket/x"), "mistyped bucket or name in that URL"),
+        (FileNotFoundError("source: nothing at s3://bucket/x"), "mistyped bucket or name"),
+        (RemoteError("s3://bucket/x could not be read (MEDDEL_REMOTE_PATIENCE=60 is)"),
+         "when the store answers"),
+        (FileExistsError("s3://bucket/x holds something else"), "a place that is free"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)  # fmt: skip
+@pytest.mark.parametrize("given", ["s3://bucket/x", Path("s3://bucket/x")])
+def test_steps_of_urls_name_nothing_of_this_machine(
+    error: Exception, step: str, given: object
+) -> None:
+    told = next_step(error, "curate", [given, None, "ftp://host/x"])
+    assert step in told
+    assert "ls -ld" not in told
+    assert " holds " not in told
 
 
 def test_a_traceback_where_it_is_asked_for(cli: CliRunner, folder: Path) -> None:

@@ -72,6 +72,7 @@ BESIDE = {
     # What a command asks for before it looks at a path.
     "select": ["--budget", "5", "--out", "OUT"],
     "dedup": ["--threshold", "0.9"],
+    "export": ["--out", "OUT"],
     "hierarchy": ["--levels", "10", "--out", "OUT"],
     "errors": ["--model", "model", "--out", "OUT"],
     "tile": ["--model", "model", "--images", "2", "--out", "OUT"],

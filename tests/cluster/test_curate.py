@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from curate_driver import OPTIONS
+from object_stores import web_server
 from pictures import write_encoder, write_pictures
 
 import meddel_fast as mf
@@ -351,3 +352,28 @@ def test_places_by_url(base: Path, tmp_path: Path) -> None:
 
 def lines(place: Path) -> list[str]:
     return (place / "kept.txt").read_text().splitlines()
+
+
+def test_a_signed_address_is_read_and_its_signature_is_nowhere(tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+    rows = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    table = pa.table({
+        "id": [f"name {row}" for row in range(20)],
+        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), 4),
+    })  # fmt: skip
+    pq.write_table(table, tmp_path / "rows.parquet")
+    options: dict[str, Any] = {"budget": 5, "method": "random", "dedup": None}
+    with web_server({"rows.parquet": (tmp_path / "rows.parquet").read_bytes()}) as (url, _):
+        signed = f"{url}/rows.parquet?sign=secret"
+        found = curate(f"{signed}1", tmp_path / "out", **options)
+        assert all(name.startswith("name ") for name in found.ids)
+        assert found.record["source"] == f"{url}/rows.parquet?..."
+        finished = found.record["stages"]["selection"]["finished"]
+        later = curate(f"{signed}2", tmp_path / "out", **options).record  # signed anew
+        assert later["stages"]["selection"]["finished"] == finished
+        assert later["again"] == []
+        with pytest.raises(FileNotFoundError, match="nothing at") as caught:
+            curate(f"{url}/none.parquet?sign=secret", tmp_path / "none", **options)
+        assert "secret" not in str(caught.value)
+    for path in (tmp_path / "out").rglob("*"):
+        assert path.is_dir() or b"secret" not in path.read_bytes(), path

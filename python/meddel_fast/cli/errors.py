@@ -11,9 +11,10 @@ from pathlib import Path
 
 from meddel_fast.common.close_names import did_you_mean
 from meddel_fast.common.lock import LockedError
+from meddel_fast.common.places import RemoteError
 from meddel_fast.common.plugins import PluginError
 from meddel_fast.common.shortage import OUT_OF_MEMORY, OUT_OF_THREADS, shortage
-from meddel_fast.common.urls import scrubbed, unfolded
+from meddel_fast.common.urls import is_remote, scrubbed, shown, unfolded
 
 FORMAT = 1
 """Of every document that ``--json`` prints."""
@@ -110,6 +111,8 @@ def next_step(error: BaseException, command: str, given: Iterable[object] = ()) 
         return "the same again with OMP_NUM_THREADS=1 before it"
     if isinstance(error, LockedError):
         return "wait until that process ends, or end it, then the same again"
+    if isinstance(error, RemoteError) or (isinstance(error, OSError) and _is_of_url(text, given)):
+        return _remote_step(error, usage)
     if isinstance(error, PermissionError):
         return f"ls -ld {_where(error, text)} shows who may; name a place of your own"
     if isinstance(error, FileExistsError | IsADirectoryError) or "is not empty" in text:
@@ -124,6 +127,30 @@ def next_step(error: BaseException, command: str, given: Iterable[object] = ()) 
         return "make that file again, or name another"
     if "no effect" in text:
         return f"leave it out, or see {usage}"
+    return f"{usage} explains what it takes"
+
+
+def _is_of_url(text: str, given: Iterable[object]) -> bool:
+    """Tell whether a text is about a URL that was given."""
+    for value in _flat(given):
+        try:
+            if is_remote(str(value)) and shown(str(value)) in unfolded(text):
+                return True
+        except ValueError:  # no URL that is taken
+            continue
+    return False
+
+
+def _remote_step(error: BaseException, usage: str) -> str:
+    """Say what to do about a place that no path of this machine leads to."""
+    if isinstance(error, PermissionError):
+        return "set what it names, then the same again; meddel-fast doctor shows what is set"
+    if isinstance(error, FileExistsError):
+        return "name a place that is free, or move away what is there"
+    if isinstance(error, FileNotFoundError):
+        return f"look for a mistyped bucket or name in that URL; {usage} explains it"
+    if "MEDDEL_REMOTE_PATIENCE" in str(error):
+        return "the same again when the store answers; what is done is kept"
     return f"{usage} explains what it takes"
 
 

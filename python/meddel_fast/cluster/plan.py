@@ -82,7 +82,9 @@ class Plan:
             idle = [name for name in _OF_IMAGES if getattr(self, name) not in (None, "mean")]
             if idle or self.split:
                 what = ", ".join([*idle, *(["split"] if self.split else [])])
-                raise ValueError(f"{what} would have no effect: {self.source} holds embeddings")
+                raise ValueError(
+                    f"{what} would have no effect: {places.shown(self.source)} holds embeddings"
+                )
         return source
 
     def _check_budget(self) -> None:
@@ -155,7 +157,7 @@ class Plan:
     def about(self) -> dict[str, Any]:
         """Return what the record says of the whole."""
         return {
-            "source": self.source,
+            "source": places.shown(self.source),
             "budget": self.budget,
             "method": self.method,
             "dedup": self.dedup,

@@ -97,9 +97,9 @@ class ImageSource:
             sets = sorted(parts & {"images", "masks"})
             if sets:
                 raise ValueError(
-                    f"source: {self.place} has folders {' and '.join(sets)} below others, so it "
-                    "looks like several data sets: make a manifest of them (meddel-fast data "
-                    "build) and give that"
+                    f"source: {places.shown(self.place)} has folders {' and '.join(sets)} below "
+                    "others, so it looks like several data sets: make a manifest of them "
+                    "(meddel-fast data build) and give that"
                 )
             return {"bare": True, "dealing": Dealing("train")}
         listed = places.exists(places.join(self.place, "splits.csv"))
@@ -125,7 +125,7 @@ class RowSource:
         """Hash what tells whether any of it has changed: names, sizes, and when or which tag."""
         own = [places.join(self.files[0], INDEX)] if self.files == (self.place,) else []
         looked = own if own and places.exists(own[0]) else list(self.files)
-        return sha256_json([[name, *map(str, places.state(name))] for name in looked])
+        return sha256_json([[places.shown(name), *map(str, places.state(name))] for name in looked])
 
     def open(self, memory: int | str | None = None) -> Store:
         """Open the rows."""
@@ -143,11 +143,11 @@ class RowSource:
             return [str(row) for row in range(n)]
         parts = [read_parquet(file, {}, "table of embeddings")[_ID] for file in self.files]
         if any(part.null_count for part in parts):
-            raise ValueError(f"{self.place} has a row without id")
+            raise ValueError(f"{places.shown(self.place)} has a row without id")
         names = [str(name) for part in parts for name in part.to_pylist()]
         twice = [name for name, times in Counter(names).items() if times > 1]
         if twice:
-            raise ValueError(f"{self.place} has the id {twice[0]!r} twice")
+            raise ValueError(f"{places.shown(self.place)} has the id {twice[0]!r} twice")
         return names
 
 
@@ -160,9 +160,9 @@ def find_source(place: str) -> ImageSource | RowSource:
         Nothing is there.
     """
     if not places.exists(place):
-        raise FileNotFoundError(f"source: nothing at {place}")
+        raise FileNotFoundError(f"source: nothing at {places.shown(place)}")
     if not places.is_folder(place):
-        suffix = PurePosixPath(place).suffix.lower()
+        suffix = places.suffix_of(place).lower()
         if suffix == ".parquet" and MANIFEST.is_one(Path(place)):
             return ImageSource(place, True)
         return RowSource(place, (place,)) if suffix in _ROWS else ImageSource(place, False)
@@ -199,5 +199,5 @@ def _is_hidden(name: str) -> bool:
 
 
 def _has_ids(file: str) -> bool:
-    is_parquet = PurePosixPath(file).suffix.lower() == ".parquet"
+    is_parquet = places.suffix_of(file).lower() == ".parquet"
     return is_parquet and _ID in read_parquet_schema(file).names
