@@ -89,7 +89,7 @@ class Worker:
                 self._part = source.open(self._rank, self._size, self._patience)
             self._phase = work.name
             seat = Seat(self._part, group, self._memory, self._threads, checkpoint)
-            result = self._result(call, seat, work, options)
+            result = self._result(call, seat, group, work, options)
             self._phase = "answering"
             settings, table = work.answer(seat, result, **options)
             about = {"settings": settings, "sent": group.sent, "meetings": group.meetings}
@@ -100,14 +100,15 @@ class Worker:
         finally:
             self._phase = "idle"
 
-    def _result(self, call: int, seat: Seat, work: Work, options: dict[str, Any]) -> Any:
+    def _result(
+        self, call: int, seat: Seat, group: RayGroup, work: Work, options: dict[str, Any]
+    ) -> Any:
         """Return the result: what a rank holds already, or else worked out.
 
         A rank that is lost while the answers are collected has the work done again by nobody.
         """
         if self._held is not None and self._held[0] != call:
             self._held = None
-        group = seat.group
         have = [bool(its[0]) for its in group.allgather(np.array([self._held is not None]))]
         if not any(have):
             self._held = call, work.compute(seat, **options)
