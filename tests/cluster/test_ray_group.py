@@ -36,7 +36,11 @@ from meddel_fast.cluster.ray import (
     select,
 )
 from meddel_fast.cluster.ray.embedding import _Embed
+from meddel_fast.cluster.ray.seat import Seat
+from meddel_fast.cluster.ray.sources import Part
 from meddel_fast.cluster.ray.works import DEDUPLICATE, KCENTER, KMEANS, SELECT
+from meddel_fast.sharded.group import SoloGroup
+from meddel_fast.stores.store import LocalRows
 
 HOW: dict[str, Any] = {"memory": "100MB", "wait": 0.5}
 N = len(sample("float16"))
@@ -163,6 +167,12 @@ def test_columns_of_a_worker_without_rows() -> None:
     found = rows_of(select(ds, "kcenter", 9, options=options, workers=2, **HOW))
     alone = mf.selectors.kcenter(x, 9, exclude=left, groups=groups)
     assert chosen(found) == alone.order.tolist()
+
+
+def test_a_column_that_the_source_has_not() -> None:
+    part = Part(LocalRows(np.ones((2, 2), np.float32)), 0, 2, pa.array([1, 2]), {"a": None})
+    with pytest.raises(ValueError, match="column 'b' must be among those of the source, got a"):
+        Seat(part, SoloGroup(), 1, 1).column("b")
 
 
 def test_the_store_does_not_fill_up() -> None:

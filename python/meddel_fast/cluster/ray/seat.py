@@ -88,6 +88,9 @@ class Seat:
         """
         if isinstance(self.part.rows, Store):
             raise TypeError(f"columns are of data sets, got {name!r} for a store: give an array")
+        if name not in self.part.columns:
+            have = ", ".join(self.part.columns) or "none"
+            raise ValueError(f"column {name!r} must be among those of the source, got {have}")
         found = self.part.columns[name]
         if found.null_count:
             at = int(np.argmax(np.asarray(found.is_null())))
