@@ -40,7 +40,13 @@ $(VENV)/.demo: $(VENV)/.torch $(SOURCES)
 	$(BIN)/pip install -q ".[benchmark]"
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.triton $(SOURCES)
+# What plays an object store in tests, before all else: in one go with it pip 23 tries hundreds of
+# versions of what s3fs and moto both want, for longer than all tests take.
+$(VENV)/.stores: $(VENV)/.torch
+	$(BIN)/pip install -q "s3fs>=2026.1" "moto[s3]>=5.2" "flask>=3" "flask-cors>=5"
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.triton $(VENV)/.stores $(SOURCES)
 	$(BIN)/pip install -q --config-settings=cmake.define.MEDDEL_WERROR=ON --config-settings=cmake.define.MEDDEL_CUDA_ON_HOST=ON --config-settings=cmake.define.MEDDEL_DRIVER=ON --config-settings=build-dir=build/test ".[benchmark,test,lint]"
 	@touch $@
 
