@@ -134,7 +134,7 @@ def test_a_killed_driver_goes_on(cluster: Any, base: Path, tmp_path: Path) -> No
     run = subprocess.run(
         [sys.executable, DRIVER, base / "pictures", base / "encoder", out, *targets],
         env={**os.environ, "OMP_NUM_THREADS": "1", "CURATE_OPTIONS": json.dumps(options)},
-        capture_output=True, text=True, timeout=280,
+        capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
     assert content(out) == content(base / "whole")
