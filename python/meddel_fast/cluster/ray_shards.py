@@ -114,7 +114,7 @@ class ShardPool:
             while waiting and self._idle:
                 begun[waiting[0]] += 1
                 self._begin(self._idle.pop(), waiting.popleft())
-            answers = [*self._running, *self._hired]
+            answers = [*self._hired, *self._running]  # of many that are there the first comes
             ended, _ = ray.wait(answers, num_returns=1, timeout=_LOOK)
             for answer in ended:
                 if answer in self._hired:
