@@ -8,17 +8,17 @@ from typing import Any
 
 from meddel_fast.common.files import Progress, StrPath
 from meddel_fast.common.plugins import find_plugin
-from meddel_fast.images.address import UNION, parse, place
+from meddel_fast.images.address import UNION, parse
 from meddel_fast.images.image_check import settle_masks
 from meddel_fast.images.manifest import SPLITS, Manifest
 from meddel_fast.images.masks.census import Census
 from meddel_fast.images.readers.by_name import READERS, find_reader
 from meddel_fast.images.readers.tree import Sample, Tree
 from meddel_fast.images.scan.accounting import account
-from meddel_fast.images.scan.datadel_set import rows_of
+from meddel_fast.images.scan.datadel_set import listed_splits, rows_of
 from meddel_fast.images.scan.folder import finished
 from meddel_fast.images.sources import Sampling
-from meddel_fast.images.splits import Dealing, Splits
+from meddel_fast.images.splits import Dealing
 
 
 def scan_with_reader(
@@ -66,14 +66,8 @@ def scan_with_reader(
     if not samples:
         raise ValueError(f"root: the reader {reader!r} finds no sample in {root}")
     base = whole if whole.is_dir() else whole.parent
-    table = None
-    if splits is not None:
-        table = Splits(Path(splits), base, Path(place(samples[0].image)).parent)
     dealing = dealing or Dealing()
-    if dealing.is_whole and (
-        any(sample.split for sample in samples) or (table is not None and table.gives_splits)
-    ):
-        raise ValueError(f"split: wanted none, {table.path if table else reader} gives splits")
+    table = listed_splits(splits, base, samples, dealing, reader)
     notes: list[str] = []
     census = Census()
     rows = rows_of(

@@ -133,16 +133,8 @@ def scan_set(
             raise ValueError(f"root: {named} has no layout of {data.key} ({data.layout})")
         single = len(roots) == 1 and roots[0].is_dir()
         base = roots[0] if single else common_folder([path.parent for path in roots])
-        table = None
-        if splits is not None:
-            table = Splits(path_of(splits), base, path_of(place(samples[0].image)).parent)
         dealing = dealing or Dealing()
-        if dealing.is_whole and (
-            any(sample.split for sample in samples) or (table is not None and table.gives_splits)
-        ):
-            raise ValueError(
-                f"split: wanted none, {table.path if table else data.key} gives splits"
-            )
+        table = listed_splits(splits, base, samples, dealing, data.key)
         notes: list[str] = []
         census = Census()
         rows = rows_of(
@@ -163,6 +155,25 @@ def scan_set(
             base, rows, roots, tables=tree.tables_read, splits=table, unpacked=copies
         )
         return finished(name or data.key, base, rows, left_out, notes)
+
+
+def listed_splits(
+    splits: StrPath | None, base: Path, samples: Sequence[Sample], dealing: Dealing, named: str
+) -> Splits | None:
+    """Open a list of splits, if there is one; `named` is what else may give samples splits.
+
+    Raises
+    ------
+    ValueError
+        All samples are to get one split, and the list or the samples tell theirs.
+    """
+    table = None
+    if splits is not None:
+        table = Splits(path_of(splits), base, path_of(place(samples[0].image)).parent)
+    told = any(sample.split for sample in samples) or (table is not None and table.gives_splits)
+    if dealing.is_whole and told:
+        raise ValueError(f"split: wanted none, {table.path if table else named} gives splits")
+    return table
 
 
 def rows_of(
