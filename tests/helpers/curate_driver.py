@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from forked import die, fork_each
 
 from meddel_fast.benchmark.stages.stage import Stage
 from meddel_fast.cluster import curate, local
@@ -27,10 +28,6 @@ from meddel_fast.cluster.record import Record
 from meddel_fast.training.embedder import Embedder
 
 OPTIONS = {"budget": 0.3, "dedup": 0.99, "batch_size": 4, "device": "cpu", "workers": 2}
-
-
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Killer(Silent):
@@ -75,22 +72,7 @@ def child(source: str, encoder: str, out: str, target: str) -> None:
 def main(source: str, encoder: str, out: str, targets: list[str]) -> None:
     torch.set_num_threads(1)
     Embedder(encoder, device="cpu")  # which imports what the children need
-    for target in [*targets, ":"]:
-        sys.stdout.flush()
-        process = os.fork()
-        if process == 0:
-            status = 1
-            try:
-                child(source, encoder, out, target)
-                status = 0
-            finally:
-                sys.stdout.flush()
-                os._exit(status)
-        _, status = os.waitpid(process, 0)
-        died = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-        if died != (target != ":") or (not died and os.WEXITSTATUS(status)):
-            sys.exit(f"target {target}: wait status {status}")
-        print(f"--- {target} {'killed' if died else 'finished'}", flush=True)
+    fork_each(targets, partial(child, source, encoder, out))
 
 
 if __name__ == "__main__":

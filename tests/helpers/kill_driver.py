@@ -10,24 +10,20 @@ progress is done) or ``end`` (the work is done, its record is not written).
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
 import transformers.models.vit_mae.modeling_vit_mae  # noqa: F401
+from forked import die, fork_each
 
 import meddel_fast.benchmark.display as display
 from meddel_fast.benchmark.config_file import load_config
 from meddel_fast.benchmark.run import run
 from meddel_fast.benchmark.stages.stage import Records, Stage
-
-
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Killer:
@@ -71,22 +67,7 @@ def child(config: str, out: str, target: str) -> None:
 
 
 def main(config: str, out: str, targets: list[str]) -> None:
-    for target in [*targets, ":"]:
-        sys.stdout.flush()
-        process = os.fork()
-        if process == 0:
-            status = 1
-            try:
-                child(config, out, target)
-                status = 0
-            finally:
-                sys.stdout.flush()
-                os._exit(status)
-        _, status = os.waitpid(process, 0)
-        died = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-        if died != (target != ":") or (not died and os.WEXITSTATUS(status)):
-            sys.exit(f"target {target}: wait status {status}")
-        print(f"--- {target} {'killed' if died else 'finished'}", flush=True)
+    fork_each(targets, partial(child, config, out))
 
 
 if __name__ == "__main__":
