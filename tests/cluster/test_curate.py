@@ -323,6 +323,26 @@ def test_splits_of_a_manifest(base: Path, tmp_path: Path) -> None:
         curate(tmp_path / "m.parquet", tmp_path / "two", **{**options, "split": "val"})
 
 
+def test_a_remote_folder_is_listed_once_to_be_read(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from meddel_fast.cluster.source import ImageSource
+    from meddel_fast.common import places, remote_path
+
+    listings: list[str] = []
+    make = remote_path._Listing.__init__
+
+    def counted(self: Any, root: str) -> None:
+        listings.append(root)
+        make(self, root)
+
+    for path in (base / "pictures").rglob("*.png"):
+        places.put_file(path, places.join("memory://once/set", path.name))
+    monkeypatch.setattr(remote_path._Listing, "__init__", counted)
+    assert len(ImageSource("memory://once/set", False).manifest((), None)) > 3
+    assert listings == ["memory://once/set"]
+
+
 def test_places_by_url(base: Path, tmp_path: Path) -> None:
     """Images and results in an object store, here one in this process's memory."""
     from meddel_fast.common import places

@@ -13,7 +13,7 @@ from meddel_fast.common import places
 from meddel_fast.common.extras import needs
 from meddel_fast.common.files import Progress
 from meddel_fast.common.hashes import sha256_json
-from meddel_fast.common.remote_path import path_of
+from meddel_fast.common.remote_path import listed, path_of
 from meddel_fast.common.untrusted import read_parquet, read_parquet_schema
 from meddel_fast.images.left_out import reason_kind
 from meddel_fast.images.manifest import KIND as MANIFEST
@@ -72,7 +72,8 @@ class ImageSource:
         if self.is_manifest:
             found = Manifest.load(self.place)
         else:
-            found = scan(self.place, progress=progress, **self._reader())
+            with listed(self.place):  # once, for a look at it and for the scan
+                found = scan(self.place, progress=progress, **self._reader())
         if not splits:
             return found
         usable = pc.equal(found.table["status"], "ok")
